@@ -1,0 +1,1 @@
+"""Adapters of published tokenizers and the reference rows; one file a family."""

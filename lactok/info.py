@@ -1,0 +1,216 @@
+"""What a tokenizer or an asset is, as data only: this module imports neither torch nor a network library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from lactok.errors import UserError, unknown
+
+Fit = Literal["crop", "squash"]
+Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A file of a Hugging Face hub repository."""
+
+    repo: str
+    file: str
+    sha256: str | None = None
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"hub:{self.repo}/{self.file}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A file inside an archive of a Python package registry; the archive is read, never installed."""
+
+    project: str
+    archive: str
+    sha256: str
+    member: str
+    member_sha256: str
+
+    def __str__(self) -> str:
+        return f"registry:{self.archive}/{self.member}"
+
+
+@dataclass(frozen=True)
+class Url:
+    """A plain download; `where` is an address or "module:attribute" of an installed library that knows it."""
+
+    where: str
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        return f"url:{self.where}"
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file that an installed package carries."""
+
+    package: str
+    file: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"package:{self.package}/{self.file}"
+
+
+Source = Hub | Registry | Url | Packaged
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of weights: where it comes from and how its tensors become the ones that a network loads.
+
+    Attributes:
+        name: also the file's stem in a user's folder, in the package and in the cache.
+        license: SPDX name or a short phrase.
+        sources: tried in order, after the user's folders and the package.
+        convert: "module:function" that takes {name: tensor} as stored and returns {name: tensor} as loaded.
+        size: bytes, about; shown before a download.
+    """
+
+    name: str
+    license: str
+    sources: tuple[Source, ...] = ()
+    convert: str | None = None
+    size: int = 0
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names under which a user's folder may hold it."""
+        stored = [s.file.split("/")[-1] for s in self.sources if isinstance(s, Hub)]
+        return (f"{self.name}.safetensors", *stored)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What may stand after `@` in a tokenizer's name.
+
+    Attributes:
+        default: also gives the type (int, float or str).
+        low, high: bounds of a number, inclusive.
+        choices: the only values, where not empty.
+    """
+
+    default: int | float | str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[int | float | str, ...] = ()
+
+    def parse(self, name: str, text: str) -> int | float | str:
+        """The value of `text`; a UserError says what is allowed."""
+        kind = type(self.default)
+        try:
+            value = kind(text)
+        except ValueError:
+            raise UserError(f"option {name}={text}: not {'an integer' if kind is int else 'a number'}") from None
+        if self.choices and value not in self.choices:
+            raise UserError(f"option {name}={text}: one of {', '.join(map(str, self.choices))}")
+        if isinstance(value, int | float):
+            low, high = self.low, self.high
+            if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+                raise UserError(f"option {name}={text}: between {low} and {high}")
+        return value
+
+
+@dataclass(frozen=True)
+class TokenizerInfo:
+    """What is fixed about a tokenizer before it is loaded.
+
+    Attributes:
+        name: canonical, with its options after `@`.
+        tokens: ids an image, or None for a reference row without ids.
+        codebook_size: number of codes, or None.
+        input_size, output_size: side of the square image in pixels; None means whatever the protocol evaluates at.
+        fit: "crop" keeps the shape and cuts the centre square, "squash" ignores the shape.
+        resample: how an image is brought to `input_size`.
+        decode_steps: network evaluations of the decoder for one image.
+        options: what may follow `@`.
+        values: the chosen options, all of them, defaults included.
+        version: raised by hand when the adapter's arithmetic changes; part of every stored key.
+    """
+
+    name: str
+    family: str
+    tokens: int | None
+    codebook_size: int | None
+    input_size: int | None
+    output_size: int | None
+    license: str
+    fit: Fit = "crop"
+    resample: Resample = "bicubic-aa"
+    decode_steps: int = 1
+    options: Mapping[str, Option] = field(default_factory=dict)
+    values: Mapping[str, int | float | str] = field(default_factory=dict)
+    paper: str = ""
+    assets: tuple[Asset, ...] = ()
+    version: int = 1
+    note: str = ""
+
+    @property
+    def bits(self) -> float | None:
+        """Bits an image, tokens * log2(codebook_size); None where each image differs.
+
+        >>> TokenizerInfo("x", "x", 256, 16384, 256, 256, "MIT").bits
+        3584.0
+        """
+        if self.tokens is None or self.codebook_size is None:
+            return None
+        return self.tokens * math.log2(self.codebook_size)
+
+    def with_options(self, text: str) -> TokenizerInfo:
+        """The same tokenizer with `text` ("tokens=64,steps=2") applied, under its canonical name.
+
+        Options come in the order of `options`; those at their default are left out of the name.
+
+        Raises:
+            UserError: an unknown option or a value that is not allowed.
+        """
+        values = {name: option.default for name, option in self.options.items()}
+        for part in filter(None, text.split(",")):
+            name, equals, value = part.partition("=")
+            if name not in self.options:
+                raise unknown(f"option of {self.name}", name, self.options)
+            if not equals or not value:
+                raise UserError(f"option {part!r} of {self.name}: write {name}=VALUE")
+            values[name] = self.options[name].parse(name, value)
+        chosen = [f"{k}={v}" for k, v in values.items() if v != self.options[k].default]
+        changes: dict[str, object] = {"values": values}
+        if chosen:
+            changes["name"] = f"{self.name}@{','.join(chosen)}"
+        for option, attribute in (("tokens", "tokens"), ("steps", "decode_steps"), ("size", "output_size")):
+            if option in values:
+                changes[attribute] = values[option]
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class GeneratorInfo:
+    """What is fixed about a generator of images before it is loaded.
+
+    Attributes:
+        condition: "text" (a caption) or "class" (an ImageNet class).
+        tokenizer: name of the tokenizer whose ids it predicts, or None.
+    """
+
+    name: str
+    family: str
+    condition: Literal["text", "class"]
+    output_size: int
+    license: str
+    tokenizer: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    values: Mapping[str, int | float | str] = field(default_factory=dict)
+    paper: str = ""
+    assets: tuple[Asset, ...] = ()
+    version: int = 1

@@ -1,0 +1,39 @@
+"""Randomness that belongs to an image, not to a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def seed_of(*parts: object) -> int:
+    """A seed in [0, 2^63) from any parts, the same on every machine: `seed_of(run_seed, sample_id)`.
+
+    >>> seed_of(0, "coco/000000000139")
+    5424440949137349842
+    """
+    digest = hashlib.sha256("\\x1f".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def noise(seeds: Tensor, shape: tuple[int, ...], stream: str) -> Tensor:
+    """Standard normal noise, one draw an image.
+
+    Args:
+        seeds: (B,) int64, one an image.
+        shape: of one image's noise.
+        stream: names the use ("start", "posterior", "renoise 1"); streams of one seed are independent.
+
+    Returns:
+        (B, *shape) float32 on the CPU, whatever the device: move it where it is needed.
+    """
+    import torch
+
+    draws = []
+    for seed in seeds.tolist():
+        generator = torch.Generator().manual_seed(seed_of(seed, stream))
+        draws.append(torch.randn(shape, generator=generator))
+    return torch.stack(draws)

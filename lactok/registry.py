@@ -1,0 +1,156 @@
+"""Tokenizers by name: a lazy table of this project's own, entry points of installed packages, a decorator.
+
+A name is looked up without importing torch; only loading imports the adapter's module, which registers what it has.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lactok.errors import UserError, unknown
+from lactok.info import TokenizerInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from lactok.tokenizer import Tokenizer
+    from lactok.weights import Resolved
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+# name -> module that registers it; the order is that of the tables
+TOKENIZERS = {
+    "llamagen-vq16": "baselines.llamagen",
+    "llamagen-vq16-t2i": "baselines.llamagen",
+    "llamagen-vq8": "baselines.llamagen",
+    "llamagen-vq16-tiny": "baselines.llamagen",
+    "identity": "baselines.reference",
+    "resize-8": "baselines.reference",
+    "resize-12": "baselines.reference",
+    "resize-16": "baselines.reference",
+    "resize-256": "baselines.reference",
+    "jpeg": "baselines.reference",
+    "webp": "baselines.reference",
+    "avif": "baselines.reference",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered tokenizer: what it is and how its network is made."""
+
+    info: TokenizerInfo
+    factory: Callable[..., Tokenizer]
+    arguments: dict[str, Any]
+
+    def create(self) -> Tokenizer:
+        return self.factory(self.info, **self.arguments)
+
+
+_registered: dict[str, Entry] = {}
+
+
+def register(info: TokenizerInfo, **arguments: Any) -> Callable[[C], C]:
+    """Class decorator: `factory(info, **arguments)` makes the tokenizer `info.name`, without weights.
+
+    May be stacked, one decorator a configuration. Raises UserError when another adapter has the name already.
+    """
+
+    def add(factory: C) -> C:
+        known = _registered.get(info.name)
+        if known is not None and known.factory.__qualname__ != factory.__qualname__:
+            raise UserError(f"two adapters are named {info.name!r}: {known.factory!r} and {factory!r}; rename one")
+        _registered[info.name] = Entry(info, factory, arguments)
+        return factory
+
+    return add
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="lactok.tokenizers")}
+
+
+def names() -> list[str]:
+    """All tokenizers by name, this project's first, without importing any."""
+    known = [*TOKENIZERS, *_plugins(), *_registered]
+    return list(dict.fromkeys(known))
+
+
+def entry(name: str) -> Entry:
+    """The registered tokenizer of a full name, options after `@` applied.
+
+    Raises:
+        UserError: unknown name or option, or a plug-in that cannot be imported; the message says which.
+    """
+    base, at, options = name.partition("@")
+    if base not in _registered:
+        if base in TOKENIZERS:
+            importlib.import_module(TOKENIZERS[base])
+        elif base in _plugins():
+            point = _plugins()[base]
+            try:
+                point.load()
+            except Exception as error:
+                raise UserError(f"plug-in {base!r} ({point.value}) cannot be imported: {error}") from error
+            if base not in _registered:
+                raise UserError(f"plug-in {point.value} does not register {base!r}; see docs/adding-a-tokenizer.md")
+        else:
+            raise unknown("tokenizer", base, names())
+    if at and not options:
+        raise UserError(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
+    found = _registered[base]
+    return Entry(found.info.with_options(options), found.factory, found.arguments)
+
+
+def info(name: str) -> TokenizerInfo:
+    return entry(name).info
+
+
+def resolve_assets(name: str) -> dict[str, Resolved]:
+    """The assets of a tokenizer on disk, fetched if need be; raises WeightsNotFound."""
+    from lactok import weights
+
+    return {asset.name: weights.resolve(asset) for asset in entry(name).info.assets}
+
+
+def build(name: str, device: str | torch.device = "meta") -> Tokenizer:
+    """The network without weights: for manifests, sizes and speed, never for results."""
+    import torch
+
+    with torch.device(device):
+        return entry(name).create().eval()
+
+
+def load(name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Tokenizer:
+    """A tokenizer with its weights, in eval mode.
+
+    Args:
+        name: with options after `@`, for example "flextok-d18-d28@tokens=64".
+        device: where it computes; inputs may be anywhere.
+        dtype: compute dtype (autocast), float32 if not given; inputs and outputs stay float32.
+
+    Raises:
+        UserError: unknown name or option, damaged or foreign weights.
+        WeightsNotFound: no source has them; never a network with random weights.
+    """
+    import torch
+
+    from lactok import weights
+
+    found = entry(name)
+    assets = {asset.name: weights.load(asset) for asset in found.info.assets}
+    with torch.device("meta") if assets else torch.device("cpu"):
+        tokenizer = found.create()
+    if assets:
+        tokenizer.load_assets(assets)
+    unloaded = [k for k, v in tokenizer.state_dict().items() if v.is_meta]
+    if unloaded:
+        raise UserError(f"{name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)")
+    tokenizer.dtype = dtype or torch.float32
+    return tokenizer.to(device).eval().requires_grad_(False)

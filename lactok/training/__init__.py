@@ -1,0 +1,1 @@
+"""The trainers: `python -m lactok.train`."""

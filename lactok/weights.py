@@ -1,0 +1,274 @@
+"""Where weights come from: the user's folders, the package, a model hub, a package registry; all as safetensors.
+
+A file that is not safetensors is read once by a restricted reader, converted into the cache and hashed; after that
+nothing is unpickled. `python -m lactok.weights list | path NAME | fetch NAME`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lactok.errors import UserError, WeightsNotFound
+from lactok.info import Asset, Hub, Packaged, Registry, Source, Url
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_user_folders: list[Path] = []
+_failed: dict[str, str] = {}  # source or host -> why; asked once a process
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An asset on disk: the safetensors file, which source it came from and the file's sha256."""
+
+    asset: Asset
+    path: Path
+    source: str
+    sha256: str
+
+    def record(self) -> dict[str, str]:
+        return {"name": self.asset.name, "source": self.source, "sha256": self.sha256}
+
+
+def cache_dir() -> Path:
+    """`LACTOK_CACHE`, or `lactok` under the user's cache folder."""
+    root = os.environ.get("LACTOK_CACHE")
+    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lactok"
+
+
+def use_folder(folder: str | Path) -> None:
+    """Look in `folder` before every other source (the commands' `--weights`)."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"--weights {folder}: no such folder")
+    if path not in _user_folders:
+        _user_folders.append(path)
+        resolve.cache_clear()
+
+
+def user_folders() -> list[Path]:
+    named = [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
+    return [*_user_folders, *named]
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, _size: int, _mtime: int) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, computed once for an unchanged one."""
+    stat = path.stat()
+    return _hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+def locate(asset: Asset) -> Resolved | None:
+    """The asset if it is on this machine already, without the network."""
+    for folder in user_folders():
+        for name in asset.file_names:
+            if (path := folder / name).is_file():
+                return _as_safetensors(asset, path, f"user:{path.name}")
+    bundled = Path(__file__).parent / "bundled" / f"{asset.name}.safetensors"
+    if bundled.is_file():
+        return Resolved(asset, bundled, "bundled", sha256(bundled))
+    return _cached(asset)
+
+
+@lru_cache(maxsize=256)
+def resolve(asset: Asset) -> Resolved:
+    """The asset as a safetensors file, fetched and converted if need be; two processes may ask at once.
+
+    Raises:
+        WeightsNotFound: with every source that was tried, and how to provide the file.
+        UserError: a damaged, refused or too large file, a full disk.
+    """
+    found = locate(asset)
+    if found is not None:
+        return found
+    from filelock import FileLock
+
+    cache = cache_dir()
+    with _disk_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{asset.name}.lock"):
+            if (found := _cached(asset)) is not None:  # another process was quicker
+                return found
+            reasons = []
+            for source in asset.sources:
+                try:
+                    return _fetch(asset, source)
+                except _Unavailable as reason:
+                    reasons.append(f"{source} ({reason})")
+    raise WeightsNotFound(
+        f"weights not found: {asset.name}; tried {', '.join(reasons) or 'the package'}; get it with "
+        f"`python -m lactok.weights fetch {asset.name}` where the network reaches it, or put "
+        f"{' or '.join(asset.file_names)} into a folder named by --weights or LACTOK_WEIGHTS"
+    )
+
+
+def load(asset: Asset, device: str = "cpu") -> dict[str, Tensor]:
+    """The asset's tensors by name, as its network loads them."""
+    from safetensors.torch import load_file
+
+    resolved = resolve(asset)
+    try:
+        return load_file(resolved.path, device=device)
+    except Exception as error:
+        raise UserError(f"{resolved.path} is damaged ({error}); delete it and run again") from error
+
+
+def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Load tensors into a module, every key and shape accounted for, cast to the module's dtypes.
+
+    Raises:
+        UserError: names the first missing, unexpected or misshapen keys.
+    """
+    own = module.state_dict()
+    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{k} {tuple(tensors[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own.keys() & tensors.keys()
+        if tensors[k].shape != own[k].shape
+    ]
+    problems = []
+    for label, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", sorted(shapes))):
+        if keys:
+            problems.append(f"{len(keys)} {label} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
+    if problems:
+        raise UserError(f"the weights do not fit {name}: {'; '.join(problems)}; is it the right file?")
+    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, assign=own_is_meta(own))
+
+
+def own_is_meta(state: Mapping[str, Tensor]) -> bool:
+    return any(t.is_meta for t in state.values())
+
+
+class _Unavailable(Exception):
+    """A source that does not have the file now; the next one is tried."""
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"no space left for weights in {folder}; free some or set LACTOK_CACHE") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"cannot write weights to {folder} ({error.strerror}); set LACTOK_CACHE") from error
+        raise
+
+
+def _cached(asset: Asset) -> Resolved | None:
+    """A converted file whose digest still is what it was when it was written."""
+    path = cache_dir() / f"{asset.name}.safetensors"
+    note = path.with_suffix(".json")
+    if not (path.is_file() and note.is_file()):
+        return None
+    record = json.loads(note.read_text())
+    if sha256(path) != record["sha256"]:
+        print(f"{path} has changed on disk: fetching it again", flush=True)
+        return None
+    return Resolved(asset, path, record["source"], record["sha256"])
+
+
+def _as_safetensors(asset: Asset, path: Path, source: str) -> Resolved:
+    """A user's file as it is when it can be loaded directly, else its converted copy in the cache."""
+    if path.suffix == ".safetensors":
+        return Resolved(asset, path, source, sha256(path))
+    digest = sha256(path)
+    copy = cache_dir() / "converted" / f"{asset.name}-{digest[:16]}.safetensors"
+    with _disk_errors(copy.parent):
+        if not copy.is_file():
+            _write(copy, _convert(asset, path))
+    return Resolved(asset, copy, source, sha256(copy))
+
+
+def _convert(asset: Asset, path: Path) -> dict[str, Tensor]:
+    from lactok import unpickle
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        tensors = load_file(path)
+    else:
+        tensors = unpickle.flatten(unpickle.read(path))
+    if asset.convert is not None:
+        module, _, function = asset.convert.partition(":")
+        tensors = getattr(importlib.import_module(module), function)(tensors)
+    if not tensors:
+        raise UserError(f"{path} holds no weights")
+    return tensors
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fetch(asset: Asset, source: Source) -> Resolved:
+    """Download, check, convert into the cache. Raises _Unavailable."""
+    cache = cache_dir()
+    free = shutil.disk_usage(cache).free
+    if asset.size * 2 > free:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with tempfile.TemporaryDirectory(dir=cache, prefix=f"{asset.name}-") as scratch:
+        path, expected = _download(source, Path(scratch), asset)
+        digest = sha256(path)
+        if expected is not None and digest != expected:
+            raise UserError(f"{source}: sha256 is {digest}, expected {expected}; not used. Fetch it again")
+        target = cache / f"{asset.name}.safetensors"
+        _write(target, _convert(asset, path))
+    record = {"source": str(source), "source_sha256": digest, "sha256": sha256(target)}
+    note = target.with_suffix(".json.part")
+    note.write_text(json.dumps(record, indent=1))
+    os.replace(note, target.with_suffix(".json"))
+    return Resolved(asset, target, record["source"], record["sha256"])
+
+
+def _download(source: Source, scratch: Path, asset: Asset) -> tuple[Path, str | None]:
+    """The source's file on disk and the digest it must have."""
+    from lactok import download
+
+    if isinstance(source, Packaged):
+        root = Path(importlib.import_module(source.package).__file__ or "").parent
+        return root / source.file, source.sha256
+    for key in (str(source), download.host(source)):
+        if key in _failed:
+            raise _Unavailable(_failed[key])
+    try:
+        if isinstance(source, Hub):
+            return download.from_hub(source), source.sha256
+        if isinstance(source, Registry):
+            return download.from_registry(source, scratch), source.member_sha256
+        return download.from_url(source, scratch), source.sha256
+    except download.Unreachable as error:
+        _failed[download.host(source)] = str(error)
+        raise _Unavailable(str(error)) from error
+    except download.Refused as error:
+        _failed[str(source)] = str(error)
+        raise _Unavailable(str(error)) from error
+
+
+__all__ = ["Asset", "Hub", "Packaged", "Registry", "Resolved", "Url", "load", "load_strict", "locate", "resolve"]
