@@ -13,7 +13,7 @@ def seed_of(*parts: object) -> int:
     """A seed in [0, 2^63) from any parts, the same on every machine: `seed_of(run_seed, sample_id)`.
 
     >>> seed_of(0, "coco/000000000139")
-    5424440949137349842
+    814014865114398199
     """
     digest = hashlib.sha256("\\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -82,6 +82,13 @@ def names() -> list[str]:
     return list(dict.fromkeys(known))
 
 
+def check_name(name: str) -> None:
+    """Raise UserError for a name that nobody registers, without importing torch."""
+    base = name.partition("@")[0]
+    if base not in names():
+        raise unknown("tokenizer", base, names())
+
+
 def entry(name: str) -> Entry:
     """The registered tokenizer of a full name, options after `@` applied.
 
@@ -89,10 +96,11 @@ def entry(name: str) -> Entry:
         UserError: unknown name or option, or a plug-in that cannot be imported; the message says which.
     """
     base, at, options = name.partition("@")
+    check_name(base)
     if base not in _registered:
         if base in TOKENIZERS:
             importlib.import_module(TOKENIZERS[base])
-        elif base in _plugins():
+        else:
             point = _plugins()[base]
             try:
                 point.load()
@@ -100,8 +108,6 @@ def entry(name: str) -> Entry:
                 raise UserError(f"plug-in {base!r} ({point.value}) cannot be imported: {error}") from error
             if base not in _registered:
                 raise UserError(f"plug-in {point.value} does not register {base!r}; see docs/adding-a-tokenizer.md")
-        else:
-            raise unknown("tokenizer", base, names())
     if at and not options:
         raise UserError(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
     found = _registered[base]

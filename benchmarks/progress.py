@@ -1,0 +1,34 @@
+"""Progress: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[int, int], None]
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Report]:
+    """Yields `report(done, total)`."""
+    started = time.monotonic()
+    if sys.stderr.isatty():
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(f"{label:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda done, _total: bar.update(task, completed=done)
+    else:
+        shown = 0.0
+
+        def report(done: int, total: int) -> None:
+            nonlocal shown
+            if done == total or time.monotonic() - shown > 10:
+                shown = time.monotonic()
+                print(f"{label}: {done}/{total} shards", file=sys.stderr, flush=True)
+
+        yield report
+    print(f"{label}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)

@@ -1,0 +1,226 @@
+"""`python -m benchmarks.recon`: how well tokenizers reconstruct photographs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lactok.command import command
+from lactok.errors import UserError, WeightsNotFound
+
+if TYPE_CHECKING:
+    from benchmarks.datasets import Dataset
+    from benchmarks.rows import Row, Run
+    from benchmarks.store import Store
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.recon",
+        description="Encode and decode photographs with tokenizers and score the reconstructions.",
+    )
+    p.add_argument("--tokenizers", default="all", help="names separated by spaces or commas, options after @, or all")
+    p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
+    p.add_argument("--bits", type=float, help="bits an image of --images")
+    p.add_argument("--dataset", default="sample", help="sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list")
+    p.add_argument("--protocol", default="square-256", help="square-256, paper-1024, llamagen-256, titok-256")
+    p.add_argument("--resolution", type=int, help="instead of the protocol's; changes its hash")
+    p.add_argument("--metrics", default="default", help="default, all, or keys separated by commas")
+    p.add_argument("--limit", type=int, help="use this many images, a fixed random choice")
+    p.add_argument("--out", default="runs", help="results and the store (default: %(default)s)")
+    p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    p.add_argument("--batch-size", type=int, default=8)
+    p.add_argument("--workers", type=int, default=1, help="processes, each with its own copy of the tokenizer")
+    p.add_argument("--threads", type=int, default=0, help="threads a process (default: as torch chooses)")
+    p.add_argument("--part", help="I/N: do only every N-th shard, from the I-th on; the last part to end merges")
+    p.add_argument("--seed", type=int, default=0, help="of the run; an image's seed is hash(seed, its id)")
+    p.add_argument("--weights", help="folder with weights, looked into before every other source")
+    p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
+    p.add_argument("--dry-run", action="store_true", help="say what would run, what is missing, and what it costs")
+    return p
+
+
+def split_names(text: str) -> list[str]:
+    """Names separated by spaces or commas; a comma inside options (`a@x=1,y=2`) belongs to the name."""
+    names: list[str] = []
+    for word in text.split():
+        for part in word.split(","):
+            if names and "=" in part and "@" not in part:
+                names[-1] += f",{part}"
+            elif part:
+                names.append(part)
+    return list(dict.fromkeys(names))
+
+
+def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
+    """Everything that can be wrong with the arguments is found here, before anything is computed."""
+    import torch
+
+    from benchmarks import datasets, protocol
+    from benchmarks.rows import Run
+    from lactok import weights
+
+    for flag, value, least in (("batch-size", args.batch_size, 1), ("workers", args.workers, 1), ("threads", args.threads, 0)):
+        if value < least:
+            raise UserError(f"--{flag} {value}: {least} or more")
+    if args.weights:
+        weights.use_folder(args.weights)
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {args.device}: this machine has no usable CUDA device; leave it out to use the CPU")
+    try:
+        torch.device(args.device)
+    except RuntimeError:
+        raise UserError(f"--device {args.device}: not a device; cpu, cuda, cuda:1 or mps") from None
+    chosen = protocol.get(args.protocol, args.resolution, args.metrics)
+    if args.images:
+        dataset = datasets.folder(existing_folder(args.images[0]))
+    else:
+        dataset = datasets.get(args.dataset)
+    run = Run(chosen, args.device, args.dtype, args.seed, args.batch_size, args.threads)
+    return dataset.limited(args.limit), run
+
+
+def existing_folder(name: str) -> Path:
+    path = Path(name)
+    if not path.is_dir():
+        raise UserError(f"--images: no such folder {name}")
+    return path
+
+
+def part_of(text: str | None) -> tuple[int, int]:
+    """"2/4" -> (1, 4)."""
+    if text is None:
+        return 0, 1
+    first, _, second = text.partition("/")
+    if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
+        raise UserError(f"--part {text}: write I/N with 1 <= I <= N, as in 2/4")
+    return int(first) - 1, int(second)
+
+
+def available(names: Sequence[str]) -> tuple[list[Callable[[], Row]], dict[str, str]]:
+    """Makers of the rows whose weights are there, and why the others are not."""
+    from benchmarks.rows import TokenizerRow
+    from lactok import registry
+
+    rows: list[Callable[[], Row]] = []
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            registry.resolve_assets(name)
+            rows.append(partial(TokenizerRow, name))
+        except WeightsNotFound as error:
+            missing[name] = str(error)
+    return rows, missing
+
+
+def run_row(
+    make_row: Callable[[], Row], dataset: Dataset, run: Run, store: Store, args: argparse.Namespace
+) -> dict[str, Any] | None:
+    """One row of the table; None while other parts still have shards to do."""
+    from benchmarks import results
+    from benchmarks.progress import progress
+    from benchmarks.runner import Shard, run_shards
+
+    row = make_row()
+    shards = list(dataset.shards())
+    part, parts = part_of(args.part)
+    pictured = results.pictured(dataset)
+    with progress(row.name, len(shards[part::parts])) as report:
+        timer = run_shards(make_row, shards[part::parts], run, store, pictured, args.workers, report)
+    done = [Shard(row, s, run, store) for s in shards]
+    unfinished = [s for s in done if not s.is_finished()]
+    if unfinished:
+        print(f"{row.name}: {len(unfinished)} of {len(shards)} shards are left to the other parts")
+        return None
+    keys = [k for s in done if (k := s.keys()) is not None]
+    folder = Path(args.out) / results.folder_name(row.name, dataset, run, args.limit)
+    return results.merge(row, dataset, run, store, keys, folder, timer)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    from lactok import registry
+
+    everything = args.tokenizers == "all"
+    names = registry.names() if everything else split_names(args.tokenizers)
+    part_of(args.part)
+    if not names:
+        raise UserError("--tokenizers is empty; name some, or use all")
+    for name in names:
+        registry.check_name(name)
+    dataset, run = configure(args)
+    if args.dry_run:
+        from benchmarks.plan import plan
+
+        print(plan(names, dataset, run, Path(args.out)))
+        return 0
+    return measure(names, dataset, run, args, everything)
+
+
+def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespace, everything: bool) -> int:
+    from benchmarks import datasets
+    from benchmarks.rows import FolderRow
+    from benchmarks.store import Store
+    from benchmarks.table import markdown
+
+    store = Store(Path(args.out))
+    missing: dict[str, str] = {}
+    if args.images:
+        rows: list[Callable[[], Row]] = [partial(FolderRow, Path(args.images[1]), args.bits)]
+        rows[0]()
+    else:
+        rows, missing = available(names)
+    if len(dataset.samples) < datasets.FEW:
+        print(f"warning: {len(dataset.samples)} images are few; 30 or more give usable intervals", file=sys.stderr)
+    found, failed = [], {}
+    for make_row in rows:
+        try:
+            result = run_row(make_row, dataset, run, store, args)
+        except UserError:
+            raise
+        except Exception as error:  # one adapter's bug must not lose the other rows
+            name = str(getattr(make_row, "args", ["?"])[0])
+            failed[name] = f"{type(error).__name__}: {error}"
+            print_bug(name)
+            continue
+        if result is not None:
+            found.append(result)
+    if found:
+        text = markdown(found)
+        summary = Path(args.out) / f"table__{found[0]['dataset']['name']}__{run.protocol.name}.md"
+        summary.write_text(text)
+        show(text, dataset, run, found, summary)
+    for name, reason in missing.items():
+        print(f"not run: {name}: {reason}")
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 3 if failed or (missing and (args.strict or not everything)) else 0
+
+
+def print_bug(name: str) -> None:
+    import traceback
+
+    print(f"{name} failed; the other rows go on:", file=sys.stderr)
+    traceback.print_exc()
+
+
+def show(text: str, dataset: Dataset, run: Run, found: list[dict[str, Any]], summary: Path) -> None:
+    """The table, what it was made of and what was left out."""
+    prepare = run.protocol.prepare
+    print(f"\n{dataset.name}: {len(dataset.samples)} images, protocol {run.protocol.name} "
+          f"({prepare.resolution} px, {run.protocol.prepare_hash}-{run.protocol.score_hash})\n")  # fmt: skip
+    print(text)
+    skipped = {s["id"]: s["reason"] for r in found for s in r["dataset"]["skipped"]}
+    for identifier, reason in skipped.items():
+        print(f"left out: {identifier}: {reason}")
+    print(f"written: {summary} and one folder a row in {summary.parent}")
+
+
+if __name__ == "__main__":
+    main()

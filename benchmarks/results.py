@@ -1,0 +1,240 @@
+"""Shards to a result: `result.json` and `records.parquet` (the same bytes every time), `run.json`, ids, pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import platform
+import re
+import resource
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.datasets import Dataset, Sample
+from benchmarks.metrics import distances
+from benchmarks.protocol import PER_IMAGE, digest
+from benchmarks.rows import Row, Run
+from benchmarks.runner import ShardKeys, Timer, picture_key
+from benchmarks.scoring import FEATURES
+from benchmarks.statistics import codebook_statistics, mean_with_interval
+from benchmarks.store import FeatureBlocks, Store, disk_errors, write_atomically
+
+PICTURES = 6
+SCHEMA = 1
+
+
+def pictured(dataset: Dataset) -> list[str]:
+    """Ids of the samples whose reconstructions are kept as pictures: those of lowest hash."""
+    return [s.id for s in dataset.limited(PICTURES).samples]
+
+
+def folder_name(row_name: str, dataset: Dataset, run: Run, limit: int | None) -> str:
+    """`<tokenizer>__<dataset>__<prepare>-<score>[__limit][__dtype][__seed]`."""
+    parts = [row_name, dataset.name, f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"]
+    parts += [f"limit{limit}"] * (limit is not None) + [run.dtype] * (run.dtype != "float32")
+    parts += [f"seed{run.seed}"] * (run.seed != 0)
+    return "__".join(re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part) for part in parts)
+
+
+def merge(
+    row: Row, dataset: Dataset, run: Run, store: Store, keys: Sequence[ShardKeys], folder: Path, timer: Timer
+) -> dict[str, Any]:
+    """Write a row's result folder from its finished shards, in shard order, and return the result."""
+    shards = list(dataset.shards())
+    columns, skipped, histogram, near_ties = _records(row, shards, run, store, keys)
+    metrics = {m: _per_image(columns[m], m) for m in run.protocol.score.metrics if m in columns}
+    metrics |= _set_distances(run, store, keys)
+    description = row.describe()
+    bits = np.asarray(columns["bits"], np.float64)
+    known_bits = len(bits) > 0 and bool(np.isfinite(bits).all())
+    description["bits"] = float(bits.mean()) if known_bits else description["bits"]
+    pixels = run.protocol.prepare.resolution**2
+    description["bpp"] = description["bits"] / pixels if description["bits"] is not None else None
+    budget = description["options"].get("bits")
+    if budget is not None:
+        description["over_budget"] = int((bits > float(budget)).sum())
+    result = {
+        "schema": SCHEMA,
+        "tokenizer": description,
+        "dataset": {
+            "name": dataset.name,
+            "n": len(columns["id"]),
+            "sha256": digest([[s.id, s.sha256] for s in dataset.samples]),
+            "skipped": skipped,
+        },
+        "protocol": {
+            "name": run.protocol.name,
+            "prepare": run.protocol.prepare_hash,
+            "score": run.protocol.score_hash,
+            "resolution": run.protocol.prepare.resolution,
+            "definition": {"prepare": vars(run.protocol.prepare), "score": run.protocol.score.hashed()},
+        },
+        "run": {"dtype": run.dtype, "seed": run.seed},
+        "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
+        "codebook": codebook_statistics(histogram) | {"near_ties": near_ties} if histogram is not None else None,
+    }
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_records(folder / "records.parquet", columns)
+        _write_tokens(folder / "tokens.npz", row, store, keys, shards)
+        _copy_pictures(folder / "images", row, dataset, run, store)
+        write_atomically(folder / "run.json", to_json(environment(run, timer)))
+        write_atomically(folder / "result.json", to_json(result))
+    return result
+
+
+def to_json(value: object) -> bytes:
+    return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what could not be computed is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _records(
+    row: Row, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
+) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int]:
+    """A column a metric, samples left out with the reason, the histogram of ids and the near ties."""
+    columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
+    if row.has_ids:
+        columns["near_ties"] = []
+    skipped: list[dict[str, str]] = []
+    histogram = np.zeros(row.codebook_size, np.int64) if row.has_ids else None
+    light = ["index", "bits", "errors", *PER_IMAGE]
+    for samples, key in zip(shards, keys, strict=True):
+        scores = store.get("scores", key.scores, light)
+        assert scores is not None, "a shard that was finished is read"
+        index = scores["index"].tolist()
+        columns["id"] += [samples[i].id for i in index]
+        columns["caption"] += [samples[i].caption for i in index]
+        columns["sha256"] += [samples[i].sha256 for i in index]
+        columns["bits"] += scores["bits"].tolist()
+        for name in PER_IMAGE:
+            if name in run.protocol.score.metrics and (name in scores or not index):
+                columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
+        skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
+        if key.ids is not None and histogram is not None:
+            ids = store.get("ids", key.ids)
+            assert ids is not None
+            columns["near_ties"] += ids["near_ties"].tolist()
+            histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
+    return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
+
+
+def _per_image(values: list[float], name: str) -> dict[str, Any]:
+    array = np.asarray(values, np.float64)
+    mean, interval = mean_with_interval(array)
+    entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(array)}
+    if name == "psnr":
+        entry["capped"] = int((array >= 100.0).sum())
+    return entry
+
+
+def _set_distances(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dict[str, Any]]:
+    """Distances between the set of references and the set of reconstructions."""
+    wanted = [m for m in run.protocol.score.metrics if m in FEATURES]
+    if not wanted:
+        return {}
+    used, rows = [], []
+    for key in keys:
+        scores = store.get("scores", key.scores, ["index"])
+        reference = store.get("reference", key.reference, ["index"])
+        assert scores is not None and reference is not None
+        if len(scores["index"]):
+            used.append(key)
+            rows.append(np.searchsorted(reference["index"], scores["index"]))
+    n = sum(len(r) for r in rows)
+    out = {}
+    for metric in wanted:
+        value = float("nan")
+        if n >= 2:
+            name = FEATURES[metric]
+            outputs = FeatureBlocks(store, "scores", [k.scores for k in used], name, [None] * len(used))
+            references = FeatureBlocks(store, "reference", [k.reference for k in used], name, rows)
+            value = (distances.kid if metric == "kid" else distances.frechet)(references, outputs)
+        out[metric] = {"value": value, "ci95": None, "n": n}
+        if metric != "kid":
+            out[metric]["reliable"] = n >= distances.SINGULAR_BELOW
+    return out
+
+
+def _write_records(path: Path, columns: dict[str, list[Any]]) -> None:
+    import pandas
+
+    frame = pandas.DataFrame(columns)
+    frame["caption"] = frame["caption"].astype("string")
+    out = io.BytesIO()
+    frame.to_parquet(out, engine="pyarrow", index=False)
+    write_atomically(path, out.getvalue())
+
+
+def _write_tokens(
+    path: Path, row: Row, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
+) -> None:
+    """`ids` (n, L) int32 and `samples` (n,), in the order of the records."""
+    if not row.has_ids:
+        return
+    ids, names = [], []
+    for samples, key in zip(shards, keys, strict=True):
+        stored = store.get("ids", str(key.ids))
+        assert stored is not None
+        if len(stored["index"]):
+            ids.append(stored["ids"])
+        names += [samples[i].id for i in stored["index"]]
+    out = io.BytesIO()
+    np.savez_compressed(
+        out, ids=np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), samples=np.array(names, dtype=np.str_)
+    )
+    write_atomically(path, out.getvalue())
+
+
+def _copy_pictures(folder: Path, row: Row, dataset: Dataset, run: Run, store: Store) -> None:
+    folder.mkdir(exist_ok=True)
+    chosen = set(pictured(dataset))
+    for samples in dataset.shards():
+        for sample in samples:
+            if sample.id in chosen:
+                source = store.picture(picture_key(row.key(samples, run), run, sample))
+                if source.is_file():
+                    name = re.sub(r"[^A-Za-z0-9.-]+", "_", sample.id)
+                    shutil.copyfile(source, folder / f"{name}.png")
+
+
+def environment(run: Run, timer: Timer) -> dict[str, Any]:
+    """What may differ between two runs of the same bytes: machine, versions, times, memory."""
+    import torch
+
+    libraries = ("torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy",
+                 "pillow")  # fmt: skip
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
+        "device": torch.cuda.get_device_name(run.device) if run.device.startswith("cuda") else run.device,
+        "batch_size": run.batch_size,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in libraries},
+        "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},
+        "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+def processor() -> str:
+    """The processor's own name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

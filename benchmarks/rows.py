@@ -1,0 +1,197 @@
+"""What a row of the table is made of: a tokenizer by name, or a folder of somebody's reconstructions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import lactok
+from benchmarks import images
+from benchmarks.datasets import Sample
+from benchmarks.protocol import Protocol, digest
+from lactok import registry, weights
+from lactok.errors import UserError
+from lactok.noise import seed_of
+from lactok.quantize import count_near_ties
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is the same for all rows of one command."""
+
+    protocol: Protocol
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    batch_size: int = 8
+    threads: int = 0  # 0: as many as torch chooses
+
+    def seeds(self, samples: Sequence[Sample]) -> Tensor:
+        return torch.tensor([seed_of(self.seed, s.id) for s in samples], dtype=torch.int64)
+
+
+class Row(ABC):
+    """A source of reconstructions. Pixels are uint8 (B, 3, R, R); `ids` is None for rows without ids."""
+
+    name: str
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The `tokenizer` entry of the result."""
+
+    @abstractmethod
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        """Hash of everything that determines the ids of these samples (the outputs, for rows without ids)."""
+
+    @property
+    def has_ids(self) -> bool:
+        return False
+
+    @property
+    def codebook_size(self) -> int:
+        return 0
+
+    def check(self, sample: Sample) -> None:
+        """Raise UnreadableImage where this row has nothing for a sample; the others still run."""
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        """Prepared images -> ids (B, L) and near ties (B,)."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def outputs(
+        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
+    ) -> tuple[Tensor, Tensor]:
+        """Reconstructions (B, 3, R, R) uint8 and their bits (B,) float64."""
+
+
+class TokenizerRow(Row):
+    """A tokenizer of the registry; loaded when a shard needs it."""
+
+    def __init__(self, name: str):
+        self.info = registry.info(name)
+        self.name = self.info.name
+        self.assets = {k: v.record() for k, v in registry.resolve_assets(name).items()}
+        self._loaded: lactok.Tokenizer | None = None
+
+    def tokenizer(self, run: Run) -> lactok.Tokenizer:
+        if self._loaded is None:
+            self._loaded = lactok.load(self.name, run.device, getattr(torch, run.dtype))
+        return self._loaded
+
+    @property
+    def has_ids(self) -> bool:
+        return self.info.tokens is not None
+
+    @property
+    def codebook_size(self) -> int:
+        return self.info.codebook_size or 0
+
+    def describe(self) -> dict[str, Any]:
+        info = self.info
+        return {
+            "name": info.name,
+            "family": info.family,
+            "tokens": info.tokens,
+            "codebook_size": info.codebook_size,
+            "bits": info.bits,
+            "decode_steps": info.decode_steps,
+            "options": dict(info.values),
+            "license": info.license,
+            "note": info.note,
+            "assets": list(self.assets.values()),
+        }
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        return digest(
+            {
+                "name": self.info.name,
+                "options": dict(self.info.values),
+                "version": self.info.version,
+                "assets": sorted(a["sha256"] for a in self.assets.values()),
+                "prepare": run.protocol.prepare_hash,
+                "dtype": run.dtype,
+                "seed": run.seed,
+                "samples": [[s.id, s.sha256] for s in samples],
+            }
+        )
+
+    def _inputs(self, references: list[np.ndarray]) -> Tensor:
+        planes = [images.tokenizer_input(r, self.info.input_size, self.info.resample) for r in references]
+        return torch.stack(planes)
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        with count_near_ties() as counts:
+            ids = self.tokenizer(run).encode(self._inputs(references), run.seeds(samples)).cpu()
+        ties = torch.stack([c.cpu() for c in counts]).sum(0) if counts else torch.zeros(len(ids), dtype=torch.int64)
+        return ids, ties
+
+    def outputs(
+        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
+    ) -> tuple[Tensor, Tensor]:
+        tokenizer = self.tokenizer(run)
+        if ids is None:
+            out, bits = tokenizer.reconstruct(self._inputs(references), run.seeds(samples))
+        else:
+            out = tokenizer.decode(ids, run.seeds(samples))
+            bits = torch.full((len(ids),), self.info.bits or 0.0, dtype=torch.float64)
+        out = images.to_resolution(out.cpu(), run.protocol.prepare.resolution)
+        return images.to_uint8(out, run.protocol.score.rounding), bits
+
+
+class FolderRow(Row):
+    """Reconstructions on disk, matched to the references by relative path without its ending."""
+
+    def __init__(self, folder: Path, bits: float | None = None):
+        if not folder.is_dir():
+            raise UserError(f"--images: no such folder {folder}")
+        self.folder, self.bits = folder, bits
+        self.name = f"images-{folder.resolve().name}"
+        self._files = {
+            p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()
+        }
+
+    def check(self, sample: Sample) -> None:
+        path = self._file(sample)
+        if path is None:
+            raise images.UnreadableImage(f"no reconstruction in {self.folder}")
+        images.open_photograph(path)
+
+    def _file(self, sample: Sample) -> Path | None:
+        return self._files.get(Path(sample.id).with_suffix("").as_posix())
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "family": "images", "tokens": None, "codebook_size": None, "bits": self.bits,
+            "decode_steps": None, "options": {}, "license": "-", "note": "scored from files", "assets": [],
+        }  # fmt: skip
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        hashes = []
+        for s in samples:
+            path = self._file(s)
+            hashes.append([s.id, s.sha256, weights.sha256(path) if path else None])
+        return digest({"images": hashes, "prepare": run.protocol.prepare_hash, "bits": self.bits})
+
+    def outputs(
+        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
+    ) -> tuple[Tensor, Tensor]:
+        """Both sides are prepared alike: the same crop, the same filter."""
+        planes = []
+        for sample in samples:
+            path = self._file(sample)
+            assert path is not None, "checked before"
+            array = images.prepare(images.open_photograph(path), run.protocol.prepare)
+            planes.append(torch.from_numpy(array.copy()).permute(2, 0, 1))
+        bits = self.bits if self.bits is not None else float("nan")
+        return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)
+
+
+__all__ = ["FolderRow", "Row", "Run", "TokenizerRow"]

@@ -1,0 +1,258 @@
+"""One shard at a time: photographs prepared once, encoded, decoded, scored in memory, stored in one write."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks import images
+from benchmarks.datasets import Sample
+from benchmarks.protocol import digest
+from benchmarks.rows import Row, Run
+from benchmarks.scoring import Scorer
+from benchmarks.store import Arrays, Store
+
+
+@dataclass
+class Timer:
+    """Wall and CPU seconds by stage; `device` work is waited for."""
+
+    device: str = "cpu"
+    wall: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    cpu: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            if self.device.startswith("cuda"):
+                torch.cuda.synchronize(self.device)
+            self.wall[name] += time.perf_counter() - wall
+            self.cpu[name] += time.process_time() - cpu
+
+
+@lru_cache(maxsize=4)
+def scorer(run: Run) -> Scorer:
+    return Scorer(run.protocol.score, run.device)
+
+
+@dataclass(frozen=True)
+class ShardKeys:
+    """Where a finished shard lies: `ids` is None for rows without ids."""
+
+    scores: str
+    reference: str
+    ids: str | None
+
+
+def reference_key(samples: Sequence[Sample], run: Run) -> str:
+    features = scorer(run).feature_names
+    return digest([run.protocol.prepare_hash, run.protocol.score_hash, features, [s.sha256 for s in samples]])
+
+
+def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
+    return digest([ids_key, run.protocol.score_hash, sample.id])
+
+
+class Shard:
+    """One shard of one row; `finish` does what is missing in the store and nothing else."""
+
+    def __init__(self, row: Row, samples: Sequence[Sample], run: Run, store: Store, timer: Timer | None = None):
+        self.row, self.samples, self.run, self.store = row, list(samples), run, store
+        self.timer = timer or Timer(run.device)
+        self.ids_key = row.key(samples, run)
+        self.errors: dict[str, str] = {}
+
+    def keys(self) -> ShardKeys | None:
+        """Where the scores lie, or None if ids have to be made first."""
+        ids_digest = None
+        if self.row.has_ids:
+            stored = self.store.get("ids", self.ids_key)
+            if stored is None:
+                return None
+            ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
+        scores = digest([self.ids_key, ids_digest, self.run.protocol.score_hash])
+        ids = self.ids_key if self.row.has_ids else None
+        return ShardKeys(scores, reference_key(self.samples, self.run), ids)
+
+    def is_finished(self) -> bool:
+        keys = self.keys()
+        return (
+            keys is not None
+            and self.store.has("scores", keys.scores)
+            and (not scorer(self.run).feature_names or self.store.has("reference", keys.reference))
+        )
+
+    def finish(self, pictured: Sequence[str] = ()) -> ShardKeys:
+        """Make what is missing; `pictured` are ids of samples whose reconstruction is kept as a picture."""
+        wanted = [
+            s for s in self.samples
+            if s.id in pictured and not self.store.picture(picture_key(self.ids_key, self.run, s)).exists()
+        ]  # fmt: skip
+        if self.is_finished() and not wanted:
+            keys = self.keys()
+            assert keys is not None
+            return keys
+        references, kept = self._references()
+        if self.row.has_ids and self.store.get("ids", self.ids_key) is None:
+            self._encode(references, kept)
+        keys = self.keys()
+        assert keys is not None
+        scored = self.store.has("scores", keys.scores)
+        if scored:
+            positions = [i for i in kept if self.samples[i] in wanted]
+            references = [r for r, i in zip(references, kept, strict=True) if i in positions]
+            self._score(references, positions, wanted, keys, store=False)
+        else:
+            self._score(references, kept, wanted, keys, store=True)
+        return keys
+
+    def _references(self) -> tuple[list[np.ndarray], list[int]]:
+        """Prepared photographs and their positions; what cannot be read is noted and left out."""
+        references, kept = [], []
+        readable, positions = [], []
+        with self.timer.stage("prepare"):
+            for i, sample in enumerate(self.samples):
+                try:
+                    reference = images.prepare(sample.open(), self.run.protocol.prepare)
+                    readable.append(reference)
+                    positions.append(i)
+                    self.row.check(sample)
+                except images.UnreadableImage as error:
+                    self.errors[sample.id] = str(error)
+                    continue
+                references.append(reference)
+                kept.append(i)
+        key = reference_key(self.samples, self.run)
+        if scorer(self.run).feature_names and not self.store.has("reference", key):
+            with self.timer.stage("reference features"):
+                parts = [scorer(self.run).features(_stack(readable[b])) for b in self._batches(len(readable))]
+            self.store.put("reference", key, {"index": np.array(positions, np.int64)} | _joined(parts))
+        return references, kept
+
+    def _batches(self, n: int) -> list[slice]:
+        size = self.run.batch_size
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
+        ids, ties = [], []
+        with self.timer.stage("encode"):
+            for batch in self._batches(len(kept)):
+                samples = [self.samples[i] for i in kept[batch]]
+                made, near = self.row.encode(references[batch], samples, self.run)
+                ids.append(made.numpy().astype(np.int32))
+                ties.append(near.numpy())
+        width = ids[0].shape[1] if ids else 0
+        arrays = {
+            "index": np.array(kept, np.int64),
+            "ids": np.concatenate(ids) if ids else np.zeros((0, width), np.int32),
+            "near_ties": np.concatenate(ties) if ties else np.zeros(0, np.int64),
+        }
+        self.store.put("ids", self.ids_key, arrays)
+
+    def _score(
+        self, references: list[np.ndarray], kept: list[int], wanted: list[Sample], keys: ShardKeys, store: bool
+    ) -> None:
+        ids: dict[int, np.ndarray] = {}
+        if self.row.has_ids:
+            stored = self.store.get("ids", self.ids_key)
+            assert stored is not None
+            ids = dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
+        metrics, features, bits = [], [], []
+        for batch in self._batches(len(kept)):
+            positions = kept[batch]
+            samples = [self.samples[i] for i in positions]
+            batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
+            with self.timer.stage("decode"):
+                outputs, used = self.row.outputs(references[batch], samples, batch_ids, self.run)
+            for sample, output in zip(samples, outputs, strict=True):
+                if sample in wanted:
+                    self.store.put_picture(picture_key(self.ids_key, self.run, sample), _png(output))
+            if store:
+                with self.timer.stage("per-image metrics"):
+                    metrics.append(scorer(self.run).per_image(_stack(references[batch]), outputs))
+                with self.timer.stage("features"):
+                    features.append(scorer(self.run).features(outputs))
+                bits.append(used.numpy())
+        if store:
+            arrays: Arrays = {"index": np.array(kept, np.int64), "errors": np.array(json.dumps(self.errors))}
+            arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
+            self.store.put("scores", keys.scores, arrays | _joined(metrics) | _joined(features))
+
+
+def _stack(references: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(references)).permute(0, 3, 1, 2).contiguous()
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> Arrays:
+    return {key: np.concatenate([p[key] for p in parts]) for key in (parts[0] if parts else ())}
+
+
+def _png(image: Tensor) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "PNG", optimize=False)
+    return out.getvalue()
+
+
+Report = Callable[[int, int], None]
+
+
+def run_shards(
+    make_row: Callable[[], Row], shards: Sequence[Sequence[Sample]], run: Run, store: Store,
+    pictured: Sequence[str] = (), workers: int = 1, report: Report | None = None,
+) -> Timer:  # fmt: skip
+    """Finish shards, in this process or in `workers` spawned ones; `report(done, total)` after each."""
+    total = Timer(run.device)
+    jobs = [(list(s), list(pictured)) for s in shards]
+    if workers <= 1 or len(jobs) <= 1:
+        _start_worker(make_row, run, store)
+        results: Iterator[Any] = map(_work, jobs)
+        _collect(results, total, len(jobs), report)
+        return total
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(jobs)), _start_worker, (make_row, run, store)) as pool:
+        _collect(pool.imap_unordered(_work, jobs), total, len(jobs), report)
+    return total
+
+
+def _collect(results: Iterator[Any], total: Timer, jobs: int, report: Report | None) -> None:
+    for done, timer in enumerate(results, 1):
+        for name in timer.wall:
+            total.wall[name] += timer.wall[name]
+            total.cpu[name] += timer.cpu[name]
+        if report is not None:
+            report(done, jobs)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(make_row: Callable[[], Row], run: Run, store: Store) -> None:
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    _worker.update(row=make_row(), run=run, store=store)
+
+
+def _work(job: tuple[list[Sample], list[str]]) -> Timer:
+    samples, pictured = job
+    timer = Timer(_worker["run"].device)
+    Shard(_worker["row"], samples, _worker["run"], _worker["store"], timer).finish(pictured)
+    sys.stdout.flush()
+    return timer

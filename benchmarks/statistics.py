@@ -1,0 +1,48 @@
+"""Means with bootstrap intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import bootstrap
+
+RESAMPLES = 2000
+
+
+def mean_with_interval(values: np.ndarray) -> tuple[float | None, list[float] | None]:
+    """The mean of per-image values and its 95 % percentile bootstrap interval.
+
+    Resampling is seeded, so the same values give the same interval. None, None without values; the interval is None
+    for a single one.
+    """
+    if len(values) == 0:
+        return None, None
+    mean = float(values.mean())
+    if len(values) == 1:
+        return mean, None
+    if np.ptp(values) == 0:
+        return mean, [mean, mean]
+    result = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)), method="percentile",
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
+    """How a codebook was used, from the count of each code.
+
+    Returns:
+        seen: ids counted; used: codes that occurred; usage: used / min(codebook size, seen); perplexity:
+        2 to the entropy; entropy_bits: of the empirical distribution.
+    """
+    seen = int(histogram.sum())
+    used = int((histogram > 0).sum())
+    p = histogram[histogram > 0] / max(seen, 1)
+    entropy = float(-(p * np.log2(p)).sum()) + 0.0
+    return {
+        "seen": seen,
+        "used": used,
+        "usage": used / max(1, min(len(histogram), seen)),
+        "perplexity": float(2**entropy),
+        "entropy_bits": entropy,
+    }

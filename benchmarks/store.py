@@ -1,0 +1,109 @@
+"""Shards on disk under the hash of everything that made them; written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lactok.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """A full or unwritable disk as one line; what was finished before stays."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"no space left in {folder}: free some and run again, finished shards are kept") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --out") from error
+        raise
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Store:
+    """Arrays and pictures by kind and key, under `<out>/store`."""
+
+    def __init__(self, out: Path):
+        self.root = out / "store"
+        with disk_errors(out):
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK):
+                raise UserError(f"cannot write to {self.root}; choose another --out")
+
+    def _path(self, kind: str, key: str, suffix: str) -> Path:
+        return self.root / kind / key[:2] / f"{key}{suffix}"
+
+    def has(self, kind: str, key: str) -> bool:
+        return self._path(kind, key, ".npz").is_file()
+
+    def get(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays | None:
+        """The arrays, or only those named; None if absent. A damaged file is reported and counts as absent."""
+        path = self._path(kind, key, ".npz")
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files if names is None or name in names}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            print(f"{path} is damaged ({error}): it is made again", file=sys.stderr, flush=True)
+            path.unlink(missing_ok=True)
+            return None
+
+    def put(self, kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        path = self._path(kind, key, ".npz")
+        temporary = path.with_name(f".{key}.{os.getpid()}.part")
+        with disk_errors(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb") as handle:
+                    np.savez(handle, allow_pickle=False, **arrays)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def picture(self, key: str) -> Path:
+        return self._path("pictures", key, ".png")
+
+    def put_picture(self, key: str, data: bytes) -> None:
+        with disk_errors(self.root):
+            write_atomically(self.picture(key), data)
+
+
+class FeatureBlocks(Sequence[np.ndarray]):
+    """One array of many shards, read again at every access, so that memory holds one shard at a time."""
+
+    def __init__(self, store: Store, kind: str, keys: Sequence[str], name: str, rows: Sequence[np.ndarray | None]):
+        self.store, self.kind, self.keys, self.name, self.rows = store, kind, keys, name, rows
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if not 0 <= index < len(self.keys):
+            raise IndexError(index)
+        arrays = self.store.get(self.kind, self.keys[index], [self.name])
+        if arrays is None:
+            raise UserError(f"a shard in {self.store.root} has gone; run the same command again")
+        rows = self.rows[index]
+        return arrays[self.name] if rows is None else arrays[self.name][rows]

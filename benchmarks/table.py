@@ -1,0 +1,51 @@
+"""Results as a table: Markdown, and the same on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.protocol import METRICS
+
+TITLES = {
+    "psnr": "PSNR", "ssim": "SSIM", "ssim_uniform7": "SSIM 7x7", "ssim_range2": "SSIM range 2", "lpips_alex": "LPIPS alex",
+    "lpips_vgg": "LPIPS vgg", "rfid": "rFID", "rfid_clean": "rFID clean", "kid": "KID x1000",
+}  # fmt: skip
+DIGITS = {"psnr": 2, "rfid": 2, "rfid_clean": 2, "kid": 1}
+
+
+def cell(metric: str, entry: dict[str, Any] | None) -> str:
+    """A value with half the width of its interval; `~` before a distance from too few images."""
+    if entry is None or entry["value"] is None:
+        return "-"
+    factor, digits = (1000 if metric == "kid" else 1), DIGITS.get(metric, 3)
+    text = f"{entry['value'] * factor:.{digits}f}"
+    if entry.get("ci95"):
+        low, high = entry["ci95"]
+        text += f" ±{(high - low) / 2:.{digits}f}"
+    return f"~{text}" if entry.get("reliable") is False else text
+
+
+def markdown(results: Sequence[dict[str, Any]]) -> str:
+    """One row a result, arrows for the better direction, footnotes for what a reader must know."""
+    metrics = [m for m in METRICS if any(m in r["metrics"] for r in results)]
+    head = ["tokenizer", "tokens", "codes", "bits", *(f"{TITLES[m]} {'↑' if METRICS[m] else '↓'}" for m in metrics)]
+    head += ["usage", "n"]
+    rows, over = [], False
+    for r in results:
+        info, codebook = r["tokenizer"], r["codebook"]
+        bits = "-" if info["bits"] is None else f"{info['bits']:.0f}"
+        if info.get("over_budget"):
+            bits, over = f"{bits}*", True
+        row = [info["name"], info["tokens"] or "-", info["codebook_size"] or "-", bits]
+        row += [cell(m, r["metrics"].get(m)) for m in metrics]
+        rows.append([*row, f"{codebook['usage']:.0%}" if codebook else "-", r["dataset"]["n"]])
+    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
+    notes = ["± is half the 95 % bootstrap interval of the mean over images."]
+    if any(e.get("reliable") is False for r in results for e in r["metrics"].values()):
+        notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
+    if over:
+        notes.append("* above the budget: for some images no file is that small.")
+    return text + "\n\n" + "\n".join(notes) + "\n"

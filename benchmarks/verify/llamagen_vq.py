@@ -1,0 +1,43 @@
+"""Kind `llamagen_vq`: LlamaGen's VQModel at the set's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.verify.checks import Checks
+from lactok.layers.vqgan import VQConfig, VQModel
+from lactok.weights import load_strict
+
+ATOL, RTOL = 3e-4, 1e-4  # the set's README
+
+
+def config_of(values: dict[str, Any]) -> VQConfig:
+    """The set's own names of the configuration."""
+    return VQConfig(
+        channels=values["ch"], channel_mult=tuple(values["ch_mult"]), res_blocks=values["nrb"],
+        z_channels=values["zc"], codebook_size=values["n_e"], codebook_dim=values["e_dim"], l2_norm=values["l2_norm"],
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    model = VQModel(config_of(config)).eval()
+    load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
+    io = load_file(folder / "io.safetensors")
+    checks.skip("image", "the input")
+    features = model.encoder(io["image"])
+    checks.close("encoder_out", features, io["encoder_out"], ATOL, RTOL)
+    pre_quant = model.quant_conv(features)
+    checks.close("pre_quant", pre_quant, io["pre_quant"], ATOL, RTOL)
+    ids = model.encode(io["image"])
+    checks.close("indices", ids, io["indices"], 0)
+    checks.close("indices_flat", ids.flatten(), io["indices_flat"], 0)
+    checks.close("quantized", model.quantize.straight_through(pre_quant, ids), io["quantized"], ATOL, RTOL)
+    checks.close("codebook_entry", model.quantize.lookup(io["indices"]), io["codebook_entry"], ATOL, RTOL)
+    checks.close("decoded_from_code", model.decode(io["indices"]), io["decoded_from_code"], ATOL, RTOL)
+    checks.close("decoded_from_quant", model.decode_features(io["quantized"]), io["decoded_from_quant"], ATOL, RTOL)
+    checks.finish(io)
