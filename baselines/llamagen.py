@@ -44,7 +44,9 @@ def _official(name: str, repo: str, file: str) -> Asset:
 
 @register(_info("llamagen-vq16", _official("llamagen-vq16", "FoundationVision/LlamaGen", "vq_ds16_c2i.pt"), VQ16))
 @register(_info("llamagen-vq16-t2i", _official("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt"), VQ16))
-@register(_info("llamagen-vq8", _official("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt"), VQ8), config=VQ8)
+@register(
+    _info("llamagen-vq8", _official("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt"), VQ8), config=VQ8
+)
 @register(
     _info("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
     config=TINY,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ class Resize(Tokenizer):
         self.side = side
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        size, small = images.shape[-2:][::-1], (self.side, self.side)
+        size, small = (images.shape[-1], images.shape[-2]), (self.side, self.side)
         bicubic = Image.Resampling.BICUBIC
         out = [image.resize(small, bicubic).resize(size, bicubic) for image in to_images(images)]
         return to_batch(out), torch.full((len(out),), 24.0 * self.side**2, dtype=torch.float64)
@@ -92,7 +93,7 @@ class Codec(Tokenizer):
     qualities on either side are tried.
     """
 
-    SETTINGS: dict[str, dict[str, object]] = {
+    SETTINGS: ClassVar[dict[str, dict[str, object]]] = {
         "JPEG": {"optimize": True, "subsampling": 2},
         "WEBP": {"method": 6},
         "AVIF": {"speed": 6, "max_threads": 1},
@@ -121,7 +122,7 @@ class Codec(Tokenizer):
         return min(attempts, key=lambda a: (a.size, a.squared_error))
 
     def _search_scale(self, image: Image.Image, scale: float) -> list[Attempt]:
-        side = tuple(max(1, round(length * scale)) for length in image.size)
+        side = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         source = image.resize(side, Image.Resampling.BICUBIC) if side != image.size else image
         files = cache(lambda quality: self._encode_file(source, quality))
         low, high = self.qualities

@@ -141,6 +141,22 @@ def listed(path: Path) -> Dataset:
     return Dataset(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
 
 
+def balanced(dataset: Dataset, size: int) -> Dataset:
+    """At most `size` samples, as many of each top folder (category): those whose ids hash lowest with seed 0."""
+    if len(dataset.samples) <= size:
+        return dataset
+    categories: dict[str, list[Sample]] = {}
+    for sample in dataset.samples:
+        categories.setdefault(sample.id.split("/")[0], []).append(sample)
+    each = size // len(categories)
+    chosen = [
+        sample
+        for group in categories.values()
+        for sample in sorted(group, key=lambda s: hashlib.sha256(f"0 {s.id}".encode()).digest())[:each]
+    ]
+    return Dataset(dataset.name, tuple(sorted(chosen, key=lambda s: s.id)))
+
+
 @dataclass(frozen=True)
 class Published:
     """A data set that everybody downloads for himself; the recipe is printed where the folder is missing."""
@@ -155,8 +171,7 @@ PUBLISHED = {
     for p in (
         Published("imagenet", 50_000, "ILSVRC2012 validation images (image-net.org), 50,000 JPEG files"),
         Published("coco", 5_000, "val2017.zip of COCO 2017 (cocodataset.org), 5,000 JPEG files"),
-        Published("mjhq", 5_000, "MJHQ-30K (hub: playgroundai/MJHQ-30K): the 500 images of lowest sha256('0' + id) "
-                                 "in each of the 10 categories"),  # fmt: skip
+        Published("mjhq", 5_000, "the 30,000 images of MJHQ-30K (hub: playgroundai/MJHQ-30K), a folder a category,"),
         Published("flux5k", 5_000, "not public: generate 5,000 images with FLUX.1-dev; comparable with nobody's"),
     )
 }
@@ -177,7 +192,8 @@ def get(name: str, data_dir: Path | None = None) -> Dataset:
         if not root.is_dir():
             wanted = PUBLISHED[name]
             raise UserError(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
-        return Dataset(name, folder(root).samples)
+        found = Dataset(name, folder(root).samples)
+        return balanced(found, PUBLISHED[name].size) if name == "mjhq" else found
     path = Path(name)
     if path.is_dir():
         return folder(path)

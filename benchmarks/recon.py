@@ -65,7 +65,11 @@ def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
     from benchmarks.rows import Run
     from lactok import weights
 
-    for flag, value, least in (("batch-size", args.batch_size, 1), ("workers", args.workers, 1), ("threads", args.threads, 0)):
+    for flag, value, least in (
+        ("batch-size", args.batch_size, 1),
+        ("workers", args.workers, 1),
+        ("threads", args.threads, 0),
+    ):
         if value < least:
             raise UserError(f"--{flag} {value}: {least} or more")
     if args.weights:
@@ -77,10 +81,7 @@ def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
     except RuntimeError:
         raise UserError(f"--device {args.device}: not a device; cpu, cuda, cuda:1 or mps") from None
     chosen = protocol.get(args.protocol, args.resolution, args.metrics)
-    if args.images:
-        dataset = datasets.folder(existing_folder(args.images[0]))
-    else:
-        dataset = datasets.get(args.dataset)
+    dataset = datasets.folder(existing_folder(args.images[0])) if args.images else datasets.get(args.dataset)
     run = Run(chosen, args.device, args.dtype, args.seed, args.batch_size, args.threads)
     return dataset.limited(args.limit), run
 
@@ -93,7 +94,7 @@ def existing_folder(name: str) -> Path:
 
 
 def part_of(text: str | None) -> tuple[int, int]:
-    """"2/4" -> (1, 4)."""
+    """ "2/4" -> (1, 4)."""
     if text is None:
         return 0, 1
     first, _, second = text.partition("/")

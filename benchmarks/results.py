@@ -151,7 +151,8 @@ def _set_distances(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[st
     for key in keys:
         scores = store.get("scores", key.scores, ["index"])
         reference = store.get("reference", key.reference, ["index"])
-        assert scores is not None and reference is not None
+        assert scores is not None
+        assert reference is not None
         if len(scores["index"]):
             used.append(key)
             rows.append(np.searchsorted(reference["index"], scores["index"]))

@@ -58,7 +58,7 @@ class Row(ABC):
     def codebook_size(self) -> int:
         return 0
 
-    def check(self, sample: Sample) -> None:
+    def check(self, sample: Sample) -> None:  # noqa: B027, most rows have nothing to check
         """Raise UnreadableImage where this row has nothing for a sample; the others still run."""
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:

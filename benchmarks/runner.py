@@ -142,7 +142,7 @@ class Shard:
         if scorer(self.run).feature_names and not self.store.has("reference", key):
             with self.timer.stage("reference features"):
                 parts = [scorer(self.run).features(_stack(readable[b])) for b in self._batches(len(readable))]
-            self.store.put("reference", key, {"index": np.array(positions, np.int64)} | _joined(parts))
+            self.store.put("reference", key, _joined(parts) | {"index": np.array(positions, np.int64)})
         return references, kept
 
     def _batches(self, n: int) -> list[slice]:

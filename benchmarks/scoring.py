@@ -69,7 +69,7 @@ class Scorer:
                 elif key == "ssim_range2":
                     values[key] = fidelity.ssim_range2(references, outputs)
                 elif key.startswith("lpips_"):
-                    net = perceptual.load_lpips(key.removeprefix("lpips_"), self.device)  # type: ignore[arg-type]
+                    net = perceptual.load_lpips(key.removeprefix("lpips_"), self.device)
                     pair = (t.to(self.device).float() / 127.5 - 1 for t in (references, outputs))
                     values[key] = net(*pair).double()
         return {k: v.cpu().numpy() for k, v in values.items()}

@@ -1,8 +1,8 @@
 """lactok: discrete image tokenizers behind one interface, and the reference implementation of LaCTok.
 
-    tok = lactok.load("llamagen-vq16-tiny")
-    ids = tok.encode(images)      # (B, 3, 256, 256) float32 in [0, 1] -> (B, 256) int64
-    out = tok.decode(ids)         # -> (B, 3, 256, 256) float32 in [0, 1]
+tok = lactok.load("llamagen-vq16-tiny")
+ids = tok.encode(images)      # (B, 3, 256, 256) float32 in [0, 1] -> (B, 256) int64
+out = tok.decode(ids)         # -> (B, 3, 256, 256) float32 in [0, 1]
 """
 
 from __future__ import annotations
@@ -18,8 +18,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("Asset", "Generator", "Hub", "Option", "Packaged", "Registry", "Tokenizer", "TokenizerInfo", "Url"),
-    *("UserError", "WeightsNotFound", "build", "info", "load", "names", "register"),
+    "Asset",
+    "Generator",
+    "Hub",
+    "Option",
+    "Packaged",
+    "Registry",
+    "Tokenizer",
+    "TokenizerInfo",
+    "Url",
+    "UserError",
+    "WeightsNotFound",
+    "build",
+    "info",
+    "load",
+    "names",
+    "register",
 ]
 
 

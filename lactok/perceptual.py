@@ -106,9 +106,7 @@ class LPIPS(nn.Module):
 
     def distance(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
         """Two lists of features -> (B,) distances."""
-        layers = [
-            head((a - b) ** 2).mean((1, 2, 3)) for head, a, b in zip(self.model.lins, first, second, strict=True)
-        ]
+        layers = [head((a - b) ** 2).mean((1, 2, 3)) for head, a, b in zip(self.model.lins, first, second, strict=True)]
         return torch.stack(layers).sum(0)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:

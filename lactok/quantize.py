@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 import torch
@@ -66,7 +66,8 @@ class VectorQuantizer(nn.Module):
     def encode(self, z: Tensor) -> Tensor:
         """Features (B, C, h, w) -> ids of the nearest codes (B, h, w) int64."""
         b, _, h, w = z.shape
-        with torch.autocast(z.device.type, enabled=False):
+        # the meta device, on which structures are counted, knows no autocast
+        with nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False):
             flat = self._unit(z.float().permute(0, 2, 3, 1)).flatten(0, 2)  # (B*h*w, C)
             codes = self.codes()
             # |z|^2 + |e|^2 - 2ze in this order, as the official code adds it: the order decides ties

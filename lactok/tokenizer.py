@@ -36,7 +36,7 @@ class Tokenizer(nn.Module):
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Load tensors by asset name; the default suits an adapter with one asset and one network, `self.model`."""
         for tensors in assets.values():
-            weights.load_strict(self.model, tensors, self.info.name)
+            weights.load_strict(self.get_submodule("model"), tensors, self.info.name)
 
     @property
     def device(self) -> torch.device:
@@ -91,7 +91,7 @@ class Tokenizer(nn.Module):
         if ids.ndim != 2 or ids.dtype != torch.int64:
             raise ValueError(f"ids are (B, L) int64, not {tuple(ids.shape)} {ids.dtype}")
         size = self.info.codebook_size
-        if size is not None and ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < size):
+        if size is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < size):
             raise ValueError(f"{self.info.name} has ids 0 to {size - 1}, got {int(ids.min())} to {int(ids.max())}")
         with self._compute():
             out = self._decode(ids.to(self.device), self._seeds(seeds, len(ids)))

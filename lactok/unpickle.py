@@ -59,15 +59,12 @@ class Inert:
         pass
 
 
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> Tensor:
+def _rebuild_tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
     return storage.as_strided(size, stride, offset)
 
 
 def _rebuild_parameter(data: Tensor, *_: object) -> Tensor:
     return data
-
 
 
 _CALLS: dict[str, Any] = {

@@ -13,15 +13,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Asset, Hub, Packaged, Registry, Source, Url
+from lactok.errors import UserError, WeightsNotFound, unknown
+from lactok.info import Asset, Hub, Packaged, Registry, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,4 +271,57 @@ def _download(source: Source, scratch: Path, asset: Asset) -> tuple[Path, str | 
         raise _Unavailable(str(error)) from error
 
 
-__all__ = ["Asset", "Hub", "Packaged", "Registry", "Resolved", "Url", "load", "load_strict", "locate", "resolve"]
+def known_assets() -> dict[str, tuple[Asset, str]]:
+    """Every asset by name, with what needs it."""
+    from lactok import registry
+    from lactok.assets import METRIC_ASSETS
+
+    found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
+    for name in registry.names():
+        for asset in registry.info(name).assets:
+            found.setdefault(asset.name, (asset, name))
+    return found
+
+
+def _main(argv: Sequence[str] | None = None) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="every asset: licence, where it is or would come from")
+    for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):
+        actions.add_parser(action, help=text).add_argument(
+            "name", help="an asset, or all" if action == "fetch" else "an asset"
+        )
+    args = parser.parse_args(argv)
+    assets = known_assets()
+    if args.action == "list":
+        for asset, user in assets.values():
+            found = locate(asset)
+            state = f"{found.source}  {found.path}" if found else f"not here; from {', '.join(map(str, asset.sources))}"
+            print(f"{asset.name}  [{asset.license}]  for {user}  {state}")
+        return 0
+    names = list(assets) if args.name == "all" and args.action == "fetch" else [args.name]
+    for name in names:
+        if name not in assets:
+            raise unknown("asset", name, assets)
+    missing = []
+    for name in names:
+        asset = assets[name][0]
+        resolved = locate(asset) if args.action == "path" else None
+        if args.action == "path" and resolved is None:
+            raise WeightsNotFound(f"{name} is not on this machine; get it with `python -m lactok.weights fetch {name}`")
+        try:
+            print((resolved or resolve(asset)).path, flush=True)
+        except WeightsNotFound as error:
+            missing.append(str(error))
+    if missing:
+        raise WeightsNotFound("; ".join(missing))
+    return 0
+
+
+if __name__ == "__main__":
+    from lactok import weights as module  # the imported module, not this copy of it, so that its caches are shared
+    from lactok.command import command
+
+    command(module._main)()

@@ -41,19 +41,29 @@ def ssim(first: Tensor, second: Tensor, data_range: float = 1.0, reflect: bool =
     """
     if reflect:
         first, second = (F.pad(t, (5, 5, 5, 5), mode="reflect") for t in (first, second))
-    b, c, h, w = first.shape
+    h, w = first.shape[-2:]
     if min(h, w) < 11:
         raise ValueError(f"SSIM needs images of at least 11x11 pixels, these are {h}x{w}")
-    window = _gaussian(11, 1.5).to(first)
-    x, y = first.float(), second.float()
-    # one separable filter over the five moments, all channels at once; rows first, then columns
-    planes = torch.cat([x, y, x * x, y * y, x * y]).reshape(5 * b * c, 1, h, w)
-    planes = F.conv2d(F.conv2d(planes, window.view(1, 1, 1, 11)), window.view(1, 1, 11, 1))
-    mean_x, mean_y, xx, yy, xy = planes.view(5, b, -1).double()
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    covariance, variances = xy - mean_x * mean_y, xx - mean_x**2 + yy - mean_y**2
-    value = (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
-    return value.mean(1)
+    values = []
+    for x, y in zip(first.float(), second.float(), strict=True):  # image by image: the moments are large
+        mean_x, mean_y, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
+        product, squares = mean_x * mean_y, mean_x**2 + mean_y**2
+        value = (2 * product + c1) * (2 * (xy - product) + c2) / ((squares + c1) * (xx + yy - squares + c2))
+        values.append(value.double().mean())
+    return torch.stack(values)
+
+
+def _blur(planes: Tensor) -> Tensor:
+    """The Gaussian window over (..., H, W), inside only: shifted sums, several times as fast as a convolution."""
+    window = _gaussian(11, 1.5).tolist()
+    for dim in (-1, -2):
+        length = planes.shape[dim] - 10
+        out = planes.narrow(dim, 0, length) * window[0]
+        for shift, weight in enumerate(window[1:], 1):
+            out.add_(planes.narrow(dim, shift, length), alpha=weight)
+        planes = out
+    return planes
 
 
 def _skimage(first: Tensor, second: Tensor, data_range: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The lines of a replay: a tensor, its largest difference, the tolerance, ok or FAIL; and what was left out, and why."""
+"""The lines of a replay: a tensor, its largest difference, the tolerance, ok or FAIL; what was left out, and why."""
 
 from __future__ import annotations
 

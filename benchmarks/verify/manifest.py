@@ -30,7 +30,7 @@ def compare(path: Path, checks: Checks) -> None:
         raise unknown("manifest", path.stem, MODELS)
     own = {
         name: [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]
-        for name, tensor in lactok.build(MODELS[path.stem]).model.state_dict().items()
+        for name, tensor in lactok.build(MODELS[path.stem]).get_submodule("model").state_dict().items()
     }
     for tensor in tensors:
         checks.equal(tensor["name"], own.get(tensor["name"]), [tensor["shape"], tensor["dtype"]])

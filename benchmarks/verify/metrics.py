@@ -24,7 +24,6 @@ from lactok import weights
 from lactok.assets import LPIPS_HEADS
 from lactok.perceptual import LPIPS, tf1_resize
 
-
 LPIPS_SEED = 21  # of the set's random backbones; the set gives the recipe without it, this value reproduces it
 
 

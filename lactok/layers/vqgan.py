@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -100,7 +100,7 @@ class Level(nn.Module):
 
     def __init__(self, widths: Sequence[int], attention: bool, resample: nn.Module | None, resample_name: str):
         super().__init__()
-        self.res = nn.ModuleList(ResBlock(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.res = nn.ModuleList(ResBlock(a, b) for a, b in pairwise(widths))
         self.attn = nn.ModuleList(AttnBlock(b) for b in widths[1:] if attention)
         if resample is not None:
             self.add_module(resample_name, resample)
@@ -162,7 +162,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(previous, 3, 3, padding=1)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weight at which an adversarial loss is balanced against the reconstruction loss."""
         return self.conv_out.weight
 
@@ -208,15 +208,3 @@ class VQModel(nn.Module):
         z = self.encode_features(x)
         ids = self.quantize.encode(z.detach())
         return self.decode_features(self.quantize.straight_through(z, ids)), z, ids
-
-
-def count_parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-@torch.no_grad()
-def reset_last_bias(model: VQModel, mean: Tensor) -> None:
-    """Start the decoder at the mean colour, (3,) in [-1, 1]; used by training only."""
-    bias = model.decoder.conv_out.bias
-    assert bias is not None
-    bias.copy_(mean)

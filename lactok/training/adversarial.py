@@ -37,7 +37,7 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
-def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter) -> Tensor:
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
     """Ratio of the two losses' gradient norms at the decoder's last layer, at most 10^4 (VQGAN, equation 7)."""
     first = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0].norm()
     second = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0].norm()

@@ -30,7 +30,9 @@ def read_config(path: str | Path, kind: type[T], overrides: Mapping[str, Any] | 
     try:
         values = tomllib.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise UserError(f"config {path} does not exist; the recipes are in {Path(__file__).parent / 'configs'}") from None
+        raise UserError(
+            f"config {path} does not exist; the recipes are in {Path(__file__).parent / 'configs'}"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"config {path}: {error}") from None
     return build(kind, values | dict(overrides or {}), str(path))
@@ -108,7 +110,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()["meta"])
+            return {k: file.get_tensor(k) for k in sorted(file.keys())}, json.loads(file.metadata()["meta"])
     except Exception as error:
         raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start over") from error
 

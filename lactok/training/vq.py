@@ -96,7 +96,7 @@ class VQTrainer:
         (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
         torch.manual_seed(config.seed)
         self.model = VQModel(config.model).to(device)
-        self.lpips: LPIPS = load_lpips(config.lpips_net, device)  # type: ignore[arg-type]
+        self.lpips: LPIPS = load_lpips(config.lpips_net, device)
         self.average = common.Average(self.model, config.average)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.peak_lr, betas=(0.9, 0.95))
         self.last_used = torch.zeros(config.model.codebook_size, dtype=torch.int64, device=device)

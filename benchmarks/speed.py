@@ -1,0 +1,152 @@
+"""`python -m benchmarks.speed`: time, throughput, parameters, FLOPs and peak memory of tokenizers.
+
+Each is measured in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lactok.command import command
+from lactok.errors import UserError
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
+    p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
+    p.add_argument("--batch-size", type=int, default=8)
+    p.add_argument("--repeats", type=int, default=5, help="timed calls after one to warm up; the median counts")
+    p.add_argument("--resolution", type=int, default=256, help="for rows without a size of their own")
+    p.add_argument("--device", default="cpu")
+    p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    p.add_argument("--random", action="store_true", help="random weights where the real ones are missing")
+    p.add_argument("--weights", help="folder with weights")
+    p.add_argument("--json", type=Path, help="also write the numbers here")
+    return p
+
+
+def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Time and memory of one tokenizer; runs in a process of its own."""
+    import platform
+    import resource
+    import statistics
+    import time
+
+    import torch
+
+    import lactok
+    from benchmarks.cost import cost
+    from lactok import weights
+    from lactok.errors import WeightsNotFound
+
+    if args.weights:
+        weights.use_folder(args.weights)
+    try:
+        tokenizer = lactok.load(name, args.device, getattr(torch, args.dtype))
+        kind = "official or shipped"
+    except WeightsNotFound:
+        if not args.random:
+            raise
+        tokenizer = lactok.build(name, args.device)
+        tokenizer.dtype, kind = getattr(torch, args.dtype), "random"
+    cuda = args.device.startswith("cuda")
+
+    def timed(call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(args.repeats + 1):
+            started = time.perf_counter()
+            call()
+            if cuda:
+                torch.cuda.synchronize(args.device)
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[1:])
+
+    def peak() -> int:
+        if cuda:
+            return torch.cuda.max_memory_allocated(args.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+    size = tokenizer.info.input_size or args.resolution
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.rand(args.batch_size, 3, size, size, generator=generator)
+    price = cost(name)
+    row: dict[str, Any] = {"tokenizer": tokenizer.info.name, "weights": kind, "parameters": price.parameters}
+    if tokenizer.info.tokens is None:
+        row |= {"reconstruct_seconds": timed(lambda: tokenizer.reconstruct(batch))}
+    else:
+        ids = tokenizer.encode(batch)
+        row |= {
+            "encode_flops": price.encode_flops,
+            "decode_flops": price.decode_flops,
+            "encode_seconds": timed(lambda: tokenizer.encode(batch)),
+            "decode_seconds": timed(lambda: tokenizer.decode(ids)),
+        }
+    return row | {"peak_memory_bytes": peak()}
+
+
+def _child(name: str, args: argparse.Namespace) -> dict[str, Any] | str:
+    try:
+        return measure(name, args)
+    except UserError as error:
+        return str(error)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    from lactok import registry
+
+    if args.batch_size < 1 or args.repeats < 1:
+        raise UserError("--batch-size and --repeats are 1 or more")
+    from benchmarks.recon import split_names
+
+    names = registry.names() if args.tokenizers == "all" else split_names(args.tokenizers)
+    for name in names:
+        registry.check_name(name)
+    import multiprocessing
+
+    rows, missing = [], {}
+    for name in names:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found = pool.apply(_child, (name, args))
+        if isinstance(found, str):
+            missing[name] = found
+        else:
+            rows.append(found)
+    print(table(rows, args))
+    for name, reason in missing.items():
+        print(f"not measured: {name}: {reason}")
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 3 if missing and args.tokenizers != "all" else 0
+
+
+def table(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
+    import torch
+    from tabulate import tabulate
+
+    from benchmarks.results import processor
+
+    head = ["tokenizer", "parameters", "encode", "decode", "images/s", "encode FLOPs", "decode FLOPs", "peak memory"]
+    body = []
+    for row in rows:
+        seconds = row.get("reconstruct_seconds") or row["encode_seconds"] + row["decode_seconds"]
+        times = [
+            f"{row[k] / args.batch_size * 1e3:.1f} ms" if k in row else "-"
+            for k in ("encode_seconds", "decode_seconds")
+        ]
+        flops = [f"{row[k] / 1e9:.1f} G" if k in row else "-" for k in ("encode_flops", "decode_flops")]
+        name = row["tokenizer"] + (" (random weights)" if row["weights"] == "random" else "")
+        body.append([name, f"{row['parameters'] / 1e6:.2f} M", *times, f"{args.batch_size / seconds:.2f}", *flops,
+                     f"{row['peak_memory_bytes'] / 1e9:.2f} GB"])  # fmt: skip
+    device = torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else processor()
+    title = f"{device}, {torch.get_num_threads()} threads, {args.dtype}, batch {args.batch_size}; times are an image's"
+    return f"{title}\n\n{tabulate(body, head, tablefmt='pipe', disable_numparse=True)}"
+
+
+if __name__ == "__main__":
+    main()
