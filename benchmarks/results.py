@@ -114,8 +114,7 @@ def _records(
     histogram = np.zeros(row.codebook_size, np.int64) if row.has_ids else None
     light = ["index", "bits", "errors", *PER_IMAGE]
     for samples, key in zip(shards, keys, strict=True):
-        scores = store.get("scores", key.scores, light)
-        assert scores is not None, "a shard that was finished is read"
+        scores = store.need("scores", key.scores, light)
         index = scores["index"].tolist()
         columns["id"] += [samples[i].id for i in index]
         columns["caption"] += [samples[i].caption for i in index]
@@ -126,8 +125,7 @@ def _records(
                 columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
         skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
         if key.ids is not None and histogram is not None:
-            ids = store.get("ids", key.ids)
-            assert ids is not None
+            ids = store.need("ids", key.ids)
             columns["near_ties"] += ids["near_ties"].tolist()
             histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
     return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
@@ -149,10 +147,8 @@ def _set_distances(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[st
         return {}
     used, rows = [], []
     for key in keys:
-        scores = store.get("scores", key.scores, ["index"])
-        reference = store.get("reference", key.reference, ["index"])
-        assert scores is not None
-        assert reference is not None
+        scores = store.need("scores", key.scores, ["index"])
+        reference = store.need("reference", key.reference, ["index"])
         if len(scores["index"]):
             used.append(key)
             rows.append(np.searchsorted(reference["index"], scores["index"]))
@@ -189,8 +185,7 @@ def _write_tokens(
         return
     ids, names = [], []
     for samples, key in zip(shards, keys, strict=True):
-        stored = store.get("ids", str(key.ids))
-        assert stored is not None
+        stored = store.need("ids", str(key.ids))
         if len(stored["index"]):
             ids.append(stored["ids"])
         names += [samples[i].id for i in stored["index"]]

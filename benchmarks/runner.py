@@ -142,7 +142,9 @@ class Shard:
         if scorer(self.run).feature_names and not self.store.has("reference", key):
             with self.timer.stage("reference features"):
                 parts = [scorer(self.run).features(_stack(readable[b])) for b in self._batches(len(readable))]
-            self.store.put("reference", key, _joined(parts) | {"index": np.array(positions, np.int64)})
+            arrays = _joined(parts)
+            arrays["index"] = np.array(positions, np.int64)
+            self.store.put("reference", key, arrays)
         return references, kept
 
     def _batches(self, n: int) -> list[slice]:
@@ -170,8 +172,7 @@ class Shard:
     ) -> None:
         ids: dict[int, np.ndarray] = {}
         if self.row.has_ids:
-            stored = self.store.get("ids", self.ids_key)
-            assert stored is not None
+            stored = self.store.need("ids", self.ids_key)
             ids = dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
         metrics, features, bits = [], [], []
         for batch in self._batches(len(kept)):
@@ -190,9 +191,11 @@ class Shard:
                     features.append(scorer(self.run).features(outputs))
                 bits.append(used.numpy())
         if store:
-            arrays: Arrays = {"index": np.array(kept, np.int64), "errors": np.array(json.dumps(self.errors))}
+            arrays = _joined(metrics) | _joined(features)
+            arrays["index"] = np.array(kept, np.int64)
+            arrays["errors"] = np.array(json.dumps(self.errors))
             arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
-            self.store.put("scores", keys.scores, arrays | _joined(metrics) | _joined(features))
+            self.store.put("scores", keys.scores, arrays)
 
 
 def _stack(references: list[np.ndarray]) -> Tensor:

@@ -55,7 +55,15 @@ class Store:
         return self.root / kind / key[:2] / f"{key}{suffix}"
 
     def has(self, kind: str, key: str) -> bool:
-        return self._path(kind, key, ".npz").is_file()
+        """Whether it is there and whole as far as its table of contents tells."""
+        return self.get(kind, key, ()) is not None
+
+    def need(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays:
+        """`get` for a shard that was finished before; if it was lost since, say so."""
+        arrays = self.get(kind, key, names)
+        if arrays is None:
+            raise UserError(f"a finished shard in {self.root} was lost; run the same command again to make it anew")
+        return arrays
 
     def get(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays | None:
         """The arrays, or only those named; None if absent. A damaged file is reported and counts as absent."""
@@ -102,8 +110,6 @@ class FeatureBlocks(Sequence[np.ndarray]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if not 0 <= index < len(self.keys):
             raise IndexError(index)
-        arrays = self.store.get(self.kind, self.keys[index], [self.name])
-        if arrays is None:
-            raise UserError(f"a shard in {self.store.root} has gone; run the same command again")
+        arrays = self.store.need(self.kind, self.keys[index], [self.name])
         rows = self.rows[index]
         return arrays[self.name] if rows is None else arrays[self.name][rows]

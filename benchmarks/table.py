@@ -10,9 +10,16 @@ from tabulate import tabulate
 from benchmarks.protocol import METRICS
 
 TITLES = {
-    "psnr": "PSNR", "ssim": "SSIM", "ssim_uniform7": "SSIM 7x7", "ssim_range2": "SSIM range 2",
-    "lpips_alex": "LPIPS alex", "lpips_vgg": "LPIPS vgg", "rfid": "rFID", "rfid_clean": "rFID clean", "kid": "KID x1000",
-}  # fmt: skip
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ssim_uniform7": "SSIM 7x7",
+    "ssim_range2": "SSIM range 2",
+    "lpips_alex": "LPIPS alex",
+    "lpips_vgg": "LPIPS vgg",
+    "rfid": "rFID",
+    "rfid_clean": "rFID clean",
+    "kid": "KID x1000",
+}
 DIGITS = {"psnr": 2, "rfid": 2, "rfid_clean": 2, "kid": 1}
 
 

@@ -68,9 +68,10 @@ def inception_convolutions() -> list[str]:
 @lru_cache(maxsize=2)
 def inception(device: str = "cpu") -> Inception:
     """Inception with its weights, frozen, on `device`."""
-    net = Inception()
-    net.load_state_dict(weights.load(INCEPTION))
-    return net.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        net = Inception()
+        net.load_state_dict(weights.load(INCEPTION))
+        return net.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 class LPIPS(nn.Module):
@@ -117,6 +118,7 @@ class LPIPS(nn.Module):
 @lru_cache(maxsize=4)
 def load_lpips(net: Net, device: str = "cpu") -> LPIPS:
     """LPIPS with its published weights, frozen, on `device`."""
-    module = LPIPS(net)
-    module.load_tensors(weights.load(LPIPS_BACKBONES[net]), weights.load(LPIPS_HEADS[net]))
-    return module.to(device)
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        module = LPIPS(net)
+        module.load_tensors(weights.load(LPIPS_BACKBONES[net]), weights.load(LPIPS_HEADS[net]))
+        return module.to(device)

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NEAR_TIE = 1e-5  # relative difference of the two smallest distances below which an id may change with the batch
+# Difference of the two smallest squared distances, relative to |z|^2 + |e|^2 (the terms whose rounding decides), below
+# which an id may change with the batch size.
+NEAR_TIE = 1e-5
 
 _collector: ContextVar[list[Tensor] | None] = ContextVar("near_ties", default=None)
 
@@ -20,8 +22,7 @@ def count_near_ties() -> Iterator[list[Tensor]]:
     """Collect, for each `VectorQuantizer.encode` inside, how many positions of each image were near ties.
 
     Yields a list that grows by one (B,) int64 tensor a call. A near tie is a position whose two nearest codes
-    differ by less than `NEAR_TIE` relative to the nearer one: there rounding, which depends on the batch size,
-    may decide.
+    differ by less than `NEAR_TIE`: there rounding, which depends on the batch size, may decide.
     """
     counts: list[Tensor] = []
     token = _collector.set(counts)
@@ -76,7 +77,7 @@ class VectorQuantizer(nn.Module):
         counts = _collector.get()
         if counts is not None:
             near, second = distance.topk(2, dim=1, largest=False).values.unbind(1)
-            ties = (second - near) < NEAR_TIE * near.abs().clamp_min(torch.finfo(near.dtype).eps)
+            ties = (second - near) < NEAR_TIE * ((flat**2).sum(1) + (codes[ids] ** 2).sum(1))
             counts.append(ties.view(b, -1).sum(1))
         return ids.view(b, h, w)
 

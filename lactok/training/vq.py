@@ -146,8 +146,8 @@ class VQTrainer:
         meta = {"step": self.step, "digest": self.config.digest, "name": self.config.name}
         common.save_state(self.out / "state.safetensors", tensors, meta)
 
-    def losses(self, images: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-        """Total loss, its parts, the features before quantization and the ids."""
+    def losses(self, images: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor, Tensor]:
+        """Total loss, its parts, the output, the features before quantization and the ids."""
         config = self.config
         with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
             output, z, ids = self.model(images)
@@ -160,12 +160,17 @@ class VQTrainer:
             generator = -self.discriminator(output).mean()
             weight = adaptive_weight(reconstruction, generator, self.model.decoder.last_layer)
             total = total + config.adversarial * weight * generator
-            loss = discriminator_loss(self.discriminator(images), self.discriminator(output.detach()))
-            self.d_optimizer.zero_grad(set_to_none=True)
-            loss.backward(inputs=list(self.discriminator.parameters()))
-            self.d_optimizer.step()
-            parts |= {"generator": generator, "discriminator": loss}
-        return total, parts, z, ids
+            parts["generator"] = generator
+        return total, parts, output.detach(), z, ids
+
+    def discriminator_step(self, images: Tensor, output: Tensor) -> Tensor:
+        """One step of the adversary, after the tokenizer's own; returns its loss."""
+        assert self.discriminator is not None
+        loss = discriminator_loss(self.discriminator(images), self.discriminator(output))
+        self.d_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.d_optimizer.step()
+        return loss
 
     def train_step(self) -> dict[str, float]:
         config, step = self.config, self.step
@@ -176,11 +181,13 @@ class VQTrainer:
         low, high = stage.scale
         images = random_crops(self.photos.train, stage.batch, stage.crop, (low, high), config.seed, step)
         images = images.to(self.device)
-        total, parts, z, ids = self.losses(images, step)
+        total, parts, output, z, ids = self.losses(images, step)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step()
+        if self.discriminator is not None and step >= config.adversarial_start:
+            parts["discriminator"] = self.discriminator_step(images, output)
         self.last_used[ids.flatten()] = step
         if step % config.revive_every == 0 and 0 < step < config.revive_until * config.steps:
             self.revive(z, step)

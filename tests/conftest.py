@@ -1,0 +1,65 @@
+"""Fixtures: reference sets where they are, small photographs, and toy tokenizers registered for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lactok.info import TokenizerInfo
+from lactok.registry import register
+from lactok.tokenizer import Tokenizer
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def shared(*parts: str) -> Path:
+    """A path under the reference folder; the test is skipped where it is absent."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"reference data {'/'.join(parts)} is not beside this checkout")
+    return path
+
+
+@register(TokenizerInfo("toy", "test", tokens=16, codebook_size=64, input_size=32, output_size=32, license="MIT"))
+class Toy(Tokenizer):
+    """Mean colour of 4x4 cells at two bits a channel: a true tokenizer that needs no weights."""
+
+    calls = 0
+
+    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
+        type(self).calls += len(images)
+        cells = torch.nn.functional.avg_pool2d(images, 8)
+        level = (cells * 3.999).floor().long().flatten(2)  # (B, 3, 16)
+        return level[:, 0] * 16 + level[:, 1] * 4 + level[:, 2]
+
+    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        level = torch.stack([ids // 16, ids // 4 % 4, ids % 4], 1).float()
+        return torch.nn.functional.interpolate((level.unflatten(2, (4, 4)) + 0.5) / 4, scale_factor=8.0)
+
+
+def photograph(seed: int, width: int = 64, height: int = 48) -> Image.Image:
+    """A smooth random picture: a few colours at low resolution, enlarged."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of 70 small PNG files: two shards."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i in range(70):
+        photograph(i).save(folder / f"{i:03}.png")
+    return folder
+
+
+@pytest.fixture
+def toy_calls() -> type[Toy]:
+    Toy.calls = 0
+    return Toy

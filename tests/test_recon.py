@@ -1,0 +1,350 @@
+"""The suite end to end on a toy tokenizer: the same bytes however it is run, nothing done twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from conftest import Toy, photograph
+
+import lactok
+from benchmarks import datasets, protocol, recon, results
+from benchmarks.rows import Run, TokenizerRow
+from benchmarks.runner import Shard
+from benchmarks.store import Store
+from benchmarks.table import markdown
+
+FAST = ("--resolution", "64", "--metrics", "psnr,ssim")
+
+
+def run(out: Path, *arguments: str, code: int = 0) -> dict[str, dict]:
+    """Run the command; results by folder name."""
+    with pytest.raises(SystemExit) as stop:
+        recon.main([*FAST, "--out", str(out), *arguments])
+    assert stop.value.code == code
+    return {p.parent.name: json.loads(p.read_text()) for p in sorted(out.glob("*/result.json"))}
+
+
+def stable_bytes(out: Path) -> dict[str, bytes]:
+    names = ("result.json", "records.parquet", "tokens.npz")
+    return {f"{p.parent.name}/{p.name}": p.read_bytes() for p in sorted(out.glob("*/*")) if p.name in names}
+
+
+def test_result_holds_what_the_format_promises(photographs: Path, tmp_path: Path) -> None:
+    (result,) = run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs)).values()
+    assert result["tokenizer"]["bits"] == 16 * 6
+    assert result["tokenizer"]["bpp"] == 96 / 64**2
+    assert result["dataset"]["n"] == 70
+    assert result["protocol"]["resolution"] == 64
+    psnr = result["metrics"]["psnr"]
+    assert psnr["n"] == 70
+    assert psnr["ci95"][0] < psnr["value"] < psnr["ci95"][1]
+    assert result["codebook"]["seen"] == 70 * 16
+    (folder,) = (p.parent for p in (tmp_path / "out").glob("*/result.json"))
+    records = pandas.read_parquet(folder / "records.parquet")
+    assert records["psnr"].mean() == pytest.approx(psnr["value"])
+    tokens = np.load(folder / "tokens.npz")
+    assert tokens["ids"].shape == (70, 16)
+    assert tokens["samples"].tolist() == records["id"].tolist()
+    assert len(list((folder / "images").iterdir())) == results.PICTURES
+
+
+def test_means_are_of_images_not_of_batches(photographs: Path, tmp_path: Path) -> None:
+    """70 images in batches of 8: a mean of batch means would differ."""
+    (result,) = run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs)).values()
+    from benchmarks import images
+    from benchmarks.metrics import fidelity
+
+    toy = lactok.load("toy")
+    values = []
+    for sample in datasets.get(str(photographs)).samples:
+        reference = images.prepare(sample.open(), protocol.Prepare(64))
+        output = toy.reconstruct(images.tokenizer_input(reference, 32, "bicubic-aa")[None])[0]
+        pixels = images.to_uint8(images.to_resolution(output, 64), "nearest")
+        values.append(fidelity.psnr(torch.from_numpy(reference.copy()).permute(2, 0, 1)[None], pixels))
+    assert result["metrics"]["psnr"]["value"] == pytest.approx(float(torch.cat(values).mean()), abs=1e-9)
+
+
+@pytest.mark.parametrize("batch", ["1", "8", "5"])
+def test_batch_size_changes_nothing(photographs: Path, tmp_path: Path, batch: str) -> None:
+    one = run(tmp_path / "a", "--tokenizers", "toy", "--dataset", str(photographs))
+    other = run(tmp_path / "b", "--tokenizers", "toy", "--dataset", str(photographs), "--batch-size", batch)
+    assert one == other
+    assert stable_bytes(tmp_path / "a") == stable_bytes(tmp_path / "b")
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same_bytes(
+    photographs: Path, tmp_path: Path, toy_calls: type[Toy]
+) -> None:
+    arguments = ("--tokenizers", "toy resize-8 jpeg", "--dataset", str(photographs))
+    run(tmp_path / "out", *arguments)
+    first, calls = stable_bytes(tmp_path / "out"), toy_calls.calls
+    run(tmp_path / "out", *arguments)
+    assert toy_calls.calls == calls == 70
+    assert stable_bytes(tmp_path / "out") == first
+
+
+def test_another_score_on_the_same_ids_encodes_nothing(photographs: Path, tmp_path: Path, toy_calls: type[Toy]) -> None:
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
+    run(tmp_path / "out", *arguments)
+    found = run(tmp_path / "out", *arguments, "--metrics", "ssim_uniform7")
+    assert toy_calls.calls == 70
+    assert len(found) == 2
+    run(tmp_path / "out", *arguments, "--resolution", "96")
+    assert toy_calls.calls == 140
+
+
+def test_one_changed_photograph_redoes_one_shard(photographs: Path, tmp_path: Path, toy_calls: type[Toy]) -> None:
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
+    run(tmp_path / "out", *arguments)
+    photograph(999).save(photographs / "069.png")
+    datasets._file_sha256.cache_clear()
+    run(tmp_path / "out", *arguments)
+    assert toy_calls.calls == 70 + 6  # the second shard has six images
+
+
+def test_parts_and_workers_give_the_same_bytes(photographs: Path, tmp_path: Path) -> None:
+    arguments = ("--tokenizers", "resize-8", "--dataset", str(photographs))
+    run(tmp_path / "whole", *arguments)
+    assert run(tmp_path / "parts", *arguments, "--part", "2/2") == {}
+    run(tmp_path / "parts", *arguments, "--part", "1/2")
+    run(tmp_path / "workers", *arguments, "--workers", "2")
+    assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
+
+
+def test_killed_and_started_again(photographs: Path, tmp_path: Path) -> None:
+    """SIGKILL after the first shard: the finished one is not touched again, the result is that of an unbroken run."""
+    arguments = [*FAST, "--tokenizers", "resize-8", "--dataset", str(photographs)]
+    code = f"""
+import os, signal
+from benchmarks import recon
+from benchmarks.store import Store
+put = Store.put
+def put_and_die(self, kind, key, arrays):
+    put(self, kind, key, arrays)
+    if kind == "scores":
+        os.kill(os.getpid(), signal.SIGKILL)
+Store.put = put_and_die
+recon.main({[*arguments, "--out", str(tmp_path / "out")]!r})
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert killed.returncode == -9
+    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("store/scores/*/*.npz")}
+    assert len(finished) == 1
+    run(tmp_path / "out", *arguments[len(FAST) :])
+    run(tmp_path / "whole", *arguments[len(FAST) :])
+    assert stable_bytes(tmp_path / "out") == stable_bytes(tmp_path / "whole")
+    assert {p: p.stat().st_mtime_ns for p in finished} == finished
+
+
+def test_a_damaged_shard_is_made_again(photographs: Path, tmp_path: Path) -> None:
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
+    run(tmp_path / "out", *arguments)
+    first = stable_bytes(tmp_path / "out")
+    for path in (tmp_path / "out").glob("store/*/*/*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    run(tmp_path / "out", *arguments)
+    assert stable_bytes(tmp_path / "out") == first
+
+
+def test_broken_photographs_are_named_and_the_others_run(photographs: Path, tmp_path: Path) -> None:
+    (photographs / "000.png").write_bytes(b"no picture")
+    (photographs / "069.png").write_bytes((photographs / "001.png").read_bytes()[:200])
+    (result,) = run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs)).values()
+    assert result["dataset"]["n"] == 68
+    assert {s["id"]: s["reason"] for s in result["dataset"]["skipped"]}["000.png"] == "not an image"
+    assert len(result["dataset"]["skipped"]) == 2
+
+
+def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:
+    shutil.copytree(photographs, tmp_path / "copies")
+    (tmp_path / "copies" / "003.png").unlink()
+    (result,) = run(tmp_path / "out", "--images", str(photographs), str(tmp_path / "copies"), "--bits", "3584").values()
+    assert result["metrics"]["psnr"] == {"value": 100.0, "ci95": [100.0, 100.0], "n": 69, "capped": 69}
+    assert result["tokenizer"]["bits"] == 3584
+    assert result["codebook"] is None
+    assert "no reconstruction" in result["dataset"]["skipped"][0]["reason"]
+
+
+def test_all_metrics_with_the_real_networks(photographs: Path, tmp_path: Path) -> None:
+    (identity,) = run(
+        tmp_path / "out", "--tokenizers", "identity", "--dataset", str(photographs), "--limit", "4",
+        "--metrics", "psnr,lpips_alex,rfid,rfid_clean,kid",
+    ).values()  # fmt: skip
+    values = {k: v["value"] for k, v in identity["metrics"].items()}
+    assert values["lpips_alex"] == 0
+    assert values["rfid"] == pytest.approx(0, abs=1e-3)
+    assert values["rfid_clean"] == pytest.approx(0, abs=1e-3)
+    assert identity["metrics"]["rfid"]["reliable"] is False
+
+
+def test_one_image_has_no_interval_and_no_distance(photographs: Path, tmp_path: Path) -> None:
+    (result,) = run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs), "--limit", "1").values()
+    assert result["metrics"]["psnr"]["ci95"] is None
+
+
+def test_memory_holds_one_shard_at_a_time(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merging never asks the store for more than one shard's features at once."""
+    held: list[int] = []
+    original = Store.get
+
+    def counted(self: Store, kind: str, key: str, names=None):
+        arrays = original(self, kind, key, names)
+        held.append(max((a.shape[0] for a in (arrays or {}).values() if a.ndim), default=0))
+        return arrays
+
+    monkeypatch.setattr(Store, "get", counted)
+    run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs))
+    assert max(held) == 64
+
+
+def test_sample_set_is_as_documented() -> None:
+    samples = datasets.get("sample").samples
+    assert len(samples) == 36
+    assert len({s.id for s in samples}) == 36
+    assert {min(s.open().size) for s in samples} == {256, 300, 400, 427, 512}
+
+
+def test_every_key_part_counts(photographs: Path, tmp_path: Path) -> None:
+    row = TokenizerRow("toy")
+    samples = datasets.get(str(photographs)).samples[:3]
+    base = Run(protocol.get("square-256"))
+    keys = {
+        row.key(samples, base),
+        row.key(samples[:2], base),
+        row.key(samples, Run(protocol.get("llamagen-256"))),
+        row.key(samples, Run(protocol.get("square-256"), dtype="bfloat16")),
+        row.key(samples, Run(protocol.get("square-256"), seed=1)),
+        TokenizerRow("resize-8").key(samples, base),
+    }
+    assert len(keys) == 6
+    assert row.key(samples, base) == row.key(samples, Run(protocol.get("square-256", metrics="psnr")))
+
+
+def test_unfinished_shards_are_not_finished(photographs: Path, tmp_path: Path) -> None:
+    samples = datasets.get(str(photographs)).samples[:2]
+    shard = Shard(TokenizerRow("toy"), samples, Run(protocol.get("square-256", 64, "psnr")), Store(tmp_path))
+    assert not shard.is_finished()
+    shard.finish()
+    assert shard.is_finished()
+
+
+def test_table_marks_what_a_reader_must_know() -> None:
+    result = {
+        "tokenizer": {"name": "x", "tokens": None, "codebook_size": None, "bits": 4000.0, "over_budget": 2},
+        "dataset": {"n": 3},
+        "metrics": {
+            "psnr": {"value": 20.0, "ci95": [19.0, 21.0]},
+            "rfid": {"value": 5.0, "ci95": None, "reliable": False},
+        },
+        "codebook": None,
+    }
+    text = markdown([result])
+    assert "PSNR ↑" in text
+    assert "20.00 ±1.00" in text
+    assert "~5.00" in text
+    assert "4000*" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tokenizers", "identiy"), "unknown tokenizer 'identiy', did you mean 'identity'"),
+        (("--tokenizers", "jpeg@bit=3"), "unknown option of jpeg 'bit', did you mean 'bits'"),
+        (("--tokenizers", "jpeg@bits=many"), "not an integer"),
+        (("--tokenizers", "jpeg@bits=1"), "between 64"),
+        (("--tokenizers", "jpeg@"), "options are missing"),
+        (("--tokenizers", " "), "empty"),
+        (("--tokenizers", "toy", "--metrics", "psnrr"), "unknown metric 'psnrr', did you mean 'psnr'"),
+        (("--tokenizers", "toy", "--protocol", "paper"), "unknown protocol 'paper', did you mean 'paper-1024'"),
+        (("--tokenizers", "toy", "--dataset", "coko"), "unknown data set 'coko', did you mean 'coco'"),
+        (("--tokenizers", "toy", "--dataset", "coco"), "val2017"),
+        (("--tokenizers", "toy", "--dataset", "no/such/folder"), "no such folder"),
+        (("--tokenizers", "toy", "--resolution", "3"), "between 32 and 8192"),
+        (("--tokenizers", "toy", "--limit", "0"), "1 or more"),
+        (("--tokenizers", "toy", "--part", "3/2"), "write I/N"),
+        (("--tokenizers", "toy", "--weights", "no/such"), "no such folder"),
+        (("--images", "no", "such"), "no such folder"),
+        (("--tokenizers", "toy", "--device", "toaster"), "not a device"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    run(tmp_path / "out", *arguments, code=2)
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert error.count("\n") == 0
+    assert error.startswith("error: ")
+
+
+def test_empty_folder_and_unwritable_out(tmp_path: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(tmp_path / "empty"), code=2)
+    assert "holds no images" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    run(tmp_path / "file", "--tokenizers", "toy", "--dataset", str(photographs), code=2)
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_a_full_disk_keeps_what_is_finished(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import errno
+
+    original, count = np.savez, 0
+
+    def full(*arguments: object, **keywords: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(*arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(np, "savez", full)
+    arguments = ("--tokenizers", "resize-8", "--dataset", str(photographs))
+    run(tmp_path / "out", *arguments, code=2)
+    assert "no space left" in capsys.readouterr().err
+    monkeypatch.setattr(np, "savez", original)
+    assert len(list((tmp_path / "out").glob("store/scores/*/*.npz"))) == 1
+    assert len(run(tmp_path / "out", *arguments)) == 1
+
+
+def test_missing_weights_are_named_and_the_others_run(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lactok.download._hub_answers", lambda _: False)
+    monkeypatch.setenv("LACTOK_CACHE", str(tmp_path / "cache"))
+    arguments = ("--tokenizers", "toy llamagen-vq8", "--dataset", str(photographs))
+    assert len(run(tmp_path / "out", *arguments, code=3)) == 1
+    assert "not run: llamagen-vq8: weights not found" in capsys.readouterr().out
+
+
+def test_a_failing_adapter_does_not_lose_the_others(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Toy, "_decode", lambda *_: 1 / 0)
+    arguments = ("--tokenizers", "toy resize-8", "--dataset", str(photographs))
+    assert [r["tokenizer"]["name"] for r in run(tmp_path / "out", *arguments, code=3).values()] == ["resize-8"]
+    assert "failed: toy: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_dry_run_computes_nothing(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--tokenizers", "resize-8 llamagen-vq8", "--dataset", str(photographs), "--dry-run")
+    assert run(tmp_path / "out", *arguments) == {}
+    text = capsys.readouterr().out
+    assert "70 of 70" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_option_names() -> None:
+    assert recon.split_names("a,b c@x=1,y=2,d") == ["a", "b", "c@x=1,y=2", "d"]
+    assert lactok.info("jpeg@bits=3584").name == "jpeg"
+    assert lactok.info("jpeg@bits=4000").name == "jpeg@bits=4000"

@@ -1,0 +1,128 @@
+"""The VQ trainer on a few random pictures: resuming is exact, codes are revived, recipes are checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lactok.errors import UserError
+from lactok.layers.vqgan import VQConfig
+from lactok.training import common
+from lactok.training.data import Photos, random_crops
+from lactok.training.vq import Stage, VQTrainer, VQTraining
+
+CONFIGS = Path(common.__file__).parent / "configs"
+
+
+@pytest.fixture
+def recipe(photographs: Path) -> VQTraining:
+    return VQTraining(
+        name="test-vq", data=str(photographs), held_out=3,
+        model=VQConfig(32, (1, 1), 1, 32, 64, 4, usage_buffer=False),
+        stages=(Stage(32, 2, 4, (32, 48)), Stage(48, 1, 2, (48, 48))), warmup=2, revive_every=2, revive_after=2,
+        log_every=1, eval_every=6, eval_size=32, save_every=3, bf16=False,
+    )  # fmt: skip
+
+
+def curve(out: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds_a_step"} for row in rows]
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 0.5])
+def test_killed_and_resumed_is_bit_for_bit(recipe: VQTraining, tmp_path: Path, adversarial: float) -> None:
+    recipe = replace(recipe, adversarial=adversarial, adversarial_start=2)
+    VQTrainer(recipe, tmp_path / "whole").run()
+    broken = VQTrainer(recipe, tmp_path / "broken")
+    for step in range(5):  # the checkpoint of step 3 is on disk, steps 4 and 5 are lost
+        broken.train_step()
+        broken.curve.log(step, lost=1)
+        if step == 2:
+            broken.save()
+    resumed = VQTrainer(recipe, tmp_path / "broken")
+    assert resumed.step == 3
+    resumed.run()
+    for name in ("state.safetensors", "test-vq.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+    assert curve(tmp_path / "whole")[3:] == curve(tmp_path / "broken")[3:]
+
+
+def test_training_learns(recipe: VQTraining, tmp_path: Path) -> None:
+    recipe = replace(recipe, stages=(Stage(32, 4, 40, (32, 48)),), peak_lr=2e-3, save_every=100)
+    trainer = VQTrainer(recipe, tmp_path)
+    values = [trainer.train_step()["l2"] for _ in range(40)]
+    assert sum(values[-5:]) < 0.7 * sum(values[:5])
+
+
+def test_dead_codes_move_onto_features(recipe: VQTraining, tmp_path: Path) -> None:
+    trainer = VQTrainer(recipe, tmp_path)
+    trainer.last_used[:] = 10
+    trainer.last_used[:5] = 0
+    before = trainer.model.quantize.embedding.weight.detach().clone()
+    z = torch.randn(1, 4, 8, 8)
+    trainer.revive(z, step=10)
+    after = trainer.model.quantize.embedding.weight.detach()
+    moved = (before != after).any(1).nonzero().flatten().tolist()
+    assert moved == [0, 1, 2, 3, 4]
+    features = torch.nn.functional.normalize(z.permute(0, 2, 3, 1).flatten(0, 2), dim=-1)
+    assert torch.cdist(after[:5], features).min(1).values.max() < 1e-3
+
+
+def test_weight_decay_spares_norms_biases_and_codes(recipe: VQTraining, tmp_path: Path) -> None:
+    decayed, spared = VQTrainer(recipe, tmp_path).optimizer.param_groups
+    assert decayed["weight_decay"] > 0
+    assert all(p.ndim == 4 for p in decayed["params"])
+    assert spared["weight_decay"] == 0
+    assert any(p.shape == (64, 4) for p in spared["params"])
+
+
+def test_batches_depend_on_the_step_only(photographs: Path) -> None:
+    photos = Photos.of_folder(photographs, 3)
+    first = random_crops(photos.train, 4, 32, (32, 48), seed=0, step=7)
+    assert torch.equal(first, random_crops(photos.train, 4, 32, (32, 48), seed=0, step=7))
+    assert not torch.equal(first, random_crops(photos.train, 4, 32, (32, 48), seed=0, step=8))
+    assert first.shape == (4, 3, 32, 32)
+    assert float(first.min()) >= -1
+
+
+def test_held_out_images_are_chosen_by_name(photographs: Path) -> None:
+    photos = Photos.of_folder(photographs, 3)
+    assert len(photos.held_out) == 3
+    assert not set(photos.held_out) & set(photos.train)
+    assert photos == Photos.of_folder(str(photographs), 3)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("vq*.toml")), ids=lambda p: p.stem)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    assert common.read_config(path, VQTraining).steps > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nam = 'x'", "unknown key in .*'nam', did you mean 'name'"),
+        ("name = 'x'", "missing data, held_out, model, stages"),
+        ("name = ", "config .*Invalid value"),
+        ("name = 'x'\nheld_out = 'many'", "held_out must be int"),
+    ],
+)
+def test_a_wrong_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        common.read_config(tmp_path / "a.toml", VQTraining)
+
+
+def test_other_mistakes(recipe: VQTraining, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        common.read_config(tmp_path / "none.toml", VQTraining)
+    with pytest.raises(UserError, match="does not exist"):
+        VQTrainer(replace(recipe, data=str(tmp_path / "none")), tmp_path / "a")
+    with pytest.raises(UserError, match="more than the 70 held out"):
+        VQTrainer(replace(recipe, held_out=70), tmp_path / "b")
+    VQTrainer(recipe, tmp_path / "c").save()
+    with pytest.raises(UserError, match="another recipe"):
+        VQTrainer(replace(recipe, peak_lr=1e-5), tmp_path / "c")
