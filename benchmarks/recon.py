@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="threads a process (default: as torch chooses)")
     p.add_argument("--part", help="I/N: do only every N-th shard, from the I-th on; the last part to end merges")
     p.add_argument("--seed", type=int, default=0, help="of the run; an image's seed is hash(seed, its id)")
+    p.add_argument("--svg", type=Path, metavar="FILE", help="also draw the table as a picture")
     p.add_argument("--weights", help="folder with weights, looked into before every other source")
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
     p.add_argument("--dry-run", action="store_true", help="say what would run, what is missing, and what it costs")
@@ -167,8 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespace, everything: bool) -> int:
     from benchmarks import datasets
     from benchmarks.rows import FolderRow
-    from benchmarks.store import Store
-    from benchmarks.table import markdown
+    from benchmarks.store import Store, disk_errors
+    from benchmarks.table import markdown, svg
 
     store = Store(Path(args.out))
     missing: dict[str, str] = {}
@@ -195,7 +196,11 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
     if found:
         text = markdown(found)
         summary = Path(args.out) / f"table__{found[0]['dataset']['name']}__{run.protocol.name}.md"
-        summary.write_text(text)
+        with disk_errors(summary):
+            summary.write_text(text)
+        if args.svg:
+            with disk_errors(args.svg):
+                args.svg.write_text(svg(found, f"{dataset.name}, {run.protocol.name}"))
         show(text, dataset, run, found, summary)
     for name, reason in missing.items():
         print(f"not run: {name}: {reason}")

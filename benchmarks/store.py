@@ -14,6 +14,8 @@ import numpy as np
 
 from lactok.errors import UserError
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -25,7 +27,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"no space left in {folder}: free some and run again, finished shards are kept") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in UNWRITABLE:
             raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --out") from error
         raise
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +37,8 @@ def cell(metric: str, entry: dict[str, Any] | None) -> str:
     return f"~{text}" if entry.get("reliable") is False else text
 
 
-def markdown(results: Sequence[dict[str, Any]]) -> str:
-    """One row a result, arrows for the better direction, footnotes for what a reader must know."""
+def cells(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Heads with arrows for the better direction, a row a result, footnotes for what a reader must know."""
     metrics = [m for m in METRICS if any(m in r["metrics"] for r in results)]
     head = ["tokenizer", "tokens", "codes", "bits", *(f"{TITLES[m]} {'↑' if METRICS[m] else '↓'}" for m in metrics)]
     head += ["usage", "n"]
@@ -46,13 +48,38 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
         bits = "-" if info["bits"] is None else f"{info['bits']:.0f}"
         if info.get("over_budget"):
             bits, over = f"{bits}*", True
-        row = [info["name"], info["tokens"] or "-", info["codebook_size"] or "-", bits]
+        row = [info["name"], str(info["tokens"] or "-"), str(info["codebook_size"] or "-"), bits]
         row += [cell(m, r["metrics"].get(m)) for m in metrics]
-        rows.append([*row, f"{codebook['usage']:.0%}" if codebook else "-", r["dataset"]["n"]])
-    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
+        rows.append([*row, f"{codebook['usage']:.0%}" if codebook else "-", str(r["dataset"]["n"])])
     notes = ["± is half the 95 % bootstrap interval of the mean over images."]
     if any(e.get("reliable") is False for r in results for e in r["metrics"].values()):
         notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
     if over:
         notes.append("* above the budget: for some images no file is that small.")
+    return head, rows, notes
+
+
+def markdown(results: Sequence[dict[str, Any]]) -> str:
+    """The table as Markdown."""
+    head, rows, notes = cells(results)
+    align = ["left"] + ["right"] * (len(head) - 1)
+    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
     return text + "\n\n" + "\n".join(notes) + "\n"
+
+
+def svg(results: Sequence[dict[str, Any]], title: str) -> str:
+    """The table as a picture that needs no font from elsewhere."""
+    from rich.console import Console
+    from rich.table import Table
+
+    head, rows, notes = cells(results)
+    table = Table(box=None, padding=(0, 1), caption="\n".join(notes), caption_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    width = 4 + sum(2 + max(len(head[i]), *(len(r[i]) for r in rows)) for i in range(len(head)))
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(table)
+    drawn = console.export_svg(title=title, unique_id="table")
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.S).replace("Fira Code", "ui-monospace")
