@@ -172,6 +172,7 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
     from benchmarks.table import markdown, svg
 
     store = Store(Path(args.out))
+    fetch_metric_networks(run)
     missing: dict[str, str] = {}
     if args.images:
         rows: list[Callable[[], Row]] = [partial(FolderRow, Path(args.images[1]), args.bits)]
@@ -207,6 +208,22 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 3 if failed or (missing and (args.strict or not everything)) else 0
+
+
+def fetch_metric_networks(run: Run) -> None:
+    """Before anything is encoded: the networks of the metrics, or how to do without."""
+    from lactok import weights
+    from lactok.assets import METRIC_NEEDS
+
+    for metric in run.protocol.score.metrics:
+        try:
+            for asset in METRIC_NEEDS.get(metric, ()):
+                weights.resolve(asset)
+        except WeightsNotFound as error:
+            others = [m for m in run.protocol.score.metrics if m not in METRIC_NEEDS]
+            raise UserError(
+                f"{metric}: {error}; or leave it out: --metrics {','.join(others) or 'psnr,ssim'}"
+            ) from None
 
 
 def print_bug(name: str) -> None:

@@ -25,6 +25,8 @@ from benchmarks.rows import Row, Run
 from benchmarks.scoring import Scorer
 from benchmarks.store import Arrays, Store
 
+SCORE_BATCH = 8
+
 
 @dataclass
 class Timer:
@@ -141,20 +143,16 @@ class Shard:
         key = reference_key(self.samples, self.run)
         if scorer(self.run).feature_names and not self.store.has("reference", key):
             with self.timer.stage("reference features"):
-                parts = [scorer(self.run).features(_stack(readable[b])) for b in self._batches(len(readable))]
+                parts = [scorer(self.run).features(_stack(readable[b])) for b in _batches(len(readable), SCORE_BATCH)]
             arrays = _joined(parts)
             arrays["index"] = np.array(positions, np.int64)
             self.store.put("reference", key, arrays)
         return references, kept
 
-    def _batches(self, n: int) -> list[slice]:
-        size = self.run.batch_size
-        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         ids, ties = [], []
         with self.timer.stage("encode"):
-            for batch in self._batches(len(kept)):
+            for batch in _batches(len(kept), self.run.batch_size):
                 samples = [self.samples[i] for i in kept[batch]]
                 made, near = self.row.encode(references[batch], samples, self.run)
                 ids.append(made.numpy().astype(np.int32))
@@ -174,28 +172,38 @@ class Shard:
         if self.row.has_ids:
             stored = self.store.need("ids", self.ids_key)
             ids = dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
-        metrics, features, bits = [], [], []
-        for batch in self._batches(len(kept)):
+        outputs, bits = [], []
+        for batch in _batches(len(kept), self.run.batch_size):
             positions = kept[batch]
             samples = [self.samples[i] for i in positions]
             batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
             with self.timer.stage("decode"):
-                outputs, used = self.row.outputs(references[batch], samples, batch_ids, self.run)
-            for sample, output in zip(samples, outputs, strict=True):
+                made, used = self.row.outputs(references[batch], samples, batch_ids, self.run)
+            outputs.append(made)
+            bits.append(used.numpy())
+            for sample, output in zip(samples, made, strict=True):
                 if sample in wanted:
                     self.store.put_picture(picture_key(self.ids_key, self.run, sample), _png(output))
-            if store:
-                with self.timer.stage("per-image metrics"):
-                    metrics.append(scorer(self.run).per_image(_stack(references[batch]), outputs))
-                with self.timer.stage("features"):
-                    features.append(scorer(self.run).features(outputs))
-                bits.append(used.numpy())
         if store:
-            arrays = _joined(metrics) | _joined(features)
+            arrays = self._metrics(references, torch.cat(outputs)) if outputs else {}
             arrays["index"] = np.array(kept, np.int64)
             arrays["errors"] = np.array(json.dumps(self.errors))
             arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
             self.store.put("scores", keys.scores, arrays)
+
+    def _metrics(self, references: list[np.ndarray], outputs: Tensor) -> Arrays:
+        """Metrics and features, in batches of one size, so that they do not depend on `--batch-size`."""
+        metrics, features = [], []
+        for batch in _batches(len(references), SCORE_BATCH):
+            with self.timer.stage("per-image metrics"):
+                metrics.append(scorer(self.run).per_image(_stack(references[batch]), outputs[batch]))
+            with self.timer.stage("features"):
+                features.append(scorer(self.run).features(outputs[batch]))
+        return _joined(metrics) | _joined(features)
+
+
+def _batches(n: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _stack(references: list[np.ndarray]) -> Tensor:

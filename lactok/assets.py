@@ -69,6 +69,14 @@ LPIPS_HEADS = {
     )
 }
 
+# which assets a metric of the reconstruction suite needs; those that are not named need none
+METRIC_NEEDS = {
+    "lpips_alex": (LPIPS_BACKBONES["alex"], LPIPS_HEADS["alex"]),
+    "lpips_vgg": (LPIPS_BACKBONES["vgg"], LPIPS_HEADS["vgg"]),
+    "rfid": (INCEPTION,),
+    "rfid_clean": (INCEPTION,),
+    "kid": (INCEPTION,),
+}
 METRIC_ASSETS = (INCEPTION, *LPIPS_BACKBONES.values(), *LPIPS_HEADS.values())
 
 # layers of torchvision's AlexNet and VGG16 `features` that are convolutions
