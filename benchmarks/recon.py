@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok.command import command
-from lactok.errors import UserError, WeightsNotFound
+from lactok.errors import UserError, WeightsNotFound, disk_errors
 
 if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespace, everything: bool) -> int:
     from benchmarks import datasets
     from benchmarks.rows import FolderRow
-    from benchmarks.store import Store, disk_errors
+    from benchmarks.store import Store
     from benchmarks.table import markdown, svg
 
     store = Store(Path(args.out))

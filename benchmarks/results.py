@@ -24,7 +24,8 @@ from benchmarks.rows import Row, Run
 from benchmarks.runner import ShardKeys, Timer, picture_key
 from benchmarks.scoring import FEATURES
 from benchmarks.statistics import codebook_statistics, mean_with_interval
-from benchmarks.store import FeatureBlocks, Store, disk_errors, write_atomically
+from benchmarks.store import FeatureBlocks, Store, write_atomically
+from lactok.errors import disk_errors
 
 PICTURES = 6
 SCHEMA = 1

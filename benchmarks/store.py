@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lactok.errors import UserError
-
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
+from lactok.errors import UserError, disk_errors
 
 Arrays = dict[str, np.ndarray]
-
-
-@contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """A full or unwritable disk as one line; what was finished before stays."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"no space left in {folder}: free some and run again, finished shards are kept") from error
-        if error.errno in UNWRITABLE:
-            raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --out") from error
-        raise
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 
 class UserError(Exception):
@@ -24,3 +30,16 @@ def unknown(kind: str, name: str, available: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", did you mean {near[0]!r}?" if near else "."
     return UserError(f"unknown {kind} {name!r}{hint} Available: {', '.join(names) or 'none'}")
+
+
+@contextlib.contextmanager
+def disk_errors(folder: str | Path, remedy: str = "choose another --out") -> Iterator[None]:
+    """A full or unwritable disk as one line with its remedy; what was finished before stays."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise UserError(f"no space left in {folder}: free some and run again, or {remedy}") from error
+        if error.errno in UNWRITABLE:
+            raise UserError(f"cannot write to {folder} ({error.strerror}); {remedy}") from error
+        raise

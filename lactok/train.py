@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lactok.command import command
+from lactok.errors import disk_errors
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     overrides = {"data": args.data} if args.data else {}
     config = common.read_config(args.config, VQTraining, overrides)
-    VQTrainer(config, Path(args.out), args.device).run()
+    with disk_errors(args.out):
+        VQTrainer(config, Path(args.out), args.device).run()
     return 0
 
 

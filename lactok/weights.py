@@ -13,18 +13,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, WeightsNotFound, unknown
+from lactok.errors import UserError, WeightsNotFound, disk_errors, unknown
 from lactok.info import Asset, Hub, Packaged, Registry, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+REMEDY = "set LACTOK_CACHE to another folder"
 
 _user_folders: list[Path] = []
 _failed: dict[str, str] = {}  # source or host -> why; asked once a process
@@ -102,7 +103,7 @@ def resolve(asset: Asset) -> Resolved:
     from filelock import FileLock
 
     cache = cache_dir()
-    with _disk_errors(cache):
+    with disk_errors(cache, REMEDY):
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{asset.name}.lock"):
             if (found := _cached(asset)) is not None:  # another process was quicker
@@ -161,18 +162,6 @@ class _Unavailable(Exception):
     """A source that does not have the file now; the next one is tried."""
 
 
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"no space left for weights in {folder}; free some or set LACTOK_CACHE") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
-            raise UserError(f"cannot write weights to {folder} ({error.strerror}); set LACTOK_CACHE") from error
-        raise
-
-
 def _cached(asset: Asset) -> Resolved | None:
     """A converted file whose digest still is what it was when it was written."""
     path = cache_dir() / f"{asset.name}.safetensors"
@@ -192,7 +181,7 @@ def _as_safetensors(asset: Asset, path: Path, source: str) -> Resolved:
         return Resolved(asset, path, source, sha256(path))
     digest = sha256(path)
     copy = cache_dir() / "converted" / f"{asset.name}-{digest[:16]}.safetensors"
-    with _disk_errors(copy.parent):
+    with disk_errors(copy.parent, REMEDY):
         if not copy.is_file():
             _write(copy, _convert(asset, path))
     return Resolved(asset, copy, source, sha256(copy))
