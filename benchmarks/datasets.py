@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -50,7 +50,7 @@ class Sample:
         return image.crop((left, top, left + width, top + height))
 
 
-@lru_cache(maxsize=4096)
+@cache
 def _file_sha256(path: Path) -> str:
     try:
         with path.open("rb") as handle:
@@ -120,13 +120,16 @@ def folder(root: Path) -> Dataset:
         raise UserError(f"{root} holds no images ({', '.join(EXTENSIONS)})")
     captions: dict[str, str] = {}
     if (root / "captions.json").is_file():
-        captions = json.loads((root / "captions.json").read_text())
+        try:
+            captions = dict(json.loads((root / "captions.json").read_text()))
+        except ValueError as error:
+            raise UserError(f"{root / 'captions.json'} is not a JSON object of captions by image: {error}") from None
     samples = [
         Sample(identifier, path, captions.get(identifier))
         for path in files
         for identifier in (path.relative_to(root).as_posix(),)
     ]
-    return Dataset(root.resolve().name, tuple(samples))
+    return _named_by_content(root.resolve().name, tuple(samples))
 
 
 def listed(path: Path) -> Dataset:
@@ -138,7 +141,12 @@ def listed(path: Path) -> Dataset:
         raise UserError(f"{path}: {f'no such image {missing[0]}' if missing else 'names no images'}")
     if len({s.id for s in samples}) != len(samples):
         raise UserError(f"{path} names an image twice")
-    return Dataset(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
+    return _named_by_content(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
+
+
+def _named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
+    """Two folders of one name are two data sets: a few digits of the content tell them apart."""
+    return Dataset(f"{name}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
 
 
 def balanced(dataset: Dataset, size: int) -> Dataset:
@@ -149,6 +157,8 @@ def balanced(dataset: Dataset, size: int) -> Dataset:
     for sample in dataset.samples:
         categories.setdefault(sample.id.split("/")[0], []).append(sample)
     each = size // len(categories)
+    if each == 0:
+        raise UserError(f"{dataset.name} has no folder a category; keep the layout of the official archive")
     chosen = [
         sample
         for group in categories.values()

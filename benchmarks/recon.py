@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok.command import command
-from lactok.errors import UserError, WeightsNotFound, disk_errors
+from lactok.errors import DiskError, UserError, WeightsNotFound, disk_errors
 
 if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
@@ -60,11 +61,10 @@ def split_names(text: str) -> list[str]:
 
 def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
     """Everything that can be wrong with the arguments is found here, before anything is computed."""
-    import torch
-
     from benchmarks import datasets, protocol
     from benchmarks.rows import Run
     from lactok import weights
+    from lactok.device import check_device
 
     for flag, value, least in (
         ("batch-size", args.batch_size, 1),
@@ -75,12 +75,7 @@ def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
             raise UserError(f"--{flag} {value}: {least} or more")
     if args.weights:
         weights.use_folder(args.weights)
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {args.device}: this machine has no usable CUDA device; leave it out to use the CPU")
-    try:
-        torch.device(args.device)
-    except RuntimeError:
-        raise UserError(f"--device {args.device}: not a device; cpu, cuda, cuda:1 or mps") from None
+    check_device(args.device)
     chosen = protocol.get(args.protocol, args.resolution, args.metrics)
     dataset = datasets.folder(existing_folder(args.images[0])) if args.images else datasets.get(args.dataset)
     run = Run(chosen, args.device, args.dtype, args.seed, args.batch_size, args.threads)
@@ -104,20 +99,23 @@ def part_of(text: str | None) -> tuple[int, int]:
     return int(first) - 1, int(second)
 
 
-def available(names: Sequence[str]) -> tuple[list[Callable[[], Row]], dict[str, str]]:
-    """Makers of the rows whose weights are there, and why the others are not."""
+def available(names: Sequence[str]) -> tuple[list[Callable[[], Row]], dict[str, str], dict[str, str]]:
+    """Makers of the rows whose weights are there, whose weights are missing, and who is broken; with reasons."""
     from benchmarks.rows import TokenizerRow
     from lactok import registry
 
     rows: list[Callable[[], Row]] = []
     missing: dict[str, str] = {}
+    broken: dict[str, str] = {}
     for name in names:
         try:
             registry.resolve_assets(name)
             rows.append(partial(TokenizerRow, name))
         except WeightsNotFound as error:
             missing[name] = str(error)
-    return rows, missing
+        except UserError as error:  # foreign weights or a plug-in that cannot be imported: the others still run
+            broken[name] = str(error)
+    return rows, missing, broken
 
 
 def run_row(
@@ -156,8 +154,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--tokenizers is empty; name some, or use all")
     for name in names:
         registry.check_name(name)
+    if not everything:
+        for name in names:
+            registry.info(name)  # options are checked here
     dataset, run = configure(args)
+    if args.dry_run and args.images:
+        raise UserError("--dry-run plans tokenizers; with --images there is nothing to plan, leave one of them out")
     if args.dry_run:
+        run = replace(run, networks=known_networks(run))
         from benchmarks.plan import plan
 
         print(plan(names, dataset, run, Path(args.out)))
@@ -166,27 +170,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespace, everything: bool) -> int:
-    from benchmarks import datasets
+    from benchmarks import datasets, results
     from benchmarks.rows import FolderRow
     from benchmarks.store import Store
     from benchmarks.table import markdown, svg
 
     store = Store(Path(args.out))
-    fetch_metric_networks(run)
+    run = replace(run, networks=metric_networks(run))
     missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
     if args.images:
         rows: list[Callable[[], Row]] = [partial(FolderRow, Path(args.images[1]), args.bits)]
         rows[0]()
     else:
-        rows, missing = available(names)
+        rows, missing, failed = available(names)
     if len(dataset.samples) < datasets.FEW:
         print(f"warning: {len(dataset.samples)} images are few; 30 or more give usable intervals", file=sys.stderr)
-    found, failed = [], {}
+    found = []
     for make_row in rows:
         try:
             result = run_row(make_row, dataset, run, store, args)
-        except UserError:
+        except DiskError:
             raise
+        except UserError as error:
+            failed[str(getattr(make_row, "args", ["?"])[0])] = str(error)
+            continue
         except Exception as error:  # one adapter's bug must not lose the other rows
             name = str(getattr(make_row, "args", ["?"])[0])
             failed[name] = f"{type(error).__name__}: {error}"
@@ -196,9 +204,9 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
             found.append(result)
     if found:
         text = markdown(found)
-        summary = Path(args.out) / f"table__{found[0]['dataset']['name']}__{run.protocol.name}.md"
+        summary = Path(args.out) / f"table{results.folder_name('', dataset, run, args.limit)}.md"
         with disk_errors(summary):
-            summary.write_text(text)
+            summary.write_text(text + "".join(f"\nnot run: {n}: {why}\n" for n, why in (missing | failed).items()))
         if args.svg:
             with disk_errors(args.svg):
                 args.svg.write_text(svg(found, f"{dataset.name}, {run.protocol.name}"))
@@ -210,20 +218,29 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
     return 3 if failed or (missing and (args.strict or not everything)) else 0
 
 
-def fetch_metric_networks(run: Run) -> None:
-    """Before anything is encoded: the networks of the metrics, or how to do without."""
+def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
+    """Before anything is encoded: names and digests of the metrics' networks, fetched, or how to do without."""
     from lactok import weights
     from lactok.assets import METRIC_NEEDS
 
+    found = {}
     for metric in run.protocol.score.metrics:
         try:
             for asset in METRIC_NEEDS.get(metric, ()):
-                weights.resolve(asset)
+                found[asset.name] = weights.resolve(asset).sha256
         except WeightsNotFound as error:
             others = [m for m in run.protocol.score.metrics if m not in METRIC_NEEDS]
-            raise UserError(
-                f"{metric}: {error}; or leave it out: --metrics {','.join(others) or 'psnr,ssim'}"
-            ) from None
+            raise UserError(f"{metric}: {error}; or leave it out: --metrics {','.join(others) or 'psnr'}") from None
+    return tuple(sorted(found.items()))
+
+
+def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
+    """As `metric_networks`, of those on this machine already: nothing is downloaded."""
+    from lactok import weights
+    from lactok.assets import METRIC_NEEDS
+
+    needed = {asset for metric in run.protocol.score.metrics for asset in METRIC_NEEDS.get(metric, ())}
+    return tuple(sorted((a.name, f.sha256) for a in needed if (f := weights.locate(a)) is not None))
 
 
 def print_bug(name: str) -> None:

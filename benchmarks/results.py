@@ -75,9 +75,10 @@ def merge(
             "prepare": run.protocol.prepare_hash,
             "score": run.protocol.score_hash,
             "resolution": run.protocol.prepare.resolution,
+            "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
             "definition": {"prepare": vars(run.protocol.prepare), "score": run.protocol.score.hashed()},
         },
-        "run": {"dtype": run.dtype, "seed": run.seed},
+        "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
         "codebook": codebook_statistics(histogram) | {"near_ties": near_ties} if histogram is not None else None,
     }
@@ -86,7 +87,8 @@ def merge(
         _write_records(folder / "records.parquet", columns)
         _write_tokens(folder / "tokens.npz", row, store, keys, shards)
         _copy_pictures(folder / "images", row, dataset, run, store)
-        write_atomically(folder / "run.json", to_json(environment(run, timer)))
+        if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
+            write_atomically(folder / "run.json", to_json(environment(run, timer)))
         write_atomically(folder / "result.json", to_json(result))
     return result
 
@@ -157,11 +159,16 @@ def _set_distances(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[st
     out = {}
     for metric in wanted:
         value = float("nan")
-        if n >= 2:
+        stored = digest([metric, [[k.scores, k.reference] for k in used]])
+        known = store.get("distances", stored)
+        if known is not None:
+            value = float(known["value"])
+        elif n >= 2:
             name = FEATURES[metric]
             outputs = FeatureBlocks(store, "scores", [k.scores for k in used], name, [None] * len(used))
             references = FeatureBlocks(store, "reference", [k.reference for k in used], name, rows)
             value = (distances.kid if metric == "kid" else distances.frechet)(references, outputs)
+            store.put("distances", stored, {"value": np.array(value)})
         out[metric] = {"value": value, "ci95": None, "n": n}
         if metric != "kid":
             out[metric]["reliable"] = n >= distances.SINGULAR_BELOW
@@ -198,7 +205,8 @@ def _write_tokens(
 
 
 def _copy_pictures(folder: Path, row: Row, dataset: Dataset, run: Run, store: Store) -> None:
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     chosen = set(pictured(dataset))
     for samples in dataset.shards():
         for sample in samples:

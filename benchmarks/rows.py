@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import lactok
 from benchmarks import images
-from benchmarks.datasets import Sample
+from benchmarks.datasets import EXTENSIONS, Sample
 from benchmarks.protocol import Protocol, digest
 from lactok import registry, weights
 from lactok.errors import UserError
@@ -32,6 +33,16 @@ class Run:
     seed: int = 0
     batch_size: int = 8
     threads: int = 0  # 0: as many as torch chooses
+    networks: tuple[tuple[str, str], ...] = ()  # the metrics' assets: name, sha256
+
+    @property
+    def device_kind(self) -> str:
+        return self.device.partition(":")[0]
+
+    @property
+    def scoring_key(self) -> str:
+        """Hash of all that turns two images into numbers: score, networks, device kind, the image library."""
+        return digest([self.protocol.score_hash, self.networks, self.device_kind, version("pillow")])
 
     def seeds(self, samples: Sequence[Sample]) -> Tensor:
         return torch.tensor([seed_of(self.seed, s.id) for s in samples], dtype=torch.int64)
@@ -119,6 +130,8 @@ class TokenizerRow(Row):
                 "prepare": run.protocol.prepare_hash,
                 "dtype": run.dtype,
                 "seed": run.seed,
+                "device": run.device_kind,
+                "pillow": version("pillow"),
                 "samples": [[s.id, s.sha256] for s in samples],
             }
         )
@@ -153,19 +166,27 @@ class FolderRow(Row):
         if not folder.is_dir():
             raise UserError(f"--images: no such folder {folder}")
         self.folder, self.bits = folder, bits
-        self.name = f"images-{folder.resolve().name}"
-        self._files = {
-            p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()
-        }
+        self._files: dict[str, list[Path]] = {}
+        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()):
+            self._files.setdefault(_stem(path.relative_to(folder)), []).append(path)
+        content = digest([[k, [weights.sha256(p) for p in v]] for k, v in self._files.items()])
+        self.name = f"images-{folder.resolve().name}-{content[:6]}"
 
     def check(self, sample: Sample) -> None:
         path = self._file(sample)
         if path is None:
-            raise images.UnreadableImage(f"no reconstruction in {self.folder}")
+            raise images.UnreadableImage("no reconstruction")
         images.open_photograph(path)
 
     def _file(self, sample: Sample) -> Path | None:
-        return self._files.get(Path(sample.id).with_suffix("").as_posix())
+        """The file of the sample's own name, or the only one of its stem."""
+        found = self._files.get(_stem(Path(sample.id)), [])
+        named = [p for p in found if p.relative_to(self.folder).as_posix() == sample.id]
+        if named or len(found) == 1:
+            return (named or found)[0]
+        if found:
+            raise images.UnreadableImage(f"two reconstructions: {found[0].name} and {found[1].name}")
+        return None
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -176,7 +197,10 @@ class FolderRow(Row):
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         hashes = []
         for s in samples:
-            path = self._file(s)
+            try:
+                path = self._file(s)
+            except images.UnreadableImage:
+                path = None
             hashes.append([s.id, s.sha256, weights.sha256(path) if path else None])
         return digest({"images": hashes, "prepare": run.protocol.prepare_hash, "bits": self.bits})
 
@@ -192,6 +216,10 @@ class FolderRow(Row):
             planes.append(torch.from_numpy(array.copy()).permute(2, 0, 1))
         bits = self.bits if self.bits is not None else float("nan")
         return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)
+
+
+def _stem(path: Path) -> str:
+    return path.with_suffix("").as_posix()
 
 
 __all__ = ["FolderRow", "Row", "Run", "TokenizerRow"]

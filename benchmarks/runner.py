@@ -24,6 +24,7 @@ from benchmarks.protocol import digest
 from benchmarks.rows import Row, Run
 from benchmarks.scoring import Scorer
 from benchmarks.store import Arrays, Store
+from lactok.errors import UserError
 
 SCORE_BATCH = 8
 
@@ -64,7 +65,7 @@ class ShardKeys:
 
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     features = scorer(run).feature_names
-    return digest([run.protocol.prepare_hash, run.protocol.score_hash, features, [s.sha256 for s in samples]])
+    return digest([run.protocol.prepare_hash, run.scoring_key, features, [s.sha256 for s in samples]])
 
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
@@ -88,7 +89,7 @@ class Shard:
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, self.run.protocol.score_hash])
+        scores = digest([self.ids_key, ids_digest, self.run.scoring_key])
         ids = self.ids_key if self.row.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 
@@ -106,10 +107,12 @@ class Shard:
             s for s in self.samples
             if s.id in pictured and not self.store.picture(picture_key(self.ids_key, self.run, s)).exists()
         ]  # fmt: skip
-        if self.is_finished() and not wanted:
-            keys = self.keys()
-            assert keys is not None
-            return keys
+        keys = self.keys()
+        if keys is not None and self.is_finished():
+            errors = json.loads(str(self.store.need("scores", keys.scores, ["errors"])["errors"]))
+            wanted = [s for s in wanted if s.id not in errors]  # there is no picture of what cannot be read
+            if not wanted:
+                return keys
         references, kept = self._references()
         if self.row.has_ids and self.store.get("ids", self.ids_key) is None:
             self._encode(references, kept)
@@ -236,10 +239,21 @@ def run_shards(
         _collect(results, total, len(jobs), report)
         return total
     import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(jobs)), _start_worker, (make_row, run, store)) as pool:
-        _collect(pool.imap_unordered(_work, jobs), total, len(jobs), report)
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (make_row, run, store)) as pool:
+        futures = [pool.submit(_work, job) for job in jobs]
+        try:
+            _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process died, perhaps for want of memory: use fewer --workers or a smaller --batch-size "
+                "and run again, finished shards are kept"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
     return total
 
 

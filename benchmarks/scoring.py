@@ -36,6 +36,9 @@ def clean_resize(images: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
+LPIPS_PIXELS = 2**21  # at a time: VGG's feature maps take about 0.9 kB a pixel
+
+
 class Scorer:
     """All metrics of one `Score` on one device."""
 
@@ -70,6 +73,13 @@ class Scorer:
                     values[key] = fidelity.ssim_range2(references, outputs)
                 elif key.startswith("lpips_"):
                     net = perceptual.load_lpips(key.removeprefix("lpips_"), self.device)
-                    pair = (t.to(self.device).float() / 127.5 - 1 for t in (references, outputs))
-                    values[key] = net(*pair).double()
+                    values[key] = self._lpips(net, references, outputs)
         return {k: v.cpu().numpy() for k, v in values.items()}
+
+    def _lpips(self, net: perceptual.LPIPS, references: Tensor, outputs: Tensor) -> Tensor:
+        step = max(1, LPIPS_PIXELS // (references.shape[-1] * references.shape[-2]))
+        parts = []
+        for start in range(0, len(references), step):
+            pair = [t[start : start + step].to(self.device).float() / 127.5 - 1 for t in (references, outputs)]
+            parts.append(net(*pair).double())
+        return torch.cat(parts)

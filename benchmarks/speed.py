@@ -103,16 +103,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.batch_size < 1 or args.repeats < 1:
         raise UserError("--batch-size and --repeats are 1 or more")
     from benchmarks.recon import split_names
+    from lactok.device import check_device
+
+    check_device(args.device)
 
     names = registry.names() if args.tokenizers == "all" else split_names(args.tokenizers)
     for name in names:
         registry.check_name(name)
     import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     rows, missing = [], {}
     for name in names:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(_child, (name, args))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            try:
+                found = pool.submit(_child, name, args).result()
+            except BrokenProcessPool:
+                found = "its process died, perhaps for want of memory; use a smaller --batch-size"
         if isinstance(found, str):
             missing[name] = found
         else:

@@ -58,7 +58,7 @@ class Store:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files if names is None or name in names}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
             print(f"{path} is damaged ({error}): it is made again", file=sys.stderr, flush=True)
             path.unlink(missing_ok=True)
             return None
@@ -84,17 +84,22 @@ class Store:
 
 
 class FeatureBlocks(Sequence[np.ndarray]):
-    """One array of many shards, read again at every access, so that memory holds one shard at a time."""
+    """One array of many shards, read again at every access, so that memory holds a few shards at a time."""
+
+    GROUP = 64  # shards at a time
 
     def __init__(self, store: Store, kind: str, keys: Sequence[str], name: str, rows: Sequence[np.ndarray | None]):
         self.store, self.kind, self.keys, self.name, self.rows = store, kind, keys, name, rows
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return -(-len(self.keys) // self.GROUP)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if not 0 <= index < len(self.keys):
+        if not 0 <= index < len(self):
             raise IndexError(index)
-        arrays = self.store.need(self.kind, self.keys[index], [self.name])
-        rows = self.rows[index]
-        return arrays[self.name] if rows is None else arrays[self.name][rows]
+        blocks = []
+        for i in range(index * self.GROUP, min((index + 1) * self.GROUP, len(self.keys))):
+            array = self.store.need(self.kind, self.keys[i], [self.name])[self.name]
+            rows = self.rows[i]
+            blocks.append(array if rows is None else array[rows])
+        return np.concatenate(blocks)

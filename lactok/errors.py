@@ -16,6 +16,10 @@ class UserError(Exception):
     """Bad input; the message says what is wrong and how to mend it. Commands print it and exit with 2."""
 
 
+class DiskError(UserError):
+    """A full or unwritable disk: nothing more can be stored, so the whole command ends."""
+
+
 class WeightsNotFound(UserError):
     """None of an asset's sources had it; the message says what was tried and how to get it."""
 
@@ -39,7 +43,7 @@ def disk_errors(folder: str | Path, remedy: str = "choose another --out") -> Ite
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise UserError(f"no space left in {folder}: free some and run again, or {remedy}") from error
+            raise DiskError(f"no space left in {folder}: free some and run again, or {remedy}") from error
         if error.errno in UNWRITABLE:
-            raise UserError(f"cannot write to {folder} ({error.strerror}); {remedy}") from error
+            raise DiskError(f"cannot write to {folder} ({error.strerror}); {remedy}") from error
         raise

@@ -42,7 +42,10 @@ class Registry:
 
 @dataclass(frozen=True)
 class Url:
-    """A plain download; `where` is an address or "module:attribute" of an installed library that knows it."""
+    """A plain download; `where` is an address or "module:attribute" of an installed library that knows it.
+
+    `sha256` may be the beginning of the digest, as publishers put it into file names.
+    """
 
     where: str
     sha256: str | None = None
@@ -132,7 +135,8 @@ class TokenizerInfo:
         tokens: ids an image, or None for a reference row without ids.
         codebook_size: number of codes, or None.
         input_size, output_size: side of the square image in pixels; None means whatever the protocol evaluates at.
-        fit: "crop" keeps the shape and cuts the centre square, "squash" ignores the shape.
+        fit: "crop" keeps the shape and cuts the centre square, "squash" ignores the shape; for callers with images
+            that are not square (the protocols' references are, and there both are the same).
         resample: how an image is brought to `input_size`.
         decode_steps: network evaluations of the decoder for one image.
         options: what may follow `@`.

@@ -13,9 +13,9 @@ def seed_of(*parts: object) -> int:
     """A seed in [0, 2^63) from any parts, the same on every machine: `seed_of(run_seed, sample_id)`.
 
     >>> seed_of(0, "coco/000000000139")
-    814014865114398199
+    5645319915669970514
     """
-    digest = hashlib.sha256("\\x1f".join(map(str, parts)).encode()).digest()
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -107,7 +107,9 @@ def entry(name: str) -> Entry:
             except Exception as error:
                 raise UserError(f"plug-in {base!r} ({point.value}) cannot be imported: {error}") from error
             if base not in _registered:
-                raise UserError(f"plug-in {point.value} does not register {base!r}; see docs/adding-a-tokenizer.md")
+                raise UserError(
+                    f"plug-in {point.value} does not register {base!r}; decorate its class with @lactok.register"
+                )
     if at and not options:
         raise UserError(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
     found = _registered[base]

@@ -24,9 +24,11 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    from lactok.device import check_device
     from lactok.training import common
     from lactok.training.vq import VQTrainer, VQTraining
 
+    check_device(args.device)
     overrides = {"data": args.data} if args.data else {}
     config = common.read_config(args.config, VQTraining, overrides)
     with disk_errors(args.out):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -67,6 +68,40 @@ def _rebuild_parameter(data: Tensor, *_: object) -> Tensor:
     return data
 
 
+class _Dtype:
+    """A numpy dtype by its text; None for anything but plain numbers, so that no pointer can be made of bytes."""
+
+    def __init__(self, text: object, *_: object):
+        self.text = str(text) if re.fullmatch(r"[<>|=]?[biufc]\d{1,2}", str(text)) else None
+        self.order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = str(state[1])
+
+    def numpy(self) -> np.dtype | None:
+        if self.text is None:
+            return None
+        return np.dtype(self.text).newbyteorder(">" if self.order == ">" else "<")
+
+
+class _Array:
+    """A pickled array: shape, dtype and bytes; `value` is None where it holds no plain numbers."""
+
+    value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, raw = state
+        kind = dtype.numpy()
+        if kind is not None and isinstance(raw, bytes):
+            array = np.frombuffer(raw, kind).reshape(shape, order="F" if fortran else "C")
+            self.value = array.astype(kind.newbyteorder("="))
+
+
+def _scalar(dtype: _Dtype, raw: object = b"") -> object:
+    kind = dtype.numpy()
+    return np.frombuffer(raw, kind)[0].item() if kind is not None and isinstance(raw, bytes) else None
+
+
 _CALLS: dict[str, Any] = {
     "collections.OrderedDict": collections.OrderedDict,
     "collections.defaultdict": lambda *_: {},
@@ -75,14 +110,14 @@ _CALLS: dict[str, Any] = {
     "torch.jit._pickle.build_intlist": list,
     "torch.Size": tuple,
     "torch.device": lambda *_: None,
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
+    "numpy.ndarray": None,  # only named, as the first argument of _reconstruct
+    "numpy.dtype": _Dtype,
     "builtins.set": set,
     "_codecs.encode": lambda text, encoding="latin1": str(text).encode(encoding),
 }
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _CALLS[f"{_module}._reconstruct"] = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-    _CALLS[f"{_module}.scalar"] = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    _CALLS[f"{_module}._reconstruct"] = lambda *_: _Array()
+    _CALLS[f"{_module}.scalar"] = _scalar
 for _name, _dtype in _STORAGES.items():
     _CALLS[f"torch.{_name}"] = _dtype
     _CALLS[f"torch.storage.{_name}"] = _dtype
@@ -115,39 +150,52 @@ class _Reader(pickle.Unpickler):
         return self._storages[key]
 
 
-def read(path: Path) -> Any:
-    """The object in a torch zip file, a TorchScript archive or a plain pickle.
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors in a torch zip file, a TorchScript archive or a plain pickle, by their path: {"a.b.c": tensor}.
 
     Raises:
         UserError: the file is damaged or refers to anything but weights.
     """
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                index = next((n for n in archive.namelist() if n.count("/") <= 1 and n.endswith("data.pkl")), None)
-                if index is None:
-                    raise UserError(f"{path} is a zip file without weights (no data.pkl)")
-                file = io.BytesIO(archive.read(index))
-                return _Reader(file, str(path), archive, index.removesuffix("data.pkl")).load()
-        with path.open("rb") as handle:
-            tree = _Reader(handle, str(path)).load()
-        if tree == _LEGACY_MAGIC:  # torch's format before 1.6: several pickles in a row, read by torch's own reader
-            return torch.load(path, map_location="cpu", weights_only=True)
-        return tree
+        return _flatten(_load(path))
     except UserError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{path} cannot be read as a checkpoint ({error}); fetch it again") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); fetch it again") from error
 
 
-def flatten(tree: Any, prefix: str = "") -> dict[str, Tensor]:
-    """Nested dictionaries (and inert objects) -> {"a.b.c": tensor}, leaving out what is no tensor or array."""
+def _load(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            index = next((n for n in archive.namelist() if n.count("/") <= 1 and n.endswith("data.pkl")), None)
+            if index is None:
+                raise UserError(f"{path} is a zip file without weights (no data.pkl)")
+            file = io.BytesIO(archive.read(index))
+            return _Reader(file, str(path), archive, index.removesuffix("data.pkl")).load()
+    with path.open("rb") as handle:
+        tree = _Reader(handle, str(path)).load()
+    if isinstance(tree, int) and tree == _LEGACY_MAGIC:
+        return _load_legacy(path)
+    return tree
+
+
+def _load_legacy(path: Path) -> Any:
+    """torch's format before 1.6, several pickles in a row, by torch's own restricted reader."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} is refused: in torch's old format, with more in it than weights") from error
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Nested dictionaries, lists and inert objects -> tensors by path, leaving out what is no tensor or array."""
     if isinstance(tree, Inert):
         tree = tree.__dict__
+    if isinstance(tree, _Array):
+        tree = None if tree.value is None else torch.from_numpy(tree.value)
     if isinstance(tree, Tensor):
         return {prefix.removesuffix("."): tree}
-    if isinstance(tree, np.ndarray):
-        return {prefix.removesuffix("."): torch.from_numpy(tree)}
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(tree, Mapping):
         pairs = tree.items()
@@ -155,5 +203,5 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Tensor]:
         pairs = enumerate(tree)
     out: dict[str, Tensor] = {}
     for key, value in pairs:
-        out |= flatten(value, f"{prefix}{key}.")
+        out |= _flatten(value, f"{prefix}{key}.")
     return out

@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 REMEDY = "set LACTOK_CACHE to another folder"
 
-_user_folders: list[Path] = []
 _failed: dict[str, str] = {}  # source or host -> why; asked once a process
 
 
@@ -51,18 +51,17 @@ def cache_dir() -> Path:
 
 
 def use_folder(folder: str | Path) -> None:
-    """Look in `folder` before every other source (the commands' `--weights`)."""
+    """Look in `folder` before every other source (the commands' `--weights`); worker processes inherit it."""
     path = Path(folder)
     if not path.is_dir():
         raise UserError(f"--weights {folder}: no such folder")
-    if path not in _user_folders:
-        _user_folders.append(path)
-        resolve.cache_clear()
+    named = [p for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p and p != str(path.resolve())]
+    os.environ["LACTOK_WEIGHTS"] = os.pathsep.join([str(path.resolve()), *named])
+    resolve.cache_clear()
 
 
 def user_folders() -> list[Path]:
-    named = [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
-    return [*_user_folders, *named]
+    return [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
 
 
 @lru_cache(maxsize=256)
@@ -168,11 +167,21 @@ def _cached(asset: Asset) -> Resolved | None:
     note = path.with_suffix(".json")
     if not (path.is_file() and note.is_file()):
         return None
-    record = json.loads(note.read_text())
-    if sha256(path) != record["sha256"]:
-        print(f"{path} has changed on disk: fetching it again", flush=True)
+    try:
+        record = json.loads(note.read_text())
+        source, original, digest = (str(record[k]) for k in ("source", "source_sha256", "sha256"))
+    except (ValueError, KeyError, TypeError):
         return None
-    return Resolved(asset, path, record["source"], record["sha256"])
+    pins = {str(s): _pin(s) for s in asset.sources}
+    if sha256(path) != digest or source not in pins or not original.startswith(pins[source] or ""):
+        print(f"{path} is not what it was or should be: fetching it again", file=sys.stderr, flush=True)
+        return None
+    return Resolved(asset, path, source, digest)
+
+
+def _pin(source: Source) -> str | None:
+    """The digest, or its beginning, that the source's file must have, where it is known."""
+    return source.member_sha256 if isinstance(source, Registry) else source.sha256
 
 
 def _as_safetensors(asset: Asset, path: Path, source: str) -> Resolved:
@@ -195,7 +204,7 @@ def _convert(asset: Asset, path: Path) -> dict[str, Tensor]:
 
         tensors = load_file(path)
     else:
-        tensors = unpickle.flatten(unpickle.read(path))
+        tensors = unpickle.read(path)
     if asset.convert is not None:
         module, _, function = asset.convert.partition(":")
         tensors = getattr(importlib.import_module(module), function)(tensors)
@@ -211,6 +220,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary)
+        os.chmod(temporary, 0o644)  # safetensors writes for the owner alone; a cache may be shared
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -223,10 +233,10 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
     if asset.size * 2 > free:
         raise OSError(errno.ENOSPC, "No space left on device")
     with tempfile.TemporaryDirectory(dir=cache, prefix=f"{asset.name}-") as scratch:
-        path, expected = _download(source, Path(scratch), asset)
-        digest = sha256(path)
-        if expected is not None and digest != expected:
-            raise UserError(f"{source}: sha256 is {digest}, expected {expected}; not used. Fetch it again")
+        path = _download(source, Path(scratch))
+        digest, expected = sha256(path), _pin(source)
+        if expected is not None and not digest.startswith(expected):
+            raise _Unavailable(f"its sha256 is {digest}, expected {expected}; not used")
         target = cache / f"{asset.name}.safetensors"
         _write(target, _convert(asset, path))
     record = {"source": str(source), "source_sha256": digest, "sha256": sha256(target)}
@@ -236,22 +246,21 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
     return Resolved(asset, target, record["source"], record["sha256"])
 
 
-def _download(source: Source, scratch: Path, asset: Asset) -> tuple[Path, str | None]:
-    """The source's file on disk and the digest it must have."""
+def _download(source: Source, scratch: Path) -> Path:
+    """The source's file on disk."""
     from lactok import download
 
     if isinstance(source, Packaged):
-        root = Path(importlib.import_module(source.package).__file__ or "").parent
-        return root / source.file, source.sha256
+        return Path(importlib.import_module(source.package).__file__ or "").parent / source.file
     for key in (str(source), download.host(source)):
         if key in _failed:
             raise _Unavailable(_failed[key])
     try:
         if isinstance(source, Hub):
-            return download.from_hub(source), source.sha256
+            return download.from_hub(source)
         if isinstance(source, Registry):
-            return download.from_registry(source, scratch), source.member_sha256
-        return download.from_url(source, scratch), source.sha256
+            return download.from_registry(source, scratch)
+        return download.from_url(source, scratch)
     except download.Unreachable as error:
         _failed[download.host(source)] = str(error)
         raise _Unavailable(str(error)) from error
@@ -267,7 +276,12 @@ def known_assets() -> dict[str, tuple[Asset, str]]:
 
     found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
     for name in registry.names():
-        for asset in registry.info(name).assets:
+        try:
+            assets = registry.info(name).assets
+        except UserError as error:  # a broken plug-in must not hide the others
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        for asset in assets:
             found.setdefault(asset.name, (asset, name))
     return found
 

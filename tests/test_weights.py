@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from pytest_httpserver import HTTPServer
@@ -57,7 +58,7 @@ class TestReader:
         view = torch.randn(4, 4)[:, 1]
         value = {"model": tensors | {"view": view}, "args": argparse.Namespace(lr=1e-4), "steps": 3}
         torch.save(value, tmp_path / "a.pt")
-        read = unpickle.flatten(unpickle.read(tmp_path / "a.pt"))
+        read = unpickle.read(tmp_path / "a.pt")
         assert set(read) == {"model.a", "model.b", "model.half", "model.view"}
         for name, tensor in (tensors | {"view": view}).items():
             torch.testing.assert_close(read[f"model.{name}"], tensor, atol=0, rtol=0)
@@ -65,6 +66,33 @@ class TestReader:
     def test_old_torch_format(self, tmp_path: Path) -> None:
         torch.save({"a": torch.ones(2)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
         assert unpickle.read(tmp_path / "a.pth")["a"].tolist() == [1, 1]
+
+    def test_arrays_are_built_by_hand(self, tmp_path: Path) -> None:
+        value = {
+            "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+            "big": np.arange(3, dtype=">f8"),
+            "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+            "words": np.array(["x", None], dtype=object),
+            "scalar": np.float64(2.0),
+        }
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+        read = unpickle.read(tmp_path / "a.pkl")
+        assert set(read) == {"a", "big", "fortran"}
+        for name, tensor in read.items():
+            np.testing.assert_array_equal(tensor.numpy(), value[name])
+
+    def test_no_pointer_can_be_made_of_bytes(self, tmp_path: Path) -> None:
+        evil = b"cnumpy\nndarray\n((I1\ntcnumpy\ndtype\n(S'O8'\ntRC\x08AAAAAAAAtR."
+        (tmp_path / "a.pkl").write_bytes(evil)
+        with pytest.raises(UserError, match="cannot be read"):
+            unpickle.read(tmp_path / "a.pkl")
+
+    def test_a_loop_is_named(self, tmp_path: Path) -> None:
+        loop: dict[str, object] = {}
+        loop["again"] = loop
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(loop))
+        with pytest.raises(UserError, match="cannot be read"):
+            unpickle.read(tmp_path / "a.pkl")
 
     @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04broken"])
     def test_damage_is_named(self, tmp_path: Path, content: bytes) -> None:
@@ -177,7 +205,7 @@ class TestHub:
         official_file(tmp_path)
         self.serve(hub, (tmp_path / "vq_tiny.pt").read_bytes())
         asset = Asset("test-vq", "MIT", (Hub("someone/model", "vq_tiny.pt", sha256="0" * 64),))
-        with pytest.raises(UserError, match="expected 0000"):
+        with pytest.raises(WeightsNotFound, match="expected 0000"):
             weights.resolve(asset)
 
 

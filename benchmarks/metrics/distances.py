@@ -5,7 +5,7 @@ A set is an iterable of (n, d) blocks that can be walked through more than once 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,13 +84,19 @@ def frechet(first: Blocks, second: Blocks) -> float:
     return float(difference @ difference) + traces - 2 * cross
 
 
-def _kernel_sums(first: Blocks, second: Blocks) -> Iterator[tuple[float, float]]:
-    """Sum of all entries and of the diagonal of the cubic kernel, block by block."""
-    for i, a in enumerate(first):
-        x = a.astype(np.float64)
-        for j, b in enumerate(second):
-            kernel = (x @ b.astype(np.float64).T / x.shape[1] + 1) ** 3
-            yield float(kernel.sum()), float(np.trace(kernel)) if i == j else 0.0
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1) ** 3
+
+
+def _sum_within(blocks: Blocks) -> float:
+    """Sum of the kernel over all pairs of different rows of one set: each block against itself and the later ones."""
+    total = 0.0
+    for i in range(len(blocks)):
+        first = blocks[i]
+        own = _kernel(first, first)
+        total += float(own.sum() - np.trace(own))
+        total += 2 * sum(float(_kernel(first, blocks[j]).sum()) for j in range(i + 1, len(blocks)))
+    return total
 
 
 def kid(first: Blocks, second: Blocks) -> float:
@@ -98,9 +104,5 @@ def kid(first: Blocks, second: Blocks) -> float:
     m, n = (sum(len(b) for b in blocks) for blocks in (first, second))
     if min(m, n) < 2:
         return float("nan")
-    within = []
-    for blocks, count in ((first, m), (second, n)):
-        total, diagonal = map(sum, zip(*_kernel_sums(blocks, blocks), strict=True))
-        within.append((total - diagonal) / (count * (count - 1)))
-    across = sum(total for total, _ in _kernel_sums(first, second)) / (m * n)
-    return within[0] + within[1] - 2 * across
+    across = sum(float(_kernel(a, b).sum()) for a in first for b in second) / (m * n)
+    return _sum_within(first) / (m * (m - 1)) + _sum_within(second) / (n * (n - 1)) - 2 * across

@@ -42,7 +42,7 @@ def kind_of(folder: Path) -> tuple[str, str]:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    folders = [f for f in args.sets if f.is_dir() or not f.suffix]  # `golden/*` matches a README too
+    folders = [f for f in args.sets if not f.is_file()]  # `golden/*` matches a README too
     if not folders and not args.manifest:
         raise UserError("name reference sets (folders with a set.json) or --manifest files")
     kinds = [kind_of(folder) for folder in folders]
@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(folders) == 1:
             raise unknown("kind of reference set", kind, KINDS)
         print(f"not replayed: kind {kind} (no model of this kind is built here yet)")
+    import zipfile
+
+    from safetensors import SafetensorError
+
     from benchmarks.verify import manifest
     from benchmarks.verify.checks import Checks
 
@@ -61,13 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         replay = importlib.import_module(KINDS[kind]).replay
         try:
             replay(folder, json.loads(config.read_text()) if config.is_file() else {}, checks)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError, zipfile.BadZipFile) as error:
             raise UserError(f"{folder} is incomplete or damaged: {error}") from error
         results.append(checks)
     for path in args.manifest:
         checks = Checks(path.stem)
         manifest.compare(path, checks)
         results.append(checks)
+    if not results:
+        raise UserError(f"nothing was checked: none of these sets is of a kind that is built here ({', '.join(KINDS)})")
     failed = sum(c.failed for c in results)
     print(f"{sum(c.checked for c in results)} checked, {failed} failed")
     return 1 if failed else 0

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.errors import UserError
 from lactok.quantize import VectorQuantizer
 
 
@@ -28,6 +29,11 @@ class VQConfig:
     codebook_dim: int = 8
     l2_norm: bool = True
     usage_buffer: bool = True  # LlamaGen's files carry `quantize.codebook_used`
+
+    def __post_init__(self) -> None:
+        widths = [self.channels * m for m in (1, *self.channel_mult)]
+        if not self.channel_mult or any(w <= 0 or w % 32 for w in widths):
+            raise UserError(f"channels * channel_mult must be multiples of 32 (GroupNorm's groups), not {widths}")
 
     @property
     def downsampling(self) -> int:

@@ -143,8 +143,18 @@ class Curve:
     def __init__(self, path: Path, step: int):
         self.path = path
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] < step]
-            path.write_text("".join(f"{line}\n" for line in kept))
+            kept = [line for line in path.read_text().splitlines() if self._step(line) < step]
+            temporary = path.with_suffix(".part")
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+            os.replace(temporary, path)
+
+    @staticmethod
+    def _step(line: str) -> float:
+        """The step of a line; a line cut short by a kill counts as after the end."""
+        try:
+            return float(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            return math.inf
 
     def log(self, step: int, **values: float) -> None:
         row = {"step": step} | {k: round(float(v), 6) for k, v in values.items()}

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.errors import UserError, unknown
 from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.perceptual import LPIPS, load_lpips
 from lactok.training import common
@@ -65,6 +65,16 @@ class VQTraining:
     eval_every: int = 250
     eval_size: int = 256
     save_every: int = 100
+
+    def __post_init__(self) -> None:
+        if self.lpips_net not in ("alex", "vgg"):
+            raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
+        for stage in self.stages:
+            if stage.crop % self.model.downsampling or min(stage.batch, stage.steps) < 1 or len(stage.scale) != 2:
+                raise UserError(
+                    f"{stage}: crop must be a multiple of {self.model.downsampling}, batch and steps at least 1, "
+                    "scale two numbers"
+                )
 
     @property
     def steps(self) -> int:
