@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +17,16 @@ import pandas
 import pytest
 import torch
 from conftest import Toy, photograph
+from safetensors.torch import save_file
 
 import lactok
 from benchmarks import datasets, protocol, recon, results
-from benchmarks.rows import Run, TokenizerRow
-from benchmarks.runner import Shard
+from benchmarks.rows import FolderRow, Run, TokenizerRow
+from benchmarks.runner import Shard, run_shards
 from benchmarks.store import Store
 from benchmarks.table import markdown
+from lactok import weights
+from lactok.errors import UserError
 
 FAST = ("--resolution", "64", "--metrics", "psnr,ssim")
 
@@ -334,6 +341,73 @@ def test_a_failing_adapter_does_not_lose_the_others(
     arguments = ("--tokenizers", "toy resize-8", "--dataset", str(photographs))
     assert [r["tokenizer"]["name"] for r in run(tmp_path / "out", *arguments, code=3).values()] == ["resize-8"]
     assert "failed: toy: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_foreign_weights_fail_one_row_only(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weights").mkdir()
+    save_file({"x": torch.ones(1)}, tmp_path / "weights" / "llamagen-vq16-tiny.safetensors")
+    monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path / "weights"))
+    arguments = ("--tokenizers", "llamagen-vq16-tiny resize-8", "--dataset", str(photographs))
+    weights.resolve.cache_clear()
+    assert [r["tokenizer"]["name"] for r in run(tmp_path / "out", *arguments, code=3).values()] == ["resize-8"]
+    assert "do not fit llamagen-vq16-tiny" in capsys.readouterr().err
+    weights.resolve.cache_clear()
+
+
+def test_worker_processes_find_the_users_weights(photographs: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LACTOK_WEIGHTS", "")
+    (tmp_path / "weights").mkdir()
+    state = lactok.load("llamagen-vq16-tiny").get_submodule("model").state_dict()
+    save_file({k: v * 0.9 for k, v in state.items()}, tmp_path / "weights" / "llamagen-vq16-tiny.safetensors")
+    for name in ("065", "066", "067", "068", "069"):
+        (photographs / f"{name}.png").unlink()  # 65 images: a shard of 64 and one of 1
+    arguments = ("--tokenizers", "llamagen-vq16-tiny", "--dataset", str(photographs), "--workers", "2")
+    (result,) = run(tmp_path / "out", *arguments, "--weights", str(tmp_path / "weights")).values()
+    assert result["tokenizer"]["assets"][0]["source"].startswith("user:")
+    weights.resolve.cache_clear()
+
+
+class Dying(FolderRow):
+    def outputs(self, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
+    shards = list(datasets.get(str(photographs)).shards())
+    run_of = Run(protocol.get("square-256", 64, "psnr"))
+    with pytest.raises(UserError, match="a worker process died"):
+        run_shards(partial(Dying, photographs), shards, run_of, Store(tmp_path / "out"), workers=2)
+
+
+def test_folders_of_one_name_are_two_data_sets(tmp_path: Path) -> None:
+    for i, name in enumerate(("x", "y")):
+        (tmp_path / name / "val").mkdir(parents=True)
+        photograph(i).save(tmp_path / name / "val" / "a.png")
+    first, second = (datasets.get(str(tmp_path / name / "val")).name for name in ("x", "y"))
+    assert first != second
+
+
+def test_the_metrics_networks_are_part_of_the_key() -> None:
+    base = Run(protocol.get("square-256"))
+    assert base.scoring_key != replace(base, networks=(("fid-inception", "0"),)).scoring_key
+    assert base.scoring_key != replace(base, device="cuda:1").scoring_key
+
+
+def test_a_passing_disk_error_does_not_delete_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.put("scores", "ab", {"x": np.ones(2)})
+
+    def busy(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", busy)
+        with pytest.raises(OSError, match="Too many"):
+            store.get("scores", "ab")
+    assert store.need("scores", "ab")["x"].tolist() == [1, 1]
 
 
 def test_dry_run_computes_nothing(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,12 @@ def test_held_out_images_are_chosen_by_name(photographs: Path) -> None:
     assert photos == Photos.of_folder(str(photographs), 3)
 
 
+def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "curve.jsonl").write_text('{"step": 0, "l2": 1}\n{"step": 1, "l')
+    common.Curve(tmp_path / "curve.jsonl", 5).log(1, l2=2)
+    assert [row["step"] for row in curve(tmp_path)] == [0, 1]
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("vq*.toml")), ids=lambda p: p.stem)
 def test_shipped_recipes_are_valid(path: Path) -> None:
     assert common.read_config(path, VQTraining).steps > 0
