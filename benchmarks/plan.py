@@ -38,7 +38,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         left = n if missing else _left(name, dataset, run, out)
         seconds = left * (price.encode_flops + price.decode_flops + scoring_flops(run.protocol)) / rate
         disk = left * (8 * len(run.protocol.score.metrics) + 4 * (info.tokens or 0) + 8192 * _feature_sets(run))
-        memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.batch_size * _activations(price, pixels)
+        memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.micro_batch * _activations(price, pixels)
         total_seconds, total_disk = total_seconds + seconds, total_disk + disk
         rows.append([info.name, state, f"{left} of {n}", _size(disk), _size(memory), _duration(seconds)])
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", default="runs", help="results and the store (default: %(default)s)")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    p.add_argument("--batch-size", type=int, default=8)
+    p.add_argument("--batch-size", type=int, default=8, help="images at a time on a GPU; the CPU takes one by one")
     p.add_argument("--workers", type=int, default=1, help="processes, each with its own copy of the tokenizer")
     p.add_argument("--threads", type=int, default=0, help="threads a process (default: as torch chooses)")
     p.add_argument("--part", help="I/N: do only every N-th shard, from the I-th on; the last part to end merges")

@@ -155,7 +155,7 @@ class Shard:
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         ids, ties = [], []
         with self.timer.stage("encode"):
-            for batch in _batches(len(kept), self.run.batch_size):
+            for batch in _batches(len(kept), self.run.micro_batch):
                 samples = [self.samples[i] for i in kept[batch]]
                 made, near = self.row.encode(references[batch], samples, self.run)
                 ids.append(made.numpy().astype(np.int32))
@@ -176,7 +176,7 @@ class Shard:
             stored = self.store.need("ids", self.ids_key)
             ids = dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
         outputs, bits = [], []
-        for batch in _batches(len(kept), self.run.batch_size):
+        for batch in _batches(len(kept), self.run.micro_batch):
             positions = kept[batch]
             samples = [self.samples[i] for i in positions]
             batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
