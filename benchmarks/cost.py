@@ -28,7 +28,7 @@ class Cost:
 @torch.no_grad()
 def cost(name: str) -> Cost:
     """Cost of a tokenizer by name, from its structure alone; works for networks larger than the memory."""
-    tokenizer = lactok.build(name, "meta")
+    tokenizer = lactok.build(name, "meta").requires_grad_(False)
     info = tokenizer.info
     parameters = sum(p.numel() for p in tokenizer.parameters())
     if info.tokens is None or info.input_size is None:

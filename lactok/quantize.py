@@ -1,8 +1,9 @@
-"""Quantizers: nearest code of a learned table, on the sphere (LlamaGen) or in the plain space (VQGAN)."""
+"""Quantizers: nearest code of a learned table, on the sphere (LlamaGen) or in the plain space (VQGAN); FSQ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
@@ -95,3 +96,47 @@ class VectorQuantizer(nn.Module):
         unit = self._unit(z.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         code = self.lookup(ids)
         return F.mse_loss(code, unit.detach()) + self.beta * F.mse_loss(unit, code.detach())
+
+
+class FSQ(nn.Module):
+    """Finite scalar quantization: each channel is rounded to one of a few levels; there is no table to learn.
+
+    Source: Mentzer et al. 2023, arXiv 2309.15505, and apple/ml-flextok `regularizers/quantize_fsq.py`.
+
+    Args:
+        levels: number of values of each channel; an id counts in this mixed radix, the first channel fastest.
+    """
+
+    levels: Tensor
+    basis: Tensor
+
+    def __init__(self, levels: Sequence[int]):
+        super().__init__()
+        radix = torch.tensor(levels, device="cpu")
+        self.codebook_size = math.prod(levels)
+        self.counts = tuple(levels)
+        self.register_buffer("levels", radix, persistent=False)
+        self.register_buffer("basis", torch.cumprod(torch.tensor([1, *levels[:-1]], device="cpu"), 0), persistent=False)
+
+    def bound(self, z: Tensor) -> Tensor:
+        """(..., C) -> (..., C) float32 within the levels, before rounding."""
+        levels = self.levels.to(z.device)
+        half = (levels - 1) * 1.001 / 2
+        offset = torch.where(levels % 2 == 0, 0.5, 0.0)
+        return (z.float() + (offset / half).atanh()).tanh() * half - offset
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Features (B, L, C) -> ids (B, L) int64."""
+        bounded = self.bound(z)
+        rounded = bounded.round()
+        counts = _collector.get()
+        if counts is not None:
+            margin = 0.5 - (bounded - rounded).abs()  # to the next rounding boundary
+            counts.append((margin < NEAR_TIE * self.levels.to(z.device)).any(-1).sum(1))
+        return ((rounded + self.levels.to(z.device) // 2) * self.basis.to(z.device)).sum(-1).long()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """ids (B, L) -> codes (B, L, C) float32, about [-1, 1]."""
+        half = self.levels.to(ids.device) // 2
+        digits = ids[..., None] // self.basis.to(ids.device) % self.levels.to(ids.device)
+        return (digits - half) / half

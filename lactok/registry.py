@@ -29,6 +29,20 @@ TOKENIZERS = {
     "llamagen-vq16-t2i": "baselines.llamagen",
     "llamagen-vq8": "baselines.llamagen",
     "llamagen-vq16-tiny": "baselines.llamagen",
+    "vqgan-f16-16384": "baselines.vqgan",
+    "vqgan-f16-1024": "baselines.vqgan",
+    "maskgit-vqgan-f16": "baselines.vqgan",
+    "titok-s128": "baselines.titok",
+    "titok-b64": "baselines.titok",
+    "titok-l32": "baselines.titok",
+    "titok-sl256": "baselines.titok",
+    "titok-bl128": "baselines.titok",
+    "titok-bl64": "baselines.titok",
+    "flextok-d12-d12": "baselines.flextok",
+    "flextok-d18-d18": "baselines.flextok",
+    "flextok-d18-d28": "baselines.flextok",
+    "flextok-d18-d28-dfn": "baselines.flextok",
+    "seedtok-2": "baselines.seedtok",
     "identity": "baselines.reference",
     "resize-8": "baselines.reference",
     "resize-12": "baselines.reference",
@@ -157,7 +171,8 @@ def load(name: str, device: str | torch.device = "cpu", dtype: torch.dtype | Non
         tokenizer = found.create()
     if assets:
         tokenizer.load_assets(assets)
-    unloaded = [k for k, v in tokenizer.state_dict().items() if v.is_meta]
+    named = {**tokenizer.state_dict(), **dict(tokenizer.named_buffers())}  # also buffers that no file stores
+    unloaded = [k for k, v in named.items() if v.is_meta]
     if unloaded:
         raise UserError(f"{name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)")
     tokenizer.dtype = dtype or torch.float32

@@ -14,6 +14,11 @@ from lactok.errors import UserError, unknown
 # kind -> module with replay(folder, config, checks)
 KINDS = {
     "llamagen_vq": "benchmarks.verify.llamagen_vq",
+    "vqgan": "benchmarks.verify.vqgan",
+    "titok": "benchmarks.verify.titok",
+    "flextok": "benchmarks.verify.flextok",
+    "seed": "benchmarks.verify.seed",
+    "seed_unclip": "benchmarks.verify.seed_unclip",
     "metrics": "benchmarks.verify.metrics",
 }
 

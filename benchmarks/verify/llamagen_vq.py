@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
+from benchmarks.verify.vqgan import autoencoder
 from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.weights import load_strict
 
@@ -27,17 +28,4 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = VQModel(config_of(config)).eval()
     load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
-    io = load_file(folder / "io.safetensors")
-    checks.skip("image", "the input")
-    features = model.encoder(io["image"])
-    checks.close("encoder_out", features, io["encoder_out"], ATOL, RTOL)
-    pre_quant = model.quant_conv(features)
-    checks.close("pre_quant", pre_quant, io["pre_quant"], ATOL, RTOL)
-    ids = model.encode(io["image"])
-    checks.close("indices", ids, io["indices"], 0)
-    checks.close("indices_flat", ids.flatten(), io["indices_flat"], 0)
-    checks.close("quantized", model.quantize.straight_through(pre_quant, ids), io["quantized"], ATOL, RTOL)
-    checks.close("codebook_entry", model.quantize.lookup(io["indices"]), io["codebook_entry"], ATOL, RTOL)
-    checks.close("decoded_from_code", model.decode(io["indices"]), io["decoded_from_code"], ATOL, RTOL)
-    checks.close("decoded_from_quant", model.decode_features(io["quantized"]), io["decoded_from_quant"], ATOL, RTOL)
-    checks.finish(io)
+    autoencoder(model, load_file(folder / "io.safetensors"), checks, ATOL, RTOL)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+
 import lactok
 from benchmarks.verify.checks import Checks
 from lactok.errors import UserError, unknown
@@ -13,26 +15,46 @@ from lactok.errors import UserError, unknown
 MODELS = {
     "llamagen_vq16": "llamagen-vq16",
     "llamagen_vq8": "llamagen-vq8",
+    "vqgan_f16_16384": "vqgan-f16-16384",
+    "vqgan_f16_1024": "vqgan-f16-1024",
+    "maskgit_vqgan_f16_256": "maskgit-vqgan-f16",
+    "titok_s128": "titok-s128",
+    "titok_b64": "titok-b64",
+    "titok_l32": "titok-l32",
+    "titok_sl256_vq8k": "titok-sl256",
+    "titok_bl128_vq8k": "titok-bl128",
+    "titok_bl64_vq8k": "titok-bl64",
+    "flextok_d12_d12": "flextok-d12-d12",
+    "flextok_d18_d18": "flextok-d18-d18",
+    "flextok_d18_d28": "flextok-d18-d28",
+    "seed2_quantizer": "seedtok-2",
 }
 
 
 def compare(path: Path, checks: Checks) -> None:
-    """One check a tensor of the manifest, and one for what the model has beside them.
+    """One check a tensor that the network loads, and one for what the file has beside them.
+
+    The manifest's names go through the conversion that the file itself goes through, so what is left out of a file
+    (`ignored` in the manifest) is shown to be left out.
 
     Raises:
         UserError: not a manifest, or of a model that is not built here.
     """
     try:
-        tensors = json.loads(path.read_text())["tensors"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        described = json.loads(path.read_text())
+        listed = [*described["tensors"], *described.get("ignored", [])]
+        stored = {t["name"]: torch.empty(t["shape"], dtype=getattr(torch, t["dtype"]), device="meta") for t in listed}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {error}") from error
     if path.stem not in MODELS:
         raise unknown("manifest", path.stem, MODELS)
-    own = {
-        name: [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]
-        for name, tensor in lactok.build(MODELS[path.stem]).get_submodule("model").state_dict().items()
-    }
-    for tensor in tensors:
-        checks.equal(tensor["name"], own.get(tensor["name"]), [tensor["shape"], tensor["dtype"]])
-    extra = sorted(own.keys() - {t["name"] for t in tensors})
-    checks.equal("tensors beside these", extra, [], "none")
+    tokenizer = lactok.build(MODELS[path.stem])
+    converted = tokenizer.info.assets[0].converted(stored)
+    own = {name: signature(t) for name, t in tokenizer.get_submodule("model").state_dict().items()}
+    for name, tensor in converted.items():
+        checks.equal(name, own.get(name), signature(tensor))
+    checks.equal("tensors beside these", sorted(own.keys() - converted.keys()), [], "none")
+
+
+def signature(tensor: torch.Tensor) -> list[object]:
+    return [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]

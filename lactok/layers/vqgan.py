@@ -6,6 +6,7 @@ the asymmetric padding of the downsampling, GroupNorm with eps 1e-6 and the deco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -214,3 +215,22 @@ class VQModel(nn.Module):
         z = self.encode_features(x)
         ids = self.quantize.encode(z.detach())
         return self.decode_features(self.quantize.straight_through(z, ids)), z, ids
+
+
+def from_taming(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint of taming-transformers under this module's names; losses and optimizer states are left out.
+
+    Taming counts decoder levels from the finest (`up.0` runs last), LlamaGen in the order in which they run.
+    """
+    inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")} or tensors
+    levels = 1 + max((int(m[1]) for k in inside if (m := re.match(r"decoder\.up\.(\d+)\.", k))), default=0)
+    out = {}
+    for name, tensor in inside.items():
+        if name.startswith("loss."):
+            continue
+        for i, middle_name in enumerate(("block_1", "attn_1", "block_2")):
+            name = name.replace(f".mid.{middle_name}.", f".mid.{i}.")
+        name = re.sub(r"^encoder\.down\.", "encoder.conv_blocks.", name)
+        name = re.sub(r"^decoder\.up\.(\d+)", lambda m: f"decoder.conv_blocks.{levels - 1 - int(m[1])}", name)
+        out[re.sub(r"(conv_blocks\.\d+)\.block\.", r"\1.res.", name)] = tensor
+    return out

@@ -1,0 +1,75 @@
+"""FlexTok's tokenizers (Bachmann et al. 2025): 1 to 256 ordered ids; the network is `lactok.layers.flextok.FlexTok`.
+
+The authors' code and weights are for non-commercial research; this file is written anew, the weights stay theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lactok import weights
+from lactok.info import Asset, Hub, Option, TokenizerInfo
+from lactok.layers.flextok import FlexTok, FlexTokConfig, NormGuidance, PlainGuidance
+from lactok.layers.flextok_files import config_of
+from lactok.noise import noise
+from lactok.registry import register
+from lactok.tokenizer import Tokenizer
+
+LICENSE = "Apple ML Research Model licence (non-commercial research only)"
+FILES = "lactok.layers.flextok_files"
+WIDE = FlexTokConfig()
+MEDIUM = replace(WIDE, decoder=(1152, 18))
+SMALL = replace(WIDE, encoder=(768, 12), decoder=(768, 12))
+OPTIONS = {
+    "tokens": Option(256, "length of the prefix that is kept", 1, 256),
+    "steps": Option(20, "Euler steps; the official demo's 20, its code's default is 25", 1, 1000),
+    "guidance": Option(7.5, "scale of the guidance; 1 is none", 0.0, 100.0),
+    "guider": Option("apg", "norm guidance (the demo's) or plain classifier-free", choices=("apg", "cfg")),
+    "posterior": Option("file", "VAE latents: as config.json says, mean, or drawn", choices=("file", "mode", "sample")),
+}
+
+
+def _info(name: str, repo: str, gigabytes: float) -> TokenizerInfo:
+    assets = (
+        Asset(name, LICENSE, (Hub(repo, "model.safetensors"),), f"{FILES}:convert", int(gigabytes * 1e9)),
+        Asset(f"{name}-config", LICENSE, (Hub(repo, "config.json"),), f"{FILES}:check_config", 10_000),
+    )
+    return TokenizerInfo(
+        name=name, family="flextok", tokens=256, codebook_size=64000, input_size=256, output_size=256, license=LICENSE,
+        resample="bilinear-aa", decode_steps=20, options=OPTIONS, paper="Bachmann et al. 2025, arXiv 2502.13967",
+        assets=assets,
+    )  # fmt: skip
+
+
+@register(_info("flextok-d12-d12", "EPFL-VILAB/flextok_d12_d12_in1k", 1.4), config=SMALL)
+@register(_info("flextok-d18-d18", "EPFL-VILAB/flextok_d18_d18_in1k", 3.8), config=MEDIUM)
+@register(_info("flextok-d18-d28", "EPFL-VILAB/flextok_d18_d28_in1k", 10.2), config=WIDE)
+@register(_info("flextok-d18-d28-dfn", "EPFL-VILAB/flextok_d18_d28_dfn", 10.2), config=WIDE)
+class FlexTokTokenizer(Tokenizer):
+    def __init__(self, info: TokenizerInfo, config: FlexTokConfig):
+        super().__init__(info)
+        self.model = FlexTok(config)
+
+    def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
+        tensors, config = assets.values()
+        found = config_of(config)
+        if found != self.model.config:  # what the file says counts, not what is assumed above
+            with torch.device("meta"):
+                self.model = FlexTok(found)
+        weights.load_strict(self.model, tensors, self.info.name)
+
+    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
+        choice = self.info.values["posterior"]
+        drawn = self.model.config.sample_posterior if choice == "file" else choice == "sample"
+        draw = noise(seeds, self.model.latent_shape, "posterior").to(images.device) if drawn else None
+        return self.model.encode(2 * images - 1, draw)[:, : self.info.tokens]
+
+    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        values = self.info.values
+        guidance = (NormGuidance if values["guider"] == "apg" else PlainGuidance)(float(values["guidance"]))
+        start = noise(seeds, self.model.latent_shape, "start").to(ids.device)
+        return (self.model.decode(ids, start, int(values["steps"]), guidance) + 1) / 2

@@ -1,0 +1,62 @@
+"""TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image; the network is `lactok.layers.titok.TiTok`."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lactok.info import Asset, Hub, TokenizerInfo
+from lactok.layers.titok import SIZES, Size, TiTok, TiTokConfig
+from lactok.registry import register
+from lactok.tokenizer import Tokenizer
+
+
+def _legacy(size: Size, tokens: int) -> TiTokConfig:
+    return TiTokConfig(SIZES[size], SIZES[size], tokens)
+
+
+def _vq8k(encoder: Size, tokens: int) -> TiTokConfig:
+    return TiTokConfig(SIZES[encoder], SIZES["large"], tokens, 8192, 64, l2_norm=False, legacy=False)
+
+
+CONFIGS = {
+    "titok-s128": _legacy("small", 128),
+    "titok-b64": _legacy("base", 64),
+    "titok-l32": _legacy("large", 32),
+    "titok-sl256": _vq8k("small", 256),
+    "titok-bl128": _vq8k("base", 128),
+    "titok-bl64": _vq8k("base", 64),
+}
+BYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # millions, float32
+
+
+def _info(name: str) -> TokenizerInfo:
+    config = CONFIGS[name]
+    short = name.removeprefix("titok-")
+    stem = f"titok_{short}" if config.legacy else f"titok_{short}_vq8k"
+    sources = (
+        Hub(f"yucornetto/tokenizer_{stem}_imagenet", "model.safetensors"),
+        Hub("fun-research/TiTok", f"tokenizer_{stem}.bin"),
+    )
+    return TokenizerInfo(
+        name=name, family="titok", tokens=config.tokens, codebook_size=config.codebook_size, input_size=256,
+        output_size=256, license="Apache-2.0", paper="Yu et al. 2024, arXiv 2406.07550",
+        assets=(Asset(name, "Apache-2.0", sources, size=BYTES[short] * 10**6),),
+    )  # fmt: skip
+
+
+@register(_info("titok-s128"), config=CONFIGS["titok-s128"])
+@register(_info("titok-b64"), config=CONFIGS["titok-b64"])
+@register(_info("titok-l32"), config=CONFIGS["titok-l32"])
+@register(_info("titok-sl256"), config=CONFIGS["titok-sl256"])
+@register(_info("titok-bl128"), config=CONFIGS["titok-bl128"])
+@register(_info("titok-bl64"), config=CONFIGS["titok-bl64"])
+class TiTokTokenizer(Tokenizer):
+    def __init__(self, info: TokenizerInfo, config: TiTokConfig):
+        super().__init__(info)
+        self.model = TiTok(config)
+
+    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
+        return self.model.encode(images)  # [0, 1] as it is: TiTok does not normalise
+
+    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        return self.model.decode(ids)

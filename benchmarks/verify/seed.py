@@ -1,0 +1,53 @@
+"""Kind `seed`: SEED-2's quantizer, from the normalised image to the CLIP image embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.verify.checks import Checks
+from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
+from lactok.weights import load_strict
+
+ATOL, RTOL = 1e-3, 1e-4  # the set's README
+
+
+def config_of(values: dict[str, Any]) -> SeedConfig:
+    build = values["build"]
+    vit = build["vit"]
+    return SeedConfig(
+        image_size=build["img_size"], patch=values["vit_patch_size"], vit=(vit["dim"], vit["depth"], vit["heads"]),
+        vit_ratio=values["vit_mlp_ratio"], hidden=build["hidden"], layers=build["layers"],
+        intermediate=build["inter"], heads=values["heads_qformer"], cross_every=values["cross_attention_freq"],
+        queries=values["num_query_token"], codebook_size=build["n_embed"], code_dim=build["cbd"],
+        features=build["feat"], depth=build["depth"], positions=values["max_position_embeddings"],
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    model = SeedQuantizer(config_of(config)).eval()
+    load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
+    io = load_file(folder / "io.safetensors")
+
+    def close(name: str, actual: torch.Tensor) -> None:
+        checks.close(name, actual, io[name], ATOL, RTOL)
+
+    checks.skip("random_ids", "an input")
+    checks.skip("image_01", "an input")
+    close("image_normalized", clip_normalise(io["image_01"]))
+    image = model.visual_encoder(io["image_normalized"])
+    close("vit_out", image)
+    image = model.ln_vision(image)
+    close("ln_vision_out", image)
+    close("qformer_out", model.Qformer(model.query_tokens.expand(len(image), -1, -1), image))
+    close("encode_task_out_pre_quant", model.encode_features(io["image_normalized"]))
+    checks.close("indices", model.encode(io["image_normalized"]), io["indices"], 0)
+    close("quantized", model.lookup(io["indices"]))
+    close("query_output_up", model.decode_task_layer(io["quantized"]))
+    close("image_embeds", model.image_embeds(io["indices"]))
+    close("image_embeds_random_ids", model.image_embeds(io["random_ids"]))
+    checks.finish(io)

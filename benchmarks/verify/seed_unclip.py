@@ -1,0 +1,52 @@
+"""Kind `seed_unclip`: SEED's diffusion decoder, with and without a negative embedding and guidance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.verify.checks import Checks
+from lactok.layers.unclip import UnCLIP, UnCLIPConfig
+from lactok.layers.unclip_files import convert_text
+from lactok.weights import load_strict
+
+ATOL, RTOL = 6e-4, 1e-4  # the set's README
+
+
+def config_of(values: dict[str, Any], prompt: torch.Tensor) -> UnCLIPConfig:
+    parts = {
+        name: {k: v for k, v in values[name].items() if not k.startswith("_") and k != "transformers_version"}
+        for name in ("unet", "vae", "text", "scheduler")
+    }
+    return UnCLIPConfig(**parts, features=values["emb"], prompt=tuple(prompt.tolist()))
+
+
+@torch.inference_mode()
+def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    io = load_file(folder / "io.safetensors")
+    model = UnCLIP(config_of(config, io["prompt_token_ids"][0])).eval()
+    stored = load_file(folder / "weights.safetensors")
+    for name in ("unet", "vae", "text_encoder", "image_normalizer"):
+        tensors = {k.removeprefix(f"{name}."): v for k, v in stored.items() if k.startswith(f"{name}.")}
+        if name == "text_encoder":
+            tensors = convert_text(tensors)
+        load_strict(model.get_submodule(name), tensors, f"{checks.name} {name}")
+    for name in ("image_embeds", "negative_image_embeds", "latents", "hidden_noise_draw", "prompt_token_ids"):
+        checks.skip(name, "an input")
+
+    def close(name: str, actual: torch.Tensor) -> None:
+        checks.close(name, actual, io[name], ATOL, RTOL)
+
+    steps, embeds, draw = config["steps"], io["image_embeds"], io["hidden_noise_draw"]
+    checks.close("timesteps", model.timesteps(steps)[1], io["timesteps"], 0)
+    close("prompt_embeds", model.prompt_embeds())
+    close("class_labels_cond", model.class_labels(embeds, draw))
+    cases = {"neg_g10": (10.0, io["negative_image_embeds"]), "noneg_g10": (10.0, None), "noneg_g1": (1.0, None)}
+    for name, (guidance, negative) in cases.items():
+        latents = model.sample(embeds, io["latents"], draw, steps, guidance, negative)
+        close(f"{name}_latent", latents)
+        close(f"{name}_np", model.decode_latents(latents).clamp(0, 1).permute(0, 2, 3, 1))
+    checks.finish(io)

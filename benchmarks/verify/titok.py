@@ -1,0 +1,57 @@
+"""Kind `titok`: both layouts of TiTok at the set's widths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.verify.checks import Checks
+from lactok.layers.maskgit_vqgan import MaskGITConfig
+from lactok.layers.titok import TiTok, TiTokConfig
+from lactok.weights import load_strict
+
+RTOL = 1e-4
+ATOL = {"titok_s128": 8e-4, "titok_b64": 2e-4, "titok_rgb_nonlegacy": 1e-4}  # the sets' READMEs
+
+
+def config_of(values: dict[str, Any]) -> TiTokConfig:
+    """Upstream's configuration with the set's own size table."""
+    shrink, vq = values["shrink"], values["config"]["model"]["vq_model"]
+    size = (shrink["width"], shrink["layers"], shrink["heads"])
+    pixel = MaskGITConfig(
+        shrink["pix_hidden"], tuple(shrink["pix_mult"]), shrink["pix_res"], shrink["pix_z"], shrink["pix_emb"]
+    )
+    return TiTokConfig(
+        size, size, vq["num_latent_tokens"], vq["codebook_size"], vq["token_size"], vq["use_l2_norm"],
+        vq.get("is_legacy", True), values["config"]["dataset"]["preprocessing"]["crop_size"],
+        vq["vit_enc_patch_size"], pixel,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    model = TiTok(config_of(config)).eval()
+    load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
+    io, atol = load_file(folder / "io.safetensors"), ATOL.get(checks.name, 1e-4)
+
+    def close(name: str, actual: torch.Tensor) -> None:
+        checks.close(name, actual, io[name], atol, RTOL)
+
+    checks.skip("image", "the input")
+    features = model.encode_features(io["image"])
+    close("encoder_out", features)
+    ids = model.encode(io["image"])
+    checks.close("indices", ids[:, None], io["indices"], 0)
+    close("quantized", model.quantize.straight_through(features, ids[:, None]))
+    out = model.decoder(io["quantized"])
+    close("decoder_out_logits_or_rgb", out)
+    if model.config.legacy:
+        close("soft_pixel_embedding", model.soft_pixel_codes(out))
+    close("decoded_from_quantized", model.decode_features(io["quantized"]))
+    decoded = model.decode(io["indices"][:, 0])
+    close("decoded_from_tokens", decoded)
+    close("decoded_clamped", decoded.clamp(0, 1))
+    checks.finish(io)

@@ -1,0 +1,52 @@
+"""Kind `vqgan`: VQModel of taming-transformers, whose arithmetic is LlamaGen's under other names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.verify.checks import Checks
+from lactok.layers.vqgan import VQConfig, VQModel, from_taming
+from lactok.weights import load_strict
+
+ATOL, RTOL = 1e-4, 1e-4  # the set's README
+
+
+def config_of(values: dict[str, Any]) -> VQConfig:
+    """Upstream's constructor arguments; attention elsewhere than at the lowest level is not built here."""
+    network = values["ddconfig"]
+    levels = len(network["ch_mult"])
+    if network["attn_resolutions"] != [network["resolution"] // 2 ** (levels - 1)] or network["double_z"]:
+        raise ValueError("attention must stand at the lowest level and double_z must be false")
+    return VQConfig(
+        channels=network["ch"], channel_mult=tuple(network["ch_mult"]), res_blocks=network["num_res_blocks"],
+        z_channels=network["z_channels"], codebook_size=values["n_embed"], codebook_dim=values["embed_dim"],
+        l2_norm=False, usage_buffer=False,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    model = VQModel(config_of(config)).eval()
+    load_strict(model, from_taming(load_file(folder / "weights.safetensors")), checks.name)
+    autoencoder(model, load_file(folder / "io.safetensors"), checks, ATOL, RTOL)
+
+
+def autoencoder(model: VQModel, io: dict[str, torch.Tensor], checks: Checks, atol: float, rtol: float) -> None:
+    """Every stored tensor of a VQ autoencoder's reference set, from the image to both decodings."""
+    checks.skip("image", "the input")
+    features = model.encoder(io["image"])
+    checks.close("encoder_out", features, io["encoder_out"], atol, rtol)
+    pre_quant = model.quant_conv(features)
+    checks.close("pre_quant", pre_quant, io["pre_quant"], atol, rtol)
+    ids = model.encode(io["image"])
+    checks.close("indices", ids, io["indices"], 0)
+    checks.close("indices_flat", ids.flatten(), io["indices_flat"], 0)
+    checks.close("quantized", model.quantize.straight_through(pre_quant, ids), io["quantized"], atol, rtol)
+    checks.close("codebook_entry", model.quantize.lookup(io["indices"]), io["codebook_entry"], atol, rtol)
+    checks.close("decoded_from_code", model.decode(io["indices"]), io["decoded_from_code"], atol, rtol)
+    checks.close("decoded_from_quant", model.decode_features(io["quantized"]), io["decoded_from_quant"], atol, rtol)
+    checks.finish(io)
