@@ -21,8 +21,8 @@ from lactok.tokenizer import Tokenizer
 FILES = "lactok.layers.unclip_files"
 EVA = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth"
 QUANTIZER = Asset(
-    "seed-2-quantizer", "Apache-2.0; its Q-Former BSD-3-Clause", (Hub("AILab-CVC/seed-tokenizer-2", "seed_quantizer.pt"),),
-    f"{FILES}:convert_seed", 1_230_000_000,
+    "seed-2-quantizer", "Apache-2.0; its Q-Former BSD-3-Clause",
+    (Hub("AILab-CVC/seed-tokenizer-2", "seed_quantizer.pt"),), f"{FILES}:convert_seed", 1_230_000_000,
 )  # fmt: skip
 VIT = Asset("eva-vit-g", "MIT (EVA), as LAVIS serves it", (Url(EVA),), f"{FILES}:convert_eva", 2_030_000_000)
 
@@ -54,10 +54,10 @@ OPTIONS = {
     )
 )  # fmt: skip
 class SeedTokenizer(Tokenizer):
-    def __init__(self, info: TokenizerInfo, config: SeedConfig = SeedConfig(), unclip: UnCLIPConfig = UnCLIPConfig()):
+    def __init__(self, info: TokenizerInfo, config: SeedConfig | None = None, unclip: UnCLIPConfig | None = None):
         super().__init__(info)
-        self.model = SeedQuantizer(config)
-        self.unclip = UnCLIP(unclip)
+        self.model = SeedQuantizer(config or SeedConfig())
+        self.unclip = UnCLIP(unclip or UnCLIPConfig())
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
         quantizer, vit, *diffusion = (assets[a.name] for a in self.info.assets)

@@ -68,9 +68,9 @@ MASKGIT = Asset(
 
 @register(_info("maskgit-vqgan-f16", 1024, MASKGIT, "Chang et al. 2022, arXiv 2202.04200"))
 class MaskGITTokenizer(Tokenizer):
-    def __init__(self, info: TokenizerInfo, config: MaskGITConfig = MaskGITConfig()):
+    def __init__(self, info: TokenizerInfo, config: MaskGITConfig | None = None):
         super().__init__(info)
-        self.model = MaskGITVQGAN(config)
+        self.model = MaskGITVQGAN(config or MaskGITConfig())
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
         return self.model.encode(images).flatten(1)  # [0, 1] as it is

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lactok
 from benchmarks.protocol import Protocol
+from lactok.info import TokenizerInfo
 
 # FLOPs of one image: Inception at 299 px; LPIPS trunks a pixel (AlexNet 1.3e9 and VGG16 30.7e9 at 224 px), both sides
 INCEPTION_FLOPS = 11.4e9
@@ -25,9 +26,28 @@ class Cost:
     decode_flops: float
 
 
-@torch.no_grad()
 def cost(name: str) -> Cost:
-    """Cost of a tokenizer by name, from its structure alone; works for networks larger than the memory."""
+    """Cost of a tokenizer by name, from its structure alone; works for networks larger than the memory.
+
+    A decoder of many steps is counted at its two smallest numbers of steps: each further one costs the same.
+    """
+    info = lactok.info(name)
+    steps = info.options.get("steps")
+    first = int(steps.low or 1) if steps else 0
+    if steps is None or info.decode_steps <= 2 * first + 1:
+        return _count(name)
+    one, two = (_count(_with_steps(info, n)) for n in (first, first + 1))
+    slope = two.decode_flops - one.decode_flops
+    return Cost(one.parameters, one.encode_flops, one.decode_flops + slope * (info.decode_steps - first))
+
+
+def _with_steps(info: TokenizerInfo, steps: int) -> str:
+    others = [f"{k}={v}" for k, v in info.values.items() if k != "steps"]
+    return f"{info.name.partition('@')[0]}@{','.join([*others, f'steps={steps}'])}"
+
+
+@torch.no_grad()
+def _count(name: str) -> Cost:
     tokenizer = lactok.build(name, "meta").requires_grad_(False)
     info = tokenizer.info
     parameters = sum(p.numel() for p in tokenizer.parameters())

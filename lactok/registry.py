@@ -118,8 +118,9 @@ def entry(name: str) -> Entry:
             point = _plugins()[base]
             try:
                 point.load()
-            except Exception as error:
-                raise UserError(f"plug-in {base!r} ({point.value}) cannot be imported: {error}") from error
+            except (Exception, SystemExit) as error:
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                raise UserError(f"plug-in {base!r} ({point.value}) cannot be imported: {text}") from error
             if base not in _registered:
                 raise UserError(
                     f"plug-in {point.value} does not register {base!r}; decorate its class with @lactok.register"

@@ -42,7 +42,7 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     close("quantized", model.fsq.lookup(io["tokens"]))
     _velocities(model, io, config["keep_k"], close)
     tokens, keep, steps = io["tokens"], config["keep_k"], config["timesteps"]
-    runs = {
+    runs: dict[str, tuple[torch.Tensor, int, NormGuidance | PlainGuidance]] = {
         "cfg1_full": (tokens, steps, PlainGuidance(1.0)),
         "cfg3_full": (tokens, steps, PlainGuidance(3.0)),
         "apg7.5_full": (tokens, steps, NormGuidance(7.5)),

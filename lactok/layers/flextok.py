@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from lactok.quantize import FSQ
@@ -58,8 +57,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, head_dim: int):
         super().__init__()
         self.head_dim = head_dim
-        for name in ("wq", "wk", "wv", "proj"):
-            self.add_module(name, nn.Linear(width, width, bias=False))
+        self.wq, self.wk, self.wv, self.proj = (nn.Linear(width, width, bias=False) for _ in range(4))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for w in (self.wq, self.wk, self.wv))
@@ -231,7 +229,7 @@ class Decoder(nn.Module):
         rates = torch.exp(-math.log(2 * half) * torch.arange(half, device=times.device, dtype=torch.float32) / half)
         angles = (times * (1000 / self.config.max_timestep))[:, None] * rates
         embedding = self.time(torch.cat([angles.cos(), angles.sin()], -1))
-        blocks = [b.adaLN_modulation(embedding).unflatten(-1, (2, 6, -1)) for b in self.blocks]
+        blocks = [b.get_submodule("adaLN_modulation")(embedding).unflatten(-1, (2, 6, -1)) for b in self.blocks]
         head = self.head.adaLN_modulation(embedding)
         return [Modulation(tuple(b[i] for b in blocks), head[i]) for i in range(len(times))]
 
@@ -242,9 +240,8 @@ class Decoder(nn.Module):
         h = torch.cat([patches, condition.states.to(patches.dtype)], 1)
         mask = None
         if condition.log_counts is not None:
-            mask = (
-                torch.cat([torch.zeros(p, device=x.device), condition.log_counts]).to(h.dtype).expand(1, 1, p + n, -1)
-            )
+            counts = torch.cat([torch.zeros(p, device=x.device), condition.log_counts])
+            mask = counts.to(h.dtype).expand(1, 1, p + n, -1)
         segment = torch.arange(p + n, device=x.device) // p  # 0 for patches ...
         segment = segment.clamp(max=1)  # ... 1 for registers
         for block, values in zip(self.blocks, modulation.blocks, strict=True):
@@ -290,6 +287,8 @@ class FlexTok(nn.Module):
     """VAE, register encoder, FSQ and flow decoder; images are [-1, 1], the output is not clamped."""
 
     def __init__(self, config: FlexTokConfig):
+        from diffusers import AutoencoderKL  # here, because it takes seconds and not every command builds a network
+
         super().__init__()
         self.config = config
         levels = len(config.vae_channels)

@@ -116,7 +116,7 @@ class Decoder(nn.Module):
         for i in reversed(range(len(self.up))):
             h = self.up[i](h)
             if i:
-                h = self.up[i].upsample_conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+                h = self.up[i].get_submodule("upsample_conv")(F.interpolate(h, scale_factor=2.0, mode="nearest"))
         return self.conv_out(F.silu(self.norm_out(h)))
 
 

@@ -56,8 +56,8 @@ def clip_normalise(images: Tensor) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
     """Multi-head attention of projected (B, L, D) tensors."""
-    split = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(*split, is_causal=causal).transpose(1, 2).flatten(2)
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -162,9 +162,8 @@ class BertAttention(nn.Module):
         self.output = _Output(width, width)
 
     def forward(self, x: Tensor, context: Tensor, causal: bool = False) -> Tensor:
-        project = self.get_submodule("self")
-        out = attend(project.query(x), project.key(context), project.value(context), self.heads, causal)
-        return self.output(out, x)
+        query, key, value = self.get_submodule("self").children()
+        return self.output(attend(query(x), key(context), value(context), self.heads, causal), x)
 
 
 class _Intermediate(nn.Module):
@@ -222,9 +221,7 @@ class SeedQuantizer(nn.Module):
         self.visual_encoder = EvaViT(config)
         self.ln_vision = nn.LayerNorm(config.vit[0])
         self.Qformer = QFormer(config)
-        self.encode_task_layer = nn.Sequential(
-            nn.Linear(width, width), nn.Tanh(), nn.Linear(width, config.code_dim)
-        )
+        self.encode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, config.code_dim))
         self.quantize = VectorQuantizer(config.codebook_size, config.code_dim, l2_norm=False)
         self.decode_task_layer = nn.Sequential(
             nn.Linear(config.code_dim, config.code_dim), nn.Tanh(), nn.Linear(config.code_dim, width)

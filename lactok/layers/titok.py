@@ -7,7 +7,7 @@ write RGB directly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -41,7 +41,7 @@ class TiTokConfig:
     legacy: bool = True
     image_size: int = 256
     patch: int = 16
-    pixel: MaskGITConfig = MaskGITConfig()
+    pixel: MaskGITConfig = field(default_factory=MaskGITConfig)
 
     @property
     def grid(self) -> int:
@@ -157,7 +157,7 @@ class Decoder1D(ViT):
             self.ffn = nn.Sequential(
                 nn.Conv2d(width, 2 * width, 1), nn.Tanh(), nn.Conv2d(2 * width, config.pixel.codebook_size, 1)
             )
-            self.conv_out = nn.Identity()
+            self.conv_out: nn.Module = nn.Identity()
         else:
             self.ffn = nn.Sequential(nn.Conv2d(width, 3 * config.patch**2, 1))
             self.conv_out = nn.Conv2d(3, 3, 3, padding=1)

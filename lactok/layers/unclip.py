@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel
-from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
+
+if TYPE_CHECKING:
+    from diffusers import PNDMScheduler
 
 # stabilityai/stable-diffusion-2-1-unclip
 UNET = {
-    "sample_size": 96, "cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True,
-    "class_embed_type": "projection", "projection_class_embeddings_input_dim": 2048, "upcast_attention": True,
+    "sample_size": 96, "cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20],
+    "use_linear_projection": True, "class_embed_type": "projection", "projection_class_embeddings_input_dim": 2048,
+    "upcast_attention": True,
 }  # fmt: skip
 VAE = {
     "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "sample_size": 768,
@@ -65,6 +66,10 @@ class UnCLIP(nn.Module):
     """CLIP image embeddings (B, features) to images."""
 
     def __init__(self, config: UnCLIPConfig):
+        # here, because they take seconds and not every command builds a network
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from transformers import CLIPTextConfig, CLIPTextModel
+
         super().__init__()
         self.config = config
         self.unet = UNet2DConditionModel(**config.unet)
@@ -93,6 +98,9 @@ class UnCLIP(nn.Module):
 
         Quirk: level 0 still adds a little noise, `draw` (B, features), to the normalised embedding.
         """
+        from diffusers import DDPMScheduler
+        from diffusers.models.embeddings import get_timestep_embedding
+
         mean, std = self.image_normalizer.mean, self.image_normalizer.std
         level = torch.zeros(len(image_embeds), dtype=torch.int64, device=image_embeds.device)
         noising = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
@@ -102,6 +110,8 @@ class UnCLIP(nn.Module):
 
     def timesteps(self, steps: int) -> tuple[PNDMScheduler, list[int]]:
         """A scheduler at its start and its times; one comes twice, so there is one more than `steps`."""
+        from diffusers import PNDMScheduler
+
         scheduler = PNDMScheduler(**self.config.scheduler)
         scheduler.set_timesteps(steps)
         return scheduler, scheduler.timesteps.tolist()
