@@ -19,7 +19,13 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
     p.add_argument("--batch-size", type=int, default=8)
-    p.add_argument("--repeats", type=int, default=5, help="timed calls after one to warm up; the median counts")
+    p.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        help="timed calls after one to warm up; the median counts; 0 times the first call itself",
+    )
+    p.add_argument("--sizes", action="store_true", help="run nothing: parameters, FLOPs and what the weights need")
     p.add_argument("--resolution", type=int, default=256, help="for rows without a size of their own")
     p.add_argument("--device", default="cpu")
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -43,6 +49,11 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     from lactok import weights
     from lactok.errors import WeightsNotFound
 
+    price = cost(name)
+    row: dict[str, Any] = {"tokenizer": lactok.info(name).name, "parameters": price.parameters}
+    flops = {"encode_flops": price.encode_flops, "decode_flops": price.decode_flops}
+    if args.sizes:
+        return row | flops | {"weights": "none", "weights_bytes": 4 * price.parameters}
     if args.weights:
         weights.use_folder(args.weights)
     try:
@@ -63,7 +74,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
             if cuda:
                 torch.cuda.synchronize(args.device)
             times.append(time.perf_counter() - started)
-        return statistics.median(times[1:])
+        return statistics.median(times[1:] or times)
 
     def peak() -> int:
         if cuda:
@@ -73,15 +84,12 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     size = tokenizer.info.input_size or args.resolution
     generator = torch.Generator().manual_seed(0)
     batch = torch.rand(args.batch_size, 3, size, size, generator=generator)
-    price = cost(name)
-    row: dict[str, Any] = {"tokenizer": tokenizer.info.name, "weights": kind, "parameters": price.parameters}
+    row["weights"] = kind
     if tokenizer.info.tokens is None:
         row |= {"reconstruct_seconds": timed(lambda: tokenizer.reconstruct(batch))}
     else:
         ids = tokenizer.encode(batch)
-        row |= {
-            "encode_flops": price.encode_flops,
-            "decode_flops": price.decode_flops,
+        row |= flops | {
             "encode_seconds": timed(lambda: tokenizer.encode(batch)),
             "decode_seconds": timed(lambda: tokenizer.decode(ids)),
         }
@@ -100,8 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from lactok import registry
 
-    if args.batch_size < 1 or args.repeats < 1:
-        raise UserError("--batch-size and --repeats are 1 or more")
+    if args.batch_size < 1 or args.repeats < 0:
+        raise UserError("--batch-size is 1 or more, --repeats 0 or more")
     from benchmarks.recon import split_names
     from lactok.device import check_device
 
@@ -139,20 +147,23 @@ def table(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
 
     from benchmarks.results import processor
 
-    head = ["tokenizer", "parameters", "encode", "decode", "images/s", "encode FLOPs", "decode FLOPs", "peak memory"]
+    head = ["tokenizer", "parameters", "encode", "decode", "images/s", "encode FLOPs", "decode FLOPs"]
+    head.append("float32 weights" if args.sizes else "peak memory")
     body = []
     for row in rows:
-        seconds = row.get("reconstruct_seconds") or row["encode_seconds"] + row["decode_seconds"]
+        seconds = row.get("reconstruct_seconds") or row.get("encode_seconds", 0.0) + row.get("decode_seconds", 0.0)
         times = [
             f"{row[k] / args.batch_size * 1e3:.1f} ms" if k in row else "-"
             for k in ("encode_seconds", "decode_seconds")
         ]
         flops = [f"{row[k] / 1e9:.1f} G" if k in row else "-" for k in ("encode_flops", "decode_flops")]
         name = row["tokenizer"] + (" (random weights)" if row["weights"] == "random" else "")
-        body.append([name, f"{row['parameters'] / 1e6:.2f} M", *times, f"{args.batch_size / seconds:.2f}", *flops,
-                     f"{row['peak_memory_bytes'] / 1e9:.2f} GB"])  # fmt: skip
+        rate = f"{args.batch_size / seconds:.3g}" if seconds else "-"
+        memory = row.get("peak_memory_bytes") or row["weights_bytes"]
+        body.append([name, f"{row['parameters'] / 1e6:.2f} M", *times, rate, *flops, f"{memory / 1e9:.2f} GB"])
     device = torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else processor()
     title = f"{device}, {torch.get_num_threads()} threads, {args.dtype}, batch {args.batch_size}; times are an image's"
+    title = "sizes only; FLOPs are an image's" if args.sizes else title
     return f"{title}\n\n{tabulate(body, head, tablefmt='pipe', disable_numparse=True)}"
 
 

@@ -11,6 +11,7 @@ from conftest import shared
 from safetensors.torch import load_file, save_file
 
 from benchmarks.verify.__main__ import main
+from benchmarks.verify.manifest import MODELS
 
 
 def verify(*arguments: object) -> int:
@@ -19,13 +20,19 @@ def verify(*arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
-@pytest.mark.parametrize("name", ["llamagen_vq16", "metrics"])
+SETS = [
+    "llamagen_vq16", "metrics", "vqgan_f16", "titok_s128", "titok_b64", "titok_rgb_nonlegacy", "flextok",
+    "flextok_maxt1", "seed2", "seed2_unclip",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_reference_sets_hold(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(shared("golden", name)) == 0
     assert capsys.readouterr().out.strip().endswith(" checked, 0 failed")
 
 
-@pytest.mark.parametrize("name", ["llamagen_vq16", "llamagen_vq8"])
+@pytest.mark.parametrize("name", MODELS)
 def test_manifests_hold(name: str) -> None:
     assert verify("--manifest", shared("manifests", f"{name}.json")) == 0
 
