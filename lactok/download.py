@@ -1,9 +1,9 @@
-"""Getting one file from a model hub, a package registry or a plain address, by the libraries that do it well."""
+"""Getting one file from a package, a package registry or a plain address, by the libraries that do it well."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,13 +11,19 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lactok.errors import UserError
-from lactok.info import Hub, Registry, Source, Url
+from lactok.files import sha256
+from lactok.info import Hub, Packaged, Registry, Source, Url
 
 
 class Unreachable(Exception):
-    """The host does not answer."""
+    """The host does not answer, or answers nobody: no use asking it for another file now."""
+
+
+class Broken(Exception):
+    """The transfer ended early; what has arrived is kept and the next call goes on from there."""
 
 
 class Refused(Exception):
@@ -25,59 +31,12 @@ class Refused(Exception):
 
 
 def host(source: Source) -> str:
-    """What stops being asked after one failure to reach it."""
+    """What stops being asked for a while after one failure to reach it."""
     if isinstance(source, Hub):
         return "hub"
     if isinstance(source, Registry):
         return "registry"
-    return f"url:{_address(source)}" if isinstance(source, Url) else str(source)
-
-
-def _hub_answers(endpoint: str) -> bool:
-    """One short question, because huggingface_hub itself tries for half a minute before it gives up."""
-    import requests
-
-    try:
-        requests.head(endpoint, timeout=5, allow_redirects=False)
-    except requests.RequestException:
-        return False
-    return True
-
-
-def from_hub(source: Hub) -> Path:
-    """The file in huggingface_hub's own cache (resumed, locked, HF_ENDPOINT and HF_HUB_OFFLINE honoured)."""
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
-    if isinstance(cached, str):
-        return Path(cached)
-    if constants.HF_HUB_OFFLINE:
-        raise Unreachable("HF_HUB_OFFLINE is set")
-    if not _hub_answers(constants.ENDPOINT):
-        raise Unreachable("the model hub cannot be reached")
-    try:
-        return Path(hf_hub_download(source.repo, source.file, revision=source.revision))
-    except GatedRepoError as error:
-        raise Refused("gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN") from error
-    except LocalEntryNotFoundError as error:
-        raise Unreachable("the model hub cannot be reached") from error
-    except (RepositoryNotFoundError, EntryNotFoundError) as error:
-        raise Refused("no such file on the hub, or not without logging in") from error
-    except HfHubHTTPError as error:
-        raise Refused(
-            f"the hub answered {error.response.status_code if error.response else 'with an error'}"
-        ) from error
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-            raise  # the disk's trouble, not the network's
-        raise Unreachable("the model hub cannot be reached") from error
+    return urlsplit(_address(source)).netloc if isinstance(source, Url) else str(source)
 
 
 def index_url() -> str | None:
@@ -96,7 +55,7 @@ def index_url() -> str | None:
 def from_registry(source: Registry, scratch: Path) -> Path:
     """One member of one archive; nothing of the archive is run or installed."""
     from pypi_simple import NoSuchProjectError, PyPISimple, tqdm_progress_factory
-    from requests import RequestException
+    from requests import HTTPError, RequestException
 
     archive = scratch / source.archive
     url = index_url()
@@ -113,11 +72,12 @@ def from_registry(source: Registry, scratch: Path) -> Path:
             client.download_package(package, archive, verify=False, progress=progress, timeout=60)
     except NoSuchProjectError as error:
         raise Refused(f"the package index has no {source.project}") from error
+    except HTTPError as error:
+        raise Refused(f"the package index answered {error.response.status_code}") from error
     except (RequestException, ConnectionError, TimeoutError) as error:
         raise Unreachable("the package index cannot be reached") from error
-    with archive.open("rb") as handle:
-        if hashlib.file_digest(handle, "sha256").hexdigest() != source.sha256:
-            raise Refused(f"{source.archive} arrived damaged")
+    if sha256(archive) != source.sha256:
+        raise Refused(f"{source.archive} arrived damaged")
     return _member(archive, source.member, scratch / "member")
 
 
@@ -137,23 +97,50 @@ def _member(archive: Path, name: str, target: Path) -> Path:
     return target
 
 
+def from_package(source: Packaged) -> Path:
+    """The file where the package lies, without importing it."""
+    spec = importlib.util.find_spec(source.package)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    found = next((path for folder in folders if (path := Path(folder) / source.file).is_file()), None)
+    if found is None:
+        raise Refused(f"the package {source.package} is not installed" if spec is None else "not in the package")
+    return found
+
+
 def _address(source: Url) -> str:
     """The address itself, or what an installed library says it is."""
     if "://" in source.where:
         return source.where
     module, _, attributes = source.where.partition(":")
-    value = importlib.import_module(module)
-    for attribute in attributes.split("."):
-        value = getattr(value, attribute)
+    try:
+        value = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            value = getattr(value, attribute)
+    except (ImportError, AttributeError) as error:
+        raise Refused(f"its address is not known ({error})") from error
     return str(value)
 
 
-def from_url(source: Url, scratch: Path) -> Path:
+def from_url(source: Url, folder: Path) -> Path:
+    """The file at an address, whole, as far as the host says how long it is."""
     import pooch
-    from requests import RequestException
+    from requests import HTTPError, RequestException
+    from requests.exceptions import ChunkedEncodingError
 
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    address, path = _address(source), folder / "file"
+    print(f"fetching {address}", file=sys.stderr, flush=True)
+    # seconds to connect, and between two bytes
+    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=(10, 60))
     try:
-        return Path(pooch.retrieve(_address(source), None, "file", scratch, downloader=downloader))
+        fetch(address, str(path), None)
+    except HTTPError as error:
+        raise Refused(f"its address answered {error.response.status_code}") from error
+    except ChunkedEncodingError as error:
+        raise Refused("the transfer broke off; run again") from error
     except (RequestException, ConnectionError, TimeoutError) as error:
         raise Unreachable("its address cannot be reached") from error
+    with path.open("rb") as handle:
+        start = handle.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(b"<") and (b"<html" in start or b"<!doctype html" in start):
+        raise Refused("its address gave a web page, not the file")  # "Link does not exist.", with status 200
+    return path

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from lactok.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Fit = Literal["crop", "squash"]
 Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
+
+# file names that say nothing about the model (their part before "." or "-0"): never enough to know a file by
+GENERIC = {"model", "pytorch_model", "diffusion_pytorch_model", "config", "checkpoint", "ckpt", "weights"} | {
+    "last", "best", "latest", "final", "ema", "adapter_model", "imagenet", "vqgan", "vae", "model_index",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Hub:
     revision: str | None = None
 
     def __str__(self) -> str:
-        return f"hub:{self.repo}/{self.file}"
+        return f"hub:{self.repo}/{self.file}{f'@{self.revision}' if self.revision else ''}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,10 @@ class Registry:
     member: str
     member_sha256: str
 
+    @property
+    def file(self) -> str:
+        return self.member
+
     def __str__(self) -> str:
         return f"registry:{self.archive}/{self.member}"
 
@@ -44,11 +59,17 @@ class Registry:
 class Url:
     """A plain download; `where` is an address or "module:attribute" of an installed library that knows it.
 
-    `sha256` may be the beginning of the digest, as publishers put it into file names.
+    `sha256` may be the beginning of the digest, as publishers put it into file names; `size` is in bytes, exactly.
     """
 
     where: str
     sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def file(self) -> str:
+        """The address's path, which ends in the file's name if the address has one."""
+        return urlsplit(self.where).path if "://" in self.where else ""
 
     def __str__(self) -> str:
         return f"url:{self.where}"
@@ -87,11 +108,36 @@ class Asset:
     convert: str | None = None
     size: int = 0
 
+    def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The stored tensors as the network loads them."""
+        if self.convert is None:
+            return tensors
+        module, _, function = self.convert.partition(":")
+        return getattr(importlib.import_module(module), function)(tensors)
+
     @property
     def file_names(self) -> tuple[str, ...]:
-        """Names under which a user's folder may hold it."""
-        stored = [s.file.split("/")[-1] for s in self.sources if isinstance(s, Hub)]
-        return (f"{self.name}.safetensors", *stored)
+        """Names under which a user's folder may hold it, the two handiest first.
+
+        NAME.safetensors holds the tensors as loaded (what `fetch` writes); under the others lies the published file,
+        to be converted: as REPOSITORY/FILE, which is what `hf download REPO --local-dir FOLDER/REPOSITORY` gives, as
+        NAME.pt and the like, and as FILE where that name tells one model from another.
+
+        >>> Asset("x-s", "MIT", (Hub("someone/x", "config.json"),)).file_names
+        ('x-s.safetensors', 'x/config.json', 'x-s.json')
+        >>> Asset("x-s", "MIT", (Hub("someone/x", "vq/x_small.pt"),)).file_names[-2:]
+        ('x-s.ckpt', 'x_small.pt')
+        """
+        hub = [s for s in self.sources if isinstance(s, Hub)]
+        files = [PurePosixPath(s.file) for s in self.sources if isinstance(s, Hub | Url)]
+        json = any(s.file.endswith(".json") for s in self.sources)
+        names = (
+            f"{self.name}.safetensors",
+            *(f"{s.repo.rpartition('/')[2]}/{s.file}" for s in hub),
+            *(f"{self.name}{suffix}" for suffix in ((".json",) if json else (".pt", ".pth", ".bin", ".ckpt"))),
+            *(f.name for f in files if f.suffix and f.name.partition(".")[0].partition("-0")[0] not in GENERIC),
+        )
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)

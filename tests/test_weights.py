@@ -5,38 +5,32 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conftest import official_file
+from hub import closed_port
 from pytest_httpserver import HTTPServer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from werkzeug import Request, Response
 
 import lactok
 from lactok import registry, unpickle, weights
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Asset, Hub, Registry
+from lactok.info import Asset, Hub, Packaged, Registry, Url
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("LACTOK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
-    weights.resolve.cache_clear()
-    weights._failed.clear()
-    yield tmp_path / "cache"
-    weights.resolve.cache_clear()
-    weights._failed.clear()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class Evil:
@@ -101,16 +95,6 @@ class TestReader:
             unpickle.read(tmp_path / "a.pt")
 
 
-def official_file(folder: Path, part: str = "model") -> dict[str, torch.Tensor]:
-    """A seeded checkpoint in LlamaGen's layout under its official name; returns the expected tensors."""
-    torch.manual_seed(0)
-    state = registry.entry("llamagen-vq16-tiny").create().get_submodule("model").state_dict()
-    decoy = {k: torch.zeros_like(v) for k, v in state.items()}
-    value = {"model": decoy, part: state, "args": argparse.Namespace(a=1)}
-    torch.save(value, folder / "vq_tiny.pt")
-    return state
-
-
 @pytest.fixture
 def hub_asset(monkeypatch: pytest.MonkeyPatch) -> Asset:
     """`llamagen-vq16-tiny` as if it were an official file on the hub."""
@@ -123,15 +107,74 @@ def hub_asset(monkeypatch: pytest.MonkeyPatch) -> Asset:
     return asset
 
 
+def doubled(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A converter."""
+    return {f"new.{k}": 2 * v for k, v in tensors.items()}
+
+
 class TestUserFolder:
-    @pytest.mark.parametrize("part", ["model", "ema"])
-    def test_official_layout(self, tmp_path: Path, monkeypatch, hub_asset: Asset, part: str) -> None:
-        state = official_file(tmp_path, part)
+    @pytest.mark.parametrize(
+        ("part", "name"),
+        [("model", "vq_tiny.pt"), ("ema", "vq_tiny.pt"), ("model", "model/vq_tiny.pt")]
+        + [("model", f"test-vq.{suffix}") for suffix in ("pt", "pth", "bin", "ckpt")],
+    )
+    def test_official_layout(self, tmp_path: Path, monkeypatch, hub_asset: Asset, part: str, name: str) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        state = official_file(tmp_path / name, part)
         monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
         tokenizer = lactok.load("llamagen-vq16-tiny")
-        for name, tensor in tokenizer.get_submodule("model").state_dict().items():
-            torch.testing.assert_close(tensor, state[name], atol=0, rtol=0)
-        assert weights.locate(hub_asset) is not None
+        for key, tensor in tokenizer.get_submodule("model").state_dict().items():
+            torch.testing.assert_close(tensor, state[key], atol=0, rtol=0)
+        assert weights.resolve(hub_asset).source == f"user:{name}"
+
+    def test_a_general_name_is_nobodys(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        one, two = (Asset(f"a-{n}", "MIT", (Hub(f"a/{n}", "model.safetensors"),)) for n in ("one", "two"))
+        save_file({"x": torch.ones(1)}, tmp_path / "model.safetensors")
+        assert weights.locate(one) is None
+        (tmp_path / "two").mkdir()
+        save_file({"x": torch.zeros(1)}, tmp_path / "two" / "model.safetensors")
+        assert weights.locate(one) is None
+        assert weights.load(two)["x"].tolist() == [0]
+        assert weights.resolve(two).path == tmp_path / "two" / "model.safetensors"
+
+    @pytest.mark.parametrize(
+        "file", ["model-00001-of-00002.safetensors", "diffusion_pytorch_model.fp16.safetensors", "a/b/last.ckpt"]
+    )
+    def test_general_names(self, file: str) -> None:
+        names = Asset("a-b", "MIT", (Hub("a/b", file),)).file_names
+        assert f"b/{file}" in names
+        assert file.rpartition("/")[2] not in names
+
+    def test_a_published_safetensors_file_is_converted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only NAME.safetensors holds the tensors as they are loaded."""
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        asset = Asset("a-one", "MIT", (Hub("a/one", "model.safetensors"),), "test_weights:doubled")
+        (tmp_path / "one").mkdir()
+        save_file({"x": torch.ones(1)}, tmp_path / "one" / "model.safetensors")
+        assert weights.load(asset) == {"new.x": torch.tensor([2.0])}
+        copy = weights.resolve(asset).path
+        copy.write_bytes(copy.read_bytes()[:-1] + b"x")  # a damaged copy is made again
+        weights.resolve.cache_clear()
+        assert weights.load(asset) == {"new.x": torch.tensor([2.0])}
+        save_file({"new.x": torch.ones(1)}, tmp_path / "a-one.safetensors")
+        weights.resolve.cache_clear()
+        assert weights.load(asset) == {"new.x": torch.tensor([1.0])}
+
+    @pytest.mark.parametrize("content", [b"junk", b"\xff" * 100])
+    def test_a_damaged_file_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        (tmp_path / "one").mkdir()
+        (tmp_path / "one" / "model.safetensors").write_bytes(content)
+        asset = Asset("a-one", "MIT", (Hub("a/one", "model.safetensors"),), "test_weights:doubled")
+        with pytest.raises(UserError, match=r"one/model.safetensors is damaged"):
+            weights.resolve(asset)
+
+    def test_what_a_converter_does_not_know_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        torch.save({"y": torch.ones(1)}, tmp_path / "a-one.pt")
+        with pytest.raises(UserError, match=r"a-one.pt is not what a-one is made of .*right file"):
+            weights.resolve(Asset("a-one", "MIT", convert="lactok.assets:convert_alex"))
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -142,7 +185,7 @@ class TestUserFolder:
         ],
     )
     def test_foreign_weights_are_refused(self, tmp_path: Path, monkeypatch, hub_asset, change, message: str) -> None:
-        state = official_file(tmp_path)
+        state = official_file(tmp_path / "any.pt")
         change(state)
         save_file(state, tmp_path / "test-vq.safetensors")
         monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
@@ -150,63 +193,142 @@ class TestUserFolder:
             lactok.load("llamagen-vq16-tiny")
 
     def test_missing_everywhere_says_what_was_tried(self, hub_asset: Asset, monkeypatch) -> None:
-        monkeypatch.setattr("lactok.download._hub_answers", lambda _: False)
-        with pytest.raises(
-            WeightsNotFound, match=r"tried hub:someone/model/vq_tiny.pt .*cannot be reached.*LACTOK_WEIGHTS"
-        ):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(WeightsNotFound) as caught:
             lactok.load("llamagen-vq16-tiny")
+        assert str(caught.value) == (
+            "weights not found: test-vq; tried hub:someone/model/vq_tiny.pt (HF_HUB_OFFLINE is set); get it with "
+            "`python -m lactok.weights fetch test-vq` where the network reaches it, or put test-vq.safetensors or "
+            "model/vq_tiny.pt into a folder named by --weights or LACTOK_WEIGHTS"
+        )
 
 
-class TestHub:
-    """A local stand-in of the hub's interface."""
+class TestJson:
+    """A configuration that belongs to the weights is an asset like them."""
+
+    asset = Asset("a-config", "MIT", (Hub("a/one", "config.json"),))
+
+    @pytest.mark.parametrize("name", ["one/config.json", "a-config.json"])
+    def test_bytes_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        (tmp_path / "one").mkdir()
+        (tmp_path / "config.json").write_text("{}")  # anybody's
+        (tmp_path / name).write_text('{"width": 3, "name": "é"}')
+        tensor = weights.load(self.asset)["json"]
+        assert tensor.dtype == torch.uint8
+        assert json.loads(bytes(tensor.tolist())) == {"width": 3, "name": "é"}
+
+    @pytest.mark.parametrize("content", [b"", b'{"width": ', b"\xff\xfe{"])
+    def test_what_is_not_json_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        (tmp_path / "a-config.json").write_bytes(content)
+        with pytest.raises(UserError, match=r"a-config.json is not JSON"):
+            weights.resolve(self.asset)
+
+    def test_weights_are_never_json(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A note or a configuration beside NAME.safetensors must not be taken for it."""
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        (tmp_path / "a-one.json").write_text("{}")
+        assert weights.locate(Asset("a-one", "MIT", (Hub("a/one", "model.safetensors"),))) is None
+
+
+class TestUrl:
+    """Plain addresses; the first source is asked first, the second is what a user would want then."""
+
+    PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html lang='en'><body>Link does not exist.</body></html>"
 
     @pytest.fixture
-    def hub(self, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HTTPServer:
-        from huggingface_hub import constants
+    def content(self, tmp_path: Path) -> bytes:
+        torch.save({"a": torch.arange(3.0)}, tmp_path / "w.pt")
+        return (tmp_path / "w.pt").read_bytes()
 
-        url = httpserver.url_for("")
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        httpserver.expect_request("/").respond_with_data("")
-        return httpserver
+    @pytest.fixture
+    def second(self, httpserver: HTTPServer, content: bytes) -> Url:
+        httpserver.expect_request("/second/w.pt").respond_with_data(content)
+        return Url(httpserver.url_for("/second/w.pt"), hashlib.sha256(content).hexdigest()[:8], len(content))
 
-    def serve(self, hub: HTTPServer, content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        def respond(request: Request) -> Response:
-            response = Response(content if status == 200 else b"", status)
-            response.headers.update(
-                {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": "0" * 40, **(headers or {})}
-            )
-            return response
+    def reason(self, source: Url) -> str:
+        """Why `source` alone is not enough."""
+        with pytest.raises(WeightsNotFound) as caught:
+            weights.resolve(Asset("w", "MIT", (source,)))
+        return str(caught.value)
 
-        hub.expect_request("/someone/model/resolve/main/vq_tiny.pt").respond_with_handler(respond)
+    def test_hash_and_size(self, second: Url, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        asset = Asset("w", "MIT", (second,))
+        assert weights.load(asset)["a"].tolist() == [0, 1, 2]
+        assert weights.resolve(asset).source == str(second)
+        assert sorted(p.name for p in own_cache.iterdir()) == ["w.json", "w.lock", "w.safetensors"]
+        assert "SHA256" not in capsys.readouterr().err
 
-    def test_download_convert_and_offline_reuse(self, hub: HTTPServer, hub_asset: Asset, tmp_path: Path) -> None:
-        state = official_file(tmp_path)
-        self.serve(hub, (tmp_path / "vq_tiny.pt").read_bytes())
-        resolved = weights.resolve(hub_asset)
-        assert resolved.source == "hub:someone/model/vq_tiny.pt"
-        assert set(load_file(resolved.path)) == set(state)
-        weights.resolve.cache_clear()
-        hub.clear()  # the hub is gone
-        assert weights.resolve(hub_asset) == resolved
+    @pytest.mark.parametrize(
+        ("path", "data", "status", "message"),
+        [
+            ("page", PAGE, 200, r"its address gave a web page, not the file"),
+            ("none", b"no", 404, r"its address answered 404"),
+            ("closed", b"no", 403, r"its address answered 403"),
+            ("busy", b"no", 503, r"its address answered 503"),
+        ],
+    )
+    def test_not_the_file(
+        self, httpserver: HTTPServer, second: Url, path: str, data: bytes, status: int, message: str
+    ) -> None:
+        httpserver.expect_request(f"/{path}").respond_with_data(data, status)
+        first = Url(httpserver.url_for(f"/{path}"), "00000000", 7)
+        assert re.search(message, self.reason(first))
+        assert weights.load(Asset("w", "MIT", (first, second)))["a"].tolist() == [0, 1, 2]
 
-    def test_gated(self, hub: HTTPServer, hub_asset: Asset) -> None:
-        self.serve(hub, b"", 401, {"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
-        with pytest.raises(WeightsNotFound, match="gated: accept its terms"):
-            weights.resolve(hub_asset)
+    def test_size_differs(self, httpserver: HTTPServer, second: Url, content: bytes) -> None:
+        httpserver.expect_request("/short").respond_with_data(content[:-1])
+        first = Url(httpserver.url_for("/short"), size=len(content))
+        assert f"({len(content) - 1} bytes, expected {len(content)}; not used)" in self.reason(first)
+        assert weights.resolve(Asset("w", "MIT", (first, second))).source == str(second)
+        assert len([r for r, _ in httpserver.log if r.path == "/short"]) == 1  # not fetched again to be thrown away
 
-    def test_absent(self, hub: HTTPServer, hub_asset: Asset) -> None:
-        self.serve(hub, b"", 404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "none"})
-        with pytest.raises(WeightsNotFound, match="no such file"):
-            weights.resolve(hub_asset)
+    def test_hash_differs(self, second: Url, own_cache: Path) -> None:
+        digest = weights.resolve(Asset("good", "MIT", (second,))).record()
+        assert digest["source"] == str(second)
+        assert "expected 00000000; not used" in self.reason(Url(second.where, "00000000"))
+        assert not list(own_cache.glob("w.*afetensors"))
 
-    def test_wrong_hash(self, hub: HTTPServer, tmp_path: Path) -> None:
-        official_file(tmp_path)
-        self.serve(hub, (tmp_path / "vq_tiny.pt").read_bytes())
-        asset = Asset("test-vq", "MIT", (Hub("someone/model", "vq_tiny.pt", sha256="0" * 64),))
-        with pytest.raises(WeightsNotFound, match="expected 0000"):
-            weights.resolve(asset)
+    def test_a_broken_transfer_is_not_used(
+        self, httpserver: HTTPServer, second: Url, content: bytes, own_cache: Path
+    ) -> None:
+        def half(_: Request) -> Response:
+            return Response(iter([content[:100]]), headers={"Content-Length": str(len(content))})
+
+        httpserver.expect_request("/broken").respond_with_handler(half)
+        first = Url(httpserver.url_for("/broken"))
+        assert "the transfer broke off" in self.reason(first)
+        assert [p.name for p in own_cache.iterdir()] == ["w.lock"]
+        assert weights.load(Asset("w", "MIT", (first, second)))["a"].tolist() == [0, 1, 2]
+
+    def test_nobody_there(self, second: Url) -> None:
+        host = f"http://127.0.0.1:{closed_port()}"
+        first, other = Url(f"{host}/a"), Url(f"{host}/b")
+        with pytest.raises(WeightsNotFound, match=r"/a \(its address cannot be reached\), .*/b \(not asked again\)"):
+            weights.resolve(Asset("w", "MIT", (first, other)))
+        assert weights.load(Asset("w", "MIT", (other, second)))["a"].tolist() == [0, 1, 2]
+
+    def test_a_host_is_asked_again_later(self, second: Url, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = Url(f"http://127.0.0.1:{closed_port()}/a")
+        assert "cannot be reached" in self.reason(first)
+        assert "not asked again" in self.reason(first)
+        monkeypatch.setattr(weights, "SILENT", 0)
+        weights._failed.clear()
+        assert "cannot be reached" in self.reason(first)
+        assert "cannot be reached" in self.reason(first)
+
+    def test_an_address_of_a_library_that_is_not_there(self, second: Url) -> None:
+        first = Url("no_such_module:ADDRESS", "00000000")
+        assert "its address is not known" in self.reason(first)
+        assert "its address is not known" in self.reason(Url("torch:nn.NOTHING"))
+        assert weights.resolve(Asset("w", "MIT", (first, second))).source == str(second)
+
+
+def test_a_package_that_is_not_there_or_lacks_the_file() -> None:
+    for package, reason in (("no_such_package", "is not installed"), ("lpips", "not in the package")):
+        with pytest.raises(WeightsNotFound, match=reason):
+            weights.resolve(Asset("w", "MIT", (Packaged(package, "nothing.pth", "0"),)))
 
 
 class TestRegistry:
