@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hub import here, local, server  # noqa: F401 (fixtures)
 from PIL import Image
 from torch import Tensor
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -25,6 +26,7 @@ from lactok.info import Asset
 
 ROOT = Path(__file__).parents[1]
 COMMIT = "1" * 40
+TEMPLATE = "/{repo_id}/resolve/{revision}/{filename}"
 
 
 @dataclass(frozen=True)
@@ -237,3 +239,34 @@ class User:
 
 def fetching(*assets: Asset) -> tuple[str, ...]:
     return sys.executable, "-c", FETCH, pickle.dumps(assets).hex()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HTTPServer]:
+    server = HTTPServer(host="127.0.0.1", port=0, threaded=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def local(server: HTTPServer) -> Iterator[LocalHub]:
+    server.clear()
+    hub = LocalHub(server)
+    yield hub
+    hub.ended.set()
+
+
+@pytest.fixture
+def here(local: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalHub:
+    """The hub as this process's own, with pieces of 1 kB."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", local.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", local.url + TEMPLATE)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", os.devnull)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    return local

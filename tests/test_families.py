@@ -4,99 +4,24 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import shared
-from safetensors.torch import load_file
+from shrunk import TINY_UNCLIP, flextok, maskgit, reference, seedtok, titok, vqgan
 
 import lactok
-from baselines.flextok import FlexTokTokenizer
 from baselines.seedtok import SeedTokenizer
-from baselines.titok import TiTokTokenizer
-from baselines.vqgan import VQGAN, MaskGITTokenizer
 from benchmarks.plain_networks import plain
-from benchmarks.verify import seed as seed_set
-from benchmarks.verify import titok as titok_set
-from benchmarks.verify import vqgan as vqgan_set
 from lactok import registry
 from lactok.errors import UserError
 from lactok.layers.flextok import FlexTok
-from lactok.layers.flextok_files import check_config, config_of, convert, read_config
-from lactok.layers.maskgit_vqgan import MaskGITConfig
-from lactok.layers.unclip import UnCLIPConfig
+from lactok.layers.flextok_files import check_config, config_of, read_config
 from lactok.layers.unclip_files import convert_eva, convert_seed, convert_text, convert_vae, seed_names
 from lactok.layers.vqgan import from_taming
 from lactok.quantize import FSQ, count_near_ties
 from lactok.tokenizer import Tokenizer
-
-TINY_UNCLIP = UnCLIPConfig(
-    unet={
-        "sample_size": 8, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "block_out_channels": [32, 64],
-        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "layers_per_block": 1, "cross_attention_dim": 32,
-        "attention_head_dim": [2, 4], "use_linear_projection": True, "class_embed_type": "projection",
-        "projection_class_embeddings_input_dim": 96,
-    },
-    vae={"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
-         "up_block_types": ["UpDecoderBlock2D"]},
-    text={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-          "max_position_embeddings": 16, "vocab_size": 100, "hidden_act": "gelu", "bos_token_id": 98,
-          "eos_token_id": 99},
-    features=48, prompt=(98, 99) + (0,) * 14,
-)  # fmt: skip
-
-
-def reference(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
-    folder = shared("golden", name)
-    return json.loads((folder / "config.json").read_text()), load_file(folder / "weights.safetensors")
-
-
-def titok(name: str) -> Tokenizer:
-    values, tensors = reference(name)
-    config = titok_set.config_of(values)
-    info = replace(
-        registry.info("titok-s128"), tokens=config.tokens, codebook_size=config.codebook_size,
-        input_size=config.image_size, output_size=config.image_size,
-    )  # fmt: skip
-    tokenizer = TiTokTokenizer(info, config)
-    tokenizer.load_assets({"weights": tensors})
-    return tokenizer
-
-
-def flextok(options: str = "steps=3") -> Tokenizer:
-    values, tensors = reference("flextok")
-    shape = read_config(values["hydra_config"])
-    shape = replace(shape, vae_channels=tuple(values["vae_base_cfg"]["block_out_channels"]), vae_layers=1)
-    info = replace(registry.info("flextok-d12-d12"), input_size=64, output_size=64, tokens=16).with_options(options)
-    tokenizer = FlexTokTokenizer(replace(info, tokens=min(16, int(info.values["tokens"]))), shape)
-    tokenizer.model.load_state_dict(convert(tensors))
-    return tokenizer
-
-
-def seedtok(options: str = "steps=4") -> SeedTokenizer:
-    values, tensors = reference("seed2")
-    torch.manual_seed(0)
-    info = replace(registry.info("seedtok-2"), input_size=56, output_size=8, codebook_size=512).with_options(options)
-    tokenizer = SeedTokenizer(info, seed_set.config_of(values), TINY_UNCLIP)
-    tokenizer.model.load_state_dict(tensors)
-    return tokenizer
-
-
-def vqgan() -> Tokenizer:
-    values, tensors = reference("vqgan_f16")
-    tokenizer = VQGAN(replace(registry.info("vqgan-f16-1024"), codebook_size=512), vqgan_set.config_of(values))
-    tokenizer.model.load_state_dict(from_taming(tensors))
-    return tokenizer
-
-
-def maskgit() -> Tokenizer:
-    torch.manual_seed(0)
-    tokenizer = MaskGITTokenizer(registry.info("maskgit-vqgan-f16"), MaskGITConfig(32, (1, 1, 1, 1, 2), 1, 32, 1024))
-    torch.nn.init.normal_(tokenizer.model.quantize.embedding.weight)
-    return tokenizer
-
 
 MAKERS = {
     "titok legacy": lambda: titok("titok_s128"),

@@ -20,8 +20,8 @@ from lactok.noise import noise, seed_of
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimage")
 COMMANDS = (
-    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.suite_speed", "lactok.weights",
-    "lactok.train",
+    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.plain_networks", "benchmarks.suite_speed",
+    "lactok.weights", "lactok.train",
 )  # fmt: skip
 
 

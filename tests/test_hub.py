@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import official_file, photograph
-from hub import COMMIT, Asked, Cut, LocalHub, User, closed_port, fetching
+from hub import COMMIT, TEMPLATE, Asked, Cut, LocalHub, User, closed_port, fetching
 from pytest_httpserver import HTTPServer
 from safetensors.torch import load_file
 
@@ -30,24 +28,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 NAME = "someone/model/vq_tiny.pt"
 MB = 1 << 20
-TEMPLATE = "/{repo_id}/resolve/{revision}/{filename}"
 CHUNK = 10 * MB  # huggingface_hub writes what arrives in pieces of this size
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HTTPServer]:
-    server = HTTPServer(host="127.0.0.1", port=0, threaded=True)
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def local(server: HTTPServer) -> Iterator[LocalHub]:
-    server.clear()
-    hub = LocalHub(server)
-    yield hub
-    hub.ended.set()
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +61,6 @@ def wait_for(look, seconds: float = 60):
         assert time.monotonic() < end, "nothing came"
         time.sleep(0.02)
     return found
-
-
-@pytest.fixture
-def here(local: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalHub:
-    """The hub as this process's own, with pieces of 1 kB."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", local.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", local.url + TEMPLATE)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", os.devnull)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    return local
 
 
 class TestAtTheShell:
