@@ -40,12 +40,12 @@ def _esser(codes: int, *sources: Source) -> TokenizerInfo:
 @register(
     _esser(
         16384,
-        Url(HEIBOX.format("a7530b09fed84f80a887"), SHA_16384),
+        Url(HEIBOX.format("a7530b09fed84f80a887"), SHA_16384, 980_092_370),
         Hub("pxlpshr/pytti-models", "vqgan/imagenet.ckpt", SHA_16384),
     ),
     config=taming(16384),
 )
-@register(_esser(1024, Url(HEIBOX.format("8088892a516d4e3baf92"))), config=taming(1024))
+@register(_esser(1024, Url(HEIBOX.format("8088892a516d4e3baf92"), size=957_954_257)), config=taming(1024))
 class VQGAN(Tokenizer):
     def __init__(self, info: TokenizerInfo, config: VQConfig):
         super().__init__(info)

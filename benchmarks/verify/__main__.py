@@ -19,6 +19,8 @@ KINDS = {
     "flextok": "benchmarks.verify.flextok",
     "seed": "benchmarks.verify.seed",
     "seed_unclip": "benchmarks.verify.seed_unclip",
+    "lactok_decoder": "benchmarks.verify.lactok_decoder",
+    "lactok_encoder": "benchmarks.verify.lactok_encoder",
     "metrics": "benchmarks.verify.metrics",
 }
 

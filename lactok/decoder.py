@@ -1,0 +1,157 @@
+"""LaCTok's latent diffusion decoder: a frozen SDXL UNet and its trainable copy, joined by zero convolutions.
+
+Source: Alpha-X-95/LaCToK `model.py` (after apple/ml-4m), diffusers' `UNet2DConditionModel`, `ControlNetModel`. Text is
+absent: all text states are zero, so every cross-attention returns its output bias whatever the image (keys and values
+have no bias). Here it *is* that bias: of SDXL's UNet 545.8 M parameters and of the copy's 269.4 M are never made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+# stabilityai/stable-diffusion-xl-base-1.0; `attention_head_dim` holds numbers of heads, 64 channels each
+SDXL_UNET: Mapping[str, Any] = {
+    "sample_size": 128, "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [320, 640, 1280], "transformer_layers_per_block": [1, 2, 10], "cross_attention_dim": 2048,
+    "attention_head_dim": [5, 10, 20], "use_linear_projection": True, "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
+}  # fmt: skip
+CROSS_ATTENTION = ("attn2.to_q.", "attn2.to_k.", "attn2.to_v.", "attn2.to_out.0.weight", "norm2.")
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of a `LatentDecoder`.
+
+    Attributes:
+        unet: arguments of diffusers' `UNet2DConditionModel`; the copy has the same.
+        code_dim: channels of the code map.
+        embedding: widths of the condition embedding's convolutions.
+    """
+
+    unet: Mapping[str, Any] = field(default_factory=lambda: SDXL_UNET)
+    code_dim: int = 8
+    embedding: tuple[int, ...] = (8, 32, 96, 256)
+
+    @property
+    def pooled_dim(self) -> int:
+        """Width of the pooled text embedding, which is zero too but takes part in the size embedding."""
+        return self.unet["projection_class_embeddings_input_dim"] - 6 * self.unet["addition_time_embed_dim"]
+
+
+class Constant(nn.Module):
+    """A cross-attention over zero states: its output bias at every position."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.to_out = nn.ModuleList([nn.Module()])
+        self.to_out[0].bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        return self.get_parameter("to_out.0.bias").to(x.dtype).expand_as(x)
+
+
+def fold_cross_attention(network: nn.Module) -> None:
+    """Replace every cross-attention of a UNet or its copy by the constant that it is."""
+    from diffusers.models.attention import BasicTransformerBlock
+
+    for block in network.modules():
+        if isinstance(block, BasicTransformerBlock):
+            constant = Constant(block.attn2.to_out[0].out_features)
+            source = block.attn2.to_out[0].bias
+            constant.to_out[0].bias = nn.Parameter(source.detach().clone(), requires_grad=source.requires_grad)
+            block.attn2, block.norm2 = constant, nn.Identity()
+
+
+class ConditionEmbedding(nn.Module):
+    """Code map (B, code_dim, h, w) -> the copy's first feature map (B, C, h, w); no change of resolution."""
+
+    def __init__(self, code_dim: int, widths: tuple[int, ...], channels: int):
+        super().__init__()
+        self.conv_in = nn.Conv2d(code_dim, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList()
+        for a, b in pairwise(widths):
+            self.blocks += [nn.Conv2d(a, a, 3, padding=1), nn.Conv2d(a, b, 3, padding=1)]
+        self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        for parameter in self.conv_out.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, code_map: Tensor) -> Tensor:
+        x = F.silu(self.conv_in(code_map))
+        for conv in self.blocks:
+            x = F.silu(conv(x))
+        return self.conv_out(x)
+
+
+class LatentDecoder(nn.Module):
+    """Predicts the noise in latents, given a code map.
+
+    Attributes:
+        unet: frozen; the accelerator's LoRA is merged into it.
+        controlnet: the copy with the condition embedding and the zero convolutions: what LaCTok trains.
+    """
+
+    def __init__(self, config: DecoderConfig):
+        from diffusers import ControlNetModel, UNet2DConditionModel
+
+        super().__init__()
+        self.config = config
+        self.unet: UNet2DConditionModel = UNet2DConditionModel(**config.unet)
+        self.controlnet: ControlNetModel = ControlNetModel.from_unet(
+            self.unet, conditioning_embedding_out_channels=(8,), conditioning_channels=config.code_dim,
+            load_weights_from_unet=False,
+        )  # fmt: skip
+        width = config.unet["block_out_channels"][0]
+        self.controlnet.controlnet_cond_embedding = ConditionEmbedding(config.code_dim, config.embedding, width)
+        for network in (self.unet, self.controlnet):
+            fold_cross_attention(network)
+
+    def copy_unet(self) -> None:
+        """Start the copy from the UNet, as before stage 1; its condition embedding and zero convolutions stay."""
+        own = self.controlnet.state_dict()
+        shared = {k: v for k, v in self.unet.state_dict().items() if k in own}
+        self.controlnet.load_state_dict(own | shared)
+
+    def sizes(self, size: int, like: Tensor) -> dict[str, Tensor]:
+        """SDXL's size conditions (S, S, 0, 0, S, S) for output pixels S, and the empty text's zeros."""
+        ids = like.new_tensor([[size, size, 0, 0, size, size]]).expand(len(like), -1)
+        return {"text_embeds": like.new_zeros(len(like), self.config.pooled_dim), "time_ids": ids}
+
+    def residuals(
+        self, x: Tensor, t: int | Tensor, code_map: Tensor, size: int, cond_scale: float = 1.0
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What the copy adds to the UNet's skips and to its middle, each times `cond_scale`, biases included."""
+        times = torch.as_tensor(t, device=x.device).expand(len(x))
+        down, middle = self.controlnet(
+            x, times, None, code_map, conditioning_scale=cond_scale, added_cond_kwargs=self.sizes(size, x),
+            return_dict=False,
+        )  # fmt: skip
+        return tuple(down), middle
+
+    def forward(self, x: Tensor, t: int | Tensor, code_map: Tensor, size: int, cond_scale: float = 1.0) -> Tensor:
+        """Noise in x.
+
+        Args:
+            x: noised latents (B, 4, h, w).
+            t: one timestep or (B,) of them.
+            code_map: codes at the latents' resolution (B, code_dim, h, w).
+            size: side of the picture in pixels, 8 * h in training.
+            cond_scale: strength of the condition.
+        """
+        times = torch.as_tensor(t, device=x.device).expand(len(x))
+        down, middle = self.residuals(x, times, code_map, size, cond_scale)
+        return self.unet(
+            x, times, None, added_cond_kwargs=self.sizes(size, x), down_block_additional_residuals=down,
+            mid_block_additional_residual=middle, return_dict=False,
+        )[0]  # fmt: skip

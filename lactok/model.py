@@ -1,0 +1,110 @@
+"""LaCTok: LlamaGen's encoder and codebook, the code map, the latent diffusion decoder and SDXL's VAE.
+
+Source: arXiv 2503.08377 and Alpha-X-95/LaCToK `tokenizer.py`, `model.py`. A picture becomes 14x14, 16x16 or 18x18 ids;
+their codes, enlarged to the latents' grid, steer a few-step diffusion of the latents, which the VAE decodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lactok.decoder import DecoderConfig, LatentDecoder
+from lactok.layers.vqgan import Encoder, VQConfig
+from lactok.quantize import VectorQuantizer
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+# stabilityai/stable-diffusion-xl-base-1.0
+SDXL_VAE: Mapping[str, Any] = {
+    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "sample_size": 1024,
+    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "scaling_factor": 0.13025, "force_upcast": True,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LaCTokConfig:
+    """Shape of a `LaCTok`; the defaults are the published model.
+
+    Attributes:
+        encoder: LlamaGen's VQ-16; only its encoder and codebook are used.
+        vae: arguments of diffusers' `AutoencoderKL`.
+    """
+
+    encoder: VQConfig = field(default_factory=VQConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    vae: Mapping[str, Any] = field(default_factory=lambda: SDXL_VAE)
+
+    @property
+    def latent_down(self) -> int:
+        """Picture pixels to a latent, along a side."""
+        return 2 ** (len(self.vae["block_out_channels"]) - 1)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """(B, 3, H, W) -> (B, 3, size, size) as in training: bilinear, without antialias."""
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+
+
+class LaCTok(nn.Module):
+    """Images are [-1, 1]."""
+
+    def __init__(self, config: LaCTokConfig):
+        from diffusers import AutoencoderKL
+
+        super().__init__()
+        self.config = config
+        codes = config.encoder
+        self.encoder = Encoder(codes)
+        self.quant_conv = nn.Conv2d(codes.z_channels, codes.codebook_dim, 1)
+        self.quantize = VectorQuantizer(codes.codebook_size, codes.codebook_dim, codes.l2_norm)
+        self.decoder = LatentDecoder(config.decoder)
+        self.vae: AutoencoderKL = AutoencoderKL(**config.vae)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, s, s) -> (B, code_dim, s/16, s/16), before quantization; s is 224, 256 or 288."""
+        return self.quant_conv(self.encoder(images))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, s, s) -> ids (B, s/16, s/16) int64."""
+        return self.quantize.encode(self.features(images))
+
+    def code_map(self, ids: Tensor, size: int) -> Tensor:
+        """ids (B, h, w) -> codes at the latents' resolution (B, code_dim, S/8, S/8) for pictures of side S.
+
+        Nearest neighbour, source = floor(target * h / (S/8)): 14 rows become 128 in runs of 9 and 10.
+        """
+        side = size // self.config.latent_down
+        return F.interpolate(self.quantize.lookup(ids), (side, side), mode="nearest")
+
+    def latent_shape(self, size: int) -> tuple[int, int, int]:
+        side = size // self.config.latent_down
+        return (self.config.vae["latent_channels"], side, side)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) -> mean and log variance of the latents, unscaled."""
+        found = self.vae.encode(images).latent_dist
+        return found.mean, found.logvar
+
+    def latents(self, images: Tensor, draw: Tensor) -> Tensor:
+        """A draw from the VAE's posterior, scaled, (B, 4, S/8, S/8)."""
+        mean, logvar = self.posterior(images)
+        return (mean + torch.exp(0.5 * logvar) * draw) * self.vae.config.scaling_factor
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """(B, 4, h, w), scaled -> (B, 3, 8h, 8w), about [-1, 1], unclamped.
+
+        The VAE computes in float32 where autocast is half precision: SDXL's overflows in it.
+        """
+        device = latents.device.type
+        half = device != "meta" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.half
+        with torch.autocast(device if device != "meta" else "cpu", enabled=not half and device != "meta"
+                            and torch.is_autocast_enabled(device)):  # fmt: skip
+            return self.vae.decode(latents.float() / self.vae.config.scaling_factor, return_dict=False)[0]

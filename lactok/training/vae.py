@@ -1,0 +1,96 @@
+"""Trains the VAE that LaCTok's decoder works in: diffusers' `AutoencoderKL`, absolute error, LPIPS and a KL term.
+
+After Rombach et al. 2022, arXiv 2112.10752, section 3.1 without the adversary: at the sizes trained here it costs more
+than it brings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lactok.errors import UserError
+from lactok.noise import noise
+from lactok.perceptual import load_lpips
+from lactok.training.data import centre_square, open_rgb, to_tensor
+from lactok.training.trainer import Learner, Recipe
+
+
+@dataclass(frozen=True)
+class VAEShape:
+    """Widths from the finest level to the coarsest; each further level halves the side."""
+
+    channels: tuple[int, ...]
+    layers: int = 1
+    latent_channels: int = 4
+    groups: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.channels or any(c % self.groups for c in self.channels):
+            raise UserError(f"[model] channels must be multiples of groups = {self.groups}, not {list(self.channels)}")
+
+    def arguments(self) -> dict[str, object]:
+        """Of diffusers' `AutoencoderKL`."""
+        n = len(self.channels)
+        return {
+            "block_out_channels": list(self.channels), "layers_per_block": self.layers,
+            "latent_channels": self.latent_channels, "norm_num_groups": self.groups,
+            "down_block_types": ["DownEncoderBlock2D"] * n, "up_block_types": ["UpDecoderBlock2D"] * n,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAERecipe(Recipe):
+    """`l1`, `lpips`, `kl`: weights of the losses; `lpips_net` is alex or vgg."""
+
+    model: VAEShape
+    l1: float = 1.0
+    lpips: float = 0.25
+    lpips_net: str = "alex"
+    kl: float = 1e-6
+    eval_size: int = 256
+
+
+class VAELearner(Learner):
+    def __init__(self, recipe: VAERecipe):
+        from diffusers import AutoencoderKL
+
+        super().__init__()
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.vae = AutoencoderKL(**recipe.model.arguments())
+        if recipe.checkpointing:
+            self.vae.enable_gradient_checkpointing()
+        self.lpips = load_lpips(recipe.lpips_net, "cpu")
+
+    def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        posterior = self.vae.encode(images).latent_dist
+        draw = noise(seeds, tuple(posterior.mean.shape[1:]), "posterior").to(images)
+        output = self.vae.decode(posterior.mean + posterior.std * draw).sample
+        perceptual = self.lpips(output, images).float().mean()
+        parts = {"l1": F.l1_loss(output.float(), images), "lpips": perceptual, "kl": posterior.kl().float().mean()}
+        recipe = self.recipe
+        return recipe.l1 * parts["l1"] + recipe.lpips * parts["lpips"] + recipe.kl * parts["kl"], parts
+
+    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+        psnr, lpips, deviations = [], [], []
+        pictures: list[Tensor] = []
+        device = next(self.vae.parameters()).device
+        for path in photos:
+            image = to_tensor([centre_square(open_rgb(path), self.recipe.eval_size)]).to(device)
+            latents = self.vae.encode(image).latent_dist.mean
+            output = self.vae.decode(latents).sample.clamp(-1, 1)
+            psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
+            lpips.append(self.lpips(output, image)[0])
+            deviations.append(latents.std())
+            if len(pictures) < 8:
+                pictures += [image, output]
+        values = {"psnr": psnr, "lpips": lpips, "latent_deviation": deviations}
+        return {k: float(torch.stack(v).mean()) for k, v in values.items()}, torch.cat(pictures)
+
+    def exported(self) -> dict[str, Tensor]:
+        return self.vae.state_dict()
