@@ -15,6 +15,7 @@ from benchmarks.scoring import Scorer
 from benchmarks.store import Store
 from lactok import registry, weights
 from lactok.assets import METRIC_NEEDS
+from lactok.errors import UserError
 
 FIXED_MEMORY = 2e9  # libraries, Inception and LPIPS with its feature maps
 UTILISATION = 0.4  # of the machine's convolution rate that whole networks reach, about
@@ -28,13 +29,22 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     downloads = sum(asset.size for asset in needed.values() if weights.locate(asset) is None)
     rows = []
     total_seconds = total_disk = 0.0
+    unplanned = []
     for name in names:
-        info = registry.info(name)
+        try:
+            info = registry.info(name)
+        except UserError as error:  # a broken plug-in must not hide the others
+            unplanned.append(f"cannot run: {error}")
+            continue
         missing = [a for a in info.assets if weights.locate(a) is None]
         downloads += sum(a.size for a in missing)
         sources = ", ".join(str(s) for a in missing for s in a.sources)
         state = f"to fetch: {sources or 'nowhere to be had'}" if missing else "ready"
-        price = cost(name)
+        try:
+            price = cost(name)
+        except Exception as error:  # an adapter that computes outside torch, or one with a bug
+            unplanned.append(f"cost unknown: {name}: {type(error).__name__} on the meta device; see --check {name}")
+            price = Cost(0, 0.0, 0.0)
         left = n if missing else _left(name, dataset, run, out)
         seconds = left * (price.encode_flops + price.decode_flops + scoring_flops(run.protocol)) / rate
         disk = left * (8 * len(run.protocol.score.metrics) + 4 * (info.tokens or 0) + 8192 * _feature_sets(run))
@@ -48,6 +58,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
         f"in all about {_duration(total_seconds)}, {_size(total_disk)} of disk, {_size(downloads)} of downloads; "
         "times are estimated from FLOPs and may be off by two or three",
+        *unplanned,
     ]
     return "\n".join(lines)
 

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", help="folder with weights, looked into before every other source")
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
     p.add_argument("--dry-run", action="store_true", help="say what would run, what is missing, and what it costs")
+    p.add_argument("--check", metavar="NAME", help="only say whether this adapter keeps the interface's contract")
     return p
 
 
@@ -146,6 +147,12 @@ def run_row(
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from lactok import registry
+
+    if args.check is not None:
+        registry.check_name(args.check)  # before torch is imported
+        from benchmarks.contract import run_check
+
+        return run_check(args.check, args.device, args.weights)
 
     everything = args.tokenizers == "all"
     names = registry.names() if everything else split_names(args.tokenizers)

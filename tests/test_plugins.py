@@ -1,0 +1,212 @@
+"""Adapters as plug-ins: the example in a fresh environment, broken ones beside others, and the page that tells how."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from benchmarks import recon
+from benchmarks.contract import check
+from lactok import registry, weights
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "lactok-dct"
+PAGE = (ROOT / "docs" / "adding-a-tokenizer.md").read_text()
+GROUP = "lactok.tokenizers"
+
+
+def python(executable: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([executable, *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def installer(executable: Path) -> list[str]:
+    """A command that installs into a bare environment: the pip that Python carries for this, else uv."""
+    spec = importlib.util.find_spec("ensurepip")
+    wheels = sorted((Path(spec.origin).parent / "_bundled").glob("pip-*.whl")) if spec and spec.origin else []
+    if wheels:
+        return [str(executable), f"{wheels[-1]}/pip", "install", "--quiet", "--no-index"]
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--quiet", "--offline", "--python", str(executable)]
+    pytest.skip("neither Python's own pip (the system's package python3-venv) nor uv is here to install the example")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """The Python of a new environment that sees the packages of this one, with the example installed."""
+    folder = tmp_path / "fresh"
+    venv.create(folder / "venv")
+    executable = folder / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    own = python(executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).stdout.strip()
+    # `addsitedir` also reads the .pth files there, an editable lactok's for one
+    seen = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)]
+    Path(own, "seen.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in seen))
+    source = shutil.copytree(EXAMPLE, folder / "source")  # building leaves files beside the code
+    command = [*installer(executable), "--no-build-isolation", "--no-deps", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return executable
+
+
+COMMANDS = """
+import runpy, sys
+from lactok import registry
+print(*registry.names())
+# without the built-in networks, whose FLOPs take half a minute to count
+registry.TOKENIZERS = {k: v for k, v in registry.TOKENIZERS.items() if v == "baselines.reference"}
+for arguments in ("--tokenizers all --dry-run --metrics psnr", "--check dct-16"):
+    sys.argv = ["recon", *arguments.split()]
+    try:
+        runpy.run_module("benchmarks.recon", run_name="__main__")
+    except SystemExit as stop:
+        print("exit code", stop.code)
+"""
+
+
+def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path: Path) -> None:
+    """Both commands in one process, since importing torch is most of their time."""
+    assert "dct-16" not in registry.names()
+    done = python(fresh, "-c", COMMANDS, cwd=tmp_path)
+    names, _, rest = done.stdout.partition("\n")
+    assert "dct-16" in names.split(), done.stderr
+    planned, _, checked = rest.partition("exit code 0\n")
+    assert re.search(r"^dct-16 +ready +36 of 36", planned, re.MULTILINE), done.stderr
+    assert re.search(r"^identity +ready +36 of 36", planned, re.MULTILINE)
+    assert "as dct-16, from lactok-dct" in checked
+    assert "3071.9 = 256 * log2(4095)" in checked
+    assert checked.endswith("dct-16: 18 rules hold, none broken\nexit code 0\n")
+
+
+@pytest.fixture
+def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
+    """Entry points that only this test has; what they import and register is forgotten."""
+    registry.info("identity")
+    points: dict[str, EntryPoint] = {}
+    monkeypatch.setattr(registry, "_plugins", lambda: points)
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield points
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def one_broken(plug: dict[str, EntryPoint], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """`identity`, and before it a plug-in whose module fails."""
+    (tmp_path / "broken_plug.py").write_text("import lactok\n\nraise OSError('no such\\nlibrary')\n")
+    plug["broken"] = EntryPoint("broken", "broken_plug:X", GROUP)
+    monkeypatch.setattr(registry, "TOKENIZERS", {"identity": "baselines.reference"})
+    monkeypatch.setattr(registry, "_registered", {"identity": registry._registered["identity"]})
+    monkeypatch.setattr(registry, "names", lambda: ["broken", "identity"])
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        recon.main(arguments)
+    return int(str(stop.value.code or 0))
+
+
+def test_a_broken_plug_in_hides_no_other(one_broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    why = "plug-in 'broken' (broken_plug:X) cannot be imported: OSError: no such library"
+    assert run("--help") == 0
+    capsys.readouterr()
+    assert run("--tokenizers", "all", "--dry-run", "--metrics", "psnr") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^identity +ready", out, re.MULTILINE)
+    assert f"cannot run: {why}" in out
+    options = ("--resolution", "32", "--metrics", "psnr", "--limit", "2", "--out", str(one_broken / "out"))
+    assert run("--tokenizers", "all", *options) == 3
+    out, err = capsys.readouterr()
+    assert "| identity" in out
+    assert f"failed: broken: {why}" in err
+    assert "fid-inception" in weights.known_assets()
+    assert f"left out: {why}" in capsys.readouterr().err
+
+
+def test_check_names_the_line_where_a_plug_in_fails(one_broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--check", "broken") == 3
+    assert f"no such library ({one_broken / 'broken_plug.py'}, line 3)" in capsys.readouterr().out
+
+
+def test_check_names_a_plug_in_that_exits_or_registers_nothing(plug: dict[str, EntryPoint], tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("raise SystemExit('needs a GPU')\n")
+    plug["exits"] = EntryPoint("exits", "exits:X", GROUP)
+    plug["silent"] = EntryPoint("silent", "json:loads", GROUP)
+    assert "SystemExit: needs a GPU" in check("exits")[0].text
+    assert "decorate its class with @lactok.register" in check("silent")[0].text
+
+
+def test_a_name_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("identity", "somewhere:X", GROUP)
+    monkeypatch.setattr("benchmarks.contract_rules.entry_points", lambda **_: [point])
+    (clash,) = [f for f in check("identity") if f.state == "FAIL"]
+    assert clash.text.startswith("lactok itself and somewhere:X have the name 'identity'")
+
+
+def test_a_tokenizer_outside_torch_is_planned(
+    plug: dict[str, EntryPoint], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outside.py").write_text(
+        "import lactok\n"
+        "@lactok.register(lactok.TokenizerInfo('outside', 'test', 1, 2, 8, 8, 'MIT'))\n"
+        "class Outside(lactok.Tokenizer):\n"
+        "    def _encode(self, images, seeds):\n        return images.numpy()\n"
+    )
+    plug["outside"] = EntryPoint("outside", "outside:Outside", GROUP)
+    assert run("--tokenizers", "outside identity", "--dry-run", "--metrics", "psnr") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^outside +ready", out, re.MULTILINE)
+    assert "cost unknown: outside: " in out
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_on_adding_a_tokenizer_runs(
+    plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    """Files are written, scripts are run in order, the entry points are what the page says, and all is checked."""
+    monkeypatch.chdir(tmp_path)
+    tables = [tomllib.loads(block) for block in blocks("toml")]
+    for name, value in ((n, v) for t in tables for n, v in t["project"]["entry-points"][GROUP].items()):
+        plug[name] = EntryPoint(name, value, GROUP)
+    code = blocks("python")
+    files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
+    scripts = [block for block in code if block not in files.values()]
+    assert len(files) == len(plug) == 4
+    assert len(scripts) == 2
+    for name, block in files.items():
+        assert f"{Path(name).stem}:" in " ".join(p.value for p in plug.values())
+        Path(name).write_text(block)
+    for script in scripts:
+        exec(compile(script, "page", "exec"), {"__name__": "__main__"})
+    monkeypatch.setenv("LACTOK_WEIGHTS", "weights")
+    checked = {name: check(name) for name in plug}
+    assert [(n, f) for n, found in checked.items() for f in found if f.state != "ok"] == []
+    assert "prefix" in {f.rule for f in checked["waves"]}
+    assert "assets: patches-16" in checked["patches-16"][1].text
+
+
+def test_the_commands_of_the_page_parse(plug: dict[str, EntryPoint]) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines() if "benchmarks.recon" in line]
+    known = set(PAGE.replace('"', " ").split()) | set(registry.names())
+    assert len(lines) > 5
+    for line in lines:
+        arguments = recon.parser().parse_args(shlex.split(line, comments=True)[3:])
+        names = [arguments.check] if arguments.check else recon.split_names(arguments.tokenizers)
+        assert {n.partition("@")[0] for n in names} <= known
