@@ -5,6 +5,7 @@ The authors' code and weights are for non-commercial research; this file is writ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lactok import weights
+from lactok.errors import UserError
 from lactok.info import Asset, Hub, Option, TokenizerInfo
 from lactok.layers.flextok import FlexTok, FlexTokConfig, NormGuidance, PlainGuidance
 from lactok.layers.flextok_files import config_of
@@ -57,6 +59,11 @@ class FlexTokTokenizer(Tokenizer):
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
         tensors, config = assets.values()
         found = config_of(config)
+        if math.prod(found.levels) != self.info.codebook_size or found.registers != self.info.options["tokens"].high:
+            raise UserError(
+                f"{self.info.name}: its config.json has {found.registers} ids of {math.prod(found.levels)} codes, "
+                f"expected {self.info.options['tokens'].high} of {self.info.codebook_size}; is it this model's?"
+            )
         if found != self.model.config:  # what the file says counts, not what is assumed above
             with torch.device("meta"):
                 self.model = FlexTok(found)

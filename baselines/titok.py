@@ -26,7 +26,7 @@ CONFIGS = {
     "titok-bl128": _vq8k("base", 128),
     "titok-bl64": _vq8k("base", 64),
 }
-BYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # millions, float32
+MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
 
 
 def _info(name: str) -> TokenizerInfo:
@@ -40,7 +40,7 @@ def _info(name: str) -> TokenizerInfo:
     return TokenizerInfo(
         name=name, family="titok", tokens=config.tokens, codebook_size=config.codebook_size, input_size=256,
         output_size=256, license="Apache-2.0", paper="Yu et al. 2024, arXiv 2406.07550",
-        assets=(Asset(name, "Apache-2.0", sources, size=BYTES[short] * 10**6),),
+        assets=(Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6),),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.info import Asset, Hub, Source, TokenizerInfo, Url
+from lactok.info import Asset, Hub, Resample, Source, TokenizerInfo, Url
 from lactok.layers.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.registry import register
@@ -22,10 +22,10 @@ def taming(codebook_size: int) -> VQConfig:
     return VQConfig(codebook_size=codebook_size, codebook_dim=256, l2_norm=False, usage_buffer=False)
 
 
-def _info(name: str, codes: int, asset: Asset, paper: str) -> TokenizerInfo:
+def _info(name: str, codes: int, asset: Asset, paper: str, resample: Resample = "bicubic-aa") -> TokenizerInfo:
     return TokenizerInfo(
         name=name, family="vqgan", tokens=256, codebook_size=codes, input_size=256, output_size=256,
-        license=asset.license, paper=paper, assets=(asset,),
+        license=asset.license, paper=paper, assets=(asset,), resample=resample,
     )  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def _esser(codes: int, *sources: Source) -> TokenizerInfo:
     asset = Asset(
         name, "MIT (code; the checkpoints state none)", sources, "lactok.layers.vqgan:from_taming", 980_000_000
     )
-    return _info(name, codes, asset, "Esser et al. 2021, arXiv 2012.09841")
+    # as its data sets were read: bilinear without antialias; no script of its published figures exists
+    return _info(name, codes, asset, "Esser et al. 2021, arXiv 2012.09841", "bilinear")
 
 
 @register(
@@ -45,7 +46,7 @@ def _esser(codes: int, *sources: Source) -> TokenizerInfo:
     ),
     config=taming(16384),
 )
-@register(_esser(1024, Url(HEIBOX.format("8088892a516d4e3baf92"), size=957_954_257)), config=taming(1024))
+@register(_esser(1024, Url(HEIBOX.format("8088892a516d4e3baf92"))), config=taming(1024))
 class VQGAN(Tokenizer):
     def __init__(self, info: TokenizerInfo, config: VQConfig):
         super().__init__(info)

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lactok
 from benchmarks.protocol import Protocol
+from lactok.device import synchronize
 from lactok.info import TokenizerInfo
 
 # FLOPs of one image: Inception at 299 px; LPIPS trunks a pixel (AlexNet 1.3e9 and VGG16 30.7e9 at 224 px), both sides
@@ -19,11 +20,15 @@ LPIPS_FLOPS_A_PIXEL = {"lpips_alex": 2 * 1.3e9 / 224**2, "lpips_vgg": 2 * 30.7e9
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters and FLOPs of one image (two a multiply-add); zero for rows without a network or ids."""
+    """Parameters and FLOPs of one image (two a multiply-add); zero for rows without a network or ids.
+
+    `step_flops`: one step of the decoder's sampler, or all of a decoder without steps.
+    """
 
     parameters: int
     encode_flops: float
     decode_flops: float
+    step_flops: float = 0.0
 
 
 def cost(name: str) -> Cost:
@@ -33,12 +38,14 @@ def cost(name: str) -> Cost:
     """
     info = lactok.info(name)
     steps = info.options.get("steps")
-    first = int(steps.low or 1) if steps else 0
-    if steps is None or info.decode_steps <= 2 * first + 1:
+    if steps is None:
         return _count(name)
-    one, two = (_count(_with_steps(info, n)) for n in (first, first + 1))
-    slope = two.decode_flops - one.decode_flops
-    return Cost(one.parameters, one.encode_flops, one.decode_flops + slope * (info.decode_steps - first))
+    low = int(steps.low or 1)
+    first, second = sorted(int(c) for c in steps.choices)[:2] if len(steps.choices) > 1 else (low, low + 1)
+    one, two = (_count(_with_steps(info, n)) for n in (first, second))
+    slope = (two.decode_flops - one.decode_flops) / (second - first)
+    decode = one.decode_flops + slope * (info.decode_steps - first)
+    return Cost(one.parameters, one.encode_flops, decode, slope)
 
 
 def _with_steps(info: TokenizerInfo, steps: int) -> str:
@@ -59,7 +66,8 @@ def _count(name: str) -> Cost:
         ids = tokenizer._encode(image, seeds)
     with FlopCounterMode(display=False) as decode:
         tokenizer._decode(ids, seeds)
-    return Cost(parameters, float(encode.get_total_flops()), float(decode.get_total_flops()))
+    flops = float(decode.get_total_flops())
+    return Cost(parameters, float(encode.get_total_flops()), flops, flops)
 
 
 def scoring_flops(protocol: Protocol) -> float:
@@ -80,7 +88,6 @@ def flops_a_second(device: str) -> float:
         count, started = 0, time.perf_counter()
         while time.perf_counter() - started < 0.2:
             layer(x)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize(device)
+            synchronize(device)
             count += 1
     return count * flops / (time.perf_counter() - started)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from lactok.tokenizer import Tokenizer
 
-# family -> a tokenizer of it, options short of what it costs in full where a CPU would take an hour, and a remark
-FAMILIES = {
+# row -> the tokenizer that is measured, in fewer steps where a CPU would take an hour in full, and a remark
+ROWS = {
     "llamagen": ("llamagen-vq16", ""),
     "vqgan": ("vqgan-f16-16384", ""),
     "maskgit-vqgan": ("maskgit-vqgan-f16", ""),
@@ -160,7 +160,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
                 found = row[f"{step}, {variant}"]
                 off = f"{found['difference']:.1%} of ids" if step == "encode" else f"{found['difference']:.0e}"
                 cells.append(f"{seconds / found['seconds']:.2f}x ({off})")
-            body.append([family, step, f"{seconds:.2f} s", *cells, FAMILIES[family][1] if step == "decode" else ""])
+            body.append([family, step, f"{seconds:.2f} s", *cells, ROWS[family][1] if step == "decode" else ""])
     return tabulate(body, head, tablefmt="pipe", disable_numparse=True)
 
 
@@ -169,14 +169,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.plain_networks", description="Every family against its plainest faithful version."
     )
-    parser.add_argument("--families", default="all", help=f"all, or some of: {'; '.join(FAMILIES)} (separated by ;)")
+    parser.add_argument("--rows", default="all", help=f"all, or some of: {'; '.join(ROWS)} (separated by ;)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
-    names = list(FAMILIES) if args.families == "all" else [n.strip() for n in args.families.split(";")]
+    names = list(ROWS) if args.rows == "all" else [n.strip() for n in args.rows.split(";")]
     for name in names:
-        if name not in FAMILIES:
-            raise unknown("family", name, FAMILIES)
+        if name not in ROWS:
+            raise unknown("row", name, ROWS)
     if args.batch_size < 1:
         raise UserError("--batch-size is 1 or more")
     import multiprocessing
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = {}
     for name in names:  # a process each, so that one network's memory is free for the next
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows[name] = pool.submit(measure, FAMILIES[name][0], args.batch_size).result()
+            rows[name] = pool.submit(measure, ROWS[name][0], args.batch_size).result()
         print(f"measured: {name}", file=sys.stderr, flush=True)
     print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
     print(table(rows))

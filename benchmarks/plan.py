@@ -38,8 +38,9 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
             continue
         missing = [a for a in info.assets if weights.locate(a) is None]
         downloads += sum(a.size for a in missing)
-        sources = ", ".join(str(s) for a in missing for s in a.sources)
-        state = f"to fetch: {sources or 'nowhere to be had'}" if missing else "ready"
+        state = f"to fetch, {_size(sum(a.size for a in missing))}" if missing else "ready"
+        if any(not a.sources for a in missing):
+            state = "nowhere to be had"
         try:
             price = cost(name)
         except Exception as error:  # an adapter that computes outside torch, or one with a bug
@@ -58,6 +59,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
         f"in all about {_duration(total_seconds)}, {_size(total_disk)} of disk, {_size(downloads)} of downloads; "
         "times are estimated from FLOPs and may be off by two or three",
+        "where weights come from: python -m lactok.weights list",
         *unplanned,
     ]
     return "\n".join(lines)
@@ -75,8 +77,8 @@ def _feature_sets(run: Run) -> int:
 
 
 def _activations(price: Cost, pixels: int) -> float:
-    """Bytes an image, about: the metrics' feature maps, and a megabyte for each GFLOP of the decoder."""
-    return 4.0 * 64 * pixels + price.decode_flops * 1.2e-3
+    """Bytes an image, about: the metrics' feature maps, and a megabyte for each GFLOP of a decoder's step."""
+    return 4.0 * 64 * pixels + price.step_flops * 1.2e-3
 
 
 def _size(count: float) -> str:

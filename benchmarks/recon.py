@@ -24,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.recon",
         description="Encode and decode photographs with tokenizers and score the reconstructions.",
     )
-    p.add_argument("--tokenizers", default="all", help="names separated by spaces or commas, options after @, or all")
+    p.add_argument("--tokenizers", default="all", help="names separated by spaces or commas, options after @; all; "
+                   "or local: of all those whose weights need no download")  # fmt: skip
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
     p.add_argument("--bits", type=float, help="bits an image of --images")
     p.add_argument("--dataset", default="sample", help="sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list")
@@ -100,16 +101,25 @@ def part_of(text: str | None) -> tuple[int, int]:
     return int(first) - 1, int(second)
 
 
-def available(names: Sequence[str]) -> tuple[list[Callable[[], Row]], dict[str, str], dict[str, str]]:
-    """Makers of the rows whose weights are there, whose weights are missing, and who is broken; with reasons."""
+def available(
+    names: Sequence[str], fetch: bool = True
+) -> tuple[list[Callable[[], Row]], dict[str, str], dict[str, str]]:
+    """Makers of the rows whose weights are there, whose weights are missing, and who is broken; with reasons.
+
+    Without `fetch`, weights that are not on this machine count as missing.
+    """
     from benchmarks.rows import TokenizerRow
-    from lactok import registry
+    from lactok import registry, weights
 
     rows: list[Callable[[], Row]] = []
     missing: dict[str, str] = {}
     broken: dict[str, str] = {}
     for name in names:
         try:
+            elsewhere = [] if fetch else [a for a in registry.info(name).assets if weights.locate(a) is None]
+            if elsewhere:
+                size = sum(a.size for a in elsewhere) / 1e9
+                raise WeightsNotFound(f"its weights ({size:.1f} GB) are not on this machine; name it to fetch them")
             registry.resolve_assets(name)
             rows.append(partial(TokenizerRow, name))
         except WeightsNotFound as error:
@@ -154,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run_check(args.check, args.device, args.weights)
 
-    everything = args.tokenizers == "all"
+    everything = args.tokenizers in ("all", "local")
     names = registry.names() if everything else split_names(args.tokenizers)
     part_of(args.part)
     if not names:
@@ -190,7 +200,7 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
         rows: list[Callable[[], Row]] = [partial(FolderRow, Path(args.images[1]), args.bits)]
         rows[0]()
     else:
-        rows, missing, failed = available(names)
+        rows, missing, failed = available(names, fetch=args.tokenizers != "local")
     if len(dataset.samples) < datasets.FEW:
         print(f"warning: {len(dataset.samples)} images are few; 30 or more give usable intervals", file=sys.stderr)
     found = []

@@ -24,6 +24,7 @@ from benchmarks.protocol import digest
 from benchmarks.rows import Row, Run
 from benchmarks.scoring import Scorer
 from benchmarks.store import Arrays, Store
+from lactok.device import synchronize
 from lactok.errors import UserError
 
 SCORE_BATCH = 8
@@ -43,8 +44,7 @@ class Timer:
         try:
             yield
         finally:
-            if self.device.startswith("cuda"):
-                torch.cuda.synchronize(self.device)
+            synchronize(self.device)
             self.wall[name] += time.perf_counter() - wall
             self.cpu[name] += time.process_time() - cpu
 

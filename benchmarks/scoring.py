@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from cleanfid.resize import build_resizer
@@ -13,20 +10,10 @@ from torch import Tensor
 from benchmarks.metrics import fidelity
 from benchmarks.protocol import Score
 from lactok import perceptual
+from lactok.device import exact_float32
 
 # which stored features each distance between sets needs
 FEATURES = {"rfid": "inception_tf1", "kid": "inception_tf1", "rfid_clean": "inception_clean"}
-
-
-@contextmanager
-def exact_matmul() -> Iterator[None]:
-    """TF32 off: published numbers are float32 numbers."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def clean_resize(images: Tensor) -> Tensor:
@@ -50,7 +37,7 @@ class Scorer:
     def features(self, images: Tensor) -> dict[str, np.ndarray]:
         """Inception features of uint8 images (B, 3, H, W), (B, 2048) float32 by name."""
         out = {}
-        with exact_matmul():
+        with exact_float32():
             for name in self.feature_names:
                 resize = perceptual.tf1_resize if name == "inception_tf1" else clean_resize
                 resized = resize(images).to(self.device, memory_format=torch.channels_last)
@@ -61,7 +48,7 @@ class Scorer:
     def per_image(self, references: Tensor, outputs: Tensor) -> dict[str, np.ndarray]:
         """Per-image metrics of two uint8 batches (B, 3, R, R), (B,) float64 by key."""
         values: dict[str, Tensor] = {}
-        with exact_matmul():
+        with exact_float32():
             for key in self.score.metrics:
                 if key == "psnr":
                     values[key] = fidelity.psnr(references, outputs)

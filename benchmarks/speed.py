@@ -47,6 +47,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     import lactok
     from benchmarks.cost import cost
     from lactok import weights
+    from lactok.device import synchronize
     from lactok.errors import WeightsNotFound
 
     price = cost(name)
@@ -71,8 +72,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         for _ in range(args.repeats + 1):
             started = time.perf_counter()
             call()
-            if cuda:
-                torch.cuda.synchronize(args.device)
+            synchronize(args.device)
             times.append(time.perf_counter() - started)
         return statistics.median(times[1:] or times)
 
@@ -101,6 +101,8 @@ def _child(name: str, args: argparse.Namespace) -> dict[str, Any] | str:
         return measure(name, args)
     except UserError as error:
         return str(error)
+    except Exception as error:  # one adapter's bug, or a full device, must not lose the others
+        return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @command

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lactok.errors import UserError
 
 
@@ -24,3 +27,26 @@ def check_device(name: str) -> str:
     if not have[kind]:
         raise UserError(f"--device {name}: this machine has no such device; leave it out to use the CPU")
     return name
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """TF32 off: float32 means float32, on every GPU."""
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def synchronize(device: str) -> None:
+    """Wait until what was asked of an accelerator is done; nothing to wait for on the CPU."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device.startswith("mps"):
+        torch.mps.synchronize()

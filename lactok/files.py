@@ -52,7 +52,9 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
         tensors = unpickle.read(path)
     try:
         tensors = asset.converted(tensors)
-    except (LookupError, ValueError, RuntimeError) as error:  # names or shapes that its converter does not know
+    except UserError:
+        raise
+    except Exception as error:  # names or shapes that its converter does not know
         raise UserError(f"{path} is not what {asset.name} is made of ({error!r}); is it the right file?") from error
     if not tensors:
         raise UserError(f"{path} holds no weights")
@@ -80,7 +82,7 @@ def _json(path: Path) -> dict[str, Tensor]:
     return {"json": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
 
 
-def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: str) -> str:
+def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: str, version: int) -> str:
     """Write tensors to `path`, and beside it a note of what they were made of; returns the new file's sha256.
 
     Both appear whole or, with an OSError, not at all.
@@ -90,19 +92,23 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
         new, note = Path(folder) / "tensors", Path(folder) / "note"
         _save(new, tensors)
         digest = sha256(new)
-        note.write_text(json.dumps({"source": source, "source_sha256": source_sha256, "sha256": digest}, indent=1))
+        record = {"source": source, "source_sha256": source_sha256, "sha256": digest, "version": version}
+        note.write_text(json.dumps(record, indent=1))
         os.chmod(new, 0o644)  # safetensors writes for the owner alone; a cache may be shared
         os.replace(note, path.with_suffix(".json"))
         os.replace(new, path)
     return digest
 
 
-def kept(path: Path) -> dict[str, str] | None:
-    """The note of a conversion that is still what was written: its "source", "source_sha256" and own "sha256"."""
+def kept(path: Path, version: int) -> dict[str, str] | None:
+    """The note of a conversion that is still what was written: its "source", "source_sha256" and own "sha256".
+
+    None also for one that another version of the converter made.
+    """
     try:
         note = json.loads(path.with_suffix(".json").read_text())
         record = {k: str(note[k]) for k in ("source", "source_sha256", "sha256")}
-        return record if sha256(path) == record["sha256"] else None
+        return record if sha256(path) == record["sha256"] and note.get("version", 1) == version else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -100,6 +100,7 @@ class Asset:
         sources: tried in order, after the user's folders and the package.
         convert: "module:function" that takes {name: tensor} as stored and returns {name: tensor} as loaded.
         size: bytes, about; shown before a download.
+        version: raised by hand when what `convert` does changes; kept conversions of another one are made anew.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Asset:
     sources: tuple[Source, ...] = ()
     convert: str | None = None
     size: int = 0
+    version: int = 1
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The stored tensors as the network loads them."""
@@ -184,7 +186,7 @@ class TokenizerInfo:
         fit: "crop" keeps the shape and cuts the centre square, "squash" ignores the shape; for callers with images
             that are not square (the protocols' references are, and there both are the same).
         resample: how an image is brought to `input_size`.
-        decode_steps: network evaluations of the decoder for one image.
+        decode_steps: steps of the decoder's sampler; with guidance each may take two evaluations of the network.
         options: what may follow `@`.
         values: the chosen options, all of them, defaults included.
         version: raised by hand when the adapter's arithmetic changes; part of every stored key.

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.errors import UserError
+
 # Difference of the two smallest squared distances, relative to |z|^2 + |e|^2 (the terms whose rounding decides), below
 # which an id may change with the batch size.
 NEAR_TIE = 1e-5
@@ -31,6 +33,12 @@ def count_near_ties() -> Iterator[list[Tensor]]:
         yield counts
     finally:
         _collector.reset(token)
+
+
+def check_finite(z: Tensor) -> None:
+    """Raise UserError for features that overflowed, which would otherwise become valid ids."""
+    if not z.is_meta and not bool(z.isfinite().all()):
+        raise UserError("the encoder's features are not finite; did they overflow in float16? use bfloat16 or float32")
 
 
 class VectorQuantizer(nn.Module):
@@ -67,6 +75,7 @@ class VectorQuantizer(nn.Module):
 
     def encode(self, z: Tensor) -> Tensor:
         """Features (B, C, h, w) -> ids of the nearest codes (B, h, w) int64."""
+        check_finite(z)
         b, _, h, w = z.shape
         # the meta device, on which structures are counted, knows no autocast
         with nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False):
@@ -127,6 +136,7 @@ class FSQ(nn.Module):
 
     def encode(self, z: Tensor) -> Tensor:
         """Features (B, L, C) -> ids (B, L) int64."""
+        check_finite(z)
         bounded = self.bound(z)
         rounded = bounded.round()
         counts = _collector.get()

@@ -69,6 +69,11 @@ class Entry:
 _registered: dict[str, Entry] = {}
 
 
+def _origin(factory: Callable[..., Any]) -> tuple[str, str]:
+    """Module and name, which stay the same when a module is loaded twice."""
+    return factory.__module__, factory.__qualname__
+
+
 def register(info: TokenizerInfo, **arguments: Any) -> Callable[[C], C]:
     """Class decorator: `factory(info, **arguments)` makes the tokenizer `info.name`, without weights.
 
@@ -77,7 +82,7 @@ def register(info: TokenizerInfo, **arguments: Any) -> Callable[[C], C]:
 
     def add(factory: C) -> C:
         known = _registered.get(info.name)
-        if known is not None and known.factory.__qualname__ != factory.__qualname__:
+        if known is not None and _origin(known.factory) != _origin(factory):
             raise UserError(f"two adapters are named {info.name!r}: {known.factory!r} and {factory!r}; rename one")
         _registered[info.name] = Entry(info, factory, arguments)
         return factory

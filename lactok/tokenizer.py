@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from lactok import weights
+from lactok.device import exact_float32
+from lactok.errors import UserError
 from lactok.info import GeneratorInfo, TokenizerInfo
 
 
@@ -44,7 +46,7 @@ class Tokenizer(nn.Module):
 
     def _compute(self) -> AbstractContextManager[object]:
         if self.dtype == torch.float32:
-            return nullcontext()
+            return exact_float32()
         return torch.autocast(self.device.type, self.dtype)
 
     def _check(self, images: Tensor) -> Tensor:
@@ -86,15 +88,25 @@ class Tokenizer(nn.Module):
         """ids (B, L) int64 -> (B, 3, output_size, output_size) float32 in [0, 1]; seeds as in `encode`.
 
         Raises:
-            ValueError: ids that are not (B, L) int64 or not codes of this tokenizer.
+            ValueError: ids that are not (B, L) int64, of another length or not codes of this tokenizer.
+            UserError: the decoder overflowed in its compute dtype.
         """
         if ids.ndim != 2 or ids.dtype != torch.int64:
             raise ValueError(f"ids are (B, L) int64, not {tuple(ids.shape)} {ids.dtype}")
+        longest = self.info.tokens
+        if (option := self.info.options.get("tokens")) is not None and option.high is not None:
+            longest = int(option.high)
+        shortest = 1 if option is not None else longest
+        if longest is not None and shortest is not None and not shortest <= ids.shape[1] <= longest:
+            allowed = longest if shortest == longest else f"{shortest} to {longest}"
+            raise ValueError(f"{self.info.name} takes {allowed} ids an image, not {ids.shape[1]}")
         size = self.info.codebook_size
         if size is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < size):
             raise ValueError(f"{self.info.name} has ids 0 to {size - 1}, got {int(ids.min())} to {int(ids.max())}")
         with self._compute():
             out = self._decode(ids.to(self.device), self._seeds(seeds, len(ids)))
+        if not bool(out.isfinite().all()):
+            raise UserError(f"{self.info.name}: its output is not finite in {self.dtype}; use bfloat16 or float32")
         return out.float().clamp(0, 1)
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -152,7 +152,7 @@ def _cached(asset: Asset) -> Resolved | None:
     path = cache_dir() / f"{asset.name}.safetensors"
     if not path.is_file():
         return None
-    note = files.kept(path)
+    note = files.kept(path, asset.version)
     pins = {str(s): _pin(s) or "" for s in asset.sources}
     if note is None or not note["source_sha256"].startswith(pins.get(note["source"], "not a source now")):
         print(f"{path} is not what it was or should be: fetching it again", file=sys.stderr, flush=True)
@@ -172,10 +172,11 @@ def _users(asset: Asset, folder: Path, name: str) -> Resolved:
     if path.suffix == ".safetensors" and (asset.convert is None or name == f"{asset.name}.safetensors"):
         return Resolved(asset, path, source, digest)
     copy = cache_dir() / "converted" / f"{asset.name}-{digest[:16]}.safetensors"
-    if (note := files.kept(copy)) is not None:
+    if (note := files.kept(copy, asset.version)) is not None:
         return Resolved(asset, copy, source, note["sha256"])
+    tensors = files.read(asset, path, name)
     with disk_errors(copy.parent, REMEDY):
-        return Resolved(asset, copy, source, files.keep(copy, files.read(asset, path, name), source, digest))
+        return Resolved(asset, copy, source, files.keep(copy, tensors, source, digest, asset.version))
 
 
 def _fetch(asset: Asset, source: Source) -> Resolved:
@@ -204,7 +205,8 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
         except UserError as error:
             raise UserError(str(error).replace(str(path), str(source))) from error
         target = cache / f"{asset.name}.safetensors"
-        found = Resolved(asset, target, str(source), files.keep(target, tensors, str(source), digest))
+        kept = files.keep(target, tensors, str(source), digest, asset.version)
+        found = Resolved(asset, target, str(source), kept)
         shutil.rmtree(partial, ignore_errors=True)  # what had arrived from other sources
         return found
     except (Broken, KeyboardInterrupt) as error:
@@ -281,7 +283,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
     actions.add_parser("list", help="every asset: licence, where it is or would come from")
     for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):
         actions.add_parser(action, help=text).add_argument(
-            "name", help="an asset, or all" if action == "fetch" else "an asset"
+            "name", help="an asset, a tokenizer for all of its assets" + (", or all" if action == "fetch" else "")
         )
     args = parser.parse_args(argv)
     assets = known_assets()
@@ -289,10 +291,13 @@ def _main(argv: Sequence[str] | None = None) -> int:
         for asset, user in assets.values():
             print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
         return 0
-    names = list(assets) if args.name == "all" and args.action == "fetch" else [args.name]
+    of_tokenizers: dict[str, list[str]] = {}
+    for name, (_, user) in assets.items():
+        of_tokenizers.setdefault(user, []).append(name)
+    names = list(assets) if args.name == "all" and args.action == "fetch" else of_tokenizers.get(args.name, [args.name])
     for name in names:
         if name not in assets:
-            raise unknown("asset", name, assets)
+            raise unknown("asset or tokenizer with assets", name, [*assets, *of_tokenizers])
     failed = []
     for name in names:
         asset = assets[name][0]

@@ -60,8 +60,10 @@ def flextok(options: str = "steps=3") -> Tokenizer:
     values, tensors = reference("flextok")
     shape = read_config(values["hydra_config"])
     shape = replace(shape, vae_channels=tuple(values["vae_base_cfg"]["block_out_channels"]), vae_layers=1)
-    info = replace(registry.info("flextok-d12-d12"), input_size=64, output_size=64, tokens=16).with_options(options)
-    tokenizer = FlexTokTokenizer(replace(info, tokens=min(16, int(info.values["tokens"]))), shape)
+    official = registry.info("flextok-d12-d12")
+    lengths = dict(official.options) | {"tokens": replace(official.options["tokens"], default=16, high=16)}
+    info = replace(official, input_size=64, output_size=64, tokens=16, options=lengths).with_options(options)
+    tokenizer = FlexTokTokenizer(info, shape)
     tokenizer.model.load_state_dict(convert(tensors))
     return tokenizer
 

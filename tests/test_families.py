@@ -241,10 +241,44 @@ def test_counts_of_tokens(name: str, tokens: int, codes: int, side: int) -> None
     assert all(a.license and a.sources for a in info.assets)
 
 
-@pytest.mark.parametrize("options", ["tokens=0", "tokens=257", "guider=apq", "steps=x", "length=3"])
-def test_wrong_options_are_refused(options: str) -> None:
-    with pytest.raises(UserError):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("tokens=0", "tokens=0: between 1 and 256"),
+        ("tokens=257", "tokens=257: between 1 and 256"),
+        ("guider=apq", "guider=apq: one of apg, cfg"),
+        ("steps=x", "steps=x: not an integer"),
+        ("length=3", "unknown option of flextok-d12-d12 'length'"),
+    ],
+)
+def test_wrong_options_are_refused(options: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         lactok.info(f"flextok-d12-d12@{options}")
+
+
+def test_bfloat16_runs_and_stays_near(tokenizer: Tokenizer) -> None:
+    images, seeds = photographs(tokenizer), torch.tensor([5, 6, 7])
+    ids = tokenizer.encode(images, seeds)
+    exact = tokenizer.decode(ids, seeds)
+    tokenizer.dtype = torch.bfloat16
+    assert tokenizer.encode(images, seeds).shape == ids.shape
+    rough = tokenizer.decode(ids, seeds)
+    assert rough.dtype == torch.float32
+    assert float((rough - exact).abs().mean()) < 0.1
+
+
+def test_another_number_of_ids_is_refused(tokenizer: Tokenizer) -> None:
+    longest = (
+        int(tokenizer.info.options["tokens"].high) if "tokens" in tokenizer.info.options else tokenizer.info.tokens
+    )
+    with pytest.raises(ValueError, match="ids an image, not"):
+        tokenizer.decode(torch.zeros(1, longest + 1, dtype=torch.int64))
+
+
+def test_features_that_overflowed_are_not_ids(tokenizer: Tokenizer) -> None:
+    images = photographs(tokenizer)
+    with pytest.raises(UserError, match="not finite"):
+        tokenizer.encode(images * float("inf"))
 
 
 def test_asking_for_information_imports_no_diffusers() -> None:

@@ -37,7 +37,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, name: str, small: Tokenizer, **argu
         replace(a, sources=tuple(replace(s, sha256=None) for s in a.sources if isinstance(s, Hub)) or a.sources)
         for a in entry.info.assets
     )
-    info = replace(small.info, name=name, assets=assets, options=entry.info.options)
+    info = replace(small.info, name=name, assets=assets)
     monkeypatch.setitem(registry._registered, name, registry.Entry(info, entry.factory, arguments))
 
 

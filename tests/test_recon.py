@@ -422,3 +422,11 @@ def test_option_names() -> None:
     assert recon.split_names("a,b c@x=1,y=2,d") == ["a", "b", "c@x=1,y=2", "d"]
     assert lactok.info("jpeg@bits=3584").name == "jpeg"
     assert lactok.info("jpeg@bits=4000").name == "jpeg@bits=4000"
+
+
+def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
+    rows, missing, broken = recon.available(["toy", "llamagen-vq16-tiny", "titok-s128", "flextok-d12-d12"], fetch=False)
+    assert len(rows) == 2
+    assert set(missing) == {"titok-s128", "flextok-d12-d12"}
+    assert missing["titok-s128"] == "its weights (0.3 GB) are not on this machine; name it to fetch them"
+    assert not broken

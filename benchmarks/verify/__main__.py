@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         replay = importlib.import_module(KINDS[kind]).replay
         try:
             replay(folder, json.loads(config.read_text()) if config.is_file() else {}, checks)
-        except (OSError, ValueError, KeyError, SafetensorError, zipfile.BadZipFile) as error:
+        except (OSError, json.JSONDecodeError, KeyError, SafetensorError, zipfile.BadZipFile) as error:
             raise UserError(f"{folder} is incomplete or damaged: {error}") from error
         results.append(checks)
     for path in args.manifest:

@@ -53,6 +53,8 @@ def compare(path: Path, checks: Checks) -> None:
     own = {name: signature(t) for name, t in tokenizer.get_submodule("model").state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
+    surplus = len(described["tensors"]) - len(converted)
+    checks.equal("listed tensors that loading leaves out", surplus, 0, "none")
     checks.equal("tensors beside these", sorted(own.keys() - converted.keys()), [], "none")
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
+from lactok.errors import UserError
 from lactok.layers.vqgan import VQConfig, VQModel, from_taming
 from lactok.weights import load_strict
 
@@ -20,7 +21,7 @@ def config_of(values: dict[str, Any]) -> VQConfig:
     network = values["ddconfig"]
     levels = len(network["ch_mult"])
     if network["attn_resolutions"] != [network["resolution"] // 2 ** (levels - 1)] or network["double_z"]:
-        raise ValueError("attention must stand at the lowest level and double_z must be false")
+        raise UserError("not built here: attention elsewhere than at the lowest level, or double_z")
     return VQConfig(
         channels=network["ch"], channel_mult=tuple(network["ch_mult"]), res_blocks=network["num_res_blocks"],
         z_channels=network["z_channels"], codebook_size=values["n_embed"], codebook_dim=values["embed_dim"],

@@ -102,12 +102,18 @@ KEYS = frozenset((
 ))  # fmt: skip
 
 
+# what the class would otherwise choose is not what is built here
+NEEDED = {"mask_mode", "per_subseq_embs", "posemb_type", "adaLN_expansion"}
+
+
 def _checked(where: str, found: Any, target: str, required: Mapping[str, Any]) -> dict[str, Any]:
     """One module of the file, after its class, keys and fixed values were compared."""
     if not isinstance(found, dict):
         raise UserError(f"FlexTok's config.json: {where} is missing")
     if found.get("_target_") != target:
         raise UserError(f"FlexTok's config.json: {where} names {found.get('_target_')}, expected {target}")
+    for key in NEEDED & required.keys() - found.keys():
+        raise UserError(f"FlexTok's config.json: {where} does not say {key}; only {required[key]!r} is built here")
     for key, value in found.items():
         if key not in KEYS and not key.endswith(("_key", "_keys")):
             raise UserError(f"FlexTok's config.json: {where} has the unknown key {key!r}; is this a newer model?")
@@ -120,8 +126,12 @@ def _checked(where: str, found: Any, target: str, required: Mapping[str, Any]) -
 
 def _section(tree: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     section = tree.get(name, {})
-    modules = section.get("module_dict", {})
-    if section.get("_target_") != WRAPPER or section.keys() - {"_target_", "module_dict"}:
+    modules = section.get("module_dict", {}) if isinstance(section, dict) else None
+    if (
+        not isinstance(modules, dict)
+        or section.get("_target_") != WRAPPER
+        or section.keys() - {"_target_", "module_dict"}
+    ):
         raise UserError(f"FlexTok's config.json: {name} is not a {WRAPPER}")
     if list(modules) != list(MODULES[name]):
         odd = sorted(set(modules) ^ set(MODULES[name])) or ["the order"]
@@ -135,6 +145,8 @@ def read_config(tree: Mapping[str, Any]) -> FlexTokConfig:
     Raises:
         UserError: an unknown class, module or key, or widths that contradict each other; names it.
     """
+    if not isinstance(tree, dict):
+        raise UserError("FlexTok's config.json is not a table of modules")
     if odd := sorted(tree.keys() - MODULES.keys() - SINGLE.keys()):
         raise UserError(f"FlexTok's config.json has unknown parts: {', '.join(odd)}")
     single = {name: _checked(name, tree.get(name), *SINGLE[name]) for name in SINGLE}
