@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lactok.command import command
-from lactok.errors import disk_errors
+from lactok.errors import UserError, disk_errors
 
-# trainer -> recipe and learner, "module:attribute" each
+# trainer -> what it trains, module, recipe and learner
 TRAINERS = {
-    "vae": (
-        "the VAE of latents (diffusers' AutoencoderKL)",
-        "lactok.training.vae:VAERecipe",
-        "lactok.training.vae:VAELearner",
-    ),
+    "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
+    "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
+    "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
+    "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }
 
 
@@ -29,13 +29,34 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--config", required=True, help="a recipe, see lactok/training/configs/")
         sub.add_argument("--data", help="folder of photographs, instead of the recipe's")
         sub.add_argument("--out", default=f"training-runs/{name}", help="checkpoint, curve and weights (%(default)s)")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value"
+        )
         sub.add_argument("--device", default="cpu")
     return root
 
 
-def _attribute(where: str) -> Any:
-    module, _, name = where.partition(":")
-    return getattr(importlib.import_module(module), name)
+def changes(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says instead of the recipe: {"vae": {"scaling": 0.5}} for `--set vae.scaling=0.5`.
+
+    Raises:
+        UserError: not KEY=VALUE.
+    """
+    tree: dict[str, Any] = {"data": args.data} if args.data else {}
+    for text in args.set:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UserError(f"--set {text}: write KEY=VALUE, as in --set peak_lr=1e-4 or --set vae.weights=FILE")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value  # a word without quotes
+        *path, last = key.split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = parsed
+    return tree
 
 
 @command
@@ -45,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.training import common
 
     check_device(args.device)
-    overrides = {"data": args.data} if args.data else {}
+    overrides = changes(args)
     with disk_errors(args.out):
         if args.trainer == "vq":
             from lactok.training.vq import VQTrainer, VQTraining
@@ -56,10 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from lactok.training.trainer import Trainer
 
-        _, recipe_kind, learner_kind = TRAINERS[args.trainer]
-        recipe = common.read_config(args.config, _attribute(recipe_kind), overrides)
+        _, module, recipe_kind, learner_kind = TRAINERS[args.trainer]
+        parts = importlib.import_module(module)
+        recipe = common.read_config(args.config, getattr(parts, recipe_kind), overrides)
         accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=recipe.precision)
-        Trainer(recipe, _attribute(learner_kind)(recipe), Path(args.out), accelerator).run()
+        Trainer(recipe, getattr(parts, learner_kind)(recipe), Path(args.out), accelerator).run()
     return 0
 
 

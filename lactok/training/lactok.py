@@ -1,0 +1,209 @@
+"""Trains LaCTok: stage 1 by the diffusion loss, stage 2 by LPIPS on pixels decoded after one or two steps.
+
+Source: arXiv 2503.08377, sections 4.1, 4.2 and appendix A. Only the copy of the UNet learns: its trunk, the condition
+embedding and the zero convolutions. Encoder, codebook, UNet (with the accelerator's LoRA merged in stage 2) and VAE are
+frozen; the VAE's decoder passes gradients on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lactok import samplers
+from lactok.decoder import DecoderConfig
+from lactok.errors import UserError, unknown
+from lactok.lactok_files import merge_lora
+from lactok.layers.vqgan import VQConfig
+from lactok.model import LaCTok, LaCTokConfig, resize
+from lactok.noise import noise, seed_of
+from lactok.perceptual import load_lpips
+from lactok.training import common
+from lactok.training.data import centre_square, open_rgb, to_tensor
+from lactok.training.ldm import UNetShape, VAEPart, load_weights, timesteps
+from lactok.training.trainer import Learner, Recipe
+
+SAMPLERS = {"ddim": (), "hyper-sd": samplers.HYPER_SD, "tlcm": samplers.TLCM[2]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaCTokRecipe(Recipe):
+    """Either stage.
+
+    Attributes:
+        stage: 1 or 2.
+        sampler: stage 2's: hyper-sd (one step) or tlcm (two, the first without gradient). Stage 1 is evaluated with it.
+        encoder, encoder_weights: the VQ tokenizer whose encoder and codebook are used.
+        unet, unet_weights, vae: the latent diffusion model.
+        lora, lora_scale: the accelerator; stage 2 needs it, stage 1 must not have it.
+        embedding: widths of the condition embedding.
+        copy: the copy's weights from stage 1; stage 2 needs them.
+        encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
+        lpips_net: alex or vgg.
+    """
+
+    stage: int
+    encoder: VQConfig
+    encoder_weights: str
+    unet: UNetShape
+    unet_weights: str
+    vae: VAEPart
+    sampler: str = "ddim"
+    lora: str = ""
+    lora_scale: float = 1.0
+    copy: str = ""
+    embedding: tuple[int, ...] = (8, 32, 96, 256)
+    encoder_sizes: tuple[int, ...] = (224, 256, 288)
+    lpips_net: str = "vgg"
+    eval_steps: int = 25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stage not in (1, 2):
+            raise UserError(f"stage = {self.stage}: 1 or 2")
+        if self.sampler not in SAMPLERS:
+            raise unknown("sampler", self.sampler, SAMPLERS)
+        if self.stage == 2 and (self.sampler == "ddim" or not self.lora or not self.copy):
+            raise UserError(
+                "stage 2 needs sampler = hyper-sd or tlcm, `lora` (the accelerator) and `copy` (of stage 1)"
+            )
+        if self.stage == 1 and self.lora:
+            raise UserError("stage 1 trains beside the plain diffusion model; leave `lora` out")
+        if self.crop % 8 or any(s % 16 for s in self.encoder_sizes):
+            raise UserError("crop must be a multiple of 8, encoder_sizes of 16")
+
+
+class LaCTokLearner(Learner):
+    def __init__(self, recipe: LaCTokRecipe):
+        super().__init__()
+        self.recipe = recipe
+        vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": recipe.vae.scaling}
+        torch.manual_seed(recipe.seed)
+        shape = LaCTokConfig(recipe.encoder, DecoderConfig(recipe.unet.arguments(), recipe.encoder.codebook_dim,
+                                                           recipe.embedding), vae)  # fmt: skip
+        model = LaCTok(shape)
+        self._load_encoder(model)
+        load_weights(model.vae, recipe.vae.weights, "the VAE")
+        self._load_unet(model)
+        if recipe.copy:
+            load_weights(model.decoder.controlnet, recipe.copy, "the copy of stage 1")
+        else:
+            model.decoder.copy_unet()
+        model.requires_grad_(False)
+        model.decoder.controlnet.requires_grad_(True)
+        if recipe.checkpointing:
+            model.decoder.unet.enable_gradient_checkpointing()
+            model.decoder.controlnet.enable_gradient_checkpointing()
+        self.model = model
+        self.lpips = load_lpips(recipe.lpips_net, "cpu")
+
+    def _load_encoder(self, model: LaCTok) -> None:
+        path = Path(self.recipe.encoder_weights).expanduser()
+        if not path.is_file():
+            raise UserError(f"encoder_weights: {path} does not exist")
+        from safetensors.torch import load_file
+
+        own = {k for k in model.state_dict() if k.startswith(("encoder.", "quant_conv.", "quantize."))}
+        tensors = load_file(path)
+        if missing := sorted(own - tensors.keys()):
+            raise UserError(f"encoder_weights: {path} lacks {len(missing)} tensors ({missing[0]}, ...)")
+        model.load_state_dict({k: tensors[k].float() for k in own}, strict=False)
+
+    def _load_unet(self, model: LaCTok) -> None:
+        """The diffusion model, with the accelerator merged where there is one."""
+        recipe = self.recipe
+        load_weights(model.decoder.unet, recipe.unet_weights, "the latent diffusion model")
+        if not recipe.lora:
+            return
+        lora, _ = common.load_state(Path(recipe.lora).expanduser())
+        if not any(".lora_A." in k for k in lora):
+            raise UserError(f"lora: {recipe.lora} holds no LoRA; was it merged already?")
+        base = model.decoder.unet.state_dict()
+        wrapped = {k.removesuffix(".lora_A.default.weight") for k in lora if k.endswith(".lora_A.default.weight")}
+        named = {}
+        for name, tensor in base.items():
+            path, _, kind = name.rpartition(".")
+            named[f"{path}.base_layer.{kind}" if path in wrapped else name] = tensor
+        # LoRA on parts that were folded away has nothing to change
+        known = {f"{p}.base_layer.weight" for p in wrapped} & named.keys()
+        kept = {k: v for k, v in lora.items() if f"{k.partition('.lora_')[0]}.base_layer.weight" in known}
+        model.decoder.unet.load_state_dict(merge_lora(named | kept, recipe.lora_scale))
+
+    def train(self, mode: bool = True) -> LaCTokLearner:
+        super().train(mode)
+        self.model.eval()
+        self.model.decoder.controlnet.train(mode)
+        return self
+
+    def decayed(self, name: str, parameter: torch.nn.Parameter) -> bool:
+        return parameter.ndim > 1
+
+    def code_map(self, images: Tensor, size: int) -> Tensor:
+        """Pictures of side S in [-1, 1], seen by the encoder at `size` -> codes at the latents' resolution."""
+        with torch.no_grad():
+            return self.model.code_map(self.model.encode(resize(images, size)), images.shape[-1])
+
+    def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        sizes = self.recipe.encoder_sizes
+        code_map = self.code_map(images, sizes[seed_of(self.recipe.seed, "encoder size", step) % len(sizes)])
+        if self.recipe.stage == 1:
+            return self.diffusion_loss(images, seeds, code_map), {}
+        clean = self.few_steps(seeds, code_map, images.shape[-1])
+        output = self.model.decode_latents(clean)  # not clamped: the gradient must pass
+        loss = self.lpips(output.float(), images).float().mean()
+        return loss, {"squared": F.mse_loss(output.detach().float(), images)}
+
+    def diffusion_loss(self, images: Tensor, seeds: Tensor, code_map: Tensor) -> Tensor:
+        """Stage 1: squared error of the predicted noise at a uniform time."""
+        with torch.no_grad():
+            shape = self.model.latent_shape(images.shape[-1])
+            latents = self.model.latents(images, noise(seeds, shape, "posterior").to(images)).float()
+        draw = noise(seeds, shape, "noise").to(latents)
+        t = timesteps(seeds).to(latents.device)
+        predicted = self.model.decoder(samplers.add_noise(latents, draw, t), t, code_map, images.shape[-1])
+        return F.mse_loss(predicted.float(), draw)
+
+    def few_steps(self, seeds: Tensor, code_map: Tensor, size: int) -> Tensor:
+        """Stage 2: clean latents after the sampler's steps; only the last one has a gradient."""
+        times = SAMPLERS[self.recipe.sampler]
+        shape = self.model.latent_shape(size)
+        x = noise(seeds, shape, "start").to(code_map)
+        for i, t in enumerate(times):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and i == len(times) - 1):
+                clean = samplers.clean_of(x, self.model.decoder(x, t, code_map, size).float(), t)
+                if i < len(times) - 1:
+                    x = samplers.add_noise(clean, noise(seeds, shape, f"renoise {i + 1}").to(clean), times[i + 1])
+        return clean
+
+    def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
+        """As the finished tokenizer would: DDIM for a stage-1 model without accelerator, else its few steps."""
+        size = images.shape[-1]
+        code_map = self.code_map(images, 256)
+        if self.recipe.sampler == "ddim":
+            start = noise(seeds, self.model.latent_shape(size), "start").to(images)
+            predict = lambda x, t: self.model.decoder(x, t, code_map, size).float()  # noqa: E731
+            clean = samplers.ddim(predict, start, self.recipe.eval_steps)
+        else:
+            clean = self.few_steps(seeds, code_map, size)
+        return self.model.decode_latents(clean).clamp(-1, 1)
+
+    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+        psnr, lpips = [], []
+        pictures: list[Tensor] = []
+        device = next(self.model.parameters()).device
+        for path in photos:
+            image = to_tensor([centre_square(open_rgb(path), self.recipe.crop)]).to(device)
+            output = self.reconstruct(image, torch.tensor([seed_of("held out", path.name)]))
+            psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
+            lpips.append(self.lpips(output, image)[0])
+            if len(pictures) < 8:
+                pictures += [image, output]
+        return {"psnr": float(torch.stack(psnr).mean()), "lpips": float(torch.stack(lpips).mean())}, torch.cat(pictures)
+
+    def exported(self) -> dict[str, Tensor]:
+        """The copy alone; everything else is as it was."""
+        return self.model.decoder.controlnet.state_dict()

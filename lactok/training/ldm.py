@@ -1,0 +1,166 @@
+"""Trains the latent diffusion model that LaCTok's decoder starts from: SDXL's kind of UNet without text.
+
+Epsilon prediction on the latents of a frozen VAE, uniform timesteps, SDXL's schedule and size conditions; after Rombach
+et al. 2022, arXiv 2112.10752, equation 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lactok import samplers
+from lactok.errors import UserError
+from lactok.noise import noise, seed_of
+from lactok.training import common
+from lactok.training.data import centre_square, open_rgb, to_tensor
+from lactok.training.trainer import Learner, Recipe
+from lactok.training.vae import VAEShape
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+@dataclass(frozen=True)
+class UNetShape:
+    """Widths and transformer layers from the finest level to the coarsest; 0 layers mean no attention there."""
+
+    channels: tuple[int, ...]
+    transformers: tuple[int, ...]
+    head_channels: int = 16
+    layers: int = 1
+    groups: int = 8
+    latent_channels: int = 4
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != len(self.transformers) or any(c % self.groups for c in self.channels):
+            raise UserError(
+                f"[unet] channels and transformers are of one length, channels multiples of groups = {self.groups}"
+            )
+        if any(c % self.head_channels for c in self.channels):
+            raise UserError(f"[unet] channels must be multiples of head_channels = {self.head_channels}")
+
+    def arguments(self) -> dict[str, object]:
+        """Of diffusers' `UNet2DConditionModel`, size conditions included."""
+        down = ["CrossAttnDownBlock2D" if n else "DownBlock2D" for n in self.transformers]
+        up = ["CrossAttnUpBlock2D" if n else "UpBlock2D" for n in reversed(self.transformers)]
+        return {
+            "down_block_types": down, "up_block_types": up, "block_out_channels": list(self.channels),
+            "transformer_layers_per_block": [max(1, n) for n in self.transformers], "layers_per_block": self.layers,
+            "attention_head_dim": [c // self.head_channels for c in self.channels], "norm_num_groups": self.groups,
+            "use_linear_projection": True, "cross_attention_dim": 8, "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 16, "projection_class_embeddings_input_dim": 6 * 16 + 8,
+            "in_channels": self.latent_channels, "out_channels": self.latent_channels,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VAEPart:
+    """A trained VAE: its shape, weights and the factor that brings its latents to deviation 1."""
+
+    shape: VAEShape
+    weights: str
+    scaling: float = 1.0
+
+    def load(self) -> AutoencoderKL:
+        """Frozen, in eval mode."""
+        from diffusers import AutoencoderKL
+
+        vae = AutoencoderKL(**self.shape.arguments(), scaling_factor=self.scaling)
+        load_weights(vae, self.weights, "the VAE")
+        return vae.eval().requires_grad_(False)
+
+
+def load_weights(module: nn.Module, path: str, what: str) -> None:
+    """Exported weights of another training.
+
+    Raises:
+        UserError: no such file, or weights of another shape.
+    """
+    from lactok.weights import load_strict
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f"{what}: {file} does not exist; train it first or name its weights in the recipe")
+    tensors, _ = common.load_state(file)
+    load_strict(module, tensors, f"{what} of {file}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LDMRecipe(Recipe):
+    unet: UNetShape
+    vae: VAEPart
+
+
+class LDMLearner(Learner):
+    def __init__(self, recipe: LDMRecipe):
+        from diffusers import UNet2DConditionModel
+
+        from lactok.decoder import fold_cross_attention
+
+        super().__init__()
+        self.recipe = recipe
+        self.vae = recipe.vae.load()
+        torch.manual_seed(recipe.seed)
+        self.unet = UNet2DConditionModel(**recipe.unet.arguments())
+        fold_cross_attention(self.unet)
+        if recipe.checkpointing:
+            self.unet.enable_gradient_checkpointing()
+
+    def predict(self, x: Tensor, t: int | Tensor, size: int) -> Tensor:
+        """Noise in latents x (B, C, h, w) at one timestep or (B,) of them, for pictures of side `size`."""
+        ids = x.new_tensor([[size, size, 0, 0, size, size]]).expand(len(x), -1)
+        conditions = {"text_embeds": x.new_zeros(len(x), 8), "time_ids": ids}
+        times = torch.as_tensor(t, device=x.device).expand(len(x))
+        return self.unet(x, times, None, added_cond_kwargs=conditions, return_dict=False)[0]
+
+    @torch.no_grad()
+    def latents(self, images: Tensor, seeds: Tensor) -> Tensor:
+        return vae_latents(self.vae, images, seeds)
+
+    def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        latents = self.latents(images, seeds)
+        draw = noise(seeds, tuple(latents.shape[1:]), "noise").to(latents)
+        t = timesteps(seeds).to(latents.device)
+        predicted = self.predict(samplers.add_noise(latents, draw, t), t, images.shape[-1])
+        return F.mse_loss(predicted.float(), draw), {}
+
+    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+        """The loss at fixed times and noise on held-out photographs, and eight DDIM samples."""
+        device = next(self.unet.parameters()).device
+        losses = []
+        for path in photos:
+            image = to_tensor([centre_square(open_rgb(path), self.recipe.crop)]).to(device)
+            seeds = torch.tensor([seed_of("held out", path.name, i) for i in range(4)])
+            losses.append(self(image.expand(4, -1, -1, -1), seeds, 0)[0])
+        seeds = torch.arange(8)
+        shape = tuple(self.latents(image, seeds[:1]).shape[1:])
+        latents = samplers.ddim(
+            lambda x, t: self.predict(x, t, self.recipe.crop), noise(seeds, shape, "start").to(device), 25
+        )
+        return {"loss": float(torch.stack(losses).mean())}, decode(self.vae, latents)
+
+    def exported(self) -> dict[str, Tensor]:
+        return self.unet.state_dict()
+
+
+def vae_latents(vae: Any, images: Tensor, seeds: Tensor) -> Tensor:
+    """Scaled draws from the VAE's posterior, each from its own seed."""
+    posterior = vae.encode(images).latent_dist
+    draw = noise(seeds, tuple(posterior.mean.shape[1:]), "posterior").to(posterior.mean)
+    return ((posterior.mean + posterior.std * draw) * vae.config.scaling_factor).float()
+
+
+def decode(vae: Any, latents: Tensor) -> Tensor:
+    """Scaled latents to images, about [-1, 1]."""
+    return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+
+
+def timesteps(seeds: Tensor) -> Tensor:
+    """A uniform timestep 0 to 999 for each seed."""
+    return torch.tensor([seed_of(s, "timestep") % samplers.STEPS for s in seeds.tolist()])
