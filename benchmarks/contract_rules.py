@@ -318,9 +318,7 @@ def _shorter(trial: Trial) -> tuple[str, int]:
     k = min(allowed, key=lambda c: abs(c - full // 2))
     if k >= full:
         raise NotTried(f"no shorter length than {full} is allowed")
-    values = {**info.values, "tokens": k}
-    text = ",".join(f"{key}={value}" for key, value in values.items() if value != info.options[key].default)
-    return f"{info.name.partition('@')[0]}@{text}", k
+    return info.named(tokens=k), k
 
 
 def _short(dtype: torch.dtype) -> str:

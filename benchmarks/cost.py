@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import lactok
 from benchmarks.protocol import Protocol
 from lactok.device import synchronize
-from lactok.info import TokenizerInfo
 
 # FLOPs of one image: Inception at 299 px; LPIPS trunks a pixel (AlexNet 1.3e9 and VGG16 30.7e9 at 224 px), both sides
 INCEPTION_FLOPS = 11.4e9
@@ -42,15 +41,10 @@ def cost(name: str) -> Cost:
         return _count(name)
     low = int(steps.low or 1)
     first, second = sorted(int(c) for c in steps.choices)[:2] if len(steps.choices) > 1 else (low, low + 1)
-    one, two = (_count(_with_steps(info, n)) for n in (first, second))
+    one, two = (_count(info.named(steps=n)) for n in (first, second))
     slope = (two.decode_flops - one.decode_flops) / (second - first)
     decode = one.decode_flops + slope * (info.decode_steps - first)
     return Cost(one.parameters, one.encode_flops, decode, slope)
-
-
-def _with_steps(info: TokenizerInfo, steps: int) -> str:
-    others = [f"{k}={v}" for k, v in info.values.items() if k != "steps"]
-    return f"{info.name.partition('@')[0]}@{','.join([*others, f'steps={steps}'])}"
 
 
 @torch.no_grad()

@@ -80,18 +80,18 @@ def plain(tokenizer: Tokenizer) -> Iterator[None]:
 
 def build(name: str) -> Tokenizer:
     """A full-size network with random weights; SeedTok's decoder at 192 px, where a CPU takes a minute, not hours."""
+    from dataclasses import replace
+
     import torch
 
-    import lactok
-    from lactok.layers import unclip
+    from lactok import registry
+    from lactok.layers.unclip import UNET, UnCLIPConfig
 
     torch.manual_seed(0)
-    full = unclip.UNET["sample_size"]
-    unclip.UNET["sample_size"] = 24
-    try:
-        return lactok.build(name, "cpu").requires_grad_(False)
-    finally:
-        unclip.UNET["sample_size"] = full
+    entry = registry.entry(name)
+    if entry.info.family == "seedtok":
+        entry = replace(entry, arguments={"unclip": UnCLIPConfig(unet={**UNET, "sample_size": 24})})
+    return entry.create().eval().requires_grad_(False)
 
 
 # how the images are computed: the long way or not, how many at once (0: all), compute dtype

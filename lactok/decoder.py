@@ -44,10 +44,16 @@ class DecoderConfig:
     code_dim: int = 8
     embedding: tuple[int, ...] = (8, 32, 96, 256)
 
-    @property
-    def pooled_dim(self) -> int:
-        """Width of the pooled text embedding, which is zero too but takes part in the size embedding."""
-        return self.unet["projection_class_embeddings_input_dim"] - 6 * self.unet["addition_time_embed_dim"]
+
+def size_conditions(unet: Any, size: int, like: Tensor) -> dict[str, Tensor]:
+    """SDXL's conditions for pictures of `size` pixels: (S, S, 0, 0, S, S), and zeros for the pooled text.
+
+    The zeros do nothing by themselves but take part in the size embedding.
+    """
+    config = unet.config
+    pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    ids = like.new_tensor([[size, size, 0, 0, size, size]]).expand(len(like), -1)
+    return {"text_embeds": like.new_zeros(len(like), pooled), "time_ids": ids}
 
 
 class Constant(nn.Module):
@@ -123,19 +129,14 @@ class LatentDecoder(nn.Module):
         shared = {k: v for k, v in self.unet.state_dict().items() if k in own}
         self.controlnet.load_state_dict(own | shared)
 
-    def sizes(self, size: int, like: Tensor) -> dict[str, Tensor]:
-        """SDXL's size conditions (S, S, 0, 0, S, S) for output pixels S, and the empty text's zeros."""
-        ids = like.new_tensor([[size, size, 0, 0, size, size]]).expand(len(like), -1)
-        return {"text_embeds": like.new_zeros(len(like), self.config.pooled_dim), "time_ids": ids}
-
     def residuals(
         self, x: Tensor, t: int | Tensor, code_map: Tensor, size: int, cond_scale: float = 1.0
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """What the copy adds to the UNet's skips and to its middle, each times `cond_scale`, biases included."""
         times = torch.as_tensor(t, device=x.device).expand(len(x))
         down, middle = self.controlnet(
-            x, times, None, code_map, conditioning_scale=cond_scale, added_cond_kwargs=self.sizes(size, x),
-            return_dict=False,
+            x, times, None, code_map, conditioning_scale=cond_scale,
+            added_cond_kwargs=size_conditions(self.unet, size, x), return_dict=False,
         )  # fmt: skip
         return tuple(down), middle
 
@@ -152,6 +153,6 @@ class LatentDecoder(nn.Module):
         times = torch.as_tensor(t, device=x.device).expand(len(x))
         down, middle = self.residuals(x, times, code_map, size, cond_scale)
         return self.unet(
-            x, times, None, added_cond_kwargs=self.sizes(size, x), down_block_additional_residuals=down,
+            x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x), down_block_additional_residuals=down,
             mid_block_additional_residual=middle, return_dict=False,
         )[0]  # fmt: skip

@@ -220,6 +220,18 @@ class TokenizerInfo:
             return None
         return self.tokens * math.log2(self.codebook_size)
 
+    def named(self, **values: int | float | str) -> str:
+        """The canonical name with some options set otherwise; those at their default are left out.
+
+        >>> steps = {"steps": Option(20, ""), "size": Option(512, "")}
+        >>> TokenizerInfo("x", "x", 1, 2, 8, 8, "MIT", options=steps).named(steps=4, size=512)
+        'x@steps=4'
+        """
+        merged = {**{k: o.default for k, o in self.options.items()}, **self.values, **values}
+        chosen = [f"{k}={v}" for k, v in merged.items() if v != self.options[k].default]
+        base = self.name.partition("@")[0]
+        return f"{base}@{','.join(chosen)}" if chosen else base
+
     def with_options(self, text: str) -> TokenizerInfo:
         """The same tokenizer with `text` ("tokens=64,steps=2") applied, under its canonical name.
 
@@ -236,10 +248,7 @@ class TokenizerInfo:
             if not equals or not value:
                 raise UserError(f"option {part!r} of {self.name}: write {name}=VALUE")
             values[name] = self.options[name].parse(name, value)
-        chosen = [f"{k}={v}" for k, v in values.items() if v != self.options[k].default]
-        changes: dict[str, object] = {"values": values}
-        if chosen:
-            changes["name"] = f"{self.name}@{','.join(chosen)}"
+        changes: dict[str, object] = {"values": values, "name": self.named(**values)}
         for option, attribute in (("tokens", "tokens"), ("steps", "decode_steps"), ("size", "output_size")):
             if option in values:
                 changes[attribute] = values[option]

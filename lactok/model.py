@@ -7,6 +7,7 @@ their codes, enlarged to the latents' grid, steer a few-step diffusion of the la
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,22 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
 
+def encode_latents(vae: Any, images: Tensor, draw: Tensor) -> Tensor:
+    """Images (B, 3, S, S) in [-1, 1] -> scaled latents: the posterior's mean plus its deviation times `draw`."""
+    posterior = vae.encode(images).latent_dist
+    return (posterior.mean + posterior.std * draw) * vae.config.scaling_factor
+
+
+def decode_latents(vae: Any, latents: Tensor) -> Tensor:
+    """Scaled latents (B, C, h, w) -> images about [-1, 1], unclamped; never in float16, where SDXL's VAE overflows."""
+    kind = latents.device.type
+    overflows = (
+        not latents.is_meta and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    )
+    with torch.autocast(kind, enabled=False) if overflows else nullcontext():
+        return vae.decode(latents.float() / vae.config.scaling_factor, return_dict=False)[0]
+
+
 class LaCTok(nn.Module):
     """Images are [-1, 1]."""
 
@@ -95,16 +112,8 @@ class LaCTok(nn.Module):
 
     def latents(self, images: Tensor, draw: Tensor) -> Tensor:
         """A draw from the VAE's posterior, scaled, (B, 4, S/8, S/8)."""
-        mean, logvar = self.posterior(images)
-        return (mean + torch.exp(0.5 * logvar) * draw) * self.vae.config.scaling_factor
+        return encode_latents(self.vae, images, draw)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """(B, 4, h, w), scaled -> (B, 3, 8h, 8w), about [-1, 1], unclamped.
-
-        The VAE computes in float32 where autocast is half precision: SDXL's overflows in it.
-        """
-        device = latents.device.type
-        half = device != "meta" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.half
-        with torch.autocast(device if device != "meta" else "cpu", enabled=not half and device != "meta"
-                            and torch.is_autocast_enabled(device)):  # fmt: skip
-            return self.vae.decode(latents.float() / self.vae.config.scaling_factor, return_dict=False)[0]
+        """(B, 4, h, w), scaled -> (B, 3, 8h, 8w), about [-1, 1], unclamped."""
+        return decode_latents(self.vae, latents)

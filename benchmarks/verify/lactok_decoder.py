@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.verify.checks import Checks
 from lactok import samplers
 from lactok.decoder import DecoderConfig
-from lactok.lactok_files import drop_cross_attention, merge_lora
+from lactok.lactok_files import UNET, drop_cross_attention, merge_lora
 from lactok.layers.vqgan import VQConfig
 from lactok.model import LaCTok, LaCTokConfig
 from lactok.weights import load_strict
@@ -21,7 +21,6 @@ from lactok.weights import load_strict
 # the set's README: absolute for float32, relative to the tensor's own maximum for gradients
 EPS, LATENT, IMAGE, INTER, GRADIENT, LOSS = 3e-6, 5e-5, 1e-5, 1e-5, 1e-4, 1e-5
 OTHER_PARTS = ("encoder.", "quantize.", "quant_conv.", "post_quant_conv.")
-UNET = "decoder.unet.base_model.model."
 
 
 def build(config: dict[str, Any], stored: dict[str, Tensor], lora: bool) -> LaCTok:

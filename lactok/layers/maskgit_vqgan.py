@@ -76,8 +76,8 @@ class Encoder(nn.Module):
         super().__init__()
         widths, n = config.widths, config.res_blocks
         self.conv_in = conv3(3, config.channels)
-        inputs = [config.channels, *widths]
-        self.down = nn.ModuleList(Level([a] + [b] * n) for a, b in zip(inputs, widths, strict=False))
+        inputs = [config.channels, *widths[:-1]]
+        self.down = nn.ModuleList(Level([a] + [b] * n) for a, b in zip(inputs, widths, strict=True))
         self.mid = nn.ModuleList(ResBlock(widths[-1], widths[-1]) for _ in range(n))
         self.norm_out = norm(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 1)

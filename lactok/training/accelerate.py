@@ -20,9 +20,9 @@ from torch import Tensor
 
 from lactok import samplers
 from lactok.errors import UserError, unknown
+from lactok.model import decode_latents
 from lactok.noise import noise, seed_of
-from lactok.training.data import centre_square, open_rgb, to_tensor
-from lactok.training.ldm import LDMLearner, LDMRecipe, UNetShape, VAEPart, decode, load_weights
+from lactok.training.ldm import LDMLearner, LDMRecipe, UNetShape, VAEPart, load_weights
 from lactok.training.trainer import Learner, Recipe
 
 # how the student samples when it is done
@@ -142,19 +142,20 @@ class AccelerateLearner(Learner):
         """How far few-step samples are from the teacher's 25 DDIM steps from the same start, and four pairs of them."""
         device = next(self.model.unet.parameters()).device
         size, seeds = self.recipe.crop, torch.arange(8)
-        image = to_tensor([centre_square(open_rgb(photos[0]), size)]).to(device)
-        shape = tuple(self.model.latents(image, seeds[:1]).shape[1:])
+        shape = self.model.latent_shape(size)
         times = METHODS[self.recipe.method]
         noises = [noise(seeds, shape, f"start {i}").to(device) for i in range(len(times))]
         few = samplers.consistency(lambda x, t: self.model.predict(x, t, size).float(), noises, times)
         many = samplers.ddim(lambda x, t: self.teacher(x, torch.full((len(x),), t), size), noises[0], 25)
-        pictures = torch.cat([decode(self.model.vae, z)[:4] for z in (many, few)])
+        pictures = torch.cat([decode_latents(self.model.vae, z[:4]) for z in (many, few)])
         spread = {"deviation_few": float(few.std()), "deviation_many": float(many.std())}
         return {"distance": float(F.mse_loss(few, many)), **spread}, pictures
 
     def exported(self) -> dict[str, Tensor]:
-        """The LoRA under PEFT's names in a file: path.lora_A.default.weight, path.lora_B.default.weight."""
-        return {k: v for k, v in self.model.unet.state_dict().items() if ".lora_" in k}
+        """The LoRA under PEFT's names in a file, path.lora_A.default.weight and lora_B, its scale multiplied in."""
+        scale = self.recipe.alpha / self.recipe.rank
+        lora = {k: v for k, v in self.model.unet.state_dict().items() if ".lora_" in k}
+        return {k: v * scale if ".lora_B." in k else v for k, v in lora.items()}
 
 
 def _shared(recipe: Recipe) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from torch import Tensor
 from lactok import samplers
 from lactok.decoder import DecoderConfig
 from lactok.errors import UserError, unknown
-from lactok.lactok_files import merge_lora
+from lactok.files import load_safetensors
+from lactok.lactok_files import drop_cross_attention, merge_lora
 from lactok.layers.vqgan import VQConfig
 from lactok.model import LaCTok, LaCTokConfig, resize
 from lactok.noise import noise, seed_of
@@ -26,6 +27,7 @@ from lactok.training import common
 from lactok.training.data import centre_square, open_rgb, to_tensor
 from lactok.training.ldm import UNetShape, VAEPart, load_weights, timesteps
 from lactok.training.trainer import Learner, Recipe
+from lactok.weights import load_strict
 
 SAMPLERS = {"ddim": (), "hyper-sd": samplers.HYPER_SD, "tlcm": samplers.TLCM[2]}
 
@@ -39,7 +41,8 @@ class LaCTokRecipe(Recipe):
         sampler: stage 2's: hyper-sd (one step) or tlcm (two, the first without gradient). Stage 1 is evaluated with it.
         encoder, encoder_weights: the VQ tokenizer whose encoder and codebook are used.
         unet, unet_weights, vae: the latent diffusion model.
-        lora, lora_scale: the accelerator; stage 2 needs it, stage 1 must not have it.
+        lora, lora_scale: the accelerator, and 1 for those trained here (the published one has 8 / 64); stage 2 needs
+            it, stage 1 must not have it.
         embedding: widths of the condition embedding.
         copy: the copy's weights from stage 1; stage 2 needs them.
         encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
@@ -102,45 +105,42 @@ class LaCTokLearner(Learner):
         self.lpips = load_lpips(recipe.lpips_net, "cpu")
 
     def _load_encoder(self, model: LaCTok) -> None:
+        """Encoder and codebook of a VQ tokenizer; its pixel decoder and LlamaGen's usage buffer are not needed."""
         path = Path(self.recipe.encoder_weights).expanduser()
         if not path.is_file():
             raise UserError(f"encoder_weights: {path} does not exist")
-        from safetensors.torch import load_file
-
-        own = {k for k in model.state_dict() if k.startswith(("encoder.", "quant_conv.", "quantize."))}
-        tensors = load_file(path)
-        if missing := sorted(own - tensors.keys()):
-            raise UserError(f"encoder_weights: {path} lacks {len(missing)} tensors ({missing[0]}, ...)")
-        model.load_state_dict({k: tensors[k].float() for k in own}, strict=False)
+        tensors = load_safetensors(path)
+        tensors.pop("quantize.codebook_used", None)
+        for name in ("encoder", "quant_conv", "quantize"):
+            load_strict(model.get_submodule(name), common.part(name, tensors), f"{name} of {path}")
 
     def _load_unet(self, model: LaCTok) -> None:
         """The diffusion model, with the accelerator merged where there is one."""
-        recipe = self.recipe
-        load_weights(model.decoder.unet, recipe.unet_weights, "the latent diffusion model")
+        recipe, unet = self.recipe, model.decoder.unet
+        load_weights(unet, recipe.unet_weights, "the latent diffusion model")
         if not recipe.lora:
             return
-        lora, _ = common.load_state(Path(recipe.lora).expanduser())
+        file = Path(recipe.lora).expanduser()
+        if not file.is_file():
+            raise UserError(f"lora: {file} does not exist; train the accelerator first or name its weights")
+        lora = drop_cross_attention(load_safetensors(file))  # there the LoRA of a full UNet has nothing to change
         if not any(".lora_A." in k for k in lora):
-            raise UserError(f"lora: {recipe.lora} holds no LoRA; was it merged already?")
-        base = model.decoder.unet.state_dict()
-        wrapped = {k.removesuffix(".lora_A.default.weight") for k in lora if k.endswith(".lora_A.default.weight")}
+            raise UserError(f"lora: {file} holds no LoRA; was it merged already?")
+        wrapped = {k.partition(".lora_")[0] for k in lora}
+        base = unet.state_dict()
+        if strange := sorted(p for p in wrapped if f"{p}.weight" not in base):
+            raise UserError(f"lora: {file} is of another network: this one has no layer {strange[0]}")
         named = {}
         for name, tensor in base.items():
             path, _, kind = name.rpartition(".")
             named[f"{path}.base_layer.{kind}" if path in wrapped else name] = tensor
-        # LoRA on parts that were folded away has nothing to change
-        known = {f"{p}.base_layer.weight" for p in wrapped} & named.keys()
-        kept = {k: v for k, v in lora.items() if f"{k.partition('.lora_')[0]}.base_layer.weight" in known}
-        model.decoder.unet.load_state_dict(merge_lora(named | kept, recipe.lora_scale))
+        load_strict(unet, merge_lora(named | lora, recipe.lora_scale), f"the diffusion model with {file}")
 
     def train(self, mode: bool = True) -> LaCTokLearner:
         super().train(mode)
         self.model.eval()
         self.model.decoder.controlnet.train(mode)
         return self
-
-    def decayed(self, name: str, parameter: torch.nn.Parameter) -> bool:
-        return parameter.ndim > 1
 
     def code_map(self, images: Tensor, size: int) -> Tensor:
         """Pictures of side S in [-1, 1], seen by the encoder at `size` -> codes at the latents' resolution."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok import samplers
+from lactok.decoder import fold_cross_attention, size_conditions
 from lactok.errors import UserError
+from lactok.model import decode_latents, encode_latents
 from lactok.noise import noise, seed_of
 from lactok.training import common
 from lactok.training.data import centre_square, open_rgb, to_tensor
@@ -101,8 +103,6 @@ class LDMLearner(Learner):
     def __init__(self, recipe: LDMRecipe):
         from diffusers import UNet2DConditionModel
 
-        from lactok.decoder import fold_cross_attention
-
         super().__init__()
         self.recipe = recipe
         self.vae = recipe.vae.load()
@@ -114,14 +114,19 @@ class LDMLearner(Learner):
 
     def predict(self, x: Tensor, t: int | Tensor, size: int) -> Tensor:
         """Noise in latents x (B, C, h, w) at one timestep or (B,) of them, for pictures of side `size`."""
-        ids = x.new_tensor([[size, size, 0, 0, size, size]]).expand(len(x), -1)
-        conditions = {"text_embeds": x.new_zeros(len(x), 8), "time_ids": ids}
         times = torch.as_tensor(t, device=x.device).expand(len(x))
-        return self.unet(x, times, None, added_cond_kwargs=conditions, return_dict=False)[0]
+        return self.unet(x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x), return_dict=False)[0]
 
     @torch.no_grad()
     def latents(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return vae_latents(self.vae, images, seeds)
+        """Scaled draws from the VAE's posterior, each from its own seed."""
+        shape = self.latent_shape(images.shape[-1])
+        return encode_latents(self.vae, images, noise(seeds, shape, "posterior").to(images)).float()
+
+    def latent_shape(self, size: int) -> tuple[int, int, int]:
+        shape = self.recipe.vae.shape
+        side = size // 2 ** (len(shape.channels) - 1)
+        return (shape.latent_channels, side, side)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         latents = self.latents(images, seeds)
@@ -139,26 +144,12 @@ class LDMLearner(Learner):
             seeds = torch.tensor([seed_of("held out", path.name, i) for i in range(4)])
             losses.append(self(image.expand(4, -1, -1, -1), seeds, 0)[0])
         seeds = torch.arange(8)
-        shape = tuple(self.latents(image, seeds[:1]).shape[1:])
-        latents = samplers.ddim(
-            lambda x, t: self.predict(x, t, self.recipe.crop), noise(seeds, shape, "start").to(device), 25
-        )
-        return {"loss": float(torch.stack(losses).mean())}, decode(self.vae, latents)
+        start = noise(seeds, self.latent_shape(self.recipe.crop), "start").to(device)
+        latents = samplers.ddim(lambda x, t: self.predict(x, t, self.recipe.crop), start, 25)
+        return {"loss": float(torch.stack(losses).mean())}, decode_latents(self.vae, latents)
 
     def exported(self) -> dict[str, Tensor]:
         return self.unet.state_dict()
-
-
-def vae_latents(vae: Any, images: Tensor, seeds: Tensor) -> Tensor:
-    """Scaled draws from the VAE's posterior, each from its own seed."""
-    posterior = vae.encode(images).latent_dist
-    draw = noise(seeds, tuple(posterior.mean.shape[1:]), "posterior").to(posterior.mean)
-    return ((posterior.mean + posterior.std * draw) * vae.config.scaling_factor).float()
-
-
-def decode(vae: Any, latents: Tensor) -> Tensor:
-    """Scaled latents to images, about [-1, 1]."""
-    return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
 
 
 def timesteps(seeds: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import json
 import math
 import time
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -220,7 +222,7 @@ class Trainer(Generic[R]):
             images = crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out)
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
-            with self.accelerator.no_sync(self.module) if not last else _nothing():
+            with self.accelerator.no_sync(self.module) if not last else nullcontext():
                 loss, found = self.module(images.to(self.accelerator.device), seeds, self.step)
                 self.accelerator.backward(loss / len(parts))
             for key, value in ({"loss": loss} | found).items():
@@ -248,9 +250,18 @@ class Trainer(Generic[R]):
 
     # -- evaluation
 
-    def averaged(self) -> _Swapped:
+    def _exchange(self) -> None:
+        for name, parameter in self.learned.items():
+            parameter.data, self.average[name] = self.average[name], parameter.data
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """Inside, the learner holds the averaged weights."""
-        return _Swapped(self.learned, self.average)
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
 
     def evaluate(self) -> None:
         if not self.accelerator.is_main_process:
@@ -292,24 +303,3 @@ class Trainer(Generic[R]):
                 self.evaluate()
         self.accelerator.wait_for_everyone()
         self.accelerator.print(f"wrote {self.export_path}", flush=True)
-
-
-class _Swapped:
-    def __init__(self, parameters: dict[str, nn.Parameter], values: dict[str, Tensor]):
-        self.parameters, self.values = parameters, values
-
-    def _exchange(self) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.data, self.values[name] = self.values[name], parameter.data
-
-    def __enter__(self) -> None:
-        self._exchange()
-
-    def __exit__(self, *_: object) -> None:
-        self._exchange()
-
-
-def _nothing() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()

@@ -1,0 +1,100 @@
+"""LaCTok's published layout: every key loaded, merged or left out, and merging and folding are exact."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conftest import shared
+
+from lactok import samplers
+from lactok.decoder import DecoderConfig, LatentDecoder, fold_cross_attention, size_conditions
+from lactok.errors import UserError
+from lactok.lactok_files import convert, merge_lora
+from lactok.model import LaCTok, LaCTokConfig
+from lactok.training.ldm import UNetShape
+
+UNET = UNetShape((8, 16), (0, 1), head_channels=8)
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    listed = json.loads(shared("manifests", "lactok_t.json").read_text())["keys"]
+    return {k["key"]: torch.empty(k["shape"], dtype=getattr(torch, k["dtype"]), device="meta") for k in listed}
+
+
+def test_every_published_key_is_accounted_for(published: dict[str, torch.Tensor]) -> None:
+    with torch.device("meta"):
+        own = LaCTok(LaCTokConfig()).state_dict()
+    converted = convert({f"model.{k}": v for k, v in published.items()})
+    assert {k: v.shape for k, v in converted.items()} == {k: v.shape for k, v in own.items()}
+    saved = 1 - sum(v.numel() for v in own.values()) / sum(v.numel() for v in published.values())
+    assert saved > 0.2
+
+
+def test_a_checkpoint_without_lora_or_with_half_a_pair_is_refused(published: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(UserError, match="has no LoRA: it was merged already or is of stage 1"):
+        convert({k: v for k, v in published.items() if ".lora_" not in k})
+    half = next(k for k in published if ".lora_B." in k)
+    with pytest.raises(UserError, match="half of the LoRA pair"):
+        convert({k: v for k, v in published.items() if k != half})
+
+
+def test_merged_lora_computes_what_peft_computes() -> None:
+    from diffusers import UNet2DConditionModel
+    from peft import LoraConfig
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**UNET.arguments()).eval()
+    fold_cross_attention(unet)
+    x, t = torch.randn(2, 4, 8, 8), torch.tensor([999, 499])
+    conditions = size_conditions(unet, 64, x)
+    unet.add_adapter(
+        LoraConfig(r=4, lora_alpha=2, target_modules=["to_q", "conv1", "proj_in"], init_lora_weights=False)
+    )
+    with torch.no_grad():
+        expected = unet(x, t, None, added_cond_kwargs=conditions, return_dict=False)[0]
+        merged = UNet2DConditionModel(**UNET.arguments()).eval()
+        fold_cross_attention(merged)
+        merged.load_state_dict(merge_lora(unet.state_dict(), 2 / 4))
+        found = merged(x, t, None, added_cond_kwargs=conditions, return_dict=False)[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_folded_cross_attention_is_what_zero_text_gives() -> None:
+    """Also: the weights that are left out do nothing, whatever they are."""
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**UNET.arguments()).eval()
+    x, t = torch.randn(2, 4, 8, 8), torch.tensor([999, 499])
+    conditions, text = size_conditions(unet, 64, x), torch.zeros(2, 77, 8)
+    with torch.no_grad():
+        expected = unet(x, t, text, added_cond_kwargs=conditions, return_dict=False)[0]
+        for name, parameter in unet.named_parameters():
+            if ".attn2.to_" in name and not name.endswith("to_out.0.bias"):
+                parameter.normal_()
+        assert torch.equal(unet(x, t, text, added_cond_kwargs=conditions, return_dict=False)[0], expected)
+        fold_cross_attention(unet)
+        found = unet(x, t, None, added_cond_kwargs=conditions, return_dict=False)[0]
+    assert torch.equal(found, expected)
+
+
+def test_the_copy_starts_without_effect() -> None:
+    torch.manual_seed(0)
+    decoder = LatentDecoder(DecoderConfig(UNET.arguments(), embedding=(8, 8))).eval()
+    decoder.copy_unet()
+    x, codes = torch.randn(1, 4, 8, 8), torch.randn(1, 8, 8, 8)
+    with torch.no_grad():
+        alone = decoder.unet(
+            x, torch.tensor([499]), None, added_cond_kwargs=size_conditions(decoder.unet, 64, x), return_dict=False
+        )[0]
+        torch.testing.assert_close(decoder(x, 499, codes, 64), alone)
+
+
+def test_the_steps_are_cut_not_rounded() -> None:
+    assert samplers.TLCM == {1: (999,), 2: (999, 499), 3: (999, 499, 124), 4: (999, 749, 499, 124)}
+    grid = torch.linspace(999, 0, 9, dtype=torch.float64).int().tolist()
+    assert all(t in grid for times in samplers.TLCM.values() for t in times)
+    assert samplers.ddim_times(25)[:2] == (999, 959)
