@@ -278,6 +278,8 @@ def known_assets() -> dict[str, tuple[Asset, str]]:
 def _main(argv: Sequence[str] | None = None) -> int:
     import argparse
 
+    from lactok import registry
+
     parser = argparse.ArgumentParser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="every asset: licence, where it is or would come from")
@@ -291,13 +293,16 @@ def _main(argv: Sequence[str] | None = None) -> int:
         for asset, user in assets.values():
             print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
         return 0
-    of_tokenizers: dict[str, list[str]] = {}
-    for name, (_, user) in assets.items():
-        of_tokenizers.setdefault(user, []).append(name)
-    names = list(assets) if args.name == "all" and args.action == "fetch" else of_tokenizers.get(args.name, [args.name])
-    for name in names:
-        if name not in assets:
-            raise unknown("asset or tokenizer with assets", name, [*assets, *of_tokenizers])
+    if args.name == "all" and args.action == "fetch":
+        names = list(assets)
+    elif args.name in registry.names():
+        names = [asset.name for asset in registry.info(args.name).assets]
+        if not names:
+            print(f"{args.name} needs no weights", file=sys.stderr)
+    elif args.name in assets:
+        names = [args.name]
+    else:
+        raise unknown("asset or tokenizer", args.name, dict.fromkeys([*assets, *registry.names()]))
     failed = []
     for name in names:
         asset = assets[name][0]

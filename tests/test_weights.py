@@ -398,3 +398,17 @@ def test_every_asset_is_known_and_licensed() -> None:
     assets = weights.known_assets()
     assert {"fid-inception", "lpips-alex-backbone", "llamagen-vq16"} <= set(assets)
     assert all(asset.license for asset, _ in assets.values())
+
+
+def test_a_tokenizers_name_stands_for_all_of_its_assets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("flextok-d12-d12", "flextok-d12-d12-config"):
+        save_file({"a": torch.zeros(1)}, tmp_path / f"{name}.safetensors")
+    monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+    assert weights._main(["path", "flextok-d12-d12"]) == 0
+    assert [Path(p).stem for p in capsys.readouterr().out.split()] == ["flextok-d12-d12", "flextok-d12-d12-config"]
+    assert weights._main(["path", "jpeg"]) == 0
+    assert "jpeg needs no weights" in capsys.readouterr().err
+    with pytest.raises(UserError, match="unknown asset or tokenizer 'flextok-d12-d13', did you mean 'flextok-d12-d12'"):
+        weights._main(["fetch", "flextok-d12-d13"])
