@@ -47,6 +47,7 @@ class LaCTokRecipe(Recipe):
         copy: the copy's weights from stage 1; stage 2 needs them.
         encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
         lpips_net: alex or vgg.
+        l1: weight of absolute error beside LPIPS in stage 2; the paper has none.
     """
 
     stage: int
@@ -62,6 +63,7 @@ class LaCTokRecipe(Recipe):
     embedding: tuple[int, ...] = (8, 32, 96, 256)
     encoder_sizes: tuple[int, ...] = (224, 256, 288)
     lpips_net: str = "vgg"
+    l1: float = 0.0
     eval_steps: int = 25
 
     def __post_init__(self) -> None:
@@ -154,8 +156,8 @@ class LaCTokLearner(Learner):
             return self.diffusion_loss(images, seeds, code_map), {}
         clean = self.few_steps(seeds, code_map, images.shape[-1])
         output = self.model.decode_latents(clean)  # not clamped: the gradient must pass
-        loss = self.lpips(output.float(), images).float().mean()
-        return loss, {"squared": F.mse_loss(output.detach().float(), images)}
+        lpips, l1 = self.lpips(output.float(), images).float().mean(), F.l1_loss(output.float(), images)
+        return lpips + self.recipe.l1 * l1, {"lpips": lpips, "l1": l1}
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor, code_map: Tensor) -> Tensor:
         """Stage 1: squared error of the predicted noise at a uniform time."""

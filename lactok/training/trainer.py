@@ -139,6 +139,7 @@ class Trainer(Generic[R]):
         self.photos = Photos.of_folder(recipe.data, recipe.held_out)
         if accelerator.is_main_process:
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
+        learner.to(memory_format=torch.channels_last)  # convolutions on a CPU are up to twice as fast
         self.learned = learner.learned()
         if not self.learned:
             raise UserError(f"{recipe.name}: nothing is left to learn, every part is frozen")
@@ -223,7 +224,8 @@ class Trainer(Generic[R]):
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
             with self.accelerator.no_sync(self.module) if not last else nullcontext():
-                loss, found = self.module(images.to(self.accelerator.device), seeds, self.step)
+                images = images.to(self.accelerator.device, memory_format=torch.channels_last)
+                loss, found = self.module(images, seeds, self.step)
                 self.accelerator.backward(loss / len(parts))
             for key, value in ({"loss": loss} | found).items():
                 sums[key] = sums.get(key, torch.zeros(())) + value.detach().float().cpu() / len(parts)
