@@ -28,6 +28,16 @@ def parser() -> argparse.ArgumentParser:
                    "or local: of all those whose weights need no download")  # fmt: skip
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
     p.add_argument("--bits", type=float, help="bits an image of --images")
+    run_options(p)
+    p.add_argument("--svg", type=Path, metavar="FILE", help="also draw the table as a picture")
+    p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
+    p.add_argument("--dry-run", action="store_true", help="say what would run, what is missing, and what it costs")
+    p.add_argument("--check", metavar="NAME", help="only say whether this adapter keeps the interface's contract")
+    return p
+
+
+def run_options(p: argparse.ArgumentParser) -> None:
+    """What is measured, where and how: the options that every command over reconstructions shares."""
     p.add_argument("--dataset", default="sample", help="sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list")
     p.add_argument("--protocol", default="square-256", help="square-256, paper-1024, llamagen-256, titok-256")
     p.add_argument("--resolution", type=int, help="instead of the protocol's; changes its hash")
@@ -41,12 +51,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="threads a process (default: as torch chooses)")
     p.add_argument("--part", help="I/N: do only every N-th shard, from the I-th on; the last part to end merges")
     p.add_argument("--seed", type=int, default=0, help="of the run; an image's seed is hash(seed, its id)")
-    p.add_argument("--svg", type=Path, metavar="FILE", help="also draw the table as a picture")
     p.add_argument("--weights", help="folder with weights, looked into before every other source")
-    p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
-    p.add_argument("--dry-run", action="store_true", help="say what would run, what is missing, and what it costs")
-    p.add_argument("--check", metavar="NAME", help="only say whether this adapter keeps the interface's contract")
-    return p
 
 
 def split_names(text: str) -> list[str]:
@@ -79,7 +84,8 @@ def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
         weights.use_folder(args.weights)
     check_device(args.device)
     chosen = protocol.get(args.protocol, args.resolution, args.metrics)
-    dataset = datasets.folder(existing_folder(args.images[0])) if args.images else datasets.get(args.dataset)
+    images = getattr(args, "images", None)  # not every command has it
+    dataset = datasets.folder(existing_folder(images[0])) if images else datasets.get(args.dataset)
     run = Run(chosen, args.device, args.dtype, args.seed, args.batch_size, args.threads)
     return dataset.limited(args.limit), run
 
@@ -187,13 +193,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespace, everything: bool) -> int:
-    from benchmarks import datasets, results
+    from benchmarks import results
     from benchmarks.rows import FolderRow
-    from benchmarks.store import Store
     from benchmarks.table import markdown, svg
 
-    store = Store(Path(args.out))
-    run = replace(run, networks=metric_networks(run))
     missing: dict[str, str] = {}
     failed: dict[str, str] = {}
     if args.images:
@@ -201,6 +204,32 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
         rows[0]()
     else:
         rows, missing, failed = available(names, fetch=args.tokenizers != "local")
+    found = run_rows(rows, dataset, run, args, failed)
+    if found:
+        text = markdown(found)
+        summary = Path(args.out) / f"table{results.folder_name('', dataset, run, args.limit)}.md"
+        with disk_errors(summary):
+            summary.write_text(text + "".join(f"\nnot run: {n}: {why}\n" for n, why in (missing | failed).items()))
+        if args.svg:
+            with disk_errors(args.svg):
+                args.svg.write_text(svg(found, f"{dataset.name}, {run.protocol.name}"))
+        show(text, dataset, run, found, summary)
+    for name, reason in missing.items():
+        print(f"not run: {name}: {reason}")
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 3 if failed or (missing and (args.strict or not everything)) else 0
+
+
+def run_rows(
+    rows: Sequence[Callable[[], Row]], dataset: Dataset, run: Run, args: argparse.Namespace, failed: dict[str, str]
+) -> list[dict[str, Any]]:
+    """The results of all rows that did not fail; why the others did is added to `failed`, by name."""
+    from benchmarks import datasets
+    from benchmarks.store import Store
+
+    store = Store(Path(args.out))
+    run = replace(run, networks=metric_networks(run))
     if len(dataset.samples) < datasets.FEW:
         print(f"warning: {len(dataset.samples)} images are few; 30 or more give usable intervals", file=sys.stderr)
     found = []
@@ -219,20 +248,7 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
             continue
         if result is not None:
             found.append(result)
-    if found:
-        text = markdown(found)
-        summary = Path(args.out) / f"table{results.folder_name('', dataset, run, args.limit)}.md"
-        with disk_errors(summary):
-            summary.write_text(text + "".join(f"\nnot run: {n}: {why}\n" for n, why in (missing | failed).items()))
-        if args.svg:
-            with disk_errors(args.svg):
-                args.svg.write_text(svg(found, f"{dataset.name}, {run.protocol.name}"))
-        show(text, dataset, run, found, summary)
-    for name, reason in missing.items():
-        print(f"not run: {name}: {reason}")
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 3 if failed or (missing and (args.strict or not everything)) else 0
+    return found
 
 
 def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lactok.info import Asset, Packaged, Registry, Url
+from lactok.info import Asset, Hub, Packaged, Registry, Url
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +70,21 @@ LPIPS_HEADS = {
         ("vgg", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
     )
 }
+
+# what LaCTok is trained on, in its published size
+SDXL_LICENSE = "CreativeML Open RAIL++-M"
+_SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+TRAINING_ASSETS = (
+    Asset("sdxl-unet", SDXL_LICENSE, (Hub(_SDXL, "unet/diffusion_pytorch_model.safetensors"),), size=10_270_000_000),
+    Asset(
+        "sdxl-vae", SDXL_LICENSE, (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors"),),
+        "lactok.layers.unclip_files:convert_vae", 335_000_000,
+    ),
+    Asset(
+        "hyper-sdxl-1step-unet", SDXL_LICENSE, (Hub("ByteDance/Hyper-SD", "Hyper-SDXL-1step-Unet.safetensors"),),
+        size=5_140_000_000,
+    ),
+)  # fmt: skip
 
 # which assets a metric of the reconstruction suite needs; those that are not named need none
 METRIC_NEEDS = {

@@ -7,7 +7,7 @@ have no bias). Here it *is* that bias: of SDXL's UNet 545.8 M parameters and of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lactok.errors import UserError
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, UNet2DConditionModel
@@ -28,6 +30,53 @@ SDXL_UNET: Mapping[str, Any] = {
     "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
 }  # fmt: skip
 CROSS_ATTENTION = ("attn2.to_q.", "attn2.to_k.", "attn2.to_v.", "attn2.to_out.0.weight", "norm2.")
+
+
+@dataclass(frozen=True)
+class UNetShape:
+    """An SDXL-like UNet in a recipe.
+
+    Attributes:
+        channels, transformers: widths and transformer layers from the finest level to the coarsest; 0 layers mean no
+            attention there.
+        layers: residual blocks a level.
+        groups: of the group norms.
+        text_channels, pooled_channels: of the text that is always zero; the second counts in the size embedding.
+        size_channels: of each of the six size conditions.
+    """
+
+    channels: tuple[int, ...]
+    transformers: tuple[int, ...]
+    head_channels: int = 16
+    layers: int = 1
+    groups: int = 8
+    latent_channels: int = 4
+    text_channels: int = 8
+    pooled_channels: int = 8
+    size_channels: int = 16
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != len(self.transformers) or any(c % self.groups for c in self.channels):
+            raise UserError(
+                f"[unet] channels and transformers are of one length, channels multiples of groups = {self.groups}"
+            )
+        if any(c % self.head_channels for c in self.channels):
+            raise UserError(f"[unet] channels must be multiples of head_channels = {self.head_channels}")
+
+    def arguments(self) -> dict[str, object]:
+        """Of diffusers' `UNet2DConditionModel`, size conditions included."""
+        down = ["CrossAttnDownBlock2D" if n else "DownBlock2D" for n in self.transformers]
+        up = ["CrossAttnUpBlock2D" if n else "UpBlock2D" for n in reversed(self.transformers)]
+        return {
+            "down_block_types": down, "up_block_types": up, "block_out_channels": list(self.channels),
+            "transformer_layers_per_block": [max(1, n) for n in self.transformers], "layers_per_block": self.layers,
+            "attention_head_dim": [c // self.head_channels for c in self.channels], "norm_num_groups": self.groups,
+            "use_linear_projection": True, "cross_attention_dim": self.text_channels,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": self.size_channels,
+            "projection_class_embeddings_input_dim": 6 * self.size_channels + self.pooled_channels,
+            "in_channels": self.latent_channels, "out_channels": self.latent_channels,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,6 +171,33 @@ class LatentDecoder(nn.Module):
         self.controlnet.controlnet_cond_embedding = ConditionEmbedding(config.code_dim, config.embedding, width)
         for network in (self.unet, self.controlnet):
             fold_cross_attention(network)
+        self.now: tuple[int, int] | None = None  # time and size that a remembering decoder is called with
+
+    def remember(self) -> None:
+        """Keep the embeddings of every time and size from now on, in inference mode. For weights that stay."""
+        for network in (self.unet, self.controlnet):
+            for embedding in (network.time_embedding, network.add_embedding):
+                embedding.forward = self._remembered(embedding.forward)
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Keep the matrices and kernels in `dtype`, as autocast would cast them at every call: half the memory."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.to(dtype)
+
+    def _remembered(self, embed: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        kept: dict[object, Tensor] = {}
+
+        def forward(sample: Tensor, *rest: Any) -> Tensor:
+            if self.now is None or not torch.is_inference_mode_enabled():
+                return embed(sample, *rest)
+            kind = sample.device.type
+            key = (self.now, sample.device, torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind))
+            if key not in kept:
+                kept[key] = embed(sample[:1], *rest)  # time and size are those of the whole batch
+            return kept[key].expand(len(sample), -1)
+
+        return forward
 
     def copy_unet(self) -> None:
         """Start the copy from the UNet, as before stage 1; its condition embedding and zero convolutions stay."""
@@ -151,8 +227,11 @@ class LatentDecoder(nn.Module):
             cond_scale: strength of the condition.
         """
         times = torch.as_tensor(t, device=x.device).expand(len(x))
+        self.now = (t, size) if isinstance(t, int) else None
         down, middle = self.residuals(x, times, code_map, size, cond_scale)
-        return self.unet(
+        epsilon = self.unet(
             x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x), down_block_additional_residuals=down,
             mid_block_additional_residual=middle, return_dict=False,
         )[0]  # fmt: skip
+        self.now = None
+        return epsilon

@@ -101,6 +101,7 @@ class Asset:
         convert: "module:function" that takes {name: tensor} as stored and returns {name: tensor} as loaded.
         size: bytes, about; shown before a download.
         version: raised by hand when what `convert` does changes; kept conversions of another one are made anew.
+        note: what the file is and how it is had, where no source can say it; ends the message that it is missing.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Asset:
     convert: str | None = None
     size: int = 0
     version: int = 1
+    note: str = ""
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The stored tensors as the network loads them."""
@@ -150,6 +152,7 @@ class Option:
         default: also gives the type (int, float or str).
         low, high: bounds of a number, inclusive.
         choices: the only values, where not empty.
+        multiple: an integer must be a multiple of it.
     """
 
     default: int | float | str
@@ -157,6 +160,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     choices: tuple[int | float | str, ...] = ()
+    multiple: int = 1
 
     def parse(self, name: str, text: str) -> int | float | str:
         """The value of `text`; a UserError says what is allowed."""
@@ -171,6 +175,8 @@ class Option:
             low, high = self.low, self.high
             if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
                 raise UserError(f"option {name}={text}: between {low} and {high}")
+            if value % self.multiple:
+                raise UserError(f"option {name}={text}: a multiple of {self.multiple}")
         return value
 
 
@@ -235,7 +241,9 @@ class TokenizerInfo:
     def with_options(self, text: str) -> TokenizerInfo:
         """The same tokenizer with `text` ("tokens=64,steps=2") applied, under its canonical name.
 
-        Options come in the order of `options`; those at their default are left out of the name.
+        Options come in the order of `options`; those at their default are left out of the name. `tokens`, `steps` and
+        `size` are the attributes `tokens`, `decode_steps` and `output_size`; `input` is `input_size`, with as many
+        tokens as its area has.
 
         Raises:
             UserError: an unknown option or a value that is not allowed.
@@ -252,6 +260,9 @@ class TokenizerInfo:
         for option, attribute in (("tokens", "tokens"), ("steps", "decode_steps"), ("size", "output_size")):
             if option in values:
                 changes[attribute] = values[option]
+        if "input" in values and self.tokens is not None and self.input_size is not None:
+            side = int(values["input"])
+            changes |= {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
         return replace(self, **changes)  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ The released file holds the UNet as PEFT wraps it. Every key is accounted for: l
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from lactok.errors import UserError
 LORA_SCALE = 8 / 64  # quirk: lora_alpha was left at PEFT's default of 8 beside rank 64
 UNET = "decoder.unet.base_model.model."
 UNUSED = ("post_quant_conv.", "quantize.codebook_used")
+_DEAD = re.compile(r"\.transformer_blocks\.\d+\.(" + "|".join(map(re.escape, CROSS_ATTENTION)) + ")")
 
 
 def merge_lora(tensors: dict[str, Tensor], scale: float = LORA_SCALE) -> dict[str, Tensor]:
@@ -41,10 +43,18 @@ def merge_lora(tensors: dict[str, Tensor], scale: float = LORA_SCALE) -> dict[st
     return out
 
 
+def left_out(name: str) -> str:
+    """Why a tensor of the released checkpoint is not among those that are loaded; "" where it is."""
+    if name.startswith(UNUSED):
+        return "not used by encoding or decoding"
+    if ".lora_" in name:
+        return "merged into its layer"
+    return "attention over zero text" if _DEAD.search(name.replace(".base_layer.", ".")) else ""
+
+
 def drop_cross_attention(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without the weights of attention over zero text: queries, keys, values, output matrix and the norm before."""
-    dead = re.compile(r"\.transformer_blocks\.\d+\.(" + "|".join(map(re.escape, CROSS_ATTENTION)) + ")")
-    return {k: v for k, v in tensors.items() if not dead.search(k)}
+    return {k: v for k, v in tensors.items() if not _DEAD.search(k)}
 
 
 def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -65,3 +75,47 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         )
     named = {k.replace(UNET, "decoder.unet.", 1): v for k, v in tensors.items() if not k.startswith(UNUSED)}
     return drop_cross_attention(merge_lora(named))
+
+
+def add_lora(unet: Mapping[str, Tensor], lora: Mapping[str, Tensor], scale: float, where: str) -> dict[str, Tensor]:
+    """A folded UNet's tensors with a LoRA merged: `path.lora_A.default.weight`, with or without `unet.` and `default.`.
+
+    Args:
+        where: the LoRA's file, for messages.
+
+    Raises:
+        UserError: no LoRA, or one of another network.
+    """
+    named = {
+        re.sub(r"\.lora_([AB])\.weight$", r".lora_\1.default.weight", k.removeprefix("unet.")): v
+        for k, v in lora.items()
+        if ".attn2." not in k  # of a UNet whose cross-attention is not folded: nothing is left to change
+    }
+    if not any(".lora_A." in k for k in named):
+        raise UserError(f"lora: {where} holds no LoRA; was it merged already?")
+    wrapped = {k.partition(".lora_")[0] for k in named}
+    if strange := sorted(p for p in wrapped if f"{p}.weight" not in unet):
+        raise UserError(f"lora: {where} is of another network: this one has no layer {strange[0]}")
+    based = {}
+    for name, tensor in unet.items():
+        path, _, kind = name.rpartition(".")
+        based[f"{path}.base_layer.{kind}" if path in wrapped else name] = tensor
+    return merge_lora(based | named, scale)
+
+
+def assemble(
+    encoder: Mapping[str, Tensor], vae: Mapping[str, Tensor], unet: Mapping[str, Tensor],
+    lora: Mapping[str, Tensor] | None, copy: Mapping[str, Tensor],
+) -> dict[str, Tensor]:  # fmt: skip
+    """All of `LaCTok` from its parts as the trainers export them, in float32.
+
+    Args:
+        encoder: of a VQ tokenizer, which may hold more than encoder and codebook.
+        lora: the accelerator, its scale multiplied in.
+    """
+    if lora is not None:
+        unet = add_lora(unet, lora, 1.0, "the accelerator")
+    parts = {"vae": vae, "decoder.unet": unet, "decoder.controlnet": copy}
+    whole = {k: v for k, v in encoder.items() if k.startswith(("encoder.", "quant_conv.", "quantize."))}
+    whole |= {f"{prefix}.{k}": v for prefix, part in parts.items() for k, v in part.items()}
+    return {k: v.float() for k, v in whole.items()}

@@ -15,8 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok import samplers
 from lactok.decoder import DecoderConfig, LatentDecoder
+from lactok.errors import UserError
 from lactok.layers.vqgan import Encoder, VQConfig
+from lactok.noise import noise
 from lactok.quantize import VectorQuantizer
 
 if TYPE_CHECKING:
@@ -28,6 +31,33 @@ SDXL_VAE: Mapping[str, Any] = {
     "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
     "scaling_factor": 0.13025, "force_upcast": True,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VAEShape:
+    """SDXL's kind of VAE in a recipe: widths from the finest level to the coarsest, each of half the side.
+
+    `sample_size` is the side of a tile in pixels where pictures are decoded in tiles.
+    """
+
+    channels: tuple[int, ...]
+    layers: int = 1
+    latent_channels: int = 4
+    groups: int = 8
+    sample_size: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.channels or any(c % self.groups for c in self.channels):
+            raise UserError(f"[model] channels must be multiples of groups = {self.groups}, not {list(self.channels)}")
+
+    def arguments(self) -> dict[str, object]:
+        """Of diffusers' `AutoencoderKL`."""
+        n = len(self.channels)
+        return {
+            "block_out_channels": list(self.channels), "layers_per_block": self.layers,
+            "latent_channels": self.latent_channels, "sample_size": self.sample_size, "norm_num_groups": self.groups,
+            "down_block_types": ["DownEncoderBlock2D"] * n, "up_block_types": ["UpDecoderBlock2D"] * n,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,6 +134,22 @@ class LaCTok(nn.Module):
     def latent_shape(self, size: int) -> tuple[int, int, int]:
         side = size // self.config.latent_down
         return (self.config.vae["latent_channels"], side, side)
+
+    def sample(
+        self, code_map: Tensor, seeds: Tensor, size: int, sampler: str, steps: int, cond_scale: float = 1.0
+    ) -> Tensor:
+        """Code map (B, code_dim, S/8, S/8) -> clean latents (B, 4, S/8, S/8), scaled.
+
+        Args:
+            seeds: (B,) int64, one an image; the noise streams are "start", "renoise 1", ...
+            sampler, steps: as in `samplers.times_of`.
+            cond_scale: strength of the condition.
+        """
+        shape = self.latent_shape(size)
+        return samplers.sample(
+            lambda x, t: self.decoder(x, t, code_map, size, cond_scale).float(),
+            lambda stream: noise(seeds, shape, stream).to(code_map), sampler, steps,
+        )  # fmt: skip
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) -> mean and log variance of the latents, unscaled."""

@@ -25,6 +25,12 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 # name -> module that registers it; the order is that of the tables
 TOKENIZERS = {
+    "lactok-h": "baselines.lactok",
+    "lactok-h-star": "baselines.lactok",
+    "lactok-t": "baselines.lactok",
+    "lactok-t-star": "baselines.lactok",
+    "lactok-h-tiny": "baselines.lactok",
+    "lactok-t-tiny": "baselines.lactok",
     "llamagen-vq16": "baselines.llamagen",
     "llamagen-vq16-t2i": "baselines.llamagen",
     "llamagen-vq8": "baselines.llamagen",
@@ -52,6 +58,9 @@ TOKENIZERS = {
     "webp": "baselines.reference",
     "avif": "baselines.reference",
 }
+
+# parts of ablation studies: loaded by name like any other, but no rows of `all`
+STUDIES = {f"vq-ladd{sampler}{scale}": "baselines.lactok" for scale in ("", "-tiny") for sampler in ("", "-h", "-t")}
 
 
 @dataclass(frozen=True)
@@ -96,15 +105,15 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def names() -> list[str]:
-    """All tokenizers by name, this project's first, without importing any."""
-    known = [*TOKENIZERS, *_plugins(), *_registered]
-    return list(dict.fromkeys(known))
+    """All tokenizers by name, this project's first, without importing any; those of ablation studies are left out."""
+    known = dict.fromkeys([*TOKENIZERS, *_plugins(), *_registered])
+    return [name for name in known if name not in STUDIES]
 
 
 def check_name(name: str) -> None:
     """Raise UserError for a name that nobody registers, without importing torch."""
     base = name.partition("@")[0]
-    if base not in names():
+    if base not in names() and base not in STUDIES:
         raise unknown("tokenizer", base, names())
 
 
@@ -117,8 +126,8 @@ def entry(name: str) -> Entry:
     base, at, options = name.partition("@")
     check_name(base)
     if base not in _registered:
-        if base in TOKENIZERS:
-            importlib.import_module(TOKENIZERS[base])
+        if base in TOKENIZERS or base in STUDIES:
+            importlib.import_module((TOKENIZERS | STUDIES)[base])
         else:
             point = _plugins()[base]
             try:
@@ -155,13 +164,19 @@ def build(name: str, device: str | torch.device = "meta") -> Tokenizer:
         return entry(name).create().eval()
 
 
-def load(name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Tokenizer:
+def load(
+    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *, offload: bool = False,
+    compile: bool = False,
+) -> Tokenizer:  # fmt: skip
     """A tokenizer with its weights, in eval mode.
 
     Args:
         name: with options after `@`, for example "flextok-d18-d28@tokens=64".
         device: where it computes; inputs may be anywhere.
         dtype: compute dtype (autocast), float32 if not given; inputs and outputs stay float32.
+        offload: keep the weights in main memory and bring each layer to the device when it computes: slow, for a
+            device on which they do not fit. LaCTok has it.
+        compile: `torch.compile` the networks; the first call takes minutes. LaCTok has it.
 
     Raises:
         UserError: unknown name or option, damaged or foreign weights.
@@ -181,5 +196,6 @@ def load(name: str, device: str | torch.device = "cpu", dtype: torch.dtype | Non
     unloaded = [k for k, v in named.items() if v.is_meta]
     if unloaded:
         raise UserError(f"{name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)")
-    tokenizer.dtype = dtype or torch.float32
-    return tokenizer.to(device).eval().requires_grad_(False)
+    tokenizer.eval().requires_grad_(False)
+    tokenizer.place(device, dtype or torch.float32, offload, compile)
+    return tokenizer

@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from lactok.errors import UserError, unknown
+
 Predict = Callable[[Tensor, int], Tensor]  # (noised latents (B, C, h, w), timestep) -> epsilon of the same shape
 
 # linspace(999, 0, 9) cut to whole numbers (not rounded), of which each number of steps takes some
@@ -21,6 +23,7 @@ TLCM = {
     for steps, picks in {1: (0,), 2: (0, 4), 3: (0, 4, 7), 4: (0, 2, 4, 7)}.items()
 }
 HYPER_SD = (800,)
+NAMES = ("tlcm", "hyper-sd", "ddim")
 STEPS = 1000
 
 
@@ -65,6 +68,37 @@ def consistency(predict: Predict, noises: Sequence[Tensor], times: Sequence[int]
             x = add_noise(clean, noises[i], t)
         clean = clean_of(x, predict(x, t), t)
     return clean
+
+
+def times_of(sampler: str, steps: int) -> tuple[int, ...]:
+    """The descending timesteps of a sampler by name.
+
+    Raises:
+        UserError: not a sampler, or none with so many steps.
+    """
+    if sampler not in NAMES:
+        raise unknown("sampler", sampler, NAMES)
+    if sampler == "ddim":
+        return ddim_times(steps)
+    tables = TLCM if sampler == "tlcm" else {1: HYPER_SD}
+    if steps not in tables:
+        raise UserError(f"{sampler} has no table of {steps} steps, only of {', '.join(map(str, tables))}")
+    return tables[steps]
+
+
+def sample(predict: Predict, draw: Callable[[str], Tensor], sampler: str, steps: int) -> Tensor:
+    """Clean latents by a sampler's name.
+
+    Args:
+        draw: standard normal noise (B, C, h, w) of a named stream: "start", "renoise 1", ...
+
+    Raises:
+        UserError: not a sampler, or none with so many steps.
+    """
+    times = times_of(sampler, steps)
+    if sampler == "ddim":
+        return ddim(predict, draw("start"), steps)
+    return consistency(predict, [draw(f"renoise {i}" if i else "start") for i in range(len(times))], times)
 
 
 def tcd_step(x: Tensor, epsilon: Tensor, t: int) -> Tensor:

@@ -40,6 +40,18 @@ class Tokenizer(nn.Module):
         for tensors in assets.values():
             weights.load_strict(self.get_submodule("model"), tensors, self.info.name)
 
+    def place(self, device: str | torch.device, dtype: torch.dtype, offload: bool, compile: bool) -> None:
+        """Move to where it computes; an adapter that can do with less memory or with compiled networks overrides this.
+
+        Raises:
+            UserError: this tokenizer has no `offload` or `compile`.
+        """
+        for given, what in ((offload, "offload"), (compile, "compile")):
+            if given:
+                raise UserError(f"{self.info.name} has no {what}; load it without")
+        self.dtype = dtype
+        self.to(device)
+
     @property
     def device(self) -> torch.device:
         return next((p.device for p in self.parameters()), torch.device("cpu"))

@@ -27,12 +27,21 @@ def parser() -> argparse.ArgumentParser:
     for name, text in [("vq", "a VQ tokenizer (LlamaGen's classes)"), *((k, v[0]) for k, v in TRAINERS.items())]:
         sub = trainers.add_parser(name, help=text)
         sub.add_argument("--config", required=True, help="a recipe, see lactok/training/configs/")
-        sub.add_argument("--data", help="folder of photographs, instead of the recipe's")
+        sub.add_argument(
+            "--data",
+            help="instead of the recipe's: a folder of photographs or of webdataset shards, or a pattern of shards",
+        )
         sub.add_argument("--out", default=f"training-runs/{name}", help="checkpoint, curve and weights (%(default)s)")
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value"
         )
         sub.add_argument("--device", default="cpu")
+    whole = trainers.add_parser("assemble", help="LaCTok's trained copy and all it needs as one file of weights")
+    whole.add_argument("--config", required=True, help="the recipe that trained the copy")
+    whole.add_argument("--copy", required=True, help="what the trainer wrote as NAME.safetensors")
+    whole.add_argument("--out", required=True, help="the file, for example weights/lactok-h.safetensors")
+    whole.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value")
+    whole.set_defaults(device="cpu", data=None)
     return root
 
 
@@ -67,21 +76,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_device(args.device)
     overrides = changes(args)
+    if args.trainer == "assemble":
+        from lactok.training.assemble import assemble
+        from lactok.training.lactok import LaCTokRecipe
+
+        assemble(common.read_config(args.config, LaCTokRecipe, overrides), args.copy, Path(args.out))
+        print(f"wrote {args.out}")
+        return 0
     with disk_errors(args.out):
         if args.trainer == "vq":
             from lactok.training.vq import VQTrainer, VQTraining
 
             VQTrainer(common.read_config(args.config, VQTraining, overrides), Path(args.out), args.device).run()
             return 0
-        from accelerate import Accelerator
-
+        from lactok.training.processes import accelerator_of
         from lactok.training.trainer import Trainer
 
         _, module, recipe_kind, learner_kind = TRAINERS[args.trainer]
         parts = importlib.import_module(module)
         recipe = common.read_config(args.config, getattr(parts, recipe_kind), overrides)
-        accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=recipe.precision)
+        accelerator = accelerator_of(args.device, recipe.precision)
         Trainer(recipe, getattr(parts, learner_kind)(recipe), Path(args.out), accelerator).run()
+        accelerator.end_training()
     return 0
 
 

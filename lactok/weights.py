@@ -105,10 +105,11 @@ def resolve(asset: Asset) -> Resolved:
                     return _fetch(asset, source)
                 except _Unavailable as reason:
                     reasons.append(f"{source} ({reason})")
+    fetch = f"get it with `python -m lactok.weights fetch {asset.name}` where the network reaches it, or "
     raise WeightsNotFound(
-        f"weights not found: {asset.name}; tried {', '.join(reasons) or 'the package'}; get it with "
-        f"`python -m lactok.weights fetch {asset.name}` where the network reaches it, or put "
+        f"weights not found: {asset.name}; tried {', '.join(reasons) or 'the package'}; {fetch if reasons else ''}put "
         f"{' or '.join(asset.file_names[:2])} into a folder named by --weights or LACTOK_WEIGHTS"
+        + (f"; {asset.note}" if asset.note else "")
     )
 
 
@@ -261,10 +262,11 @@ def _download(source: Source, folder: Path) -> Path:
 def known_assets() -> dict[str, tuple[Asset, str]]:
     """Every asset by name, with what needs it."""
     from lactok import registry
-    from lactok.assets import METRIC_ASSETS
+    from lactok.assets import METRIC_ASSETS, TRAINING_ASSETS
 
     found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
-    for name in registry.names():
+    found |= {asset.name: (asset, "training LaCTok") for asset in TRAINING_ASSETS}
+    for name in [*registry.names(), *registry.STUDIES]:
         try:
             assets = registry.info(name).assets
         except UserError as error:  # a broken plug-in must not hide the others

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hub import here, local, server  # noqa: F401 (fixtures)
 from PIL import Image
+from recipes import recipes  # noqa: F401 (fixture)
 from torch import Tensor
 
 from lactok import registry, weights

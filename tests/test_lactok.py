@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import shared
 
 from lactok import samplers
-from lactok.decoder import DecoderConfig, LatentDecoder, fold_cross_attention, size_conditions
+from lactok.decoder import SDXL_UNET, DecoderConfig, LatentDecoder, UNetShape, fold_cross_attention, size_conditions
 from lactok.errors import UserError
 from lactok.lactok_files import convert, merge_lora
-from lactok.model import LaCTok, LaCTokConfig
-from lactok.training.ldm import UNetShape
+from lactok.layers.vqgan import VQConfig
+from lactok.model import SDXL_VAE, LaCTok, LaCTokConfig
+from lactok.training import common
+from lactok.training.lactok import LaCTokRecipe
+from lactok.weights import known_assets
 
 UNET = UNetShape((8, 16), (0, 1), head_channels=8)
 
@@ -98,3 +102,35 @@ def test_the_steps_are_cut_not_rounded() -> None:
     grid = torch.linspace(999, 0, 9, dtype=torch.float64).int().tolist()
     assert all(t in grid for times in samplers.TLCM.values() for t in times)
     assert samplers.ddim_times(25)[:2] == (999, 959)
+
+
+CONFIGS = Path(common.__file__).parent / "configs"
+
+
+@pytest.mark.parametrize("name", ["lactok-1-512", "lactok-1-1024", "lactok-h-2", "lactok-t-2"])
+def test_the_default_recipes_are_the_papers(name: str) -> None:
+    recipe = common.read_config(CONFIGS / f"{name}.toml", LaCTokRecipe)
+    vae = {k: v for k, v in dict(SDXL_VAE).items() if k not in ("scaling_factor", "force_upcast")}
+    assert dict(recipe.vae.shape.arguments()) == vae | {"norm_num_groups": 32}
+    given = dict(recipe.unet.arguments())
+    assert {k: given[k] for k in SDXL_UNET if k in given} == {k: v for k, v in SDXL_UNET.items() if k in given}
+    assert (given["layers_per_block"], given["norm_num_groups"]) == (2, 32)  # diffusers' own defaults
+    assert recipe.encoder == VQConfig()
+    assert (recipe.vae.scaling, recipe.peak_lr, recipe.betas, recipe.batch) == (0.13025, 1e-5, (0.9, 0.99), 4)
+    assert (recipe.lpips_net, recipe.l1, recipe.encoder_sizes) == ("vgg", 0.0, (224, 256, 288))
+    assert recipe.embedding == DecoderConfig().embedding
+    assert {recipe.encoder_weights, recipe.unet_weights, recipe.vae.weights} <= known_assets().keys()
+
+
+def test_the_papers_iterations() -> None:
+    steps = {p.stem: common.read_config(p, LaCTokRecipe).steps for p in CONFIGS.glob("lactok-*.toml")}
+    assert steps["lactok-1-512"] + steps["lactok-1-1024"] == 80_000
+    assert steps["lactok-h-2"] == steps["lactok-t-2"] == 20_000
+
+
+def test_what_learns_is_the_copy_its_embedding_and_its_zero_convolutions() -> None:
+    decoder = LatentDecoder(DecoderConfig(UNET.arguments(), embedding=(8, 8)))
+    assert {name.partition(".")[0] for name, _ in decoder.controlnet.named_parameters()} == {
+        "conv_in", "time_embedding", "add_embedding", "down_blocks", "mid_block",  # the trunk
+        "controlnet_cond_embedding", "controlnet_down_blocks", "controlnet_mid_block",
+    }  # fmt: skip

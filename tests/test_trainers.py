@@ -2,73 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
+from PIL import Image
+from recipes import LEARNERS, VAE, trainer
 
 from lactok.errors import UserError
-from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.train import changes, parser
 from lactok.training import common
-from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
+from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
-from lactok.training.ldm import LDMLearner, LDMRecipe, UNetShape, VAEPart
-from lactok.training.trainer import Learner, Recipe, Trainer
-from lactok.training.vae import VAELearner, VAERecipe, VAEShape
+from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
+from lactok.training.trainer import Learner, Recipe
+from lactok.training.vae import VAERecipe
 
 CONFIGS = Path(common.__file__).parent / "configs"
-UNET = UNetShape((8, 16), (0, 1), head_channels=8)
-VAE = VAEShape((8, 8, 8, 8))
-VQ = VQConfig(32, (1, 1, 1, 1, 1), 1, 32, 64, 8, usage_buffer=False)
-LEARNERS: dict[str, type[Learner]] = {
-    "vae": VAELearner, "ldm": LDMLearner, "hyper-sd": AccelerateLearner, "tlcm": AccelerateLearner,
-    "stage 1": LaCTokLearner, "stage 2": LaCTokLearner,
-}  # fmt: skip
-
-
-@pytest.fixture
-def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
-    """A recipe for each kind, over random weights of the parts that it takes as given."""
-    from lactok.decoder import fold_cross_attention
-
-    common_keys = {
-        "data": str(photographs), "steps": 4, "batch": 2, "crop": 32, "scale": (32, 48), "held_out": 2, "warmup": 1,
-        "log_every": 1, "eval_every": 4, "save_every": 2,
-    }  # fmt: skip
-    torch.manual_seed(0)
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    unet = UNet2DConditionModel(**UNET.arguments())
-    fold_cross_attention(unet)
-    files = {"vae": AutoencoderKL(**VAE.arguments()), "unet": unet, "vq": VQModel(VQ)}
-    for name, module in files.items():
-        common.save_state(tmp_path / f"{name}.safetensors", module.state_dict(), {})
-    vae = VAEPart(VAE, str(tmp_path / "vae.safetensors"), 0.5)
-    given = {"unet": UNET, "unet_weights": str(tmp_path / "unet.safetensors"), "vae": vae}
-    fast = {**common_keys, **given, "rank": 2, "grid": 8, "segments": (2, 1)}
-    lactok = {
-        **common_keys, **given, "encoder": VQ, "encoder_weights": str(tmp_path / "vq.safetensors"), "eval_steps": 1,
-        "encoder_sizes": (16, 32), "embedding": (8, 8), "lpips_net": "alex",
-    }  # fmt: skip
-    out: dict[str, Recipe] = {
-        "vae": VAERecipe(name="vae", model=VAE, eval_size=32, **common_keys),
-        "ldm": LDMRecipe(name="ldm", unet=UNET, vae=vae, **common_keys),
-        "hyper-sd": AccelerateRecipe(name="hyper-sd", method="hyper-sd", **fast),
-        "tlcm": AccelerateRecipe(name="tlcm", method="tlcm", **fast),
-        "stage 1": LaCTokRecipe(name="stage-1", stage=1, **lactok),
-    }
-    lora, copy = tmp_path / "lora.safetensors", tmp_path / "copy.safetensors"
-    common.save_state(lora, AccelerateLearner(out["hyper-sd"]).exported(), {})  # type: ignore[arg-type]
-    common.save_state(copy, LaCTokLearner(out["stage 1"]).exported(), {})  # type: ignore[arg-type]
-    second = {**lactok, "sampler": "hyper-sd", "lora": str(lora), "copy": str(copy)}
-    return out | {"stage 2": LaCTokRecipe(name="stage-2", stage=2, **second)}
-
-
-def trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
-    return Trainer(recipe, LEARNERS[kind](recipe), out, Accelerator(cpu=True))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("kind", LEARNERS)
@@ -147,12 +100,122 @@ def test_broken_images_are_named_and_replaced(recipes: dict[str, Recipe], photog
     assert all(Path(p).read_bytes() == b"not a picture" for p in named)
 
 
+class Kept:
+    """Bytes that autograd keeps for the backward pass, each tensor once; weights are there anyway."""
+
+    def __init__(self, learner: Learner):
+        self.weights = {p.untyped_storage().data_ptr() for p in learner.state_dict().values()}
+        self.storages: dict[int, int] = {}
+
+    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.weights:
+            self.storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    @property
+    def size(self) -> int:
+        return sum(self.storages.values())
+
+
+@pytest.mark.parametrize("kind", ["vae", "ldm", "stage 1", "stage 2"])
+def test_checkpointing_keeps_less_and_gives_the_same_gradients(
+    recipes: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    images, seeds = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1, torch.tensor([3, 4])
+    recomputed: set[str] = set()
+    checkpoint = torch.utils.checkpoint.checkpoint
+    names: dict[int, str] = {}
+
+    def counted(function: Any, *args: Any, **kwargs: Any) -> Any:
+        recomputed.add(names[id(getattr(function, "__self__", function))])
+        return checkpoint(function, *args, **kwargs)
+
+    monkeypatch.setattr("torch.utils.checkpoint.checkpoint", counted)
+    found = []
+    for checkpointing in (False, True):
+        learner = LEARNERS[kind](replace(recipes[kind], checkpointing=checkpointing))  # type: ignore[call-arg]
+        names |= {id(module): name for name, module in learner.named_modules()}
+        learner.train()
+        with torch.random.fork_rng(), torch.no_grad():  # zero convolutions would hide what comes before them
+            torch.manual_seed(1)
+            for parameter in learner.learned().values():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        kept = Kept(learner)
+        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda t: t):
+            loss, _ = learner(images, seeds, 0)
+        loss.backward()
+        gradients = {k: p.grad for k, p in learner.learned().items() if p.grad is not None}
+        found.append((loss.detach(), gradients, kept.size))
+        assert bool(recomputed) == checkpointing
+    (loss, gradients, size), (again, others, less) = found
+    assert float(again) == pytest.approx(float(loss), rel=1e-6)
+    assert others.keys() == gradients.keys()
+    largest = max(g.abs().max() for g in gradients.values())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, atol=1e-6 * float(largest), rtol=0, msg=name)
+    assert less < 0.8 * size
+    parts = {
+        "vae": {"vae.encoder.", "vae.decoder."}, "ldm": {"unet."},
+        "stage 1": {"model.decoder.unet.", "model.decoder.controlnet."},
+        "stage 2": {"model.decoder.unet.", "model.decoder.controlnet.", "model.vae.decoder."},
+    }[kind]  # fmt: skip
+    for part in parts:  # frozen ones are in eval mode and recompute none the less
+        assert any(name.startswith(part) for name in recomputed), part
+
+
+def curve(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+
+
+def test_the_suite_scores_held_out_pictures(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    recipe = replace(recipes["stage 1"], suite_every=2, suite_metrics="psnr,ssim", eval_every=2)
+    out = tmp_path / "out"
+    trainer(recipe, "stage 1", out).run()
+    rows = {row["step"]: row for row in curve(out) if "suite_psnr" in row}
+    quick = {row["step"]: row["held_out_psnr"] for row in curve(out) if "held_out_psnr" in row}
+    assert rows.keys() == quick.keys() == {1, 3}
+    for step, row in rows.items():
+        assert row["suite_psnr"] == pytest.approx(quick[step], abs=0.1)  # but for rounding to eight bits
+        assert 0 < row["suite_ssim"] < 1
+        assert row.keys() == {"step", "suite_psnr", "suite_ssim"}
+    references = sorted(p.name for p in (out / "suite" / "reference").iterdir())
+    assert len(references) == 2
+    assert references == sorted(p.name for p in (out / "suite" / "step-4").iterdir())
+    result = json.loads(next((out / "suite" / "runs").glob("images-step-4-*/result.json")).read_text())
+    assert result["tokenizer"]["bits"] == 256 * 6  # 64 codes
+
+
+def test_a_suite_that_cannot_run_says_why(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ldm: suite_every is for trainings of a tokenizer"):
+        trainer(replace(recipes["ldm"], suite_every=2), "ldm", tmp_path / "x")
+    run = trainer(replace(recipes["stage 1"], suite_every=2, suite_metrics="pnsr"), "stage 1", tmp_path / "y")
+    with pytest.raises(UserError, match=r"could not score .*unknown metric 'pnsr', did you mean 'psnr'.*suite_every=0"):
+        run.run_suite()
+
+
+def test_tensorboard_holds_the_curve_and_the_pictures(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    recipe = replace(recipes["ldm"], steps=2, eval_every=2)
+    trainer(recipe, "ldm", tmp_path).run()
+    board = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    written = {name: {e.step - 1: e.value for e in board.Scalars(name)} for name in board.Tags()["scalars"]}
+    assert written.keys() == {"train/loss", "train/norm", "train/lr", "held_out/loss"}
+    for name, values in written.items():
+        key = name.removeprefix("train/").replace("/", "_")
+        assert values == pytest.approx({row["step"]: row[key] for row in curve(tmp_path) if key in row}, abs=1e-6)
+    (image,) = board.Images("held out")
+    with Image.open(tmp_path / "pictures.png") as grid:
+        assert (image.step, image.width, image.height) == (2, *grid.size)
+
+
 def test_mistakes(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     stage_2 = recipes["stage 2"]
     assert isinstance(stage_2, LaCTokRecipe)
     with pytest.raises(UserError, match="stage 2 needs sampler"):
         replace(stage_2, lora="")
-    with pytest.raises(UserError, match="leave `lora` out"):
+    with pytest.raises(UserError, match="leave `lora`"):
         replace(stage_2, stage=1)
     with pytest.raises(UserError, match="holds no LoRA; was it merged already"):
         LaCTokLearner(replace(stage_2, lora=stage_2.unet_weights))

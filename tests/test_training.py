@@ -81,7 +81,7 @@ def test_weight_decay_spares_norms_biases_and_codes(recipe: VQTraining, tmp_path
 
 
 def test_batches_depend_on_the_step_only(photographs: Path) -> None:
-    photos = Photos.of_folder(photographs, 3)
+    photos = Photos.of(photographs, 3)
     first = random_crops(photos.train, 4, 32, (32, 48), seed=0, step=7)
     assert torch.equal(first, random_crops(photos.train, 4, 32, (32, 48), seed=0, step=7))
     assert not torch.equal(first, random_crops(photos.train, 4, 32, (32, 48), seed=0, step=8))
@@ -90,10 +90,10 @@ def test_batches_depend_on_the_step_only(photographs: Path) -> None:
 
 
 def test_held_out_images_are_chosen_by_name(photographs: Path) -> None:
-    photos = Photos.of_folder(photographs, 3)
+    photos = Photos.of(photographs, 3)
     assert len(photos.held_out) == 3
     assert not set(photos.held_out) & set(photos.train)
-    assert photos == Photos.of_folder(str(photographs), 3)
+    assert photos == Photos.of(str(photographs), 3)
 
 
 def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok import samplers
+from lactok.decoder import UNetShape
 from lactok.errors import UserError, unknown
 from lactok.model import decode_latents
 from lactok.noise import noise, seed_of
-from lactok.training.ldm import LDMLearner, LDMRecipe, UNetShape, VAEPart, load_weights
+from lactok.training.data import Photo
+from lactok.training.given import load_weights
+from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
 from lactok.training.trainer import Learner, Recipe
 
 # how the student samples when it is done
@@ -79,7 +81,7 @@ class AccelerateLearner(Learner):
         super().__init__()
         self.recipe = recipe
         model = LDMLearner(LDMRecipe(**_shared(recipe), unet=recipe.unet, vae=recipe.vae))
-        load_weights(model.unet, recipe.unet_weights, "the latent diffusion model")
+        load_weights(model.unet, recipe.unet_weights, "the latent diffusion model", scaling=recipe.vae.scaling)
         model.requires_grad_(False)
         torch.manual_seed(recipe.seed)
         # the folded cross-attentions have no layers left that could change
@@ -138,7 +140,7 @@ class AccelerateLearner(Learner):
         loss = ((difference**2 + self.recipe.huber**2).sqrt() - self.recipe.huber).mean()
         return loss, {"squared": (difference**2).mean()}
 
-    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """How far few-step samples are from the teacher's 25 DDIM steps from the same start, and four pairs of them."""
         device = next(self.model.unet.parameters()).device
         size, seeds = self.recipe.crop, torch.arange(8)

@@ -1,53 +1,113 @@
-"""Photographs for training: a folder, its held-out part and crops that depend on the step only."""
+"""Photographs for training: a folder or webdataset shards, the held-out part, and crops of a step."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.training.shards import COMPRESSED, EXTENSIONS, indices, refuse_compressed, shards_of
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A picture: a file, or some bytes of a shard.
+
+    Attributes:
+        file: the picture's file, or the shard's.
+        member: its name in the shard; empty for a file of its own.
+        offset, size: where its bytes are in the shard.
+    """
+
+    file: Path
+    member: str = ""
+    offset: int = 0
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """Without folders, the same in a shard and out of it."""
+        return PurePosixPath(self.member or self.file).name
+
+    def __str__(self) -> str:
+        return f"{self.file}/{self.member}" if self.member else str(self.file)
+
+    def resolve(self) -> Photo:
+        """With an absolute path."""
+        return Photo(self.file.resolve(), self.member, self.offset, self.size)
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size if self.member else -1)
+
+    def open_rgb(self) -> Image.Image:
+        """Decoded.
+
+        Raises:
+            UserError: not a readable picture.
+        """
+        try:
+            with Image.open(io.BytesIO(self.read())) as image:
+                return image.convert("RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise UserError(f"{self} is not a readable image ({error}); remove it from the data") from error
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Files of a folder, split by a rule that needs no list: the names of lowest sha256 are held out."""
+    """Pictures, split by a rule that needs no list: the names of lowest sha256 are held out.
 
-    train: tuple[Path, ...]
-    held_out: tuple[Path, ...]
+    Both parts are sorted by name, so that a folder and the same pictures in shards make the same batches.
+    """
+
+    train: tuple[Photo, ...]
+    held_out: tuple[Photo, ...]
 
     @classmethod
-    def of_folder(cls, folder: str | Path, held_out: int) -> Photos:
-        """Split the images of `folder`.
+    def of(cls, data: str | Path, held_out: int, out: Path | None = None) -> Photos:
+        """Split the pictures of a folder, of webdataset shards in it, or of shards by name or pattern.
+
+        Args:
+            data: a folder of pictures, of `.tar` files or of both; one tar; a glob or a brace pattern of tars.
+            out: where the shards' index is kept (`shards.json`) and damaged shards are named (`broken.txt`).
 
         Raises:
-            UserError: no such folder, or not more images than are to be held out.
+            UserError: no such data, compressed shards, or not more pictures than are to be held out.
         """
-        root = Path(folder).expanduser()
-        if not root.is_dir():
-            raise UserError(f"data folder {root} does not exist; set `data` in the config or pass --data")
-        files = sorted(p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS)
-        if len(files) <= held_out:
-            raise UserError(f"{root} has {len(files)} images; more than the {held_out} held out are needed")
-        ranked = sorted(files, key=lambda p: hashlib.sha256(p.name.encode()).digest())
+        found: list[tuple[tuple[str, ...], Photo]] = []
+        shards = shards_of(str(data))
+        if shards is None:
+            root = Path(data).expanduser()
+            if not root.is_dir():
+                raise UserError(f"data folder {root} does not exist; set `data` in the config or pass --data")
+            files = list(root.rglob("*"))
+            found = [(p.relative_to(root).parts, Photo(p)) for p in files if p.suffix.lower() in EXTENSIONS]
+            tars = sorted(p for p in files if p.name.endswith((".tar", *COMPRESSED)) and p.is_file())
+            shards = [p for p in tars if p.suffix == ".tar"]
+            if shards or not found:  # beside loose pictures it is the archive that they came from
+                refuse_compressed(tars)
+        damaged = lambda shard, fault: _report_broken(str(shard), fault, out)  # noqa: E731
+        for shard, index in indices(shards, out and out / "shards.json", damaged).items():
+            found += [(PurePosixPath(m.name).parts, Photo(shard, *m)) for m in index.members]
+        if len(found) <= held_out:
+            raise UserError(f"{data} has {len(found)} images; more than the {held_out} held out are needed")
+        found.sort(key=lambda item: (item[0], str(item[1].file)))
+        photos = [photo for _, photo in found]
+        ranked = sorted(range(len(photos)), key=lambda i: hashlib.sha256(photos[i].name.encode()).digest())
         kept = set(ranked[:held_out])
-        return cls(tuple(p for p in files if p not in kept), tuple(sorted(kept)))
-
-
-def open_rgb(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path} is not a readable image ({error}); remove it from the data folder") from error
+        train = tuple(p for i, p in enumerate(photos) if i not in kept)
+        return cls(train, tuple(photos[i] for i in sorted(kept)))
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
@@ -75,12 +135,13 @@ def random_crop(image: Image.Image, crop: int, scale: tuple[int, int], rng: np.r
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
 
+@lru_cache(maxsize=2)
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, 1 << 32, epoch]).permutation(count)
 
 
 def random_crops(
-    paths: tuple[Path, ...], batch: int, crop: int, scale: tuple[int, int], seed: int, step: int
+    photos: tuple[Photo, ...], batch: int, crop: int, scale: tuple[int, int], seed: int, step: int
 ) -> Tensor:
     """The batch of one step: (batch, 3, crop, crop) in [-1, 1].
 
@@ -89,15 +150,16 @@ def random_crops(
     rng = np.random.default_rng([seed, step])
     images = []
     for position in range(step * batch, (step + 1) * batch):
-        epoch, index = divmod(position, len(paths))
-        images.append(random_crop(open_rgb(paths[_order(len(paths), seed, epoch)[index]]), crop, scale, rng))
+        epoch, index = divmod(position, len(photos))
+        photo = photos[_order(len(photos), seed, epoch)[index]]
+        images.append(random_crop(photo.open_rgb(), crop, scale, rng))
     return to_tensor(images)
 
 
 def crops(photos: Photos, positions: Iterable[int], crop: int, scale: tuple[int, int], seed: int, out: Path) -> Tensor:
     """The photographs at some positions of a run, whichever process asks: (len(positions), 3, crop, crop) in [-1, 1].
 
-    A file that cannot be read is named in `out/broken.txt`, once, and the next one stands in for it.
+    A picture that cannot be read is named in `out/broken.txt`, once, and the next one stands in for it.
 
     Raises:
         UserError: a hundred broken files in a row.
@@ -107,25 +169,30 @@ def crops(photos: Photos, positions: Iterable[int], crop: int, scale: tuple[int,
         epoch, index = divmod(position, len(photos.train))
         order = _order(len(photos.train), seed, epoch)
         for attempt in range(100):
-            path = photos.train[order[(index + attempt) % len(order)]]
+            photo = photos.train[order[(index + attempt) % len(order)]]
             try:
-                image = open_rgb(path)
+                image = photo.open_rgb()
                 break
             except UserError:
-                _report_broken(path, out)
+                _report_broken(str(photo), "not a readable image", out)
         else:
             raise UserError(
-                f"a hundred broken images in a row, the last {path}; they are named in {out / 'broken.txt'}"
+                f"a hundred broken images in a row, the last {photo}; they are named in {out / 'broken.txt'}"
             )
         rng = np.random.default_rng([seed, 1 << 33, position])
         images.append(random_crop(image, crop, scale, rng))
     return to_tensor(images)
 
 
-def _report_broken(path: Path, out: Path) -> None:
+def _report_broken(what: str, why: str, out: Path | None) -> None:
+    """Name it in `broken.txt`, once, whichever process finds it."""
+    if out is None:
+        return
     file = out / "broken.txt"
-    named = file.read_text().splitlines() if file.exists() else []
-    if str(path) not in named:
+    with FileLock(out / "broken.lock"):
+        named = file.read_text().splitlines() if file.exists() else []
+        if what in named:
+            return
         with file.open("a") as handle:
-            handle.write(f"{path}\n")
-        print(f"left out: {path} is not a readable image ({len(named) + 1} so far, see {file})", flush=True)
+            handle.write(f"{what}\n")
+    print(f"left out: {what}: {why} ({len(named) + 1} so far, see {file})", flush=True)

@@ -7,29 +7,30 @@ frozen; the VAE's decoder passes gradients on.
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lactok import samplers
-from lactok.decoder import DecoderConfig
+from lactok.decoder import DecoderConfig, UNetShape
 from lactok.errors import UserError, unknown
 from lactok.files import load_safetensors
-from lactok.lactok_files import drop_cross_attention, merge_lora
+from lactok.lactok_files import add_lora
 from lactok.layers.vqgan import VQConfig
 from lactok.model import LaCTok, LaCTokConfig, resize
 from lactok.noise import noise, seed_of
 from lactok.perceptual import load_lpips
-from lactok.training import common
-from lactok.training.data import centre_square, open_rgb, to_tensor
-from lactok.training.ldm import UNetShape, VAEPart, load_weights, timesteps
+from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.given import find, load_parts, load_weights
+from lactok.training.ldm import VAEPart, timesteps
 from lactok.training.trainer import Learner, Recipe
 from lactok.weights import load_strict
 
-SAMPLERS = {"ddim": (), "hyper-sd": samplers.HYPER_SD, "tlcm": samplers.TLCM[2]}
+STEPS = {"ddim": 25, "hyper-sd": 1, "tlcm": 2}  # of each sampler in training, of DDIM in evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,15 @@ class LaCTokRecipe(Recipe):
         sampler: stage 2's: hyper-sd (one step) or tlcm (two, the first without gradient). Stage 1 is evaluated with it.
         encoder, encoder_weights: the VQ tokenizer whose encoder and codebook are used.
         unet, unet_weights, vae: the latent diffusion model.
-        lora, lora_scale: the accelerator, and 1 for those trained here (the published one has 8 / 64); stage 2 needs
-            it, stage 1 must not have it.
+        lora, lora_scale: the accelerator, and 1 for those trained here (the published one has 8 / 64); stage 1 must
+            not have it.
+        accelerated: `unet_weights` are of an accelerated model already, as Hyper-SD's published UNet; stage 2 needs
+            this or `lora`.
         embedding: widths of the condition embedding.
         copy: the copy's weights from stage 1; stage 2 needs them.
         encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
         lpips_net: alex or vgg.
+        eval_steps: of the sampler on held-out photographs; 0: as in training, 25 of DDIM.
         l1: weight of absolute error beside LPIPS in stage 2; the paper has none.
     """
 
@@ -59,84 +63,74 @@ class LaCTokRecipe(Recipe):
     sampler: str = "ddim"
     lora: str = ""
     lora_scale: float = 1.0
+    accelerated: bool = False
     copy: str = ""
     embedding: tuple[int, ...] = (8, 32, 96, 256)
     encoder_sizes: tuple[int, ...] = (224, 256, 288)
     lpips_net: str = "vgg"
     l1: float = 0.0
-    eval_steps: int = 25
+    eval_steps: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.stage not in (1, 2):
             raise UserError(f"stage = {self.stage}: 1 or 2")
-        if self.sampler not in SAMPLERS:
-            raise unknown("sampler", self.sampler, SAMPLERS)
-        if self.stage == 2 and (self.sampler == "ddim" or not self.lora or not self.copy):
+        if self.sampler not in STEPS:
+            raise unknown("sampler", self.sampler, STEPS)
+        if self.stage == 2 and (self.sampler == "ddim" or not self.copy or self.accelerated == bool(self.lora)):
             raise UserError(
-                "stage 2 needs sampler = hyper-sd or tlcm, `lora` (the accelerator) and `copy` (of stage 1)"
+                "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1), and `lora` (the accelerator) or "
+                "accelerated = true where unet_weights have it already"
             )
-        if self.stage == 1 and self.lora:
-            raise UserError("stage 1 trains beside the plain diffusion model; leave `lora` out")
+        if self.stage == 1 and (self.lora or self.accelerated):
+            raise UserError("stage 1 trains beside the plain diffusion model; leave `lora` and `accelerated` out")
         if self.crop % 8 or any(s % 16 for s in self.encoder_sizes):
             raise UserError("crop must be a multiple of 8, encoder_sizes of 16")
+
+
+def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
+    """The recipe's network with all its weights, the accelerator merged.
+
+    Args:
+        copy: the copy's weights, "" to start it from the diffusion model.
+        stage: the stage that they must be of.
+
+    Raises:
+        UserError: weights that are missing, of another network, stage or VAE scaling.
+    """
+    scaling = recipe.vae.scaling
+    vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": scaling}
+    decoder = DecoderConfig(recipe.unet.arguments(), recipe.encoder.codebook_dim, recipe.embedding)
+    torch.manual_seed(recipe.seed)
+    model = LaCTok(LaCTokConfig(recipe.encoder, decoder, vae))
+    load_parts(model, ("encoder", "quant_conv", "quantize"), recipe.encoder_weights, "encoder_weights")
+    load_weights(model.vae, recipe.vae.weights, "the VAE", scaling=scaling)
+    unet = model.decoder.unet
+    load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling)
+    if recipe.lora:
+        file = find(recipe.lora, "lora")
+        merged = add_lora(unet.state_dict(), load_safetensors(file), recipe.lora_scale, str(file))
+        load_strict(unet, merged, f"the diffusion model with {file}")
+    if copy:
+        load_weights(model.decoder.controlnet, copy, "copy", stage=stage, scaling=scaling)
+    else:
+        model.decoder.copy_unet()
+    return model
 
 
 class LaCTokLearner(Learner):
     def __init__(self, recipe: LaCTokRecipe):
         super().__init__()
         self.recipe = recipe
-        vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": recipe.vae.scaling}
-        torch.manual_seed(recipe.seed)
-        shape = LaCTokConfig(recipe.encoder, DecoderConfig(recipe.unet.arguments(), recipe.encoder.codebook_dim,
-                                                           recipe.embedding), vae)  # fmt: skip
-        model = LaCTok(shape)
-        self._load_encoder(model)
-        load_weights(model.vae, recipe.vae.weights, "the VAE")
-        self._load_unet(model)
-        if recipe.copy:
-            load_weights(model.decoder.controlnet, recipe.copy, "the copy of stage 1")
-        else:
-            model.decoder.copy_unet()
+        model = build_model(recipe, recipe.copy, 1)
         model.requires_grad_(False)
         model.decoder.controlnet.requires_grad_(True)
         if recipe.checkpointing:
             model.decoder.unet.enable_gradient_checkpointing()
             model.decoder.controlnet.enable_gradient_checkpointing()
+            model.vae.enable_gradient_checkpointing()
         self.model = model
-        self.lpips = load_lpips(recipe.lpips_net, "cpu")
-
-    def _load_encoder(self, model: LaCTok) -> None:
-        """Encoder and codebook of a VQ tokenizer; its pixel decoder and LlamaGen's usage buffer are not needed."""
-        path = Path(self.recipe.encoder_weights).expanduser()
-        if not path.is_file():
-            raise UserError(f"encoder_weights: {path} does not exist")
-        tensors = load_safetensors(path)
-        tensors.pop("quantize.codebook_used", None)
-        for name in ("encoder", "quant_conv", "quantize"):
-            load_strict(model.get_submodule(name), common.part(name, tensors), f"{name} of {path}")
-
-    def _load_unet(self, model: LaCTok) -> None:
-        """The diffusion model, with the accelerator merged where there is one."""
-        recipe, unet = self.recipe, model.decoder.unet
-        load_weights(unet, recipe.unet_weights, "the latent diffusion model")
-        if not recipe.lora:
-            return
-        file = Path(recipe.lora).expanduser()
-        if not file.is_file():
-            raise UserError(f"lora: {file} does not exist; train the accelerator first or name its weights")
-        lora = drop_cross_attention(load_safetensors(file))  # there the LoRA of a full UNet has nothing to change
-        if not any(".lora_A." in k for k in lora):
-            raise UserError(f"lora: {file} holds no LoRA; was it merged already?")
-        wrapped = {k.partition(".lora_")[0] for k in lora}
-        base = unet.state_dict()
-        if strange := sorted(p for p in wrapped if f"{p}.weight" not in base):
-            raise UserError(f"lora: {file} is of another network: this one has no layer {strange[0]}")
-        named = {}
-        for name, tensor in base.items():
-            path, _, kind = name.rpartition(".")
-            named[f"{path}.base_layer.{kind}" if path in wrapped else name] = tensor
-        load_strict(unet, merge_lora(named | lora, recipe.lora_scale), f"the diffusion model with {file}")
+        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
 
     def train(self, mode: bool = True) -> LaCTokLearner:
         super().train(mode)
@@ -171,7 +165,7 @@ class LaCTokLearner(Learner):
 
     def few_steps(self, seeds: Tensor, code_map: Tensor, size: int) -> Tensor:
         """Stage 2: clean latents after the sampler's steps; only the last one has a gradient."""
-        times = SAMPLERS[self.recipe.sampler]
+        times = samplers.times_of(self.recipe.sampler, STEPS[self.recipe.sampler])
         shape = self.model.latent_shape(size)
         x = noise(seeds, shape, "start").to(code_map)
         for i, t in enumerate(times):
@@ -181,25 +175,27 @@ class LaCTokLearner(Learner):
                     x = samplers.add_noise(clean, noise(seeds, shape, f"renoise {i + 1}").to(clean), times[i + 1])
         return clean
 
+    @property
+    def bits(self) -> float:
+        """Of an image: tokens of the encoder's own 256 pixels times bits of a code."""
+        encoder = self.recipe.encoder
+        return (256 // encoder.downsampling) ** 2 * math.log2(encoder.codebook_size)
+
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
         """As the finished tokenizer would: DDIM for a stage-1 model without accelerator, else its few steps."""
         size = images.shape[-1]
         code_map = self.code_map(images, 256)
-        if self.recipe.sampler == "ddim":
-            start = noise(seeds, self.model.latent_shape(size), "start").to(images)
-            predict = lambda x, t: self.model.decoder(x, t, code_map, size).float()  # noqa: E731
-            clean = samplers.ddim(predict, start, self.recipe.eval_steps)
-        else:
-            clean = self.few_steps(seeds, code_map, size)
+        steps = self.recipe.eval_steps or STEPS[self.recipe.sampler]
+        clean = self.model.sample(code_map, seeds, size, self.recipe.sampler, steps)
         return self.model.decode_latents(clean).clamp(-1, 1)
 
-    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         psnr, lpips = [], []
         pictures: list[Tensor] = []
         device = next(self.model.parameters()).device
-        for path in photos:
-            image = to_tensor([centre_square(open_rgb(path), self.recipe.crop)]).to(device)
-            output = self.reconstruct(image, torch.tensor([seed_of("held out", path.name)]))
+        for photo in photos:
+            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(device)
+            output = self.reconstruct(image, torch.tensor([seed_of("held out", photo.name)]))
             psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
             lpips.append(self.lpips(output, image)[0])
             if len(pictures) < 8:

@@ -7,58 +7,22 @@ et al. 2022, arXiv 2112.10752, equation 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lactok import samplers
-from lactok.decoder import fold_cross_attention, size_conditions
-from lactok.errors import UserError
-from lactok.model import decode_latents, encode_latents
+from lactok.decoder import UNetShape, fold_cross_attention, size_conditions
+from lactok.model import VAEShape, decode_latents, encode_latents
 from lactok.noise import noise, seed_of
-from lactok.training import common
-from lactok.training.data import centre_square, open_rgb, to_tensor
+from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.given import load_weights
 from lactok.training.trainer import Learner, Recipe
-from lactok.training.vae import VAEShape
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
-
-
-@dataclass(frozen=True)
-class UNetShape:
-    """Widths and transformer layers from the finest level to the coarsest; 0 layers mean no attention there."""
-
-    channels: tuple[int, ...]
-    transformers: tuple[int, ...]
-    head_channels: int = 16
-    layers: int = 1
-    groups: int = 8
-    latent_channels: int = 4
-
-    def __post_init__(self) -> None:
-        if len(self.channels) != len(self.transformers) or any(c % self.groups for c in self.channels):
-            raise UserError(
-                f"[unet] channels and transformers are of one length, channels multiples of groups = {self.groups}"
-            )
-        if any(c % self.head_channels for c in self.channels):
-            raise UserError(f"[unet] channels must be multiples of head_channels = {self.head_channels}")
-
-    def arguments(self) -> dict[str, object]:
-        """Of diffusers' `UNet2DConditionModel`, size conditions included."""
-        down = ["CrossAttnDownBlock2D" if n else "DownBlock2D" for n in self.transformers]
-        up = ["CrossAttnUpBlock2D" if n else "UpBlock2D" for n in reversed(self.transformers)]
-        return {
-            "down_block_types": down, "up_block_types": up, "block_out_channels": list(self.channels),
-            "transformer_layers_per_block": [max(1, n) for n in self.transformers], "layers_per_block": self.layers,
-            "attention_head_dim": [c // self.head_channels for c in self.channels], "norm_num_groups": self.groups,
-            "use_linear_projection": True, "cross_attention_dim": 8, "addition_embed_type": "text_time",
-            "addition_time_embed_dim": 16, "projection_class_embeddings_input_dim": 6 * 16 + 8,
-            "in_channels": self.latent_channels, "out_channels": self.latent_channels,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,23 +38,8 @@ class VAEPart:
         from diffusers import AutoencoderKL
 
         vae = AutoencoderKL(**self.shape.arguments(), scaling_factor=self.scaling)
-        load_weights(vae, self.weights, "the VAE")
+        load_weights(vae, self.weights, "the VAE", scaling=self.scaling)
         return vae.eval().requires_grad_(False)
-
-
-def load_weights(module: nn.Module, path: str, what: str) -> None:
-    """Exported weights of another training.
-
-    Raises:
-        UserError: no such file, or weights of another shape.
-    """
-    from lactok.weights import load_strict
-
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"{what}: {file} does not exist; train it first or name its weights in the recipe")
-    tensors, _ = common.load_state(file)
-    load_strict(module, tensors, f"{what} of {file}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +84,13 @@ class LDMLearner(Learner):
         predicted = self.predict(samplers.add_noise(latents, draw, t), t, images.shape[-1])
         return F.mse_loss(predicted.float(), draw), {}
 
-    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """The loss at fixed times and noise on held-out photographs, and eight DDIM samples."""
         device = next(self.unet.parameters()).device
         losses = []
-        for path in photos:
-            image = to_tensor([centre_square(open_rgb(path), self.recipe.crop)]).to(device)
-            seeds = torch.tensor([seed_of("held out", path.name, i) for i in range(4)])
+        for photo in photos:
+            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(device)
+            seeds = torch.tensor([seed_of("held out", photo.name, i) for i in range(4)])
             losses.append(self(image.expand(4, -1, -1, -1), seeds, 0)[0])
         seeds = torch.arange(8)
         start = noise(seeds, self.latent_shape(self.recipe.crop), "start").to(device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import math
 import time
@@ -25,14 +24,25 @@ from torch import Tensor, nn
 
 from lactok.errors import UserError
 from lactok.noise import seed_of
-from lactok.training import common
-from lactok.training.data import Photos, crops
+from lactok.training import common, processes, suite
+from lactok.training.data import Photo, Photos, crops
+from lactok.training.record import Record
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 # keys of a recipe that change where and how often something is written, not what is learned
-_OUTWARD = ("data", "log_every", "eval_every", "save_every", "accumulate", "checkpointing")
+_OUTWARD = (
+    "data",
+    "log_every",
+    "eval_every",
+    "save_every",
+    "suite_every",
+    "suite_metrics",
+    "accumulate",
+    "checkpointing",
+    "fsdp",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +50,7 @@ class Recipe:
     """What every recipe has; the TOML files in `configs/` hold these keys and those of the trainer.
 
     Attributes:
+        data: a folder of pictures or of webdataset shards, or shards by name, glob or brace pattern.
         batch: images a step, over all processes and all accumulated parts.
         crop: side of the pictures in pixels.
         scale: range of the shorter side that a photograph is brought to before it is cropped.
@@ -48,6 +59,10 @@ class Recipe:
         accumulate: parts of a process's share of the batch, computed one after the other.
         precision: "no" or "bf16".
         checkpointing: recompute activations in the backward pass instead of keeping them.
+        fsdp: spread the weights over the processes, frozen ones included, instead of a copy on each.
+        suite_every: steps between runs of the reconstruction suite on the held-out pictures, for trainings of a
+            tokenizer; 0: never.
+        suite_metrics: of the suite: default, all, or keys separated by commas.
     """
 
     name: str
@@ -68,9 +83,12 @@ class Recipe:
     accumulate: int = 1
     precision: str = "no"
     checkpointing: bool = False
+    fsdp: bool = False
     log_every: int = 20
     eval_every: int = 500
     save_every: int = 100
+    suite_every: int = 0
+    suite_metrics: str = "default"
 
     def __post_init__(self) -> None:
         if self.precision not in ("no", "bf16"):
@@ -98,7 +116,7 @@ class Learner(nn.Module):
         """Images (B, 3, S, S) in [-1, 1] and their seeds (B,) -> the loss, a mean over images, and its parts."""
 
     @abstractmethod
-    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Figures on held-out photographs, and a few pictures (N, 3, H, W) in [-1, 1]; averaged weights are in."""
 
     @abstractmethod
@@ -135,35 +153,34 @@ class Trainer(Generic[R]):
                 f"batch = {recipe.batch} does not divide into {accelerator.num_processes} processes with accumulate = "
                 f"{recipe.accumulate}"
             )
+        if recipe.suite_every and not isinstance(learner, suite.Reconstructs):
+            raise UserError(f"{recipe.name}: suite_every is for trainings of a tokenizer, leave it out")
         out.mkdir(parents=True, exist_ok=True)
-        self.photos = Photos.of_folder(recipe.data, recipe.held_out)
+        with processes.main_first(accelerator):
+            self.photos = Photos.of(recipe.data, recipe.held_out, out)
         if accelerator.is_main_process:
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
-        learner.to(memory_format=torch.channels_last)  # convolutions on a CPU are up to twice as fast
-        self.learned = learner.learned()
-        if not self.learned:
+        if not learner.learned():
             raise UserError(f"{recipe.name}: nothing is left to learn, every part is frozen")
+        self.module: nn.Module
+        if recipe.fsdp:
+            processes.shard(learner, accelerator)
+            self.module = learner
+        else:
+            learner.to(memory_format=torch.channels_last)  # convolutions on a CPU are up to twice as fast
+            self.module = accelerator.prepare(learner)
+        self.learned = learner.learned()
         self.average = {k: p.detach().clone() for k, p in self.learned.items()}
-        optimizer = torch.optim.AdamW(self._groups(), lr=recipe.peak_lr, betas=recipe.betas)
+        self.optimizer = accelerator.prepare(torch.optim.AdamW(self._groups(), lr=recipe.peak_lr, betas=recipe.betas))
         self.step = 0
-        self.module, self.optimizer = accelerator.prepare(learner, optimizer)
         self.resume()
-        self.curve = common.Curve(out / "curve.jsonl", self.step)
-        self.board = self._tensorboard()
+        self.record = Record(out, self.step, accelerator.is_main_process)
 
     def _groups(self) -> list[dict[str, Any]]:
         decayed = [p for k, p in self.learned.items() if self.learner.decayed(k, p)]
         rest = [p for k, p in self.learned.items() if not self.learner.decayed(k, p)]
         groups = [{"params": decayed, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         return [g for g in groups if g["params"]]
-
-    def _tensorboard(self) -> Any:
-        """A writer, on the main process, where TensorBoard is installed."""
-        if not self.accelerator.is_main_process or importlib.util.find_spec("tensorboard") is None:
-            return None
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(self.out / "tensorboard", purge_step=self.step)
 
     # -- checkpoints
 
@@ -183,19 +200,27 @@ class Trainer(Generic[R]):
             raise UserError(f"{self.state_path} holds other weights than this recipe learns ({odd[0]}, ...)")
         with torch.no_grad():
             for name, parameter in self.learned.items():
-                parameter.copy_(stored[name])
-        self.average = {k: v.to(self.learned[k].device) for k, v in common.part("average", tensors).items()}
-        common.load_optimizer(self.optimizer, common.part("optimizer", tensors))
+                parameter.copy_(processes.like(stored[name], parameter))
+        average = common.part("average", tensors)
+        self.average = {k: processes.like(average[k], p) for k, p in self.learned.items()}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = common.part("optimizer", tensors)
+        state = {k: processes.like(v, parameters[int(k.partition(".")[0])]) for k, v in state.items()}
+        common.load_optimizer(self.optimizer, state)
         self.step = meta["step"]
         self.accelerator.print(f"resumed at step {self.step}", flush=True)
 
     def save(self) -> None:
-        if not self.accelerator.is_main_process:
+        """By the main process; a sharded network needs all of them to put its weights together."""
+        main = self.accelerator.is_main_process
+        if not main and not self.recipe.fsdp:
             return
         tensors = common.prefixed("learned", self.learned) | common.prefixed("average", self.average)
         tensors |= common.prefixed("optimizer", common.optimizer_tensors(self.optimizer))
-        meta = {"step": self.step, "digest": self.recipe.digest, "name": self.recipe.name}
-        common.save_state(self.state_path, tensors, meta)
+        tensors = processes.whole(tensors, keep=main)
+        if main:
+            meta = {"step": self.step, "digest": self.recipe.digest, "name": self.recipe.name}
+            common.save_state(self.state_path, tensors, meta)
 
     # -- a step
 
@@ -223,24 +248,26 @@ class Trainer(Generic[R]):
             images = crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out)
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
-            with self.accelerator.no_sync(self.module) if not last else nullcontext():
+            with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():
                 images = images.to(self.accelerator.device, memory_format=torch.channels_last)
                 loss, found = self.module(images, seeds, self.step)
                 self.accelerator.backward(loss / len(parts))
             for key, value in ({"loss": loss} | found).items():
                 sums[key] = sums.get(key, torch.zeros(())) + value.detach().float().cpu() / len(parts)
-        self._check_finite(sums["loss"])
+        means = self.accelerator.reduce(torch.stack([*sums.values()]).to(self.accelerator.device), "mean")
+        values = dict(zip(sums, means.tolist(), strict=True))
+        self._check_finite(values["loss"])  # the same on all processes, so that all stop
         norm = self.accelerator.clip_grad_norm_(self.learned.values(), recipe.clip)
         self.optimizer.step()
         self._update_average()
         self.step += 1
-        return {k: float(v) for k, v in sums.items()} | {"norm": float(norm), "lr": lr}
+        return values | {"norm": float(processes.whole({"norm": norm}, keep=True)["norm"]), "lr": lr}
 
-    def _check_finite(self, loss: Tensor) -> None:
-        if not math.isfinite(float(loss)):
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
             kept = f"the last good checkpoint is {self.state_path}" if self.state_path.exists() else "nothing was saved"
             raise UserError(
-                f"the loss is {float(loss)} at step {self.step}; stopped, {kept}; resume with a lower peak_lr in a new "
+                f"the loss is {loss} at step {self.step}; stopped, {kept}; resume with a lower peak_lr in a new "
                 "recipe or with precision = 'no'"
             )
 
@@ -252,9 +279,12 @@ class Trainer(Generic[R]):
 
     # -- evaluation
 
+    @torch.no_grad()
     def _exchange(self) -> None:
         for name, parameter in self.learned.items():
-            parameter.data, self.average[name] = self.average[name], parameter.data
+            current = parameter.detach().clone()
+            parameter.copy_(self.average[name])
+            self.average[name].copy_(current)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -265,24 +295,44 @@ class Trainer(Generic[R]):
         finally:
             self._exchange()
 
-    def evaluate(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        from torchvision.utils import make_grid, save_image
-
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the learner is in eval mode with the averaged weights, and nothing has a gradient."""
         self.learner.eval()
         with self.averaged(), torch.no_grad():
-            values, pictures = self.learner.evaluate(self.photos.held_out)
-            tensors = {k: v.half() for k, v in self.learner.exported().items()}
-            common.save_state(self.export_path, tensors, {"step": self.step})
+            yield
         self.learner.train()
+
+    def evaluate(self) -> None:
+        from torchvision.utils import make_grid, save_image
+
+        main = self.accelerator.is_main_process
+        if not main and not self.recipe.fsdp:
+            return
+        with self.evaluating():
+            with processes.gathered(self.learner):
+                values, pictures = self.learner.evaluate(self.photos.held_out)
+            tensors = processes.whole(self.learner.exported(), keep=main)
+        if not main:
+            return
+        common.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, {"step": self.step})
         grid = make_grid(pictures.float().clamp(-1, 1).cpu() / 2 + 0.5, nrow=4)
         save_image(grid, self.out / "pictures.png")
-        self.curve.log(self.step - 1, **{f"held_out_{k}": v for k, v in values.items()})
-        if self.board is not None:
-            self.board.add_image("held out", grid, self.step)
-            for key, value in values.items():
-                self.board.add_scalar(f"held_out/{key}", value, self.step)
+        self.record.log("held_out", self.step, values, prefix="held_out_")
+        self.record.picture("held out", self.step, grid)
+
+    def run_suite(self) -> None:
+        """The reconstruction suite on the held-out photographs."""
+        recipe, learner, main = self.recipe, self.learner, self.accelerator.is_main_process
+        assert isinstance(learner, suite.Reconstructs)
+        if not main and not recipe.fsdp:
+            return
+        out, device = self.out / "suite", self.accelerator.device
+        with self.evaluating(), processes.gathered(self.learner):
+            suite.reconstruct(learner, self.photos.held_out, recipe.crop, out, self.step, device, main)
+        if main:
+            values = suite.score(out, self.step, recipe.crop, learner.bits, recipe.suite_metrics, device)
+            self.record.log("suite", self.step, values, prefix="suite_")
 
     @property
     def export_path(self) -> Path:
@@ -295,13 +345,17 @@ class Trainer(Generic[R]):
         while self.step < recipe.steps:
             values = self.train_step()
             done = self.step
-            if done % recipe.log_every == 0 and self.accelerator.is_main_process:
-                self.curve.log(done - 1, **values, seconds_a_step=(time.monotonic() - started) / (done - at))
-                for key, value in values.items() if self.board is not None else ():
-                    self.board.add_scalar(f"train/{key}", value, done)
-            if done % recipe.save_every == 0 or done == recipe.steps:
+            if done % recipe.log_every == 0:
+                self.record.log("train", done, values, seconds_a_step=(time.monotonic() - started) / (done - at))
+            if self._due(recipe.save_every):
                 self.save()
-            if done % recipe.eval_every == 0 or done == recipe.steps:
+            if self._due(recipe.eval_every):
                 self.evaluate()
+            if recipe.suite_every and self._due(recipe.suite_every):
+                self.run_suite()
+        self.record.close()
         self.accelerator.wait_for_everyone()
         self.accelerator.print(f"wrote {self.export_path}", flush=True)
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.recipe.steps

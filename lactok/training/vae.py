@@ -6,41 +6,18 @@ than it brings.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.model import VAEShape
 from lactok.noise import noise
 from lactok.perceptual import load_lpips
-from lactok.training.data import centre_square, open_rgb, to_tensor
+from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.trainer import Learner, Recipe
-
-
-@dataclass(frozen=True)
-class VAEShape:
-    """Widths from the finest level to the coarsest; each further level halves the side."""
-
-    channels: tuple[int, ...]
-    layers: int = 1
-    latent_channels: int = 4
-    groups: int = 8
-
-    def __post_init__(self) -> None:
-        if not self.channels or any(c % self.groups for c in self.channels):
-            raise UserError(f"[model] channels must be multiples of groups = {self.groups}, not {list(self.channels)}")
-
-    def arguments(self) -> dict[str, object]:
-        """Of diffusers' `AutoencoderKL`."""
-        n = len(self.channels)
-        return {
-            "block_out_channels": list(self.channels), "layers_per_block": self.layers,
-            "latent_channels": self.latent_channels, "norm_num_groups": self.groups,
-            "down_block_types": ["DownEncoderBlock2D"] * n, "up_block_types": ["UpDecoderBlock2D"] * n,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +42,7 @@ class VAELearner(Learner):
         self.vae = AutoencoderKL(**recipe.model.arguments())
         if recipe.checkpointing:
             self.vae.enable_gradient_checkpointing()
-        self.lpips = load_lpips(recipe.lpips_net, "cpu")
+        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         posterior = self.vae.encode(images).latent_dist
@@ -76,12 +53,12 @@ class VAELearner(Learner):
         recipe = self.recipe
         return recipe.l1 * parts["l1"] + recipe.lpips * parts["lpips"] + recipe.kl * parts["kl"], parts
 
-    def evaluate(self, photos: tuple[Path, ...]) -> tuple[dict[str, float], Tensor]:
+    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         psnr, lpips, deviations = [], [], []
         pictures: list[Tensor] = []
         device = next(self.vae.parameters()).device
-        for path in photos:
-            image = to_tensor([centre_square(open_rgb(path), self.recipe.eval_size)]).to(device)
+        for photo in photos:
+            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.eval_size)]).to(device)
             latents = self.vae.encode(image).latent_dist.mean
             output = self.vae.decode(latents).sample.clamp(-1, 1)
             psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))

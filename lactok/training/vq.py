@@ -23,7 +23,7 @@ from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.perceptual import LPIPS, load_lpips
 from lactok.training import common
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
-from lactok.training.data import Photos, centre_square, open_rgb, random_crops, to_tensor
+from lactok.training.data import Photo, Photos, centre_square, random_crops, to_tensor
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class VQTrainer:
     def __init__(self, config: VQTraining, out: Path, device: str = "cpu"):
         self.config, self.out, self.device = config, out, device
         out.mkdir(parents=True, exist_ok=True)
-        self.photos = Photos.of_folder(config.data, config.held_out)
+        self.photos = Photos.of(config.data, config.held_out, out)
         (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
         torch.manual_seed(config.seed)
         self.model = VQModel(config.model).to(device)
@@ -226,13 +226,13 @@ class VQTrainer:
         self.last_used[dead] = step
 
     @torch.no_grad()
-    def evaluate(self, paths: tuple[Path, ...]) -> dict[str, float]:
+    def evaluate(self, photos: tuple[Photo, ...]) -> dict[str, float]:
         """PSNR, LPIPS and codes used of the averaged weights on centre squares, in float32."""
         model = VQModel(self.config.model).to(self.device).eval()
         model.load_state_dict(self.average.state)
         psnr, lpips, used = [], [], set()
-        for path in paths:
-            image = to_tensor([centre_square(open_rgb(path), self.config.eval_size)]).to(self.device)
+        for photo in photos:
+            image = to_tensor([centre_square(photo.open_rgb(), self.config.eval_size)]).to(self.device)
             ids = model.encode(image)
             output = model.decode(ids).clamp(-1, 1)
             psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))

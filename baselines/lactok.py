@@ -1,0 +1,137 @@
+"""LaCTok (arXiv 2503.08377): 256 ids for 1024 px; the networks are `lactok.model.LaCTok`.
+
+`-h` decodes in Hyper-SD's one step, `-t` in TLCM's few; a star marks the paper's models trained on constructed data.
+`vq-ladd` is the model after stage 1: sampled by DDIM, or with Hyper-SD's (`-h`) or TLCM's accelerator (`-t`). Sources:
+Alpha-X-95/LaCToK `tokenizer.py`, `demo.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lactok import weights
+from lactok.decoder import DecoderConfig, UNetShape
+from lactok.info import Asset, Option, TokenizerInfo
+from lactok.lactok_files import assemble
+from lactok.layers.vqgan import VQConfig
+from lactok.model import LaCTok, LaCTokConfig, VAEShape
+from lactok.registry import register
+from lactok.tokenizer import Tokenizer
+
+PAPER = "Xie et al. 2025, arXiv 2503.08377"
+LICENSE = "its SDXL parts CreativeML Open RAIL++-M; the authors state no licence of their own"
+NOTE = (
+    "it is the whole tokenizer, SDXL's UNet as PEFT wraps it, 4498 tensors, 16.5 GB in float32, under SDXL's licence "
+    "(CreativeML Open RAIL++-M); its authors (github Alpha-X-95/LaCToK) name no address for it, so ask them, or train "
+    "your own: `python -m lactok.train lactok`, then `assemble`"
+)
+TINY_VQ = VQConfig(32, (1, 1, 2, 3, 4), 1, 64, 4096, 8, usage_buffer=False)
+TINY = LaCTokConfig(
+    TINY_VQ,
+    DecoderConfig(UNetShape((32, 64, 96), (0, 1, 1)).arguments(), TINY_VQ.codebook_dim, (8, 16, 32, 48)),
+    dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8029},
+)
+SHARED = (
+    Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0),
+    Option(256, "side of the encoder's input: 196, 256 or 324 ids", choices=(224, 256, 288)),
+    Option("whole", "the VAE decodes the picture whole or in tiles, which needs less memory and shows slightly",
+           choices=("whole", "tiled")),
+)  # fmt: skip
+STEPS = {
+    "tlcm": Option(3, "TLCM's steps; trained with 2, released with 3", choices=(1, 2, 3, 4)),
+    "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
+    "ddim": Option(25, "DDIM steps", 1, 1000),
+}
+
+
+def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: int, note: str) -> TokenizerInfo:
+    scale, side, tiles = SHARED
+    options = {
+        "steps": STEPS[sampler], "cond_scale": scale, "input": side,
+        "size": Option(size, "side of the output in pixels, from the same ids", size // 4, 4 * size, multiple=8),
+        "vae": tiles,
+    }  # fmt: skip
+    return TokenizerInfo(
+        name=name, family="lactok", tokens=256, codebook_size=codes, input_size=256, output_size=size,
+        license=assets[0].license, resample="bilinear", decode_steps=int(options["steps"].default), options=options,
+        paper=PAPER, assets=assets, note=note,
+    )  # fmt: skip
+
+
+def _official(name: str, sampler: str, note: str = "") -> TokenizerInfo:
+    asset = Asset(name, LICENSE, (), "lactok.lactok_files:convert", 16_510_000_000, note=NOTE)
+    return _info(name, sampler, (asset,), 16384, 1024, note)
+
+
+def _tiny(name: str, sampler: str) -> TokenizerInfo:
+    """What the trainers export: encoder and codebook, VAE, UNet, its accelerator, and the copy, the model's own."""
+    accelerator = {"hyper-sd": ("hyper-sd-tiny",), "tlcm": ("tlcm-tiny",), "ddim": ()}[sampler]
+    stage_1 = name.startswith("vq-ladd")
+    parts = ("llamagen-vq16-tiny", "vae-tiny", "ldm-tiny", *accelerator, "vq-ladd-tiny" if stage_1 else name)
+    note = "stage 1 alone, " if stage_1 else ""
+    assets = tuple(Asset(part, "MIT") for part in parts)
+    return _info(name, sampler, assets, TINY_VQ.codebook_size, 256, f"{note}trained here on 900 photographs")
+
+
+@register(_official("lactok-h", "hyper-sd"), sampler="hyper-sd")
+@register(_official("lactok-h-star", "hyper-sd", "trained on constructed data"), sampler="hyper-sd")
+@register(_official("lactok-t", "tlcm"), sampler="tlcm")
+@register(_official("lactok-t-star", "tlcm", "trained on constructed data"), sampler="tlcm")
+@register(_official("vq-ladd", "ddim", "stage 1 alone"), sampler="ddim")
+@register(_official("vq-ladd-h", "hyper-sd", "stage 1 with the accelerator"), sampler="hyper-sd")
+@register(_official("vq-ladd-t", "tlcm", "stage 1 with the accelerator"), sampler="tlcm")
+@register(_tiny("lactok-h-tiny", "hyper-sd"), config=TINY, sampler="hyper-sd")
+@register(_tiny("lactok-t-tiny", "tlcm"), config=TINY, sampler="tlcm")
+@register(_tiny("vq-ladd-tiny", "ddim"), config=TINY, sampler="ddim")
+@register(_tiny("vq-ladd-h-tiny", "hyper-sd"), config=TINY, sampler="hyper-sd")
+@register(_tiny("vq-ladd-t-tiny", "tlcm"), config=TINY, sampler="tlcm")
+class LaCTokTokenizer(Tokenizer):
+    def __init__(self, info: TokenizerInfo, config: LaCTokConfig | None = None, sampler: str = "tlcm"):
+        super().__init__(info)
+        self.sampler = sampler
+        self.side = (info.input_size or 256) // 16
+        self.model = LaCTok(config or LaCTokConfig())
+        if info.values.get("vae") == "tiled":
+            self.model.vae.enable_tiling()
+
+    def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """One file with everything, as published; or what `_tiny` lists, of which only the accelerator may lack."""
+        whole, *parts = assets.values()
+        if parts:
+            vae, unet, *lora, copy = parts
+            whole = assemble(whole, vae, unet, lora[0] if lora else None, copy)
+        weights.load_strict(self.model, whole, self.info.name)
+        self.model.to(memory_format=torch.channels_last)
+        self.model.decoder.remember()
+
+    def place(self, device: str | torch.device, dtype: torch.dtype, offload: bool, compile: bool) -> None:
+        decoder, vae = self.model.decoder, self.model.vae
+        if dtype != torch.float32:
+            decoder.cast(dtype)
+        if offload:
+            from accelerate import cpu_offload
+
+            for part in (decoder.unet, decoder.controlnet, vae):
+                cpu_offload(part, torch.device(device), preload_module_classes=["Constant"])
+            for part in (self.model.encoder, self.model.quant_conv, self.model.quantize):
+                part.to(device)
+            self.dtype = dtype
+        else:
+            super().place(device, dtype, False, False)
+        if compile:
+            for part in (decoder.unet, decoder.controlnet, vae.decoder):
+                part.compile()
+
+    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
+        return self.model.encode(2 * images - 1).flatten(1)
+
+    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        size, values = self.info.output_size or 0, self.info.values
+        code_map = self.model.code_map(ids.unflatten(1, (self.side, self.side)), size)
+        clean = self.model.sample(
+            code_map, seeds, size, self.sampler, self.info.decode_steps, float(values["cond_scale"])
+        )
+        return (self.model.decode_latents(clean) + 1) / 2

@@ -1,0 +1,69 @@
+"""Very small recipes of every trainer, over random weights of the parts that they take as given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from lactok.decoder import UNetShape
+from lactok.layers.vqgan import VQConfig, VQModel
+from lactok.model import VAEShape
+from lactok.training import common
+from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
+from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
+from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
+from lactok.training.trainer import Learner, Recipe, Trainer
+from lactok.training.vae import VAELearner, VAERecipe
+
+UNET = UNetShape((8, 16), (0, 1), head_channels=8)
+VAE = VAEShape((8, 8, 8, 8))
+VQ = VQConfig(32, (1, 1, 1, 1, 1), 1, 32, 64, 8, usage_buffer=False)
+LEARNERS: dict[str, type[Learner]] = {
+    "vae": VAELearner, "ldm": LDMLearner, "hyper-sd": AccelerateLearner, "tlcm": AccelerateLearner,
+    "stage 1": LaCTokLearner, "stage 2": LaCTokLearner,
+}  # fmt: skip
+
+
+@pytest.fixture
+def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
+    """A recipe for each kind, over random weights of the parts that it takes as given."""
+    from lactok.decoder import fold_cross_attention
+
+    common_keys = {
+        "data": str(photographs), "steps": 4, "batch": 2, "crop": 32, "scale": (32, 48), "held_out": 2, "warmup": 1,
+        "log_every": 1, "eval_every": 4, "save_every": 2,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    unet = UNet2DConditionModel(**UNET.arguments())
+    fold_cross_attention(unet)
+    files = {"vae": AutoencoderKL(**VAE.arguments()), "unet": unet, "vq": VQModel(VQ)}
+    for name, module in files.items():
+        common.save_state(tmp_path / f"{name}.safetensors", module.state_dict(), {})
+    vae = VAEPart(VAE, str(tmp_path / "vae.safetensors"), 0.5)
+    given = {"unet": UNET, "unet_weights": str(tmp_path / "unet.safetensors"), "vae": vae}
+    fast = {**common_keys, **given, "rank": 2, "grid": 8, "segments": (2, 1)}
+    lactok = {
+        **common_keys, **given, "encoder": VQ, "encoder_weights": str(tmp_path / "vq.safetensors"), "eval_steps": 1,
+        "encoder_sizes": (16, 32), "embedding": (8, 8), "lpips_net": "alex",
+    }  # fmt: skip
+    out: dict[str, Recipe] = {
+        "vae": VAERecipe(name="vae", model=VAE, eval_size=32, **common_keys),
+        "ldm": LDMRecipe(name="ldm", unet=UNET, vae=vae, **common_keys),
+        "hyper-sd": AccelerateRecipe(name="hyper-sd", method="hyper-sd", **fast),
+        "tlcm": AccelerateRecipe(name="tlcm", method="tlcm", **fast),
+        "stage 1": LaCTokRecipe(name="stage-1", stage=1, **lactok),
+    }
+    lora, copy = tmp_path / "lora.safetensors", tmp_path / "copy.safetensors"
+    common.save_state(lora, AccelerateLearner(out["hyper-sd"]).exported(), {})  # type: ignore[arg-type]
+    common.save_state(copy, LaCTokLearner(out["stage 1"]).exported(), {})  # type: ignore[arg-type]
+    second = {**lactok, "sampler": "hyper-sd", "lora": str(lora), "copy": str(copy)}
+    return out | {"stage 2": LaCTokRecipe(name="stage-2", stage=2, **second)}
+
+
+def trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
+    return Trainer(recipe, LEARNERS[kind](recipe), out, Accelerator(cpu=True))  # type: ignore[call-arg]

@@ -1,0 +1,203 @@
+"""Two processes on the CPU do what one does, with a copy of the weights on each or with weights spread over both."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recipes import LEARNERS, trainer
+from safetensors.torch import load_file
+from torch import multiprocessing
+
+from lactok.errors import UserError
+from lactok.training import common, processes
+from lactok.training.data import Photos
+from lactok.training.ldm import LDMRecipe
+from lactok.training.trainer import Recipe, Trainer
+
+ROOT = Path(__file__).parents[1]
+STEPS = 3
+COPIES = ("vae", "ldm", "tlcm", "stage 1", "stage 2")
+SPREAD = ("ldm", "tlcm", "stage 2")
+
+
+def made(recipe: Recipe, kind: str, out: Path) -> Trainer:
+    run = Trainer(recipe, LEARNERS[kind](recipe), out, processes.accelerator_of("cpu"))  # type: ignore[call-arg]
+    run.learner.train()
+    return run
+
+
+def held(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Put together, as they are now."""
+    return {k: v.clone() for k, v in processes.whole(tensors, keep=True).items()}
+
+
+def steps(run: Trainer) -> dict[str, Any]:
+    """What is logged, the gradients and the weights of some steps."""
+    values, gradients, start = [], [], held(run.learned)
+    for _ in range(STEPS):
+        values.append(run.train_step())
+        gradients.append(held({k: p.grad for k, p in run.learned.items() if p.grad is not None}))
+    end = {"learned": held(run.learned), "average": held(run.average)}
+    return {"values": values, "gradients": gradients, "start": start, **end}
+
+
+def compared(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Steps of every kind, with copies and spread; spread ones recompute activations, one kind accumulates."""
+    for name, fsdp in [(k, False) for k in COPIES] + [(k, True) for k in SPREAD]:
+        recipe = replace(recipes[name], fsdp=fsdp, checkpointing=fsdp, accumulate=2 if name == "ldm" else 1)
+        found = steps(made(recipe, name, folder / f"{name} {fsdp}"))
+        torch.save(found, folder / f"{name} {fsdp} {rank}.pt")
+
+
+def whole_runs(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Spread over both: a run, and one that is killed after the checkpoint of step 2."""
+    if rank == 1:
+        common.save_state = None  # type: ignore[assignment]  # only the main process writes
+    recipe = replace(recipes["stage 1"], fsdp=True)
+    made(recipe, "stage 1", folder / "whole").run()
+    broken = made(recipe, "stage 1", folder / "broken")
+    for step in range(3):
+        broken.train_step()
+        if step == 1:
+            broken.save()
+    resumed = made(recipe, "stage 1", folder / "broken")
+    assert resumed.step == 2
+    resumed.run()
+
+
+def mishaps(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Broken pictures that both meet, then a loss that is not finite on one process alone."""
+    run = made(recipes["ldm"], "ldm", folder / "out")
+    run.train_step()
+    if rank == 1:
+        with torch.no_grad():
+            next(iter(run.learned.values())).fill_(torch.nan)
+    with pytest.raises(UserError, match="the loss is nan at step 1; stopped"):
+        run.train_step()
+    (folder / f"stopped {rank}").touch()
+
+
+def join(rank: int, port: int, work: str, recipes: dict[str, Recipe], folder: Path) -> None:
+    """One of two processes, as a launcher would start it."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    globals()[work](rank, recipes, folder)
+    torch.distributed.destroy_process_group()
+
+
+def together(work: str, recipes: dict[str, Recipe], folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(join, (port, work, recipes, folder), nprocs=2)
+
+
+def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], what: str) -> None:
+    assert found.keys() == expected.keys(), what
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=lambda m, n=name: f"{what}, {n}: {m}")
+
+
+def test_two_processes_do_what_one_does(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    # a slow start: where a gradient is zero but for rounding, Adam's step is the sign of the rounding
+    slow = {k: replace(r, warmup=100, batch=4) for k, r in recipes.items()}
+    together("compared", slow, tmp_path)
+    for name in COPIES:
+        one = steps(made(slow[name], name, tmp_path / f"{name} one"))
+        for fsdp in (False, True)[: 1 + (name in SPREAD)]:
+            for rank in (0, 1):
+                two = torch.load(tmp_path / f"{name} {fsdp} {rank}.pt")
+                what = f"{name}, fsdp {fsdp}, process {rank}"
+                for mine, theirs in zip(two["values"], one["values"], strict=True):
+                    assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-5), what
+                for mine, theirs in zip(two["gradients"], one["gradients"], strict=True):
+                    assert_close(mine, theirs, f"{what}, gradients")
+                for key in ("learned", "average"):
+                    assert_close(two[key], one[key], f"{what}, {key}")
+                moved = sum((v - one["start"][k]).square().sum() for k, v in one["learned"].items())
+                apart = sum((v - two["learned"][k]).square().sum() for k, v in one["learned"].items())
+                assert apart < 1e-3 * moved, what  # agreement within 1e-5 is not for want of movement
+
+
+def test_spread_weights_are_saved_and_exported_as_others(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    recipe = replace(recipes["stage 1"], warmup=100, batch=4)
+    together("whole_runs", {"stage 1": recipe}, tmp_path)
+    trainer(recipe, "stage 1", tmp_path / "one").run()
+    state: dict[str, dict[str, torch.Tensor]] = {}
+    for name in ("stage-1.safetensors", "state.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+        state = {run: load_file(tmp_path / run / name) for run in ("whole", "one")}
+        shapes = [{k: (v.shape, v.dtype) for k, v in tensors.items()} for tensors in state.values()]
+        assert shapes[0] == shapes[1]
+    weights = {k: v for k, v in state["one"].items() if not k.startswith("optimizer.")}
+    assert_close({k: state["whole"][k] for k in weights}, weights, "the checkpoint")
+    for name, tensor in load_file(tmp_path / "whole" / "stage-1.safetensors").items():
+        assert torch.equal(tensor, state["whole"][f"average.model.decoder.controlnet.{name}"].half())
+    longer = replace(recipe, steps=4, fsdp=False)
+    assert trainer(longer, "stage 1", tmp_path / "whole").step == 4  # one process goes on with it
+    mine, theirs = ((tmp_path / d / "curve.jsonl").read_text().splitlines()[-1] for d in ("whole", "one"))
+    assert json.loads(mine)["held_out_psnr"] == pytest.approx(json.loads(theirs)["held_out_psnr"], rel=1e-4)
+
+
+def test_what_one_process_meets_all_hear_of(recipes: dict[str, Recipe], photographs: Path, tmp_path: Path) -> None:
+    for i in range(0, 70, 2):
+        (photographs / f"{i:03}.png").write_bytes(b"not a picture")
+    together("mishaps", {"ldm": replace(recipes["ldm"], batch=40)}, tmp_path)
+    assert {p.name for p in tmp_path.glob("stopped *")} == {"stopped 0", "stopped 1"}
+    named = (tmp_path / "out" / "broken.txt").read_text().splitlines()
+    assert named
+    assert len(named) == len(set(named))
+    assert all(Path(p).read_bytes() == b"not a picture" for p in named)
+
+
+def test_weights_cannot_be_spread_over_one_process(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="start with `accelerate launch`"):
+        trainer(replace(recipes["ldm"], fsdp=True), "ldm", tmp_path / "out")
+
+
+def test_the_others_are_let_through_when_the_main_process_fails(tmp_path: Path) -> None:
+    order = []
+
+    class Alone:
+        is_main_process = True
+
+        def wait_for_everyone(self) -> None:
+            order.append("waited")
+
+    with pytest.raises(UserError), processes.main_first(Alone()):  # type: ignore[arg-type]
+        Photos.of(tmp_path / "none", 2, tmp_path)
+    assert order == ["waited"]
+
+
+def test_launched_from_the_command_line(recipes: dict[str, Recipe], photographs: Path, tmp_path: Path) -> None:
+    recipe = recipes["ldm"]
+    assert isinstance(recipe, LDMRecipe)
+    (tmp_path / "ldm.toml").write_text(
+        f"name = 'ldm'\ndata = '{photographs}'\nsteps = 2\nbatch = 2\ncrop = 32\nscale = [32, 48]\nheld_out = 2\n"
+        "log_every = 1\n[unet]\nchannels = [8, 16]\ntransformers = [0, 1]\nhead_channels = 8\n"
+        f"[vae]\nweights = '{recipe.vae.weights}'\nscaling = 0.5\n[vae.shape]\nchannels = [8, 8, 8, 8]\n"
+    )
+    launch = ["accelerate.commands.launch", "--num_processes=2", "--num_machines=1", "--cpu", "--mixed_precision=no",
+              "--dynamo_backend=no", "--main_process_port=0"]  # fmt: skip
+    train = ["lactok.train", "ldm", "--config", str(tmp_path / "ldm.toml"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, "-m", *train], capture_output=True, text=True, cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote ") == 1
+    rows = [json.loads(line) for line in (tmp_path / "out" / "curve.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1, 1]
+    assert (tmp_path / "out" / "ldm.safetensors").is_file()
