@@ -110,6 +110,7 @@ def one_broken(plug: dict[str, EntryPoint], monkeypatch: pytest.MonkeyPatch, tmp
     plug["broken"] = EntryPoint("broken", "broken_plug:X", GROUP)
     monkeypatch.setattr(registry, "TOKENIZERS", {"identity": "baselines.reference"})
     monkeypatch.setattr(registry, "_registered", {"identity": registry._registered["identity"]})
+    monkeypatch.setattr(registry, "STUDIES", {})
     monkeypatch.setattr(registry, "names", lambda: ["broken", "identity"])
     return tmp_path
 
