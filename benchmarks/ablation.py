@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,26 @@ SUFFIX = {"tiny": "-tiny", "full": ""}
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A row: its label, the tokenizer without the scale's suffix, its options, the key of the published row.
+
+    `times_size` is its output's side, as a multiple of the tokenizer's own.
+    """
+
+    label: str
+    tokenizer: str
+    published: str | None = None
+    options: Mapping[str, int] = field(default_factory=dict)
+    times_size: float = 1.0
+
+
+@dataclass(frozen=True)
 class Study:
-    """`rows`: label, tokenizer with `{s}` for the scale's suffix, key of the published row; `timed`: decoding too."""
+    """`table`: the published table; `timed`: the time of decoding is measured too."""
 
     title: str
-    rows: tuple[tuple[str, str, str | None], ...]
-    table: str | None = None
+    rows: tuple[Variant, ...]
+    table: str = ""
     timed: bool = False
 
 
@@ -36,30 +50,30 @@ STUDIES = {
     "components": Study(
         "Table 4: components",
         (
-            ("LlamaGen", "llamagen-vq16{s}", "llamagen"),
-            ("VQ-LADD, DDIM 25 steps", "vq-ladd{s}", "vq-ladd (25-step DDIM)"),
-            ("VQ-LADD + Hyper-SD, 1 step", "vq-ladd-h{s}", "vq-ladd+hypersd (1 step)"),
-            ("VQ-LADD + TLCM, 3 steps", "vq-ladd-t{s}", "vq-ladd+tlcm (3 steps)"),
-            ("LaCTok-H", "lactok-h{s}", "lactok-h"),
+            Variant("LlamaGen", "llamagen-vq16", "llamagen"),
+            Variant("VQ-LADD, DDIM 25 steps", "vq-ladd", "vq-ladd (25-step DDIM)"),
+            Variant("VQ-LADD + Hyper-SD, 1 step", "vq-ladd-h", "vq-ladd+hypersd (1 step)"),
+            Variant("VQ-LADD + TLCM, 3 steps", "vq-ladd-t", "vq-ladd+tlcm (3 steps)"),
+            Variant("LaCTok-H", "lactok-h", "lactok-h"),
         ),
         "ablation_components_mjhq5k",
     ),
     "tokens": Study(
         "Table 5: tokens of LaCTok-H",
         (
-            ("196 tokens (the paper prints 192)", "lactok-h{s}@input=224", "192"),
-            ("256 tokens", "lactok-h{s}", "256"),
-            ("324 tokens", "lactok-h{s}@input=288", "324"),
+            Variant("196 tokens (the paper prints 192)", "lactok-h", "192", {"input": 224}),
+            Variant("256 tokens", "lactok-h", "256"),
+            Variant("324 tokens", "lactok-h", "324", {"input": 288}),
         ),
         "ablation_tokens_mjhq5k",
     ),
     "steps": Study(
         "Steps and output sizes, from the same ids",
         (
-            ("LaCTok-H, 1 step", "lactok-h{s}", None),
-            *((f"LaCTok-T, {n} step{'s' * (n > 1)}", f"lactok-t{{s}}@steps={n}", None) for n in (1, 2, 3, 4)),
+            Variant("LaCTok-H, 1 step", "lactok-h"),
+            *(Variant(f"LaCTok-T, steps: {n}", "lactok-t", options={"steps": n}) for n in (1, 2, 3, 4)),
             *(
-                (f"LaCTok-{x.upper()}, {factor:g} x the size", f"lactok-{x}{{s}}@size={{size:{factor}}}", None)
+                Variant(f"LaCTok-{x.upper()}, {factor:g} x the size", f"lactok-{x}", times_size=factor)
                 for x in "ht"
                 for factor in (0.5, 1.5, 2)
             ),
@@ -75,43 +89,28 @@ def published() -> dict[str, Any]:
     return json.loads((Path(__file__).parent / "published.json").read_text())
 
 
-class _Size:
-    """Formats `{size:1.5}` as that multiple of a tokenizer's own output size."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def __format__(self, factor: str) -> str:
-        return str(round(self.size * float(factor)))
-
-
 def names(study: Study, scale: str) -> list[str]:
     """The study's tokenizers, canonical names, in its order."""
     from lactok import registry
 
-    size = _Size(registry.info(f"lactok-h{SUFFIX[scale]}").output_size or 0)
-    return [registry.info(name.format(s=SUFFIX[scale], size=size)).name for _, name, _ in study.rows]
+    found = []
+    for row in study.rows:
+        info = registry.info(row.tokenizer + SUFFIX[scale])
+        sized = {} if row.times_size == 1 else {"size": round((info.output_size or 0) * row.times_size)}
+        found.append(info.named(**row.options, **sized))
+    return found
 
 
-def decode_seconds(name: str, device: str, dtype: str, repeats: int = 5) -> float:
-    """Median seconds to decode one picture, after one to warm up."""
-    import statistics
-    import time
-
+def decode_seconds(name: str, device: str, dtype: str) -> float:
+    """Median seconds to decode one picture."""
     import torch
 
     import lactok
-    from lactok.device import synchronize
+    from benchmarks.speed import median_seconds
 
     tokenizer = lactok.load(name, device, getattr(torch, dtype))
     ids = torch.zeros(1, tokenizer.info.tokens or 0, dtype=torch.int64)
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        tokenizer.decode(ids)
-        synchronize(device)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+    return median_seconds(lambda: tokenizer.decode(ids), 5, device)
 
 
 def table(study: Study, found: dict[str, dict[str, Any]], order: Sequence[str], seconds: dict[str, float]) -> str:
@@ -122,17 +121,17 @@ def table(study: Study, found: dict[str, dict[str, Any]], order: Sequence[str], 
     from benchmarks.table import TITLES, cell
 
     metrics = [m for m in METRICS if any(m in r["metrics"] for r in found.values())]
-    printed = published().get(study.table or "", {})
+    printed = published().get(study.table, {})
     columns = printed.get("columns", [])
     head = ["variant", "tokenizer", "tokens", *(f"{TITLES[m]} {'↑' if METRICS[m] else '↓'}" for m in metrics)]
     head += ["decode s"] * bool(seconds) + [f"paper {c}" for c in columns]
     body = []
-    for (label, _, key), name in zip(study.rows, order, strict=True):
+    for variant, name in zip(study.rows, order, strict=True):
         result = found.get(name)
-        row = [label, name, str(result["tokenizer"]["tokens"]) if result else "not run"]
+        row = [variant.label, name, str(result["tokenizer"]["tokens"]) if result else "not run"]
         row += [cell(m, result["metrics"].get(m)) if result else "-" for m in metrics]
         row += [f"{seconds[name]:.3f}" if name in seconds else "-"] * bool(seconds)
-        body.append([*row, *(f"{v:g}" for v in (printed[key] if key else []))])
+        body.append([*row, *(f"{v:g}" for v in printed.get(variant.published, []))])
     return str(tabulate(body, head, tablefmt="pipe", disable_numparse=True)) + "\n"
 
 
@@ -145,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("study", choices=list(STUDIES))
     p.add_argument(
         "--scale", choices=list(SUFFIX), default="tiny",
-        help="tiny: the models that this package ships; full: the paper's, whose weights must be had (%(default)s)",
+        help="tiny: the small models of the recipes here; full: the paper's size (%(default)s)",
     )  # fmt: skip
     recon.run_options(p)
     p.add_argument("--strict", action="store_true", help="exit with 3 if any variant lacks its weights")

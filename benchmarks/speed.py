@@ -35,19 +35,32 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def median_seconds(call: Callable[[], object], repeats: int, device: str) -> float:
+    """Of `repeats` calls after one to warm up; of that one where `repeats` is 0."""
+    import statistics
+    import time
+
+    from lactok.device import synchronize
+
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:] or times)
+
+
 def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Time and memory of one tokenizer; runs in a process of its own."""
     import platform
     import resource
-    import statistics
-    import time
 
     import torch
 
     import lactok
     from benchmarks.cost import cost
     from lactok import weights
-    from lactok.device import synchronize
     from lactok.errors import WeightsNotFound
 
     price = cost(name)
@@ -64,17 +77,12 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         if not args.random:
             raise
         tokenizer = lactok.build(name, args.device)
-        tokenizer.dtype, kind = getattr(torch, args.dtype), "random"
+        tokenizer.place(args.device, getattr(torch, args.dtype), offload=False, compile=False)
+        kind = "random"
     cuda = args.device.startswith("cuda")
 
     def timed(call: Callable[[], object]) -> float:
-        times = []
-        for _ in range(args.repeats + 1):
-            started = time.perf_counter()
-            call()
-            synchronize(args.device)
-            times.append(time.perf_counter() - started)
-        return statistics.median(times[1:] or times)
+        return median_seconds(call, args.repeats, args.device)
 
     def peak() -> int:
         if cuda:

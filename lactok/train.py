@@ -12,8 +12,9 @@ from typing import Any
 from lactok.command import command
 from lactok.errors import UserError, disk_errors
 
-# trainer -> what it trains, module, recipe and learner
+# trainer -> what it trains, module, recipe and learner (VQ's has a loop of its own)
 TRAINERS = {
+    "vq": ("a VQ tokenizer (LlamaGen's classes)", "lactok.training.vq", "VQTraining", "VQTrainer"),
     "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
     "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
@@ -24,14 +25,14 @@ TRAINERS = {
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m lactok.train", description="Train a model of this project.")
     trainers = root.add_subparsers(dest="trainer", required=True)
-    for name, text in [("vq", "a VQ tokenizer (LlamaGen's classes)"), *((k, v[0]) for k, v in TRAINERS.items())]:
+    for name, (text, *_) in TRAINERS.items():
         sub = trainers.add_parser(name, help=text)
         sub.add_argument("--config", required=True, help="a recipe, see lactok/training/configs/")
         sub.add_argument(
             "--data",
             help="instead of the recipe's: a folder of photographs or of webdataset shards, or a pattern of shards",
         )
-        sub.add_argument("--out", default=f"training-runs/{name}", help="checkpoint, curve and weights (%(default)s)")
+        sub.add_argument("--out", type=Path, help="checkpoint, curve and weights (training-runs/NAME OF THE RECIPE)")
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value"
         )
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     whole = trainers.add_parser("assemble", help="LaCTok's trained copy and all it needs as one file of weights")
     whole.add_argument("--config", required=True, help="the recipe that trained the copy")
     whole.add_argument("--copy", required=True, help="what the trainer wrote as NAME.safetensors")
-    whole.add_argument("--out", required=True, help="the file, for example weights/lactok-h.safetensors")
+    whole.add_argument("--out", type=Path, required=True, help="the file, for example weights/lactok-h.safetensors")
     whole.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value")
     whole.set_defaults(device="cpu", data=None)
     return root
@@ -76,27 +77,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_device(args.device)
     overrides = changes(args)
+    _, module, kind, learner = TRAINERS["lactok" if args.trainer == "assemble" else args.trainer]
+    parts = importlib.import_module(module)
+    recipe = common.read_config(args.config, getattr(parts, kind), overrides)
     if args.trainer == "assemble":
         from lactok.training.assemble import assemble
-        from lactok.training.lactok import LaCTokRecipe
 
-        assemble(common.read_config(args.config, LaCTokRecipe, overrides), args.copy, Path(args.out))
+        assemble(recipe, args.copy, args.out)
         print(f"wrote {args.out}")
         return 0
-    with disk_errors(args.out):
+    out = args.out or Path("training-runs") / recipe.name
+    with disk_errors(out):
         if args.trainer == "vq":
-            from lactok.training.vq import VQTrainer, VQTraining
-
-            VQTrainer(common.read_config(args.config, VQTraining, overrides), Path(args.out), args.device).run()
+            getattr(parts, learner)(recipe, out, args.device).run()
             return 0
         from lactok.training.processes import accelerator_of
         from lactok.training.trainer import Trainer
 
-        _, module, recipe_kind, learner_kind = TRAINERS[args.trainer]
-        parts = importlib.import_module(module)
-        recipe = common.read_config(args.config, getattr(parts, recipe_kind), overrides)
         accelerator = accelerator_of(args.device, recipe.precision)
-        Trainer(recipe, getattr(parts, learner_kind)(recipe), Path(args.out), accelerator).run()
+        Trainer(recipe, getattr(parts, learner)(recipe), out, accelerator).run()
         accelerator.end_training()
     return 0
 

@@ -118,7 +118,7 @@ def test_two_processes_do_what_one_does(recipes: dict[str, Recipe], tmp_path: Pa
         one = steps(made(slow[name], name, tmp_path / f"{name} one"))
         for fsdp in (False, True)[: 1 + (name in SPREAD)]:
             for rank in (0, 1):
-                two = torch.load(tmp_path / f"{name} {fsdp} {rank}.pt")
+                two = torch.load(tmp_path / f"{name} {fsdp} {rank}.pt", weights_only=True)
                 what = f"{name}, fsdp {fsdp}, process {rank}"
                 for mine, theirs in zip(two["values"], one["values"], strict=True):
                     assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-5), what

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import webdataset
 from recipes import trainer
 
 from lactok.errors import UserError
@@ -21,7 +22,6 @@ from lactok.training.trainer import Recipe
 
 def pack(photographs: Path, folder: Path, size: int = 25) -> list[Path]:
     """The pictures as shards, `size` of them each, with a caption beside each picture."""
-    webdataset = pytest.importorskip("webdataset")
     folder.mkdir()
     files = sorted(photographs.glob("*.png"))
     for i in range(0, len(files), size):

@@ -195,7 +195,8 @@ def test_a_suite_that_cannot_run_says_why(recipes: dict[str, Recipe], tmp_path: 
 
 
 def test_tensorboard_holds_the_curve_and_the_pictures(recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.backend.event_processing import event_accumulator as events
+
     recipe = replace(recipes["ldm"], steps=2, eval_every=2)
     trainer(recipe, "ldm", tmp_path).run()
     board = events.EventAccumulator(str(tmp_path / "tensorboard"))
@@ -217,6 +218,20 @@ def test_mistakes(recipes: dict[str, Recipe], tmp_path: Path) -> None:
         replace(stage_2, lora="")
     with pytest.raises(UserError, match="leave `lora`"):
         replace(stage_2, stage=1)
+    trained = trainer(stage_2, "stage 2", tmp_path / "second")
+    trained.evaluate()
+    with pytest.raises(UserError, match=r"copy: .* is of stage 2; name the weights of stage 1"):
+        LaCTokLearner(replace(stage_2, copy=str(trained.export_path)))
+    first = trainer(recipes["ldm"], "ldm", tmp_path / "ldm")
+    first.evaluate()
+    other = replace(stage_2.vae, scaling=0.49)
+    with pytest.raises(UserError, match=r"scaling = 0.5000, the recipe has 0.49; set vae.scaling = 0.5000"):
+        LaCTokLearner(replace(stage_2, unet_weights=str(first.export_path), vae=other))
+    vae = trainer(recipes["vae"], "vae", tmp_path / "vae")
+    vae.evaluate()
+    other = replace(stage_2.vae, weights=str(vae.export_path), scaling=1e-3)
+    with pytest.raises(UserError, match=r"the VAE: .* is of a VAE with scaling = .*, the recipe has 0.001"):
+        LaCTokLearner(replace(stage_2, vae=other))
     with pytest.raises(UserError, match="holds no LoRA; was it merged already"):
         LaCTokLearner(replace(stage_2, lora=stage_2.unet_weights))
     with pytest.raises(UserError, match="does not exist; train it first"):

@@ -153,6 +153,9 @@ class AccelerateLearner(Learner):
         spread = {"deviation_few": float(few.std()), "deviation_many": float(many.std())}
         return {"distance": float(F.mse_loss(few, many)), **spread}, pictures
 
+    def notes(self) -> dict[str, float]:
+        return self.model.notes()
+
     def exported(self) -> dict[str, Tensor]:
         """The LoRA under PEFT's names in a file, path.lora_A.default.weight and lora_B, its scale multiplied in."""
         scale = self.recipe.alpha / self.recipe.rank

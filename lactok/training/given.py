@@ -39,10 +39,11 @@ def notes(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
-def load_weights(module: nn.Module, text: str, what: str, **expected: Any) -> None:
+def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-6, **expected: float) -> None:
     """Strictly load given weights into a network; of a UNet's, those of attention over zero text are left out.
 
     Args:
+        within: how far the scaling may be off, relative: a VAE's own is measured on photographs.
         expected: what the notes beside the weights must say where they say it: `scaling` of the VAE, `stage`.
 
     Raises:
@@ -50,9 +51,10 @@ def load_weights(module: nn.Module, text: str, what: str, **expected: Any) -> No
     """
     path = find(text, what)
     found = notes(path)
-    if "scaling" in expected and abs(found.get("scaling", expected["scaling"]) / expected["scaling"] - 1) > 0.01:
+    if "scaling" in expected and abs(found.get("scaling", expected["scaling"]) / expected["scaling"] - 1) > within:
         raise UserError(
-            f"{what}: {path} is of a VAE with scaling = {found['scaling']:.4f}, the recipe has {expected['scaling']}"
+            f"{what}: {path} is of a VAE with scaling = {found['scaling']:.4f}, the recipe has {expected['scaling']}; "
+            f"set vae.scaling = {found['scaling']:.4f} or name other weights"
         )
     if "stage" in expected and found.get("stage", expected["stage"]) != expected["stage"]:
         raise UserError(f"{what}: {path} is of stage {found['stage']}; name the weights of stage {expected['stage']}")

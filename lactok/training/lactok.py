@@ -104,7 +104,7 @@ def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
     torch.manual_seed(recipe.seed)
     model = LaCTok(LaCTokConfig(recipe.encoder, decoder, vae))
     load_parts(model, ("encoder", "quant_conv", "quantize"), recipe.encoder_weights, "encoder_weights")
-    load_weights(model.vae, recipe.vae.weights, "the VAE", scaling=scaling)
+    load_weights(model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=scaling)
     unet = model.decoder.unet
     load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling)
     if recipe.lora:
@@ -165,15 +165,15 @@ class LaCTokLearner(Learner):
 
     def few_steps(self, seeds: Tensor, code_map: Tensor, size: int) -> Tensor:
         """Stage 2: clean latents after the sampler's steps; only the last one has a gradient."""
-        times = samplers.times_of(self.recipe.sampler, STEPS[self.recipe.sampler])
+        sampler = self.recipe.sampler
+        last = samplers.times_of(sampler, STEPS[sampler])[-1]
         shape = self.model.latent_shape(size)
-        x = noise(seeds, shape, "start").to(code_map)
-        for i, t in enumerate(times):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and i == len(times) - 1):
-                clean = samplers.clean_of(x, self.model.decoder(x, t, code_map, size).float(), t)
-                if i < len(times) - 1:
-                    x = samplers.add_noise(clean, noise(seeds, shape, f"renoise {i + 1}").to(clean), times[i + 1])
-        return clean
+
+        def predict(x: Tensor, t: int) -> Tensor:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and t == last):
+                return self.model.decoder(x, t, code_map, size).float()
+
+        return samplers.sample(predict, lambda s: noise(seeds, shape, s).to(code_map), sampler, STEPS[sampler])
 
     @property
     def bits(self) -> float:
@@ -201,6 +201,9 @@ class LaCTokLearner(Learner):
             if len(pictures) < 8:
                 pictures += [image, output]
         return {"psnr": float(torch.stack(psnr).mean()), "lpips": float(torch.stack(lpips).mean())}, torch.cat(pictures)
+
+    def notes(self) -> dict[str, float]:
+        return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling}
 
     def exported(self) -> dict[str, Tensor]:
         """The copy alone; everything else is as it was."""

@@ -38,7 +38,7 @@ class VAEPart:
         from diffusers import AutoencoderKL
 
         vae = AutoencoderKL(**self.shape.arguments(), scaling_factor=self.scaling)
-        load_weights(vae, self.weights, "the VAE", scaling=self.scaling)
+        load_weights(vae, self.weights, "the VAE", within=0.1, scaling=self.scaling)
         return vae.eval().requires_grad_(False)
 
 
@@ -99,6 +99,9 @@ class LDMLearner(Learner):
 
     def exported(self) -> dict[str, Tensor]:
         return self.unet.state_dict()
+
+    def notes(self) -> dict[str, float]:
+        return {"scaling": self.recipe.vae.scaling}
 
 
 def timesteps(seeds: Tensor) -> Tensor:

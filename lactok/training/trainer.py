@@ -123,6 +123,10 @@ class Learner(nn.Module):
     def exported(self) -> dict[str, Tensor]:
         """What the package ships of it; averaged weights are in."""
 
+    def notes(self) -> dict[str, Any]:
+        """What stands beside the exported weights, for trainings that take them as given (`given.load_weights`)."""
+        return {}
+
     def train(self, mode: bool = True) -> Learner:
         """Training mode for what learns; frozen parts stay in eval mode (LPIPS has dropout)."""
         super().train(mode)
@@ -315,11 +319,14 @@ class Trainer(Generic[R]):
             tensors = processes.whole(self.learner.exported(), keep=main)
         if not main:
             return
-        common.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, {"step": self.step})
+        common.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
         grid = make_grid(pictures.float().clamp(-1, 1).cpu() / 2 + 0.5, nrow=4)
         save_image(grid, self.out / "pictures.png")
         self.record.log("held_out", self.step, values, prefix="held_out_")
         self.record.picture("held out", self.step, grid)
+
+    def notes(self) -> dict[str, Any]:
+        return {"name": self.recipe.name, "step": self.step} | self.learner.notes()
 
     def run_suite(self) -> None:
         """The reconstruction suite on the held-out photographs."""

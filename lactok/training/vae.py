@@ -39,6 +39,7 @@ class VAELearner(Learner):
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
+        self.scaling = 1.0
         self.vae = AutoencoderKL(**recipe.model.arguments())
         if recipe.checkpointing:
             self.vae.enable_gradient_checkpointing()
@@ -66,8 +67,14 @@ class VAELearner(Learner):
             deviations.append(latents.std())
             if len(pictures) < 8:
                 pictures += [image, output]
-        values = {"psnr": psnr, "lpips": lpips, "latent_deviation": deviations}
-        return {k: float(torch.stack(v).mean()) for k, v in values.items()}, torch.cat(pictures)
+        lists = {"psnr": psnr, "lpips": lpips, "latent_deviation": deviations}
+        values = {k: float(torch.stack(v).mean()) for k, v in lists.items()}
+        self.scaling = 1 / values["latent_deviation"]
+        return values, torch.cat(pictures)
+
+    def notes(self) -> dict[str, float]:
+        """`scaling` brings the latents of held-out photographs to deviation 1."""
+        return {"scaling": self.scaling}
 
     def exported(self) -> dict[str, Tensor]:
         return self.vae.state_dict()
