@@ -122,8 +122,9 @@ def available(
     broken: dict[str, str] = {}
     for name in names:
         try:
-            elsewhere = [] if fetch else [a for a in registry.info(name).assets if weights.locate(a) is None]
-            if elsewhere:
+            assets = registry.info(name).assets
+            elsewhere = [a for a in assets if a.sources and weights.locate(a) is None]
+            if elsewhere and not fetch:
                 size = sum(a.size for a in elsewhere) / 1e9
                 raise WeightsNotFound(f"its weights ({size:.1f} GB) are not on this machine; name it to fetch them")
             registry.resolve_assets(name)
