@@ -84,10 +84,16 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
 
-def encode_latents(vae: Any, images: Tensor, draw: Tensor) -> Tensor:
-    """Images (B, 3, S, S) in [-1, 1] -> scaled latents: the posterior's mean plus its deviation times `draw`."""
+def moments(vae: Any, images: Tensor) -> Tensor:
+    """Images (B, 3, S, S) in [-1, 1] -> mean and deviation of their latents, unscaled, (B, 2 C, h, w)."""
     posterior = vae.encode(images).latent_dist
-    return (posterior.mean + posterior.std * draw) * vae.config.scaling_factor
+    return torch.cat([posterior.mean, posterior.std], 1)
+
+
+def drawn_latents(vae: Any, moments: Tensor, draw: Tensor) -> Tensor:
+    """Mean plus deviation times `draw` (B, C, h, w), scaled, float32."""
+    mean, deviation = moments.float().chunk(2, 1)
+    return (mean + deviation * draw) * vae.config.scaling_factor
 
 
 def decode_latents(vae: Any, latents: Tensor) -> Tensor:
@@ -158,7 +164,7 @@ class LaCTok(nn.Module):
 
     def latents(self, images: Tensor, draw: Tensor) -> Tensor:
         """A draw from the VAE's posterior, scaled, (B, 4, S/8, S/8)."""
-        return encode_latents(self.vae, images, draw)
+        return drawn_latents(self.vae, moments(self.vae, images), draw)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """(B, 4, h, w), scaled -> (B, 3, 8h, 8w), about [-1, 1], unclamped."""

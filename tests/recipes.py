@@ -49,7 +49,7 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
     fast = {**common_keys, **given, "rank": 2, "grid": 8, "segments": (2, 1)}
     lactok = {
         **common_keys, **given, "encoder": VQ, "encoder_weights": str(tmp_path / "vq.safetensors"), "eval_steps": 1,
-        "encoder_sizes": (16, 32), "embedding": (8, 8), "lpips_net": "alex",
+        "encoder_sizes": (32, 48), "embedding": (8, 8), "lpips_net": "alex",
     }  # fmt: skip
     out: dict[str, Recipe] = {
         "vae": VAERecipe(name="vae", model=VAE, eval_size=32, **common_keys),

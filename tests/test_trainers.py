@@ -12,21 +12,28 @@ import torch
 from PIL import Image
 from recipes import LEARNERS, VAE, trainer
 
+from lactok import samplers
 from lactok.errors import UserError
 from lactok.train import changes, parser
 from lactok.training import common
 from lactok.training.accelerate import AccelerateRecipe
+from lactok.training.data import crops
+from lactok.training.frozen import Frozen
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
-from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
+from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
 from lactok.training.trainer import Learner, Recipe
 from lactok.training.vae import VAERecipe
 
 CONFIGS = Path(common.__file__).parent / "configs"
 
 
-@pytest.mark.parametrize("kind", LEARNERS)
-def test_killed_and_resumed_is_bit_for_bit(recipes: dict[str, Recipe], tmp_path: Path, kind: str) -> None:
-    recipe = recipes[kind]
+@pytest.mark.parametrize(("kind", "variants"), [*((kind, 0) for kind in LEARNERS), ("ldm", 1), ("stage 2", 1)])
+def test_killed_and_resumed_is_bit_for_bit(
+    recipes: dict[str, Recipe], photographs: Path, tmp_path: Path, kind: str, variants: int
+) -> None:
+    for path in sorted(photographs.iterdir())[5:]:  # few, so that they come again
+        path.unlink()
+    recipe = replace(recipes[kind], variants=variants)
     trainer(recipe, kind, tmp_path / "whole").run()
     broken = trainer(recipe, kind, tmp_path / "broken")
     broken.learner.train()
@@ -98,6 +105,38 @@ def test_broken_images_are_named_and_replaced(recipes: dict[str, Recipe], photog
     assert named
     assert len(named) == len(set(named))
     assert all(Path(p).read_bytes() == b"not a picture" for p in named)
+
+
+def test_crops_come_again_and_frozen_networks_are_asked_once(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    photos = trainer(recipes["ldm"], "ldm", tmp_path).photos
+    epochs = [
+        crops(photos, range(i * n, i * n + n), 32, (32, 48), 0, tmp_path, 2)
+        for n in [len(photos.train)]
+        for i in range(4)
+    ]
+    pictures = [{picture.numpy().tobytes() for picture in epoch} for epoch in epochs]
+    assert pictures[0] == pictures[2] != pictures[1] == pictures[3]
+    asked: list[int] = []
+
+    def compute(images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        return images.mean((2, 3)) if not torch.is_grad_enabled() else torch.empty(0)
+
+    plain, keeping = Frozen(compute, keep=False), Frozen(compute, keep=True)
+    expected = plain(epochs[0])
+    for _ in range(2):
+        torch.testing.assert_close(keeping(epochs[0]), expected)
+    assert asked == [len(photos.train), *[1] * len(photos.train)]
+
+
+def test_weights_of_times_stand_for_the_error_of_clean_latents() -> None:
+    t, draw = torch.tensor([100, 800, 999]), torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    wrong, clean = draw + 0.1, torch.ones_like(draw)
+    noised = samplers.add_noise(clean, draw, t)
+    errors = (samplers.clean_of(noised, wrong, t) - clean).square().mean((1, 2, 3))
+    assert float(noise_loss(wrong, draw, t, 1e6)) == pytest.approx(float(errors.mean()), rel=1e-3)
+    assert float(noise_loss(wrong, draw, t, 1.0)) == pytest.approx((0.01 * 2 + float(errors[0])) / 3, rel=1e-3)
+    assert float(noise_loss(wrong, draw, t)) == pytest.approx(0.01, rel=1e-3)
 
 
 class Kept:

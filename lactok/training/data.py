@@ -156,9 +156,12 @@ def random_crops(
     return to_tensor(images)
 
 
-def crops(photos: Photos, positions: Iterable[int], crop: int, scale: tuple[int, int], seed: int, out: Path) -> Tensor:
+def crops(
+    photos: Photos, positions: Iterable[int], crop: int, scale: tuple[int, int], seed: int, out: Path, variants: int = 0
+) -> Tensor:
     """The photographs at some positions of a run, whichever process asks: (len(positions), 3, crop, crop) in [-1, 1].
 
+    With `variants` a photograph's crops repeat after so many epochs, otherwise every position has its own.
     A picture that cannot be read is named in `out/broken.txt`, once, and the next one stands in for it.
 
     Raises:
@@ -169,7 +172,8 @@ def crops(photos: Photos, positions: Iterable[int], crop: int, scale: tuple[int,
         epoch, index = divmod(position, len(photos.train))
         order = _order(len(photos.train), seed, epoch)
         for attempt in range(100):
-            photo = photos.train[order[(index + attempt) % len(order)]]
+            chosen = order[(index + attempt) % len(order)]
+            photo = photos.train[chosen]
             try:
                 image = photo.open_rgb()
                 break
@@ -179,8 +183,8 @@ def crops(photos: Photos, positions: Iterable[int], crop: int, scale: tuple[int,
             raise UserError(
                 f"a hundred broken images in a row, the last {photo}; they are named in {out / 'broken.txt'}"
             )
-        rng = np.random.default_rng([seed, 1 << 33, position])
-        images.append(random_crop(image, crop, scale, rng))
+        place = [1 << 34, int(chosen), epoch % variants] if variants else [1 << 33, position]
+        images.append(random_crop(image, crop, scale, np.random.default_rng([seed, *place])))
     return to_tensor(images)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +22,13 @@ from lactok.errors import UserError, unknown
 from lactok.files import load_safetensors
 from lactok.lactok_files import add_lora
 from lactok.layers.vqgan import VQConfig
-from lactok.model import LaCTok, LaCTokConfig, resize
+from lactok.model import LaCTok, LaCTokConfig, drawn_latents, moments, resize
 from lactok.noise import noise, seed_of
 from lactok.perceptual import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.frozen import Frozen
 from lactok.training.given import find, load_parts, load_weights
-from lactok.training.ldm import VAEPart, timesteps
+from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.trainer import Learner, Recipe
 from lactok.weights import load_strict
 
@@ -52,6 +54,7 @@ class LaCTokRecipe(Recipe):
         lpips_net: alex or vgg.
         eval_steps: of the sampler on held-out photographs; 0: as in training, 25 of DDIM.
         l1: weight of absolute error beside LPIPS in stage 2; the paper has none.
+        weight_cap: of stage 1, see `noise_loss`; the paper has none.
     """
 
     stage: int
@@ -69,6 +72,7 @@ class LaCTokRecipe(Recipe):
     encoder_sizes: tuple[int, ...] = (224, 256, 288)
     lpips_net: str = "vgg"
     l1: float = 0.0
+    weight_cap: float = 0.0
     eval_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -130,6 +134,9 @@ class LaCTokLearner(Learner):
             model.decoder.controlnet.enable_gradient_checkpointing()
             model.vae.enable_gradient_checkpointing()
         self.model = model
+        keep = recipe.variants > 0
+        self.moments = Frozen(partial(moments, model.vae), keep)
+        self.ids = {s: Frozen(partial(self._ids, size=s), keep) for s in {*recipe.encoder_sizes, 256}}
         self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
 
     def train(self, mode: bool = True) -> LaCTokLearner:
@@ -140,8 +147,10 @@ class LaCTokLearner(Learner):
 
     def code_map(self, images: Tensor, size: int) -> Tensor:
         """Pictures of side S in [-1, 1], seen by the encoder at `size` -> codes at the latents' resolution."""
-        with torch.no_grad():
-            return self.model.code_map(self.model.encode(resize(images, size)), images.shape[-1])
+        return self.model.code_map(self.ids[size](images), images.shape[-1])
+
+    def _ids(self, images: Tensor, size: int) -> Tensor:
+        return self.model.encode(resize(images, size))
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         sizes = self.recipe.encoder_sizes
@@ -155,13 +164,13 @@ class LaCTokLearner(Learner):
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor, code_map: Tensor) -> Tensor:
         """Stage 1: squared error of the predicted noise at a uniform time."""
-        with torch.no_grad():
-            shape = self.model.latent_shape(images.shape[-1])
-            latents = self.model.latents(images, noise(seeds, shape, "posterior").to(images)).float()
+        shape = self.model.latent_shape(images.shape[-1])
+        posterior = noise(seeds, shape, "posterior").to(images)
+        latents = drawn_latents(self.model.vae, self.moments(images), posterior)
         draw = noise(seeds, shape, "noise").to(latents)
         t = timesteps(seeds).to(latents.device)
         predicted = self.model.decoder(samplers.add_noise(latents, draw, t), t, code_map, images.shape[-1])
-        return F.mse_loss(predicted.float(), draw)
+        return noise_loss(predicted, draw, t, self.recipe.weight_cap)
 
     def few_steps(self, seeds: Tensor, code_map: Tensor, size: int) -> Tensor:
         """Stage 2: clean latents after the sampler's steps; only the last one has a gradient."""

@@ -7,17 +7,18 @@ et al. 2022, arXiv 2112.10752, equation 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lactok import samplers
 from lactok.decoder import UNetShape, fold_cross_attention, size_conditions
-from lactok.model import VAEShape, decode_latents, encode_latents
+from lactok.model import VAEShape, decode_latents, drawn_latents, moments
 from lactok.noise import noise, seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.frozen import Frozen
 from lactok.training.given import load_weights
 from lactok.training.trainer import Learner, Recipe
 
@@ -44,8 +45,11 @@ class VAEPart:
 
 @dataclass(frozen=True, kw_only=True)
 class LDMRecipe(Recipe):
+    """`weight_cap`: see `noise_loss`."""
+
     unet: UNetShape
     vae: VAEPart
+    weight_cap: float = 0.0
 
 
 class LDMLearner(Learner):
@@ -55,6 +59,7 @@ class LDMLearner(Learner):
         super().__init__()
         self.recipe = recipe
         self.vae = recipe.vae.load()
+        self.moments = Frozen(partial(moments, self.vae), recipe.variants > 0)
         torch.manual_seed(recipe.seed)
         self.unet = UNet2DConditionModel(**recipe.unet.arguments())
         fold_cross_attention(self.unet)
@@ -70,7 +75,7 @@ class LDMLearner(Learner):
     def latents(self, images: Tensor, seeds: Tensor) -> Tensor:
         """Scaled draws from the VAE's posterior, each from its own seed."""
         shape = self.latent_shape(images.shape[-1])
-        return encode_latents(self.vae, images, noise(seeds, shape, "posterior").to(images)).float()
+        return drawn_latents(self.vae, self.moments(images), noise(seeds, shape, "posterior").to(images))
 
     def latent_shape(self, size: int) -> tuple[int, int, int]:
         shape = self.recipe.vae.shape
@@ -82,7 +87,7 @@ class LDMLearner(Learner):
         draw = noise(seeds, tuple(latents.shape[1:]), "noise").to(latents)
         t = timesteps(seeds).to(latents.device)
         predicted = self.predict(samplers.add_noise(latents, draw, t), t, images.shape[-1])
-        return F.mse_loss(predicted.float(), draw), {}
+        return noise_loss(predicted, draw, t, self.recipe.weight_cap), {}
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """The loss at fixed times and noise on held-out photographs, and eight DDIM samples."""
@@ -102,6 +107,21 @@ class LDMLearner(Learner):
 
     def notes(self) -> dict[str, float]:
         return {"scaling": self.recipe.vae.scaling}
+
+
+def noise_loss(predicted: Tensor, draw: Tensor, t: Tensor, weight_cap: float = 0.0) -> Tensor:
+    """Mean squared error of the predicted noise.
+
+    Args:
+        weight_cap: 0 for equal weights of all times, as SDXL and LaCTok are trained. Otherwise a time weighs as its
+            error does in the clean latents, (1 - a_t) / a_t, but at most so much: small models learn where few-step
+            samplers start, of which the equal mean sees next to nothing.
+    """
+    squared = (predicted.float() - draw).square().mean((1, 2, 3))
+    if weight_cap:
+        a = samplers.alphas_cumprod().to(squared)[t]
+        squared = squared * ((1 - a) / a).clamp(max=weight_cap)
+    return squared.mean()
 
 
 def timesteps(seeds: Tensor) -> Tensor:

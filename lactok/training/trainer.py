@@ -54,6 +54,8 @@ class Recipe:
         batch: images a step, over all processes and all accumulated parts.
         crop: side of the pictures in pixels.
         scale: range of the shorter side that a photograph is brought to before it is cropped.
+        variants: crops that are made of each photograph; they come again every `variants` epochs, and what frozen
+            networks make of them is kept in memory. 0: always new ones.
         schedule: "cosine" to zero, or "constant", after `warmup` steps.
         average: decay of the averaged weights that are evaluated and exported.
         accumulate: parts of a process's share of the batch, computed one after the other.
@@ -71,6 +73,7 @@ class Recipe:
     batch: int
     crop: int
     scale: tuple[int, int]
+    variants: int = 0
     held_out: int = 50
     seed: int = 0
     peak_lr: float = 1e-4
@@ -166,6 +169,8 @@ class Trainer(Generic[R]):
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
         if not learner.learned():
             raise UserError(f"{recipe.name}: nothing is left to learn, every part is frozen")
+        if recipe.precision == "bf16":
+            common.float32_norms(learner)
         self.module: nn.Module
         if recipe.fsdp:
             processes.shard(learner, accelerator)
@@ -249,7 +254,7 @@ class Trainer(Generic[R]):
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for i, positions in enumerate(parts := self.parts()):
-            images = crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out)
+            images = crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out, recipe.variants)
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
             with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():
