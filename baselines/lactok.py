@@ -105,8 +105,7 @@ class LaCTokTokenizer(Tokenizer):
             vae, unet, *lora, copy = parts
             whole = assemble(whole, vae, unet, lora[0] if lora else None, copy)
         weights.load_strict(self.model, whole, self.info.name)
-        self.model.to(memory_format=torch.channels_last)
-        self.model.decoder.remember()
+        self.model.speed_up(self.info.output_size or 0)
 
     def place(self, device: str | torch.device, dtype: torch.dtype, offload: bool, compile: bool) -> None:
         decoder, vae = self.model.decoder, self.model.vae

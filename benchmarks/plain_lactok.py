@@ -2,7 +2,8 @@
 
 Plain is the published structure: the UNet wrapped by PEFT, every cross-attention over 77 zero vectors computed, the
 embeddings of time and size computed at every step. Fast is `lactok.model.LaCTok`: the LoRA merged, cross-attention
-folded, embeddings kept, channels_last. Both get the same random weights, through the same conversion as a checkpoint.
+and upsampling folded, embeddings kept, channels_last. Both get the same random weights, through the same conversion
+as a checkpoint.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def load_plain(shape: LaCTokConfig) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def load_fast(shape: LaCTokConfig, dtype: str) -> LaCTok:
+def load_fast(shape: LaCTokConfig, dtype: str, size: int) -> LaCTok:
     """The same weights, through the conversion of a checkpoint."""
     import torch
 
@@ -112,8 +113,7 @@ def load_fast(shape: LaCTokConfig, dtype: str) -> LaCTok:
     own = model.state_dict()
     unused = {k: torch.zeros(v.shape) for k, v in own.items() if not k.startswith(("decoder.", "vae."))}
     model.load_state_dict(found | unused, assign=True)
-    model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    model.decoder.remember()
+    model.eval().requires_grad_(False).speed_up(size)
     if dtype == "bfloat16":
         model.decoder.cast(torch.bfloat16)
     return model
@@ -174,7 +174,7 @@ def measure(variant: str, shape_name: str, size: int, steps: int, repeats: int) 
 
     shape, times = config(shape_name), times_of("tlcm", steps)
     dtype = "bfloat16" if variant.endswith("bfloat16") else "float32"
-    model = load_plain(shape) if variant == "plain" else load_fast(shape, dtype)
+    model = load_plain(shape) if variant == "plain" else load_fast(shape, dtype, size)
     code_map, starts = inputs(shape, size, steps)
 
     def decode() -> Tensor:
@@ -205,6 +205,8 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
     with torch.device("meta"):
         model = published(shape) if variant == "plain" else LaCTok(shape)
     model.requires_grad_(False)
+    if isinstance(model, LaCTok):
+        model.speed_up(size)
     code_map, starts = inputs(shape, size, steps, "meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         if variant == "plain":

@@ -10,11 +10,19 @@ import torch
 from conftest import shared
 
 from lactok import samplers
-from lactok.decoder import SDXL_UNET, DecoderConfig, LatentDecoder, UNetShape, fold_cross_attention, size_conditions
+from lactok.decoder import (
+    SDXL_UNET,
+    DecoderConfig,
+    LatentDecoder,
+    UNetShape,
+    fold_cross_attention,
+    fold_upsampling,
+    size_conditions,
+)
 from lactok.errors import UserError
 from lactok.lactok_files import convert, merge_lora
 from lactok.layers.vqgan import VQConfig
-from lactok.model import SDXL_VAE, LaCTok, LaCTokConfig
+from lactok.model import SDXL_VAE, LaCTok, LaCTokConfig, VAEShape
 from lactok.training import common
 from lactok.training.lactok import LaCTokRecipe
 from lactok.weights import known_assets
@@ -83,6 +91,20 @@ def test_folded_cross_attention_is_what_zero_text_gives() -> None:
         fold_cross_attention(unet)
         found = unet(x, t, None, added_cond_kwargs=conditions, return_dict=False)[0]
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("side", [1, 7, 8])
+def test_folded_upsampling_is_nearest_neighbour_and_convolution(side: int) -> None:
+    from diffusers import AutoencoderKL
+    from diffusers.models.upsampling import Upsample2D
+
+    torch.manual_seed(0)
+    vae = AutoencoderKL(**VAEShape((8, 16, 16)).arguments()).eval().requires_grad_(False)
+    x = torch.randn(2, 4, side, side)
+    expected = vae.decode(x).sample
+    fold_upsampling(vae.decoder)
+    assert not any(isinstance(m, Upsample2D) for m in vae.modules())
+    torch.testing.assert_close(vae.decode(x).sample, expected, atol=1e-5, rtol=0)
 
 
 def test_the_copy_starts_without_effect() -> None:

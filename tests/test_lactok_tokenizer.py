@@ -152,7 +152,7 @@ def test_tiles_are_decoded_one_by_one(ids: Tensor) -> None:
 
 def test_the_fast_decoder_computes_what_the_published_one_does() -> None:
     shape = plain_lactok.config("small")
-    slow, fast = plain_lactok.load_plain(shape), plain_lactok.load_fast(shape, "float32")
+    slow, fast = plain_lactok.load_plain(shape), plain_lactok.load_fast(shape, "float32", 64)
     code_map, starts = plain_lactok.inputs(shape, 64, 2)
     with torch.inference_mode():
         expected = plain_lactok.plain_decode(slow, code_map, starts, samplers.TLCM[2])

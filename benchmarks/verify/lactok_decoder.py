@@ -33,8 +33,7 @@ def build(config: dict[str, Any], stored: dict[str, Tensor], lora: bool) -> LaCT
     parts = {k: v for k, v in tensors.items() if not k.startswith(OTHER_PARTS)}
     own = {k: v for k, v in model.state_dict().items() if k.startswith(OTHER_PARTS)}  # the set has no encoder
     load_strict(model, own | parts | {"quantize.embedding.weight": tensors["quantize.embedding.weight"]}, "lactok")
-    model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # as the tokenizers compute
-    model.decoder.remember()
+    model.eval().requires_grad_(False).speed_up(config["image_size"])  # as the tokenizers compute
     return model
 
 

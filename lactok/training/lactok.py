@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok import samplers
-from lactok.decoder import DecoderConfig, UNetShape
+from lactok.decoder import DecoderConfig, UNetShape, fold_upsampling
 from lactok.errors import UserError, unknown
 from lactok.files import load_safetensors
 from lactok.lactok_files import add_lora
@@ -128,6 +128,7 @@ class LaCTokLearner(Learner):
         self.recipe = recipe
         model = build_model(recipe, recipe.copy, 1)
         model.requires_grad_(False)
+        fold_upsampling(model.vae.decoder)
         model.decoder.controlnet.requires_grad_(True)
         if recipe.checkpointing:
             model.decoder.unet.enable_gradient_checkpointing()
