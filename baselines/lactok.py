@@ -33,7 +33,7 @@ TINY_VQ = VQConfig(32, (1, 1, 2, 3, 4), 1, 64, 4096, 8, usage_buffer=False)
 TINY = LaCTokConfig(
     TINY_VQ,
     DecoderConfig(UNetShape((32, 64, 96), (0, 1, 1)).arguments(), TINY_VQ.codebook_dim, (8, 16, 32, 48)),
-    dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8029},
+    dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668},
 )
 SHARED = (
     Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0),
