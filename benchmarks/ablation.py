@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -172,11 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
     print(f"written: {out}")
-    for name, reason in missing.items():
-        print(f"not run: {name}: {reason}")
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 3 if failed or (missing and (args.strict or not found)) else 0
+    return recon.exit_code(missing, failed, args.strict or not found)
 
 
 if __name__ == "__main__":

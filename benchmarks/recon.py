@@ -215,11 +215,16 @@ def measure(names: list[str], dataset: Dataset, run: Run, args: argparse.Namespa
             with disk_errors(args.svg):
                 args.svg.write_text(svg(found, f"{dataset.name}, {run.protocol.name}"))
         show(text, dataset, run, found, summary)
+    return exit_code(missing, failed, args.strict or not everything)
+
+
+def exit_code(missing: dict[str, str], failed: dict[str, str], strict: bool) -> int:
+    """Names what did not run and why; 3 if something failed or, where `strict`, lacks its weights."""
     for name, reason in missing.items():
         print(f"not run: {name}: {reason}")
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 3 if failed or (missing and (args.strict or not everything)) else 0
+    return 3 if failed or (missing and strict) else 0
 
 
 def run_rows(

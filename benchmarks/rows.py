@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,8 @@ from lactok import registry, weights
 from lactok.errors import UserError
 from lactok.noise import seed_of
 from lactok.quantize import count_near_ties
+
+EXCHANGED = "+exchanged"  # at the end of the name of a row that is given other ids
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class TokenizerRow(Row):
 
     def tokenizer(self, run: Run) -> lactok.Tokenizer:
         if self._loaded is None:
-            self._loaded = lactok.load(self.name, run.device, getattr(torch, run.dtype))
+            self._loaded = lactok.load(self.info.name, run.device, getattr(torch, run.dtype))
         return self._loaded
 
     @property
@@ -162,6 +164,30 @@ class TokenizerRow(Row):
             bits = torch.full((len(ids),), self.info.bits or 0.0, dtype=torch.float64)
         out = images.to_resolution(out.cpu(), run.protocol.prepare.resolution)
         return images.to_uint8(out, run.protocol.score.rounding), bits
+
+
+class ExchangedRow(TokenizerRow):
+    """A tokenizer that is given the ids of each sample's partner."""
+
+    def __init__(self, name: str, partners: Mapping[str, Sample]):
+        super().__init__(name)
+        if not self.has_ids:
+            raise UserError(f"{name} has no ids that could be exchanged")
+        self.partners = partners
+        self.name += EXCHANGED
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"name": self.name, "note": "decoded from the ids of another image"}
+
+    def check(self, sample: Sample) -> None:
+        self.partners[sample.id].open()
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        return digest([super().key(samples, run), [self.partners[s.id].sha256 for s in samples]])
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        others = [images.prepare(self.partners[s.id].open(), run.protocol.prepare) for s in samples]
+        return super().encode(others, samples, run)
 
 
 class FolderRow(Row):
@@ -227,4 +253,4 @@ def _stem(path: Path) -> str:
     return path.with_suffix("").as_posix()
 
 
-__all__ = ["FolderRow", "Row", "Run", "TokenizerRow"]
+__all__ = ["ExchangedRow", "FolderRow", "Row", "Run", "TokenizerRow"]

@@ -138,9 +138,10 @@ def fold_upsampling(network: nn.Module) -> None:
     from diffusers.models.upsampling import Upsample2D
 
     for block in network.modules():
-        for i, upsample in enumerate(getattr(block, "upsamplers", None) or ()):
+        upsamplers = getattr(block, "upsamplers", None)
+        for i, upsample in enumerate(upsamplers if isinstance(upsamplers, nn.ModuleList) else ()):
             if isinstance(upsample, Upsample2D):
-                block.upsamplers[i] = _doubling(upsample.conv)
+                upsamplers[i] = _doubling(upsample.conv)
 
 
 def _doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
