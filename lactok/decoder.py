@@ -139,9 +139,10 @@ def fold_upsampling(network: nn.Module) -> None:
 
     for block in network.modules():
         upsamplers = getattr(block, "upsamplers", None)
-        for i, upsample in enumerate(upsamplers if isinstance(upsamplers, nn.ModuleList) else ()):
-            if isinstance(upsample, Upsample2D):
-                upsamplers[i] = _doubling(upsample.conv)
+        if isinstance(upsamplers, nn.ModuleList):
+            for i, upsample in enumerate(upsamplers):
+                if isinstance(upsample, Upsample2D):
+                    upsamplers[i] = _doubling(upsample.conv)
 
 
 def _doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
