@@ -76,9 +76,7 @@ def convert_clip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 class ClipColours(ColourClassifier):
     """The official classifier: OpenAI's CLIP ViT-L/14, always in float32."""
 
-    info = JudgeInfo(
-        "clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER)
-    )
+    info = JudgeInfo("clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER))
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)

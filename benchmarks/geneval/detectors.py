@@ -122,12 +122,12 @@ def find(kind: str, name: str) -> type[Any]:
     table, group, what = _groups(kind)
     if name in table:
         module, _, attribute = table[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), attribute)
     point = next(iter(entry_points(group=group, name=name)), None)
     if point is None:
         raise unknown(what, name, names(kind))
     try:
-        return point.load()  # type: ignore[no-any-return]
+        return point.load()
     except (Exception, SystemExit) as error:
         raise UserError(
             f"plug-in {name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}"

@@ -75,7 +75,7 @@ def _taps(size: int, target: int) -> tuple[tuple[np.ndarray, np.ndarray], tuple[
     first = np.floor(at).astype(np.int32)
     part = at - first.astype(np.float32)
     weights = (np.rint(w * np.float32(2048)).astype(np.int32) for w in (np.float32(1) - part, part))
-    return (first.clip(0, size - 1), (first + 1).clip(0, size - 1)), tuple(weights)  # type: ignore[return-value]
+    return (first.clip(0, size - 1), (first + 1).clip(0, size - 1)), tuple(weights)
 
 
 def preprocess(image: np.ndarray) -> tuple[np.ndarray, Size]:
@@ -92,13 +92,14 @@ def preprocess(image: np.ndarray) -> tuple[np.ndarray, Size]:
     resized = resize_bilinear(image, height, width)
     padded = np.full((-(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR, 3), PADDING, np.uint8)
     padded[:height, :width] = resized
-    scaled = (padded.astype(np.float32) - np.float32(MEAN)) * (1 / np.float64(STD)).astype(np.float32)
+    mean, factor = np.array(MEAN, np.float32), (1 / np.array(STD)).astype(np.float32)
+    scaled = (padded.astype(np.float32) - mean) * factor
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)), (height, width)
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Best first: labels (N,) int64, scores (N,), boxes (N, 4) with right and bottom exclusive, masks (N, H, W) bool."""
+    """Best first: labels (N,) int64, scores (N,), boxes (N, 4), right and bottom exclusive, masks (N, H, W) bool."""
 
     labels: Tensor
     scores: Tensor
@@ -124,7 +125,8 @@ def instances(cls: Tensor, low: Tensor, batch: Size, image: Size, original: Size
 
     probabilities = cls.softmax(-1)[:, :-1]
     classes = probabilities.shape[1]
-    likely, index = probabilities.flatten().topk(min(most, probabilities.numel()))
+    # unsorted, so that equal scores (of empty masks, 0) stand as in the official code, on the CPU
+    likely, index = probabilities.flatten().topk(min(most, probabilities.numel()), sorted=False)
     queries, back = (index // classes).unique(return_inverse=True)  # masks of one query are the same
     masks = F.interpolate(low[queries][None], batch, mode="bilinear", align_corners=False)
     masks = masks[..., : image[0], : image[1]]

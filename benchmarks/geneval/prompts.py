@@ -143,3 +143,42 @@ def metadata_file() -> bytes:
 def prompt_list() -> bytes:
     """The official `generation_prompts.txt`, the prompts alone."""
     return "".join(f"{prompt['prompt']}\n" for prompt in official()).encode()
+
+
+def fault(prompt: object) -> str:
+    """What is wrong with a prompt that somebody wrote, in words; "" where nothing is.
+
+    >>> fault({"tag": "own", "prompt": "a cat", "include": [{"class": "cat"}]})
+    "include clause 1: 'count' is not a whole number of at least 1"
+    """
+    if not isinstance(prompt, dict):
+        return "not a JSON object"
+    for key in ("tag", "prompt"):
+        if not isinstance(prompt.get(key), str):
+            return f"{key!r} is not a text"
+    for kind in ("include", "exclude"):
+        clauses = prompt.get(kind, [])
+        if not isinstance(clauses, list):
+            return f"{kind!r} is not a list"
+        for i, clause in enumerate(clauses):
+            wrong = _clause_fault(clause, i)
+            if wrong:
+                return f"{kind} clause {i + 1}: {wrong}"
+    return ""
+
+
+def _clause_fault(clause: object, index: int) -> str:
+    if not isinstance(clause, dict) or not isinstance(clause.get("class"), str):
+        return "'class' is not a text"
+    if type(clause.get("count")) is not int or clause["count"] < 1:
+        return "'count' is not a whole number of at least 1"
+    if not isinstance(clause.get("color", ""), str):
+        return "'color' is not a text"
+    if "position" not in clause:
+        return ""
+    position = clause["position"]
+    if not isinstance(position, list) or len(position) != 2 or position[0] not in RELATIONS:
+        return f"'position' is not [relation, clause] with one of {', '.join(RELATIONS)}"
+    if type(position[1]) is not int or not 0 <= position[1] < index:
+        return "'position' names a clause that does not come before it (the first is 0)"
+    return ""

@@ -95,20 +95,23 @@ def score(prompt: Mapping[str, Any], detections: Sequence[Detection], classify: 
     return Verdict(prompt["tag"], prompt["prompt"], not reasons, "\n".join(reasons), kept, colours)
 
 
+def above(detections: Sequence[Detection], threshold: float) -> list[Detection]:
+    """Those of a score above the threshold, compared in float32."""
+    floor = np.float32(threshold)
+    return [d for d in detections if np.float32(d.score) > floor]
+
+
 def keep(detections: Sequence[Detection], threshold: float, options: Options) -> dict[str, list[Detection]]:
     """The detections above a threshold, best first, by class: at most `max_objects`, then without overlaps.
 
     Of equal scores the later one comes first, as when a stable ascending order is turned round.
     """
-    floor = np.float32(threshold)
-    groups: dict[str, list[tuple[np.float32, Detection]]] = {}
-    for detection in detections:
-        value = np.float32(detection.score)
-        if value > floor:
-            groups.setdefault(detection.name, []).append((value, detection))
+    groups: dict[str, list[Detection]] = {}
+    for detection in above(detections, threshold):
+        groups.setdefault(detection.name, []).append(detection)
     kept: dict[str, list[Detection]] = {}
     for name, group in groups.items():
-        best = [d for _, d in sorted(group, key=lambda pair: pair[0])[::-1][: options.max_objects]]
+        best = sorted(group, key=lambda d: np.float32(d.score))[::-1][: options.max_objects]
         kept[name] = best if options.max_overlap == 1 else _without_overlaps(best, options.max_overlap)
     return kept
 
@@ -131,7 +134,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> np.float32:
 
 def _area(box: np.ndarray) -> np.float32:
     width, height = np.maximum(box[2:] - box[:2] + np.float32(1), np.float32(0))
-    return width * height  # type: ignore[no-any-return]
+    return width * height
 
 
 def relations(a: Sequence[float], b: Sequence[float], threshold: float = 0.1) -> set[str]:

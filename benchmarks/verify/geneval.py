@@ -1,4 +1,4 @@
-"""Kind `geneval`: the scorer's verdicts, reasons and boxes, its parts, colour crops, Mask2Former's boxes, the prompts."""
+"""Kind `geneval`: the scorer's verdicts and boxes, its parts, colour crops, Mask2Former's boxes, the prompts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     _instances(np.load(folder / "mask2former_postprocess.npz"), checks)
     seen = {
         "cases.jsonl", "crops", "crops.json", "evaluation_metadata.jsonl", "generation_prompts.txt",
-        "mask2former_postprocess.npz", "object_names.txt", "primitives.json", "results.jsonl", "set.json", "summary.txt",
+        "mask2former_postprocess.npz", "object_names.txt", "primitives.json", "results.jsonl", "set.json",
+        "summary.txt",
     }  # fmt: skip
     checks.finish(path.name for path in folder.iterdir() if path.name not in seen and path.suffix != ".md")
 
