@@ -157,7 +157,7 @@ def judged(
     check_words(subject.pictures, judges)
     part, parts = part_of(args.part)
     entries = subject.pictures.entries
-    mine = [e for e in entries[part::parts] if e.pictures]
+    mine = [e for e in entries if e.pictures and e.index % parts == part]
     total = Timer(args.device)
     with progress(subject.name, len(mine), "prompts") as report:
         for done, timer in enumerate(run_jobs(start_worker, (judges,), work, mine, args.workers), 1):

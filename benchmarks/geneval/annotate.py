@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks.geneval.detectors import Detection
 VERSION = 1
 SIDE = (256, 1024)  # px; the longer side is brought between them
 LINES = 12  # of text at most; what does not fit ends in "..."
-LONGEST = 2000  # characters of a text that are looked at
+LONGEST = 1000  # characters of a text that are looked at
 RIGHT, WRONG, INK, PAPER = (0, 120, 60), (180, 30, 30), (20, 20, 20), (255, 255, 255)
 # of boxes and masks, a colour a class
 PALETTE = (
@@ -78,7 +79,7 @@ def _captioned(
     width = max(picture.width, SIDE[0])
     verdict = "correct" if correct else f"wrong: {reason}"
     lines = [(line, INK) for line in wrapped(prompt, width - 12, font)]
-    for part in verdict.split("\n"):
+    for part in verdict.split("\n", LINES)[:LINES]:
         lines += [(line, RIGHT if correct else WRONG) for line in wrapped(part, width - 12, font)]
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], ("...", lines[-1][1])]
@@ -114,7 +115,8 @@ def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
                 lines.append(line)
                 line = ""
             else:
-                fits = max(1, next((n for n in range(len(word), 0, -1) if font.getlength(word[:n]) <= width), 1))
+                parts = range(1, len(word) + 1)
+                fits = max(1, bisect_right(parts, width, key=lambda n, w=word: font.getlength(w[:n])))
                 lines.append(word[:fits])
                 word = word[fits:]
     return [*lines, line] if line else lines or [""]

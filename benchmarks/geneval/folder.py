@@ -38,10 +38,12 @@ class Entry:
 
     Attributes:
         id: the folder's name.
+        index: its place among the folders that should be there, which tells whose part it is.
         prompt: its metadata, as in `benchmarks.geneval.prompts`.
     """
 
     id: str
+    index: int
     prompt: dict[str, Any]
     pictures: tuple[Sample, ...]
 
@@ -92,22 +94,21 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
     numbers = [numbers[i] for i in chosen(len(numbers), limit)]
     entries: list[Entry] = []
     left_out, remarks = [], []
-    for number in numbers:
+    for index, number in enumerate(numbers):
         if number not in there:
             left_out.append(Note(f"{number:05}", "no such folder"))
             continue
-        entry, missing, unusual = _entry(there[number], samples)
+        entry, missing, unusual = _entry(there[number], index, samples)
         entries += [entry] if entry is not None else []
         left_out += missing
         remarks += unusual
     if not any(entry.pictures for entry in entries):
         first = f", for one {left_out[0].id}: {left_out[0].text}" if left_out else ""
         raise UserError(f"{root} holds nothing to judge{first}; expected {LAYOUT}")
-    found = Folder(root.resolve().name, tuple(entries), tuple(left_out), tuple(remarks))
-    return found
+    return Folder(root.resolve().name, tuple(entries), tuple(left_out), tuple(remarks))
 
 
-def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:
+def _entry(path: Path, index: int, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:
     """A prompt's folder; why samples are left out; remarks."""
     metadata = path / "metadata.jsonl"
     try:
@@ -122,7 +123,9 @@ def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Not
     inside = path / "samples"
     files = sorted(inside.iterdir()) if inside.is_dir() else []
     pictures = [p for p in files if re.fullmatch(r"\d+\.png", p.name) and p.is_file()]
-    entry = Entry(path.name, prompt, tuple(Sample(f"{path.name}/{p.stem}", p, prompt["prompt"]) for p in pictures))
+    entry = Entry(
+        path.name, index, prompt, tuple(Sample(f"{path.name}/{p.stem}", p, prompt["prompt"]) for p in pictures)
+    )
     left_out, remarks = [], []
     if len(pictures) < samples:
         why = "" if inside.is_dir() else "no folder samples, "

@@ -46,9 +46,9 @@ def scores(scored: Sequence[Scored]) -> dict[str, Any]:
     """All scores with their 95 % intervals; prompts are resampled, so that a prompt's samples stay together.
 
     Returns:
-        tasks: by tag the share of correct images; overall: the unweighted mean over tags of these; images: the share
-        of correct images; prompts: the share of prompts with a correct image. Each is {value, ci95, n}; tasks have
-        the number of their prompts too. Values are None without any image.
+        tasks: by tag the share of correct images; overall: the unweighted mean over tags of these; per_image: the
+        share of correct images; prompts: the share of prompts with a correct image. Each is {value, ci95, n}; tasks
+        have the number of their prompts too. Values are None without any image.
     """
     from benchmarks.statistics import clustered_mean, mean_with_interval
 
@@ -61,7 +61,7 @@ def scores(scored: Sequence[Scored]) -> dict[str, Any]:
     return {
         "tasks": tasks,
         "overall": _entry(clustered_mean(clusters), len(scored)),
-        "images": _entry(clustered_mean(everything), len(scored)),
+        "per_image": _entry(clustered_mean(everything), len(scored)),
         "prompts": _entry(mean_with_interval(any_correct), len(any_correct)),
     }
 
@@ -82,7 +82,8 @@ def official_page(scored: Sequence[Scored]) -> str:
     groups = by_tag(scored)
     lines = ["Summary", "======="]
     lines += [f"Total images: {len(scored)}", f"Total prompts: {found['prompts']['n']}"]
-    lines += [f"% correct {kind}: {found[kind]['value']:.2%}" for kind in ("images", "prompts")]
+    lines += [f"% correct images: {found['per_image']['value']:.2%}"]
+    lines += [f"% correct prompts: {found['prompts']['value']:.2%}"]
     lines += ["", "Task breakdown", "=============="]
     for tag, entry in found["tasks"].items():
         lines.append(f"{tag:<16} = {entry['value']:.2%} ({sum(s.correct for s in groups[tag])} / {entry['n']})")
