@@ -11,7 +11,7 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Report]:
+def progress(label: str, total: int, unit: str = "shards") -> Iterator[Report]:
     """Yields `report(done, total)`."""
     started = time.monotonic()
     if sys.stderr.isatty():
@@ -28,7 +28,7 @@ def progress(label: str, total: int) -> Iterator[Report]:
             nonlocal shown
             if done == total or time.monotonic() - shown > 10:
                 shown = time.monotonic()
-                print(f"{label}: {done}/{total} shards", file=sys.stderr, flush=True)
+                print(f"{label}: {done}/{total} {unit}", file=sys.stderr, flush=True)
 
         yield report
     print(f"{label}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)

@@ -19,15 +19,19 @@ import numpy as np
 
 from benchmarks.datasets import Dataset, Sample
 from benchmarks.metrics import distances
+from benchmarks.pool import Timer
 from benchmarks.protocol import PER_IMAGE, digest
 from benchmarks.rows import Row, Run
-from benchmarks.runner import ShardKeys, Timer, picture_key
+from benchmarks.runner import ShardKeys, picture_key
 from benchmarks.scoring import FEATURES
 from benchmarks.statistics import codebook_statistics, mean_with_interval
 from benchmarks.store import FeatureBlocks, Store, write_atomically
 from lactok.errors import disk_errors
 
 PICTURES = 6
+LIBRARIES = (
+    "torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy", "pillow",
+)  # fmt: skip
 SCHEMA = 1
 
 
@@ -88,7 +92,8 @@ def merge(
         _write_tokens(folder / "tokens.npz", row, store, keys, shards)
         _copy_pictures(folder / "images", row, dataset, run, store)
         if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
-            write_atomically(folder / "run.json", to_json(environment(run, timer)))
+            about = environment(run.device, timer, LIBRARIES) | {"batch_size": run.batch_size}
+            write_atomically(folder / "run.json", to_json(about))
         write_atomically(folder / "result.json", to_json(result))
     return result
 
@@ -217,17 +222,14 @@ def _copy_pictures(folder: Path, row: Row, dataset: Dataset, run: Run, store: St
                     shutil.copyfile(source, folder / f"{name}.png")
 
 
-def environment(run: Run, timer: Timer) -> dict[str, Any]:
+def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
     """What may differ between two runs of the same bytes: machine, versions, times, memory."""
     import torch
 
-    libraries = ("torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy",
-                 "pillow")  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
-        "device": torch.cuda.get_device_name(run.device) if run.device.startswith("cuda") else run.device,
-        "batch_size": run.batch_size,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in libraries},
         "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},

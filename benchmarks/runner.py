@@ -5,11 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,33 +17,14 @@ from torch import Tensor
 
 from benchmarks import images
 from benchmarks.datasets import Sample
+from benchmarks.pool import Timer, run_jobs
+from benchmarks.progress import Report
 from benchmarks.protocol import digest
 from benchmarks.rows import Row, Run
 from benchmarks.scoring import Scorer
 from benchmarks.store import Arrays, Store
-from lactok.device import synchronize
-from lactok.errors import UserError
 
 SCORE_BATCH = 8
-
-
-@dataclass
-class Timer:
-    """Wall and CPU seconds by stage; `device` work is waited for."""
-
-    device: str = "cpu"
-    wall: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    cpu: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            yield
-        finally:
-            synchronize(self.device)
-            self.wall[name] += time.perf_counter() - wall
-            self.cpu[name] += time.process_time() - cpu
 
 
 @lru_cache(maxsize=4)
@@ -223,9 +201,6 @@ def _png(image: Tensor) -> bytes:
     return out.getvalue()
 
 
-Report = Callable[[int, int], None]
-
-
 def run_shards(
     make_row: Callable[[], Row], shards: Sequence[Sequence[Sample]], run: Run, store: Store,
     pictured: Sequence[str] = (), workers: int = 1, report: Report | None = None,
@@ -233,37 +208,11 @@ def run_shards(
     """Finish shards, in this process or in `workers` spawned ones; `report(done, total)` after each."""
     total = Timer(run.device)
     jobs = [(list(s), list(pictured)) for s in shards]
-    if workers <= 1 or len(jobs) <= 1:
-        _start_worker(make_row, run, store)
-        results: Iterator[Any] = map(_work, jobs)
-        _collect(results, total, len(jobs), report)
-        return total
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (make_row, run, store)) as pool:
-        futures = [pool.submit(_work, job) for job in jobs]
-        try:
-            _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process died, perhaps for want of memory: use fewer --workers or a smaller --batch-size "
-                "and run again, finished shards are kept"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return total
-
-
-def _collect(results: Iterator[Any], total: Timer, jobs: int, report: Report | None) -> None:
-    for done, timer in enumerate(results, 1):
-        for name in timer.wall:
-            total.wall[name] += timer.wall[name]
-            total.cpu[name] += timer.cpu[name]
+    for done, timer in enumerate(run_jobs(_start_worker, (make_row, run, store), _work, jobs, workers), 1):
+        total.add(timer)
         if report is not None:
-            report(done, jobs)
+            report(done, len(jobs))
+    return total
 
 
 _worker: dict[str, Any] = {}

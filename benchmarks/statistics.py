@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import bootstrap
 
@@ -24,6 +26,35 @@ def mean_with_interval(values: np.ndarray) -> tuple[float | None, list[float] | 
     result = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)), method="percentile",
         rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def clustered_mean(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float | None, list[float] | None]:
+    """The mean over groups of the mean over a group's values, and its 95 % percentile bootstrap interval.
+
+    Args:
+        groups: for each (sums, counts) of its clusters of values; clusters are what is resampled, each group by
+            itself, so values that belong together stay together.
+
+    Seeded as `mean_with_interval`. None, None without a group; the interval is None where a group has one cluster.
+    """
+    if not groups:
+        return None, None
+    sums, counts = ([np.asarray(g[i], np.float64) for g in groups] for i in (0, 1))
+
+    def statistic(*chosen: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Of chosen clusters, as indices, a group after the other."""
+        means = [sums[g][i].sum(axis) / counts[g][i].sum(axis) for g, i in enumerate(chosen)]
+        return np.mean(means, axis=0)
+
+    indices = [np.arange(len(s)) for s in sums]
+    mean = float(statistic(*indices))
+    if min(len(i) for i in indices) == 1:
+        return mean, None
+    result = bootstrap(
+        indices, statistic, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // max(len(i) for i in indices)),
+        vectorized=True, method="percentile", rng=np.random.default_rng(0),
     )  # fmt: skip
     return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
 

@@ -30,10 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from benchmarks import images, plain_script, protocol
     from benchmarks.datasets import sample_set
+    from benchmarks.pool import Timer
     from benchmarks.recon import metric_networks
     from benchmarks.results import merge, processor
     from benchmarks.rows import Run, TokenizerRow
-    from benchmarks.runner import Shard, Timer, run_shards
+    from benchmarks.runner import Shard, run_shards
     from benchmarks.store import Store
     from lactok import perceptual
 

@@ -86,6 +86,46 @@ TRAINING_ASSETS = (
     ),
 )  # fmt: skip
 
+# GenEval's judges: the detector's official checkpoint, its like on the hub, and CLIP for the colours
+_MMDET_FILE = "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth"
+_MMDET_SHA256 = "743b7d99015f1224c6d57fd4b14d04b15cc8ec72ae7ee7831e7c71d8873b7a54"
+_CLIP_L_14 = "openai/clip-vit-large-patch14"
+MASK2FORMER_MMDET = Asset(
+    "mask2former-mmdet",
+    license="Apache-2.0 (mmdetection)",
+    sources=(
+        Url(
+            "https://download.openmmlab.com/mmdetection/v2.0/mask2former/"
+            f"mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco/{_MMDET_FILE}",
+            _MMDET_SHA256,
+            275_630_991,
+        ),
+        Hub("Pfei111/mask2former", _MMDET_FILE, _MMDET_SHA256),  # somebody's copy, the same bytes
+    ),
+    convert="benchmarks.geneval.mask2former_names:convert",
+    size=275_630_991,
+)
+MASK2FORMER_HF = Asset(
+    "mask2former-hf",
+    license="MIT (Mask2Former's code; the file's own card says: other)",
+    sources=tuple(
+        Hub("facebook/mask2former-swin-small-coco-instance", f) for f in ("model.safetensors", "pytorch_model.bin")
+    ),
+    convert="benchmarks.geneval.mask2former_names:convert",
+    size=276_000_000,
+)
+CLIP_L_14 = Asset(
+    "clip-vit-l-14",
+    license="MIT (OpenAI CLIP)",
+    sources=(Hub(_CLIP_L_14, "model.safetensors"), Hub(_CLIP_L_14, "pytorch_model.bin")),
+    convert="benchmarks.geneval.colours:convert_clip",
+    size=1_710_000_000,
+)
+CLIP_TOKENIZER = Asset(
+    "clip-vit-l-14-tokenizer", license="MIT (OpenAI CLIP)", sources=(Hub(_CLIP_L_14, "tokenizer.json"),), size=2_224_000
+)
+JUDGE_ASSETS = (MASK2FORMER_MMDET, MASK2FORMER_HF, CLIP_L_14, CLIP_TOKENIZER)
+
 # which assets a metric of the reconstruction suite needs; those that are not named need none
 METRIC_NEEDS = {
     "lpips_alex": (LPIPS_BACKBONES["alex"], LPIPS_HEADS["alex"]),

@@ -262,9 +262,10 @@ def _download(source: Source, folder: Path) -> Path:
 def known_assets() -> dict[str, tuple[Asset, str]]:
     """Every asset by name, with what needs it."""
     from lactok import registry
-    from lactok.assets import METRIC_ASSETS, TRAINING_ASSETS
+    from lactok.assets import JUDGE_ASSETS, METRIC_ASSETS, TRAINING_ASSETS
 
     found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
+    found |= {asset.name: (asset, "GenEval") for asset in JUDGE_ASSETS}
     found |= {asset.name: (asset, "training LaCTok") for asset in TRAINING_ASSETS}
     for name in [*registry.names(), *registry.STUDIES]:
         try:

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # name -> module:class
-DETECTORS: dict[str, str] = {}
-COLOUR_CLASSIFIERS: dict[str, str] = {}
+DETECTORS: dict[str, str] = {
+    "mask2former-mmdet": "benchmarks.geneval.mask2former:OfficialMask2Former",
+    "mask2former-hf": "benchmarks.geneval.mask2former:HubMask2Former",
+    "scenes-tiny": "benchmarks.scenes.detector:SceneDetector",
+}
+COLOUR_CLASSIFIERS: dict[str, str] = {
+    "clip-vit-l-14": "benchmarks.geneval.colours:ClipColours",
+    "scenes-tiny": "benchmarks.scenes.detector:SceneColours",
+}
 
 # GenEval's colours, in the order that ties are decided by
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")

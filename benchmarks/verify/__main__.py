@@ -21,6 +21,7 @@ KINDS = {
     "seed_unclip": "benchmarks.verify.seed_unclip",
     "lactok_decoder": "benchmarks.verify.lactok_decoder",
     "lactok_encoder": "benchmarks.verify.lactok_encoder",
+    "geneval": "benchmarks.verify.geneval",
     "metrics": "benchmarks.verify.metrics",
 }
 
