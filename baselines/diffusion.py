@@ -5,6 +5,7 @@ Their weights are folders of many files in diffusers' layout: one in a user's fo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from lactok import weights
 from lactok.device import exact_float32
-from lactok.errors import UserError, WeightsNotFound
+from lactok.errors import UserError, WeightsNotFound, disk_errors
 from lactok.files import sha256
 from lactok.info import GeneratorInfo, Option
 from lactok.noise import noise
@@ -116,7 +117,9 @@ class Diffusion(Generator):
 
         folder, parts = self._folder() or self._fetched(), dict(self.model.parts)
         try:
-            loaded = getattr(diffusers, self.model.pipeline).from_pretrained(folder, torch_dtype=dtype, **parts)
+            with warnings.catch_warnings():  # older versions do not know its new name, `dtype`
+                warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
+                loaded = getattr(diffusers, self.model.pipeline).from_pretrained(folder, torch_dtype=dtype, **parts)
         except Exception as error:  # its errors have no common class
             text = " ".join(str(error).split())
             raise UserError(
@@ -170,8 +173,6 @@ class Diffusion(Generator):
     def _fetched(self) -> Path:
         """The repository in huggingface_hub's cache, fetched if need be; raises WeightsNotFound."""
         import diffusers
-
-        from lactok.errors import disk_errors
 
         model = self.model
         pipeline = getattr(diffusers, model.pipeline)

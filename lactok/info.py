@@ -175,7 +175,7 @@ class Option:
             low, high = self.low, self.high
             if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
                 raise UserError(f"option {name}={text}: between {low} and {high}")
-            if value % self.multiple:
+            if isinstance(value, int) and value % self.multiple:
                 raise UserError(f"option {name}={text}: a multiple of {self.multiple}")
         return value
 

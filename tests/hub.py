@@ -1,7 +1,8 @@
 """A stand-in of a Hugging Face hub: its addresses, headers and refusals, and connections that break when told to.
 
-Files lie at /{repo}/resolve/{revision}/{file}, and /api/models/{repo} tells which a repository has. A file may be answered with a redirect to another host, as large files
-are, may need a token, and may end too early. Everything that was asked is kept in `asked`.
+Files lie at /{repo}/resolve/{revision}/{file}, and /api/models/{repo} tells what a repository holds. A file may be
+answered with a redirect to another host, as large files are, may need a token, and may end too early. Everything that
+was asked is kept in `asked`.
 """
 
 from __future__ import annotations
