@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -110,3 +111,10 @@ def to_uint8(output: Tensor, rounding: Rounding) -> Tensor:
     if rounding == "truncate":
         return (output * 255).clamp(0, 255).to(torch.uint8)
     return (127.5 * (2 * output - 1) + 128).clamp(0, 255).to(torch.uint8)  # quirk: half a level up, then cut
+
+
+def png(image: Tensor) -> bytes:
+    """(3, R, R) uint8 as a PNG file, the same bytes every time."""
+    out = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "PNG", optimize=False)
+    return out.getvalue()

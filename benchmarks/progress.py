@@ -12,7 +12,7 @@ Report = Callable[[int, int], None]
 
 @contextmanager
 def progress(label: str, total: int, unit: str = "shards") -> Iterator[Report]:
-    """Yields `report(done, total)`."""
+    """Yields `report(done, total)`; `unit` is what is counted."""
     started = time.monotonic()
     if sys.stderr.isatty():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

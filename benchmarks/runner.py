@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmarks import images
@@ -164,7 +162,7 @@ class Shard:
             bits.append(used.numpy())
             for sample, output in zip(samples, made, strict=True):
                 if sample in wanted:
-                    self.store.put_picture(picture_key(self.ids_key, self.run, sample), _png(output))
+                    self.store.put_picture(picture_key(self.ids_key, self.run, sample), images.png(output))
         if store:
             arrays = self._metrics(references, torch.cat(outputs)) if outputs else {}
             arrays["index"] = np.array(kept, np.int64)
@@ -193,12 +191,6 @@ def _stack(references: list[np.ndarray]) -> Tensor:
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> Arrays:
     return {key: np.concatenate([p[key] for p in parts]) for key in (parts[0] if parts else ())}
-
-
-def _png(image: Tensor) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "PNG", optimize=False)
-    return out.getvalue()
 
 
 def run_shards(

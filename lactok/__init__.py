@@ -3,6 +3,9 @@
 tok = lactok.load("llamagen-vq16-tiny")
 ids = tok.encode(images)      # (B, 3, 256, 256) float32 in [0, 1] -> (B, 256) int64
 out = tok.decode(ids)         # -> (B, 3, 256, 256) float32 in [0, 1]
+
+gen = lactok.load_generator("sdxl", device="cuda")
+images = gen.generate(["a red bus"], seeds=[7])   # -> (B, 3, 1024, 1024) float32 in [0, 1]
 """
 
 from __future__ import annotations
@@ -10,8 +13,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Asset, Hub, Option, Packaged, Registry, TokenizerInfo, Url
-from lactok.registry import build, info, load, names, register
+from lactok.info import Asset, GeneratorInfo, Hub, Option, Packaged, Registry, TokenizerInfo, Url
+from lactok.registry import (
+    build,
+    generator_info,
+    generators,
+    info,
+    load,
+    load_generator,
+    names,
+    register,
+    register_generator,
+)
 
 if TYPE_CHECKING:
     from lactok.tokenizer import Generator, Tokenizer
@@ -20,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Asset",
     "Generator",
+    "GeneratorInfo",
     "Hub",
     "Option",
     "Packaged",
@@ -30,10 +44,14 @@ __all__ = [
     "UserError",
     "WeightsNotFound",
     "build",
+    "generator_info",
+    "generators",
     "info",
     "load",
+    "load_generator",
     "names",
     "register",
+    "register_generator",
 ]
 
 

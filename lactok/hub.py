@@ -75,7 +75,25 @@ def _ask(source: Hub, waits: Sequence[float] = RETRY_AFTER) -> HfFileMetadata:
     Raises:
         Unreachable, Refused: see there.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return get_hf_file_metadata(hf_hub_url(source.repo, source.file, revision=source.revision))
+    except Exception as error:
+        why = explained(error)
+        if why is None:
+            raise
+        is_busy = isinstance(error, HfHubHTTPError) and isinstance(why, Unreachable)
+        if not (waits and is_busy):
+            raise why from error
+    time.sleep(waits[0])
+    return _ask(source, waits[1:])
+
+
+def explained(error: BaseException) -> Refused | Unreachable | None:
+    """What an error of huggingface_hub says about the hub, in our words; None for another error."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -84,28 +102,24 @@ def _ask(source: Hub, waits: Sequence[float] = RETRY_AFTER) -> HfFileMetadata:
         RevisionNotFoundError,
     )
 
-    try:
-        return get_hf_file_metadata(hf_hub_url(source.repo, source.file, revision=source.revision))
-    except GatedRepoError as error:
-        raise Refused("gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN") from error
-    except RepositoryNotFoundError as error:
-        raise Refused("no such repository on the hub, or not without logging in") from error
-    except RevisionNotFoundError as error:
-        raise Refused("the repository has no such revision") from error
-    except EntryNotFoundError as error:
-        raise Refused("the repository has no such file") from error
-    except HfHubHTTPError as error:
+    for kind, why in (
+        (GatedRepoError, "gated: accept its terms on the hub, then log in with `hf auth login` or set HF_TOKEN"),
+        (RepositoryNotFoundError, "no such repository on the hub, or not without logging in"),
+        (RevisionNotFoundError, "the repository has no such revision"),
+        (EntryNotFoundError, "the repository has no such file"),
+    ):
+        if isinstance(error, kind):
+            return Refused(why)
+    if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
-            raise Refused(f"the hub answered {status}: is the token of HF_TOKEN or `hf auth login` valid?") from error
+            return Refused(f"the hub answered {status}: is the token of HF_TOKEN or `hf auth login` valid?")
         if status != 429 and status < 500:
-            raise Refused(f"the hub answered {status}") from error
-        if not waits:
-            raise Unreachable(f"the model hub answered {status}; try again later") from error
-    except _network_errors() as error:
-        raise Unreachable(f"the model hub {constants.ENDPOINT} cannot be reached") from error
-    time.sleep(waits[0])
-    return _ask(source, waits[1:])
+            return Refused(f"the hub answered {status}")
+        return Unreachable(f"the model hub answered {status}; try again later")
+    if isinstance(error, _network_errors()):
+        return Unreachable(f"the model hub {constants.ENDPOINT} cannot be reached")
+    return None
 
 
 def _network_errors() -> tuple[type[Exception], ...]:

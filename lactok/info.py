@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from lactok.errors import UserError, unknown
@@ -146,7 +146,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Option:
-    """What may stand after `@` in a tokenizer's name.
+    """What may stand after `@` in a name.
 
     Attributes:
         default: also gives the type (int, float or str).
@@ -175,13 +175,63 @@ class Option:
             low, high = self.low, self.high
             if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
                 raise UserError(f"option {name}={text}: between {low} and {high}")
-            if value % self.multiple:
+            if isinstance(value, int) and value % self.multiple:
                 raise UserError(f"option {name}={text}: a multiple of {self.multiple}")
         return value
 
 
+class Optioned:
+    """A name with options after `@`; `TokenizerInfo` and `GeneratorInfo` share it.
+
+    Attributes:
+        attributes: option -> the attribute that it sets.
+    """
+
+    name: str
+    options: Mapping[str, Option]
+    values: Mapping[str, int | float | str]
+    attributes: ClassVar[Mapping[str, str]] = {}
+
+    def named(self, **values: int | float | str) -> str:
+        """The canonical name with some options set otherwise; those at their default are left out.
+
+        >>> steps = {"steps": Option(20, ""), "size": Option(512, "")}
+        >>> TokenizerInfo("x", "x", 1, 2, 8, 8, "MIT", options=steps).named(steps=4, size=512)
+        'x@steps=4'
+        """
+        merged = {**{k: o.default for k, o in self.options.items()}, **self.values, **values}
+        chosen = [f"{k}={v}" for k, v in merged.items() if v != self.options[k].default]
+        base = self.name.partition("@")[0]
+        return f"{base}@{','.join(chosen)}" if chosen else base
+
+    def with_options(self, text: str) -> Self:
+        """The same with `text` ("tokens=64,steps=2") applied, under its canonical name.
+
+        Options come in the order of `options`; those at their default are left out of the name. Those of `attributes`
+        become attributes; a tokenizer's `input` is `input_size`, with as many tokens as its area has.
+
+        Raises:
+            UserError: an unknown option or a value that is not allowed.
+        """
+        values = {name: option.default for name, option in self.options.items()}
+        for part in filter(None, text.split(",")):
+            name, equals, value = part.partition("=")
+            if name not in self.options:
+                raise unknown(f"option of {self.name}", name, self.options)
+            if not equals or not value:
+                raise UserError(f"option {part!r} of {self.name}: write {name}=VALUE")
+            values[name] = self.options[name].parse(name, value)
+        changes: dict[str, object] = {"values": values, "name": self.named(**values)}
+        changes |= {attribute: values[option] for option, attribute in self.attributes.items() if option in values}
+        return replace(self, **(changes | self._derived(values)))  # type: ignore[type-var]
+
+    def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
+        """Attributes that follow from options in another way."""
+        return {}
+
+
 @dataclass(frozen=True)
-class TokenizerInfo:
+class TokenizerInfo(Optioned):
     """What is fixed about a tokenizer before it is loaded.
 
     Attributes:
@@ -197,6 +247,10 @@ class TokenizerInfo:
         values: the chosen options, all of them, defaults included.
         version: raised by hand when the adapter's arithmetic changes; part of every stored key.
     """
+
+    attributes: ClassVar[Mapping[str, str]] = {
+        "tokens": "tokens", "steps": "decode_steps", "size": "output_size",
+    }  # fmt: skip
 
     name: str
     family: str
@@ -226,54 +280,27 @@ class TokenizerInfo:
             return None
         return self.tokens * math.log2(self.codebook_size)
 
-    def named(self, **values: int | float | str) -> str:
-        """The canonical name with some options set otherwise; those at their default are left out.
-
-        >>> steps = {"steps": Option(20, ""), "size": Option(512, "")}
-        >>> TokenizerInfo("x", "x", 1, 2, 8, 8, "MIT", options=steps).named(steps=4, size=512)
-        'x@steps=4'
-        """
-        merged = {**{k: o.default for k, o in self.options.items()}, **self.values, **values}
-        chosen = [f"{k}={v}" for k, v in merged.items() if v != self.options[k].default]
-        base = self.name.partition("@")[0]
-        return f"{base}@{','.join(chosen)}" if chosen else base
-
-    def with_options(self, text: str) -> TokenizerInfo:
-        """The same tokenizer with `text` ("tokens=64,steps=2") applied, under its canonical name.
-
-        Options come in the order of `options`; those at their default are left out of the name. `tokens`, `steps` and
-        `size` are the attributes `tokens`, `decode_steps` and `output_size`; `input` is `input_size`, with as many
-        tokens as its area has.
-
-        Raises:
-            UserError: an unknown option or a value that is not allowed.
-        """
-        values = {name: option.default for name, option in self.options.items()}
-        for part in filter(None, text.split(",")):
-            name, equals, value = part.partition("=")
-            if name not in self.options:
-                raise unknown(f"option of {self.name}", name, self.options)
-            if not equals or not value:
-                raise UserError(f"option {part!r} of {self.name}: write {name}=VALUE")
-            values[name] = self.options[name].parse(name, value)
-        changes: dict[str, object] = {"values": values, "name": self.named(**values)}
-        for option, attribute in (("tokens", "tokens"), ("steps", "decode_steps"), ("size", "output_size")):
-            if option in values:
-                changes[attribute] = values[option]
-        if "input" in values and self.tokens is not None and self.input_size is not None:
-            side = int(values["input"])
-            changes |= {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
-        return replace(self, **changes)  # type: ignore[arg-type]
+    def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
+        if "input" not in values or self.tokens is None or self.input_size is None:
+            return {}
+        side = int(values["input"])
+        return {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
 
 
 @dataclass(frozen=True)
-class GeneratorInfo:
+class GeneratorInfo(Optioned):
     """What is fixed about a generator of images before it is loaded.
 
     Attributes:
         condition: "text" (a caption) or "class" (an ImageNet class).
+        output_size: side of the square picture in pixels.
         tokenizer: name of the tokenizer whose ids it predicts, or None.
+        options: what may follow `@`; `size` sets `output_size`, the others are for the adapter.
+        values: the chosen options, all of them, defaults included.
+        version: raised by hand when the adapter's arithmetic changes; pictures of another version are not taken up.
     """
+
+    attributes: ClassVar[Mapping[str, str]] = {"size": "output_size"}
 
     name: str
     family: str
@@ -286,3 +313,4 @@ class GeneratorInfo:
     paper: str = ""
     assets: tuple[Asset, ...] = ()
     version: int = 1
+    note: str = ""

@@ -1,4 +1,4 @@
-"""Tokenizers by name: a lazy table of this project's own, entry points of installed packages, a decorator.
+"""Tokenizers and generators by name: lazy tables of this project's own, entry points of packages, a decorator each.
 
 A name is looked up without importing torch; only loading imports the adapter's module, which registers what it has.
 """
@@ -6,22 +6,24 @@ A name is looked up without importing torch; only loading imports the adapter's 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lactok.errors import UserError, unknown
-from lactok.info import TokenizerInfo
+from lactok.info import GeneratorInfo, TokenizerInfo
 
 if TYPE_CHECKING:
     import torch
 
-    from lactok.tokenizer import Tokenizer
+    from lactok.tokenizer import Generator, Tokenizer
     from lactok.weights import Resolved
 
 C = TypeVar("C", bound=Callable[..., Any])
+I = TypeVar("I", TokenizerInfo, GeneratorInfo)  # noqa: E741
+M = TypeVar("M", bound="Tokenizer | Generator")
 
 # name -> module that registers it; the order is that of the tables
 TOKENIZERS = {
@@ -62,20 +64,110 @@ TOKENIZERS = {
 # parts of ablation studies: loaded by name like any other, but no rows of `all`
 STUDIES = {f"vq-ladd{sampler}{scale}": "baselines.lactok" for scale in ("", "-tiny") for sampler in ("", "-h", "-t")}
 
+GENERATORS = {
+    "sd1.5": "baselines.diffusion",
+    "sdxl": "baselines.diffusion",
+    "sd3": "baselines.diffusion",
+    "flux.1-dev": "baselines.diffusion",
+}
+
 
 @dataclass(frozen=True)
-class Entry:
-    """A registered tokenizer: what it is and how its network is made."""
+class Entry(Generic[I, M]):
+    """A registered tokenizer or generator: what it is and how its network is made."""
 
-    info: TokenizerInfo
-    factory: Callable[..., Tokenizer]
+    info: I
+    factory: Callable[..., M]
     arguments: dict[str, Any]
 
-    def create(self) -> Tokenizer:
+    def create(self) -> M:
         return self.factory(self.info, **self.arguments)
 
 
-_registered: dict[str, Entry] = {}
+_registered: dict[str, Entry[TokenizerInfo, Tokenizer]] = {}
+_registered_generators: dict[str, Entry[GeneratorInfo, Generator]] = {}
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="lactok.tokenizers")}
+
+
+@lru_cache(maxsize=1)
+def _generator_plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="lactok.generators")}
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[I, M]):
+    """All there is of one kind.
+
+    Attributes:
+        what, decorator: their words in messages.
+        modules: name -> module of this project that registers it.
+        unlisted: of those, the ones that are known but not listed.
+        plugins: entry points of installed packages, by name.
+        registered: what has been imported.
+    """
+
+    what: str
+    decorator: str
+    modules: Mapping[str, str]
+    unlisted: Mapping[str, str]
+    plugins: Mapping[str, EntryPoint]
+    registered: dict[str, Entry[I, M]]
+
+    def names(self) -> list[str]:
+        known = dict.fromkeys([*self.modules, *self.plugins, *self.registered])
+        return [name for name in known if name not in self.unlisted]
+
+    def check(self, name: str) -> None:
+        base = name.partition("@")[0]
+        if base not in self.names() and base not in self.unlisted:
+            raise unknown(self.what, base, self.names())
+
+    def add(self, info: I, arguments: dict[str, Any]) -> Callable[[C], C]:
+        def add(factory: C) -> C:
+            known = self.registered.get(info.name)
+            if known is not None and _origin(known.factory) != _origin(factory):
+                raise UserError(f"two adapters are named {info.name!r}: {known.factory!r} and {factory!r}; rename one")
+            self.registered[info.name] = Entry(info, factory, arguments)
+            return factory
+
+        return add
+
+    def entry(self, name: str) -> Entry[I, M]:
+        base, at, options = name.partition("@")
+        self.check(base)
+        if base not in self.registered:
+            if module := self.modules.get(base, self.unlisted.get(base)):
+                importlib.import_module(module)
+            else:
+                self._import_plugin(base)
+        if at and not options:
+            raise UserError(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
+        found = self.registered[base]
+        return Entry(found.info.with_options(options), found.factory, found.arguments)
+
+    def _import_plugin(self, name: str) -> None:
+        point = self.plugins[name]
+        try:
+            point.load()
+        except (Exception, SystemExit) as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"plug-in {name!r} ({point.value}) cannot be imported: {text}") from error
+        if name not in self.registered:
+            raise UserError(
+                f"plug-in {point.value} does not register {name!r}; decorate its class with @lactok.{self.decorator}"
+            )
+
+
+def _tokenizers() -> _Kind[TokenizerInfo, Tokenizer]:
+    return _Kind("tokenizer", "register", TOKENIZERS, STUDIES, _plugins(), _registered)
+
+
+def _generators() -> _Kind[GeneratorInfo, Generator]:
+    return _Kind("generator", "register_generator", GENERATORS, {}, _generator_plugins(), _registered_generators)
 
 
 def _origin(factory: Callable[..., Any]) -> tuple[str, str]:
@@ -88,65 +180,50 @@ def register(info: TokenizerInfo, **arguments: Any) -> Callable[[C], C]:
 
     May be stacked, one decorator a configuration. Raises UserError when another adapter has the name already.
     """
-
-    def add(factory: C) -> C:
-        known = _registered.get(info.name)
-        if known is not None and _origin(known.factory) != _origin(factory):
-            raise UserError(f"two adapters are named {info.name!r}: {known.factory!r} and {factory!r}; rename one")
-        _registered[info.name] = Entry(info, factory, arguments)
-        return factory
-
-    return add
+    return _tokenizers().add(info, arguments)
 
 
-@lru_cache(maxsize=1)
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="lactok.tokenizers")}
+def register_generator(info: GeneratorInfo, **arguments: Any) -> Callable[[C], C]:
+    """As `register`, of a generator."""
+    return _generators().add(info, arguments)
 
 
 def names() -> list[str]:
     """All tokenizers by name, this project's first, without importing any; those of ablation studies are left out."""
-    known = dict.fromkeys([*TOKENIZERS, *_plugins(), *_registered])
-    return [name for name in known if name not in STUDIES]
+    return _tokenizers().names()
+
+
+def generators() -> list[str]:
+    """All generators by name, this project's first, without importing any."""
+    return _generators().names()
 
 
 def check_name(name: str) -> None:
     """Raise UserError for a name that nobody registers, without importing torch."""
-    base = name.partition("@")[0]
-    if base not in names() and base not in STUDIES:
-        raise unknown("tokenizer", base, names())
+    _tokenizers().check(name)
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> Entry[TokenizerInfo, Tokenizer]:
     """The registered tokenizer of a full name, options after `@` applied.
 
     Raises:
         UserError: unknown name or option, or a plug-in that cannot be imported; the message says which.
     """
-    base, at, options = name.partition("@")
-    check_name(base)
-    if base not in _registered:
-        if base in TOKENIZERS or base in STUDIES:
-            importlib.import_module((TOKENIZERS | STUDIES)[base])
-        else:
-            point = _plugins()[base]
-            try:
-                point.load()
-            except (Exception, SystemExit) as error:
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                raise UserError(f"plug-in {base!r} ({point.value}) cannot be imported: {text}") from error
-            if base not in _registered:
-                raise UserError(
-                    f"plug-in {point.value} does not register {base!r}; decorate its class with @lactok.register"
-                )
-    if at and not options:
-        raise UserError(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
-    found = _registered[base]
-    return Entry(found.info.with_options(options), found.factory, found.arguments)
+    return _tokenizers().entry(name)
+
+
+def generator_entry(name: str) -> Entry[GeneratorInfo, Generator]:
+    """As `entry`, of a generator."""
+    return _generators().entry(name)
 
 
 def info(name: str) -> TokenizerInfo:
     return entry(name).info
+
+
+def generator_info(name: str) -> GeneratorInfo:
+    """As `info`, of a generator: "sdxl@steps=30"."""
+    return generator_entry(name).info
 
 
 def resolve_assets(name: str) -> dict[str, Resolved]:
@@ -184,18 +261,46 @@ def load(
     """
     import torch
 
-    from lactok import weights
-
-    found = entry(name)
-    assets = {asset.name: weights.load(asset) for asset in found.info.assets}
-    with torch.device("meta") if assets else torch.device("cpu"):
-        tokenizer = found.create()
-    if assets:
-        tokenizer.load_assets(assets)
-    named = {**tokenizer.state_dict(), **dict(tokenizer.named_buffers())}  # also buffers that no file stores
-    unloaded = [k for k, v in named.items() if v.is_meta]
-    if unloaded:
-        raise UserError(f"{name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)")
-    tokenizer.eval().requires_grad_(False)
+    tokenizer = _with_weights(entry(name))
     tokenizer.place(device, dtype or torch.float32, offload, compile)
     return tokenizer
+
+
+def load_generator(name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Generator:
+    """A generator with its weights, in eval mode.
+
+    Args:
+        name: with options after `@`, for example "sdxl@steps=30,guidance=5".
+        device: where it computes; pictures come back on it.
+        dtype: compute dtype, float32 if not given; pictures stay float32.
+
+    Raises:
+        UserError: unknown name or option, damaged or foreign weights.
+        WeightsNotFound: no source has them; never a network with random weights.
+    """
+    import torch
+
+    generator = _with_weights(generator_entry(name))
+    generator.place(device, dtype or torch.float32)
+    return generator
+
+
+def _with_weights(found: Entry[I, M]) -> M:
+    """The network of an entry with its assets loaded, wherever it was made."""
+    import torch
+
+    from lactok import weights
+
+    assets = {asset.name: weights.load(asset) for asset in found.info.assets}
+    with torch.device("meta") if assets else torch.device("cpu"):
+        model = found.create()
+    if assets:
+        model.load_assets(assets)
+    named = {**model.state_dict(), **dict(model.named_buffers())}  # also buffers that no file stores
+    unloaded = [k for k, v in named.items() if v.is_meta]
+    if unloaded:
+        raise UserError(
+            f"{found.info.name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)"
+        )
+    model.eval().requires_grad_(False)
+    return model

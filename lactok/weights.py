@@ -267,9 +267,10 @@ def known_assets() -> dict[str, tuple[Asset, str]]:
     found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
     found |= {asset.name: (asset, "GenEval") for asset in JUDGE_ASSETS}
     found |= {asset.name: (asset, "training LaCTok") for asset in TRAINING_ASSETS}
-    for name in [*registry.names(), *registry.STUDIES]:
+    tokenizers = dict.fromkeys([*registry.names(), *registry.STUDIES])
+    for name in [*tokenizers, *registry.generators()]:
         try:
-            assets = registry.info(name).assets
+            assets = registry.info(name).assets if name in tokenizers else registry.generator_info(name).assets
         except UserError as error:  # a broken plug-in must not hide the others
             print(f"left out: {error}", file=sys.stderr)
             continue
@@ -288,7 +289,9 @@ def _main(argv: Sequence[str] | None = None) -> int:
     actions.add_parser("list", help="every asset: licence, where it is or would come from")
     for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):
         actions.add_parser(action, help=text).add_argument(
-            "name", help="an asset, a tokenizer for all of its assets" + (", or all" if action == "fetch" else "")
+            "name",
+            help="an asset, a tokenizer or a generator for all of its assets"
+            + (", or all" if action == "fetch" else ""),
         )
     args = parser.parse_args(argv)
     assets = known_assets()
@@ -302,10 +305,15 @@ def _main(argv: Sequence[str] | None = None) -> int:
         names = [asset.name for asset in registry.info(args.name).assets]
         if not names:
             print(f"{args.name} needs no weights", file=sys.stderr)
+    elif args.name in registry.generators():
+        names = [asset.name for asset in registry.generator_info(args.name).assets]
+        if not names:
+            print(f"{args.name} fetches what it needs when it is loaded", file=sys.stderr)
     elif args.name in assets:
         names = [args.name]
     else:
-        raise unknown("asset or tokenizer", args.name, dict.fromkeys([*assets, *registry.names()]))
+        available = dict.fromkeys([*assets, *registry.names(), *registry.generators()])
+        raise unknown("asset, tokenizer or generator", args.name, available)
     failed = []
     for name in names:
         asset = assets[name][0]

@@ -1,12 +1,14 @@
 """A stand-in of a Hugging Face hub: its addresses, headers and refusals, and connections that break when told to.
 
-Files lie at /{repo}/resolve/{revision}/{file}. A file may be answered with a redirect to another host, as large files
-are, may need a token, and may end too early. Everything that was asked is kept in `asked`.
+Files lie at /{repo}/resolve/{revision}/{file}, and /api/models/{repo} tells what a repository holds. A file may be
+answered with a redirect to another host, as large files are, may need a token, and may end too early. Everything that
+was asked is kept in `asked`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -106,6 +108,8 @@ class LocalHub:
         if request.path.startswith("/cdn/"):
             stored = next(s for s in self.files.values() if s.sha256 == request.path.removeprefix("/cdn/"))
             return self._body(request, stored)
+        if asked := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(?:revision|(tree))/[^/]+)?", request.path):
+            return self._listing(asked[1], tree=asked[2] is not None)
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)
         if match is None or not any(name.startswith(f"{match[1]}/") for name in self.files):
             return _refusal(401, "RepoNotFound")
@@ -126,6 +130,19 @@ class LocalHub:
             "X-Repo-Commit": COMMIT,
         }
         return Response(status=302, headers=headers)
+
+    def _listing(self, repo: str, tree: bool) -> Response:
+        """What a repository holds: of its newest commit, or as a tree of files with sizes."""
+        files = {name.removeprefix(f"{repo}/"): f for name, f in self.files.items() if name.startswith(f"{repo}/")}
+        if not files:
+            return _refusal(401, "RepoNotFound")
+        content: object = {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+        if tree:
+            content = [
+                {"type": "file", "path": name, "size": len(stored.content), "oid": stored.sha256[:40]}
+                for name, stored in files.items()
+            ]
+        return Response(json.dumps(content), content_type="application/json")
 
     def _body(self, request: Request, stored: Stored, headers: dict[str, str] | None = None) -> Response:
         fault = self.script[0] if request.method == "GET" and self.script else None

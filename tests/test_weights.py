@@ -410,5 +410,7 @@ def test_a_tokenizers_name_stands_for_all_of_its_assets(
     assert [Path(p).stem for p in capsys.readouterr().out.split()] == ["flextok-d12-d12", "flextok-d12-d12-config"]
     assert weights._main(["path", "jpeg"]) == 0
     assert "jpeg needs no weights" in capsys.readouterr().err
-    with pytest.raises(UserError, match="unknown asset or tokenizer 'flextok-d12-d13', did you mean 'flextok-d12-d12'"):
+    with pytest.raises(
+        UserError, match="unknown asset, tokenizer or generator 'flextok-d12-d13', did you mean 'flextok-d12-d12'"
+    ):
         weights._main(["fetch", "flextok-d12-d13"])

@@ -1,0 +1,527 @@
+"""Generators by name, diffusers' pipelines among them, and their pictures in a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pipelines
+import pytest
+import torch
+import torch.nn.functional as F
+from hub import COMMIT, ROOT, LocalHub, User
+from PIL import Image
+from torch import Tensor
+
+import lactok
+from baselines import diffusion
+from benchmarks import generation, images
+from lactok import registry
+from lactok.errors import UserError, WeightsNotFound
+from lactok.info import GeneratorInfo, Option
+from lactok.noise import noise, seed_of
+from lactok.tokenizer import Generator
+
+PAGE = (ROOT / "docs" / "adding-a-generator.md").read_text()
+GROUP = "lactok.generators"
+STRENGTH = Option(1.0, "of the noise", 0.0, 2.0)
+TOY = GeneratorInfo("toy-clouds", "test", "text", 32, "MIT", options={"strength": STRENGTH}, note="a toy")
+
+
+@lactok.register_generator(TOY)
+@lactok.register_generator(replace(TOY, name="toy-classes", condition="class", options={}))
+class Clouds(Generator):
+    """Noise whose mean is the length of a caption, or a class."""
+
+    calls = 0
+
+    def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
+        type(self).calls += len(conditions)
+        size, strength = self.info.output_size, float(self.info.values.get("strength", 1.0))
+        mean = torch.tensor([len(c) / 100 if isinstance(c, str) else c / 1000 for c in conditions])
+        return mean.view(-1, 1, 1, 1) + 0.1 * strength * F.interpolate(noise(seeds, (3, 4, 4), "start"), size)
+
+
+@lactok.register_generator(replace(TOY, name="toy-small", options={}))
+class Small(Generator):
+    def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
+        return torch.zeros(len(conditions), 3, 16, 16)
+
+
+@lactok.register_generator(replace(TOY, name="toy-nan", options={}))
+class Overflowing(Generator):
+    def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
+        return torch.full((len(conditions), 3, 32, 32), torch.nan)
+
+
+@pytest.fixture
+def calls() -> type[Clouds]:
+    Clouds.calls = 0
+    return Clouds
+
+
+class TestByName:
+    def test_names_and_options(self) -> None:
+        assert lactok.generators()[:4] == ["sd1.5", "sdxl", "sd3", "flux.1-dev"]
+        info = lactok.generator_info("sdxl@size=512,steps=30,guidance=9.0")
+        assert info.name == "sdxl@steps=30,size=512"
+        assert info.output_size == 512
+        assert lactok.generator_info("sdxl@guidance=7.5").values["guidance"] == 7.5
+        assert lactok.generator_info("sd1.5").values == {"steps": 50, "guidance": 9.0, "size": 512}
+        assert "safety checker is off" in lactok.generator_info("sd1.5").note
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("sdxxl", "unknown generator 'sdxxl', did you mean 'sdxl'"),
+            ("titok-s128", "unknown generator 'titok-s128'"),
+            ("sdxl@step=3", "unknown option of sdxl 'step', did you mean 'steps'"),
+            ("sdxl@size=100", "option size=100: a multiple of 64"),
+            ("sdxl@", "options are missing after @"),
+        ],
+    )
+    def test_mistakes_are_named(self, name: str, message: str) -> None:
+        with pytest.raises(UserError, match=re.escape(message)):
+            lactok.generator_info(name)
+
+    def test_a_generator_is_no_tokenizer(self) -> None:
+        assert not set(lactok.generators()) & set(lactok.names())
+        with pytest.raises(UserError, match="unknown tokenizer 'sdxl'"):
+            lactok.info("sdxl")
+
+    def test_two_adapters_of_one_name_are_refused(self) -> None:
+        with pytest.raises(UserError, match="two adapters are named 'toy-clouds'"):
+            lactok.register_generator(TOY)(Small)
+
+    def test_infos_import_no_diffusers(self) -> None:
+        code = (
+            "import sys, lactok; [lactok.generator_info(n) for n in lactok.generators()]\n"
+            "print('diffusers' in sys.modules, 'transformers' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        assert done.stdout.strip() == "False False", done.stderr
+
+
+class TestGenerate:
+    def test_a_picture_depends_on_its_condition_and_seed_alone(self) -> None:
+        generator = lactok.load_generator("toy-clouds")
+        both = generator.generate(["a cat", "two red cats"], seeds=[3, 4])
+        assert both.shape == (2, 3, 32, 32)
+        assert both.dtype == torch.float32
+        assert both.min() >= 0
+        assert both.max() <= 1
+        assert torch.equal(both[1:], generator.generate(["two red cats"], seeds=[4]))
+        assert not torch.equal(both[1:], generator.generate(["two red cats"], seeds=[5]))
+        assert not torch.equal(both[1:], generator.generate(["a cat"], seeds=[4]))
+
+    @pytest.mark.parametrize(
+        ("conditions", "seeds", "message"),
+        [
+            ("a cat", [1] * 5, "not a string"),
+            ([], [], "one condition or more"),
+            (["a cat"], [1, 2], "not 1 and 2"),
+            ([3], [1], "takes captions, not 3"),
+            (["a cat"], [-1], "from 0 to 2^63 - 1, not -1"),
+            (["a cat"], [1.0], "not 1.0"),
+            (["a cat"], [2**63], "from 0 to 2^63 - 1"),
+        ],
+    )
+    def test_bad_inputs(self, conditions: list[str], seeds: list[int], message: str) -> None:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            lactok.load_generator("toy-clouds").generate(conditions, seeds)
+
+    @pytest.mark.parametrize("condition", ["a cat", 1000, -1, True])
+    def test_bad_classes(self, condition: int) -> None:
+        generator = lactok.load_generator("toy-classes")
+        assert generator.generate([0, 999], [1, 2]).shape == (2, 3, 32, 32)
+        with pytest.raises(ValueError, match="takes classes 0 to 999"):
+            generator.generate([condition], [1])
+
+    def test_bad_outputs(self) -> None:
+        with pytest.raises(ValueError, match=r"toy-small made \(1, 3, 16, 16\), not \(1, 3, 32, 32\)"):
+            lactok.load_generator("toy-small").generate(["a cat"], [1])
+        with pytest.raises(UserError, match="not finite"):
+            lactok.load_generator("toy-nan").generate(["a cat"], [1])
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with a tiny pipeline of each kind."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in pipelines.TINY:
+        pipelines.save(name, folder)
+    return folder
+
+
+class TestDiffusion:
+    @pytest.mark.parametrize("name", pipelines.TINY)
+    def test_the_same_picture_alone_and_in_a_batch(
+        self, name: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
+        generator = lactok.load_generator(f"{name}@steps=2,size=64")
+        both = generator.generate(["a red bus", "two cats"], [7, 8])
+        alone = generator.generate(["two cats"], [8])
+        assert both.shape == (2, 3, 64, 64)
+        torch.testing.assert_close(both[1:], alone)  # a batch may change the last bits
+        torch.rand(3)
+        assert torch.equal(alone, generator.generate(["two cats"], [8]))
+        assert (alone - generator.generate(["two cats"], [9])).abs().mean() > 0.01
+        assert (alone - generator.generate(["a red bus"], [8])).abs().max() > 0.01
+
+    @pytest.mark.parametrize("name", pipelines.TINY)
+    def test_it_is_diffusers_own_pipeline(self, name: str, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The noise goes in as the pipeline would draw it, and the options are its arguments."""
+        from diffusers import DiffusionPipeline, FluxPipeline
+
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
+        made = lactok.load_generator(f"{name}@steps=3,guidance=4,size=64").generate(["two cats"], [8])
+        own = DiffusionPipeline.from_pretrained(tiny / name)
+        start = noise(torch.tensor([8]), (4, 16, 16), "start")
+        if name == "flux.1-dev":
+            start = FluxPipeline._pack_latents(start, 1, 4, 16, 16)
+        options = {"height": 64, "width": 64, "num_inference_steps": 3, "guidance_scale": 4.0}
+        expected = own("two cats", latents=start, output_type="pt", **options).images
+        assert torch.equal(made, expected)
+
+    def test_half_precision(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
+        generator = lactok.load_generator("flux.1-dev@steps=1,size=64", dtype=torch.bfloat16)
+        assert generator.pipeline.transformer.dtype == torch.bfloat16
+        assert generator.generate(["two cats"], [8]).dtype == torch.float32
+
+    def test_settings_know_the_users_weights(self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = registry.generator_entry("sd1.5").create()
+        monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
+        assert made.settings()["weights"] == [made.model.repository, made.model.revision]
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
+        assert "unet/diffusion_pytorch_model.safetensors" in made.settings()["weights"]
+
+    def test_damaged_weights(self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = pipelines.save("sd1.5", tmp_path)
+        file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+        file.write_bytes(file.read_bytes()[:1000])
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
+        with pytest.raises(UserError, match=r"^sd1.5: .*cannot be loaded .*get them anew$"):
+            lactok.load_generator("sd1.5")
+
+
+LOAD = f"""
+import sys
+from dataclasses import replace
+from baselines import diffusion
+from lactok import load_generator, registry
+from lactok.command import command
+
+def main(argv):
+    for repository in sys.argv[1:]:
+        entry = registry.generator_entry("sd1.5")
+        model = replace(entry.arguments["settings"], repository=repository, revision="{COMMIT}")
+        registry._registered_generators["sd1.5"] = replace(entry, arguments={{"settings": model}})
+        generator = load_generator("sd1.5@steps=1,size=64")
+        print(f"mean {{generator.generate(['two cats'], [8]).mean():.6f}}")
+    return 0
+
+command(main)()
+"""
+
+
+class TestFromTheHub:
+    @pytest.fixture
+    def user(self, local: LocalHub, tiny: Path, tmp_path: Path) -> User:
+        folder = tiny / "sd1.5"
+        for repository, token in (("someone/tiny", None), ("someone/gated", "secret")):
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    local.add(f"{repository}/{path.relative_to(folder)}", path.read_bytes(), token=token)
+        return User(tmp_path, local.url)
+
+    def load(self, user: User, *repositories: str, code: int = 0, **settings: str) -> tuple[str, str]:
+        return replace(user, settings=settings).run(sys.executable, "-c", LOAD, *repositories, code=code)
+
+    def test_it_is_fetched_once(self, user: User, local: LocalHub, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
+        expected = lactok.load_generator("sd1.5@steps=1,size=64").generate(["two cats"], [8]).mean()
+        assert self.load(user, "someone/gated", HF_TOKEN="secret")[0] == f"mean {expected:.6f}\n"
+        assert any(a.path.endswith("unet/diffusion_pytorch_model.safetensors") for a in local.asked)
+        local.asked.clear()
+        assert self.load(user, "someone/gated", HF_HUB_OFFLINE="1")[0] == f"mean {expected:.6f}\n"
+        assert local.asked == []
+
+    @pytest.mark.parametrize(
+        ("repository", "settings", "why"),
+        [
+            ("someone/gated", {}, "gated: accept its terms on the hub, then log in with `hf auth login`"),
+            ("someone/absent", {}, "no such repository on the hub, or not without logging in"),
+            ("someone/tiny", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+            ("someone/tiny", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot be reached"),
+        ],
+    )
+    def test_what_cannot_be_had_is_one_line(
+        self, user: User, repository: str, settings: dict[str, str], why: str
+    ) -> None:
+        out, err = self.load(user, repository, code=2, **settings)
+        assert out == ""
+        line = err.splitlines()[-1]
+        assert line.startswith(
+            "error: weights not found: sd1.5 (4.3 GB, CreativeML OpenRAIL-M); tried hub:" + repository
+        )
+        assert why in line
+        assert f"`hf download {repository} --local-dir FOLDER/sd1.5`" in line
+
+
+PROMPTS = [{"tag": "x", "prompt": "a photo of a bench"}, {"prompt": "two café tables"}, {"prompt": "a red bus"}]
+
+
+def make(folder: Path, name: str = "toy-clouds", prompts: list[dict] = PROMPTS, **changes: object) -> dict[str, bytes]:
+    """The files that `generate` leaves, by their path in `folder`."""
+    options = {"samples": 2, "seed": 0, "device": "cpu", "dtype": "float32", **changes}
+    generation.generate(name, prompts, folder, **options)  # type: ignore[arg-type]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class TestPictures:
+    def test_the_layout_is_genevals(self, tmp_path: Path, calls: type[Clouds]) -> None:
+        made = make(tmp_path)
+        assert list(made) == [
+            *(f"{i:05}/{file}" for i in range(3)
+              for file in ("metadata.jsonl", "samples/0000.png", "samples/0001.png")),
+            "generation.json",
+        ]  # fmt: skip
+        assert made["00001/metadata.jsonl"] == b'{"prompt": "two caf\\u00e9 tables"}'
+        note = json.loads(made["generation.json"])
+        assert note.pop("settings")
+        assert note == {"generator": "toy-clouds", "seed": 0, "samples": 2, "dtype": "float32"}
+        generator = lactok.load_generator("toy-clouds")
+        expected = images.to_uint8(generator.generate(["a red bus"], [seed_of(0, 2, 1)]), "nearest")[0]
+        with Image.open(tmp_path / "00002" / "samples" / "0001.png") as picture:
+            assert np.array_equal(np.asarray(picture), expected.permute(1, 2, 0).numpy())
+
+    def test_only_what_is_missing_or_damaged_is_made(
+        self, tmp_path: Path, calls: type[Clouds], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        whole = make(tmp_path)
+        assert calls.calls == 6
+        assert make(tmp_path) == whole
+        assert calls.calls == 6
+        cut = tmp_path / "00001" / "samples" / "0000.png"
+        cut.write_bytes(cut.read_bytes()[:-40])
+        (tmp_path / "00002" / "samples" / "0001.png").unlink()
+        capsys.readouterr()
+        assert make(tmp_path) == whole
+        assert calls.calls == 8
+        err = capsys.readouterr().err
+        assert f"{cut} is damaged" in err
+        assert "toy-clouds: 6/6 pictures" in err
+
+    def test_an_interrupted_run_goes_on(
+        self, tmp_path: Path, calls: type[Clouds], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = make(tmp_path / "whole")
+
+        def stop(self: Generator, conditions: list[str], seeds: Tensor) -> Tensor:
+            if Clouds.calls >= 9:
+                raise KeyboardInterrupt
+            return original(self, conditions, seeds)
+
+        original = Clouds._generate
+        with monkeypatch.context() as patched:
+            patched.setattr(Clouds, "_generate", stop)
+            with pytest.raises(KeyboardInterrupt):
+                make(tmp_path / "halves")
+        assert len(list((tmp_path / "halves").rglob("*.png"))) == 3
+        assert make(tmp_path / "halves") == whole
+        assert calls.calls == 12
+
+    def test_parts_and_batches_make_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = make(tmp_path / "whole")
+        first = make(tmp_path / "parts", part=(1, 2), batch_size=3)
+        assert {name.partition("/")[0] for name in first} == {"00000", "00002", "generation.json"}
+        assert make(tmp_path / "parts", part=(2, 2)) == whole
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"seed": 1}, "seed 0 instead of 1"),
+            ({"samples": 4}, "samples 2 instead of 4"),
+            ({"dtype": "bfloat16"}, "dtype float32 instead of bfloat16"),
+            ({"name": "toy-clouds@strength=0.5"}, "generator toy-clouds instead of toy-clouds@strength=0.5"),
+            ({"prompts": [PROMPTS[1]]}, "holds pictures of another prompt"),
+        ],
+    )
+    def test_pictures_of_another_run_are_left_alone(
+        self, tmp_path: Path, changes: dict[str, object], message: str
+    ) -> None:
+        whole = make(tmp_path)
+        with pytest.raises(UserError, match=re.escape(message)):
+            make(tmp_path, **changes)  # type: ignore[arg-type]
+        assert make(tmp_path) == whole
+
+    def test_another_version_of_the_adapter_is_another_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(tmp_path)
+        entry = registry._registered_generators["toy-clouds"]
+        newer = replace(entry, info=replace(entry.info, version=2))
+        monkeypatch.setitem(registry._registered_generators, "toy-clouds", newer)
+        with pytest.raises(UserError, match="holds pictures of another run"):
+            make(tmp_path)
+
+    def test_somebodys_pictures_are_left_alone(self, tmp_path: Path) -> None:
+        make(tmp_path)
+        (tmp_path / "generation.json").unlink()
+        with pytest.raises(UserError, match=r"without a generation\.json"):
+            make(tmp_path)
+        (tmp_path / "generation.json").write_text("{")
+        with pytest.raises(UserError, match="damaged"):
+            make(tmp_path)
+
+    def test_classes_of_prompts(self, tmp_path: Path) -> None:
+        assert "00000/samples/0001.png" in make(tmp_path, "toy-classes", [{"class": 207, "prompt": "a dog"}])
+        with pytest.raises(UserError, match='prompt 1 has no "class" that is a number, which toy-classes needs'):
+            make(tmp_path, "toy-classes", [{"prompt": "a dog"}])
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        generation.main(arguments)
+    return int(str(stop.value.code or 0))
+
+
+class TestCommand:
+    def test_a_folder_a_generator(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "prompts.txt").write_text("a bench\n\n two cats \na dog\n")
+        where = ("--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out"), "--samples", "1")
+        assert run("--generators", "toy-clouds,toy-clouds@strength=0.5", *where, "--limit", "2") == 0
+        out, err = capsys.readouterr()
+        assert "toy-clouds: a toy" in err
+        assert f"written: {tmp_path / 'out' / 'toy-clouds@strength=0.5'}" in out
+        assert {p.name for p in (tmp_path / "out" / "toy-clouds").iterdir()} == {"00000", "00001", "generation.json"}
+        assert (tmp_path / "out" / "toy-clouds" / "00001" / "metadata.jsonl").read_text() == '{"prompt": "two cats"}'
+
+    def test_one_that_fails_does_not_stop_the_others(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def absent(self: Generator) -> None:
+            raise WeightsNotFound("weights not found: sdxl")
+
+        monkeypatch.setattr(diffusion.Diffusion, "_fetched", absent)
+        monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
+        (tmp_path / "prompts.jsonl").write_text('{"prompt": "a bench", "tag": "x"}\n')
+        where = ("--prompts", str(tmp_path / "prompts.jsonl"), "--out", str(tmp_path / "out"), "--samples", "1")
+        assert run("--generators", "toy-nan sdxl toy-clouds", *where) == 3
+        err = capsys.readouterr().err
+        assert "failed: toy-nan: toy-nan: its output is not finite" in err
+        assert "not run: sdxl: weights not found: sdxl" in err
+        assert (tmp_path / "out" / "toy-clouds" / "00000" / "samples" / "0000.png").is_file()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--generators", "toy-cloud"), "unknown generator 'toy-cloud', did you mean 'toy-clouds'"),
+            (("--generators", " "), "--generators is empty"),
+            (("--samples", "0"), "--samples 0: 1 or more"),
+            (("--part", "3/2"), "--part 3/2: write I/N"),
+            (("--prompts", "nowhere.txt"), "--prompts nowhere.txt: No such file or directory"),
+            (("--prompts", "empty.txt"), "--prompts empty.txt: no prompt in it"),
+            (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not a JSON object"),
+            (("--prompts", "other.jsonl"), 'prompt 1 has no "prompt" that is a text'),
+            (("--weights", "nowhere"), "--weights nowhere: no such folder"),
+            (("--device", "abacus"), "--device abacus: not a device"),
+        ],
+    )
+    def test_a_users_mistake_is_one_line(
+        self, tmp_path: Path, arguments: tuple[str, str], message: str, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        monkeypatch.chdir(tmp_path)
+        Path("good.txt").write_text("a bench\n")
+        Path("empty.txt").write_text("\n")
+        Path("broken.jsonl").write_text('{"prompt": "a"}\n[1]\n')
+        Path("other.jsonl").write_text('{"text": "a"}\n')
+        given = {"--generators": "toy-clouds", "--prompts": "good.txt", "--out": "out"} | dict([arguments])
+        assert run(*(word for pair in given.items() for word in pair)) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if line != "toy-clouds: a toy"]
+        assert len(lines) == 1
+        assert lines[0].startswith(f"error: {message}")
+        assert not list(tmp_path.rglob("*.png"))
+
+    def test_another_seed_in_the_same_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "prompts.txt").write_text("a bench\n")
+        where = ("--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out"), "--samples", "1")
+        assert run("--generators", "toy-clouds", *where) == 0
+        assert run("--generators", "toy-clouds", *where, "--seed", "1") == 2
+        assert "seed 0 instead of 1" in capsys.readouterr().err.splitlines()[-1]
+
+    def test_help_is_quick(self) -> None:
+        code = (
+            "import sys\nfrom benchmarks import generation\n"
+            "try:\n    generation.main(['--help'])\nexcept SystemExit:\n    pass\n"
+            "print([m for m in ('torch', 'pandas', 'diffusers', 'transformers', 'numpy') if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.fixture
+def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
+    """Entry points that only this test has; what they import and register is forgotten."""
+    points: dict[str, EntryPoint] = {}
+    monkeypatch.setattr(registry, "_generator_plugins", lambda: points)
+    monkeypatch.setattr(registry, "_registered_generators", dict(registry._registered_generators))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield points
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def test_broken_plug_ins_are_named(plug: dict[str, EntryPoint]) -> None:
+    plug["broken"] = EntryPoint("broken", "no_such_module:X", GROUP)
+    plug["silent"] = EntryPoint("silent", "json:loads", GROUP)
+    assert {"broken", "silent"} <= set(lactok.generators())
+    with pytest.raises(UserError, match=r"plug-in 'broken' .*cannot be imported"):
+        lactok.generator_info("broken")
+    with pytest.raises(UserError, match="does not register 'silent'"):
+        lactok.generator_info("silent")
+    assert lactok.generator_info("toy-clouds").family == "test"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_on_adding_a_generator_runs(
+    plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are written, the commands make the pictures that it lists, the script runs."""
+    monkeypatch.chdir(tmp_path)
+    for table in map(tomllib.loads, blocks("toml")):
+        for name, value in table["project"]["entry-points"][GROUP].items():
+            plug[name] = EntryPoint(name, value, GROUP)
+    code = blocks("python")
+    files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
+    assert len(files) == len(plug) == 2
+    for name, block in files.items():
+        Path(name).write_text(block)
+    for line in (line for block in blocks("sh") for line in block.splitlines()):
+        if line.startswith("printf"):
+            subprocess.run(line, shell=True, check=True)
+        elif "benchmarks.generation" in line:
+            assert run(*shlex.split(line)[3:]) == 0
+    (listed,) = blocks("text")
+    made = {p.as_posix() for p in Path("pictures").rglob("*") if p.is_file()}
+    assert {name for name in made if name.startswith("pictures/clouds/")} == set(listed.split())
+    assert "pictures/clouds@size=128/00001/samples/0001.png" in made
+    (script,) = [block for block in code if block not in files.values()]
+    exec(compile(script, "page", "exec"), {"__name__": "__main__"})
