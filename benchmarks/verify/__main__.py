@@ -22,6 +22,7 @@ KINDS = {
     "lactok_decoder": "benchmarks.verify.lactok_decoder",
     "lactok_encoder": "benchmarks.verify.lactok_encoder",
     "metrics": "benchmarks.verify.metrics",
+    "rewards": "benchmarks.verify.rewards",
 }
 
 
