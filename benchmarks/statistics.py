@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import bootstrap
 
 RESAMPLES = 2000
 
 
-def mean_with_interval(values: np.ndarray) -> tuple[float | None, list[float] | None]:
+def mean_with_interval(
+    values: np.ndarray, groups: Sequence[str] | None = None
+) -> tuple[float | None, list[float] | None]:
     """The mean of per-image values and its 95 % percentile bootstrap interval.
 
     Resampling is seeded, so the same values give the same interval. None, None without values; the interval is None
     for a single one.
+
+    Args:
+        groups: which values belong together (images of one caption); groups are resampled, not values. The mean is of
+            the values all the same.
     """
     if len(values) == 0:
         return None, None
@@ -21,11 +29,21 @@ def mean_with_interval(values: np.ndarray) -> tuple[float | None, list[float] | 
         return mean, None
     if np.ptp(values) == 0:
         return mean, [mean, mean]
+    data: tuple[np.ndarray, ...] = (values,)
+    if groups is not None and len(set(groups)) < len(values):
+        _, which, counts = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
+        if len(counts) == 1:
+            return mean, None
+        data = np.bincount(which, weights=values), counts
     result = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)), method="percentile",
-        rng=np.random.default_rng(0),
+        data, _ratio if len(data) == 2 else np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)),
+        method="percentile", paired=len(data) == 2, rng=np.random.default_rng(0),
     )  # fmt: skip
     return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def _ratio(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
+    return sums.sum(axis) / counts.sum(axis)
 
 
 def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:

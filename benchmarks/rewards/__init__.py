@@ -138,7 +138,7 @@ def find(name: str) -> type[Reward]:
     own = REWARDS | VARIANTS
     if name in own:
         module, _, attribute = own[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), attribute)
     point = next(iter(entry_points(group=GROUP, name=name)), None)
     if point is None:
         raise unknown("reward", name, [*names(), *VARIANTS])

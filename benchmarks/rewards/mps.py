@@ -23,7 +23,7 @@ CONDITION = (
 )
 WEIGHTS = Asset(
     "mps-overall",
-    license="as the authors of Kwai-Kolors/MPS say",
+    license="none stated (Kwai-Kolors/MPS)",
     sources=(Hub("RE-N-Y/mpsv1", "model.safetensors"),),
     convert="benchmarks.rewards.mps:convert",
     size=4_200_000_000,
@@ -126,7 +126,7 @@ class CrossModel(nn.Module):
     def forward(self, image: Tensor, text: Tensor, keep: Tensor) -> Tensor:
         """Image tokens (B, N, P), text tokens (B, L, P), which of them are read (B, 1, L) bool -> (B, N, P)."""
         for layer in self.layers:
-            across, within = layer  # type: ignore[misc]
+            across, within = layer.children()
             image = within(across(image, text, keep))
         return image
 

@@ -35,7 +35,7 @@ def _processor() -> Any:
 
 def transformers_clip(image: Image.Image) -> Tensor:
     """transformers' CLIPImageProcessor, as it was while it used PIL: PickScore and MPS."""
-    return _processor()(images=image, return_tensors="pt")["pixel_values"][0]  # type: ignore[no-any-return]
+    return _processor()(images=image, return_tensors="pt")["pixel_values"][0]
 
 
 def hps(image: Image.Image, antialias: bool) -> Tensor:
@@ -52,6 +52,7 @@ def hps(image: Image.Image, antialias: bool) -> Tensor:
             plane, [max(1, round(height * scale)), max(1, round(width * scale))], InterpolationMode.BICUBIC,
             antialias=antialias,
         )  # fmt: skip
+    # upstream pads only what it has resized, so that 224x100 pixels would not fit its network
     spare_h, spare_w = SIZE - plane.shape[1], SIZE - plane.shape[2]
     plane = pad(plane, [spare_w // 2, spare_h // 2, spare_w - spare_w // 2, spare_h - spare_h // 2])
     return normalize(plane, MEAN, STD)

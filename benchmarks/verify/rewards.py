@@ -47,9 +47,9 @@ def image_reward_config(values: dict[str, Any]) -> ImageRewardConfig:
 
 def mps_network(values: dict[str, Any]) -> MPSNetwork:
     text, vision, cross = (values["config"][part] for part in ("text", "vision", "cross"))
-    towers = [clip.Tower(t["hidden"], t["inter"], t["layers"], t["heads"]) for t in (text, vision)]
+    first, second = (clip.Tower(t["hidden"], t["inter"], t["layers"], t["heads"]) for t in (text, vision))
     shape = clip.Shape(
-        *towers, projection=values["config"]["proj"], patch=vision["patch"], act=values["config"]["act"],
+        first, second, projection=values["config"]["proj"], patch=vision["patch"], act=values["config"]["act"],
         image=vision["image"], vocabulary=text["vocab"], positions=text["pos"],
     )  # fmt: skip
     return MPSNetwork(
