@@ -204,7 +204,9 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
     counts: dict[str, int] = {}
     for sample in found.samples:
         counts[stem(sample.id)] = counts.get(stem(sample.id), 0) + 1
-    samples, skipped, used = [], [], set()
+    samples: list[Sample] = []
+    skipped: list[tuple[str, str]] = []
+    used: set[str | None] = set()
     for sample in found.samples:
         near = stems.get(stem(sample.id), [])
         key = sample.id if sample.id in captions else None
@@ -220,4 +222,6 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
             f"none of the {len(found.samples)} pictures has a caption: {found.samples[0].id} is not among the names "
             f"of the captions ({next(iter(captions))}, ...)"
         )
-    return Captioned(Dataset(found.name, tuple(samples)), name, tuple(skipped), tuple(captions.keys() - used))
+    return Captioned(
+        Dataset(found.name, tuple(samples)), name, tuple(skipped), tuple(k for k in captions if k not in used)
+    )

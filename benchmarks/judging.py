@@ -15,12 +15,12 @@ import torch
 from benchmarks import images
 from benchmarks.datasets import Sample
 from benchmarks.protocol import digest
-from benchmarks.rewards import Reward, RewardInfo, find
+from benchmarks.rewards import Reward, RewardInfo, find, infos
 from benchmarks.rows import Run
 from benchmarks.runner import Report, Timer, batches, reference_key, run_jobs, store_features
 from benchmarks.store import Store
 from lactok import weights
-from lactok.errors import UserError, WeightsNotFound
+from lactok.errors import DiskError, UserError, WeightsNotFound
 
 LIBRARIES = ("pillow", "tokenizers", "torchvision", "transformers")  # which turn pictures and captions into inputs
 
@@ -64,17 +64,19 @@ class Judge:
 
 def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
     """Rewards whose weights are there or could be fetched, whose weights are missing, and who is broken; why."""
-    judges, missing, broken = [], {}, {}
-    for name in names:
+    judges, missing = [], {}
+    known, broken = infos(names)
+    for name, info in known.items():
         try:
-            reward = find(name)
-            found = [weights.resolve(asset) for asset in reward.info.assets]
+            found = [weights.resolve(asset) for asset in info.assets]
         except WeightsNotFound as error:
             missing[name] = str(error)
-        except UserError as error:  # foreign weights or a plug-in that cannot be imported: the others still run
+        except DiskError:
+            raise
+        except UserError as error:  # foreign weights: the others still run
             broken[name] = str(error)
         else:
-            judges.append(Judge(reward, tuple((f.asset.name, f.source, f.sha256) for f in found)))
+            judges.append(Judge(find(name), tuple((f.asset.name, f.source, f.sha256) for f in found)))
     return judges, missing, broken
 
 
@@ -129,9 +131,8 @@ def _score(samples: list[Sample]) -> Timer:
                     errors[i] = str(error)
         if pictures:
             with timer.stage(judge.info.name):
-                made = _worker["reward"].score(
-                    [p for _, p in pictures], [samples[i].caption or "" for i, _ in pictures]
-                )
+                captions = [samples[i].caption or "" for i, _ in pictures]
+                made = _worker["reward"].score([picture for _, picture in pictures], captions)
             scores.append(made.numpy())
             index += [i for i, _ in pictures]
     joined = np.concatenate(scores) if scores else np.zeros(0, np.float32)

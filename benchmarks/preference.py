@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,9 +60,9 @@ class Chosen:
 
     @property
     def needs_captions(self) -> bool:
-        from benchmarks.rewards import find
+        from benchmarks.rewards import infos
 
-        return any(find(name).info.needs_caption for name in self.rewards)
+        return any(info.needs_caption for info in infos(self.rewards)[0].values())
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def made(work: Work, args: argparse.Namespace) -> Work | None:
     from benchmarks.results import folder_safe
 
     try:
-        from benchmarks import generation
+        generation = importlib.import_module("benchmarks.generation")
     except ImportError as error:
         raise UserError(f"pictures cannot be made here ({error}); score a folder of them with --images") from error
     wanted = work.captioned.dataset.samples
@@ -273,12 +274,12 @@ def plan(chosen: Chosen, work: Sequence[Work]) -> str:
     """`--dry-run`: what would run and what is missing; nothing is downloaded or computed."""
     from tabulate import tabulate
 
-    from benchmarks.rewards import find
+    from benchmarks.rewards import infos
     from lactok import weights
 
+    known, broken = infos(chosen.rewards)
     rows = []
-    for name in chosen.rewards:
-        info = find(name).info
+    for name, info in known.items():
         missing = [a for a in info.assets if weights.locate(a) is None]
         size = sum(a.size for a in missing) / 1e9
         state = "nowhere to be had" if any(not a.sources for a in missing) else f"to fetch, {size:.1f} GB"
@@ -290,7 +291,8 @@ def plan(chosen: Chosen, work: Sequence[Work]) -> str:
         for w in work
     ]
     table = tabulate(rows, ["metric", "weights", "licence", "variant"], tablefmt="simple", disable_numparse=True)
-    return "\n".join([*lines, table, "where weights come from: python -m lactok.weights list"])
+    lines += [table, *(f"cannot run: {reason}" for reason in broken.values())]
+    return "\n".join([*lines, "where weights come from: python -m lactok.weights list"])
 
 
 def show(found: Sequence[tuple[str, dict[str, Any]]], judges: Sequence[Judge], out: Path) -> None:

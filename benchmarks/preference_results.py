@@ -32,7 +32,10 @@ _FEATURES = FEATURES["rfid"]
 
 
 def folder_name(name: str, captioned: Captioned, judges: Sequence[Judge], run: Run, limit: int | None, to: str) -> str:
-    """`<pictures>__<captions>__<hash of what is measured>[__limit][__dtype][__seed]`; `to`: the distances' reference."""
+    """`<pictures>__<captions>__<hash of what is measured>[__limit][__dtype][__seed]`.
+
+    `to` names the reference of the distances, if there is one.
+    """
     measured = digest([[j.identity(run) for j in judges], [run.scoring_key, to] if to else None])[:8]
     parts = [name, captioned.source, measured]
     parts += [f"limit{limit}"] * (limit is not None) + [run.dtype] * (run.dtype != "float32")

@@ -152,6 +152,12 @@ def find(name: str) -> type[Reward]:
     return found
 
 
-def assets(chosen: Sequence[str] | None = None) -> dict[str, tuple[Asset, ...]]:
-    """What each reward needs, by its name."""
-    return {name: find(name).info.assets for name in (names() if chosen is None else chosen)}
+def infos(chosen: Sequence[str]) -> tuple[dict[str, RewardInfo], dict[str, str]]:
+    """What each reward is, by name, and why some cannot be told: a broken plug-in must not hide the others."""
+    known, broken = {}, {}
+    for name in chosen:
+        try:
+            known[name] = find(name).info
+        except UserError as error:
+            broken[name] = str(error)
+    return known, broken
