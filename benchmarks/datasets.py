@@ -125,11 +125,14 @@ def folder(root: Path) -> Dataset:
         except ValueError as error:
             raise UserError(f"{root / 'captions.json'} is not a JSON object of captions by image: {error}") from None
     samples = [
-        Sample(identifier, path, captions.get(identifier))
-        for path in files
-        for identifier in (path.relative_to(root).as_posix(),)
+        Sample(identifier, path, captions.get(identifier)) for path in files for identifier in (id_of(path, root),)
     ]
-    return _named_by_content(root.resolve().name, tuple(samples))
+    return named_by_content(root.resolve().name, tuple(samples))
+
+
+def id_of(path: Path, root: Path) -> str:
+    """The path under `root`; bytes that are no UTF-8 are written out, so that every id can be stored and printed."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def listed(path: Path) -> Dataset:
@@ -141,10 +144,10 @@ def listed(path: Path) -> Dataset:
         raise UserError(f"{path}: {f'no such image {missing[0]}' if missing else 'names no images'}")
     if len({s.id for s in samples}) != len(samples):
         raise UserError(f"{path} names an image twice")
-    return _named_by_content(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
+    return named_by_content(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
 
 
-def _named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
+def named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
     """Two folders of one name are two data sets: a few digits of the content tell them apart."""
     return Dataset(f"{name}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
 
@@ -187,10 +190,15 @@ PUBLISHED = {
 }
 
 
+def data_folder(name: str, data_dir: Path | None = None) -> Path:
+    """Where a published data set belongs: `<data_dir>/<name>` (LACTOK_DATA, by default ./data)."""
+    return (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
+
+
 def get(name: str, data_dir: Path | None = None) -> Dataset:
     """A data set by name, a folder of images or a text file that lists images.
 
-    The published ones are looked for in `<data_dir>/<name>` (LACTOK_DATA, by default ./data).
+    The published ones are looked for in their `data_folder`.
 
     Raises:
         UserError: unknown name, missing or empty folder; the message says how to get the data.
@@ -198,7 +206,7 @@ def get(name: str, data_dir: Path | None = None) -> Dataset:
     if name == "sample":
         return sample_set()
     if name in PUBLISHED:
-        root = (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
+        root = data_folder(name, data_dir)
         if not root.is_dir():
             wanted = PUBLISHED[name]
             raise UserError(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")

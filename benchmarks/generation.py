@@ -161,9 +161,9 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
         UserError: no such file, not UTF-8, or a line that is no object.
     """
     if source == "geneval":
-        from benchmarks.geneval.prompts import prompts
+        from benchmarks.geneval import prompts
 
-        return list(prompts())
+        return [dict(prompt) for prompt in prompts.official()]
     path = Path(source)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from benchmarks.progress import Report
 from lactok.device import synchronize
 from lactok.errors import UserError
 
 Job = TypeVar("Job")
-Done = TypeVar("Done")
 
 
 @dataclass
@@ -41,21 +41,23 @@ class Timer:
 
 
 def run_jobs(
-    start: Callable[..., None], arguments: tuple[object, ...], work: Callable[[Job], Done], jobs: Sequence[Job],
-    workers: int,
-) -> Iterator[Done]:  # fmt: skip
-    """`work(job)` of each job, as they end, in this process or in `workers` spawned ones.
+    work: Callable[[Job], Timer], jobs: Sequence[Job], start: Callable[..., None], arguments: tuple[object, ...],
+    device: str, workers: int = 1, report: Report | None = None,
+) -> Timer:  # fmt: skip
+    """`work(job)` of each job, in this process or in `workers` spawned ones; what they took together.
 
     Args:
         start: called with `arguments` once in every process, before its first job.
+        report: called with (done, total) after each job.
 
     Raises:
         UserError: a worker died.
     """
+    total = Timer(device)
     if workers <= 1 or len(jobs) <= 1:
         start(*arguments)
-        yield from map(work, jobs)
-        return
+        _collect(map(work, jobs), total, len(jobs), report)
+        return total
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
@@ -64,8 +66,7 @@ def run_jobs(
     with ProcessPoolExecutor(min(workers, len(jobs)), context, start, arguments) as pool:
         futures = [pool.submit(work, job) for job in jobs]
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process died, perhaps for want of memory: use fewer --workers or a smaller --batch-size "
@@ -73,3 +74,11 @@ def run_jobs(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+    return total
+
+
+def _collect(results: Iterator[Timer], total: Timer, jobs: int, report: Report | None) -> None:
+    for done, timer in enumerate(results, 1):
+        total.add(timer)
+        if report is not None:
+            report(done, jobs)

@@ -45,7 +45,12 @@ def folder_name(row_name: str, dataset: Dataset, run: Run, limit: int | None) ->
     parts = [row_name, dataset.name, f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"]
     parts += [f"limit{limit}"] * (limit is not None) + [run.dtype] * (run.dtype != "float32")
     parts += [f"seed{run.seed}"] * (run.seed != 0)
-    return "__".join(re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part) for part in parts)
+    return "__".join(folder_safe(part) for part in parts)
+
+
+def folder_safe(part: str) -> str:
+    """A part of a folder's name without the characters that some file systems refuse."""
+    return re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part)
 
 
 def merge(
@@ -88,7 +93,7 @@ def merge(
     }
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_records(folder / "records.parquet", columns)
+        write_records(folder / "records.parquet", columns)
         _write_tokens(folder / "tokens.npz", row, store, keys, shards)
         _copy_pictures(folder / "images", row, dataset, run, store)
         if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
@@ -180,7 +185,7 @@ def _set_distances(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[st
     return out
 
 
-def _write_records(path: Path, columns: dict[str, list[Any]]) -> None:
+def write_records(path: Path, columns: dict[str, list[Any]]) -> None:
     import pandas
 
     frame = pandas.DataFrame(columns)

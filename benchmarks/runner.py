@@ -119,19 +119,14 @@ class Shard:
                     continue
                 references.append(reference)
                 kept.append(i)
-        key = reference_key(self.samples, self.run)
-        if scorer(self.run).feature_names and not self.store.has("reference", key):
-            with self.timer.stage("reference features"):
-                parts = [scorer(self.run).features(_stack(readable[b])) for b in _batches(len(readable), SCORE_BATCH)]
-            arrays = _joined(parts)
-            arrays["index"] = np.array(positions, np.int64)
-            self.store.put("reference", key, arrays)
+        if scorer(self.run).feature_names:
+            store_features(readable, positions, self.samples, self.run, self.store, self.timer)
         return references, kept
 
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         ids, ties = [], []
         with self.timer.stage("encode"):
-            for batch in _batches(len(kept), self.run.micro_batch):
+            for batch in batches(len(kept), self.run.micro_batch):
                 samples = [self.samples[i] for i in kept[batch]]
                 made, near = self.row.encode(references[batch], samples, self.run)
                 ids.append(made.numpy().astype(np.int32))
@@ -152,7 +147,7 @@ class Shard:
             stored = self.store.need("ids", self.ids_key)
             ids = dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
         outputs, bits = [], []
-        for batch in _batches(len(kept), self.run.micro_batch):
+        for batch in batches(len(kept), self.run.micro_batch):
             positions = kept[batch]
             samples = [self.samples[i] for i in positions]
             batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
@@ -173,7 +168,7 @@ class Shard:
     def _metrics(self, references: list[np.ndarray], outputs: Tensor) -> Arrays:
         """Metrics and features, in batches of one size, so that they do not depend on `--batch-size`."""
         metrics, features = [], []
-        for batch in _batches(len(references), SCORE_BATCH):
+        for batch in batches(len(references), SCORE_BATCH):
             with self.timer.stage("per-image metrics"):
                 metrics.append(scorer(self.run).per_image(_stack(references[batch]), outputs[batch]))
             with self.timer.stage("features"):
@@ -181,7 +176,21 @@ class Shard:
         return _joined(metrics) | _joined(features)
 
 
-def _batches(n: int, size: int) -> list[slice]:
+def store_features(
+    prepared: list[np.ndarray], positions: list[int], samples: Sequence[Sample], run: Run, store: Store, timer: Timer
+) -> None:
+    """Features of a shard's prepared images under its `reference_key`, unless they are there; `index`: positions."""
+    key = reference_key(samples, run)
+    if store.has("reference", key):
+        return
+    with timer.stage("reference features"):
+        parts = [scorer(run).features(_stack(prepared[b])) for b in batches(len(prepared), SCORE_BATCH)]
+    arrays = _joined(parts)
+    arrays["index"] = np.array(positions, np.int64)
+    store.put("reference", key, arrays)
+
+
+def batches(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
@@ -198,13 +207,8 @@ def run_shards(
     pictured: Sequence[str] = (), workers: int = 1, report: Report | None = None,
 ) -> Timer:  # fmt: skip
     """Finish shards, in this process or in `workers` spawned ones; `report(done, total)` after each."""
-    total = Timer(run.device)
     jobs = [(list(s), list(pictured)) for s in shards]
-    for done, timer in enumerate(run_jobs(_start_worker, (make_row, run, store), _work, jobs, workers), 1):
-        total.add(timer)
-        if report is not None:
-            report(done, len(jobs))
-    return total
+    return run_jobs(_work, jobs, _start_worker, (make_row, run, store), run.device, workers, report)
 
 
 _worker: dict[str, Any] = {}

@@ -10,11 +10,17 @@ from scipy.stats import bootstrap
 RESAMPLES = 2000
 
 
-def mean_with_interval(values: np.ndarray) -> tuple[float | None, list[float] | None]:
+def mean_with_interval(
+    values: np.ndarray, groups: Sequence[str] | None = None
+) -> tuple[float | None, list[float] | None]:
     """The mean of per-image values and its 95 % percentile bootstrap interval.
 
     Resampling is seeded, so the same values give the same interval. None, None without values; the interval is None
     for a single one.
+
+    Args:
+        groups: which values belong together (images of one caption); groups are resampled, not values. The mean is of
+            the values all the same.
     """
     if len(values) == 0:
         return None, None
@@ -23,6 +29,9 @@ def mean_with_interval(values: np.ndarray) -> tuple[float | None, list[float] | 
         return mean, None
     if np.ptp(values) == 0:
         return mean, [mean, mean]
+    if groups is not None:
+        _, which, counts = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
+        return clustered_mean([(np.bincount(which, weights=values), counts)])
     result = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)), method="percentile",
         rng=np.random.default_rng(0),

@@ -22,7 +22,7 @@ TITLES = {
     "rfid_clean": "rFID clean",
     "kid": "KID x1000",
 }
-DIGITS = {"psnr": 2, "rfid": 2, "rfid_clean": 2, "kid": 1}
+DIGITS = {"psnr": 2, "fid": 2, "rfid": 2, "rfid_clean": 2, "kid": 1}
 
 
 def cell(metric: str, entry: dict[str, Any] | None) -> str:

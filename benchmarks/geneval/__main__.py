@@ -151,18 +151,15 @@ def judged(
     """The result; None while other parts still have prompts to do."""
     from benchmarks.geneval import result
     from benchmarks.geneval.judge import start_worker, work
-    from benchmarks.pool import Timer, run_jobs
+    from benchmarks.pool import run_jobs
     from benchmarks.progress import progress
 
     check_words(subject.pictures, judges)
     part, parts = part_of(args.part)
     entries = subject.pictures.entries
     mine = [e for e in entries if e.pictures and e.index % parts == part]
-    total = Timer(args.device)
     with progress(subject.name, len(mine), "prompts") as report:
-        for done, timer in enumerate(run_jobs(start_worker, (judges,), work, mine, args.workers), 1):
-            total.add(timer)
-            report(done, len(mine))
+        total = run_jobs(work, mine, start_worker, (judges,), args.device, args.workers, report)
     unfinished = sum(not judges.is_finished(e) for e in entries if e.pictures)
     if parts > 1 and subject.generator is not None:
         unfinished += sum(len(e.pictures) < args.samples for e in entries) + len(subject.pictures.left_out)

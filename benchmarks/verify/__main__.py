@@ -23,6 +23,7 @@ KINDS = {
     "lactok_encoder": "benchmarks.verify.lactok_encoder",
     "geneval": "benchmarks.verify.geneval",
     "metrics": "benchmarks.verify.metrics",
+    "rewards": "benchmarks.verify.rewards",
 }
 
 
