@@ -11,8 +11,8 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Report]:
-    """Yields `report(done, total)`."""
+def progress(label: str, total: int, unit: str = "shards") -> Iterator[Report]:
+    """Yields `report(done, total)`; `unit` is what is counted."""
     started = time.monotonic()
     if sys.stderr.isatty():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,7 +28,7 @@ def progress(label: str, total: int) -> Iterator[Report]:
             nonlocal shown
             if done == total or time.monotonic() - shown > 10:
                 shown = time.monotonic()
-                print(f"{label}: {done}/{total} shards", file=sys.stderr, flush=True)
+                print(f"{label}: {done}/{total} {unit}", file=sys.stderr, flush=True)
 
         yield report
     print(f"{label}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)

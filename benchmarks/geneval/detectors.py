@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # name -> module:class
-DETECTORS: dict[str, str] = {}
-COLOUR_CLASSIFIERS: dict[str, str] = {}
+DETECTORS: dict[str, str] = {"scenes-tiny": "benchmarks.scenes.detector:SceneDetector"}
+COLOUR_CLASSIFIERS: dict[str, str] = {"scenes-tiny": "benchmarks.scenes.detector:SceneColours"}
 
 # GenEval's colours, in the order that ties are decided by
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")

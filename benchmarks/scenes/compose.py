@@ -80,7 +80,9 @@ def compose(plan: Plan, seed: int) -> Scene:
     for attempt in range(50):
         rng = np.random.default_rng(seed_of(seed, "scene", attempt))
         surfaces = [colours.drawn(w.color, rng) for w in plan.objects]
-        sprites = [sprite(w.name, s, side, rng) for w, s, side in zip(plan.objects, surfaces, sides(plan, rng), strict=True)]
+        sprites = [
+            sprite(w.name, s, side, rng) for w, s, side in zip(plan.objects, surfaces, sides(plan, rng), strict=True)
+        ]
         places = placed([(s.shape[1], s.shape[0]) for s in sprites], plan.relation, rng)
         if places is None:
             continue
@@ -133,7 +135,9 @@ def lit(alpha: np.ndarray, rng: Rng) -> np.ndarray:
     slope = light[0] * x + light[1] * y
     grain = rng.normal(0, rng.uniform(0.0, 0.03), alpha.shape).astype(np.float32)
     strength = rng.uniform(0.2, 0.5)
-    return np.asarray(np.clip(0.98 + strength * bevel + 0.16 * slope + grain - 0.10 * (1 - depth), 0.66, 1.2), np.float32)
+    return np.asarray(
+        np.clip(0.98 + strength * bevel + 0.16 * slope + grain - 0.10 * (1 - depth), 0.66, 1.2), np.float32
+    )
 
 
 def placed(sizes: Sequence[tuple[int, int]], relation: str | None, rng: Rng) -> list[tuple[int, int]] | None:
@@ -163,9 +167,7 @@ def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float
     return max(0, across) * max(0, down) / min(a[2] * a[3], b[2] * b[3])
 
 
-def related(
-    first: tuple[int, int], second: tuple[int, int], relation: str, rng: Rng
-) -> list[tuple[int, int]] | None:
+def related(first: tuple[int, int], second: tuple[int, int], relation: str, rng: Rng) -> list[tuple[int, int]] | None:
     """Places of two objects, the second one clearly in a direction from the first.
 
     Their boxes do not overlap along the axis and their centres are within 18 degrees of it, so that GenEval's rule

@@ -66,7 +66,9 @@ def carrot(pen: Pen, rng: Rng) -> None:
     for x, y in ((-0.28, -0.92), (-0.1, -1.05), (0.12, -1.02), (0.3, -0.9)):
         pen.line([(0, -0.5), (0.6 * x, 0.3 + 0.9 * y), (x, y)], 0.1, GREEN)
         pen.line([(0.6 * x, 0.35 + 0.9 * y), (x - 0.06, y + 0.12)], 0.08, (96.0, 170.0, 66.0))
-    pen.fill(smooth(mirrored([(0, -0.56), (top * 0.7, -0.54), (top, -0.36), (top * 0.72, 0.2), (0.07, 0.92), (0, 1.0)])))
+    pen.fill(
+        smooth(mirrored([(0, -0.56), (top * 0.7, -0.54), (top, -0.36), (top * 0.72, 0.2), (0.07, 0.92), (0, 1.0)]))
+    )
     for i, y in enumerate(np.linspace(-0.32, 0.55, 5)):
         wide = (top - 0.02) * (1 - (y + 0.4) / 1.6)
         left = -wide if i % 2 else wide
@@ -143,7 +145,9 @@ def bottle(pen: Pen, rng: Rng) -> None:
     half += [(wide, 0.9), (wide - 0.05, 1.0), (0, 1.0)]
     pen.fill(mirrored(half))
     pen.fill(rectangle(-neck - 0.03, -1.0, neck + 0.03, -0.84), pen.ink)
-    pen.fill(rectangle(-wide, 0.15, wide, 0.68), PAPER if pen.ink[0] > 100 or min(pen.colour) < 190 else (96.0, 96.0, 100.0))
+    pen.fill(
+        rectangle(-wide, 0.15, wide, 0.68), PAPER if pen.ink[0] > 100 or min(pen.colour) < 190 else (96.0, 96.0, 100.0)
+    )
     for y in (0.30, 0.42, 0.53):
         pen.line([(-wide * 0.6, y), (wide * 0.6, y)], 0.04, 0.7)
     pen.line([(-wide * 0.62, shoulder + 0.2), (-wide * 0.62, 0.1)], 0.05, 1.45)
@@ -264,7 +268,9 @@ def traffic_light(pen: Pen, rng: Rng) -> None:
     pen.line([(0, 0.55), (0, 1.0)], 0.14, (120.0, 122.0, 126.0))
     pen.fill(rectangle(-wide, -1.0, wide, 0.68, 0.1))
     lit = int(rng.integers(3))
-    for i, (y, lamp) in enumerate(zip((-0.72, -0.16, 0.40), ((235, 40, 36), (250, 200, 40), (50, 200, 90)), strict=True)):
+    for i, (y, lamp) in enumerate(
+        zip((-0.72, -0.16, 0.40), ((235, 40, 36), (250, 200, 40), (50, 200, 90)), strict=True)
+    ):
         pen.fill(ellipse(0, y, 0.25, 0.25), (30.0, 30.0, 32.0))
         glow = 1.0 if i == lit else 0.72
         pen.fill(ellipse(0, y + 0.02, 0.20, 0.20), (lamp[0] * glow, lamp[1] * glow, lamp[2] * glow))
