@@ -64,4 +64,4 @@ def _ready(network: nn.Module, tensors: dict[str, Tensor], device: str) -> None:
     import torch
 
     weights.load_strict(network, tensors, f"{ASSET.name}'s {type(network).__name__}")
-    network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -27,7 +27,13 @@ def evaluate(
     missing and none too many, each at its best threshold; mean IoU of the found objects' masks and the share of their
     colours that are right.
     """
-    scores, hits, exact, overlaps, right, pictures, total = [], [], [], [], [], [], 0
+    scores: list[float] = []
+    hits: list[bool] = []
+    exact: list[list[bool]] = []
+    overlaps: list[float] = []
+    right: list[bool] = []
+    pictures: list[Tensor] = []
+    total = 0
     for scene in scenes:
         image = Image.fromarray(scene.image)
         found = detections(detector, image)
@@ -49,7 +55,7 @@ def evaluate(
     share = np.array(exact).mean(0)
     values = {
         "f1": float(f1.max()), "exact": float(share.max()),
-        "mask_iou": float(np.mean(overlaps or [0.0])), "colour": float(np.mean(right or [0.0])),
+        "mask_iou": float(np.mean(overlaps or [0])), "colour": float(np.mean(right or [False])),
     }  # fmt: skip
     return values, {"threshold": best(f1), "counting_threshold": best(share)}, torch.stack(pictures)
 

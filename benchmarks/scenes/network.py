@@ -8,6 +8,7 @@ equation 1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -102,13 +103,13 @@ class ColourNet(nn.Module):
     def __init__(self, colours: int):
         super().__init__()
         widths = (4, 24, 48, 64)
-        self.layers = nn.ModuleList(nn.Conv2d(i, o, 3, 2, 1) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Conv2d(i, o, 3, 2, 1) for i, o in pairwise(widths))
         self.out = nn.Linear(64, colours)
 
     def forward(self, crops: Tensor) -> Tensor:
         for layer in self.layers:
             crops = F.silu(layer(crops))
-        return self.out(crops.mean((2, 3)))  # type: ignore[no-any-return]
+        return torch.as_tensor(self.out(crops.mean((2, 3))))
 
 
 def crops_of(pictures: Tensor, masks: Tensor, boxes: Tensor, which: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from benchmarks.scenes.pen import Pen, ellipse, mirrored, rectangle, smooth
 
 Rng = np.random.Generator
 
-GREEN, STEM, STEEL, PAPER, DARK = (70.0, 140.0, 50.0), (96.0, 66.0, 40.0), (168.0, 172.0, 178.0), (238.0, 234.0, 222.0), (
-    38.0, 42.0, 50.0,
-)  # fmt: skip
+# what is the same in any colour of the object
+GREEN, STEM, WOOD = (70.0, 140.0, 50.0), (96.0, 66.0, 40.0), (110.0, 84.0, 60.0)
+STEEL, PAPER, DARK = (168.0, 172.0, 178.0), (238.0, 234.0, 222.0), (38.0, 42.0, 50.0)
 DOUGH, RUBBER, GLASS = (206.0, 160.0, 102.0), (34.0, 34.0, 36.0), (176.0, 206.0, 222.0)
 
 
@@ -186,8 +186,8 @@ def clock(pen: Pen, rng: Rng) -> None:
 
 def umbrella(pen: Pen, rng: Rng) -> None:
     scallops = int(rng.integers(3, 6))
-    pen.line([(0, -0.9), (0, 0.62)], 0.07, (110.0, 84.0, 60.0))
-    pen.line(ellipse(0.15, 0.64, 0.15, 0.22, 0, 180), 0.09, (110.0, 84.0, 60.0))
+    pen.line([(0, -0.9), (0, 0.62)], 0.07, WOOD)
+    pen.line(ellipse(0.15, 0.64, 0.15, 0.22, 0, 180), 0.09, WOOD)
     pen.line([(0, -1.02), (0, -0.8)], 0.07, pen.ink)
     pen.fill(ellipse(0, 0.05, 1, 0.95, 180, 360))
     ends = np.linspace(-1, 1, scallops + 1)
@@ -204,7 +204,7 @@ def umbrella(pen: Pen, rng: Rng) -> None:
     for i in range(scallops):
         middle, half = float(ends[i] + ends[i + 1]) / 2, 1 / scallops
         pen.hole(ellipse(middle, 0.07, half * 0.92, 0.16))
-    pen.line([(0, -0.02), (0, 0.3)], 0.07, (110.0, 84.0, 60.0))
+    pen.line([(0, -0.02), (0, 0.3)], 0.07, WOOD)
 
 
 def kite(pen: Pen, rng: Rng) -> None:

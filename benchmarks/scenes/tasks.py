@@ -120,15 +120,19 @@ class Shown:
 def shown(caption: Metadata, violate: bool, rng: Rng) -> Shown:
     """What a scene for a caption shows: all that is asked for and perhaps more, or all but one thing."""
     include = caption["include"]
-    wanted = [[Wanted(c["class"], c.get("color") or one_of(COLOURS, rng)) for _ in range(c["count"])] for c in include]
+    alike = rng.random() < 0.5  # several objects of a clause have one colour
+    wanted = []
+    for clause in include:
+        asked = [clause.get("color") or one_of(COLOURS, rng) for _ in range(clause["count"])]
+        wanted.append([Wanted(clause["class"], asked[0] if alike else color) for color in asked])
     relation = next((c["position"][0] for c in include if "position" in c), None)
     violation = None
     if violate:
         kinds = {"counting": ("count",), "position": ("relation", "relation", "missing")}
         coloured = "color" in include[0]
         of_task = kinds.get(caption["tag"], ("colour", "colour", "missing") if coloured else ("missing",))
-        kind, clause = one_of(of_task, rng), int(rng.integers(len(include)))
-        violation, relation = _broken(kind, clause, include, wanted, relation, rng)
+        kind, number = one_of(of_task, rng), int(rng.integers(len(include)))
+        violation, relation = _broken(kind, number, include, wanted, relation, rng)
     objects = [w for clause_objects in wanted for w in clause_objects]
     if violation is not None and violation.kind == "missing":
         relation = None
@@ -153,7 +157,6 @@ def _broken(
     if kind == "count":
         found = number + one_of((-1, 1), rng)
         wanted[clause][:] = (wanted[clause] * 2)[:found]
-        wanted[clause][:] = [replace(w, color=one_of(COLOURS, rng)) for w in wanted[clause]]
         return Violation("count", clause, found), relation
     if kind == "colour":
         others = [c["color"] for c in include if c is not include[clause]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from PIL import Image, ImageFilter
 from scipy.ndimage import find_objects
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.geneval.detectors import COLOURS
 from benchmarks.scenes import evaluation
@@ -43,7 +43,7 @@ class SceneRecipe(Recipe):
     crop: int = SIZE
     scale: tuple[int, int] = (SIZE, SIZE)
     held_out: int = 0
-    model: NetShape = NetShape()
+    model: NetShape = field(default_factory=NetShape)
     box: float = 1.0
     mask: float = 1.0
     colour: float = 0.5
@@ -86,7 +86,7 @@ def degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def labelled(scene: Scene, image: np.ndarray) -> Tensor:
-    """Picture and truth as one: (6, 256, 256) uint8, RGB, then of each pixel the object, its name and its colour + 1."""
+    """Picture and truth as one: (6, 256, 256) uint8, RGB, then each pixel's object, name and colour, counted from 1."""
     names = np.array([0, *(VOCABULARY.index(w.name) + 1 for w in scene.objects)], np.uint8)
     colours = np.array([0, *(COLOURS.index(w.color) + 1 for w in scene.objects)], np.uint8)
     truth = np.stack([scene.labels, names[scene.labels], colours[scene.labels]])
@@ -118,18 +118,27 @@ class Objects(NamedTuple):
 def objects_of(truth: Tensor) -> Objects:
     """From the truth of `labelled` pictures (B, 3, H, W) uint8."""
     rows, masks = [], []
-    for i, (labels, names, colours) in enumerate(truth.cpu().numpy()):
+    for i, (labels, name_map, colour_map) in enumerate(truth.cpu().numpy()):
         for label, place in enumerate(find_objects(labels), 1):
             mask = labels == label
             down, across = place
             first = np.flatnonzero(mask)[0]
             rows.append(
-                (i, names.flat[first] - 1, colours.flat[first] - 1, across.start, down.start, across.stop, down.stop)
+                (
+                    i,
+                    name_map.flat[first] - 1,
+                    colour_map.flat[first] - 1,
+                    across.start,
+                    down.start,
+                    across.stop,
+                    down.stop,
+                )
             )
             masks.append(mask)
     table = torch.tensor(np.array(rows, np.int64).reshape(-1, 7), device=truth.device)
     stacked = np.stack(masks) if masks else np.zeros((0, *truth.shape[-2:]), bool)
-    return Objects(*table[:, :3].unbind(1), table[:, 3:].float(), torch.from_numpy(stacked).to(truth.device))
+    which, names, colours = table[:, :3].unbind(1)
+    return Objects(which, names, colours, table[:, 3:].float(), torch.from_numpy(stacked).to(truth.device))
 
 
 class SceneLearner(Learner):
@@ -168,10 +177,10 @@ class SceneLearner(Learner):
 
 
 def detector_losses(output: Output, found: Objects) -> dict[str, Tensor]:
-    """Focal loss of the heat map a object, and means over objects of generalised IoU and of the masks' cross entropy."""
+    """The heat map's focal loss by object, and means over objects of generalised IoU and the masks' cross entropy."""
     from torchvision.ops import generalized_box_iou_loss
 
-    batch, _, height, width = output.heat.shape
+    height, width = output.heat.shape[-2:]
     count = max(1, len(found.names))
     centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 / STRIDE - 0.5
     target = heat_targets(output.heat.shape, found, centres)
@@ -245,12 +254,11 @@ def roughened(found: Objects, seeds: Tensor) -> tuple[Tensor, Tensor]:
 class SceneTrainer(Trainer[SceneRecipe]):
     """The shared trainer over composed scenes instead of photographs."""
 
-    def __init__(self, recipe: SceneRecipe, learner: nn.Module, out: Path, accelerator: Accelerator):
-        super().__init__(recipe, learner, out, accelerator)  # type: ignore[arg-type]
+    def __init__(self, recipe: SceneRecipe, learner: SceneLearner, out: Path, accelerator: Accelerator):
+        super().__init__(recipe, learner, out, accelerator)
         upcoming = (list(part) for step in range(self.step, recipe.steps) for part in self.parts(step))
-        self.loader: Iterator[Tensor] = iter(
-            torch.utils.data.DataLoader(Composed(recipe), batch_sampler=upcoming, num_workers=recipe.workers)  # type: ignore[arg-type]
-        )
+        scenes = torch.utils.data.DataLoader(Composed(recipe), batch_sampler=upcoming, num_workers=recipe.workers)
+        self.loader: Iterator[Tensor] = iter(scenes)
 
     def find_photos(self) -> Photos:
         return Photos((), ())
