@@ -97,7 +97,7 @@ def agree(args: argparse.Namespace) -> int:
     colours = detectors.find("colour", args.colours)(args.device)
     with progress("pictures", len(truths), "pictures") as report:
         judged = agreement.judge(truths, detector, colours, report)
-    figures = agreement.figures(judged, detector.info, args.seed)
+    figures = agreement.figures(judged, agreement.geneval(detector.info), args.seed)
     out = args.out or args.scenes / "agreement.json"
     with disk_errors(out):
         write_atomically(out, f"{json.dumps(figures, indent=1)}\n".encode())

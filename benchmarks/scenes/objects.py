@@ -304,20 +304,21 @@ def sports_ball(pen: Pen, rng: Rng) -> None:
         for x, start in ((-1.15, -47), (1.15, 133)):
             pen.line(ellipse(x, 0, 0.80, 0.98, start, start + 94), 0.065, pen.ink)
         return
+    patch = pen.ink if pen.ink[0] < 100 else 1.3  # light ones would make a black ball a white one
     for i in range(5):
         angle = math.radians(72 * i - 90)
         step = math.radians(19)
-        pen.line([(r * math.cos(angle), r * math.sin(angle)) for r in (0.36, 0.70)], 0.05, pen.ink)
+        pen.line([(r * math.cos(angle), r * math.sin(angle)) for r in (0.36, 0.70)], 0.05, patch)
         rim = [(0.985 * math.cos(angle + s), 0.985 * math.sin(angle + s)) for s in np.linspace(-step, step, 5)]
         inner = [(0.70 * math.cos(angle + s), 0.70 * math.sin(angle + s)) for s in (step * 0.8, -step * 0.8)]
-        pen.fill([*rim, *inner], pen.ink)
+        pen.fill([*rim, *inner], patch)
         between = angle + math.radians(36)
         for side in (-1, 1):
             corner = angle + math.radians(36) + side * math.radians(36 - 15)
             pen.line([(0.70 * math.cos(corner), 0.70 * math.sin(corner)),
-                      (0.62 * math.cos(between), 0.62 * math.sin(between))], 0.05, pen.ink)  # fmt: skip
+                      (0.62 * math.cos(between), 0.62 * math.sin(between))], 0.05, patch)  # fmt: skip
     angles = np.radians(72 * np.arange(5) - 90)
-    pen.fill(np.stack([0.38 * np.cos(angles), 0.38 * np.sin(angles)], 1), pen.ink)
+    pen.fill(np.stack([0.38 * np.cos(angles), 0.38 * np.sin(angles)], 1), patch)
 
 
 def scissors(pen: Pen, rng: Rng) -> None:
