@@ -50,7 +50,7 @@ def banana(pen: Pen, rng: Rng) -> None:
 def orange(pen: Pen, rng: Rng) -> None:
     """A slice, whole or half, with its segments."""
     end = 180 if rng.random() < 0.35 else 360
-    pith = 1.72 if pen.ink[0] < 100 else 1.38
+    pith = pen.either(1.72, 1.38)
     pen.fill(ellipse(0, 0, 1, 1, 0, end), 0.92)
     pen.fill(ellipse(0, 0, 0.86, 0.86, 0, end), pith)
     count = int(rng.integers(4, 6)) * end // 180
@@ -94,7 +94,7 @@ def donut(pen: Pen, rng: Rng) -> None:
 
 def pizza(pen: Pen, rng: Rng) -> None:
     """A slice, or a whole one with a slice taken out."""
-    topping = 0.55 if pen.ink[0] < 100 else 1.45
+    topping = pen.either(0.55, 1.45)
     if rng.random() < 0.6:
         arc = ellipse(0, 1.0, 1.9, 1.9, 242, 298)
         pen.fill(np.concatenate([[(0, 1.0)], arc]), 1.0)
@@ -123,8 +123,8 @@ def cup(pen: Pen, rng: Rng) -> None:
     pen.fill([(-0.64, -0.66), (0.64, -0.66), (low, 0.70), (-low, 0.70)])
     pen.fill(ellipse(0, 0.70, low, 0.13))
     if rng.random() < 0.5:
-        pen.fill([(-0.62, -0.2), (0.62, -0.2), (0.59, 0.1), (-0.59, 0.1)], 0.8 if pen.ink[0] < 100 else 1.25)
-    pen.fill(ellipse(0, -0.66, 0.64, 0.17), 0.9 if pen.ink[0] < 100 else 1.3)
+        pen.fill([(-0.62, -0.2), (0.62, -0.2), (0.59, 0.1), (-0.59, 0.1)], pen.either(0.8, 1.15))
+    pen.fill(ellipse(0, -0.66, 0.64, 0.17), pen.either(0.9, 1.15))
     pen.fill(ellipse(0, -0.64, 0.55, 0.125), (72.0, 46.0, 28.0) if rng.random() < 0.6 else 0.55)
 
 
@@ -133,9 +133,9 @@ def bowl(pen: Pen, rng: Rng) -> None:
     pen.fill(rectangle(-0.32, deep - 0.32, 0.32, deep - 0.08), 0.8)
     pen.fill(ellipse(0, -0.25, 1, deep, 0, 180))
     if rng.random() < 0.5:
-        pen.line(ellipse(0, -0.25, 0.92, deep * 0.62, 12, 168), 0.07, 0.72 if pen.ink[0] < 100 else 1.4)
-    pen.fill(ellipse(0, -0.25, 1, 0.24), 0.88 if pen.ink[0] < 100 else 1.3)
-    pen.fill(ellipse(0, -0.23, 0.87, 0.175), 0.58 if pen.ink[0] < 100 else 1.12)
+        pen.line(ellipse(0, -0.25, 0.92, deep * 0.62, 12, 168), 0.07, pen.either(0.72, 1.3))
+    pen.fill(ellipse(0, -0.25, 1, 0.24), pen.either(0.88, 1.15))
+    pen.fill(ellipse(0, -0.23, 0.87, 0.175), pen.either(0.58, 1.12))
 
 
 def bottle(pen: Pen, rng: Rng) -> None:
@@ -145,9 +145,7 @@ def bottle(pen: Pen, rng: Rng) -> None:
     half += [(wide, 0.9), (wide - 0.05, 1.0), (0, 1.0)]
     pen.fill(mirrored(half))
     pen.fill(rectangle(-neck - 0.03, -1.0, neck + 0.03, -0.84), pen.ink)
-    pen.fill(
-        rectangle(-wide, 0.15, wide, 0.68), PAPER if pen.ink[0] > 100 or min(pen.colour) < 190 else (96.0, 96.0, 100.0)
-    )
+    pen.fill(rectangle(-wide, 0.15, wide, 0.68), PAPER if min(pen.colour) < 190 else (96.0, 96.0, 100.0))
     for y in (0.30, 0.42, 0.53):
         pen.line([(-wide * 0.6, y), (wide * 0.6, y)], 0.04, 0.7)
     pen.line([(-wide * 0.62, shoulder + 0.2), (-wide * 0.62, 0.1)], 0.05, 1.45)
@@ -158,7 +156,7 @@ def wine_glass(pen: Pen, rng: Rng) -> None:
     half = [(wide * 0.82, -1.0), (wide * 0.95, -0.7), (wide, -0.42), (wide * 0.72, -0.08), (0.06, 0.12)]
     pen.fill(smooth(mirrored([(0.0, -1.0), *half, (0.0, 0.14)])), 1.45)
     pen.fill(smooth(mirrored([(0.0, -0.55), (wide * 0.97, -0.55), (wide * 0.96, -0.38), *half[3:], (0.0, 0.14)])))
-    pen.fill(ellipse(0, -0.55, wide * 0.95, 0.07), 0.75 if pen.ink[0] < 100 else 1.2)
+    pen.fill(ellipse(0, -0.55, wide * 0.95, 0.07), pen.either(0.75, 1.2))
     pen.line([(0, 0.1), (0, 0.88)], 0.1, 1.0)
     pen.fill(ellipse(0, 0.9, 0.44, 0.1), 0.92)
     pen.line([(-wide * 0.6, -0.85), (-wide * 0.66, -0.3)], 0.05, 1.75)
@@ -171,7 +169,7 @@ def clock(pen: Pen, rng: Rng) -> None:
             pen.line([(side * 0.55, 0.75), (side * 0.72, 1.05)], 0.14, pen.ink)
             pen.fill(ellipse(side * 0.56, -0.84, 0.3, 0.26), 0.8)
         pen.line(ellipse(0, -0.95, 0.2, 0.24, 180, 360), 0.07, pen.ink)
-    pen.fill(ellipse(0, 0, 1, 1), 0.62 if pen.ink[0] < 100 else 1.5)
+    pen.fill(ellipse(0, 0, 1, 1), pen.either(0.62, 1.3))
     pen.fill(ellipse(0, 0, 0.84, 0.84))
     for hour in range(12):
         angle = math.radians(30 * hour)
@@ -197,10 +195,10 @@ def umbrella(pen: Pen, rng: Rng) -> None:
             curve = [(0.0, -0.9)]
             curve += [(left * s, 0.05 - 0.95 * math.sqrt(max(0.0, 1 - s**2))) for s in np.linspace(0.1, 1, 8)]
             curve += [(right * s, 0.05 - 0.95 * math.sqrt(max(0.0, 1 - s**2))) for s in np.linspace(1, 0.1, 8)]
-            pen.fill(curve, 0.78 if pen.ink[0] < 100 else 1.3)
+            pen.fill(curve, pen.either(0.78, 1.15))
     for x in ends[1:-1]:
         rib = [(float(x) * s, 0.05 - 0.95 * math.sqrt(max(0.0, 1 - s**2))) for s in np.linspace(0, 1, 10)]
-        pen.line(rib, 0.03, 0.6 if pen.ink[0] < 100 else 1.5)
+        pen.line(rib, 0.03, pen.either(0.6, 1.3))
     for i in range(scallops):
         middle, half = float(ends[i] + ends[i + 1]) / 2, 1 / scallops
         pen.hole(ellipse(middle, 0.07, half * 0.92, 0.16))
@@ -215,7 +213,7 @@ def kite(pen: Pen, rng: Rng) -> None:
         x, y = tail[i]
         pen.fill([(x - 0.15, y - 0.07), (x + 0.15, y + 0.07), (x + 0.15, y - 0.07), (x - 0.15, y + 0.07)], 0.9)
     top, bottom = (0.0, -1.0), (0.0, 0.42)
-    other = 0.74 if pen.ink[0] < 100 else 1.32
+    other = pen.either(0.74, 1.15)
     for x, first, second in ((-wide, 1.0, other), (wide, other, 1.0)):
         pen.fill([top, (x, waist), (0.0, waist)], first)
         pen.fill([bottom, (x, waist), (0.0, waist)], second)
@@ -231,7 +229,7 @@ def book(pen: Pen, rng: Rng) -> None:
         pen.line([(-wide + 0.05, 0.8 + thick * s), (wide + 0.04, 0.8 + thick * s)], 0.02, (170.0, 164.0, 150.0))
     pen.line([(-wide + 0.04, 0.8 + thick), (wide + 0.05, 0.8 + thick)], 0.06, 0.8)
     pen.fill(rectangle(-wide, -0.95, wide, 0.82, 0.04))
-    pen.fill(rectangle(-wide, -0.95, -wide + 0.18, 0.82), 0.66 if pen.ink[0] < 100 else 1.3)
+    pen.fill(rectangle(-wide, -0.95, -wide + 0.18, 0.82), pen.either(0.66, 1.15))
     light = PAPER if min(pen.colour) < 190 else (120.0, 120.0, 124.0)
     if rng.random() < 0.6:
         pen.fill(rectangle(-wide + 0.36, -0.66, wide - 0.18, -0.22), light)
@@ -274,7 +272,7 @@ def traffic_light(pen: Pen, rng: Rng) -> None:
         pen.fill(ellipse(0, y, 0.25, 0.25), (30.0, 30.0, 32.0))
         glow = 1.0 if i == lit else 0.72
         pen.fill(ellipse(0, y + 0.02, 0.20, 0.20), (lamp[0] * glow, lamp[1] * glow, lamp[2] * glow))
-        pen.line(ellipse(0, y, 0.26, 0.26, 200, 340), 0.06, 0.62 if pen.ink[0] < 100 else 1.4)
+        pen.line(ellipse(0, y, 0.26, 0.26, 200, 340), 0.06, pen.either(0.62, 1.3))
 
 
 def stop_sign(pen: Pen, rng: Rng) -> None:
@@ -304,7 +302,7 @@ def sports_ball(pen: Pen, rng: Rng) -> None:
         for x, start in ((-1.15, -47), (1.15, 133)):
             pen.line(ellipse(x, 0, 0.80, 0.98, start, start + 94), 0.065, pen.ink)
         return
-    patch = pen.ink if pen.ink[0] < 100 else 1.3  # light ones would make a black ball a white one
+    patch = 1.15 if pen.dark else pen.ink  # light ones would make a black ball a white one
     for i in range(5):
         angle = math.radians(72 * i - 90)
         step = math.radians(19)
@@ -342,7 +340,7 @@ def car(pen: Pen, rng: Rng) -> None:
     pen.fill([*body, (1.0, 0.08), (1.0, 0.26), (0.94, 0.3), (-0.96, 0.3)])
     pen.fill([(-0.58, -0.13), (-0.41, roof + 0.08), (-0.12, roof + 0.08), (-0.12, -0.13)], GLASS)
     pen.fill([(-0.04, -0.13), (-0.04, roof + 0.08), (0.18, roof + 0.08), (0.42, -0.13)], GLASS)
-    pen.line([(-0.08, -0.12), (-0.08, 0.26)], 0.03, 0.66 if pen.ink[0] < 100 else 1.4)
+    pen.line([(-0.08, -0.12), (-0.08, 0.26)], 0.03, pen.either(0.66, 1.3))
     pen.line([(-0.02, 0.0), (0.1, 0.0)], 0.04, pen.ink)
     pen.fill(ellipse(0.94, 0.06, 0.06, 0.07), (250.0, 240.0, 180.0))
     for x in (-0.56, 0.58):

@@ -31,7 +31,12 @@ class Pen:
     def __init__(self, colour: RGB):
         self.colour = colour
         self.shapes: list[Shape] = []
-        self.ink: RGB = (28.0, 26.0, 30.0) if luminance(colour) > 70 else (222.0, 220.0, 214.0)
+        self.dark = luminance(colour) <= 70
+        self.ink: RGB = (222.0, 220.0, 214.0) if self.dark else (28.0, 26.0, 30.0)
+
+    def either(self, light: float, dark: float) -> float:
+        """A tone for details: one for light colours, one for dark ones."""
+        return dark if self.dark else light
 
     def paint(self, paint: float | RGB) -> RGB:
         return paint if isinstance(paint, tuple) else toned(self.colour, paint)

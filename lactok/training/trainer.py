@@ -42,6 +42,7 @@ _OUTWARD = (
     "accumulate",
     "checkpointing",
     "fsdp",
+    "workers",
 )
 
 
