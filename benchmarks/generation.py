@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -191,9 +190,10 @@ def _object(where: str, line: str) -> dict[str, Any]:
 
 def folder_of(out: Path, name: str) -> Path:
     """The folder of a generator's pictures under `--out`."""
+    from benchmarks.store import folder_safe
     from lactok import registry
 
-    return out / re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", registry.generator_info(name).name)
+    return out / folder_safe(registry.generator_info(name).name)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -178,7 +178,7 @@ def made(work: Work, args: argparse.Namespace) -> Work | None:
     """
     from benchmarks import captions
     from benchmarks.recon import part_of
-    from benchmarks.results import folder_safe
+    from benchmarks.store import folder_safe
 
     try:
         generation = importlib.import_module("benchmarks.generation")

@@ -18,7 +18,7 @@ from benchmarks.judging import LIBRARIES, Judge
 from benchmarks.metrics import distances
 from benchmarks.pool import Timer
 from benchmarks.protocol import digest
-from benchmarks.results import SCHEMA, environment, folder_safe, to_json, write_records
+from benchmarks.results import SCHEMA, environment, to_json, write_records
 from benchmarks.rows import Run
 from benchmarks.runner import reference_key
 from benchmarks.scoring import FEATURES

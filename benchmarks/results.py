@@ -25,7 +25,7 @@ from benchmarks.rows import Row, Run
 from benchmarks.runner import ShardKeys, picture_key
 from benchmarks.scoring import FEATURES
 from benchmarks.statistics import codebook_statistics, mean_with_interval
-from benchmarks.store import FeatureBlocks, Store, write_atomically
+from benchmarks.store import FeatureBlocks, Store, folder_safe, write_atomically
 from lactok.errors import disk_errors
 
 PICTURES = 6
@@ -46,11 +46,6 @@ def folder_name(row_name: str, dataset: Dataset, run: Run, limit: int | None) ->
     parts += [f"limit{limit}"] * (limit is not None) + [run.dtype] * (run.dtype != "float32")
     parts += [f"seed{run.seed}"] * (run.seed != 0)
     return "__".join(folder_safe(part) for part in parts)
-
-
-def folder_safe(part: str) -> str:
-    """A part of a folder's name without the characters that some file systems refuse."""
-    return re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part)
 
 
 def merge(

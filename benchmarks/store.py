@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def folder_safe(part: str) -> str:
+    """A part of a folder's name without the characters that some file systems refuse."""
+    return re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part)
 
 
 class Store:

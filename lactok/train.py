@@ -46,14 +46,14 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def changes(args: argparse.Namespace) -> dict[str, Any]:
+def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
     """What the command line says instead of the recipe: {"vae": {"scaling": 0.5}} for `--set vae.scaling=0.5`.
 
     Raises:
         UserError: not KEY=VALUE.
     """
-    tree: dict[str, Any] = {"data": args.data} if args.data else {}
-    for text in args.set:
+    tree: dict[str, Any] = {"data": data} if data else {}
+    for text in settings:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise UserError(f"--set {text}: write KEY=VALUE, as in --set peak_lr=1e-4 or --set vae.weights=FILE")
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.training import common
 
     check_device(args.device)
-    overrides = changes(args)
+    overrides = changes(args.set, args.data)
     _, module, kind, learner = TRAINERS["lactok" if args.trainer == "assemble" else args.trainer]
     parts = importlib.import_module(module)
     recipe = common.read_config(args.config, getattr(parts, kind), overrides)

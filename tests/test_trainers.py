@@ -286,7 +286,7 @@ def test_the_command_line_changes_a_recipe() -> None:
     args = parser().parse_args(
         ["ldm", "--config", "x", "--set", "steps=3", "--set", "vae.weights=a/b.safetensors", "--set", "vae.scaling=0.3"]
     )
-    recipe = common.read_config(CONFIGS / "ldm-tiny.toml", LDMRecipe, changes(args))
+    recipe = common.read_config(CONFIGS / "ldm-tiny.toml", LDMRecipe, changes(args.set))
     assert (recipe.steps, recipe.vae.weights, recipe.vae.scaling) == (3, "a/b.safetensors", 0.3)
 
 

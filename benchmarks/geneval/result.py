@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
 from benchmarks.geneval.judge import Judges
 from benchmarks.pool import Timer
-from benchmarks.store import write_atomically
+from benchmarks.store import folder_safe, write_atomically
 from lactok.errors import disk_errors
 
 SCHEMA = 1
@@ -40,7 +39,7 @@ class Subject:
     def folder_name(self, judges: Judges) -> str:
         """`geneval__<what>__<detector>-<colours>[__limit][__dtype][__seed]`."""
         parts = ["geneval", self.name, f"{judges.detector.info.name}-{judges.colours.info.name}", *self.suffix]
-        return "__".join(re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part) for part in parts)
+        return "__".join(folder_safe(part) for part in parts)
 
 
 def merge(subject: Subject, judges: Judges, sources: dict[str, str], folder: Path, timer: Timer) -> dict[str, Any]:

@@ -42,6 +42,7 @@ _OUTWARD = (
     "accumulate",
     "checkpointing",
     "fsdp",
+    "workers",
 )
 
 
@@ -164,7 +165,7 @@ class Trainer(Generic[R]):
             raise UserError(f"{recipe.name}: suite_every is for trainings of a tokenizer, leave it out")
         out.mkdir(parents=True, exist_ok=True)
         with processes.main_first(accelerator):
-            self.photos = Photos.of(recipe.data, recipe.held_out, out)
+            self.photos = self.find_photos()
         if accelerator.is_main_process:
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
         if not learner.learned():
@@ -190,6 +191,9 @@ class Trainer(Generic[R]):
         rest = [p for k, p in self.learned.items() if not self.learner.decayed(k, p)]
         groups = [{"params": decayed, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         return [g for g in groups if g["params"]]
+
+    def find_photos(self) -> Photos:
+        return Photos.of(self.recipe.data, self.recipe.held_out, self.out)
 
     # -- checkpoints
 
@@ -239,12 +243,17 @@ class Trainer(Generic[R]):
             return recipe.peak_lr * min(1.0, (step + 1) / max(1, recipe.warmup))
         return common.learning_rate(step, recipe.steps, recipe.warmup, recipe.peak_lr)
 
-    def parts(self) -> list[range]:
-        """This process's positions of the step's batch, one range for each accumulated part."""
+    def parts(self, step: int) -> list[range]:
+        """This process's positions of a step's batch, one range for each accumulated part."""
         recipe, accelerator = self.recipe, self.accelerator
         size = recipe.batch // (accelerator.num_processes * recipe.accumulate)
-        first = self.step * recipe.batch + accelerator.process_index * size * recipe.accumulate
+        first = step * recipe.batch + accelerator.process_index * size * recipe.accumulate
         return [range(first + i * size, first + (i + 1) * size) for i in range(recipe.accumulate)]
+
+    def pictures(self, positions: range) -> Tensor:
+        """What the learner gets of some positions of the run: (len(positions), 3, S, S) in [-1, 1]."""
+        recipe = self.recipe
+        return crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out, recipe.variants)
 
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
@@ -253,8 +262,8 @@ class Trainer(Generic[R]):
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        for i, positions in enumerate(parts := self.parts()):
-            images = crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out, recipe.variants)
+        for i, positions in enumerate(parts := self.parts(self.step)):
+            images = self.pictures(positions)
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
             with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():

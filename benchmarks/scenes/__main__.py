@@ -1,0 +1,110 @@
+"""`python -m benchmarks.scenes make | train-detector | agreement`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lactok.command import command
+from lactok.errors import UserError, disk_errors
+
+RECIPE = Path(__file__).parent / "scenes-tiny.toml"
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="python -m benchmarks.scenes", description="GenEval on composed scenes.")
+    actions = root.add_subparsers(dest="action", required=True)
+
+    sub = actions.add_parser("make", help="compose scenes in GenEval's layout, with their truth")
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--count", type=int, default=120, help="captions, the six tasks in turn (default: %(default)s)")
+    sub.add_argument("--samples", type=int, default=4, help="pictures a caption (default: %(default)s)")
+    sub.add_argument("--broken", type=float, default=1 / 3, help="share that breaks its caption (default: a third)")
+    sub.add_argument("--seed", type=int, default=0)
+
+    sub = actions.add_parser("train-detector", help="train scenes-tiny; a killed run goes on where it was")
+    sub.add_argument("--config", default=str(RECIPE), help="a recipe (default: %(default)s)")
+    sub.add_argument("--out", type=Path, help="checkpoint, curve and weights (training-runs/NAME OF THE RECIPE)")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value")
+    sub.add_argument("--device", default="cpu")
+
+    sub = actions.add_parser("agreement", help="how often GenEval's verdict by a detector agrees with the truth")
+    sub.add_argument("scenes", type=Path, metavar="DIR", help="what `make` wrote")
+    sub.add_argument("--detector", default="scenes-tiny")
+    sub.add_argument("--colours", default="scenes-tiny", help="classifier of colours (default: %(default)s)")
+    sub.add_argument("--out", type=Path, help="where the figures are written as JSON (DIR/agreement.json)")
+    sub.add_argument("--seed", type=int, default=0, help="of the shuffled captions")
+    sub.add_argument("--device", default="cpu")
+    sub.add_argument("--weights", help="folder with weights, looked into before every other source")
+    return root
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if args.action == "make":
+        return make(args)
+    from lactok.device import check_device
+
+    check_device(args.device)
+    return train(args) if args.action == "train-detector" else agree(args)
+
+
+def make(args: argparse.Namespace) -> int:
+    for flag, value in (("count", args.count), ("samples", args.samples)):
+        if value < 1:
+            raise UserError(f"--{flag} {value}: 1 or more")
+    if not 0 <= args.broken <= 1:
+        raise UserError(f"--broken {args.broken}: a share, 0 to 1")
+    from benchmarks.progress import progress
+    from benchmarks.scenes import folder
+
+    with progress("scenes", args.count, "captions") as report:
+        folder.make(args.out, args.count, args.samples, args.seed, args.broken, report)
+    print(f"wrote {args.count} captions with {args.samples} pictures each to {args.out}")
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    from benchmarks.scenes.training import SceneLearner, SceneRecipe, SceneTrainer
+    from lactok.train import changes
+    from lactok.training import common
+    from lactok.training.processes import accelerator_of
+
+    recipe = common.read_config(args.config, SceneRecipe, changes(args.set))
+    out = args.out or Path("training-runs") / recipe.name
+    with disk_errors(out):
+        accelerator = accelerator_of(args.device, recipe.precision)
+        SceneTrainer(recipe, SceneLearner(recipe), out, accelerator).run()
+        accelerator.end_training()
+    return 0
+
+
+def agree(args: argparse.Namespace) -> int:
+    import json
+
+    from benchmarks.geneval import detectors
+    from benchmarks.progress import progress
+    from benchmarks.scenes import agreement, folder
+    from benchmarks.store import write_atomically
+    from lactok import weights
+
+    if args.weights:
+        weights.use_folder(args.weights)
+    truths = list(folder.read(args.scenes))
+    detector = detectors.find("detector", args.detector)(args.device)
+    colours = detectors.find("colour", args.colours)(args.device)
+    with progress("pictures", len(truths), "pictures") as report:
+        judged = agreement.judge(truths, detector, colours, report)
+    figures = agreement.figures(judged, agreement.geneval(detector.info), args.seed)
+    out = args.out or args.scenes / "agreement.json"
+    with disk_errors(out):
+        write_atomically(out, f"{json.dumps(figures, indent=1)}\n".encode())
+    print(agreement.table(figures))
+    print(f"written: {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

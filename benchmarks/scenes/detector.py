@@ -1,0 +1,67 @@
+"""`scenes-tiny`: a detector and a classifier of colours for composed scenes, shipped with the package.
+
+They know the scenes' twenty objects as these are drawn here, so their scores stand for themselves: `comparable` is
+False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+from torch import Tensor, nn
+
+from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeInfo
+from benchmarks.scenes.finding import colours_of, detections
+from benchmarks.scenes.network import ColourNet, NetShape, SceneNet
+from benchmarks.scenes.objects import VOCABULARY
+from lactok import weights
+from lactok.info import Asset
+
+ASSET = Asset("scenes-tiny", license="MIT", size=2_800_000)
+# chosen on the training's validation scenes
+THRESHOLD, COUNTING_THRESHOLD = 0.3, 0.3
+NOTE = "for composed scenes alone, or pictures of generators that were trained on them"
+
+
+def part(name: str) -> dict[str, Tensor]:
+    """The tensors of the asset's part, "detector" or "colours"."""
+    return {k.removeprefix(f"{name}."): v for k, v in weights.load(ASSET).items() if k.startswith(f"{name}.")}
+
+
+class SceneDetector(Detector):
+    """Anchor-free, with masks; 1.3 M parameters, the picture's shorter side at 256 px."""
+
+    info = JudgeInfo(
+        "scenes-tiny", VOCABULARY, "MIT", comparable=False, threshold=THRESHOLD, counting_threshold=COUNTING_THRESHOLD,
+        assets=(ASSET,), note=NOTE,
+    )  # fmt: skip
+
+    def __init__(self, device: str = "cpu"):
+        super().__init__(device)
+        self.network = SceneNet(len(VOCABULARY), NetShape())
+        _ready(self.network, part("detector"), device)
+
+    def detect(self, image: Image.Image) -> list[Detection]:
+        return detections(self.network, image)
+
+
+class SceneColours(ColourClassifier):
+    """A small network on each object's masked crop."""
+
+    info = JudgeInfo("scenes-tiny", COLOURS, "MIT", comparable=False, assets=(ASSET,), note=NOTE)
+
+    def __init__(self, device: str = "cpu"):
+        super().__init__(device)
+        self.network = ColourNet(len(COLOURS))
+        _ready(self.network, part("colours"), device)
+
+    def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
+        return colours_of(self.network, image, detections)
+
+
+def _ready(network: nn.Module, tensors: dict[str, Tensor], device: str) -> None:
+    import torch
+
+    weights.load_strict(network, tensors, f"{ASSET.name}'s {type(network).__name__}")
+    network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)

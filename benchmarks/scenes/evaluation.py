@@ -1,0 +1,97 @@
+"""How well the judge finds the objects of scenes, and which thresholds do best."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.geneval.detectors import Detection
+from benchmarks.scenes.compose import Scene
+from benchmarks.scenes.finding import colours_of, detections
+from benchmarks.scenes.network import ColourNet, SceneNet
+
+GRID = np.round(np.arange(0.10, 0.91, 0.02), 2)  # thresholds that are tried
+
+
+def evaluate(
+    detector: SceneNet, colours: ColourNet, scenes: Iterable[Scene]
+) -> tuple[dict[str, float], dict[str, float], Tensor]:
+    """Figures, the best thresholds, and some pictures (N, 3, 256, 256) in [-1, 1] with what was found.
+
+    The figures are F1 of objects (same name, IoU of boxes above 0.5) and the share of scenes of whose objects none is
+    missing and none too many, each at its best threshold; mean IoU of the found objects' masks and the share of their
+    colours that are right.
+    """
+    scores: list[float] = []
+    hits: list[bool] = []
+    exact: list[list[bool]] = []
+    overlaps: list[float] = []
+    right: list[bool] = []
+    pictures: list[Tensor] = []
+    total = 0
+    for scene in scenes:
+        image = Image.fromarray(scene.image)
+        found = detections(detector, image)
+        pairs = matched(found, scene)
+        scores += [d.score for d in found]
+        hits += [i in pairs for i in range(len(found))]
+        total += len(scene.objects)
+        exact.append([counts(found, t) == Counter(w.name for w in scene.objects) for t in GRID])
+        taken = [found[i] for i in pairs]
+        for detection, told, i in zip(taken, colours_of(colours, image, taken), pairs.values(), strict=True):
+            assert detection.mask is not None
+            overlaps.append((detection.mask & scene.mask(i)).sum() / (detection.mask | scene.mask(i)).sum())
+            right.append(told == scene.objects[i].color)
+        if len(pictures) < 8:
+            pictures.append(drawn(image, [d for d in found if d.score > 0.3]))
+    kept = np.array(scores)[:, None] > GRID
+    truly = (kept & np.array(hits, bool)[:, None]).sum(0)
+    f1 = 2 * truly / (kept.sum(0) + total)
+    share = np.array(exact).mean(0)
+    values = {
+        "f1": float(f1.max()), "exact": float(share.max()),
+        "mask_iou": float(np.mean(overlaps or [0])), "colour": float(np.mean(right or [False])),
+    }  # fmt: skip
+    return values, {"threshold": best(f1), "counting_threshold": best(share)}, torch.stack(pictures)
+
+
+def best(values: np.ndarray) -> float:
+    """The threshold of the highest value, in the middle of those that share it."""
+    ties = np.flatnonzero(values == values.max())
+    return float(GRID[ties[len(ties) // 2]])
+
+
+def counts(found: list[Detection], threshold: float) -> Counter[str]:
+    return Counter(d.name for d in found if d.score > threshold)
+
+
+def matched(found: list[Detection], scene: Scene) -> dict[int, int]:
+    """Detection -> object, the best detections first, each object once."""
+    pairs: dict[int, int] = {}
+    for i, detection in enumerate(found):
+        for j, wanted in enumerate(scene.objects):
+            if j not in pairs.values() and wanted.name == detection.name and iou(detection.box, scene.box(j)) > 0.5:
+                pairs[i] = j
+                break
+    return pairs
+
+
+def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    from torchvision.ops import box_iou
+
+    return float(box_iou(torch.tensor([a]), torch.tensor([b]).float()))
+
+
+def drawn(image: Image.Image, found: list[Detection]) -> Tensor:
+    from torchvision.utils import draw_bounding_boxes
+
+    picture = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    if found:
+        boxes = torch.tensor([d.box for d in found])
+        picture = draw_bounding_boxes(picture, boxes, [f"{d.name} {d.score:.2f}" for d in found], colors="red")
+    return picture.float() / 127.5 - 1
