@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
+from benchmarks import results
 from benchmarks.captions import Captioned
 from benchmarks.datasets import Dataset, Sample
 from benchmarks.judging import LIBRARIES, Judge
@@ -23,7 +23,7 @@ from benchmarks.rows import Run
 from benchmarks.runner import reference_key
 from benchmarks.scoring import FEATURES
 from benchmarks.statistics import mean_with_interval
-from benchmarks.store import FeatureBlocks, Store, write_atomically
+from benchmarks.store import FeatureBlocks, Store, folder_safe, write_atomically
 from benchmarks.table import cell
 from lactok.errors import disk_errors
 
@@ -80,8 +80,7 @@ def merge(
         folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / "records.parquet", columns)
         if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
-            about = environment(run, timer)
-            about["versions"] |= {library: version(library) for library in LIBRARIES}
+            about = environment(run.device, timer, (*results.LIBRARIES, *LIBRARIES)) | {"batch_size": run.batch_size}
             write_atomically(folder / "run.json", to_json(about))
         write_atomically(folder / "result.json", to_json(result))
     return result

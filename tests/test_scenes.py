@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks.geneval import detectors
 from benchmarks.geneval.detectors import COLOURS, Detection, Detector
+from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes import __main__ as commands
 from benchmarks.scenes import agreement, folder
 from benchmarks.scenes.compose import VISIBLE, Plan, Scene, Wanted, compose
@@ -28,7 +29,7 @@ from benchmarks.scenes.detector import ASSET, SceneColours, SceneDetector
 from benchmarks.scenes.finding import detections
 from benchmarks.scenes.network import PROTOTYPES, NetShape, Output
 from benchmarks.scenes.objects import VOCABULARY
-from benchmarks.scenes.tasks import TASKS, metadata
+from benchmarks.scenes.tasks import metadata
 from benchmarks.scenes.training import (
     Composed,
     SceneLearner,

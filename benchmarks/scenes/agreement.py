@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeInfo
+from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.folder import Truth
-from benchmarks.scenes.tasks import TASKS, Metadata
+from benchmarks.scenes.tasks import Metadata
 from lactok.noise import seed_of
 
 GOALS = {

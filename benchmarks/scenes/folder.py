@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.geneval.detectors import Detection
+from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.compose import Scene, box_of, compose
-from benchmarks.scenes.tasks import TASKS, Metadata, Violation, metadata, shown
+from benchmarks.scenes.tasks import Metadata, Violation, metadata, shown
 from benchmarks.store import write_atomically
 from lactok.errors import UserError, disk_errors
 from lactok.noise import seed_of

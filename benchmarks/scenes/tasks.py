@@ -13,33 +13,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.geneval.detectors import COLOURS
+from benchmarks.geneval.prompts import NUMBERS, plural, with_article
 from benchmarks.scenes.compose import AXES, Plan, Wanted
 from benchmarks.scenes.objects import VOCABULARY
 
 Rng = np.random.Generator
 Metadata = dict[str, Any]
 
-TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 OPPOSITE = {"right of": "left of", "left of": "right of", "above": "below", "below": "above"}
-
-
-def with_article(noun: str) -> str:
-    """ "an" before a vowel letter.
-
-    >>> with_article("orange car"), with_article("tv")
-    ('an orange car', 'a tv')
-    """
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def plural(noun: str) -> str:
-    """Quirk: "scissorses".
-
-    >>> plural("cup"), plural("scissors")
-    ('cups', 'scissorses')
-    """
-    return noun + ("es" if noun.endswith("s") else "s")
 
 
 def single_object(rng: Rng) -> Metadata:
