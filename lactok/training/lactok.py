@@ -53,6 +53,8 @@ class LaCTokRecipe(Recipe):
         encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
         lpips_net: alex or vgg.
         eval_steps: of the sampler on held-out photographs; 0: as in training, 25 of DDIM.
+        first_share: share of stage 2's iterations that stop at the sampler's first step, which has no gradient in the
+            others: small models at high learning rates otherwise lose it. The paper has none.
         l1: weight of absolute error beside LPIPS in stage 2; the paper has none.
         weight_cap: of stage 1, see `noise_loss`; the paper has none.
     """
@@ -73,6 +75,7 @@ class LaCTokRecipe(Recipe):
     lpips_net: str = "vgg"
     l1: float = 0.0
     weight_cap: float = 0.0
+    first_share: float = 0.0
     eval_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -158,7 +161,8 @@ class LaCTokLearner(Learner):
         code_map = self.code_map(images, sizes[seed_of(self.recipe.seed, "encoder size", step) % len(sizes)])
         if self.recipe.stage == 1:
             return self.diffusion_loss(images, seeds, code_map), {}
-        clean = self.few_steps(seeds, code_map, images.shape[-1])
+        first = seed_of(self.recipe.seed, "first step", step) % 1000 < 1000 * self.recipe.first_share
+        clean = self.few_steps(seeds, code_map, images.shape[-1], 1 if first else STEPS[self.recipe.sampler])
         output = self.model.decode_latents(clean)  # not clamped: the gradient must pass
         lpips, l1 = self.lpips(output.float(), images).float().mean(), F.l1_loss(output.float(), images)
         return lpips + self.recipe.l1 * l1, {"lpips": lpips, "l1": l1}
@@ -173,17 +177,17 @@ class LaCTokLearner(Learner):
         predicted = self.model.decoder(samplers.add_noise(latents, draw, t), t, code_map, images.shape[-1])
         return noise_loss(predicted, draw, t, self.recipe.weight_cap)
 
-    def few_steps(self, seeds: Tensor, code_map: Tensor, size: int) -> Tensor:
-        """Stage 2: clean latents after the sampler's steps; only the last one has a gradient."""
+    def few_steps(self, seeds: Tensor, code_map: Tensor, size: int, steps: int) -> Tensor:
+        """Stage 2: clean latents after some steps of the sampler; only the last one has a gradient."""
         sampler = self.recipe.sampler
-        last = samplers.times_of(sampler, STEPS[sampler])[-1]
+        last = samplers.times_of(sampler, steps)[-1]
         shape = self.model.latent_shape(size)
 
         def predict(x: Tensor, t: int) -> Tensor:
             with torch.set_grad_enabled(torch.is_grad_enabled() and t == last):
                 return self.model.decoder(x, t, code_map, size).float()
 
-        return samplers.sample(predict, lambda s: noise(seeds, shape, s).to(code_map), sampler, STEPS[sampler])
+        return samplers.sample(predict, lambda s: noise(seeds, shape, s).to(code_map), sampler, steps)
 
     @property
     def bits(self) -> float:
