@@ -20,7 +20,6 @@ from benchmarks import datasets
 from benchmarks.geneval import annotate, detectors, prompts
 from benchmarks.geneval.__main__ import main
 from benchmarks.geneval.detectors import Detection
-from benchmarks.store import Store
 
 RED_CAT, BLUE_CAT = ("cat", "red", (5, 5, 25, 25)), ("cat", "blue", (5, 5, 25, 25))
 DOG = ("dog", "black", (60, 10, 90, 30))
