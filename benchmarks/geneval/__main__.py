@@ -164,10 +164,11 @@ def judged(
             total.add(timer)
             report(done, len(mine))
     unfinished = sum(not judges.is_finished(e) for e in entries if e.pictures)
-    if parts > 1 and subject.generator is not None:
-        unfinished += sum(len(e.pictures) < args.samples for e in entries) + len(subject.pictures.left_out)
+    if parts > 1 and subject.generator is not None:  # what is not there is not missing: another part makes it
+        complete = sum(len(e.pictures) >= args.samples and judges.is_finished(e) for e in entries)
+        unfinished = subject.pictures.asked - complete
     if unfinished:
-        print(f"{subject.name}: {unfinished} of {len(entries)} prompts are left to the other parts")
+        print(f"{subject.name}: {unfinished} of {subject.pictures.asked} prompts are left to the other parts")
         return None
     return result.merge(subject, judges, sources, Path(args.out) / subject.folder_name(judges), total)
 
