@@ -134,7 +134,7 @@ def of_generator(args: argparse.Namespace, name: str) -> Subject:
     official = prompts.official()
     asked = [official[i] for i in folder.chosen(len(official), args.limit)]
     suffix = [f"limit{args.limit}"] * (args.limit is not None) + [args.dtype] * (args.dtype != "float32")
-    suffix += [f"seed{args.seed}"] * (args.seed != 0)
+    suffix += [f"seed{args.seed}"] * (args.seed != 0) + [f"samples{args.samples}"] * (args.samples != folder.SAMPLES)
     root = Path(args.out) / "generated" / "__".join([name, *suffix])
     generate(
         name, asked, root, samples=args.samples, seed=args.seed, device=args.device, dtype=args.dtype,
