@@ -282,7 +282,7 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     assert result["generator"] == {"name": "rich", "samples": 2, "seed": 3, "dtype": "float32"}
     assert result["images"]["n"] == 14
     assert [p.parent.name for p in (tmp_path / "out").glob("*/result.json")] == [
-        "geneval__rich__drawn-drawn__limit7__seed3"
+        "geneval__rich__drawn-drawn__limit7__seed3__samples2"
     ]
     assert run(tmp_path / "parts", "--generators", "rich", *common, "--seed", "3", "--part", "2/2") == []
     assert run(tmp_path / "parts", "--generators", "rich", *common, "--seed", "3", "--part", "1/2") == [result]

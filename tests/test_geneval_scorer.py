@@ -165,7 +165,7 @@ def questions(found: list[Detection]) -> list[tuple[dict[str, Any], bool]]:
     asked: list[tuple[list, list, bool]] = []
     for name in OBJECTS:
         asked.append(([{"class": name, "count": 1}], [], number[name] > 0))
-        for count in range(1, 18):
+        for count in range(1, 18 if number[name] else 1):
             truth = min(number[name], 16)  # no more boxes of a class are looked at
             include, exclude = [{"class": name, "count": count}], [{"class": name, "count": count + 1}]
             asked.append((include, exclude, truth == count))

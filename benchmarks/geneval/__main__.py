@@ -134,7 +134,7 @@ def of_generator(args: argparse.Namespace, name: str) -> Subject:
     official = prompts.official()
     asked = [official[i] for i in folder.chosen(len(official), args.limit)]
     suffix = [f"limit{args.limit}"] * (args.limit is not None) + [args.dtype] * (args.dtype != "float32")
-    suffix += [f"seed{args.seed}"] * (args.seed != 0)
+    suffix += [f"seed{args.seed}"] * (args.seed != 0) + [f"samples{args.samples}"] * (args.samples != folder.SAMPLES)
     root = Path(args.out) / "generated" / "__".join([name, *suffix])
     generate(
         name, asked, root, samples=args.samples, seed=args.seed, device=args.device, dtype=args.dtype,
@@ -161,10 +161,11 @@ def judged(
     with progress(subject.name, len(mine), "prompts") as report:
         total = run_jobs(work, mine, start_worker, (judges,), args.device, args.workers, report)
     unfinished = sum(not judges.is_finished(e) for e in entries if e.pictures)
-    if parts > 1 and subject.generator is not None:
-        unfinished += sum(len(e.pictures) < args.samples for e in entries) + len(subject.pictures.left_out)
+    if parts > 1 and subject.generator is not None:  # what is not there is not missing: another part makes it
+        complete = sum(len(e.pictures) >= args.samples and judges.is_finished(e) for e in entries)
+        unfinished = subject.pictures.asked - complete
     if unfinished:
-        print(f"{subject.name}: {unfinished} of {len(entries)} prompts are left to the other parts")
+        print(f"{subject.name}: {unfinished} of {subject.pictures.asked} prompts are left to the other parts")
         return None
     return result.merge(subject, judges, sources, Path(args.out) / subject.folder_name(judges), total)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -115,8 +114,19 @@ def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
                 lines.append(line)
                 line = ""
             else:
-                parts = range(1, len(word) + 1)
-                fits = max(1, bisect_right(parts, width, key=lambda n, w=word: font.getlength(w[:n])))
+                fits = _fitting(word, width, font)
                 lines.append(word[:fits])
                 word = word[fits:]
     return [*lines, line] if line else lines or [""]
+
+
+def _fitting(word: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    """How many of its first characters fit into `width` pixels; at least one."""
+    low, high = 1, len(word)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if font.getlength(word[:middle]) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low

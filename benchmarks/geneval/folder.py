@@ -50,12 +50,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Folder:
-    """Attributes:
-    left_out: samples, or whole prompts, that are missing; pictures that cannot be read are found when they are judged.
-    remarks: what is unusual but judged.
+    """What a folder of pictures holds.
+
+    Attributes:
+        asked: how many prompts should be there.
+        left_out: samples, or whole prompts, that are missing; pictures that cannot be read are found when judged.
+        remarks: what is unusual but judged.
     """
 
     name: str
+    asked: int
     entries: tuple[Entry, ...]
     left_out: tuple[Note, ...]
     remarks: tuple[Note, ...]
@@ -105,7 +109,7 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
     if not any(entry.pictures for entry in entries):
         first = f", for one {left_out[0].id}: {left_out[0].text}" if left_out else ""
         raise UserError(f"{root} holds nothing to judge{first}; expected {LAYOUT}")
-    return Folder(root.resolve().name, tuple(entries), tuple(left_out), tuple(remarks))
+    return Folder(root.resolve().name, len(numbers), tuple(entries), tuple(left_out), tuple(remarks))
 
 
 def _entry(path: Path, index: int, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:

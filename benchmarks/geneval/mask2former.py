@@ -146,9 +146,9 @@ def _box(mask: Tensor) -> Tensor:
 
     rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
     if not len(rows):
-        return torch.zeros(4)
+        return torch.zeros(4, device=mask.device)
     sides = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-    return torch.stack(sides).float().cpu()
+    return torch.stack(sides).float()
 
 
 class Mask2Former(Detector):

@@ -132,6 +132,7 @@ _OLDER = (
     (r"attention\.output\.dense", "attention.o_proj"),
     (r"(blocks\.\d+)\.intermediate\.dense", r"\1.mlp.fc1"),
     (r"(blocks\.\d+)\.output\.dense", r"\1.mlp.fc2"),
+    *((rf"hidden_states_norms\.{i}\.", f"hidden_states_norms.stage{i + 1}.") for i in range(4)),
 )
 
 

@@ -27,7 +27,7 @@ class Subject:
 
     Attributes:
         name: as in the result folder's name.
-        suffix: of that name: limit, dtype and seed where they are not the usual ones.
+        suffix: of that name: limit, dtype, seed and samples where they are not the usual ones.
         generator: {"name", "samples", "seed", "dtype"}, or None for a folder of somebody's pictures.
     """
 
@@ -37,7 +37,7 @@ class Subject:
     generator: dict[str, Any] | None = None
 
     def folder_name(self, judges: Judges) -> str:
-        """`geneval__<what>__<detector>-<colours>[__limit][__dtype][__seed]`."""
+        """`geneval__<what>__<detector>-<colours>[__limit][__dtype][__seed][__samples]`."""
         parts = ["geneval", self.name, f"{judges.detector.info.name}-{judges.colours.info.name}", *self.suffix]
         return "__".join(folder_safe(part) for part in parts)
 
