@@ -110,29 +110,29 @@ class Diffusion(Generator):
 
     def __init__(self, info: GeneratorInfo, settings: Settings):
         super().__init__(info)
-        self.model = settings
+        self.published = settings
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         import diffusers
 
-        folder, parts = self._folder() or self._fetched(), dict(self.model.parts)
+        folder, parts = self._folder() or self._fetched(), dict(self.published.parts)
         try:
             with warnings.catch_warnings():  # older versions do not know its new name, `dtype`
                 warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
-                loaded = getattr(diffusers, self.model.pipeline).from_pretrained(folder, torch_dtype=dtype, **parts)
+                loaded = getattr(diffusers, self.published.pipeline).from_pretrained(folder, torch_dtype=dtype, **parts)
         except Exception as error:  # its errors have no common class
             text = " ".join(str(error).split())
             raise UserError(
                 f"{self.info.name}: {folder} cannot be loaded ({text}); if its files are damaged, get them anew"
             ) from error
-        scheduler = getattr(diffusers, self.model.scheduler)
+        scheduler = getattr(diffusers, self.published.scheduler)
         loaded.scheduler = scheduler.from_config(loaded.scheduler.config)
         loaded.set_progress_bar_config(disable=True)
         self.pipeline = loaded.to(device)
         self.dtype = dtype
 
     def settings(self) -> dict[str, Any]:
-        model, folder = self.model, self._folder()
+        model, folder = self.published, self._folder()
         if folder is None:
             found: Any = [model.repository, model.revision]
         else:
@@ -158,15 +158,15 @@ class Diffusion(Generator):
         """The noise that the sampler begins with, as the pipeline takes it."""
         side = self.info.output_size // self.pipeline.vae_scale_factor
         network = self.pipeline.unet if hasattr(self.pipeline, "unet") else self.pipeline.transformer
-        channels = network.config.in_channels // (4 if self.model.packed else 1)
+        channels = network.config.in_channels // (4 if self.published.packed else 1)
         start = noise(seeds, (channels, side, side), "start")
-        if self.model.packed:
+        if self.published.packed:
             start = F.pixel_unshuffle(start, 2).flatten(2).mT  # (B, area / 4, 4 C)
         return start.to(self.device, self.dtype)
 
     def _folder(self) -> Path | None:
         """The user's: NAME/ or, as `hf download` is often used, REPOSITORY/ in a folder of weights."""
-        names = (self.model.name, self.model.repository.rpartition("/")[2])
+        names = (self.published.name, self.published.repository.rpartition("/")[2])
         folders = (folder / name for folder in weights.user_folders() for name in names)
         return next((folder for folder in folders if (folder / "model_index.json").is_file()), None)
 
@@ -174,7 +174,7 @@ class Diffusion(Generator):
         """The repository in huggingface_hub's cache, fetched if need be; raises WeightsNotFound."""
         import diffusers
 
-        model = self.model
+        model = self.published
         pipeline = getattr(diffusers, model.pipeline)
         try:
             with disk_errors("huggingface_hub's cache", "set HF_HOME to another folder"):

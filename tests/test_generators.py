@@ -202,7 +202,7 @@ class TestDiffusion:
     def test_settings_know_the_users_weights(self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made = registry.generator_entry("sd1.5").create()
         monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
-        assert made.settings()["weights"] == [made.model.repository, made.model.revision]
+        assert made.settings()["weights"] == [made.published.repository, made.published.revision]
         monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
         assert "unet/diffusion_pytorch_model.safetensors" in made.settings()["weights"]
 
