@@ -199,8 +199,8 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
         return PurePosixPath(identifier).with_suffix("").as_posix()
 
     stems: dict[str, list[str]] = {}
-    for key in captions:
-        stems.setdefault(stem(key), []).append(key)
+    for listed in captions:
+        stems.setdefault(stem(listed), []).append(listed)
     counts: dict[str, int] = {}
     for sample in found.samples:
         counts[stem(sample.id)] = counts.get(stem(sample.id), 0) + 1
@@ -209,7 +209,7 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
     used: set[str | None] = set()
     for sample in found.samples:
         near = stems.get(stem(sample.id), [])
-        key = sample.id if sample.id in captions else None
+        key: str | None = sample.id if sample.id in captions else None
         if key is None and len(near) == 1 and counts[stem(sample.id)] == 1:
             key = near[0]
         if key is None and needed:

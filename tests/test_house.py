@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimage")
 COMMANDS = (
     "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.plain_networks", "benchmarks.suite_speed",
-    "benchmarks.ablation", "benchmarks.plain_lactok", "lactok.weights", "lactok.train",
+    "benchmarks.ablation", "benchmarks.plain_lactok", "benchmarks.preference", "lactok.weights", "lactok.train",
 )  # fmt: skip
 
 
