@@ -45,16 +45,19 @@ def read(path: Path) -> dict[str, str]:
     readers = {".tsv": _tsv, ".jsonl": _jsonl, ".json": _json}
     if path.suffix.lower() not in readers:
         raise UserError(f"--captions {path}: a file that ends in {', '.join(readers)}, or coco")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"--captions {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from error
-    found = readers[path.suffix.lower()](path, text)
+    found = readers[path.suffix.lower()](path, _text(path))
     if not found:
         raise UserError(f"{path} holds no captions")
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"captions {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}") from error
 
 
 def _clean(where: str, caption: object) -> str:
@@ -180,7 +183,7 @@ def pictures(root: Path, source: str | None = None, needed: bool = True) -> Capt
 def _geneval(root: Path, folders: list[Path]) -> Captioned:
     samples, waiting, prompts = [], [], []
     for path in folders:
-        entry = _object(str(path), path.read_text(encoding="utf-8", errors="replace").strip() or "{}")
+        entry = _object(str(path), _text(path))
         caption = _clean(str(path), entry.get("prompt"))
         prompts.append(caption)
         inside = path.parent / "samples"
