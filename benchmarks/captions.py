@@ -45,16 +45,19 @@ def read(path: Path) -> dict[str, str]:
     readers = {".tsv": _tsv, ".jsonl": _jsonl, ".json": _json}
     if path.suffix.lower() not in readers:
         raise UserError(f"--captions {path}: a file that ends in {', '.join(readers)}, or coco")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"--captions {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from error
-    found = readers[path.suffix.lower()](path, text)
+    found = readers[path.suffix.lower()](path, _text(path))
     if not found:
         raise UserError(f"{path} holds no captions")
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"captions {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}") from error
 
 
 def _clean(where: str, caption: object) -> str:
@@ -180,7 +183,7 @@ def pictures(root: Path, source: str | None = None, needed: bool = True) -> Capt
 def _geneval(root: Path, folders: list[Path]) -> Captioned:
     samples, waiting, prompts = [], [], []
     for path in folders:
-        entry = _object(str(path), path.read_text(encoding="utf-8", errors="replace").strip() or "{}")
+        entry = _object(str(path), _text(path))
         caption = _clean(str(path), entry.get("prompt"))
         prompts.append(caption)
         inside = path.parent / "samples"
@@ -199,8 +202,8 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
         return PurePosixPath(identifier).with_suffix("").as_posix()
 
     stems: dict[str, list[str]] = {}
-    for key in captions:
-        stems.setdefault(stem(key), []).append(key)
+    for listed in captions:
+        stems.setdefault(stem(listed), []).append(listed)
     counts: dict[str, int] = {}
     for sample in found.samples:
         counts[stem(sample.id)] = counts.get(stem(sample.id), 0) + 1
@@ -209,7 +212,7 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
     used: set[str | None] = set()
     for sample in found.samples:
         near = stems.get(stem(sample.id), [])
-        key = sample.id if sample.id in captions else None
+        key: str | None = sample.id if sample.id in captions else None
         if key is None and len(near) == 1 and counts[stem(sample.id)] == 1:
             key = near[0]
         if key is None and needed:

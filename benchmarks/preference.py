@@ -157,11 +157,12 @@ def works(args: argparse.Namespace, chosen: Chosen) -> list[Work]:
     from benchmarks import captions
     from benchmarks.datasets import Dataset, Sample
     from benchmarks.recon import split_names
+    from benchmarks.results import folder_safe
 
     if args.images is not None:
         found = captions.pictures(args.images, args.captions, chosen.needs_captions)
         found = replace(found, dataset=found.dataset.limited(args.limit))
-        return [Work(f"images-{found.dataset.name}", args.images.resolve().name, found)]
+        return [Work(f"images-{folder_safe(found.dataset.name)}", folder_safe(args.images.resolve().name), found)]
     source, texts = captions.named(args.captions or "coco")
     every = Dataset(source, tuple(Sample(name, Path(name), caption) for name, caption in sorted(texts.items())))
     wanted = captions.Captioned(every.limited(args.limit), source)

@@ -22,7 +22,7 @@ def verify(*arguments: object) -> int:
 
 SETS = [
     "llamagen_vq16", "metrics", "vqgan_f16", "titok_s128", "titok_b64", "titok_rgb_nonlegacy", "flextok",
-    "flextok_maxt1", "seed2", "seed2_unclip", "geneval",
+    "flextok_maxt1", "seed2", "seed2_unclip", "geneval", "rewards",
 ]  # fmt: skip
 
 

@@ -95,8 +95,9 @@ class LinearMLP(nn.Module):
         )  # fmt: skip
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, width) -> (B,)."""
-        return self.layers(features)[:, 0]
+        """(B, width) -> (B,), in float32 whatever the compute dtype: a score has more digits than bfloat16."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.layers(features.float())[:, 0]
 
 
 class Aesthetic(Reward):

@@ -89,7 +89,7 @@ class ImageRewardNetwork(nn.Module):
 
     def reward(self, feature: Tensor) -> Tensor:
         """(B, text width) -> (B,), of mean 0 and deviation 1 on the authors' data."""
-        return (self.mlp(feature.float()) - MEAN) / STD
+        return (self.mlp(feature) - MEAN) / STD
 
 
 _VISION = (
@@ -109,10 +109,10 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     out = {}
     for name, tensor in without_positions(tensors).items():
         name = name.removeprefix("blip.")
-        if name.startswith("visual_encoder."):
-            rest = name.removeprefix("visual_encoder.")
-            pattern, new = next((p, n) for p, n in _VISION if re.match(rf"{p}(?=\.|$)", rest))
-            name = f"visual_encoder.{re.sub(rf'^{pattern}', new, rest)}"
+        for pattern, new in _VISION:
+            name, changed = re.subn(rf"^visual_encoder\.{pattern}(?=\.|$)", rf"visual_encoder.{new}", name)
+            if changed:
+                break
         out[name] = tensor
     return out
 

@@ -50,7 +50,7 @@ class Texts:
     def __init__(self, asset: Asset, length: int, pad: str):
         from tokenizers import Tokenizer
 
-        content = bytes(weights.load(asset)["json"].tolist()).decode()
+        content = weights.load(asset)["json"].numpy().tobytes().decode()
         try:
             self._tokenizer = Tokenizer.from_str(content)
         except Exception as error:  # the library raises nothing more exact

@@ -40,8 +40,8 @@ class SwiGLU(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
     """Many query heads (B, H, N, D) on one head of keys and values (B, M, D); `keep` (B, 1, M) bool masks keys."""
-    mask = None if keep is None else keep[:, None]
-    out = F.scaled_dot_product_attention(q, k[:, None].expand(-1, q.shape[1], -1, -1), v[:, None], attn_mask=mask)
+    k, v = (t[:, None].expand(-1, q.shape[1], -1, -1) for t in (k, v))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if keep is None else keep[:, None])
     return out.transpose(1, 2).flatten(2)
 
 
@@ -142,7 +142,7 @@ class MPSNetwork(nn.Module):
 
         The authors divide by the largest of the batch and score captions one by one; here it is each caption's own.
         """
-        nearest = (text.float() @ condition.float().transpose(1, 2)).amax(-1)
+        nearest = (text @ condition.transpose(1, 2)).amax(-1)
         return (nearest / nearest.amax(-1, keepdim=True))[:, None]
 
     def score(self, text: Tensor, end: Tensor, image: Tensor, similarity: Tensor, threshold: float) -> Tensor:

@@ -1,0 +1,439 @@
+"""The preference suite end to end on rewards that need no weights: the same bytes however run, mistakes in a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from conftest import photograph
+from PIL import Image
+from torch import Tensor
+
+from benchmarks import captions, datasets, preference, preference_results, rewards, runner
+from benchmarks.rewards import Reward, RewardInfo
+from benchmarks.statistics import mean_with_interval
+from lactok.errors import UserError
+from lactok.info import Asset
+
+
+class Bright(Reward):
+    """Mean grey level and the caption's length: all that a score may depend on."""
+
+    info = RewardInfo("bright", "MIT", "mean level + a thousandth a letter", published="image_reward")
+    calls = 0
+
+    def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+        type(self).calls += len(images)
+        levels = [np.asarray(i).mean() / 255 + len(c) / 1000 for i, c in zip(images, captions, strict=True)]
+        return torch.tensor(levels)
+
+
+class Mute(Bright):
+    info = RewardInfo("mute", "MIT", needs_caption=False)
+
+
+class Unhad(Bright):
+    info = RewardInfo("unhad", "MIT", assets=(Asset("unhad", "MIT", note="ask its authors"),))
+
+
+class Broken(Bright):
+    info = RewardInfo("broken", "MIT")
+
+    def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+        raise ZeroDivisionError("a bug")
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    toys = {c.info.name: f"{__name__}:{c.__name__}" for c in (Bright, Mute, Unhad, Broken)}
+    monkeypatch.setattr(rewards, "REWARDS", toys)
+    monkeypatch.setattr(rewards, "VARIANTS", {})
+    monkeypatch.setattr(rewards, "DEFAULT", ("bright", "unhad"))
+    datasets._file_sha256.cache_clear()
+    Bright.calls = 0
+
+
+@pytest.fixture
+def captioned(photographs: Path) -> Path:
+    """70 pictures in two shards, and their captions beside them."""
+    found = {f"{i:03}.png": f"picture {'x' * (i + 1)}" for i in range(70)}
+    (photographs / "captions.json").write_text(json.dumps(found))
+    return photographs
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """GenEval's layout: three prompts with four, four and no pictures."""
+    root = tmp_path / "SDXL"
+    for i, prompt in enumerate(["a bench", "two buses", "a cat"]):
+        (root / f"{i:05}" / "samples").mkdir(parents=True)
+        line = json.dumps({"tag": "single_object", "prompt": prompt})
+        (root / f"{i:05}" / "metadata.jsonl").write_text(f"{line}\n")
+        photograph(i).save(root / f"{i:05}" / "grid.png")
+        for k in range(4 if i < 2 else 0):
+            photograph(10 * i + k).save(root / f"{i:05}" / "samples" / f"{k:04}.png")
+    return root
+
+
+def run(out: Path, *arguments: object, code: int = 0) -> dict[str, dict]:
+    """Run the command; results by folder name."""
+    with pytest.raises(SystemExit) as stop:
+        preference.main(["--out", str(out), *map(str, arguments)])
+    assert stop.value.code == code
+    return {p.parent.name: json.loads(p.read_text()) for p in sorted(out.glob("*/result.json"))}
+
+
+def stable_bytes(out: Path) -> dict[str, bytes]:
+    names = ("result.json", "records.parquet")
+    return {f"{p.parent.name}/{p.name}": p.read_bytes() for p in sorted(out.glob("*/*")) if p.name in names}
+
+
+def error_of(capsys: pytest.CaptureFixture[str], out: Path, *arguments: object) -> str:
+    """The one line that a mistake gives."""
+    run(out, *arguments, code=2)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_scores_of_a_folder(captioned: Path, tmp_path: Path) -> None:
+    (result,) = run(tmp_path / "out", "--images", captioned, "--metrics", "bright").values()
+    assert result["schema"] == 1
+    assert result["dataset"]["n"] == 70
+    assert result["rewards"][0]["variant"] == Bright.info.variant
+    expected = [np.asarray(photograph(i)).mean() / 255 + (9 + i) / 1000 for i in range(70)]
+    bright = result["metrics"]["bright"]
+    assert bright["value"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert bright["ci95"][0] < bright["value"] < bright["ci95"][1]
+    (folder,) = (p.parent for p in (tmp_path / "out").glob("*/result.json"))
+    records = pandas.read_parquet(folder / "records.parquet")
+    assert records["bright"].to_numpy() == pytest.approx(expected, abs=1e-6)
+    assert records["caption"][1] == "picture xx"
+    assert json.loads((folder / "run.json").read_text())["versions"]["transformers"]
+
+
+def test_genevals_layout_with_the_papers_row(prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (result,) = run(tmp_path / "out", "--images", prompts, "--metrics", "bright").values()
+    assert result["dataset"]["n"] == 8
+    assert result["dataset"]["captions"] == 2
+    assert result["dataset"]["without_picture"] == 1
+    out = capsys.readouterr().out
+    assert "1 captions have no picture" in out
+    (paper,) = (line for line in out.splitlines() if "sdxl (paper)" in line)
+    assert preference_results.published()["sdxl"]["image_reward"] == float(paper.split("|")[2])
+    assert preference_results.published_row("lactokgen-t-star@guidance=2") == "lactokgen-t*"
+
+
+def test_intervals_resample_captions() -> None:
+    rng = np.random.default_rng(0)
+    level = np.repeat(rng.normal(size=30), 4)
+    groups = [str(i) for i in range(30) for _ in range(4)]
+    mean, (low, high) = mean_with_interval(level, groups)  # type: ignore[misc]
+    alone, (first, last) = mean_with_interval(level)  # type: ignore[misc]
+    once = mean_with_interval(level[::4])
+    assert mean == alone == pytest.approx(once[0])
+    assert (high - low) / (last - first) == pytest.approx(2, rel=0.15)  # four copies are no four pictures
+    assert [low, high] == pytest.approx(once[1], abs=0.1)
+    assert mean_with_interval(level, [str(i) for i in range(120)]) == (alone, [first, last])
+    uneven = mean_with_interval(np.array([0.0, 0.0, 0.0, 4.0]), ["a", "a", "a", "b"])
+    assert uneven[0] == 1.0
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same_bytes(captioned: Path, tmp_path: Path) -> None:
+    run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
+    first = stable_bytes(tmp_path / "out")
+    run(tmp_path / "out", "--images", captioned, "--metrics", "bright", "--batch-size", "3")
+    assert Bright.calls == 70
+    assert stable_bytes(tmp_path / "out") == first
+    shutil.copytree(captioned, tmp_path / "moved" / captioned.name)
+    run(tmp_path / "out", "--images", tmp_path / "moved" / captioned.name, "--metrics", "bright")
+    assert Bright.calls == 70  # the same bytes and captions elsewhere
+    assert stable_bytes(tmp_path / "out") == first
+
+
+def test_what_changed_is_scored_again(captioned: Path, tmp_path: Path) -> None:
+    run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
+    photograph(999).save(captioned / "069.png")
+    datasets._file_sha256.cache_clear()
+    run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
+    assert Bright.calls == 70 + 6  # the second shard has six pictures
+    texts = json.loads((captioned / "captions.json").read_text()) | {"068.png": "another"}
+    (captioned / "captions.json").write_text(json.dumps(texts))
+    run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
+    assert Bright.calls == 70 + 6 + 6
+
+
+def test_parts_and_workers_give_the_same_bytes(
+    captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--images", captioned, "--metrics", "bright,mute")
+    run(tmp_path / "whole", *arguments)
+    assert run(tmp_path / "parts", *arguments, "--part", "2/2") == {}
+    assert "1 of 2 shards are left to the other parts" in capsys.readouterr().out
+    run(tmp_path / "parts", *arguments, "--part", "1/2")
+    run(tmp_path / "workers", *arguments, "--workers", "2")
+    assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
+
+
+def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
+    """SIGKILL after the first shard: it is not scored again, the result is that of an unbroken run."""
+    arguments = ["--images", str(captioned), "--metrics", "bright"]
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from benchmarks import preference, rewards
+from benchmarks.store import Store
+rewards.REWARDS = {{"bright": "test_preference:Bright"}}
+put = Store.put
+def put_and_die(self, kind, key, arrays):
+    put(self, kind, key, arrays)
+    os.kill(os.getpid(), signal.SIGKILL)
+Store.put = put_and_die
+preference.main({[*arguments, "--out", str(tmp_path / "broken")]!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True)
+    assert done.returncode == -9, done.stderr
+    assert not list((tmp_path / "broken").glob("*/result.json"))
+    run(tmp_path / "broken", *arguments)
+    assert Bright.calls == 6
+    run(tmp_path / "whole", *arguments)
+    assert stable_bytes(tmp_path / "broken") == stable_bytes(tmp_path / "whole")
+
+
+def test_damaged_pictures_are_named_and_left_out(
+    captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (captioned / "003.png").write_bytes(b"not a picture")
+    (captioned / "004.png").write_bytes((captioned / "005.png").read_bytes()[:200])
+    (captioned / "006.png").unlink()
+    photograph(7).save(captioned / "without.png")
+    (result,) = run(tmp_path / "out", "--images", captioned, "--metrics", "bright,mute").values()
+    assert result["dataset"]["n"] == 67
+    assert [s["id"] for s in result["dataset"]["skipped"]] == ["003.png", "004.png", "without.png"]
+    out = capsys.readouterr().out
+    assert "left out: '003.png': not an image" in out
+    assert "left out: 'without.png': no caption" in out
+    assert "1 captions have no picture" in out
+
+
+def test_pictures_alone_need_no_captions(photographs: Path, tmp_path: Path) -> None:
+    (result,) = run(tmp_path / "out", "--images", photographs, "--metrics", "mute").values()
+    assert result["metrics"]["mute"]["n"] == 70
+
+
+def test_hostile_file_names(tmp_path: Path) -> None:
+    root = tmp_path / "odd\nfolder"
+    root.mkdir()
+    names = ["a\nb.png", "-rf.png", "tab\there.png", "$(x) `y`.png", "‮gnp.png", os.fsdecode(b"\xff\xfe.png"), "é.png"]
+    for i, name in enumerate(names):
+        photograph(i).save(root / name)
+    (root / "directory.png").mkdir()
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(dict.fromkeys(names, "a caption")))
+    (result,) = run(tmp_path / "out", "--images", root, "--captions", file, "--metrics", "bright").values()
+    assert result["dataset"]["n"] == 6
+    assert result["dataset"]["skipped"] == [{"id": "\\xff\\xfe.png", "reason": "no caption"}]  # JSON cannot name it
+    assert "\n" not in result["pictures"]["name"]
+    (folder,) = (p.parent for p in (tmp_path / "out").glob("*/result.json"))
+    assert "a\nb.png" in pandas.read_parquet(folder / "records.parquet")["id"].tolist()
+    assert folder.name.isascii()
+
+
+def test_missing_weights_and_bugs_lose_no_other_reward(
+    captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_cache: Path
+) -> None:
+    (result,) = run(tmp_path / "a", "--images", captioned).values()
+    assert list(result["metrics"]) == ["bright"]
+    assert "not run: unhad: weights not found: unhad" in capsys.readouterr().out
+    run(tmp_path / "a", "--images", captioned, "--strict", code=3)
+    run(tmp_path / "a", "--images", captioned, "--metrics", "bright,unhad", code=3)
+    assert run(tmp_path / "b", "--images", captioned, "--metrics", "unhad", code=3) == {}
+    (result,) = run(tmp_path / "c", "--images", captioned, "--metrics", "broken,bright", code=3).values()
+    assert list(result["metrics"]) == ["bright"]
+    assert "failed: broken: ZeroDivisionError: a bug" in capsys.readouterr().err
+
+
+def test_mistakes_in_one_line(
+    captioned: Path, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, here = tmp_path / "out", ("--images", captioned)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("LACTOK_DATA", str(tmp_path / "data"))
+    assert "either --images DIR or --generators" in error_of(capsys, out)
+    assert "no such folder" in error_of(capsys, out, "--images", tmp_path / "none")
+    assert "has no captions: put captions.json" in error_of(capsys, out, "--images", tmp_path / "empty")
+    assert "holds no images" in error_of(capsys, out, "--images", tmp_path / "empty", "--metrics", "mute")
+    assert "unknown metric 'brigth', did you mean 'bright'?" in error_of(capsys, out, *here, "--metrics", "brigth")
+    assert "--metrics is empty" in error_of(capsys, out, *here, "--metrics", ",")
+    assert "name them with --reference" in error_of(capsys, out, *here, "--metrics", "fid")
+    assert "is for fid and kid" in error_of(capsys, out, *here, "--metrics", "bright", "--reference", captioned)
+    assert "--batch-size 0: 1 or more" in error_of(capsys, out, *here, "--batch-size", "0")
+    assert "--limit 0: 1 or more" in error_of(capsys, out, *here, "--limit", "0")
+    assert "--part 3/2" in error_of(capsys, out, *here, "--part", "3/2")
+    assert "not a device" in error_of(capsys, out, *here, "--device", "tpu")
+    assert "leave --captions out" in error_of(capsys, out, "--images", prompts, "--captions", "coco")
+    assert "data/coco/annotations/captions_val2017.json: put captions_val2017.json" in error_of(
+        capsys, out, *here, "--captions", "coco"
+    )
+    assert "COCO's captions are not in" in error_of(capsys, out, "--generators", "x")
+    other = tmp_path / "other.tsv"
+    other.write_text("someone.png\ta caption\n")
+    assert "none of the 70 pictures has a caption: 000.png" in error_of(capsys, out, *here, "--captions", other)
+    assert "pictures cannot be made here" in failure(capsys, out, "--generators", "x", "--captions", other, monkeypatch)
+    assert not (out / "store").exists() or not list((out / "store").rglob("*.npz"))
+
+
+def failure(capsys: pytest.CaptureFixture[str], out: Path, *arguments: object) -> str:
+    *flags, monkeypatch = arguments
+    monkeypatch.setitem(sys.modules, "benchmarks.generation", None)  # type: ignore[attr-defined]
+    run(out, *flags, code=3)
+    return capsys.readouterr().err
+
+
+def test_caption_files(tmp_path: Path) -> None:
+    def read(name: str, text: str | bytes) -> dict[str, str]:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return captions.read(path)
+
+    expected = {"a b.png": "one two", "c.png": 'a "quoted" é'}
+    assert read("x.tsv", '\ufeffa b.png\tone  two \r\n\nc.png\ta "quoted" é\n') == expected
+    lines = [{"file_name": "a b.png", "caption": "one\ntwo"}, {"file_name": "c.png", "prompt": 'a "quoted" é'}]
+    assert read("x.jsonl", "\n".join(map(json.dumps, lines))) == expected
+    assert read("x.json", json.dumps(expected)) == expected
+    assert read("s.json", '{"a.png": "half \\ud83d"}') == {"a.png": "half ?"}
+    for name, text, reason in (
+        ("x.csv", "a,b", "a file that ends in .tsv, .jsonl, .json, or coco"),
+        ("x.tsv", "a.png a caption", "line 1: no tab"),
+        ("x.tsv", "a.png\tb\na.png\tc", "line 2: a.png has a caption already"),
+        ("x.tsv", "a.png\t \n", "line 1: its caption is not a text"),
+        ("x.tsv", "", "holds no captions"),
+        ("x.tsv", b"\xff\t\xfe", "not UTF-8"),
+        ("x.jsonl", "[1]", "line 1: not a JSON object"),
+        ("x.jsonl", '{"caption": "b"}', "line 1: no file name"),
+        ("x.jsonl", "{", "line 1 is not JSON"),
+        ("x.json", '{"a.png": 3}', "a.png: its caption is not a text: 3"),
+        ("x.json", '{"annotations": [{"id": 1}], "images": []}', "not a file of COCO captions"),
+    ):
+        with pytest.raises(UserError) as stop:
+            read(name, text)
+        assert reason in str(stop.value)
+    with pytest.raises(UserError, match="No such file"):
+        captions.read(tmp_path / "none.json")
+
+
+def test_cocos_captions_are_those_of_the_lowest_annotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "coco" / captions.COCO_FILE
+    path.parent.mkdir(parents=True)
+    annotations = [(5, 2, "late"), (3, 2, " first \n"), (9, 1, "only"), (4, 2, "second")]
+    content = {
+        "images": [{"id": i, "file_name": f"{i:012}.jpg"} for i in (2, 1, 7)],
+        "annotations": [{"id": i, "image_id": image, "caption": c} for i, image, c in annotations],
+    }
+    path.write_text(json.dumps(content))
+    monkeypatch.setenv("LACTOK_DATA", str(tmp_path))
+    assert captions.coco() == {"000000000001.jpg": "only", "000000000002.jpg": "first"}
+    (tmp_path / "made").mkdir()
+    for i in (1, 2):
+        photograph(i).save(tmp_path / "made" / f"{i:012}.png")  # another ending than the photograph's
+    found = captions.pictures(tmp_path / "made", "coco")
+    assert [s.caption for s in found.dataset.samples] == ["only", "first"]
+    assert found.source.startswith("captions_val2017-") or found.source.startswith("coco-")
+    photograph(3).save(tmp_path / "made" / "000000000002.webp")  # which of the two is meant?
+    assert captions.pictures(tmp_path / "made", "coco").skipped == (
+        ("000000000002.png", "no caption"),
+        ("000000000002.webp", "no caption"),
+    )
+
+
+class Scorer:
+    """Stands for Inception: 2048 numbers of an image that are cheap to compute."""
+
+    feature_names = ("inception_tf1",)
+
+    def features(self, images: Tensor) -> dict[str, np.ndarray]:
+        return {"inception_tf1": images.flatten(1)[:, :2048].float().numpy()}
+
+
+def test_distances_to_photographs(
+    captioned: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "scorer", lambda run: Scorer())
+    monkeypatch.setattr("benchmarks.recon.metric_networks", lambda run: (("fid-inception", "0" * 64),))
+    (captioned / "001.png").write_bytes(b"not a picture")
+    arguments = ("--images", captioned, "--reference")
+    (result,) = run(tmp_path / "same", *arguments, captioned, "--metrics", "mute,fid,kid").values()
+    assert result["metrics"]["fid"]["value"] == pytest.approx(0, abs=1e-3)
+    assert result["metrics"]["fid"] | {"value": 0} == {
+        "value": 0, "ci95": None, "n": 69, "references": 69, "reliable": False,
+    }  # fmt: skip
+    assert result["reference"]["prepare"]["resolution"] == 256
+    assert "~" in capsys.readouterr().out
+    other = tmp_path / "other"
+    other.mkdir()
+    for i in range(5):
+        photograph(100 + i).save(other / f"{i}.png")
+    (result,) = run(tmp_path / "far", *arguments, other, "--metrics", "fid").values()
+    assert result["metrics"]["fid"]["value"] > 1
+    assert result["dataset"]["skipped"] == [{"id": "001.png", "reason": "cannot be read"}]
+    assert run(tmp_path / "parts", *arguments, other, "--metrics", "fid", "--part", "2/2") == {}
+    run(tmp_path / "parts", *arguments, other, "--metrics", "fid", "--part", "1/2")
+    assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "far")
+
+
+def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    calls = []
+
+    def generate(
+        name: str, prompts: Sequence[dict], folder: Path, *, samples: int, seed: int, device: str, dtype: str,
+        part: tuple[int, int] = (1, 1),
+    ) -> None:  # fmt: skip
+        calls.append((name, [p["prompt"] for p in prompts], samples, seed, device, dtype, part))
+        if name == "bad":
+            raise UserError("no such generator")
+        for i, prompt in list(enumerate(prompts))[part[0] - 1 :: part[1]]:
+            place = folder / f"{i:05}"
+            (place / "samples").mkdir(parents=True, exist_ok=True)
+            (place / "metadata.jsonl").write_text(json.dumps(prompt))
+            photograph(i + seed).save(place / "samples" / "0000.png")
+
+    monkeypatch.setitem(sys.modules, "benchmarks.generation", types.SimpleNamespace(generate=generate))
+    file = tmp_path / "c.tsv"
+    file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))
+    arguments = ("--generators", "toy", "--captions", file, "--metrics", "bright", "--seed", "3")
+    (whole,) = run(tmp_path / "whole", *arguments).values()
+    assert calls == [("toy", [f"caption {i}" for i in range(5)], 1, 3, "cpu", "float32", (1, 1))]
+    assert whole["pictures"]["name"] == "toy"
+    assert whole["dataset"]["n"] == 5
+    assert run(tmp_path / "parts", *arguments, "--part", "2/2") == {}
+    assert "toy: 3 of 5 pictures are left to the other parts" in capsys.readouterr().out
+    run(tmp_path / "parts", *arguments, "--part", "1/2")
+    assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "whole")
+    two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,toy", code=3)
+    assert sorted(r["dataset"]["n"] for r in two.values()) == [2, 5]
+    assert "failed: bad: no such generator" in capsys.readouterr().err
+
+
+def test_dry_run_computes_nothing(captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", "--images", captioned, "--metrics", "all", "--dry-run") == {}
+    out = capsys.readouterr().out
+    assert "would score 70 pictures of photographs" in out
+    assert "nowhere to be had" in out
+    assert not (tmp_path / "out").exists()
+    assert Bright.calls == 0
+
+
+def test_limit_is_a_fixed_choice(captioned: Path, tmp_path: Path) -> None:
+    (result,) = run(tmp_path / "out", "--images", captioned, "--metrics", "bright", "--limit", "7").values()
+    assert result["dataset"]["n"] == 7
+    assert next((tmp_path / "out").glob("*/result.json")).parent.name.endswith("__limit7")
