@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.geneval.result import Subject
 
 SHOWN = 20  # faults that are printed; all of them stand in result.json
+SCENES = 120  # captions
 LOCAL = "--detector scenes-tiny --colours scenes-tiny"
 
 
@@ -33,11 +34,13 @@ def parser() -> argparse.ArgumentParser:
                       "DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png")  # fmt: skip
     what.add_argument("--generators", metavar="NAMES", help="generators, separated by spaces or commas, options after "
                       "@: make the pictures of GenEval's 553 prompts first")  # fmt: skip
+    what.add_argument("--scenes", nargs="?", type=int, const=SCENES, metavar="N", help="compose pictures of known "
+                      "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download")  # fmt: skip
     p.add_argument("--samples", type=int, default=4, help="pictures a prompt (default: %(default)s, as published)")
-    p.add_argument("--detector", default="mask2former-mmdet", help="mask2former-mmdet (the official one), "
-                   "mask2former-hf, scenes-tiny (needs no download), or a plug-in's")  # fmt: skip
-    p.add_argument("--colours", default="clip-vit-l-14", help="clip-vit-l-14 (the official one), scenes-tiny, or a "
-                   "plug-in's")  # fmt: skip
+    p.add_argument("--detector", help="mask2former-mmdet (the official one, default), mask2former-hf, scenes-tiny "
+                   "(default with --scenes, needs no download), or a plug-in's")  # fmt: skip
+    p.add_argument("--colours", help="clip-vit-l-14 (the official one, default), scenes-tiny (default with --scenes), "
+                   "or a plug-in's")  # fmt: skip
     p.add_argument("--out", default="runs", help="results and the store (default: %(default)s)")
     p.add_argument("--limit", type=int, help="use this many prompts, a fixed random choice")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
@@ -57,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    for flag, value in (("samples", args.samples), ("workers", args.workers), ("limit", args.limit)):
+    for flag, value in (("samples", args.samples), ("workers", args.workers), ("limit", args.limit),
+                        ("scenes", args.scenes)):  # fmt: skip
         if value is not None and value < 1:
             raise UserError(f"--{flag} {value}: 1 or more")
     part_of(args.part)
@@ -66,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--generators is empty; name some")
     from benchmarks.geneval import detectors
 
+    official = ("mask2former-mmdet", "clip-vit-l-14") if args.scenes is None else ("scenes-tiny", "scenes-tiny")
+    args.detector, args.colours = args.detector or official[0], args.colours or official[1]
     judging = detectors.find("detector", args.detector), detectors.find("colour", args.colours)
     if args.images and not args.images.is_dir():
         raise UserError(f"--images: no such folder {args.images}")
@@ -78,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         return dry_run(args, names, [judge.info for judge in judging])
     judges, sources = configured(args, *judging)
+    if args.scenes is not None:
+        args.images = composed(args)
     return measure(args, names, judges, sources)
 
 
@@ -96,6 +104,19 @@ def configured(args: argparse.Namespace, detector: type[Any], colours: type[Any]
     return judges, {f.asset.name: f.source for f in found}
 
 
+def composed(args: argparse.Namespace) -> Path:
+    """The folder of composed scenes, made where it is not there yet."""
+    from benchmarks.progress import progress
+    from benchmarks.scenes.folder import make
+
+    folder = Path(args.out) / f"scenes-{args.scenes}x{args.samples}-seed{args.seed}"
+    done = folder / f"{args.scenes - 1:05}" / "metadata.jsonl"  # written last
+    if not done.is_file():
+        with progress("scenes", args.scenes, "captions") as report:
+            make(folder, args.scenes, args.samples, args.seed, report=report)
+    return folder
+
+
 def measure(args: argparse.Namespace, names: list[str], judges: Judges, sources: dict[str, str]) -> int:
     results, missing, incomplete = [], {}, False
     for name in names or [""]:
@@ -110,6 +131,11 @@ def measure(args: argparse.Namespace, names: list[str], judges: Judges, sources:
             incomplete = incomplete or bool(result["left_out"])
     if results:
         show(args, results)
+    if results and args.scenes is not None:
+        print("\nHow often these verdicts are true, and what captions of other scenes get:\n")
+        from benchmarks.scenes.agreement import report_agreement
+
+        report_agreement(args.images, judges.detector, judges.colours, args.device, args.seed)
     for name, reason in missing.items():
         print(f"not run: {name}: {reason}", file=sys.stderr)
     return 3 if missing or (args.strict and incomplete) else 0

@@ -82,27 +82,14 @@ def train(args: argparse.Namespace) -> int:
 
 
 def agree(args: argparse.Namespace) -> int:
-    import json
-
     from benchmarks.geneval import detectors
-    from benchmarks.progress import progress
-    from benchmarks.scenes import agreement, folder
-    from benchmarks.store import write_atomically
+    from benchmarks.scenes.agreement import report_agreement
     from lactok import weights
 
     if args.weights:
         weights.use_folder(args.weights)
-    truths = list(folder.read(args.scenes))
-    detector = detectors.find("detector", args.detector)(args.device)
-    colours = detectors.find("colour", args.colours)(args.device)
-    with progress("pictures", len(truths), "pictures") as report:
-        judged = agreement.judge(truths, detector, colours, report)
-    figures = agreement.figures(judged, agreement.geneval(detector.info), args.seed)
-    out = args.out or args.scenes / "agreement.json"
-    with disk_errors(out):
-        write_atomically(out, f"{json.dumps(figures, indent=1)}\n".encode())
-    print(agreement.table(figures))
-    print(f"written: {out}")
+    judges = detectors.find("detector", args.detector), detectors.find("colour", args.colours)
+    report_agreement(args.scenes, *judges, args.device, args.seed, args.out)
     return 0
 
 

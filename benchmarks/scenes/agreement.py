@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, 
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.folder import Truth
 from benchmarks.scenes.tasks import Metadata
+from lactok.errors import disk_errors
 from lactok.noise import seed_of
 
 GOALS = {
@@ -134,6 +137,26 @@ def _shuffled(judged: Sequence[Judged], score: Score, seed: int) -> dict[str, fl
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
+
+
+def report_agreement(
+    scenes: Path, detector: type[Detector], colours: type[ColourClassifier], device: str, seed: int = 0,
+    out: Path | None = None,
+) -> None:  # fmt: skip
+    """Judge a folder that `make` wrote, print the table and write the figures (to DIR/agreement.json)."""
+    from benchmarks.progress import progress
+    from benchmarks.scenes import folder
+    from benchmarks.store import write_atomically
+
+    truths = list(folder.read(scenes))
+    with progress("pictures", len(truths), "pictures") as report:
+        judged = judge(truths, detector(device), colours(device), report)
+    found = figures(judged, geneval(detector.info), seed)
+    out = out or scenes / "agreement.json"
+    with disk_errors(out):
+        write_atomically(out, f"{json.dumps(found, indent=1)}\n".encode())
+    print(table(found))
+    print(f"written: {out}")
 
 
 def table(found: Mapping[str, Any]) -> str:
