@@ -61,7 +61,8 @@ class Judge:
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         """Where the scores of these samples lie: names of files do not matter, their bytes and captions do."""
-        return digest([self.identity(run), [[s.sha256, s.caption] for s in samples]])
+        read = self.info.needs_caption
+        return digest([self.identity(run), [[s.sha256, s.caption if read else None] for s in samples]])
 
 
 def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
