@@ -28,7 +28,6 @@ NOTE = (
     "(CreativeML Open RAIL++-M); its authors (github Alpha-X-95/LaCToK) name no address for it, so ask them, or train "
     "your own: `python -m lactok.train lactok`, then `assemble`"
 )
-TINY_NOTE = "not shipped yet: train it by the recipes of `python -m lactok.train`, in the order that the README gives"
 TINY_VQ = VQConfig(32, (1, 1, 2, 3, 4), 1, 64, 4096, 8, usage_buffer=False)
 TINY = LaCTokConfig(
     TINY_VQ,
@@ -73,7 +72,7 @@ def _tiny(name: str, sampler: str) -> TokenizerInfo:
     stage_1 = name.startswith("vq-ladd")
     parts = ("llamagen-vq16-tiny", "vae-tiny", "ldm-tiny", *accelerator, "vq-ladd-tiny" if stage_1 else name)
     note = "stage 1 alone, " if stage_1 else ""
-    assets = tuple(Asset(part, "MIT", note=TINY_NOTE) for part in parts)
+    assets = tuple(Asset(part, "MIT") for part in parts)
     return _info(name, sampler, assets, TINY_VQ.codebook_size, 256, f"{note}trained here on 900 photographs")
 
 

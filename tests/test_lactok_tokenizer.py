@@ -12,7 +12,7 @@ import lactok
 from baselines.lactok import TINY, LaCTokTokenizer
 from benchmarks import plain_lactok
 from benchmarks.ablation import STUDIES, names
-from lactok import registry, samplers
+from lactok import registry, samplers, weights
 from lactok.errors import UserError, WeightsNotFound
 from lactok.tokenizer import Tokenizer
 
@@ -178,6 +178,28 @@ def test_a_lora_of_another_network_is_refused() -> None:
     parts["hyper-sd-tiny"] = {}
     with pytest.raises(UserError, match="holds no LoRA; was it merged already"):
         made.load_assets(parts)
+
+
+@pytest.mark.parametrize("name", ["lactok-h-tiny", "lactok-t-tiny"])
+def test_the_shipped_models_are_small_and_read_their_ids(name: str) -> None:
+    from skimage import data
+
+    tok = lactok.load(name)
+    files = [weights.resolve(asset) for asset in tok.info.assets]
+    assert {file.source for file in files} == {"bundled"}
+    own = {asset.name for which in ("lactok-h-tiny", "lactok-t-tiny") for asset in lactok.info(which).assets}
+    own.discard("llamagen-vq16-tiny")  # a tokenizer of its own
+    assert sum((files[0].path.parent / f"{asset}.safetensors").stat().st_size for asset in own) <= 16_000_000
+    pictures = [data.astronaut()[:512:2, ::2], data.chelsea()[:300, :300], data.coffee()[:400, :400]]
+    images = torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1).float() / 255 for p in pictures[:1]])
+    others = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in pictures[1:]]
+    resize = torch.nn.functional.interpolate
+    images = torch.cat([images, *(resize(o, (256, 256), mode="bilinear", antialias=True) for o in others)])
+    ids, seeds = tok.encode(images), torch.arange(3)
+    right, wrong = ((tok.decode(i, seeds) - images).square().mean((1, 2, 3)) for i in (ids, ids.roll(1, 0)))
+    mean = (images.mean((2, 3), keepdim=True) - images).square().mean((1, 2, 3))
+    assert right.mean() < mean.mean() / 2
+    assert wrong.mean() > 2 * right.mean()  # 3 dB
 
 
 def test_the_recipes_are_of_the_shipped_shapes() -> None:
