@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     run = configure(args)
     from benchmarks import datasets, judging
-    from benchmarks.recon import metric_networks
+    from benchmarks.recon import exit_code, metric_networks
 
     chosen = choose(args.metrics, args.reference)
     work = works(args, chosen)
@@ -145,11 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = measure(work, judges, chosen, reference, run, args, failed) if judges or reference else []
     if found:
         show(found, [j for j in judges if j.info.name not in failed], Path(args.out))
-    for name, reason in missing.items():
-        print(f"not run: {name}: {reason}")
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 3 if failed or (missing and (args.strict or chosen.named or not judges)) else 0
+    return exit_code(missing, failed, args.strict or chosen.named or not judges)
 
 
 def works(args: argparse.Namespace, chosen: Chosen) -> list[Work]:
