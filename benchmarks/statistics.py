@@ -29,9 +29,9 @@ def mean_with_interval(
         return mean, None
     if np.ptp(values) == 0:
         return mean, [mean, mean]
-    if groups is not None:
+    if groups is not None and len(set(groups)) < len(values):
         _, which, counts = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
-        return clustered_mean([(np.bincount(which, weights=values), counts)])
+        return mean, clustered_mean([(np.bincount(which, weights=values), counts)])[1]
     result = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)), method="percentile",
         rng=np.random.default_rng(0),
