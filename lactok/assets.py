@@ -86,7 +86,8 @@ TRAINING_ASSETS = (
     ),
 )  # fmt: skip
 
-# GenEval's judges: the detector's official checkpoint, its like on the hub, and CLIP for the colours
+# GenEval's judges: the detector's official checkpoint, its like on the hub, and CLIP for the colours, which rewards
+# need too
 _MMDET_FILE = "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth"
 _MMDET_SHA256 = "743b7d99015f1224c6d57fd4b14d04b15cc8ec72ae7ee7831e7c71d8873b7a54"
 _CLIP_L_14 = "openai/clip-vit-large-patch14"
@@ -118,11 +119,14 @@ CLIP_L_14 = Asset(
     "clip-vit-l-14",
     license="MIT (OpenAI CLIP)",
     sources=(Hub(_CLIP_L_14, "model.safetensors"), Hub(_CLIP_L_14, "pytorch_model.bin")),
-    convert="benchmarks.geneval.colours:convert_clip",
+    convert="benchmarks.rewards.clip:convert_transformers",
     size=1_710_000_000,
 )
 CLIP_TOKENIZER = Asset(
-    "clip-vit-l-14-tokenizer", license="MIT (OpenAI CLIP)", sources=(Hub(_CLIP_L_14, "tokenizer.json"),), size=2_224_000
+    "clip-tokenizer",
+    license="MIT (OpenAI CLIP)",
+    sources=(Hub(_CLIP_L_14, "tokenizer.json"), Hub("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "tokenizer.json")),
+    size=2_220_000,
 )
 JUDGE_ASSETS = (MASK2FORMER_MMDET, MASK2FORMER_HF, CLIP_L_14, CLIP_TOKENIZER)
 

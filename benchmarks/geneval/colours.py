@@ -68,11 +68,6 @@ def directions(embeddings: Tensor) -> Tensor:
     return F.normalize(F.normalize(embeddings, dim=-1).mean(1), dim=-1)
 
 
-def convert_clip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the position numbers that older files carry."""
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
-
-
 class ClipColours(ColourClassifier):
     """The official classifier: OpenAI's CLIP ViT-L/14, always in float32."""
 

@@ -15,17 +15,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from benchmarks.rewards.loading import Texts, without_positions
-from lactok.info import Asset, Hub
-
-TOKENIZER = Asset(
-    "clip-tokenizer",
-    license="MIT",
-    sources=(
-        Hub("openai/clip-vit-large-patch14", "tokenizer.json"),
-        Hub("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "tokenizer.json"),
-    ),
-    size=2_220_000,
-)
+from lactok.assets import CLIP_TOKENIZER as TOKENIZER
 
 
 @dataclass(frozen=True)

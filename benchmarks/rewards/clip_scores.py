@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from benchmarks.rewards import Reward, RewardInfo, clip, preprocess
 from benchmarks.rewards.loading import filled
 from lactok import weights
+from lactok.assets import CLIP_L_14
 from lactok.info import Asset, Hub, Url
 
 PICKSCORE_WEIGHTS = Asset(
@@ -24,13 +25,6 @@ CLIP_B32 = Asset(
     sources=(Hub("openai/clip-vit-base-patch32", "pytorch_model.bin"),),
     convert="benchmarks.rewards.clip:convert_transformers",
     size=605_000_000,
-)
-CLIP_L14 = Asset(
-    "clip-vit-l-14",
-    license="MIT",
-    sources=(Hub("openai/clip-vit-large-patch14", "model.safetensors"),),
-    convert="benchmarks.rewards.clip:convert_transformers",
-    size=1_710_000_000,
 )
 AESTHETIC_HEAD = Asset(
     "aesthetic-l-14",
@@ -104,13 +98,13 @@ class Aesthetic(Reward):
     """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
 
     info = RewardInfo(
-        "aesthetic", "Apache-2.0", "ViT-L/14, sac+logos+ava1, linear MSE", (CLIP_L14, AESTHETIC_HEAD),
+        "aesthetic", "Apache-2.0", "ViT-L/14, sac+logos+ava1, linear MSE", (CLIP_L_14, AESTHETIC_HEAD),
         needs_caption=False,
     )  # fmt: skip
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L14), self.info.name).to(device)
+        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.info.name).to(device)
         head = weights.load(AESTHETIC_HEAD)
         self.head = filled(lambda: LinearMLP(clip.VIT_L_14.projection), head, self.info.name).to(device)
 
