@@ -275,15 +275,17 @@ def test_clip_classifies_with_its_own_tokens_and_pixels(monkeypatch: pytest.Monk
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import CLIPConfig, CLIPModel
 
-    words = ["<start>", "<end>", "<unk>", "a", "photo", "of", "cat", "-", "colored", "object", *COLOURS]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>"))
+    from benchmarks.rewards import clip, preprocess
+
+    words = ["<start>", "<unk>", "a", "photo", "of", "cat", "-", "colored", "object", *COLOURS]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)} | {"<|endoftext|>": 49407}, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing("<start> $A <end>", special_tokens=[("<start>", 0),
-                                                             ("<end>", 49407)])  # fmt: skip
+    tokenizer.post_processor = processors.TemplateProcessing("<start> $A <|endoftext|>", special_tokens=[
+        ("<start>", 0), ("<|endoftext|>", 49407)])  # fmt: skip
     text = {"hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
     vision = text | {"patch_size": 32}
-    monkeypatch.setattr(colours, "TEXT", text)
-    monkeypatch.setattr(colours, "VISION", vision)
+    tower = clip.Tower(16, 8, 1, 2)
+    monkeypatch.setattr(clip, "VIT_L_14", clip.Shape(tower, tower, 768, 32, "quick_gelu"))
     torch.manual_seed(0)
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=768)).eval()
     stored = torch.frombuffer(bytearray(tokenizer.to_str().encode()), dtype=torch.uint8)
@@ -301,7 +303,7 @@ def test_clip_classifies_with_its_own_tokens_and_pixels(monkeypatch: pytest.Monk
         embedded = nn.functional.normalize(model.get_text_features(input_ids=ids).pooler_output, dim=-1)
         means = embedded.view(10, 3, 768).mean(1)
         means = means / means.norm(dim=-1, keepdim=True)
-        pixels = torch.stack([colours._pixels(crop) for crop in colours.crops(image, detections)])
+        pixels = torch.stack([preprocess.openai(crop) for crop in colours.crops(image, detections)])
         features = model.get_image_features(pixel_values=pixels).pooler_output
     assert pixels.shape == (5, 3, 224, 224)
     assert answers == [COLOURS[i] for i in (features @ means.T).argmax(1).tolist()]

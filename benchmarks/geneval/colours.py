@@ -14,21 +14,11 @@ from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, J
 from lactok.assets import CLIP_L_14, CLIP_TOKENIZER
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 GREY = "#999"
 BATCH = 16
-CONTEXT = 77  # tokens of a text
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TEMPLATES = ("a photo of a {colour} {name}", "a photo of a {colour}-colored {name}", "a photo of a {colour} object")
-
-# config.json of openai/clip-vit-large-patch14, where it differs from transformers' defaults
-TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-VISION = {
-    "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24,
-    "patch_size": 14,
-}  # fmt: skip
 
 
 def crops(
@@ -75,59 +65,36 @@ class ClipColours(ColourClassifier):
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)
-        from tokenizers import Tokenizer
-        from transformers import CLIPConfig, CLIPModel
-
+        from benchmarks.rewards import clip
+        from benchmarks.rewards.loading import filled
         from lactok import weights
 
-        tensors = weights.load(CLIP_L_14)
-        model = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=768))
-        weights.load_strict(model, tensors, self.info.name)
-        self.model = model.eval().to(device)
-        stored = weights.load(CLIP_TOKENIZER)["json"]
-        self.tokenizer = Tokenizer.from_str(bytes(stored.tolist()).decode())
+        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.info.name).to(device)
+        self.texts = clip.texts()
         self._known: dict[str, Tensor] = {}
 
     def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
         import torch
-        import torch.nn.functional as F
 
+        from benchmarks.rewards import clip, preprocess
         from lactok.device import exact_float32
 
         found: list[str] = []
         with torch.inference_mode(), exact_float32():
             for start in range(0, len(detections), BATCH):
                 batch = detections[start : start + BATCH]
-                pixels = torch.stack([_pixels(crop) for crop in crops(image, batch)]).to(self.device)
-                features = F.normalize(self.model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+                pixels = preprocess.batch([preprocess.openai(crop) for crop in crops(image, batch)], self.device)
+                features = clip.image_features(self.model, pixels)
                 nearest = (features @ self._directions(batch[0].name).T).argmax(1)
                 found += [COLOURS[i] for i in nearest.tolist()]
         return found
 
     def _directions(self, name: str) -> Tensor:
         """(10, D), computed once a name."""
+        from benchmarks.rewards import clip
+
         if name not in self._known:
             sentences = [sentence for group in texts(name) for sentence in group]
-            embedded = self.model.get_text_features(input_ids=self._tokens(sentences).to(self.device)).pooler_output
+            embedded = clip.text_features(self.model, self.texts(sentences, self.device)[0])
             self._known[name] = directions(embedded.unflatten(0, (len(COLOURS), len(TEMPLATES))))
         return self._known[name]
-
-    def _tokens(self, sentences: Sequence[str]) -> Tensor:
-        """(n, 77) int64. Padding is 0 after the end token, where the network's causal mask hides it."""
-        import torch
-
-        out = torch.zeros(len(sentences), CONTEXT, dtype=torch.int64)
-        for row, sentence in enumerate(sentences):
-            ids = self.tokenizer.encode(sentence).ids
-            ids = [*ids[: CONTEXT - 1], ids[-1]] if len(ids) > CONTEXT else ids
-            out[row, : len(ids)] = torch.tensor(ids)
-        return out
-
-
-def _pixels(crop: Image.Image) -> torch.Tensor:
-    """CLIP's own preparation of an RGB image, (3, 224, 224) float32: bicubic, central square, normalised."""
-    from torchvision.transforms import functional
-
-    resized = functional.resize(crop, 224, functional.InterpolationMode.BICUBIC)
-    square = functional.center_crop(resized, [224, 224])
-    return functional.normalize(functional.to_tensor(square), MEAN, STD)
