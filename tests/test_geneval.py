@@ -264,8 +264,8 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
         part: tuple[int, int] = (1, 1),
     ) -> None:  # fmt: skip
         asked.append((name, len(wanted), samples, seed, device, dtype, part))
-        if name == "poor":
-            raise WeightsNotFound("weights not found: poor")
+        if name == "sd3":
+            raise WeightsNotFound("weights not found: sd3")
         for i in range(part[0] - 1, len(wanted), part[1]):
             if not (folder / f"{i:05}").exists():
                 thing = wanted[i]["include"][0]
@@ -276,16 +276,16 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     module.generate = generate  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "benchmarks.generation", module)
     common = ("--samples", "2", "--limit", "7", "--annotate", "none")
-    results = run(tmp_path / "out", "--generators", "poor,rich", *common, "--seed", "3", code=3)
-    assert asked[0] == ("poor", 7, 2, 3, "cpu", "float32", (1, 1))
+    results = run(tmp_path / "out", "--generators", "sd3,sdxl", *common, "--seed", "3", code=3)
+    assert asked[0] == ("sd3", 7, 2, 3, "cpu", "float32", (1, 1))
     (result,) = results
-    assert result["generator"] == {"name": "rich", "samples": 2, "seed": 3, "dtype": "float32"}
+    assert result["generator"] == {"name": "sdxl", "samples": 2, "seed": 3, "dtype": "float32"}
     assert result["images"]["n"] == 14
     assert [p.parent.name for p in (tmp_path / "out").glob("*/result.json")] == [
-        "geneval__rich__drawn-drawn__limit7__seed3__samples2"
+        "geneval__sdxl__drawn-drawn__limit7__seed3__samples2"
     ]
-    assert run(tmp_path / "parts", "--generators", "rich", *common, "--seed", "3", "--part", "2/2") == []
-    assert run(tmp_path / "parts", "--generators", "rich", *common, "--seed", "3", "--part", "1/2") == [result]
+    assert run(tmp_path / "parts", "--generators", "sdxl", *common, "--seed", "3", "--part", "2/2") == []
+    assert run(tmp_path / "parts", "--generators", "sdxl", *common, "--seed", "3", "--part", "1/2") == [result]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +293,7 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     [
         (("--images", "no/such"), "no such folder no/such"),
         (("--generators", " "), "--generators is empty"),
+        (("--generators", "sdxxl"), "unknown generator 'sdxxl', did you mean 'sdxl'"),
         (("--images", ".", "--samples", "0"), "--samples 0: 1 or more"),
         (("--images", ".", "--limit", "0"), "--limit 0: 1 or more"),
         (("--images", ".", "--part", "3/2"), "write I/N"),
@@ -338,8 +339,8 @@ def test_dry_run_writes_nothing(images: Path, tmp_path: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "images: 3 prompts, 11 pictures to judge" in out
     assert "left out: 00000: 3 of 4 samples" in out
-    run(tmp_path / "out", "--generators", "any", "--limit", "5", "--dry-run", judge="homeless")
-    assert "any: 5 prompts, 20 pictures to make and to judge" in capsys.readouterr().out
+    run(tmp_path / "out", "--generators", "sdxl", "--limit", "5", "--dry-run", judge="homeless")
+    assert "sdxl: 5 prompts, 20 pictures to make and to judge" in capsys.readouterr().out
 
 
 HOSTILE = [

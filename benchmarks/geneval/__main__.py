@@ -69,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.generators is not None and not names:
         raise UserError("--generators is empty; name some")
     from benchmarks.geneval import detectors
+    from lactok import registry
+
+    for name in names:  # before anything is fetched
+        registry.generator_info(name)
 
     official = ("mask2former-mmdet", "clip-vit-l-14") if args.scenes is None else ("scenes-tiny", "scenes-tiny")
     args.detector, args.colours = args.detector or official[0], args.colours or official[1]
