@@ -31,7 +31,7 @@ class Damaged(Exception):
     """A `result.json` that is not what this project writes; the message says what is wrong."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stored:
     """A result folder.
 
@@ -92,7 +92,7 @@ class Stored:
             _check_entry(key, entry)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReconResult(Stored):
     """A tokenizer's reconstructions of one data set under one protocol."""
 
@@ -140,7 +140,7 @@ class ReconResult(Stored):
         return int(found[1]) if found else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GenEvalResult(Stored):
     """GenEval of a generator, or of a folder of somebody's pictures."""
 
@@ -168,7 +168,7 @@ class GenEvalResult(Stored):
         return str(self.result.get("generator", {}).get("dtype", "float32"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreferenceResult(Stored):
     """Rewards of pictures and, with references, their distance to photographs."""
 
@@ -185,7 +185,7 @@ class PreferenceResult(Stored):
         return found[1] if found else name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """All that `read` found, each kind in the order of the folders' names.
 
