@@ -7,14 +7,12 @@ the sampler's steps and over the output's size, all from the same ids.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import recon
+from benchmarks import published, recon
 from lactok.command import command
 from lactok.errors import UserError, disk_errors
 
@@ -82,12 +80,6 @@ STUDIES = {
 }
 
 
-@lru_cache(maxsize=1)
-def published() -> dict[str, Any]:
-    """The papers' numbers, with their source."""
-    return json.loads((Path(__file__).parent / "published.json").read_text())
-
-
 def names(study: Study, scale: str) -> list[str]:
     """The study's tokenizers, canonical names, in its order."""
     from lactok import registry
@@ -120,8 +112,8 @@ def table(study: Study, found: dict[str, dict[str, Any]], order: Sequence[str], 
     from benchmarks.table import TITLES, cell
 
     metrics = [m for m in METRICS if any(m in r["metrics"] for r in found.values())]
-    printed = published().get(study.table, {})
-    columns = printed.get("columns", [])
+    printed = published.table(study.table) if study.table else None
+    columns = printed.columns if printed else ()
     head = ["variant", "tokenizer", "tokens", *(f"{TITLES[m]} {'↑' if METRICS[m] else '↓'}" for m in metrics)]
     head += ["decode s"] * bool(seconds) + [f"paper {c}" for c in columns]
     body = []
@@ -130,7 +122,8 @@ def table(study: Study, found: dict[str, dict[str, Any]], order: Sequence[str], 
         row = [variant.label, name, str(result["tokenizer"]["tokens"]) if result else "not run"]
         row += [cell(m, result["metrics"].get(m)) if result else "-" for m in metrics]
         row += [f"{seconds[name]:.3f}" if name in seconds else "-"] * bool(seconds)
-        body.append([*row, *(f"{v:g}" for v in printed.get(variant.published, []))])
+        beside = printed.rows[variant.published] if printed and variant.published else {}
+        body.append([*row, *("-" if v is None else f"{v:g}" for v in beside.values())])
     return str(tabulate(body, head, tablefmt="pipe", disable_numparse=True)) + "\n"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
-from benchmarks import results
+from benchmarks import published, results
 from benchmarks.captions import Captioned
 from benchmarks.datasets import Dataset, Sample
 from benchmarks.judging import LIBRARIES, Judge
@@ -153,31 +152,17 @@ def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
     }
 
 
-@cache
-def published() -> dict[str, dict[str, float]]:
-    """The paper's scores on COCO by system, from `published.json`."""
-    tables = json.loads((Path(__file__).parent / "published.json").read_text())["generation"]
-    rows = tables["diffusion"] | tables["autoregressive"]
-    return {name: dict(zip(tables["columns"], values, strict=True)) for name, values in rows.items()}
-
-
-def published_row(name: str) -> str | None:
-    """The paper's name of a system: its stars are written out here ("lactokgen-t-star")."""
-    base = name.partition("@")[0].lower().replace("-star", "*")
-    return base if base in published() else None
-
-
 def markdown(results: Sequence[tuple[str, dict[str, Any]]], judges: Sequence[Judge]) -> str:
     """The table as Markdown; results come with the system's plain name, by which the paper's row is found."""
     infos = {j.info.name: j.info for j in judges}
     metrics = list(dict.fromkeys(m for _, r in results for m in r["metrics"]))
     arrows = {m: "↑" if m in infos and infos[m].higher_is_better else "↓" for m in metrics}
-    rows = []
+    printed, rows = published.table("generation"), []
     for plain, result in results:
         rows.append([result["pictures"]["name"], *(cell(m, result["metrics"].get(m)) for m in metrics)])
         rows[-1].append(str(result["dataset"]["n"]))
-        if (paper := published_row(plain)) is not None:
-            values = [published()[paper].get(infos[m].published) if m in infos else None for m in metrics]
+        if (paper := published.row_of(plain, printed.rows)) is not None:
+            values = [printed.rows[paper].get(infos[m].published) if m in infos else None for m in metrics]
             rows.append([f"{paper} (paper)", *("-" if v is None else f"{v:g}" for v in values), "-"])
     head = ["pictures", *(f"{'KID x1000' if m == 'kid' else m} {arrows[m]}" for m in metrics), "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(head[1:]))

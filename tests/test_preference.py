@@ -19,7 +19,7 @@ from conftest import photograph
 from PIL import Image
 from torch import Tensor
 
-from benchmarks import captions, datasets, preference, preference_results, rewards, runner
+from benchmarks import captions, datasets, preference, published, rewards, runner
 from benchmarks.rewards import Reward, RewardInfo
 from benchmarks.statistics import mean_with_interval
 from lactok.errors import UserError
@@ -130,8 +130,7 @@ def test_genevals_layout_with_the_papers_row(prompts: Path, tmp_path: Path, caps
     out = capsys.readouterr().out
     assert "1 captions have no picture" in out
     (paper,) = (line for line in out.splitlines() if "sdxl (paper)" in line)
-    assert preference_results.published()["sdxl"]["image_reward"] == float(paper.split("|")[2])
-    assert preference_results.published_row("lactokgen-t-star@guidance=2") == "lactokgen-t*"
+    assert published.table("generation").rows["sdxl"]["image_reward"] == float(paper.split("|")[2])
 
 
 def test_intervals_resample_captions() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from functools import partial
 from importlib.metadata import EntryPoint
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
-from benchmarks import rewards
+from benchmarks import published, rewards
 from benchmarks.rewards import Reward, RewardInfo, clip, clip_scores, hpsv2, image_reward, mps, preprocess
 from lactok import weights
 from lactok.errors import UserError, WeightsNotFound
@@ -327,5 +326,5 @@ def test_every_name_is_its_classes_own() -> None:
         assert info.name == name
         assert info.variant
         assert info.assets
-    columns = json.loads((Path(rewards.__file__).parents[1] / "published.json").read_text())["generation"]["columns"]
+    columns = published.table("generation").columns
     assert {rewards.find(n).info.published for n in rewards.DEFAULT} <= set(columns)
