@@ -18,14 +18,15 @@ Job = TypeVar("Job")
 
 @dataclass
 class Timer:
-    """Wall and CPU seconds by stage; `device` work is waited for."""
+    """Wall and CPU seconds by stage, and how many images went through it; `device` work is waited for."""
 
     device: str = "cpu"
     wall: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     cpu: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    images: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str, images: int = 0) -> Iterator[None]:
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
@@ -33,11 +34,15 @@ class Timer:
             synchronize(self.device)
             self.wall[name] += time.perf_counter() - wall
             self.cpu[name] += time.process_time() - cpu
+            if images:
+                self.images[name] += images
 
     def add(self, other: Timer) -> None:
         for name in other.wall:
             self.wall[name] += other.wall[name]
             self.cpu[name] += other.cpu[name]
+        for name, count in other.images.items():
+            self.images[name] += count
 
 
 def run_jobs(

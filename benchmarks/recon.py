@@ -43,6 +43,8 @@ def run_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--resolution", type=int, help="instead of the protocol's; changes its hash")
     p.add_argument("--metrics", default="default", help="default, all, or keys separated by commas")
     p.add_argument("--limit", type=int, help="use this many images, a fixed random choice")
+    p.add_argument("--pictures", default="6", metavar="N|all", help="keep the reconstructions of this many samples, a "
+                   "fixed random choice, besides the best and the worst (default: %(default)s)")  # fmt: skip
     p.add_argument("--out", default="runs", help="results and the store (default: %(default)s)")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -84,6 +86,7 @@ def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
         weights.use_folder(args.weights)
     check_device(args.device)
     chosen = protocol.get(args.protocol, args.resolution, args.metrics)
+    pictures_of(args.pictures)
     images = getattr(args, "images", None)  # not every command has it
     dataset = datasets.folder(existing_folder(images[0])) if images else datasets.get(args.dataset)
     run = Run(chosen, args.device, args.dtype, args.seed, args.batch_size, args.threads)
@@ -105,6 +108,15 @@ def part_of(text: str | None) -> tuple[int, int]:
     if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
         raise UserError(f"--part {text}: write I/N with 1 <= I <= N, as in 2/4")
     return int(first) - 1, int(second)
+
+
+def pictures_of(text: str) -> int | None:
+    """ "6" -> 6, "all" -> None."""
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise UserError(f"--pictures {text}: write a number, 0 or more, or all")
+    return int(text)
 
 
 def available(
@@ -140,23 +152,28 @@ def run_row(
     make_row: Callable[[], Row], dataset: Dataset, run: Run, store: Store, args: argparse.Namespace
 ) -> dict[str, Any] | None:
     """One row of the table; None while other parts still have shards to do."""
-    from benchmarks import results
+    from benchmarks import pictures, results
     from benchmarks.progress import progress
     from benchmarks.runner import Shard, run_shards
 
     row = make_row()
     shards = list(dataset.shards())
     part, parts = part_of(args.part)
-    pictured = results.pictured(dataset)
+    chosen = pictures.chosen(dataset, pictures_of(args.pictures))
     with progress(row.name, len(shards[part::parts])) as report:
-        timer = run_shards(make_row, shards[part::parts], run, store, pictured, args.workers, report)
+        timer = run_shards(make_row, shards[part::parts], run, store, chosen, args.workers, report)
     done = [Shard(row, s, run, store) for s in shards]
-    unfinished = [s for s in done if not s.is_finished()]
+    unfinished = [s for s in done if not s.is_finished() or s.unpictured(chosen)]
     if unfinished:
         print(f"{row.name}: {len(unfinished)} of {len(shards)} shards are left to the other parts")
         return None
     keys = [k for s in done if (k := s.keys()) is not None]
+    reasons = pictures.reasons(chosen, shards, keys, run, store)
+    lacking = [s.samples for s in done if s.unpictured(reasons)]
+    if lacking:
+        run_shards(make_row, lacking, run, store, reasons, args.workers)
     folder = Path(args.out) / results.folder_name(row.name, dataset, run, args.limit)
+    pictures.publish(folder, row, dataset, run, store, reasons)
     return results.merge(row, dataset, run, store, keys, folder, timer)
 
 

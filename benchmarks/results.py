@@ -1,4 +1,4 @@
-"""Shards to a result: `result.json` and `records.parquet` (the same bytes every time), `run.json`, ids, pictures."""
+"""Shards to a result: `result.json` and `records.parquet` (the same bytes every time), `run.json` and ids."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import io
 import json
 import math
 import platform
-import re
 import resource
-import shutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,22 +20,16 @@ from benchmarks.metrics import distances
 from benchmarks.pool import Timer
 from benchmarks.protocol import PER_IMAGE, digest
 from benchmarks.rows import Row, Run
-from benchmarks.runner import ShardKeys, picture_key
+from benchmarks.runner import ShardKeys
 from benchmarks.scoring import FEATURES
 from benchmarks.statistics import codebook_statistics, mean_with_interval
 from benchmarks.store import FeatureBlocks, Store, folder_safe, write_atomically
 from lactok.errors import disk_errors
 
-PICTURES = 6
 LIBRARIES = (
     "torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy", "pillow",
 )  # fmt: skip
 SCHEMA = 1
-
-
-def pictured(dataset: Dataset) -> list[str]:
-    """Ids of the samples whose reconstructions are kept as pictures: those of lowest hash."""
-    return [s.id for s in dataset.limited(PICTURES).samples]
 
 
 def folder_name(row_name: str, dataset: Dataset, run: Run, limit: int | None) -> str:
@@ -90,7 +82,6 @@ def merge(
         folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / "records.parquet", columns)
         _write_tokens(folder / "tokens.npz", row, store, keys, shards)
-        _copy_pictures(folder / "images", row, dataset, run, store)
         if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
             about = environment(run.device, timer, LIBRARIES) | {"batch_size": run.batch_size}
             write_atomically(folder / "run.json", to_json(about))
@@ -209,19 +200,6 @@ def _write_tokens(
     write_atomically(path, out.getvalue())
 
 
-def _copy_pictures(folder: Path, row: Row, dataset: Dataset, run: Run, store: Store) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    chosen = set(pictured(dataset))
-    for samples in dataset.shards():
-        for sample in samples:
-            if sample.id in chosen:
-                source = store.picture(picture_key(row.key(samples, run), run, sample))
-                if source.is_file():
-                    name = re.sub(r"[^A-Za-z0-9.-]+", "_", sample.id)
-                    shutil.copyfile(source, folder / f"{name}.png")
-
-
 def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
     """What may differ between two runs of the same bytes: machine, versions, times, memory."""
     import torch
@@ -233,6 +211,7 @@ def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str
         "python": platform.python_version(),
         "versions": {name: version(name) for name in libraries},
         "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},
+        "images": dict(timer.images),  # that these seconds were spent on: a run that was resumed timed its own alone
         "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),
     }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,11 @@ def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
     return digest([ids_key, run.protocol.score_hash, sample.id])
 
 
+def prepared_key(run: Run, sample: Sample) -> str:
+    """Of the picture of a prepared photograph, the same for all rows."""
+    return digest(["prepared", run.protocol.prepare_hash, sample.sha256, version("pillow")])
+
+
 class Shard:
     """One shard of one row; `finish` does what is missing in the store and nothing else."""
 
@@ -77,30 +83,37 @@ class Shard:
             and (not scorer(self.run).feature_names or self.store.has("reference", keys.reference))
         )
 
-    def finish(self, pictured: Sequence[str] = ()) -> ShardKeys:
-        """Make what is missing; `pictured` are ids of samples whose reconstruction is kept as a picture."""
-        wanted = [
-            s for s in self.samples
-            if s.id in pictured and not self.store.picture(picture_key(self.ids_key, self.run, s)).exists()
-        ]  # fmt: skip
+    def unpictured(self, pictured: Collection[str]) -> set[str]:
+        """Which of these samples of a finished shard lack a stored picture; there is none of what cannot be read."""
+        lacking = {
+            s.id for s in self.samples
+            if s.id in pictured and not all(self.store.picture(key).exists() for key in self._picture_keys(s))
+        }  # fmt: skip
         keys = self.keys()
-        if keys is not None and self.is_finished():
-            errors = json.loads(str(self.store.need("scores", keys.scores, ["errors"])["errors"]))
-            wanted = [s for s in wanted if s.id not in errors]  # there is no picture of what cannot be read
-            if not wanted:
-                return keys
-        references, kept = self._references()
-        if self.row.has_ids and self.store.get("ids", self.ids_key) is None:
-            self._encode(references, kept)
+        if not lacking or keys is None:
+            return lacking
+        return lacking - set(json.loads(str(self.store.need("scores", keys.scores, ["errors"])["errors"])))
+
+    def _picture_keys(self, sample: Sample) -> tuple[str, str]:
+        return picture_key(self.ids_key, self.run, sample), prepared_key(self.run, sample)
+
+    def finish(self, pictured: Collection[str] = ()) -> ShardKeys:
+        """Make what is missing.
+
+        Args:
+            pictured: ids of the samples of which two pictures are kept, the prepared photograph and what became of it.
+        """
         keys = self.keys()
-        assert keys is not None
-        scored = self.store.has("scores", keys.scores)
-        if scored:
-            positions = [i for i in kept if self.samples[i] in wanted]
-            references = [r for r, i in zip(references, kept, strict=True) if i in positions]
-            self._score(references, positions, wanted, keys, store=False)
-        else:
-            self._score(references, kept, wanted, keys, store=True)
+        if keys is None or not self.is_finished():
+            references, kept = self._references()
+            if self.row.has_ids and self.store.get("ids", self.ids_key) is None:
+                self._encode(references, kept)
+            keys = self.keys()
+            assert keys is not None
+            if not self.store.has("scores", keys.scores):
+                self._score(references, kept, keys, pictured)
+        if lacking := self.unpictured(pictured):
+            self._decode_again(keys, lacking)
         return keys
 
     def _references(self) -> tuple[list[np.ndarray], list[int]]:
@@ -139,31 +152,56 @@ class Shard:
         }
         self.store.put("ids", self.ids_key, arrays)
 
-    def _score(
-        self, references: list[np.ndarray], kept: list[int], wanted: list[Sample], keys: ShardKeys, store: bool
-    ) -> None:
-        ids: dict[int, np.ndarray] = {}
-        if self.row.has_ids:
-            stored = self.store.need("ids", self.ids_key)
-            ids = dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
+    def _score(self, references: list[np.ndarray], kept: list[int], keys: ShardKeys, pictured: Collection[str]) -> None:
+        ids = self._ids()
         outputs, bits = [], []
         for batch in batches(len(kept), self.run.micro_batch):
             positions = kept[batch]
-            samples = [self.samples[i] for i in positions]
-            batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
-            with self.timer.stage("decode"):
-                made, used = self.row.outputs(references[batch], samples, batch_ids, self.run)
+            with self.timer.stage("decode", len(positions)):
+                made, used = self._outputs(references[batch], positions, ids)
             outputs.append(made)
             bits.append(used.numpy())
-            for sample, output in zip(samples, made, strict=True):
-                if sample in wanted:
-                    self.store.put_picture(picture_key(self.ids_key, self.run, sample), images.png(output))
-        if store:
-            arrays = self._metrics(references, torch.cat(outputs)) if outputs else {}
-            arrays["index"] = np.array(kept, np.int64)
-            arrays["errors"] = np.array(json.dumps(self.errors))
-            arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
-            self.store.put("scores", keys.scores, arrays)
+            self._keep_pictures(references[batch], made, positions, pictured)
+        arrays = self._metrics(references, torch.cat(outputs)) if outputs else {}
+        arrays["index"] = np.array(kept, np.int64)
+        arrays["errors"] = np.array(json.dumps(self.errors))
+        arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
+        self.store.put("scores", keys.scores, arrays)
+
+    def _decode_again(self, keys: ShardKeys, pictured: Collection[str]) -> None:
+        """Pictures of what was scored before: the same ids, seeds and neighbours in a batch. Not part of the times."""
+        ids = self._ids()
+        kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
+        for batch in batches(len(kept), self.run.micro_batch):
+            positions = kept[batch]
+            if any(self.samples[i].id in pictured for i in positions):
+                how = self.run.protocol.prepare
+                references = [images.prepare(self.samples[i].open(), how) for i in positions]
+                made, _ = self._outputs(references, positions, ids)
+                self._keep_pictures(references, made, positions, pictured)
+
+    def _ids(self) -> dict[int, np.ndarray]:
+        """Stored ids by position; empty for rows without ids."""
+        if not self.row.has_ids:
+            return {}
+        stored = self.store.need("ids", self.ids_key)
+        return dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
+
+    def _outputs(
+        self, references: list[np.ndarray], positions: list[int], ids: dict[int, np.ndarray]
+    ) -> tuple[Tensor, Tensor]:
+        batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
+        return self.row.outputs(references, [self.samples[i] for i in positions], batch_ids, self.run)
+
+    def _keep_pictures(
+        self, references: list[np.ndarray], outputs: Tensor, positions: list[int], pictured: Collection[str]
+    ) -> None:
+        for reference, output, i in zip(references, outputs, positions, strict=True):
+            sample = self.samples[i]
+            if sample.id in pictured:
+                made, prepared = self._picture_keys(sample)
+                self.store.put_picture(made, images.png(output))
+                self.store.put_picture(prepared, images.png(_stack([reference])[0]))
 
     def _metrics(self, references: list[np.ndarray], outputs: Tensor) -> Arrays:
         """Metrics and features, in batches of one size, so that they do not depend on `--batch-size`."""
@@ -204,10 +242,10 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> Arrays:
 
 def run_shards(
     make_row: Callable[[], Row], shards: Sequence[Sequence[Sample]], run: Run, store: Store,
-    pictured: Sequence[str] = (), workers: int = 1, report: Report | None = None,
+    pictured: Collection[str] = (), workers: int = 1, report: Report | None = None,
 ) -> Timer:  # fmt: skip
     """Finish shards, in this process or in `workers` spawned ones; `report(done, total)` after each."""
-    jobs = [(list(s), list(pictured)) for s in shards]
+    jobs = [(list(s), frozenset(sample.id for sample in s).intersection(pictured)) for s in shards]
     return run_jobs(_work, jobs, _start_worker, (make_row, run, store), run.device, workers, report)
 
 
@@ -217,10 +255,12 @@ _worker: dict[str, Any] = {}
 def _start_worker(make_row: Callable[[], Row], run: Run, store: Store) -> None:
     if run.threads:
         torch.set_num_threads(run.threads)
-    _worker.update(row=make_row(), run=run, store=store)
+    if _worker.get("make_row") is not make_row or _worker["run"] != run:  # else its networks are loaded already
+        _worker.update(row=make_row(), make_row=make_row, run=run)
+    _worker["store"] = store
 
 
-def _work(job: tuple[list[Sample], list[str]]) -> Timer:
+def _work(job: tuple[list[Sample], frozenset[str]]) -> Timer:
     samples, pictured = job
     timer = Timer(_worker["run"].device)
     Shard(_worker["row"], samples, _worker["run"], _worker["store"], timer).finish(pictured)

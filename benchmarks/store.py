@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,23 @@ class Store:
     def put_picture(self, key: str, data: bytes) -> None:
         with disk_errors(self.root):
             write_atomically(self.picture(key), data)
+
+    def publish(self, key: str, path: Path) -> None:
+        """A stored picture under another name too: a second link to the same bytes, a copy where there are no links."""
+        source = self.picture(key)
+        if path.exists() and path.samefile(source):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary.unlink(missing_ok=True)
+        try:
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 class FeatureBlocks(Sequence[np.ndarray]):
