@@ -7,8 +7,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from lactok.errors import UserError, disk_errors
+from reports import stored
 from reports.page import geneval, published, rows
-from reports.page.found import find
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
 
@@ -22,20 +22,19 @@ def build(runs: Path, out: Path) -> None:
     are kept, so building again is quick. Results that cannot be read are named in the page.
 
     Raises:
-        UserError: `runs` is no folder, or `out` holds something that is no such page; or the disk is full.
+        UserError: `runs` holds no results, or `out` something that is no such page; or the disk is full.
     """
-    if not runs.is_dir():
-        raise UserError(f"no such folder {runs}: name the --out of the benchmarks")
+    results = stored.read(runs)
     _check_ours(out)
     with disk_errors(out):
         _copy_static(out)
         pictures, scripts = Pictures(out), Scripts(out)
-        results = find(runs)
+        problems = list(results.left_out)
         summary = {
-            **rows.summary(results, runs, pictures, scripts),
-            "geneval": geneval.summary(results, pictures, scripts),
+            **rows.summary(results.recon, runs, pictures, scripts, problems),
+            "geneval": geneval.summary(results.geneval, pictures, scripts, problems),
             "tables": published.tables(results),
-            "problems": [*results.problems, *pictures.problems],
+            "problems": [*problems, *pictures.problems],
         }
         scripts.write("summary", summary)
         pictures.remove_others()

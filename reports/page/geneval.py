@@ -3,83 +3,76 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.table import cell
-from reports.page.found import Found, Results
+from lactok.errors import UserError
 from reports.page.pictures import Pictures
+from reports.page.rows import key
 from reports.page.scripts import Scripts
+from reports.stored import GenEvalResult
 
 THUMBNAIL = 320  # px
 
 
-def summary(results: Results, pictures: Pictures, scripts: Scripts) -> list[dict[str, Any]]:
-    """A line a result; writes the verdicts' files."""
+def summary(
+    results: Sequence[GenEvalResult], pictures: Pictures, scripts: Scripts, problems: list[str]
+) -> list[dict[str, Any]]:
+    """A line a result; writes the verdicts' files and adds to `problems` what cannot be read."""
     lines = []
-    for found in results.geneval:
+    for result in results:
+        line = _line(result)
         try:
-            line = _line(found.result) | {"key": found.key, "folder": found.folder.name}
-        except (KeyError, TypeError, AttributeError) as error:
-            results.problems.append(
-                {"what": found.folder.name, "why": f"result.json lacks what it should hold: {error}"}
-            )
-            continue
-        verdicts = _verdicts(found, results, pictures)
-        if verdicts is not None:
-            line["pictures"] = sum(v["picture"] is not None for v in verdicts)
-            line["verdicts"] = f"geneval-{found.key}"
-            scripts.write(f"geneval-{found.key}", verdicts)
+            verdicts = [_verdict(r, result, pictures) for r in result.records.to_dict("records")]
+        except UserError as error:
+            problems.append(str(error))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:  # columns or boxes of another kind
+            problems.append(f"left out: {result.name!a}: records.parquet is damaged ({error!r})")
+        else:
+            line |= {"verdicts": f"geneval-{line['key']}", "pictures": sum(v["picture"] is not None for v in verdicts)}
+            scripts.write(line["verdicts"], verdicts)
         lines.append(line)
     return lines
 
 
-def _line(result: dict[str, Any]) -> dict[str, Any]:
-    tags = [t for t in TASKS if t in result["tasks"]] + sorted(set(result["tasks"]) - set(TASKS))
+def _line(result: GenEvalResult) -> dict[str, Any]:
+    tasks = result.result["tasks"]
+    tags = [t for t in TASKS if t in tasks] + sorted(set(tasks) - set(TASKS))
     return {
-        "name": str(result["generator"]["name"] if "generator" in result else result["images"]["name"]),
-        "n": result["images"]["n"],
-        "detector": str(result["detector"]["name"]),
-        "colours": str(result["colours"]["name"]),
-        "comparable": bool(result["comparable"]),
-        "note": str(result["comparable_note"]),
-        "tasks": [{"task": t, **_score(result["tasks"][t])} for t in tags],
-        "overall": _score(result["overall"]),
-        "prompts": _score(result["prompts"]),
-        "leftOut": [{"id": str(n["id"]), "why": str(n.get("text", ""))} for n in result.get("left_out", [])][:100],
+        "key": key(result),
+        "name": result.label,
+        "n": result.result["images"]["n"],
+        "detector": result.result["detector"]["name"],
+        "comparable": result.result["comparable"],
+        "note": result.result["comparable_note"],
+        "tasks": [{"task": t, **_score(tasks[t])} for t in tags],
+        "overall": _score(result.result["overall"]),
+        "prompts": _score(result.metrics.get("prompts")),
+        "pictures": 0,
     }
 
 
-def _score(entry: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "value": entry["value"], "ci95": entry["ci95"], "n": entry["n"], "text": cell("geneval", entry),
-        "prompts": entry.get("prompts"),
-    }  # fmt: skip
+def _score(entry: Any) -> dict[str, Any]:
+    return {"value": entry and entry["value"], "text": cell("geneval", entry)}
 
 
-def _verdicts(found: Found, results: Results, pictures: Pictures) -> list[dict[str, Any]] | None:
-    from pyarrow import ArrowException, parquet
+def _verdict(record: dict[str, Any], result: GenEvalResult, pictures: Pictures) -> dict[str, Any]:
+    """One picture's: what was asked, found and decided; texts that are missing are None."""
+    import pandas
 
-    path = found.folder / "records.parquet"
-    try:
-        records = parquet.read_table(path).to_pylist()
-        return [_verdict(r, found, pictures) for r in records]
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, ArrowException) as error:
-        results.problems.append({"what": f"{found.folder.name}/records.parquet", "why": str(error).splitlines()[0]})
-        return None
-
-
-def _verdict(record: dict[str, Any], found: Found, pictures: Pictures) -> dict[str, Any]:
-    file = found.folder / "annotated" / f"{record['id'].replace('/', '-')}.png"
-    boxes = json.loads(record["boxes"] or "{}")
-    colours = json.loads(record["colours"] or "{}")
+    known = {k: None if pandas.isna(v) else v for k, v in record.items()}
+    colours = json.loads(known["colours"] or "{}")
     objects = [
-        {"class": name, "colour": (colours.get(name) or [None] * (i + 1))[i : i + 1], "box": [round(x, 1) for x in box[:4]],
-         "score": round(box[4], 3)}
-        for name, found_boxes in boxes.items() for i, box in enumerate(found_boxes)
-    ]  # fmt: skip
+        {"class": name, "colour": seen, "box": [round(x, 1) for x in box[:4]], "score": round(box[4], 3)}
+        for name, boxes in json.loads(known["boxes"] or "{}").items()
+        for box, seen in zip(boxes, [*colours.get(name, ()), *[None] * len(boxes)], strict=False)
+    ]
+    file = str(known["id"]).replace("/", "-") + ".png"
+    path = result.folder / "annotated" / file
     return {
-        "id": record["id"], "task": record["tag"], "prompt": record["prompt"], "correct": record["correct"],
-        "reason": record["reason"], "error": record["error"], "objects": objects,
-        "picture": pictures.add(file, THUMBNAIL) if "\0" not in file.name and file.is_file() else None,
+        "id": known["id"], "task": known["tag"], "prompt": known["prompt"], "correct": known["correct"],
+        "reason": known["reason"], "error": known["error"], "objects": objects,
+        "picture": pictures.add(path, THUMBNAIL) if "\0" not in file and path.is_file() else None,
     }  # fmt: skip

@@ -20,12 +20,12 @@ class Pictures:
     """Files in `<out>/pictures`: a name from outside never becomes a path or an address.
 
     Attributes:
-        problems: what could not be read, as {"what", "why"}.
+        problems: what could not be read, a line each.
     """
 
     def __init__(self, out: Path):
         self.folder = out / "pictures"
-        self.problems: list[dict[str, str]] = []
+        self.problems: list[str] = []
         self._used: set[str] = set()
 
     def add(self, path: Path, thumbnail: int) -> dict[str, Any] | None:
@@ -46,7 +46,7 @@ class Pictures:
             if isinstance(error, OSError) and error.errno is not None and path.is_file():
                 raise  # the disk's, not the picture's
             where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-            self.problems.append({"what": where, "why": f"not a picture that can be read ({type(error).__name__})"})
+            self.problems.append(f"left out: {where}: not a picture that can be read ({type(error).__name__})")
             return None
         if not (self.folder / full).is_file():
             self._write(full, content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.page.found import Results
+from reports.stored import Results
 
 
 def tables(results: Results) -> list[dict[str, Any]]:

@@ -3,124 +3,128 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol import METRICS, PER_IMAGE
 from benchmarks.table import DIGITS, TITLES, cell
-from reports.page.found import Found, Results
+from lactok.errors import UserError
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
 from reports.page.viewer import Groups
+from reports.stored import ReconResult, Stored
+
+if TYPE_CHECKING:
+    import pandas
 
 ROUNDED = 4  # digits after the point of a record's value
+Columns = dict[str, list[Any]]
 
 
-def summary(results: Results, runs: Path, pictures: Pictures, scripts: Scripts) -> dict[str, Any]:
-    """{"metrics", "rows", "groups"}; writes the records' files."""
-    groups = Groups(runs, pictures, results.problems)
+def summary(
+    results: Sequence[ReconResult], runs: Path, pictures: Pictures, scripts: Scripts, problems: list[str]
+) -> dict[str, Any]:
+    """{"metrics", "rows", "groups"}; writes the records' files and adds to `problems` what cannot be read."""
+    groups = Groups(runs, pictures, problems)
     rows = []
-    for found in results.recon:
+    for result in results:
+        row = _row(result)
         try:
-            row = _row(found)
-        except (KeyError, TypeError, AttributeError) as error:
-            results.problems.append(
-                {"what": found.folder.name, "why": f"result.json lacks what it should hold: {error}"}
-            )
-            continue
-        records = _records(found, results)
-        if records is not None:
+            records = _columns(result.records)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            groups.add(result, row["key"], row["group"], records)
             samples = _write_samples(records, scripts)
             columns = {k: v for k, v in records.items() if k not in ("id", "caption")}
-            scripts.write(f"records-{found.key}", {"samples": samples, "columns": columns})
-            groups.add(found, row["group"], records)
-            row |= {"records": f"records-{found.key}"}
+            row["records"] = f"records-{row['key']}"
+            scripts.write(row["records"], {"samples": samples, "columns": columns})
         rows.append(row)
-    rows.sort(key=lambda r: (r["family"], r["name"], r["dataset"], r["key"]))
+    rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], r["name"], r["key"]))
     known = [m for m in METRICS if any(m in r["metrics"] for r in rows)]
     return {"metrics": [_metric(m) for m in known], "rows": rows, "groups": groups.described(rows)}
 
 
-def _metric(key: str) -> dict[str, Any]:
-    thousandth = key == "kid"
+def key(result: Stored) -> str:
+    """A short name of a result that is safe in a path and an address."""
+    return sha256(result.name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _metric(metric: str) -> dict[str, Any]:
     return {
-        "key": key, "title": TITLES[key], "better": "higher" if METRICS[key] else "lower",
-        "digits": DIGITS.get(key, 3), "factor": 1000 if thousandth else 1, "perImage": key in PER_IMAGE,
+        "key": metric, "title": TITLES[metric], "better": "higher" if METRICS[metric] else "lower",
+        "digits": DIGITS.get(metric, 3), "factor": 1000 if metric == "kid" else 1, "perImage": metric in PER_IMAGE,
     }  # fmt: skip
 
 
-def _row(found: Found) -> dict[str, Any]:
-    result = found.result
-    tokenizer, dataset, protocol = result["tokenizer"], result["dataset"], result["protocol"]
-    seconds = found.run.get("seconds", {}).get("wall", {})
-    n = dataset["n"]
+def _row(result: ReconResult) -> dict[str, Any]:
+    tokenizer, dataset, protocol = result.tokenizer, result.result["dataset"], result.protocol
+    about = _about(result)
+    seconds = about.get("seconds", {}).get("wall", {})
 
     def per_image(stage: str) -> float | None:
-        return seconds[stage] / n if n and isinstance(seconds.get(stage), int | float) else None
+        return seconds[stage] / result.n if result.n and isinstance(seconds.get(stage), int | float) else None
 
     return {
-        "key": found.key,
-        "name": str(tokenizer["name"]),
-        "family": str(tokenizer["family"]),
+        "key": key(result),
+        "name": result.label,
+        "family": tokenizer["family"],
         "tokens": tokenizer["tokens"],
         "codes": tokenizer["codebook_size"],
         "bits": tokenizer["bits"],
         "bpp": tokenizer.get("bpp"),
         "overBudget": tokenizer.get("over_budget") or 0,
-        "note": str(tokenizer.get("note") or ""),
-        "license": str(tokenizer.get("license") or ""),
-        "dataset": str(dataset["name"]),
-        "n": n,
-        "skipped": [{"id": str(s["id"]), "reason": str(s["reason"])} for s in dataset.get("skipped", [])][:100],
-        "protocol": str(protocol["name"]),
-        "resolution": protocol["resolution"],
-        "measure": f"{dataset['name']}, {protocol['name']} at {protocol['resolution']} px",
+        "dataset": result.dataset,
+        "n": result.n,
+        "skipped": [f"{s['id']}: {s['reason']}" for s in dataset["skipped"]],
+        "protocol": protocol["name"],
+        "measure": f"{result.dataset}, {protocol['name']} at {protocol['resolution']} px",
+        "pictured": f"{result.dataset}, {protocol['resolution']} px",
         "group": sha256(f"{dataset['sha256']} {protocol['prepare']}".encode()).hexdigest()[:12],
-        "run": {k: str(v) for k, v in result.get("run", {}).items()},
+        "unusual": [result.dtype] * (result.dtype != "float32") + [f"seed {result.seed}"] * (result.seed != 0),
         "encode": per_image("encode"),
         "decode": per_image("decode"),
-        "device": str(found.run.get("device", "")),
-        "processor": str(found.run.get("machine", {}).get("processor", "")),
-        "usage": (result["codebook"] or {}).get("usage"),
-        "metrics": {m: _value(m, e) for m, e in result["metrics"].items() if m in METRICS},
+        "machine": ", ".join(filter(None, [about.get("machine", {}).get("processor"), about.get("device")])),
+        "usage": (result.result["codebook"] or {}).get("usage"),
+        "metrics": {m: _value(m, e) for m, e in result.metrics.items() if m in METRICS},
     }
 
 
-def _value(metric: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _about(result: ReconResult) -> dict[str, Any]:
+    """`run.json`: what may differ between two runs of the same bytes; empty where it cannot be read."""
+    try:
+        return dict(json.loads((result.folder / "run.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _value(metric: str, entry: Any) -> dict[str, Any]:
     return {
-        "value": entry["value"], "ci95": entry.get("ci95"), "n": entry["n"], "text": cell(metric, entry),
+        "value": entry["value"], "ci95": entry.get("ci95"), "text": cell(metric, entry),
         "reliable": entry.get("reliable", True), "exact": entry.get("capped", 0) == entry["n"] > 0,
     }  # fmt: skip
 
 
-def _records(found: Found, results: Results) -> dict[str, list[Any]] | None:
-    """Columns: ids, captions, bits where they differ, near ties and the metrics, NaN as None."""
+def _columns(records: pandas.DataFrame) -> Columns:
+    """Ids, captions, bits where they differ, near ties and the metrics; what is missing is None."""
     import numpy as np
-    from pyarrow import ArrowException, parquet
 
-    path = found.folder / "records.parquet"
-    try:
-        table = parquet.read_table(path)
-        columns = {"id": table.column("id").to_pylist(), "caption": table.column("caption").to_pylist()}
-        for name in ("bits", "near_ties", *PER_IMAGE):
-            if name in table.column_names:
-                values = np.round(table.column(name).to_numpy().astype(np.float64), ROUNDED)
-                listed = values.tolist()
-                if not np.isfinite(values).all():
-                    listed = [v if f else None for v, f in zip(listed, np.isfinite(values).tolist(), strict=True)]
-                if name in ("bits", "near_ties"):
-                    listed = [int(v) if v is not None and v == int(v) else v for v in listed]
-                columns[name] = listed
-    except (OSError, KeyError, ValueError, ArrowException) as error:
-        results.problems.append({"what": f"{found.folder.name}/records.parquet", "why": str(error).splitlines()[0]})
-        return None
-    if len(set(columns.get("bits", ()))) == 1:
-        del columns["bits"]  # the row says it
+    columns: Columns = {}
+    for name in ("id", "caption"):
+        if name not in records:
+            raise UserError(f"records.parquet has no column {name}; run the command that made it again")
+        columns[name] = records[name].astype(object).where(records[name].notna(), None).tolist()
+    for name in ("bits", "near_ties", *PER_IMAGE):
+        if name in records and not (name == "bits" and records[name].nunique() == 1):  # the row says those
+            values = records[name].to_numpy(np.float64, na_value=np.nan).round(ROUNDED)
+            listed: list[Any] = values.tolist() if name in PER_IMAGE else [int(v) if v == v // 1 else v for v in values]
+            columns[name] = listed if np.isfinite(values).all() else [v if np.isfinite(v) else None for v in listed]
     return columns
 
 
-def _write_samples(records: dict[str, list[Any]], scripts: Scripts) -> str:
+def _write_samples(records: Columns, scripts: Scripts) -> str:
     """Ids and captions, one file for all rows over the same samples; returns its name."""
     captions = records["caption"] if any(c is not None for c in records["caption"]) else None
     digest = sha256(json.dumps([records["id"], captions]).encode()).hexdigest()[:12]

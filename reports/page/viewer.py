@@ -8,73 +8,76 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.protocol import PER_IMAGE
-from reports.page.found import Found
 from reports.page.pictures import Pictures
+from reports.stored import ReconResult
 
 THUMBNAIL = 128  # px
 REASONS = ("chosen", "best", "worst")
 
 
 class Groups:
-    """Samples with pictures, by data set and preparation: what may stand side by side."""
+    """Samples with pictures, by data set and preparation: what may stand side by side.
 
-    def __init__(self, runs: Path, pictures: Pictures, problems: list[dict[str, str]]):
+    Args:
+        problems: what cannot be read is added to it, a line each.
+    """
+
+    def __init__(self, runs: Path, pictures: Pictures, problems: list[str]):
         self.runs, self.pictures, self.problems = runs, pictures, problems
         self._groups: dict[str, dict[str, dict[str, Any]]] = {}
 
-    def add(self, found: Found, group: str, records: dict[str, list[Any]]) -> None:
-        """The stored pictures of a row, with their scores from its records."""
-        stored, references = self._stored(found, records["id"])
+    def add(self, result: ReconResult, key: str, group: str, records: dict[str, list[Any]]) -> None:
+        """A row's stored pictures with their scores."""
+        stored, references = self._stored(result, records["id"])
         if not stored:
             return
         index = {sample: i for i, sample in enumerate(records["id"])}
         samples = self._groups.setdefault(group, {})
         for sample, file, why in stored:
             i = index.get(sample)
-            picture = self.pictures.add(found.folder / "images" / file, THUMBNAIL)
+            picture = self.pictures.add(result.folder / "images" / file, THUMBNAIL)
             if i is None or picture is None:
                 continue
-            entry = samples.setdefault(
-                sample, {"id": sample, "caption": records["caption"][i], "photo": None, "rows": {}}
-            )
+            blank = {"id": sample, "caption": records["caption"][i], "photo": None, "rows": {}}
+            entry = samples.setdefault(sample, blank)
             if entry["photo"] is None and references is not None and (references / file).is_file():
                 entry["photo"] = self.pictures.add(references / file, THUMBNAIL)
             scores = {m: records[m][i] for m in PER_IMAGE if m in records}
-            entry["rows"][found.key] = {**picture, "why": why, "scores": scores}
+            entry["rows"][key] = {**picture, "why": why, "scores": scores}
 
     def described(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """For each group its title and its samples in the order of ids."""
-        titles = {r["group"]: f"{r['dataset']}, {r['resolution']} px" for r in reversed(rows)}
-        return [
-            {"key": key, "title": titles.get(key, key), "samples": [samples[i] for i in sorted(samples)]}
-            for key, samples in sorted(self._groups.items(), key=lambda item: (titles.get(item[0], ""), item[0]))
+        titles = {r["group"]: r["pictured"] for r in rows}
+        found = [
+            {"key": key, "title": titles[key], "samples": [samples[i] for i in sorted(samples)]}
+            for key, samples in self._groups.items()
             if samples
         ]
+        return sorted(found, key=lambda g: (g["title"], g["key"]))
 
-    def _stored(self, found: Found, ids: list[str]) -> tuple[list[tuple[str, str, list[str]]], Path | None]:
+    def _stored(self, result: ReconResult, ids: list[str]) -> tuple[list[tuple[str, str, list[str]]], Path | None]:
         """(sample, file, why) of every picture, and the folder of the photographs, if the run kept them."""
-        folder = found.folder / "images"
-        index = folder / "index.json"
-        if index.is_file():
+        folder = result.folder / "images"
+        if (folder / "index.json").is_file():
             try:
-                listed = json.loads(index.read_bytes())
-                pictures = [
-                    (str(p["sample"]), str(p["file"]), [w for w in REASONS if w in p.get("why", ())])
-                    for p in listed["pictures"]
-                    if _plain(str(p["file"]))
-                ]
-                references = str(listed.get("references") or "")
-                return pictures, self.runs / "references" / references if _plain(references) else None
+                index = json.loads((folder / "index.json").read_bytes())
+                named = [(str(p["sample"]), str(p["file"]), p["why"]) for p in index["pictures"]]
+                references = str(index["references"])
+                stored = [(s, f, [w for w in REASONS if w in why]) for s, f, why in named if _is_plain(f)]
             except (OSError, ValueError, KeyError, TypeError) as error:
-                self.problems.append({"what": f"{found.folder.name}/images/index.json", "why": str(error)})
+                self.problems.append(f"left out: {result.name!a}: images/index.json is damaged ({error})")
                 return [], None
+            return stored, self.runs / "references" / references if _is_plain(references) else None
+        # a run of before there was an index: a file is named after its sample
         files = {p.name for p in folder.glob("*.png")} if folder.is_dir() else set()
-        if not files:
-            return [], None
-        named = ((sample, re.sub(r"[^A-Za-z0-9.-]+", "_", sample) + ".png") for sample in ids)
-        return [(sample, file, ["chosen"]) for sample, file in named if file in files], None
+        named_after = {sample: re.sub(r"[^A-Za-z0-9.-]+", "_", sample) + ".png" for sample in ids} if files else {}
+        return [(sample, file, ["chosen"]) for sample, file in named_after.items() if file in files], None
 
 
-def _plain(name: str) -> bool:
-    """The name of a file in its folder, and no way out of it."""
-    return bool(name) and Path(name).name == name and "\\" not in name and "\0" not in name and name != ".."
+def _is_plain(name: str) -> bool:
+    """The name of a file in its folder, and no way out of it.
+
+    >>> [_is_plain(n) for n in ("a.png", "../a.png", "..", "")]
+    [True, False, False, False]
+    """
+    return bool(name) and name != ".." and Path(name).name == name and "\\" not in name and "\0" not in name

@@ -103,8 +103,8 @@ lactok.views.plots = function (data) {
     const dropped = able.filter((r) => isExact(r) && !kept.includes(r) && !hidden.has(r.family)).map((r) => r.name);
     if (dropped.length) list.push(`Lossless, not shown: ${dropped.join(", ")}.`);
     if (rate.key === "decode" || rate.key === "encode") {
-      const where = unique(kept.map((r) => [r.processor, r.device].filter(Boolean).join(", ")));
-      list.push(`Wall time of the runs, divided by their images, on ${where.join("; ")}. Measure speed alone with python -m benchmarks.speed.`);
+      const where = unique(kept.map((r) => r.machine).filter(Boolean));
+      list.push(`Wall time of the runs, divided by their images,${where.length ? ` on ${where.join("; ")}` : ""}. Measure speed alone with python -m benchmarks.speed.`);
     }
     return list;
   }

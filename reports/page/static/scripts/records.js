@@ -13,7 +13,7 @@ lactok.views.records = function (data) {
   let text = "";
   let chosen = rows[0];
   let apply = () => {};
-  const name = (r) => `${r.name}, ${r.measure}${r.run.dtype && r.run.dtype !== "float32" ? `, ${r.run.dtype}` : ""}${r.run.seed && r.run.seed !== "0" ? `, seed ${r.run.seed}` : ""}`;
+  const name = (r) => [r.name, r.measure, ...r.unusual].join(", ");
   const select = lactok.select("Run", rows.map((r) => [r.key, name(r)]), (key) => show(rows.find((r) => r.key === key)));
   const search = lactok.search("Sample or caption", (v) => {
     text = v.toLowerCase();

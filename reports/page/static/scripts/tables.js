@@ -14,7 +14,7 @@ lactok.views.tables = function (data) {
   for (const table of data.tables) view.append(...paper(table));
   if (data.problems.length) {
     view.append(element("h2", {}, "Left out"), element("ul", { class: "problems" },
-      data.problems.map((p) => element("li", {}, element("code", {}, p.what), ": ", p.why))));
+      data.problems.map((p) => element("li", {}, p))));
   }
   return view;
 
@@ -24,7 +24,7 @@ lactok.views.tables = function (data) {
       [["", all], ...values.map((v) => [String(v), typeof v === "number" ? lactok.count(v) : v])], (v) => set(key, v)).element;
     const sorted = (list) => unique(list).sort((a, b) => (typeof a === "number" ? a - b : a.localeCompare(b)));
     const numbers = rows.map((r) => r.tokens).filter((t) => t !== null);
-    const table = lactok.table(columns(), { caption: "Runs found here", rows, sort: [0, false] });
+    const table = lactok.table(columns(), { caption: "Runs found here", rows });
     const shown = element("p", { class: "shown" });
     function set(key, value) {
       wanted[key] = value;
@@ -78,8 +78,7 @@ lactok.views.tables = function (data) {
   }
 
   function name(row) {
-    const options = Object.entries(row.run).filter(([k, v]) => !(k === "dtype" && v === "float32") && !(k === "seed" && v === "0") && k !== "device");
-    return [row.name, ...options.map(([k, v]) => element("span", { class: "tag" }, `${k} ${v}`))];
+    return [row.name, ...row.unusual.map((what) => element("span", { class: "tag" }, what))];
   }
 
   function value(entry) {
@@ -97,7 +96,7 @@ lactok.views.tables = function (data) {
     }
     if (rows.some((r) => r.overBudget)) list.push("* above the budget: for some images no file is that small.");
     list.push("Decode is the wall time of the run that wrote the result, divided by its images; a run that was resumed shows less.");
-    for (const r of rows) if (r.skipped.length) list.push(`${r.name} left out ${r.skipped.map((s) => `${s.id}: ${s.reason}`).join("; ")}`);
+    for (const r of rows) if (r.skipped.length) list.push(`${r.name} left out ${r.skipped.join("; ")}`);
     return [element("ul", { class: "notes" }, unique(list).map((t) => element("li", {}, t)))];
   }
 

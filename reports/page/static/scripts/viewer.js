@@ -115,7 +115,7 @@ lactok.views.pictures = function (data) {
     title.textContent = `${sample.id} (${at + 1} of ${samples.length})`;
     caption.textContent = sample.caption || "";
     caption.hidden = !sample.caption;
-    const lacking = bare ? "This run kept no photographs, so there is nothing to compare with; run benchmarks.recon again to store them."
+    const lacking = bare ? "No photograph of this sample was stored, so there is nothing to compare with; the same python -m benchmarks.recon again stores it."
       : mode === "wipe" && !made ? `${row.name} has no picture of this sample.` : "";
     notice.textContent = lacking;
     notice.hidden = !lacking;
