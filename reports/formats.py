@@ -175,7 +175,8 @@ def latex(table: Table) -> str:
 
 CSV_HEAD = (
     "table", "source", "row", "name", "dataset", "protocol", "metric", "published", "published_mark",
-    "published_reason", "measured", "mark", "low", "high", "difference", "difference_low", "difference_high", "n", "reliable", "run", "reason",
+    "published_reason", "measured", "mark", "low", "high", "difference", "difference_low", "difference_high", "n",
+    "reliable", "run", "reason",
 )  # fmt: skip
 
 
@@ -199,7 +200,8 @@ def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
     m = cell.measured
     return {
         "row": row.label, "name": row.name, "metric": column.key, "published": cell.published,
-        "published_mark": cell.published_mark, "published_reason": cell.published_reason, "measured": m.value if m else None, "mark": cell.mark,
+        "published_mark": cell.published_mark, "published_reason": cell.published_reason,
+        "measured": m.value if m else None, "mark": cell.mark,
         "ci95": list(m.ci95) if m and m.ci95 else None, "difference": cell.difference,
         "difference_ci95": list(cell.difference_ci95) if cell.difference_ci95 else None, "n": m.n if m else None,
         "reliable": m.reliable if m else None, "protocol": row.protocol if m else "", "run": row.run if m else "",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.metrics.distances import SINGULAR_BELOW
+from benchmarks.statistics import mean_with_interval
 from lactok.errors import UserError
 from reports.cells import Column, Measured, Table, marked
+from reports.pairing import paired_images
 from reports.stored import ReconResult, Stored
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def measure(run: Stored, column: Column, again: str = "") -> tuple[Measured | None, str]:
@@ -51,26 +50,14 @@ def differ(a: Measured, b: Measured, run: Stored | None, other: Stored | None, m
         return min(a.n, b.n) >= SINGULAR_BELOW and a.reliable and b.reliable
     if a.ci95[1] < b.ci95[0] or b.ci95[1] < a.ci95[0]:
         return True
-    if isinstance(run, ReconResult) and isinstance(other, ReconResult):
-        values = paired_values(run, other, metric)
-        if values is not None:
-            from benchmarks.statistics import mean_with_interval
-
-            interval = mean_with_interval(values[1] - values[0])[1]
-            return interval is not None and not interval[0] <= 0 <= interval[1]
-    return False
-
-
-def paired_values(run: ReconResult, other: ReconResult, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """A metric's values of the images that both runs have, in the order of `run`; None without records of it."""
+    if not (isinstance(run, ReconResult) and isinstance(other, ReconResult)):
+        return False
     try:
-        first, second = run.records, other.records
-    except UserError:
-        return None
-    if not {"id", "sha256", metric} <= set(first.columns) & set(second.columns):
-        return None
-    both = first.merge(second, on=["id", "sha256"], suffixes=("", "_other"), validate="one_to_one")
-    both = both[[metric, f"{metric}_other"]].dropna()
-    if not len(both):
-        return None
-    return both[metric].to_numpy("float64"), both[f"{metric}_other"].to_numpy("float64")
+        pairs = paired_images(run, other)
+    except UserError:  # without records there are the intervals alone, and these overlap
+        return False
+    if f"{metric}_first" not in pairs:
+        return False
+    values = (pairs[f"{metric}_second"] - pairs[f"{metric}_first"]).dropna().to_numpy("float64")
+    interval = mean_with_interval(values)[1]
+    return interval is not None and not interval[0] <= 0 <= interval[1]

@@ -60,7 +60,10 @@ HPS_NOTE = (
     "The paper does not say which HPSv2 it used (its numbers stand under both), nor which of COCO's five captions; "
     "here it is the one of lowest annotation id."
 )
-NOT_PUBLIC = "not comparable: FLUX-5K is not public and one made anew is another data set; runs on it are among the runs found here"
+NOT_PUBLIC = (
+    "not comparable: FLUX-5K is not public, and one made anew is another data set; runs on it are among those found "
+    "here"
+)
 
 
 @dataclass(frozen=True)
