@@ -59,13 +59,14 @@ class Cell:
     """One place of a table.
 
     Attributes:
-        reason: why there is no measured number, or in a table without measurements no published one.
+        reason, published_reason: why there is no measured number, and why no published one; "" where there is.
         mark: of the measured number among those of its column; `published_mark` likewise.
     """
 
     published: float | None = None
     measured: Measured | None = None
     reason: str = ""
+    published_reason: str = ""
     mark: Mark = ""
     published_mark: Mark = ""
 

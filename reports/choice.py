@@ -54,8 +54,8 @@ def choose(runs: Sequence[S], obstacle: Callable[[S], str], missing: Callable[[]
     notes = []
     if rest:
         notes.append(
-            f"{best.label}: {best.name} is shown (today's protocol, float32 and the lowest seed come first); left aside: "
-            f"{', '.join(r.name for r in rest)}."
+            f"{best.label}: {best.name} is shown (today's protocol, float32 and the lowest seed come first); "
+            f"left aside: {', '.join(r.name for r in rest)}."
         )
     if skipped := len(best.result.get("dataset", {}).get("skipped", [])):
         notes.append(f"{best.label}: {skipped} images are left out, named in its result.json.")
@@ -118,9 +118,9 @@ def geneval_obstacle(run: GenEvalResult) -> str:
 
 
 def preference_obstacle(run: PreferenceResult, name: str) -> str:
-    """Why rewards are not of one picture for each of COCO's 5,000 captions; `name` is the system's, options included."""
+    """Why rewards are not of a picture for each of COCO's 5,000 captions; `name` is the system's with its options."""
     dataset = run.result["dataset"]
-    if run.label != name:
+    if "@" in run.label and run.label != name:
         return f"with options ({run.label})"
     if not dataset["name"].startswith("coco-"):
         return f"captions of {dataset['name']}"
