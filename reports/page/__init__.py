@@ -8,15 +8,16 @@ from pathlib import Path
 
 from lactok.errors import UserError, disk_errors
 from reports import stored
-from reports.page import geneval, published, rows
+from reports.page import geneval, rows, tables
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
+from reports.stored import Results
 
 TITLE = "<title>lactok reports</title>"
 
 
-def build(runs: Path, out: Path) -> None:
-    """Write `out/index.html` and what it needs beside it, from the result folders in `runs`.
+def build(runs: Path | Results, out: Path) -> None:
+    """Write `out/index.html` and what it needs beside it, from the results in the folder `runs`, or those read already.
 
     The same results give the same bytes. What an earlier build left in `out` is replaced; pictures that it has already
     are kept, so building again is quick. Results that cannot be read are named in the page.
@@ -24,16 +25,16 @@ def build(runs: Path, out: Path) -> None:
     Raises:
         UserError: `runs` holds no results, or `out` something that is no such page; or the disk is full.
     """
-    results = stored.read(runs)
+    results = stored.read(runs) if isinstance(runs, Path) else runs
     _check_ours(out)
     with disk_errors(out):
         _copy_static(out)
         pictures, scripts = Pictures(out), Scripts(out)
         problems = list(results.left_out)
         summary = {
-            **rows.summary(results.recon, runs, pictures, scripts, problems),
+            **rows.summary(results.recon, pictures, scripts, problems),
             "geneval": geneval.summary(results.geneval, pictures, scripts, problems),
-            "tables": published.tables(results),
+            "tables": tables.tables(results),
             "problems": [*problems, *pictures.problems],
         }
         scripts.write("summary", summary)
@@ -42,12 +43,10 @@ def build(runs: Path, out: Path) -> None:
 
 
 def _check_ours(out: Path) -> None:
-    """Nothing but an earlier page is replaced."""
+    """No page but an earlier one is replaced; other files may lie beside it."""
     index = out / "index.html"
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not index.is_file():
-        raise UserError(f"{out} holds other things; name an empty folder for the page")
     if index.is_file() and TITLE not in index.read_text(encoding="utf-8", errors="replace"):
-        raise UserError(f"{index} is another page; name an empty folder for this one")
+        raise UserError(f"{index} is another page; name another folder for this one")
 
 
 def _copy_static(out: Path) -> None:

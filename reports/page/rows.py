@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol import METRICS, PER_IMAGE
@@ -24,10 +23,10 @@ Columns = dict[str, list[Any]]
 
 
 def summary(
-    results: Sequence[ReconResult], runs: Path, pictures: Pictures, scripts: Scripts, problems: list[str]
+    results: Sequence[ReconResult], pictures: Pictures, scripts: Scripts, problems: list[str]
 ) -> dict[str, Any]:
     """{"metrics", "rows", "groups"}; writes the records' files and adds to `problems` what cannot be read."""
-    groups = Groups(runs, pictures, problems)
+    groups = Groups(pictures, problems)
     rows = []
     for result in results:
         row = _row(result)

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.store import write_atomically
 
 _NAME = re.compile(r"[a-z0-9-]+")
+_OURS = re.compile(r"(summary|(records|samples|geneval)-[0-9a-f]{12})\.js")
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
@@ -43,5 +44,5 @@ class Scripts:
     def remove_others(self) -> None:
         """Those of an earlier build."""
         for path in self.folder.glob("*.js"):
-            if path.name not in self._written:
+            if _OURS.fullmatch(path.name) and path.name not in self._written:
                 path.unlink()

@@ -22,8 +22,8 @@ class Groups:
         problems: what cannot be read is added to it, a line each.
     """
 
-    def __init__(self, runs: Path, pictures: Pictures, problems: list[str]):
-        self.runs, self.pictures, self.problems = runs, pictures, problems
+    def __init__(self, pictures: Pictures, problems: list[str]):
+        self.pictures, self.problems = pictures, problems
         self._groups: dict[str, dict[str, dict[str, Any]]] = {}
 
     def add(self, result: ReconResult, key: str, group: str, records: dict[str, list[Any]]) -> None:
@@ -67,7 +67,7 @@ class Groups:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self.problems.append(f"left out: {result.name!a}: images/index.json is damaged ({error})")
                 return [], None
-            return stored, self.runs / "references" / references if _is_plain(references) else None
+            return stored, result.folder.parent / "references" / references if _is_plain(references) else None
         # a run of before there was an index: a file is named after its sample
         files = {p.name for p in folder.glob("*.png")} if folder.is_dir() else set()
         named_after = {sample: re.sub(r"[^A-Za-z0-9.-]+", "_", sample) + ".png" for sample in ids} if files else {}

@@ -109,7 +109,7 @@ lactok.views.geneval = function (data) {
   function enlarge(v) {
     const objects = v.objects.length ? lactok.table([
       { title: "Object", head: true, value: (o) => o.class },
-      { title: "Colour", value: (o) => o.colour[0] ?? null },
+      { title: "Colour", value: (o) => o.colour },
       { title: "Score", numeric: true, better: "higher", value: (o) => o.score, cell: (o) => lactok.fixed(o.score, 3) },
       { title: "Box: left, top, right, bottom", numeric: true, cell: (o) => o.box.join(", ") },
     ], { caption: "Objects that counted", rows: v.objects }).element : element("p", {}, "Nothing was found in it.");

@@ -6,7 +6,7 @@
 
   /**
    * columns: {title, value(row), cell(row) -> node or text, numeric, better: "higher" | "lower", head: is it a row's name,
-   *           hint}; null values come last.
+   *           hint, group: of columns that stand under one head}; null values come last.
    * options: caption, rows, sort: [column, descending], size: rows a page (all without), empty: text.
    * Returns {element, update(rows), columns(list)}.
    */
@@ -14,16 +14,17 @@
     let rows = options.rows || [];
     let [by, descending] = options.sort || [null, false];
     let order = [];
+    const groups = element("tr", {});
     const head = element("tr", {});
     const body = element("tbody", {});
     const pager = options.size ? lactok.pager(options.size, draw) : null;
     const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": options.caption },
-      element("table", {}, element("caption", { class: "unseen" }, options.caption), element("thead", {}, head), body));
+      element("table", {}, element("caption", { class: "unseen" }, options.caption), element("thead", {}, columns.some((c) => c.group) && groups, head), body));
 
     function heads() {
       head.replaceChildren(...columns.map((column, i) => element("th", {
         scope: "col",
-        class: column.numeric ? "number" : null,
+        class: kind(column),
         "aria-sort": i === by ? (descending ? "descending" : "ascending") : null,
         title: column.hint,
       }, column.value
@@ -37,7 +38,7 @@
       sort();
       heads();
       head.children[i].querySelector("button").focus();
-      lactok.say(`sorted by ${columns[i].title}, ${descending ? "highest" : "lowest"} first`);
+      lactok.say(`sorted by ${[columns[i].group, columns[i].title].filter(Boolean).join(", ")}, ${descending ? "highest" : "lowest"} first`);
     }
 
     function sort() {
@@ -55,7 +56,7 @@
       const shown = pager ? order.slice(pager.start, pager.end) : order;
       body.replaceChildren(...shown.map((i) => element("tr", {}, columns.map((column) => {
         const content = column.cell ? column.cell(rows[i]) : String(column.value(rows[i]) ?? "–");
-        return element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: column.numeric ? "number" : null }, content);
+        return element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: kind(column) }, content);
       }))));
       if (!shown.length) {
         body.append(element("tr", {}, element("td", { colspan: columns.length, class: "empty" }, options.empty || "nothing matches")));
@@ -63,6 +64,14 @@
       scroller.scrollTop = 0;
     }
 
+    for (let i = 0; i < columns.length;) {
+      const end = columns.findIndex((c, j) => j > i && c.group !== columns[i].group);
+      const span = (end < 0 ? columns.length : end) - i;
+      groups.append(columns[i].group
+        ? element("th", { scope: "colgroup", colspan: span, class: "group" }, columns[i].group)
+        : element("td", { colspan: span }));
+      i += span;
+    }
     heads();
     sort();
     return {
@@ -73,6 +82,10 @@
       },
     };
   };
+
+  function kind(column) {
+    return [column.numeric && "number", column.first && "first"].filter(Boolean).join(" ") || null;
+  }
 
   function compare(a, b, sign) {
     if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;

@@ -11,7 +11,7 @@ lactok.views.tables = function (data) {
   } else {
     view.append(...runs());
   }
-  for (const table of data.tables) view.append(...paper(table));
+  for (const table of data.tables) view.append(lactok.paper(table));
   if (data.problems.length) {
     view.append(element("h2", {}, "Left out"), element("ul", { class: "problems" },
       data.problems.map((p) => element("li", {}, p))));
@@ -98,19 +98,5 @@ lactok.views.tables = function (data) {
     list.push("Decode is the wall time of the run that wrote the result, divided by its images; a run that was resumed shows less.");
     for (const r of rows) if (r.skipped.length) list.push(`${r.name} left out ${r.skipped.join("; ")}`);
     return [element("ul", { class: "notes" }, unique(list).map((t) => element("li", {}, t)))];
-  }
-
-  function paper(table) {
-    const heading = [element("h2", {}, table.title), table.note && element("p", { class: "about" }, table.note)];
-    if (!table.rows.length) return [...heading, lactok.nothing("Nothing was measured for this table yet.", table.command)];
-    const made = lactok.table(table.columns.map((c, i) => ({
-      ...c,
-      head: i === 0,
-      value: (r) => r[i].value,
-      cell: (r) => element("span", { class: r[i].published ? "published" : null }, r[i].text),
-    })), { caption: table.title, rows: table.rows });
-    return [...heading, made.element,
-      table.notes.length && element("ul", { class: "notes" }, table.notes.map((t) => element("li", {}, t))),
-      table.command && lactok.element("p", { class: "about" }, "Measured with ", element("code", {}, table.command))];
   }
 };

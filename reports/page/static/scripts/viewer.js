@@ -50,7 +50,7 @@ lactok.views.pictures = function (data) {
       gain.element),
     element("div", { class: "bar" }, lactok.button("‹", () => step(-1), { "aria-label": "Previous sample" }), title,
       lactok.button("›", () => step(1), { "aria-label": "Next sample" })),
-    caption, notice, grid, strip, chips,
+    caption, strip, chips, notice, grid,
     element("p", { class: "about" }, "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
   viewer.style.setProperty("--gain", 4);
   viewer.addEventListener("keydown", keys);
