@@ -12,7 +12,7 @@ from reports.stored import Results
 
 
 def tables(results: Results) -> list[dict[str, Any]]:
-    """Every table but those of the reconstructions and the GenEval results found here, which have views of their own."""
+    """Every table but those of reconstructions and GenEval results found here, which have views of their own."""
     others = found.build(replace(results, recon=(), geneval=()))
     return [_with_digits(table) for table in (*paper.build(results), *others)]
 

@@ -12,7 +12,7 @@ lactok.paper = function (table) {
     { title: "Images", numeric: true, better: "higher", value: count, cell: (r) => lactok.count(count(r)) },
   ];
   return element("section", { class: "paper" },
-    element("h2", {}, table.title),
+    element("h3", {}, table.title),
     printed && element("p", { class: "about" }, `Published: ${table.source}.`),
     lactok.table(columns, { caption: table.title, rows: table.rows }).element,
     notes(), reasons());

@@ -3,8 +3,8 @@
 
 (function () {
   const { svg } = lactok;
-  const WIDTH = 860;
-  const HEIGHT = 500;
+  const WIDE = [860, 500];
+  const NARROW = [440, 440]; // for a phone
   const EDGE = { left: 72, right: 24, top: 20, bottom: 58 };
   const SHAPES = [
     "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0z", // circle
@@ -24,16 +24,17 @@
    * title and description are for screen readers; picked(point) is called by click or Enter.
    */
   lactok.plot = (points, { x, y, title, description, picked }) => {
-    const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "plot", role: "group", "aria-label": `${title}. ${description}` },
+    const [width, height] = matchMedia("(max-width: 40rem)").matches ? NARROW : WIDE;
+    const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": `${title}. ${description}` },
       svg("title", {}, title), svg("desc", {}, description));
-    const across = scale(points.map((p) => p.x), x.log, EDGE.left, WIDTH - EDGE.right);
+    const across = scale(points.map((p) => p.x), x.log, EDGE.left, width - EDGE.right);
     const heights = points.flatMap((p) => (p.interval ? [p.y, ...p.interval] : [p.y]));
-    const up = scale(heights, y.log, HEIGHT - EDGE.bottom, EDGE.top);
-    root.append(axes(across, up, x, y));
+    const up = scale(heights, y.log, height - EDGE.bottom, EDGE.top);
+    root.append(axes(across, up, x, y, width, height));
     const placed = points.map((p) => ({ ...p, at: [across.at(p.x), up.at(p.y)] }));
     for (const p of placed) if (p.interval) root.append(bar(p.at[0], up.at(p.interval[0]), up.at(p.interval[1]), p.series));
-    root.append(names(placed));
-    const hint = tooltip();
+    root.append(names(placed, width, height));
+    const hint = tooltip(width, height);
     for (const p of placed) {
       const mark = svg("g", { class: "point", tabindex: "0", role: "img", "aria-label": p.label.join(", "), transform: `translate(${p.at[0]},${p.at[1]})` },
         svg("circle", { r: 15, class: "reach" }), lactok.mark(p.series, p.hollow));
@@ -80,8 +81,8 @@
     return steps;
   }
 
-  function axes(across, up, x, y) {
-    const bottom = HEIGHT - EDGE.bottom;
+  function axes(across, up, x, y, width, height) {
+    const bottom = height - EDGE.bottom;
     const group = svg("g", { class: "axes", "aria-hidden": "true" });
     for (const v of across.steps) {
       const at = across.at(v);
@@ -90,11 +91,11 @@
     }
     for (const v of up.steps) {
       const at = up.at(v);
-      group.append(svg("line", { x1: EDGE.left, x2: WIDTH - EDGE.right, y1: at, y2: at, class: "grid" }),
+      group.append(svg("line", { x1: EDGE.left, x2: width - EDGE.right, y1: at, y2: at, class: "grid" }),
         svg("text", { x: EDGE.left - 10, y: at + 4, "text-anchor": "end" }, y.format(v)));
     }
-    group.append(svg("path", { d: `M${EDGE.left},${EDGE.top}V${bottom}H${WIDTH - EDGE.right}`, class: "axis" }),
-      svg("text", { x: (EDGE.left + WIDTH - EDGE.right) / 2, y: HEIGHT - 12, "text-anchor": "middle", class: "axis-title" }, x.title),
+    group.append(svg("path", { d: `M${EDGE.left},${EDGE.top}V${bottom}H${width - EDGE.right}`, class: "axis" }),
+      svg("text", { x: (EDGE.left + width - EDGE.right) / 2, y: height - 12, "text-anchor": "middle", class: "axis-title" }, x.title),
       svg("text", { transform: `translate(18,${(EDGE.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis-title" }, y.title));
     return group;
   }
@@ -104,17 +105,17 @@
   }
 
   /** Names beside their marks where they fit: right, left, above or below. */
-  function names(points) {
+  function names(points, width, height) {
     const group = svg("g", { class: "names", "aria-hidden": "true" });
     const taken = points.map((p) => [p.at[0] - 8, p.at[1] - 8, p.at[0] + 8, p.at[1] + 8]);
     for (const p of points) {
       const [x, y] = p.at;
       const text = p.name.length > 26 ? `${p.name.slice(0, 25)}…` : p.name;
-      const width = text.length * 6.8;
-      const places = [["start", 12, 4, 12], ["end", -12, 4, -12 - width], ["middle", 0, -14, -width / 2], ["middle", 0, 22, -width / 2]];
+      const long = text.length * 6.8;
+      const places = [["start", 12, 4, 12], ["end", -12, 4, -12 - long], ["middle", 0, -14, -long / 2], ["middle", 0, 22, -long / 2]];
       for (const [anchor, dx, dy, left] of places) {
-        const box = [x + left, y + dy - 11, x + left + width, y + dy + 3];
-        const inside = box[0] > EDGE.left && box[2] < WIDTH - 4 && box[1] > 4 && box[3] < HEIGHT - EDGE.bottom;
+        const box = [x + left, y + dy - 11, x + left + long, y + dy + 3];
+        const inside = box[0] > EDGE.left && box[2] < width - 4 && box[1] > 4 && box[3] < height - EDGE.bottom;
         if (inside && !taken.some((t) => t[0] < box[2] && t[2] > box[0] && t[1] < box[3] && t[3] > box[1])) {
           taken.push(box);
           group.append(svg("text", { x: x + dx, y: y + dy, "text-anchor": anchor }, text));
@@ -125,20 +126,20 @@
     return group;
   }
 
-  function tooltip() {
+  function tooltip(width, height) {
     const box = svg("rect", { rx: 6, class: "hint-box" });
     const text = svg("text", { class: "hint-text" });
     const group = svg("g", { class: "hint", "aria-hidden": "true", visibility: "hidden" }, box, text);
     return {
       element: group,
       show(point) {
-        const width = Math.max(...point.label.map((l) => l.length)) * 7.2 + 24;
-        const height = point.label.length * 19 + 14;
-        const left = Math.min(Math.max(4, point.at[0] + 14), WIDTH - width - 4);
-        const top = point.at[1] - height - 12 > 4 ? point.at[1] - height - 12 : Math.min(point.at[1] + 14, HEIGHT - height - 4);
+        const wide = Math.max(...point.label.map((l) => l.length)) * 7.2 + 24;
+        const tall = point.label.length * 19 + 14;
+        const left = Math.max(4, Math.min(point.at[0] + 14, width - wide - 4));
+        const top = point.at[1] - tall - 12 > 4 ? point.at[1] - tall - 12 : Math.min(point.at[1] + 14, height - tall - 4);
         text.replaceChildren(...point.label.map((l, i) =>
           svg("tspan", { x: left + 12, y: top + 22 + i * 19, class: i ? null : "strong" }, l)));
-        for (const [k, v] of Object.entries({ x: left, y: top, width, height })) box.setAttribute(k, v);
+        for (const [k, v] of Object.entries({ x: left, y: top, width: wide, height: tall })) box.setAttribute(k, v);
         group.setAttribute("visibility", "visible");
       },
       hide: () => group.setAttribute("visibility", "hidden"),

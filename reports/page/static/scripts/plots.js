@@ -34,6 +34,7 @@ lactok.views.plots = function (data) {
     element("div", { class: "controls", role: "group", "aria-label": "Axes" }, measure.element, across.element, log.element, up.element, lossless.element),
     legend, place);
   draw();
+  matchMedia("(max-width: 40rem)").addEventListener("change", draw);
   return view;
 
   function draw() {

@@ -11,12 +11,23 @@ lactok.views.tables = function (data) {
   } else {
     view.append(...runs());
   }
-  for (const table of data.tables) view.append(lactok.paper(table));
+  if (data.tables.length) view.append(...papers());
   if (data.problems.length) {
     view.append(element("h2", {}, "Left out"), element("ul", { class: "problems" },
       data.problems.map((p) => element("li", {}, p))));
   }
   return view;
+
+  /** One of the papers' tables at a time. */
+  function papers() {
+    const place = element("div", {});
+    const show = (id) => place.replaceChildren(lactok.paper(data.tables.find((t) => t.id === id)));
+    const isMeasured = (t) => t.rows.some((r) => r.cells.some((c) => c.measured !== null));
+    const first = data.tables.find(isMeasured) || data.tables[0];
+    const select = lactok.select("Table", data.tables.map((t) => [t.id, t.title + (isMeasured(t) ? "" : " (nothing measured yet)")]), show, first.id);
+    show(first.id);
+    return [element("h2", {}, "Published and measured here"), element("div", { class: "controls" }, select.element), place];
+  }
 
   function runs() {
     const wanted = { family: "", tokens: "", dataset: "", text: "" };

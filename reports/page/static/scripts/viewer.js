@@ -32,10 +32,10 @@ lactok.views.pictures = function (data) {
   const caption = element("p", { class: "about" });
   const notice = element("p", { class: "notice" });
   const strip = element("div", { class: "strip", role: "group", "aria-label": "Samples" });
-  const chips = element("div", { class: "legend", role: "group", "aria-label": "Tokenizers shown" });
+  const chips = element("div", { class: "legend rows", role: "group", "aria-label": "Tokenizers shown" });
   const modes = [["side", "Side by side"], ["wipe", "Wipe"], ["error", "Error map"]]
     .map(([key, text]) => lactok.button(text, () => setMode(key), { class: "chip", "data-mode": key }));
-  const gain = lactok.slider("Brightness", [1, 16, 1], 4, (v) => viewer.style.setProperty("--gain", v), (v) => `× ${v}`);
+  const gain = lactok.slider("Brightness", [1, 16, 1], 2, (v) => viewer.style.setProperty("--gain", v), (v) => `× ${v}`);
   const level = element("output", { class: "level" });
   const zoom = lactok.zoom(grid, (z) => {
     level.textContent = `${Math.round(z * 100)} %`;
@@ -48,11 +48,11 @@ lactok.views.pictures = function (data) {
         lactok.button("−", () => zoom.by(1 / 1.5), { "aria-label": "Zoom out" }), level,
         lactok.button("+", () => zoom.by(1.5), { "aria-label": "Zoom in" }), lactok.button("Reset", zoom.reset)),
       gain.element),
-    element("div", { class: "bar" }, lactok.button("‹", () => step(-1), { "aria-label": "Previous sample" }), title,
+    element("div", { class: "bar step" }, lactok.button("‹", () => step(-1), { "aria-label": "Previous sample" }), title,
       lactok.button("›", () => step(1), { "aria-label": "Next sample" })),
     caption, strip, chips, notice, grid,
     element("p", { class: "about" }, "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
-  viewer.style.setProperty("--gain", 4);
+  viewer.style.setProperty("--gain", 2);
   viewer.addEventListener("keydown", keys);
   view.append(viewer);
   open(group);
