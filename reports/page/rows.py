@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def summary(
             row["records"] = f"records-{row['key']}"
             scripts.write(row["records"], {"samples": samples, "columns": columns})
         rows.append(row)
-    rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], r["name"], r["key"]))
+    rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], _natural(r["name"]), r["key"]))
     known = [m for m in METRICS if any(m in r["metrics"] for r in rows)]
     return {"metrics": [_metric(m) for m in known], "rows": rows, "groups": groups.described(rows)}
 
@@ -49,6 +50,11 @@ def summary(
 def key(result: Stored) -> str:
     """A short name of a result that is safe in a path and an address."""
     return sha256(result.name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """For sorting: numbers in a name by their value."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _metric(metric: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ lactok.paper = function (table) {
       }
     }
     if (!found.size) return null;
-    return element("details", {},
+    return element("details", { open: !table.rows.some((r) => count(r) !== null) },
       element("summary", {}, "What fills the empty places"),
       element("ul", { class: "reasons" }, [...found].map(([reason, rows]) =>
         element("li", {}, element("strong", {}, [...rows].join(", ")), ": ", withCommands(reason)))));
