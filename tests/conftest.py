@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import chromium  # noqa: F401 (fixture)
 from hub import here, local, server  # noqa: F401 (fixtures)
 from PIL import Image
 from recipes import recipes  # noqa: F401 (fixture)

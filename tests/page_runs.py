@@ -1,0 +1,211 @@
+"""Result folders for the tests of the page: small, of several families, with pictures; names can be hostile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.geneval.result import _write_records as write_geneval_records
+from benchmarks.results import to_json, write_records
+from benchmarks.statistics import mean_with_interval
+from benchmarks.store import folder_safe, write_atomically
+
+PREPARE, SCORE = "ca775230", "916f5fde"
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A tokenizer of a page: `cells` a side is how well it reconstructs."""
+
+    name: str
+    family: str
+    tokens: int | None
+    codebook: int | None
+    bits: float
+    cells: int
+
+
+KINDS = (
+    Kind("identity", "reference", None, None, 98304.0, SIZE),
+    Kind("jpeg@bits=3584", "reference", None, None, 3520.0, 16),
+    Kind("titok-s128", "titok", 128, 4096, 1536.0, 12),
+    Kind("titok-b64", "titok", 64, 4096, 768.0, 8),
+    Kind("llamagen-vq16", "llamagen", 256, 16384, 3584.0, 24),
+    Kind("flextok-d18-d28@tokens=32", "flextok", 32, 64000, 511.0, 6),
+    Kind("flextok-d18-d28@tokens=256", "flextok", 256, 64000, 4088.0, 20),
+    Kind("lactok-h", "lactok", 1024, 8192, 13312.0, 32),
+)
+
+
+def picture(seed: int) -> Image.Image:
+    """A smooth random picture with a sharp disc, so that a reconstruction has something to lose."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    pixels = np.array(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    y, x = np.mgrid[:SIZE, :SIZE]
+    centre = rng.integers(16, 48, 2)
+    pixels[(x - centre[0]) ** 2 + (y - centre[1]) ** 2 < 100] = rng.integers(0, 256, 3)
+    return Image.fromarray(pixels)
+
+
+def reconstruction(image: Image.Image, cells: int) -> Image.Image:
+    return image.resize((cells, cells), Image.Resampling.BOX).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+
+
+def psnr(a: Image.Image, b: Image.Image) -> float:
+    error = np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2) / 255**2
+    return float(min(100.0, -10 * np.log10(error))) if error else 100.0
+
+
+def write_row(
+    runs: Path,
+    kind: Kind,
+    dataset: str,
+    samples: Sequence[str],
+    captions: Sequence[str | None],
+    pictured: dict[str, str],
+    why: Sequence[str] = ("worst psnr", "random"),
+    without: Sequence[str] = (),
+    note: str | None = None,
+) -> Path:
+    """A reconstruction's result folder, its references beside it.
+
+    Args:
+        samples: ids; picture `i` of a data set is the same for every tokenizer.
+        pictured: of the samples with a picture, the file's name.
+        without: metrics that this row has not.
+    """
+    folder = runs / "__".join([folder_safe(kind.name), folder_safe(dataset), f"{PREPARE}-{SCORE}"])
+    references = f"{folder_safe(dataset)}__{PREPARE}"
+    (folder / "images").mkdir(parents=True)
+    (runs / "references" / references).mkdir(parents=True, exist_ok=True)
+    columns: dict[str, list[Any]] = {"id": list(samples), "caption": list(captions), "sha256": [], "bits": []}
+    columns |= {m: [] for m in ("psnr", "ssim", "lpips_alex") if m not in without}
+    for i, sample in enumerate(samples):
+        original = picture(i)
+        made = reconstruction(original, kind.cells)
+        value = psnr(original, made)
+        ssim = 1 - (100 - value) / 120
+        columns["sha256"].append(f"{i:064x}")
+        columns["bits"].append(kind.bits)
+        for name, v in (("psnr", value), ("ssim", ssim), ("lpips_alex", 1 - ssim)):
+            if name in columns:
+                columns[name].append(v)
+        if sample in pictured:
+            made.save(folder / "images" / pictured[sample])
+            original.save(runs / "references" / references / pictured[sample])
+    index = [{"sample": s, "file": f, "why": [why[i % len(why)]]} for i, (s, f) in enumerate(pictured.items())]
+    write_atomically(folder / "images" / "index.json", to_json({"pictures": index, "references": references}))
+    write_records(folder / "records.parquet", columns)
+    metrics: dict[str, Any] = {}
+    for name in ("psnr", "ssim", "lpips_alex"):
+        if name in columns:
+            value, interval = mean_with_interval(np.array(columns[name]))
+            metrics[name] = {"value": value, "ci95": interval, "n": len(samples)}
+    distance = {"rfid": 400.0 / kind.cells, "kid": 0.4 / kind.cells}
+    for name in distance:
+        if name not in without:
+            metrics[name] = {"value": distance[name], "ci95": None, "n": len(samples)}
+            metrics[name] |= {"reliable": False} if name == "rfid" else {}
+    result = {
+        "schema": 1,
+        "tokenizer": {
+            "name": kind.name, "family": kind.family, "tokens": kind.tokens, "codebook_size": kind.codebook,
+            "bits": kind.bits, "bpp": kind.bits / SIZE**2, "decode_steps": 1, "options": {}, "license": "MIT",
+            "assets": [], **({"note": note} if note else {}),
+        },
+        "dataset": {"name": dataset, "n": len(samples), "sha256": "0" * 64, "skipped": []},
+        "protocol": {
+            "name": "square-256", "prepare": PREPARE, "score": SCORE, "resolution": SIZE, "networks": [],
+            "definition": {"prepare": {"resolution": SIZE}, "score": {"metrics": list(metrics)}},
+        },
+        "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
+        "metrics": metrics,
+        "codebook": None if kind.tokens is None or kind.codebook is None else {
+            "seen": kind.tokens * len(samples), "used": kind.codebook // 2, "usage": 0.5, "perplexity": 300.0,
+            "entropy_bits": 8.2, "near_ties": 0,
+        },
+    }  # fmt: skip
+    write_atomically(folder / "result.json", to_json(result))
+    about = {"device": "cpu", "seconds": {"wall": {"decode": 1.5}, "cpu": {"decode": 1.5}}, "batch_size": 8}
+    write_atomically(folder / "run.json", to_json(about))
+    return folder
+
+
+def write_geneval(
+    runs: Path,
+    name: str = "toy-pictures",
+    text: Callable[[str], str] = lambda words: words,
+    tasks: Sequence[str] = ("single_object", "counting", "colors"),
+    prompts: int = 3,
+    each: int = 2,
+) -> Path:
+    """A GenEval result folder: right and wrong pictures, every one annotated. `text` makes prompts and reasons."""
+    folder = runs / "__".join(["geneval", folder_safe(name), "toy-toy"])
+    (folder / "annotated").mkdir(parents=True)
+    rows: list[dict[str, Any]] = []
+    for t, task in enumerate(tasks):
+        for p in range(prompts):
+            for k in range(each):
+                number = t * prompts + p
+                correct = (p + k) % 2 == 0
+                identifier = f"{number:05}/{k:04}"
+                image = picture(1000 + number * each + k)
+                image.save(folder / "annotated" / f"{identifier.replace('/', '-')}.png")
+                metadata = {"tag": task, "include": [{"class": "kite", "count": 1}], "prompt": f"a photo of {number}"}
+                rows.append({
+                    "id": identifier, "tag": task, "prompt": text(f"a photo of {number} kites"), "correct": correct,
+                    "reason": "" if correct else text("expected kite>=1, found 0"), "error": None,
+                    "boxes": json.dumps({"kite": [[4.0, 4.0, 30.0, 30.0, 0.9]]}), "colours": "{}",
+                    "metadata": json.dumps(metadata), "sha256": "0" * 64,
+                })  # fmt: skip
+    write_geneval_records(folder / "records.parquet", rows)
+
+    def share(values: Sequence[bool]) -> dict[str, Any]:
+        value = sum(values) / len(values)
+        return {"value": value, "ci95": [max(0.0, value - 0.1), min(1.0, value + 0.1)], "n": len(values)}
+
+    judge = {"name": "toy", "version": 1, "license": "MIT", "assets": []}
+    result = {
+        "schema": 1, "suite": "geneval",
+        "images": {"name": name, "prompts": len(tasks) * prompts, "n": len(rows), "sha256": "0" * 64},
+        "detector": judge | {"threshold": 0.3, "counting_threshold": 0.9}, "colours": judge,
+        "scorer": {"version": 1, "options": {}}, "run": {"device": "cpu"}, "comparable": False,
+        "comparable_note": text("not comparable with published GenEval scores: toy is not the official detector"),
+        "tasks": {t: share([r["correct"] for r in rows if r["tag"] == t]) | {"prompts": prompts} for t in tasks},
+        "overall": share([r["correct"] for r in rows]), "per_image": share([r["correct"] for r in rows]),
+        "prompts": share([True] * prompts), "left_out": [], "remarks": [],
+    }  # fmt: skip
+    write_atomically(folder / "result.json", to_json(result))
+    write_atomically(folder / "run.json", to_json({"device": "cpu", "seconds": {"wall": {}, "cpu": {}}}))
+    return folder
+
+
+def write_usual(runs: Path, samples: int = 12, pictures: int = 5) -> None:
+    """Two data sets, five families, one row without two of the metrics, a GenEval run."""
+    for dataset, kinds in (("coco", KINDS), ("flowers", KINDS[2:5])):
+        ids = [f"{dataset}/{i:04}.jpg" for i in range(samples)]
+        captions = [f"photograph {i} of {dataset}" if i % 3 else None for i in range(samples)]
+        pictured = {s: f"{i:04}.png" for i, s in enumerate(ids[:pictures])}
+        for kind in kinds:
+            without = ("lpips_alex", "kid") if kind.name == "titok-b64" else ()
+            write_row(runs, kind, dataset, ids, captions, pictured, without=without)
+    write_geneval(runs)
+
+
+def write_hostile(runs: Path, text: Callable[[str], str], file: Callable[[str], str]) -> None:
+    """Two tokenizers and a GenEval run whose every text from outside is `text` of it; `file`: of files' names."""
+    ids = [text(f"sample {i}") for i in range(4)]
+    pictured = {s: file(f"{i}.png") for i, s in enumerate(ids)}
+    for kind in KINDS[2:4]:
+        named = Kind(text(kind.name), text(kind.family), kind.tokens, kind.codebook, kind.bits, kind.cells)
+        captions = [text(f"caption {i}") for i in range(4)]
+        write_row(runs, named, text("photos"), ids, captions, pictured, [text("worst psnr")], note=text("a note"))
+    write_geneval(runs, text("pictures"), text, tasks=("counting", text("colors")), prompts=2, each=1)
