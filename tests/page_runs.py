@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.geneval.result import _write_records as write_geneval_records
+from benchmarks.protocol import digest
 from benchmarks.results import to_json, write_records
-from benchmarks.statistics import mean_with_interval
 from benchmarks.store import folder_safe, write_atomically
 
 PREPARE, SCORE = "ca775230", "916f5fde"
@@ -71,9 +71,10 @@ def write_row(
     samples: Sequence[str],
     captions: Sequence[str | None],
     pictured: dict[str, str],
-    why: Sequence[str] = ("worst psnr", "random"),
+    why: Sequence[str] = ("chosen", "best", "worst"),
     without: Sequence[str] = (),
     note: str | None = None,
+    scores: dict[str, list[float]] | None = None,
 ) -> Path:
     """A reconstruction's result folder, its references beside it.
 
@@ -81,39 +82,31 @@ def write_row(
         samples: ids; picture `i` of a data set is the same for every tokenizer.
         pictured: of the samples with a picture, the file's name.
         without: metrics that this row has not.
+        scores: a column a metric, instead of those of the pictures.
     """
     folder = runs / "__".join([folder_safe(kind.name), folder_safe(dataset), f"{PREPARE}-{SCORE}"])
     references = f"{folder_safe(dataset)}__{PREPARE}"
     (folder / "images").mkdir(parents=True)
     (runs / "references" / references).mkdir(parents=True, exist_ok=True)
-    columns: dict[str, list[Any]] = {"id": list(samples), "caption": list(captions), "sha256": [], "bits": []}
-    columns |= {m: [] for m in ("psnr", "ssim", "lpips_alex") if m not in without}
+    scores = scores or score(kind, len(samples))
+    columns: dict[str, list[Any]] = {
+        "id": list(samples), "caption": list(captions), "sha256": [digest(s) for s in samples],
+        "bits": [kind.bits] * len(samples), **{k: v for k, v in scores.items() if k not in without},
+    }  # fmt: skip
+    write_records(folder / "records.parquet", columns)
     for i, sample in enumerate(samples):
-        original = picture(i)
-        made = reconstruction(original, kind.cells)
-        value = psnr(original, made)
-        ssim = 1 - (100 - value) / 120
-        columns["sha256"].append(f"{i:064x}")
-        columns["bits"].append(kind.bits)
-        for name, v in (("psnr", value), ("ssim", ssim), ("lpips_alex", 1 - ssim)):
-            if name in columns:
-                columns[name].append(v)
         if sample in pictured:
-            made.save(folder / "images" / pictured[sample])
-            original.save(runs / "references" / references / pictured[sample])
+            reconstruction(picture(i), kind.cells).save(folder / "images" / pictured[sample])
+            if not (original := runs / "references" / references / pictured[sample]).exists():
+                picture(i).save(original)
     index = [{"sample": s, "file": f, "why": [why[i % len(why)]]} for i, (s, f) in enumerate(pictured.items())]
     write_atomically(folder / "images" / "index.json", to_json({"pictures": index, "references": references}))
-    write_records(folder / "records.parquet", columns)
-    metrics: dict[str, Any] = {}
-    for name in ("psnr", "ssim", "lpips_alex"):
-        if name in columns:
-            value, interval = mean_with_interval(np.array(columns[name]))
-            metrics[name] = {"value": value, "ci95": interval, "n": len(samples)}
-    distance = {"rfid": 400.0 / kind.cells, "kid": 0.4 / kind.cells}
-    for name in distance:
-        if name not in without:
-            metrics[name] = {"value": distance[name], "ci95": None, "n": len(samples)}
-            metrics[name] |= {"reliable": False} if name == "rfid" else {}
+    metrics: dict[str, Any] = {m: mean(columns[m]) for m in scores if m in columns}
+    if "psnr" in metrics:
+        metrics["psnr"]["capped"] = sum(v >= 100 for v in columns["psnr"])
+    distances = {"rfid": 400.0 / kind.cells, "kid": 0.4 / kind.cells}
+    metrics |= {m: {"value": v, "ci95": None, "n": len(samples)} for m, v in distances.items() if m not in without}
+    metrics["rfid"]["reliable"] = len(samples) > 2048
     result = {
         "schema": 1,
         "tokenizer": {
@@ -121,7 +114,7 @@ def write_row(
             "bits": kind.bits, "bpp": kind.bits / SIZE**2, "decode_steps": 1, "options": {}, "license": "MIT",
             "assets": [], **({"note": note} if note else {}),
         },
-        "dataset": {"name": dataset, "n": len(samples), "sha256": "0" * 64, "skipped": []},
+        "dataset": {"name": dataset, "n": len(samples), "sha256": digest([*samples]), "skipped": []},
         "protocol": {
             "name": "square-256", "prepare": PREPARE, "score": SCORE, "resolution": SIZE, "networks": [],
             "definition": {"prepare": {"resolution": SIZE}, "score": {"metrics": list(metrics)}},
@@ -137,6 +130,18 @@ def write_row(
     about = {"device": "cpu", "seconds": {"wall": {"decode": 1.5}, "cpu": {"decode": 1.5}}, "batch_size": 8}
     write_atomically(folder / "run.json", to_json(about))
     return folder
+
+
+def score(kind: Kind, samples: int) -> dict[str, list[float]]:
+    """PSNR of the pictures, and two columns that go with it."""
+    values = [psnr(picture(i), reconstruction(picture(i), kind.cells)) for i in range(samples)]
+    return {"psnr": values, "ssim": [v / 100 for v in values], "lpips_alex": [1 - v / 100 for v in values]}
+
+
+def mean(values: Sequence[float]) -> dict[str, Any]:
+    """As in a result, with an interval that is quick to have."""
+    value, half = float(np.mean(values)), float(1.96 * np.std(values) / np.sqrt(len(values)))
+    return {"value": value, "ci95": [value - half, value + half], "n": len(values)}
 
 
 def write_geneval(
@@ -168,10 +173,6 @@ def write_geneval(
                 })  # fmt: skip
     write_geneval_records(folder / "records.parquet", rows)
 
-    def share(values: Sequence[bool]) -> dict[str, Any]:
-        value = sum(values) / len(values)
-        return {"value": value, "ci95": [max(0.0, value - 0.1), min(1.0, value + 0.1)], "n": len(values)}
-
     judge = {"name": "toy", "version": 1, "license": "MIT", "assets": []}
     result = {
         "schema": 1, "suite": "geneval",
@@ -179,9 +180,9 @@ def write_geneval(
         "detector": judge | {"threshold": 0.3, "counting_threshold": 0.9}, "colours": judge,
         "scorer": {"version": 1, "options": {}}, "run": {"device": "cpu"}, "comparable": False,
         "comparable_note": text("not comparable with published GenEval scores: toy is not the official detector"),
-        "tasks": {t: share([r["correct"] for r in rows if r["tag"] == t]) | {"prompts": prompts} for t in tasks},
-        "overall": share([r["correct"] for r in rows]), "per_image": share([r["correct"] for r in rows]),
-        "prompts": share([True] * prompts), "left_out": [], "remarks": [],
+        "tasks": {t: mean([r["correct"] for r in rows if r["tag"] == t]) | {"prompts": prompts} for t in tasks},
+        "overall": mean([r["correct"] for r in rows]), "per_image": mean([r["correct"] for r in rows]),
+        "prompts": mean([True] * prompts), "left_out": [], "remarks": [],
     }  # fmt: skip
     write_atomically(folder / "result.json", to_json(result))
     write_atomically(folder / "run.json", to_json({"device": "cpu", "seconds": {"wall": {}, "cpu": {}}}))
@@ -207,5 +208,20 @@ def write_hostile(runs: Path, text: Callable[[str], str], file: Callable[[str], 
     for kind in KINDS[2:4]:
         named = Kind(text(kind.name), text(kind.family), kind.tokens, kind.codebook, kind.bits, kind.cells)
         captions = [text(f"caption {i}") for i in range(4)]
-        write_row(runs, named, text("photos"), ids, captions, pictured, [text("worst psnr")], note=text("a note"))
+        write_row(runs, named, text("photos"), ids, captions, pictured, ["chosen", text("worst")], note=text("a note"))
     write_geneval(runs, text("pictures"), text, tasks=("counting", text("colors")), prompts=2, each=1)
+
+
+def write_large(runs: Path, records: int, tokenizers: int, pictures: int = 48) -> None:
+    """One data set of that many photographs, scored at random, with a few pictures of each."""
+    ids = [f"val/{i:08}.jpg" for i in range(records)]
+    captions = [f"a photograph of the {i}th of many things that stand beside another" for i in range(records)]
+    pictured = {s: f"{i:08}.png" for i, s in enumerate(ids[:pictures])}
+    for number in range(tokenizers):
+        rng = np.random.default_rng(number)
+        kind = Kind(
+            f"family{number // 3}-{number}", f"family{number // 3}", 64 << number % 3, 4096, 768.0, 8 + 4 * number
+        )
+        columns = {"psnr": rng.normal(20, 3, records), "ssim": rng.random(records), "lpips_alex": rng.random(records)}
+        scores = {k: v.tolist() for k, v in columns.items()}
+        write_row(runs, kind, "many", ids, captions, pictured, scores=scores)
