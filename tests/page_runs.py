@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks.geneval.result import _write_records as write_geneval_records
@@ -225,3 +226,17 @@ def write_large(runs: Path, records: int, tokenizers: int, pictures: int = 48) -
         columns = {"psnr": rng.normal(20, 3, records), "ssim": rng.random(records), "lpips_alex": rng.random(records)}
         scores = {k: v.tolist() for k, v in columns.items()}
         write_row(runs, kind, "many", ids, captions, pictured, scores=scores)
+
+
+@pytest.fixture(scope="session")
+def usual_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a page of `write_usual`."""
+    return built(tmp_path_factory.mktemp("usual"), write_usual)
+
+
+def built(root: Path, write: Callable[[Path], None]) -> Path:
+    from reports.page import build
+
+    write(root / "runs")
+    build(root / "runs", root / "page")
+    return root / "page"

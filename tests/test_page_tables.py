@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING
 import page_runs
 import pytest
 from browser import Chromium
-from reports.page import build
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("page")
-    page_runs.write_usual(root / "runs")
-    build(root / "runs", root / "site")
-    return root / "site"
-
-
 @pytest.fixture
-def page(chromium: Chromium, site: Path) -> Iterator[Page]:
-    with chromium.open(site, fragment="#tables") as (page, _):
+def page(chromium: Chromium, usual_page: Path) -> Iterator[Page]:
+    with chromium.open(usual_page, fragment="#tables") as (page, _):
         yield page
 
 
