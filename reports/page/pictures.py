@@ -1,0 +1,72 @@
+"""Pictures of the page, under names made of their content alone, with thumbnails."""
+
+from __future__ import annotations
+
+import io
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.store import write_atomically
+
+SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
+_OURS = re.compile(r"[0-9a-f]{20}(-\d+)?\.(png|jpg|webp)")
+
+
+class Pictures:
+    """Files in `<out>/pictures`: a name from outside never becomes a path or an address.
+
+    Attributes:
+        problems: what could not be read, as {"what", "why"}.
+    """
+
+    def __init__(self, out: Path):
+        self.folder = out / "pictures"
+        self.problems: list[dict[str, str]] = []
+        self._used: set[str] = set()
+
+    def add(self, path: Path, thumbnail: int) -> dict[str, Any] | None:
+        """Copy a picture and make its thumbnail of at most `thumbnail` pixels a side.
+
+        Returns:
+            {"full", "thumb": addresses in the page; "width", "height": pixels}, or None where it cannot be read.
+        """
+        try:
+            content = path.read_bytes()
+            with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as image:
+                size, suffix = image.size, SUFFIXES[str(image.format)]
+                name = sha256(content).hexdigest()[:20]
+                full, thumb = f"{name}.{suffix}", f"{name}-{thumbnail}.webp"
+                if not (self.folder / thumb).is_file():
+                    self._write(thumb, _thumbnail(image, thumbnail))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if isinstance(error, OSError) and error.errno is not None and path.is_file():
+                raise  # the disk's, not the picture's
+            where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+            self.problems.append({"what": where, "why": f"not a picture that can be read ({type(error).__name__})"})
+            return None
+        if not (self.folder / full).is_file():
+            self._write(full, content)
+        self._used |= {full, thumb}
+        return {"full": f"pictures/{full}", "thumb": f"pictures/{thumb}", "width": size[0], "height": size[1]}
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_atomically(self.folder / name, content)
+
+    def remove_others(self) -> None:
+        """Those of an earlier build."""
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if _OURS.fullmatch(path.name) and path.name not in self._used:
+                    path.unlink()
+
+
+def _thumbnail(image: Image.Image, side: int) -> bytes:
+    small = image.convert("RGB")
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=82, method=4)
+    return out.getvalue()
