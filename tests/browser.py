@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 COMMANDS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = (
@@ -157,6 +157,11 @@ def running() -> Iterator[Chromium]:
             browser.close()
     finally:
         proxy.close()
+
+
+def select(page: Page, name: str) -> Locator:
+    """The choice with this label."""
+    return page.get_by_role("combobox", name=name, exact=True)
 
 
 @pytest.fixture(scope="module")

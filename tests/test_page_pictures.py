@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from browser import PHONE, Chromium
+from browser import PHONE, Chromium, select
+from PIL import Image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def page(chromium: Chromium, usual_page: Path) -> Iterator[Page]:
     with chromium.open(usual_page, fragment="#pictures") as (page, _):
-        page.get_by_label("Data set").select_option(label="coco, 64 px")
+        select(page, "Data set").select_option(label="coco, 64 px")
         yield page
 
 
@@ -41,8 +44,13 @@ def sample(page: Page) -> str:
 
 
 def zoomed(page: Page, by: float, tolerance: float = 0.01) -> bool:
+    """Whether all panes show the same part of their pictures, this much enlarged."""
     seen = view(page)
-    return len(seen) > 1 and len(set(seen)) == 1 and seen[0][0] == pytest.approx(by, rel=tolerance)
+    return (
+        len(seen) > 1
+        and all(p == pytest.approx(seen[0], abs=0.1) for p in seen)
+        and (seen[0][0] == pytest.approx(by, rel=tolerance))
+    )
 
 
 def middle(of: Locator) -> tuple[float, float]:
@@ -113,15 +121,15 @@ def test_a_drag_moves_all_panes_and_not_beyond_the_edge(page: Page) -> None:
 
 def test_a_drag_leaves_the_choice_of_the_tokenizer(page: Page) -> None:
     page.get_by_role("button", name="Zoom in").click()
-    chosen = page.get_by_label("Tokenizer", exact=True).input_value()
+    chosen = select(page, "Tokenizer").input_value()
     x, y = middle(page.locator(".frames .stage").nth(5))
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 15, y + 15, steps=3)
     page.mouse.up()
-    assert page.get_by_label("Tokenizer", exact=True).input_value() == chosen
+    assert select(page, "Tokenizer").input_value() == chosen
     page.mouse.click(x, y)
-    assert page.get_by_label("Tokenizer", exact=True).input_value() != chosen
+    assert select(page, "Tokenizer").input_value() != chosen
 
 
 def wiped(page: Page) -> float:
@@ -166,14 +174,11 @@ def test_the_wipe_by_keyboard(page: Page) -> None:
     assert page.locator(".wipe-line").count() == 0
 
 
-def pixel(of: Locator) -> tuple[int, ...]:
-    """Mean colour of what is painted."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    return tuple(np.asarray(Image.open(io.BytesIO(of.screenshot())).convert("RGB")).mean((0, 1)).round().astype(int))
+def colours(of: Locator) -> np.ndarray:
+    """What is painted inside of it, (height, width, 3), without the rounded corners and the wipe's handle."""
+    shown = np.asarray(Image.open(io.BytesIO(of.screenshot())).convert("RGB")).astype(int)
+    height, width, _ = shown.shape
+    return shown[height // 8 : height // 3, width // 8 : -width // 8]
 
 
 def test_the_wipe_paints_the_photograph_left_of_its_line(page: Page) -> None:
@@ -181,9 +186,9 @@ def test_the_wipe_paints_the_photograph_left_of_its_line(page: Page) -> None:
     stage = page.locator(".frames .stage")
     for value, shown in (("0", "over"), ("100", "plain")):
         page.get_by_role("slider", name="Wipe").fill(value)
-        both = pixel(stage)
+        both = colours(stage)
         stage.locator(f".layer.{'plain' if shown == 'over' else 'over'}").evaluate("l => { l.style.opacity = 0 }")
-        assert pixel(stage) == both
+        assert (colours(stage) == both).all()
         stage.locator(".layer").evaluate_all("ls => ls.forEach(l => { l.style.opacity = '' })")
 
 
@@ -192,12 +197,12 @@ def test_the_error_map_is_black_where_nothing_differs(page: Page) -> None:
     stages = page.locator(".frames .stage.error")
     assert stages.count() == 8
     labels = frames(page).locator("strong").all_inner_texts()[1:]
-    error = {name: sum(pixel(stages.nth(i))) for i, name in enumerate(labels)}
+    error = {name: colours(stages.nth(i)).mean() for i, name in enumerate(labels)}
     assert error["identity"] == 0
     assert 0 < error["lactok-h"] < error["titok-s128"] < error["flextok-d18-d28@tokens=32"]
     slider = page.get_by_role("slider", name="Brightness")
     slider.fill("12")
-    assert sum(pixel(stages.nth(labels.index("lactok-h")))) > error["lactok-h"]
+    assert colours(stages.nth(labels.index("lactok-h"))).mean() > error["lactok-h"]
     page.locator(".viewer").press("e")
     assert page.locator(".stage.error").count() == 0
 
@@ -212,17 +217,17 @@ def test_samples_by_buttons_keys_and_the_strip(page: Page) -> None:
     assert "(5 of 5)" in sample(page)
     page.get_by_role("group", name="Samples").get_by_role("button").nth(1).click()
     assert sample(page) == second
-    chosen = page.get_by_label("Tokenizer", exact=True).input_value()
+    chosen = select(page, "Tokenizer").input_value()
     page.locator(".viewer").press("ArrowDown")
-    assert page.get_by_label("Tokenizer", exact=True).input_value() != chosen
+    assert select(page, "Tokenizer").input_value() != chosen
     assert sample(page) == second
 
 
 def test_worst_and_best_first(page: Page) -> None:
-    page.get_by_label("Tokenizer", exact=True).select_option(label="titok-s128")
+    select(page, "Tokenizer").select_option(label="titok-s128")
     found: dict[str, list[float]] = {}
     for order in ("worst PSNR first", "best PSNR first"):
-        page.get_by_role("combobox", name="Samples").select_option(label=order)
+        select(page, "Samples").select_option(label=order)
         found[order] = []
         for _ in range(5):
             text = page.locator("figure.current .scores").inner_text()
@@ -251,7 +256,7 @@ def test_pinching_zooms(chromium: Chromium, usual_page: Path) -> None:
 
 def test_a_record_leads_to_its_picture(page: Page) -> None:
     page.get_by_role("link", name="Records").click()
-    page.get_by_label("Run").select_option(label="titok-b64, coco, square-256 at 64 px")
+    select(page, "Run").select_option(label="titok-b64, coco, square-256 at 64 px")
     table = page.get_by_role("table", name="Records of titok-b64")
     assert table.locator("tbody tr").count() == 12
     table.get_by_role("button", name="PSNR").click()
@@ -262,7 +267,7 @@ def test_a_record_leads_to_its_picture(page: Page) -> None:
     assert table.locator("tbody tr").count() == 1
     table.get_by_role("link").click()
     assert sample(page).startswith("coco/0004.jpg")
-    assert page.get_by_label("Tokenizer", exact=True).locator("option:checked").inner_text() == "titok-b64"
+    assert select(page, "Tokenizer").locator("option:checked").inner_text() == "titok-b64"
     page.go_back()
     assert table.is_visible()
 
@@ -272,14 +277,14 @@ def test_geneval_filters(page: Page) -> None:
     cards = page.locator("article.card")
     cards.nth(17).wait_for()
     assert cards.count() == 18
-    page.get_by_label("Verdict").select_option("wrong")
+    select(page, "Verdict").select_option("wrong")
     assert cards.count() == 9
     assert set(cards.locator(".verdict").all_inner_texts()) == {"wrong"}
-    page.get_by_label("Task").select_option("counting")
+    select(page, "Task").select_option("counting")
     assert 0 < cards.count() < 9
     assert all("counting" in t for t in cards.all_inner_texts())
-    page.get_by_label("Task").select_option("")
-    page.get_by_label("Prompt").fill("photo of 7")
+    select(page, "Task").select_option("")
+    page.get_by_role("searchbox", name="Prompt").fill("photo of 7")
     assert cards.count() == 1
     cards.get_by_role("button").press("Enter")
     dialog = page.get_by_role("dialog")

@@ -10,6 +10,7 @@
     let x = 0;
     let y = 0; // of the picture's corner, as a share of the stage: from 1 - zoom to 0
     const fingers = new Map();
+    let moved = 0; // pixels since the pointer went down: a drag is no click
 
     function apply() {
       const least = 1 - zoom;
@@ -61,6 +62,7 @@
       const stage = stageOf(event);
       if (!stage || event.button !== 0 || event.target.closest("input")) return;
       fingers.set(event.pointerId, { px: event.clientX, py: event.clientY, stage });
+      moved = 0;
       try {
         stage.setPointerCapture(event.pointerId);
       } catch { /* the pointer has gone already */ }
@@ -71,6 +73,7 @@
       if (!before) return;
       const now = { px: event.clientX, py: event.clientY, stage: before.stage };
       const box = before.stage.getBoundingClientRect();
+      moved += Math.abs(now.px - before.px) + Math.abs(now.py - before.py);
       if (fingers.size === 1) {
         move((now.px - before.px) / box.width, (now.py - before.py) / box.height);
       } else {
@@ -87,6 +90,10 @@
     for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
       root.addEventListener(end, (event) => fingers.delete(event.pointerId));
     }
+    root.addEventListener("click", (event) => {
+      if (moved > 4) event.stopPropagation();
+      moved = 0;
+    }, { capture: true });
     root.addEventListener("dblclick", (event) => {
       const stage = stageOf(event);
       if (stage) by(2, ...share(stage, event.clientX, event.clientY));
