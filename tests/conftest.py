@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import chromium  # noqa: F401 (fixture)
 from hub import here, local, server  # noqa: F401 (fixtures)
+from page_runs import usual_page  # noqa: F401 (fixture)
 from PIL import Image
 from recipes import recipes  # noqa: F401 (fixture)
 from torch import Tensor

@@ -10,7 +10,7 @@
     let x = 0;
     let y = 0; // of the picture's corner, as a share of the stage: from 1 - zoom to 0
     const fingers = new Map();
-    let moved = 0; // pixels since the first finger came down
+    let moved = 0; // pixels since the pointer went down: a drag is no click
 
     function apply() {
       const least = 1 - zoom;
@@ -91,7 +91,7 @@
       root.addEventListener(end, (event) => fingers.delete(event.pointerId));
     }
     root.addEventListener("click", (event) => {
-      if (moved > 4 && stageOf(event)) event.stopPropagation(); // the end of a drag chooses nothing
+      if (moved > 4 && stageOf(event)) event.stopPropagation();
     }, { capture: true });
     root.addEventListener("dblclick", (event) => {
       const stage = stageOf(event);
