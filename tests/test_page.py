@@ -1,4 +1,4 @@
-"""The page of the reports as it is written: data files, pictures, names from outside. The browser has tests of its own."""
+"""The page of the reports as it is written: data files, pictures, names from outside."""
 
 from __future__ import annotations
 
