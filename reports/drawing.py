@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -66,28 +67,45 @@ def plain(text: str, longest: int = 200) -> str:
 
 
 def wrap(text: str, width: float, measure: Callable[[str], float], most: int = 4) -> str:
-    """Break a caption into at most `most` lines no wider than `width`; words that are too long are broken too.
+    """Break a caption into at most `most` lines no wider than `width`: at its own line ends and spaces, a word that is
+    too long after a sign such as - or /, or else anywhere.
 
-    >>> print(wrap("lactok-h 256 tokens", 10, len))
+    >>> print(wrap("lactok-h\\n256 tokens", 10, len))
     lactok-h
     256 tokens
+    >>> print(wrap("china/bottom-left", 12, len))
+    china/
+    bottom-left
     >>> print(wrap("abcdefgh", 4, len, most=1))
     abc…
     """
-    lines: list[str] = []
-    for word in plain(text).split():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if measure(joined) <= width:
-            lines[-1:] = [joined]
-            continue
+    lines = [""]
+    for own_line in text.splitlines():
         lines.append("")
-        for letter in word:
-            if lines[-1] and measure(lines[-1] + letter) > width:
-                lines.append("")
-            lines[-1] += letter
+        for i, word in enumerate(plain(own_line).split()):
+            _append(lines, f" {word}" if i else word, width, measure)
+    lines = [line for line in lines if line]
     if len(lines) > most:
         last = lines[most - 1]
         while last and measure(last + "…") > width:
             last = last[:-1]
         lines = [*lines[: most - 1], last + "…"]
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)
+
+
+def _append(lines: list[str], word: str, width: float, measure: Callable[[str], float]) -> None:
+    """A word at the end of the last line, or in new ones."""
+    if measure(lines[-1] + word) <= width:
+        lines[-1] += word
+        return
+    pieces = [word.strip()]
+    if measure(pieces[0]) > width:
+        pieces = re.findall(r"[^-/_@,.]+[-/_@,.]*|[-/_@,.]+", pieces[0])
+    lines.append("")
+    for piece in pieces:
+        if lines[-1] and measure(lines[-1] + piece) > width:
+            lines.append("")
+        for letter in piece if measure(piece) > width else [piece]:
+            if lines[-1] and measure(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter

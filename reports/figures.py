@@ -7,7 +7,7 @@ time is shown, on the same machine. Rows that lose nothing (the identity) are le
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,15 +63,13 @@ def figures(results: Results, out: Path) -> list[Path]:
     for group, rows in _groups(results.recon).items():
         for metric, title in QUALITY.items():
             for rate, label in RATES.items():
-                points = _points(rows, metric, lambda r, rate=rate: r.tokenizer[rate])  # type: ignore[misc]
+                points = _points([(row, row.tokenizer[rate]) for row in rows], metric)
                 written += _draw(points, label, title, out / f"rate-distortion-{metric}-{rate}__{group}", base=2)
         for i, (machine, timed) in enumerate(_machines(rows).items(), 1):
-            seconds = {id(r): s for r, s in timed}
             for metric in AGAINST_TIME:
-                points = _points([r for r, _ in timed], metric, lambda r, seconds=seconds: seconds[id(r)])  # type: ignore[misc]
                 label = f"Decoding, seconds per image ({machine})"
                 name = f"quality-speed-{metric}__{group}" + f"__machine{i}" * (i > 1)
-                written += _draw(points, label, QUALITY[metric], out / name, base=10)
+                written += _draw(_points(timed, metric), label, QUALITY[metric], out / name, base=10)
     return written
 
 
@@ -93,10 +91,11 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
     return names
 
 
-def _points(rows: Sequence[ReconResult], metric: str, rate: Callable[[ReconResult], float | None]) -> list[Point]:
+def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
+    """Rows with their place on the x axis -> what can be drawn of a metric."""
     points = []
-    for row in rows:
-        entry, x = row.metrics.get(metric), rate(row)
+    for row, x in rows:
+        entry = row.metrics.get(metric)
         psnr = row.metrics.get("psnr", {})
         lossless = psnr.get("capped", 0) == psnr.get("n") if psnr else entry is not None and entry["value"] == 0
         if entry is None or entry["value"] is None or x is None or x <= 0 or lossless:
@@ -149,10 +148,9 @@ def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base:
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         _plot(axes, points, base)
-        axes.set_xlabel(x_label)
+        note = "~ too few images: biased upwards"
+        axes.set_xlabel(f"{x_label}\n{note}" if any(p.marked for p in points) else x_label)
         axes.set_ylabel(y_label)
-        if any(p.marked for p in points):
-            figure.text(0.99, 0.0, "~ too few images: biased upwards", ha="right", va="bottom", fontsize=5)
         _name(axes, points)
         for file in files:
             save(figure, file)
@@ -184,13 +182,14 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
                   markeredgecolor="white", markeredgewidth=0.4, zorder=3)  # fmt: skip
     axes.set_xscale("log", base=base)
     axes.margins(x=0.12, y=0.12)
-    subs = (1.0,) if base == 2 else (1.0, 2.0, 5.0)
+    wide = max(p.x for p in points) > 16 * min(p.x for p in points)
+    subs = (1.0, 2.0, 5.0) if base == 10 else (1.0,) if wide else (1.0, 1.5)
     axes.xaxis.set_major_locator(LogLocator(base=base, subs=subs, numticks=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 10 else f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(linewidth=0.3, color="#DDDDDD", zorder=0)
     families = [f for f in look if any(p.family == f for p in points)]
-    handles = [Line2D([], [], color=look[f][0], marker=look[f][1], markersize=4.5) for f in families]
+    handles = [Line2D([], [], color=look[f][0], marker=look[f][1], markersize=4.5, linestyle="") for f in families]
     legend = axes.legend(handles, ["?"] * len(families), fontsize=6, frameon=False, loc="best")
     for text, family in zip(legend.get_texts(), families, strict=True):
         text.set_text(plain(family, 24))  # afterwards: a legend leaves out labels that begin with _
@@ -201,11 +200,11 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
-    figure = axes.figure.get_figure(root=True)
-    canvas = FigureCanvasAgg(figure)  # type: ignore[arg-type]
+    figure = axes.get_figure()
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer, frame = canvas.get_renderer(), axes.get_window_extent()
-    scale = figure.dpi / 72  # type: ignore[union-attr]
+    scale = figure.dpi / 72
     at = [axes.transData.transform((p.x, p.y)) for p in points]
     taken = [Bbox.from_bounds(x - 3 * scale, y - 3 * scale, 6 * scale, 6 * scale) for x, y in at]
     legend = axes.get_legend()
@@ -228,8 +227,8 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
         best = min(range(len(costs)), key=lambda i: costs[i][0])
         (dx, dy), box = places[best], costs[best][1]
         text.set_position((dx, dy))
-        text.set_horizontalalignment({0.0: "left", 0.5: "center", 1.0: "right"}[_share(dx)])  # type: ignore[arg-type]
-        text.set_verticalalignment({0.0: "bottom", 0.5: "center", 1.0: "top"}[_share(dy)])  # type: ignore[arg-type]
+        text.set_horizontalalignment({0.0: "left", 0.5: "center", 1.0: "right"}[_share(dx)])
+        text.set_verticalalignment({0.0: "bottom", 0.5: "center", 1.0: "top"}[_share(dy)])
         taken.append(box)
 
 

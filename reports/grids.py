@@ -76,8 +76,8 @@ def reconstructions(args: argparse.Namespace) -> None:
 def _head(result: ReconResult) -> str:
     tokens, bits = result.tokenizer["tokens"], result.tokenizer["bits"]
     if tokens is not None:
-        return f"{result.label} {tokens} token{'s' * (tokens != 1)}"
-    return f"{result.label} {bits:.0f} bits" if bits is not None else result.label
+        return f"{result.label}\n{tokens} token{'s' * (tokens != 1)}"
+    return f"{result.label}\n{bits:.0f} bits" if bits is not None else result.label
 
 
 def select(
@@ -177,7 +177,12 @@ def generated(args: argparse.Namespace) -> None:
     from benchmarks.images import UnreadableImage
     from reports.layout import Line, grid
 
-    systems = [{e.prompt["prompt"]: e for e in folder.read(root).entries if e.pictures} for root in args.folders]
+    systems: list[dict[str, Entry]] = []
+    for root in args.folders:
+        systems.append({})
+        for entry in folder.read(root).entries:
+            if entry.pictures:
+                systems[-1].setdefault(entry.prompt["prompt"], entry)
     first = systems[0]
     shared = [e for text, e in first.items() if all(text in s for s in systems)]
     if not shared:
@@ -209,13 +214,13 @@ def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text:
         return [e for e in shared if e.id in picked]
     found = []
     for name in (n for n in text.split(",") if n):
-        entry = next((e for e in all_of_first if e.id == name), None)
-        if entry is None:
+        named = [e for e in all_of_first if e.id == name]
+        if not named:
             raise UserError(f"--prompts: no folder {name} with pictures; there are {_some([e.id for e in shared])}")
-        if entry not in shared:
-            raise UserError(f"--prompts: {name} ({entry.prompt['prompt']!r}) is not in all folders; "
+        if named[0] not in shared:
+            raise UserError(f"--prompts: {name} ({named[0].prompt['prompt']!r}) is not in all folders; "
                             f"there are {_some([e.id for e in shared])}")  # fmt: skip
-        found.append(entry)
+        found += named
     if not found:
         raise UserError("--prompts is empty; name folders such as 00003, or write a number")
     return found

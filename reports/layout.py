@@ -63,10 +63,10 @@ def grid(columns: Sequence[str], lines: Sequence[Line], path: Path) -> None:
         text = {"fontproperties": font, "linespacing": LINE}
         for i, head in enumerate(heads):
             x = left + i * (width + gap) + width / 2
-            figure.text(x / w, 1 - (top - gap) / h, head, ha="center", va="bottom", **text)  # type: ignore[arg-type]
+            figure.text(x / w, 1 - (top - gap) / h, head, ha="center", va="bottom", **text)
         for j, (line, side) in enumerate(zip(lines, sides, strict=True)):
             y = h - top - j * (height + gap) - height
-            figure.text((left - gap) / w, (y + height / 2) / h, side, ha="right", va="center", **text)  # type: ignore[arg-type]
+            figure.text((left - gap) / w, (y + height / 2) / h, side, ha="right", va="center", **text)
             for i, picture in enumerate(line.pictures):
                 x = left + i * (width + gap)
                 axes = figure.add_axes((x / w, y / h, width / w, height / h))
