@@ -17,6 +17,7 @@ from reports.stored import ReconResult, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIZE = (3.4, 2.7)  # inches: a column of a two-column page
 # Okabe and Ito, Color Universal Design (2008), without yellow, which is lost on white paper; a shape each besides
@@ -151,7 +152,7 @@ def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base:
         note = "~ too few images: biased upwards"
         axes.set_xlabel(f"{x_label}\n{note}" if any(p.marked for p in points) else x_label)
         axes.set_ylabel(y_label)
-        _name(axes, points)
+        _name(figure, axes, points)
         for file in files:
             save(figure, file)
     return files
@@ -195,12 +196,11 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
         text.set_text(plain(family, 24))  # afterwards: a legend leaves out labels that begin with _
 
 
-def _name(axes: Axes, points: Sequence[Point]) -> None:
+def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Write each point's name beside it, where it covers the fewest points and names that are there already."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
-    figure = axes.get_figure()
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer, frame = canvas.get_renderer(), axes.get_window_extent()
@@ -227,8 +227,8 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
         best = min(range(len(costs)), key=lambda i: costs[i][0])
         (dx, dy), box = places[best], costs[best][1]
         text.set_position((dx, dy))
-        text.set_horizontalalignment({0.0: "left", 0.5: "center", 1.0: "right"}[_share(dx)])
-        text.set_verticalalignment({0.0: "bottom", 0.5: "center", 1.0: "top"}[_share(dy)])
+        text.set_horizontalalignment("center" if dx == 0 else "left" if dx > 0 else "right")
+        text.set_verticalalignment("center" if dy == 0 else "bottom" if dy > 0 else "top")
         taken.append(box)
 
 

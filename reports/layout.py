@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.drawing import save, style, wrap
 
@@ -60,7 +60,7 @@ def grid(columns: Sequence[str], lines: Sequence[Line], path: Path) -> None:
         top = round(max(h.count("\n") + 1 for h in heads) * line_height) + 2 * gap
         w, h = left + len(columns) * (width + gap), top + len(lines) * (height + gap)
         figure = Figure(figsize=(w / dpi, h / dpi), dpi=dpi)
-        text = {"fontproperties": font, "linespacing": LINE}
+        text: dict[str, Any] = {"fontproperties": font, "linespacing": LINE}
         for i, head in enumerate(heads):
             x = left + i * (width + gap) + width / 2
             figure.text(x / w, 1 - (top - gap) / h, head, ha="center", va="bottom", **text)
