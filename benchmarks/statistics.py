@@ -1,13 +1,15 @@
-"""Means with bootstrap intervals."""
+"""Means with bootstrap intervals, and paired comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, permutation_test
 
 RESAMPLES = 2000
+PERMUTATIONS = 1999
 
 
 def mean_with_interval(
@@ -66,6 +68,56 @@ def clustered_mean(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[flo
         vectorized=True, method="percentile", rng=np.random.default_rng(0),
     )  # fmt: skip
     return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences.
+
+    Attributes:
+        value, ci95: as `mean_with_interval`.
+        p: two-sided, of the permutation test that flips the signs of differences; None for fewer than two pairs.
+        n: pairs of finite values.
+    """
+
+    value: float | None
+    ci95: list[float] | None
+    p: float | None
+    n: int
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether zero lies outside the interval."""
+        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | None = None) -> Difference:
+    """`second` minus `first`, values of the same things in the same order; seeded, so the same every time.
+
+    Args:
+        groups: as in `mean_with_interval`; signs are flipped a group at a time.
+
+    >>> paired_difference(np.array([1.0, 2, 3]), np.array([2.0, 3, 4])).ci95
+    [1.0, 1.0]
+    """
+    both = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    kept = np.isfinite(both)
+    both, named = both[kept], None if groups is None else np.asarray(groups, dtype=object)[kept]
+    mean, interval = mean_with_interval(both, None if named is None else named.tolist())
+    return Difference(mean, interval, _sign_flips(both, named), len(both))
+
+
+def _sign_flips(differences: np.ndarray, groups: np.ndarray | None) -> float | None:
+    sums = differences
+    if groups is not None and len(groups):
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=differences)
+    if len(sums) < 2:
+        return None
+    result = permutation_test(
+        (sums,), np.mean, permutation_type="samples", vectorized=True, n_resamples=PERMUTATIONS,
+        batch=max(1, 4_000_000 // len(sums)), rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(result.pvalue)
 
 
 def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:

@@ -1,0 +1,47 @@
+"""`python -m reports [build|compare|readme|serve|grid]`: what stored results say; `build` where nothing is named."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from lactok.command import command
+
+# name -> module with `add_arguments(parser)` and `run(args) -> exit code`, help; those not installed are left out
+COMMANDS = {
+    "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
+    "compare": ("reports.compare", "two runs, paired over the images that both have"),
+    "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
+    "serve": ("reports.serve", "show the page in a browser"),
+    "grid": ("reports.grids", "a sheet of reconstructions beside their originals"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m reports", description="Tables, figures and the page, from stored results.",
+        epilog="python -m reports [--runs DIR] [--out DIR] is short for python -m reports build.",
+    )  # fmt: skip
+    actions = p.add_subparsers(dest="action", required=True, metavar="COMMAND")
+    for name, (module, about) in COMMANDS.items():
+        if importlib.util.find_spec(module) is not None:
+            own = actions.add_parser(name, help=about, description=about)
+            importlib.import_module(module).add_arguments(own)
+            own.set_defaults(module=module)
+    return p
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "build")
+    args = parser().parse_args(words)
+    return int(importlib.import_module(args.module).run(args))
+
+
+if __name__ == "__main__":
+    main()
