@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,13 @@ SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))  
 
 @dataclass(frozen=True)
 class Point:
-    """A row in a figure; `low` and `high` are its 95 % interval."""
+    """A row in a figure.
+
+    Attributes:
+        low, high: the 95 % interval.
+        curve: the same for rows that differ in their options alone.
+        marked: what stands before the name, ~ for a distance of too few images.
+    """
 
     name: str
     family: str
@@ -46,6 +53,7 @@ class Point:
     y: float
     low: float | None = None
     high: float | None = None
+    curve: str = ""
     marked: str = ""
 
 
@@ -94,18 +102,29 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
 
 def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
     """Rows with their place on the x axis -> what can be drawn of a metric."""
+    from benchmarks.rows import EXCHANGED
+
     points = []
     for row, x in rows:
         entry = row.metrics.get(metric)
-        psnr = row.metrics.get("psnr", {})
-        lossless = psnr.get("capped", 0) == psnr.get("n") if psnr else entry is not None and entry["value"] == 0
-        if entry is None or entry["value"] is None or x is None or x <= 0 or lossless:
+        if entry is None or entry["value"] is None or x is None or not 0 < x < inf or _lossless(row):
+            continue
+        if row.label.endswith(EXCHANGED):  # a control, decoded from the ids of other photographs
             continue
         low, high = entry.get("ci95") or (None, None)
-        name = row.label + f" {row.dtype}" * (row.dtype != "float32") + f" seed {row.seed}" * (row.seed != 0)
-        marked = "~" if entry.get("reliable") is False else ""
-        points.append(Point(name, row.tokenizer["family"], float(x), float(entry["value"]), low, high, marked))
+        conditions = f" {row.dtype}" * (row.dtype != "float32") + f" seed {row.seed}" * (row.seed != 0)
+        points.append(
+            Point(
+                row.label + conditions, row.tokenizer["family"], float(x), float(entry["value"]), low, high,
+                curve=row.label.partition("@")[0] + conditions, marked="~" if entry.get("reliable") is False else "",
+            )
+        )  # fmt: skip
     return sorted(points, key=lambda p: (p.name, p.x, p.y))
+
+
+def _lossless(row: ReconResult) -> bool:
+    psnr = row.metrics.get("psnr", {})
+    return bool(psnr) and psnr.get("capped") == psnr["n"]
 
 
 def _machines(rows: Sequence[ReconResult]) -> dict[str, list[tuple[ReconResult, float]]]:
@@ -172,7 +191,7 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
     look = _look([p.family for p in points])
     curves: dict[tuple[str, str], list[Point]] = {}
     for p in points:
-        curves.setdefault((p.family, p.name.partition("@")[0]), []).append(p)
+        curves.setdefault((p.family, p.curve), []).append(p)
     for (family, _), members in sorted(curves.items()):
         members = sorted(members, key=lambda p: (p.x, p.y))
         colour, marker = look[family]
