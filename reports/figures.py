@@ -58,8 +58,12 @@ class Point:
 
 
 def build(results: Results, out: Path) -> list[Path]:
-    """`figures` into the folder `figures` of a report."""
-    return figures(results, out / "figures")
+    """`figures` into the folder `figures` of a report, without those of an earlier build."""
+    written = figures(results, out / "figures")
+    for path in (out / "figures").glob("*"):
+        if path not in written and path.name.startswith(("rate-distortion-", "quality-speed-")):
+            path.unlink(missing_ok=True)
+    return written
 
 
 def figures(results: Results, out: Path) -> list[Path]:
@@ -93,7 +97,7 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
     names: dict[str, list[ReconResult]] = {}
     for (dataset, prepare, score, content), members in sorted(found.items()):
         asked = members[0].n + len(members[0].result["dataset"]["skipped"])
-        name = "__".join([folder_safe(dataset), folder_safe(f"{prepare}-{score}"), f"n{asked}"])
+        name = "__".join([folder_safe(dataset)[:60], folder_safe(f"{prepare}-{score}"), f"n{asked}"])
         if name in names:
             name += f"__{folder_safe(content[:6])}"
         names.setdefault(name, []).extend(members)
