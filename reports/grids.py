@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="recon|generation")
     recon = kinds.add_parser("recon", help="a row a sample: the photograph and what each tokenizer made of it")
     recon.add_argument("--runs", default="runs", metavar="DIR", help="stored results (default: %(default)s)")
-    recon.add_argument("--samples", default=str(ROWS), metavar="a,b,...|N",
-                       help="samples by id, or so many of those that all have (default: %(default)s)")  # fmt: skip
+    recon.add_argument("--samples", metavar="a,b,...|N",
+                       help=f"samples by id, or so many of those that all have (default: up to {ROWS})")  # fmt: skip
     recon.add_argument("--tokenizers", nargs="+", metavar="NAME", help="which and in this order (default: all that "
                        "have pictures, by bits); a result folder's name tells two runs of one apart")  # fmt: skip
     recon.add_argument("--photographs", metavar="NAME", help="where the runs hold several data sets or sizes: which, "
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generation = kinds.add_parser("generation", help="a row a prompt: what each system generated")
     generation.add_argument("--folders", nargs="+", required=True, type=Path, metavar="DIR",
                             help="folders of pictures in GenEval's layout, one a system")  # fmt: skip
-    generation.add_argument("--prompts", default=str(ROWS), metavar="00003,00017|N",
+    generation.add_argument("--prompts", metavar="00003,00017|N",
                             help="prompts by their folders in the first DIR, or so many of those that all have, of "
-                            "every task in turn (default: %(default)s)")  # fmt: skip
+                            f"every task in turn (default: up to {ROWS})")  # fmt: skip
     for kind in (recon, generation):
         kind.add_argument("--out", required=True, type=Path, metavar="FILE", help="a .png or .pdf file")
 
@@ -130,7 +130,7 @@ def _bits(result: ReconResult) -> float:
     return float("inf") if bits is None else float(bits)
 
 
-def choose_samples(rows: Sequence[tuple[ReconResult, Pictures]], text: str) -> list[str]:
+def choose_samples(rows: Sequence[tuple[ReconResult, Pictures]], text: str | None) -> list[str]:
     """Sample ids by `--samples`: ids, or a number of those of which every row has a picture, chosen ones first.
 
     Raises:
@@ -138,6 +138,7 @@ def choose_samples(rows: Sequence[tuple[ReconResult, Pictures]], text: str) -> l
     """
     first = rows[0][1].by_sample
     shared = [s for s in first if all(s in found.by_sample for _, found in rows)]
+    text = text or str(max(1, min(ROWS, len(shared))))
     there = f"there are pictures of {_some(shared)}; {MORE}"
     if text.isdecimal() and text not in first:
         count = int(text)
@@ -198,8 +199,9 @@ def generated(args: argparse.Namespace) -> None:
     grid(_titles(args.folders), lines, args.out)
 
 
-def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text: str) -> list[Entry]:
+def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text: str | None) -> list[Entry]:
     """Entries of the first folder by `--prompts`: folders' names, or a number of them, of every task in turn."""
+    text = text or str(min(ROWS, len(shared)))
     if text.isdecimal() and len(text) < 5:
         count = int(text)
         if not 1 <= count <= len(shared):

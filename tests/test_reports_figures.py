@@ -310,7 +310,7 @@ def test_generated_pictures_by_prompt(tmp_path: Path, capsys: pytest.CaptureFixt
     for row, folders in enumerate(expected[::-1]):
         for column, folder in enumerate(folders):
             assert np.array_equal(cell(out, column, row), enlarged(folder / "samples" / "0000.png"))
-    grid("generation", "--folders", one, other, "--prompts", "2", "--out", tmp_path / "y.pdf")
+    grid("generation", "--folders", one, other, "--out", tmp_path / "y.pdf")  # two in common
     assert (tmp_path / "y.pdf").read_bytes()[:4] == b"%PDF"
     for prompts, message in (("3", "between 1 and 2"), ("00001", "('a dog') is not in all folders"),
                              ("00009", "no folder 00009")):  # fmt: skip
