@@ -165,6 +165,13 @@ def test_a_run_without_photographs_shows_its_pictures_alone(own_runs: Path) -> N
     assert {s["photo"] for s in samples} == {None}
 
 
+def test_of_very_many_pictures_the_best_and_worst_are_shown(own_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.page.viewer.MOST", 2)
+    summary = built(own_runs)
+    assert [s["rows"][summary["rows"][0]["key"]]["why"] for s in summary["groups"][0]["samples"]] == [["best"], ["worst"]]
+    assert "2 of its 3 pictures" in summary["problems"][0]
+
+
 def test_a_row_without_records_is_in_the_tables_all_the_same(own_runs: Path) -> None:
     (row_of(own_runs) / "records.parquet").write_bytes(b"PAR1")
     summary = built(own_runs)

@@ -13,6 +13,7 @@ from reports.stored import ReconResult
 
 THUMBNAIL = 128  # px
 REASONS = ("chosen", "best", "worst")
+MOST = 200  # pictures of a row, best and worst ones first; more would make the page slow to build and to open
 
 
 class Groups:
@@ -31,6 +32,9 @@ class Groups:
         stored, references = self._stored(result, records["id"])
         if not stored:
             return
+        if len(stored) > MOST:
+            self.problems.append(f"left out: {result.name!a}: the page shows {MOST} of its {len(stored)} pictures")
+            stored = sorted(stored, key=lambda kept: kept[2] == ["chosen"])[:MOST]
         index = {sample: i for i, sample in enumerate(records["id"])}
         samples = self._groups.setdefault(group, {})
         for sample, file, why in stored:
