@@ -168,7 +168,10 @@ def test_a_run_without_photographs_shows_its_pictures_alone(own_runs: Path) -> N
 def test_of_very_many_pictures_the_best_and_worst_are_shown(own_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.page.viewer.MOST", 2)
     summary = built(own_runs)
-    assert [s["rows"][summary["rows"][0]["key"]]["why"] for s in summary["groups"][0]["samples"]] == [["best"], ["worst"]]
+    assert [s["rows"][summary["rows"][0]["key"]]["why"] for s in summary["groups"][0]["samples"]] == [
+        ["best"],
+        ["worst"],
+    ]
     assert "2 of its 3 pictures" in summary["problems"][0]
 
 
