@@ -50,7 +50,7 @@ const lactok = { views: {} };
       if (typeof value === "function") element.addEventListener(name.slice(2), value);
       else element.setAttribute(name, value === true ? "" : String(value));
     }
-    element.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+    element.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
     return element;
   }
 

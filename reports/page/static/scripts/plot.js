@@ -32,9 +32,9 @@
     const heights = points.flatMap((p) => (p.interval ? [p.y, ...p.interval] : [p.y]));
     const up = scale(heights, y.log, height - EDGE.bottom, EDGE.top);
     root.append(axes(across, up, x, y, width, height));
-    const placed = points.map((p) => ({ ...p, at: [across.at(p.x), up.at(p.y)] }));
+    const placed = points.map((p) => ({ ...p, at: [across.at(p.x), up.at(p.y)], ends: p.interval && p.interval.map(up.at) }));
     root.append(lines(placed));
-    for (const p of placed) if (p.interval) root.append(bar(p.at[0], up.at(p.interval[0]), up.at(p.interval[1]), p.series));
+    for (const p of placed) if (p.ends) root.append(bar(p.at[0], ...p.ends, p.series));
     root.append(names(placed, width, height));
     const hint = tooltip(width, height);
     for (const p of placed) {
@@ -116,23 +116,23 @@
     return svg("path", { d: `M${x},${low}V${high}M${x - 4},${low}h8M${x - 4},${high}h8`, class: `interval series-${series % 8}`, "aria-hidden": "true" });
   }
 
-  /** Names beside their marks where they fit: right, left, above or below. */
+  /** Names beside their marks where they fit: right, left, above or below, clear of the intervals where that can be. */
   function names(points, width, height) {
     const group = svg("g", { class: "names", "aria-hidden": "true" });
     const taken = points.map((p) => [p.at[0] - 8, p.at[1] - 8, p.at[0] + 8, p.at[1] + 8]);
+    const bars = points.filter((p) => p.ends).map((p) => [p.at[0] - 4, Math.min(...p.ends), p.at[0] + 4, Math.max(...p.ends)]);
+    const meets = (box, others) => others.some((t) => t[0] < box[2] && t[2] > box[0] && t[1] < box[3] && t[3] > box[1]);
     for (const p of points) {
       const [x, y] = p.at;
       const text = p.name.length > 26 ? `${p.name.slice(0, 25)}…` : p.name;
       const long = text.length * 6.8;
       const places = [["start", 12, 4, 12], ["end", -12, 4, -12 - long], ["middle", 0, -14, -long / 2], ["middle", 0, 22, -long / 2]];
-      for (const [anchor, dx, dy, left] of places) {
-        const box = [x + left, y + dy - 11, x + left + long, y + dy + 3];
-        const inside = box[0] > EDGE.left && box[2] < width - 4 && box[1] > 4 && box[3] < height - EDGE.bottom;
-        if (inside && !taken.some((t) => t[0] < box[2] && t[2] > box[0] && t[1] < box[3] && t[3] > box[1])) {
-          taken.push(box);
-          group.append(svg("text", { x: x + dx, y: y + dy, "text-anchor": anchor }, text));
-          break;
-        }
+      const free = places.map(([anchor, dx, dy, left]) => ({ anchor, dx, dy, box: [x + left, y + dy - 11, x + left + long, y + dy + 3] }))
+        .filter(({ box }) => box[0] > EDGE.left && box[2] < width - 4 && box[1] > 4 && box[3] < height - EDGE.bottom && !meets(box, taken));
+      const best = free.find(({ box }) => !meets(box, bars)) || free[0];
+      if (best) {
+        taken.push(best.box);
+        group.append(svg("text", { x: x + best.dx, y: y + best.dy, "text-anchor": best.anchor }, text));
       }
     }
     return group;

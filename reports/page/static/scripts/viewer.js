@@ -23,7 +23,7 @@ lactok.views.pictures = function (data) {
   const viewer = element("section", { class: "viewer", tabindex: "-1", "aria-label": "Viewer" });
   const groups = lactok.select("Data set", data.groups.map((g, i) => [String(i), g.title]), (i) => open(data.groups[i]));
   const tokenizers = lactok.select("Tokenizer", [], (key) => choose(rows.find((r) => r.key === key)));
-  const order = lactok.select("Samples", [["", "by name"], ...metrics.flatMap((m) => [[`worst ${m.key}`, `worst ${m.title} first`], [`best ${m.key}`, `best ${m.title} first`]])], () => {
+  const order = lactok.select("Samples", [["", "of most tokenizers"], ["all", "all, by name"], ...metrics.flatMap((m) => [[`worst ${m.key}`, `worst ${m.title} first`], [`best ${m.key}`, `best ${m.title} first`]])], () => {
     arrange();
     at = 0;
     draw();
@@ -31,6 +31,7 @@ lactok.views.pictures = function (data) {
   const title = element("h2", { class: "sample" });
   const caption = element("p", { class: "about" });
   const notice = element("p", { class: "notice" });
+  const without = element("p", { class: "about" });
   const strip = element("div", { class: "strip", role: "group", "aria-label": "Samples" });
   const chips = element("div", { class: "legend", role: "group", "aria-label": "Tokenizers shown" });
   const count = element("summary", {});
@@ -52,7 +53,7 @@ lactok.views.pictures = function (data) {
       gain.element),
     element("div", { class: "bar step" }, lactok.button("‹", () => step(-1), { "aria-label": "Previous sample" }), title,
       lactok.button("›", () => step(1), { "aria-label": "Next sample" })),
-    caption, strip, choice, notice, grid,
+    caption, strip, choice, notice, grid, without,
     element("p", { class: "about" }, "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
   viewer.style.setProperty("--gain", 2);
   viewer.addEventListener("keydown", keys);
@@ -80,7 +81,7 @@ lactok.views.pictures = function (data) {
     const wanted = data.rows.find((r) => r.key === key);
     const its = wanted && data.groups.find((g) => g.key === wanted.group);
     if (!its) return;
-    order.value = "";
+    order.value = "all";
     row = wanted;
     groups.value = String(data.groups.indexOf(its));
     open(its);
@@ -88,12 +89,14 @@ lactok.views.pictures = function (data) {
     draw();
   }
 
-  /** The samples in the order asked for, which is the current tokenizer's. */
+  /** The samples that were asked for; worst and best are the current tokenizer's. */
   function arrange() {
     const [end, key] = order.value.split(" ");
     const metric = metrics.find((m) => m.key === key);
     if (!metric) {
-      samples = group.samples;
+      const rowsWith = (s) => Object.keys(s.rows).length;
+      const most = Math.max(...group.samples.map(rowsWith));
+      samples = end === "all" ? group.samples : group.samples.filter((s) => rowsWith(s) === most);
     } else {
       const sign = (metric.better === "higher") === (end === "worst") ? 1 : -1;
       const value = (s) => s.rows[row.key].scores[metric.key];
@@ -121,7 +124,11 @@ lactok.views.pictures = function (data) {
       : mode === "wipe" && !made ? `${row.name} has no picture of this sample.` : "";
     notice.textContent = lacking;
     notice.hidden = !lacking;
-    const shown = rows.filter((r) => !left.has(r.key));
+    const wanted = rows.filter((r) => !left.has(r.key));
+    const shown = wanted.filter((r) => sample.rows[r.key] || r === row);
+    const absent = wanted.filter((r) => !sample.rows[r.key]);
+    without.textContent = `Without a picture of this sample: ${absent.map((r) => r.name).join(", ")}.`;
+    without.hidden = !absent.length;
     const now = bare || (mode === "wipe" && !made) ? "side" : mode;
     grid.dataset.mode = now;
     grid.replaceChildren(...(now === "wipe"
@@ -136,7 +143,7 @@ lactok.views.pictures = function (data) {
     [...strip.children].forEach((b, i) => b.setAttribute("aria-current", String(i === at)));
     const current = strip.children[at];
     strip.scrollLeft = current.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + 32;
-    count.textContent = `Tokenizers shown: ${shown.length} of ${rows.length}`;
+    count.textContent = `Tokenizers shown: ${wanted.length} of ${rows.length}`;
     [...chips.children].forEach((b, i) => b.setAttribute("aria-pressed", String(!left.has(rows[i].key))));
     const said = made ? metrics.filter((m) => made.scores[m.key] !== undefined).map((m) => `${m.title} ${lactok.score(m, made.scores[m.key])}`) : ["no picture"];
     lactok.say(`sample ${at + 1} of ${samples.length}, ${sample.id}; ${row.name}: ${said.join(", ")}`);
