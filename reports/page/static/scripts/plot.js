@@ -4,8 +4,8 @@
 (function () {
   const { svg } = lactok;
   const WIDE = [860, 500];
-  const NARROW = [440, 440]; // for a phone
-  const EDGE = { left: 72, right: 24, top: 20, bottom: 58 };
+  const NARROW = [340, 380]; // for a phone
+  const EDGE = { left: 66, right: 16, top: 20, bottom: 58 };
   const SHAPES = [
     "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0z", // circle
     "M-5.5,-5.5h11v11h-11z", // square

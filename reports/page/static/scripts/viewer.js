@@ -32,7 +32,9 @@ lactok.views.pictures = function (data) {
   const caption = element("p", { class: "about" });
   const notice = element("p", { class: "notice" });
   const strip = element("div", { class: "strip", role: "group", "aria-label": "Samples" });
-  const chips = element("div", { class: "legend rows", role: "group", "aria-label": "Tokenizers shown" });
+  const chips = element("div", { class: "legend", role: "group", "aria-label": "Tokenizers shown" });
+  const count = element("summary", {});
+  const choice = element("details", { class: "choice" }, count, chips);
   const modes = [["side", "Side by side"], ["wipe", "Wipe"], ["error", "Error map"]]
     .map(([key, text]) => lactok.button(text, () => setMode(key), { class: "chip", "data-mode": key }));
   const gain = lactok.slider("Brightness", [1, 16, 1], 2, (v) => viewer.style.setProperty("--gain", v), (v) => `× ${v}`);
@@ -50,7 +52,7 @@ lactok.views.pictures = function (data) {
       gain.element),
     element("div", { class: "bar step" }, lactok.button("‹", () => step(-1), { "aria-label": "Previous sample" }), title,
       lactok.button("›", () => step(1), { "aria-label": "Next sample" })),
-    caption, strip, chips, notice, grid,
+    caption, strip, choice, notice, grid,
     element("p", { class: "about" }, "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
   viewer.style.setProperty("--gain", 2);
   viewer.addEventListener("keydown", keys);
@@ -67,7 +69,7 @@ lactok.views.pictures = function (data) {
     rows = rowsOf(group);
     row = rows.includes(row) ? row : rows[0];
     tokenizers.options(rows.map((r) => [r.key, r.name]), row.key);
-    chips.replaceChildren(...(rows.length > 1 ? rows.map(chip) : []));
+    chips.replaceChildren(...rows.map(chip));
     at = 0;
     zoom.reset();
     arrange();
@@ -134,6 +136,7 @@ lactok.views.pictures = function (data) {
     [...strip.children].forEach((b, i) => b.setAttribute("aria-current", String(i === at)));
     const current = strip.children[at];
     strip.scrollLeft = current.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + 32;
+    count.textContent = `Tokenizers shown: ${shown.length} of ${rows.length}`;
     [...chips.children].forEach((b, i) => b.setAttribute("aria-pressed", String(!left.has(rows[i].key))));
     const said = made ? metrics.filter((m) => made.scores[m.key] !== undefined).map((m) => `${m.title} ${lactok.score(m, made.scores[m.key])}`) : ["no picture"];
     lactok.say(`sample ${at + 1} of ${samples.length}, ${sample.id}; ${row.name}: ${said.join(", ")}`);
