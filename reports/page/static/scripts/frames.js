@@ -40,7 +40,9 @@
     const why = made.why.filter((w) => w !== "chosen").map((w) => element("span", { class: `tag ${w}` }, w));
     const caption = [name, why, element("span", { class: "scores" }, scores(made, metrics))];
     if (mode === "error" && sample.photo) {
-      return figure(stage(made, [layer("plain", sample.photo, ""), layer("difference", made, `difference of ${row.name} from photograph ${sample.id}`)], "error"), caption, attributes);
+      // moved and scaled as one: each by itself would be sampled at positions that differ by a hair
+      const pair = element("div", { class: "pair" }, picture(sample.photo, ""), picture(made, `difference of ${row.name} from photograph ${sample.id}`));
+      return figure(stage(made, [element("div", { class: "layer" }, pair)], "error"), caption, attributes);
     }
     return figure(stage(made, [layer("plain", made, `${row.name} of ${sample.id}`)]), caption, attributes);
   };

@@ -20,7 +20,8 @@
     svg("path", { d: SHAPES[i % SHAPES.length], class: `mark series-${i % 8}${hollow ? " hollow" : ""}` });
 
   /**
-   * points: {x, y, interval: [low, high] or null, series, hollow, name, label}; axes x, y: {title, log, format}.
+   * points: {x, y, interval: [low, high] or null, series, hollow, name, label, line: those of one are joined};
+   * axes x, y: {title, log, format}.
    * title and description are for screen readers; picked(point) is called by click or Enter.
    */
   lactok.plot = (points, { x, y, title, description, picked }) => {
@@ -32,6 +33,7 @@
     const up = scale(heights, y.log, height - EDGE.bottom, EDGE.top);
     root.append(axes(across, up, x, y, width, height));
     const placed = points.map((p) => ({ ...p, at: [across.at(p.x), up.at(p.y)] }));
+    root.append(lines(placed));
     for (const p of placed) if (p.interval) root.append(bar(p.at[0], up.at(p.interval[0]), up.at(p.interval[1]), p.series));
     root.append(names(placed, width, height));
     const hint = tooltip(width, height);
@@ -97,6 +99,16 @@
     group.append(svg("path", { d: `M${EDGE.left},${EDGE.top}V${bottom}H${width - EDGE.right}`, class: "axis" }),
       svg("text", { x: (EDGE.left + width - EDGE.right) / 2, y: height - 12, "text-anchor": "middle", class: "axis-title" }, x.title),
       svg("text", { transform: `translate(18,${(EDGE.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis-title" }, y.title));
+    return group;
+  }
+
+  /** Joins the settings of one tokenizer, from left to right. */
+  function lines(points) {
+    const group = svg("g", { "aria-hidden": "true" });
+    for (const name of lactok.unique(points.map((p) => p.line))) {
+      const own = points.filter((p) => p.line === name).sort((a, b) => a.at[0] - b.at[0]);
+      if (own.length > 1) group.append(svg("path", { d: `M${own.map((p) => p.at.join(",")).join("L")}`, class: `joined series-${own[0].series % 8}` }));
+    }
     return group;
   }
 

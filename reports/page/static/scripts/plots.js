@@ -77,7 +77,7 @@ lactok.views.plots = function (data) {
     if (!entry.reliable) label.push("unreliable: too few images");
     return {
       x: rate.value(row), y: scaled(entry.value), interval: entry.ci95 ? entry.ci95.map(scaled) : null,
-      series: families.indexOf(row.family), hollow: !entry.reliable, name: row.name, label,
+      series: families.indexOf(row.family), hollow: !entry.reliable, name: row.name, label, line: row.name.split("@")[0],
     };
   }
 
@@ -99,6 +99,7 @@ lactok.views.plots = function (data) {
     if (kept.some((r) => !r.metrics[metric.key].reliable)) {
       list.push("Hollow marks: fewer than 2049 images, so the value is biased upwards; compare only within this plot.");
     }
+    if (unique(kept.map((r) => r.name.split("@")[0])).length < kept.length) list.push("Lines join the settings of one tokenizer.");
     const lacking = rows.filter((r) => !able.includes(r)).map((r) => r.name);
     if (lacking.length) list.push(`Without ${rate.title} or ${metric.title}: ${lacking.join(", ")}.`);
     const dropped = able.filter((r) => isExact(r) && !kept.includes(r) && !hidden.has(r.family)).map((r) => r.name);

@@ -1,0 +1,115 @@
+"""`python -m reports serve`: the built page in a browser, for this machine alone."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lactok.errors import UserError
+
+ADDRESS = "127.0.0.1"
+PORT = 8000
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".gif": "image/gif",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".md": "text/markdown; charset=utf-8",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".tex": "text/plain; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+    "": "application/octet-stream",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("reports/build"), metavar="DIR",
+                        help="the built page (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--port", type=int, default=PORT, help="0: any free one (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    with server(args.out, args.port) as listening:
+        print(f"http://{ADDRESS}:{listening.server_port}/ shows {args.out}; Ctrl-C ends it", flush=True)
+        try:
+            listening.serve_forever()
+        except KeyboardInterrupt:
+            print("\nended")
+    return 0
+
+
+def server(root: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the files in `root` that listens on the loopback address.
+
+    Raises:
+        UserError: there is no page, or the port cannot be had.
+    """
+    if not (root / "index.html").is_file():
+        raise UserError(f"--out {root} holds no index.html; build the page first: python -m reports build")
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: between 0 and 65535")
+    try:
+        return ThreadingHTTPServer((ADDRESS, port), partial(Handler, directory=str(root.resolve())))
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise UserError(f"--port {port}: {error.strerror}; choose another, or 0 for any free one") from error
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Answers GET and HEAD of the files in a folder; everything else is refused."""
+
+    extensions_map = TYPES  # the system's own tables differ between machines
+    directory: str
+
+    def send_head(self) -> Any:
+        """The file and its headers; a folder stands for its index.html."""
+        name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+        if name not in (ADDRESS, "localhost"):  # a foreign page whose name was made to lead here
+            return self._refuse(HTTPStatus.FORBIDDEN)
+        asked = unquote(urlsplit(self.path).path)
+        if "\0" in asked or "\\" in asked or ".." in asked.split("/"):
+            return self._refuse(HTTPStatus.NOT_FOUND)
+        path = Path(self.translate_path(self.path))
+        file = path / "index.html" if path.is_dir() else path
+        if not file.is_file() or not file.resolve().is_relative_to(Path(self.directory)):
+            return self._refuse(HTTPStatus.NOT_FOUND)
+        return super().send_head()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.send_error(status)
+
+    def end_headers(self) -> None:
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-cache")  # a page that was built again is shown anew
+        super().end_headers()
+
+    def list_directory(self, path: str | os.PathLike[str]) -> Any:
+        return self._refuse(HTTPStatus.NOT_FOUND)
+
+    def not_allowed(self) -> None:
+        self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
+        self.send_header("Allow", "GET, HEAD")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = not_allowed
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are not printed."""
