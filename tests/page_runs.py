@@ -76,6 +76,7 @@ def write_row(
     without: Sequence[str] = (),
     note: str | None = None,
     scores: dict[str, list[float]] | None = None,
+    name: str | None = None,
 ) -> Path:
     """A reconstruction's result folder, its references beside it.
 
@@ -84,9 +85,10 @@ def write_row(
         pictured: of the samples with a picture, the file's name.
         without: metrics that this row has not.
         scores: a column a metric, instead of those of the pictures.
+        name: the folder's, where the tokenizer's makes none.
     """
-    folder = runs / "__".join([folder_safe(kind.name), folder_safe(dataset), f"{PREPARE}-{SCORE}"])
-    references = f"{folder_safe(dataset)}__{PREPARE}"
+    folder = runs / (name or "__".join([folder_safe(kind.name), folder_safe(dataset), f"{PREPARE}-{SCORE}"]))
+    references = f"{folder_safe(dataset)[:40]}__{PREPARE}"
     (folder / "images").mkdir(parents=True)
     (runs / "references" / references).mkdir(parents=True, exist_ok=True)
     scores = scores or score(kind, len(samples))
@@ -154,7 +156,7 @@ def write_geneval(
     each: int = 2,
 ) -> Path:
     """A GenEval result folder: right and wrong pictures, every one annotated. `text` makes prompts and reasons."""
-    folder = runs / "__".join(["geneval", folder_safe(name), "toy-toy"])
+    folder = runs / "__".join(["geneval", folder_safe(name)[:40], "toy-toy"])
     (folder / "annotated").mkdir(parents=True)
     rows: list[dict[str, Any]] = []
     for t, task in enumerate(tasks):
@@ -206,10 +208,20 @@ def write_hostile(runs: Path, text: Callable[[str], str], file: Callable[[str], 
     """Two tokenizers and a GenEval run whose every text from outside is `text` of it; `file`: of files' names."""
     ids = [text(f"sample {i}") for i in range(4)]
     pictured = {s: file(f"{i}.png") for i, s in enumerate(ids)}
-    for kind in KINDS[2:4]:
+    for number, kind in enumerate(KINDS[2:4]):
         named = Kind(text(kind.name), text(kind.family), kind.tokens, kind.codebook, kind.bits, kind.cells)
         captions = [text(f"caption {i}") for i in range(4)]
-        write_row(runs, named, text("photos"), ids, captions, pictured, ["chosen", text("worst")], note=text("a note"))
+        write_row(
+            runs,
+            named,
+            text("photos"),
+            ids,
+            captions,
+            pictured,
+            ["chosen", text("worst")],
+            note=text("a note"),
+            name=f"row-{number}",
+        )
     write_geneval(runs, text("pictures"), text, tasks=("counting", text("colors")), prompts=2, each=1)
 
 

@@ -198,9 +198,9 @@ def test_the_error_map_is_black_where_nothing_differs(page: Page) -> None:
     stages = page.locator(".frames .stage.error")
     assert stages.count() == 8
     labels = frames(page).locator("strong").all_inner_texts()[1:]
+    assert colours(stages.nth(labels.index("identity"))).max() <= 4  # the scaler's last bit, four times as bright
     error = {name: colours(stages.nth(i)).mean() for i, name in enumerate(labels)}
-    assert error["identity"] == 0
-    assert 0 < error["lactok-h"] < error["titok-s128"] < error["flextok-d18-d28@tokens=32"]
+    assert 1 < error["lactok-h"] < error["titok-s128"] < error["flextok-d18-d28@tokens=32"]
     slider = page.get_by_role("slider", name="Brightness")
     slider.fill("12")
     assert colours(stages.nth(labels.index("lactok-h"))).mean() > error["lactok-h"]

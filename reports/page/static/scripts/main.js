@@ -31,6 +31,10 @@ lactok.load("summary").then((data) => {
   }
 
   addEventListener("hashchange", () => show(true));
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address names the view
+    content.focus();
+  });
   show(false);
 
   document.getElementById("help").addEventListener("click", help);
