@@ -86,10 +86,15 @@
   function axes(across, up, x, y, width, height) {
     const bottom = height - EDGE.bottom;
     const group = svg("g", { class: "axes", "aria-hidden": "true" });
+    let free = 0; // where the last number ends
     for (const v of across.steps) {
       const at = across.at(v);
-      group.append(svg("line", { x1: at, x2: at, y1: EDGE.top, y2: bottom, class: "grid" }),
-        svg("text", { x: at, y: bottom + 20, "text-anchor": "middle" }, x.format(v)));
+      const text = x.format(v);
+      const half = text.length * 4 + 4;
+      group.append(svg("line", { x1: at, x2: at, y1: EDGE.top, y2: bottom, class: "grid" }));
+      if (at - half < free) continue;
+      group.append(svg("text", { x: at, y: bottom + 20, "text-anchor": "middle" }, text));
+      free = at + half;
     }
     for (const v of up.steps) {
       const at = up.at(v);

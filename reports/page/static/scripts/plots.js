@@ -10,7 +10,7 @@ lactok.views.plots = function (data) {
   }
   const compact = (v) => (Math.abs(v) >= 10000 ? `${Number((v / 1000).toPrecision(3))}k` : String(Number(v.toPrecision(4))));
   const RATES = [
-    { key: "bits", title: "bits an image", value: (r) => r.bits, format: compact, text: lactok.count },
+    { key: "bits", title: "bits an image", value: (r) => r.bits, format: compact, text: (v) => lactok.count(Math.round(v)) },
     { key: "bpp", title: "bits a pixel", value: (r) => r.bpp, format: compact, text: (v) => lactok.fixed(v, 4) },
     { key: "tokens", title: "tokens", value: (r) => r.tokens, format: compact, text: lactok.count },
     { key: "decode", title: "decode time an image", value: (r) => r.decode, format: lactok.duration, text: lactok.duration },
