@@ -22,9 +22,9 @@
   /**
    * points: {x, y, interval: [low, high] or null, series, hollow, name, label, line: those of one are joined};
    * axes x, y: {title, log, format}.
-   * title and description are for screen readers; picked(point) is called by click or Enter.
+   * title and description are for screen readers.
    */
-  lactok.plot = (points, { x, y, title, description, picked }) => {
+  lactok.plot = (points, { x, y, title, description }) => {
     const [width, height] = matchMedia("(max-width: 40rem)").matches ? NARROW : WIDE;
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": `${title}. ${description}` },
       svg("title", {}, title), svg("desc", {}, description));
@@ -42,7 +42,6 @@
         svg("circle", { r: 15, class: "reach" }), lactok.mark(p.series, p.hollow));
       for (const event of ["pointerenter", "focus"]) mark.addEventListener(event, () => hint.show(p));
       for (const event of ["pointerleave", "blur"]) mark.addEventListener(event, hint.hide);
-      if (picked) mark.addEventListener("click", () => picked(p));
       root.append(mark);
     }
     root.append(hint.element);
