@@ -129,7 +129,7 @@ class Chromium:
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light",
             reduced_motion="reduce", proxy={"server": self.proxy.address, "bypass": "<-loopback>"}, **options,
         )  # fmt: skip
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         try:
             page = context.new_page()
             watched.attach(page)
