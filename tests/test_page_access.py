@@ -49,7 +49,7 @@ def nothing_matches(page: Page) -> None:
 
 
 STATES: dict[str, Callable[[Page], None]] = {
-    **{view: lambda page, view=view: go(page, view) for view in VIEWS},  # type: ignore[misc]
+    **{view: lambda page, view=view: go(page, view) for view in VIEWS},
     "wipe": wipe, "error map": error_map, "help": help_, "verdict": verdict, "nothing matches": nothing_matches,
 }  # fmt: skip
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import page_runs
 import pytest
 from browser import DESKTOP, PHONE, Chromium, select
 from test_page_access import VIEWS, go
+
+from reports.page import build
 
 RUN = "globalThis.ran=1;alert(1)"
 TEXTS = {
@@ -70,8 +75,6 @@ def file_name(text: str):
 
 def inserted(html: str) -> set[str]:
     """Elements and attributes of the whole document that this page has no use for."""
-    from html.parser import HTMLParser
-
     found: set[str] = set()
 
     class Parser(HTMLParser):
@@ -141,8 +144,6 @@ def test_the_policy_forbids_scripts_of_the_page_itself_and_every_connection(
 
 def test_a_link_out_of_the_folder_of_runs_is_not_followed(chromium: Chromium, tmp_path: Path) -> None:
     """A file's name in an index is a name, not a path."""
-    import json
-
     runs = tmp_path / "runs"
     page_runs.write_usual(runs, samples=3, pictures=1)
     page_runs.picture(99).save(tmp_path / "secret.png")
@@ -151,8 +152,6 @@ def test_a_link_out_of_the_folder_of_runs_is_not_followed(chromium: Chromium, tm
     index["pictures"][0]["file"] = "../../../secret.png"
     index["references"] = "../.."
     (row / "images" / "index.json").write_text(json.dumps(index))
-    from reports.page import build
-
     build(runs, tmp_path / "page")
     secret = (tmp_path / "secret.png").read_bytes()
     assert not [p for p in (tmp_path / "page").rglob("*.png") if p.read_bytes() == secret]
