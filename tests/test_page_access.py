@@ -90,6 +90,14 @@ def test_no_view_scrolls_sideways_on_a_phone(chromium: Chromium, usual_page: Pat
                 page.keyboard.press("Escape")
 
 
+def test_a_table_hints_at_columns_out_of_sight(chromium: Chromium, usual_page: Path) -> None:
+    with chromium.open(usual_page, size=PHONE) as (page, _):
+        scroller = page.get_by_role("region", name="Runs found here")
+        page.locator(".scroller.more").first.wait_for()
+        scroller.evaluate("s => { s.scrollLeft = s.scrollWidth }")
+        page.wait_for_function("!document.querySelector('.scroller').classList.contains('more')")
+
+
 def test_what_is_read_on_a_phone_is_large_enough(chromium: Chromium, usual_page: Path) -> None:
     with chromium.open(usual_page, size=PHONE) as (page, _):
         for view in VIEWS:

@@ -67,7 +67,7 @@ def test_a_hostile_text_is_only_text(chromium: Chromium, tmp_path: Path, kind: s
             assert request.removeprefix(watched.root).replace("/", "").replace("-", "").replace(".", "").isalnum()
 
 
-def file_name(text: str):
+def file_name(text: str) -> Callable[[str], str]:
     """A file's name as hostile as a file system allows."""
     safe = "".join(c for c in text if c not in "/\\\0")[:40]
     return lambda name: f"{safe}#?%23&{name}"

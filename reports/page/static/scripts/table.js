@@ -72,10 +72,16 @@
         : element("td", { colspan: span }));
       i += span;
     }
+    const whole = element("div", { class: "table" }, scroller, pager && pager.element);
+    const hint = () => scroller.classList.toggle("more", scroller.scrollWidth - scroller.clientWidth - scroller.scrollLeft > 2);
+    scroller.addEventListener("scroll", hint, { passive: true });
+    const watch = new ResizeObserver(hint); // columns that are out of sight
+    watch.observe(scroller);
+    watch.observe(scroller.firstChild);
     heads();
     sort();
     return {
-      element: element("div", { class: "table" }, scroller, pager && pager.element),
+      element: whole,
       update(list) {
         rows = list;
         sort();
