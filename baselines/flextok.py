@@ -73,7 +73,7 @@ class FlexTokTokenizer(Tokenizer):
         choice = self.info.values["posterior"]
         drawn = self.model.config.sample_posterior if choice == "file" else choice == "sample"
         draw = noise(seeds, self.model.latent_shape, "posterior").to(images.device) if drawn else None
-        return self.model.encode(2 * images - 1, draw)[:, : self.info.tokens]
+        return self.model.encode(2 * images - 1, draw, self.info.tokens)
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         values = self.info.values

@@ -18,6 +18,12 @@ TRAINERS = {
     "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
     "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
+    "flextok": (
+        "FlexTok: register encoder and flow decoder",
+        "lactok.training.flextok",
+        "FlexTokRecipe",
+        "FlexTokLearner",
+    ),
     "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }
 
