@@ -11,12 +11,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lactok.errors import UserError
 from lactok.layers.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
@@ -84,30 +83,57 @@ class FlexTokRecipe(Recipe):
             raise UserError(f"crop must be a multiple of {2 ** len(self.vae.shape.channels)}")
 
 
-def sincos(width: int, grid: int) -> Tensor:
-    """Fixed positions of a grid, (1, width, grid, grid): half the channels for rows, half for columns."""
-    rates = 1 / 10000 ** (torch.arange(width // 4, dtype=torch.float32) / (width // 4))
-    angles = torch.arange(grid, dtype=torch.float32)[:, None] * rates
-    line = torch.cat([angles.sin(), angles.cos()], 1).t()  # (width/2, grid)
-    rows, columns = line[:, :, None].expand(-1, grid, grid), line[:, None].expand(-1, grid, grid)
-    return torch.cat([rows, columns])[None].clone()
+def sincos(width: int, places: Tensor) -> Tensor:
+    """Codes of places (N, 2), rows and columns in patches, (N, width): half the channels for each of the two."""
+    rates = 100 ** (-torch.arange(width // 4, dtype=torch.float32) / (width // 4))
+    angles = (places[..., None] * rates).flatten(1)  # (N, width/2)
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def register_places(registers: int, grid: int) -> Tensor:
+    """Where registers start to look, (N, 2): centres of ever finer cells, the first of 1, 4, 16, ... for all of it.
+
+    >>> register_places(5, 16).tolist()
+    [[7.5, 7.5], [3.5, 11.5], [11.5, 3.5], [11.5, 11.5], [1.5, 5.5]]
+    """
+    places = []
+    for i in range(registers):
+        row = column = level = 0
+        while i >= 4**level:
+            digit = i >> 2 * level
+            row, column, level = 2 * row + (digit >> 1 & 1), 2 * column + (digit & 1), level + 1
+        side = grid / 2**level
+        places.append([(row + 0.5) * side - 0.5, (column + 0.5) * side - 0.5])
+    return torch.tensor(places)
 
 
 def initialise(encoder: Encoder, decoder: Decoder) -> None:
-    """Positions of the patches, fixed; registers and modulations as a plain pre-norm transformer has them."""
-    for network in (encoder, decoder):
-        position = network.patches.position
-        position.data.copy_(sincos(position.shape[1], position.shape[2]))
-        position.requires_grad_(False)
-    nn.init.normal_(decoder.register_position, std=0.5)
-    for block in decoder.blocks:
-        layer = block.get_submodule("adaLN_modulation")[1]
-        nn.init.zeros_(layer.weight)
-        bias = torch.zeros(2, 6, layer.in_features)
-        bias[:, :2] = 1.0  # gates
-        layer.bias.data.copy_(bias.flatten())
-    nn.init.zeros_(decoder.head.adaLN_modulation[1].weight)
-    nn.init.zeros_(decoder.head.adaLN_modulation[1].bias)
+    """A start from which small networks learn soon; what the authors start from is not published.
+
+    Patches have fixed positions, registers begin with those of ever finer cells, and queries begin like keys: so
+    attention starts between what is near. Modulations start as those of a plain pre-norm transformer.
+    """
+    grid = encoder.patches.position.shape[-1]
+    line = torch.arange(grid, dtype=torch.float32)
+    patches = torch.cartesian_prod(line, line)
+    places = register_places(len(encoder.registers), grid)
+    with torch.no_grad():
+        for network in (encoder, decoder):
+            position = network.patches.position
+            position.copy_(sincos(position.shape[1], patches).t().view_as(position))
+            position.requires_grad_(False)
+            for block in network.blocks:
+                attention = block.get_submodule("attn")
+                attention.wk.weight.copy_(attention.wq.weight)
+        encoder.registers.copy_(sincos(encoder.registers.shape[1], places))
+        decoder.register_position.copy_(sincos(decoder.register_position.shape[2], places).t())
+        for block in decoder.blocks:
+            layer = block.get_submodule("adaLN_modulation")[1]
+            layer.weight.zero_()
+            layer.bias.view(2, 6, -1)[:, :2] = 1.0  # gates
+            layer.bias.view(2, 6, -1)[:, 2:] = 0.0
+        decoder.head.adaLN_modulation[1].weight.zero_()
+        decoder.head.adaLN_modulation[1].bias.zero_()
 
 
 class FlexTokLearner(Learner):
