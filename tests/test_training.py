@@ -60,8 +60,8 @@ def test_training_learns(recipe: VQTraining, tmp_path: Path) -> None:
 
 def test_dead_codes_move_onto_features(recipe: VQTraining, tmp_path: Path) -> None:
     trainer = VQTrainer(recipe, tmp_path)
-    trainer.last_used[:] = 10
-    trainer.last_used[:5] = 0
+    trainer.revival.last_used[:] = 10
+    trainer.revival.last_used[:5] = 0
     before = trainer.model.quantize.embedding.weight.detach().clone()
     z = torch.randn(1, 4, 8, 8)
     trainer.revive(z, step=10)

@@ -27,6 +27,7 @@ from lactok.noise import seed_of
 from lactok.training import common, processes, suite
 from lactok.training.data import Photo, Photos, crops
 from lactok.training.record import Record
+from lactok.training.revival import forget
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -127,6 +128,17 @@ class Learner(nn.Module):
     def exported(self) -> dict[str, Tensor]:
         """What the package ships of it; averaged weights are in."""
 
+    def after_step(self, step: int) -> dict[str, Tensor]:
+        """After the optimizer's step: name of a learned parameter -> rows (m,) that were overwritten, as revived codes.
+
+        Their averages follow and the optimizer forgets them. Called without gradient.
+        """
+        return {}
+
+    def remembered(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps besides what is learned; restored in place."""
+        return {}
+
     def notes(self) -> dict[str, Any]:
         """What stands beside the exported weights, for trainings that take them as given (`given.load_weights`)."""
         return {}
@@ -220,6 +232,9 @@ class Trainer(Generic[R]):
         state = common.part("optimizer", tensors)
         state = {k: processes.like(v, parameters[int(k.partition(".")[0])]) for k, v in state.items()}
         common.load_optimizer(self.optimizer, state)
+        memory = common.part("remembered", tensors)
+        for name, tensor in self.learner.remembered().items():
+            tensor.copy_(memory[name])
         self.step = meta["step"]
         self.accelerator.print(f"resumed at step {self.step}", flush=True)
 
@@ -230,6 +245,7 @@ class Trainer(Generic[R]):
             return
         tensors = common.prefixed("learned", self.learned) | common.prefixed("average", self.average)
         tensors |= common.prefixed("optimizer", common.optimizer_tensors(self.optimizer))
+        tensors |= common.prefixed("remembered", self.learner.remembered())
         tensors = processes.whole(tensors, keep=main)
         if main:
             meta = {"step": self.step, "digest": self.recipe.digest, "name": self.recipe.name}
@@ -277,6 +293,10 @@ class Trainer(Generic[R]):
         self._check_finite(values["loss"])  # the same on all processes, so that all stop
         norm = self.accelerator.clip_grad_norm_(self.learned.values(), recipe.clip)
         self.optimizer.step()
+        with torch.no_grad():
+            for name, rows in self.learner.after_step(self.step).items():
+                self.average[name][rows] = self.learned[name][rows].to(self.average[name])
+                forget(self.optimizer, self.learned[name], rows)
         self._update_average()
         self.step += 1
         return values | {"norm": float(processes.whole({"norm": norm}, keep=True)["norm"]), "lr": lr}

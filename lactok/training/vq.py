@@ -24,6 +24,7 @@ from lactok.perceptual import LPIPS, load_lpips
 from lactok.training import common
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
 from lactok.training.data import Photo, Photos, centre_square, random_crops, to_tensor
+from lactok.training.revival import Revival, forget
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class VQTrainer:
         self.lpips: LPIPS = load_lpips(config.lpips_net, device)
         self.average = common.Average(self.model, config.average)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.peak_lr, betas=(0.9, 0.95))
-        self.last_used = torch.zeros(config.model.codebook_size, dtype=torch.int64, device=device)
+        until = config.revive_until * config.steps
+        self.revival = Revival(self.model.quantize, config.revive_every, config.revive_after, until, config.seed)
         self.discriminator: PatchDiscriminator | None = None
         if config.adversarial > 0:
             self.discriminator = PatchDiscriminator().to(device)
@@ -138,7 +140,7 @@ class VQTrainer:
         self.model.load_state_dict(common.part("model", tensors))
         self.average.state = common.part("average", tensors)
         common.load_optimizer(self.optimizer, common.part("optimizer", tensors))
-        self.last_used = tensors["last_used"]
+        self.revival.last_used = tensors["last_used"]
         if self.discriminator is not None:
             self.discriminator.load_state_dict(common.part("discriminator", tensors))
             common.load_optimizer(self.d_optimizer, common.part("d_optimizer", tensors))
@@ -146,7 +148,7 @@ class VQTrainer:
         print(f"resumed at step {self.step}", flush=True)
 
     def save(self) -> None:
-        tensors = {"last_used": self.last_used}
+        tensors = {"last_used": self.revival.last_used}
         tensors |= common.prefixed("model", self.model.state_dict())
         tensors |= common.prefixed("average", self.average.state)
         tensors |= common.prefixed("optimizer", common.optimizer_tensors(self.optimizer))
@@ -198,32 +200,21 @@ class VQTrainer:
         self.optimizer.step()
         if self.discriminator is not None and step >= config.adversarial_start:
             parts["discriminator"] = self.discriminator_step(images, output)
-        self.last_used[ids.flatten()] = step
-        if step % config.revive_every == 0 and 0 < step < config.revive_until * config.steps:
+        self.revival.note(ids, step)
+        if self.revival.due(step):
             self.revive(z, step)
         self.average.update(self.model, step)
         self.step += 1
-        alive = (self.last_used > step - config.revive_after).float().mean()
-        return {k: float(v.detach()) for k, v in parts.items()} | {"norm": float(norm), "lr": lr, "alive": float(alive)}
+        found = {k: float(v.detach()) for k, v in parts.items()}
+        return found | {"norm": float(norm), "lr": lr, "alive": self.revival.alive(step)}
 
     @torch.no_grad()
     def revive(self, z: Tensor, step: int) -> None:
-        """Move codes that no image has used for `revive_after` steps onto features of the current batch."""
-        dead = (self.last_used <= step - self.config.revive_after).nonzero().flatten()
-        if not len(dead):
-            return
-        features = z.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        dead = dead[torch.randperm(len(dead), generator=generator)[: len(features)]]
-        chosen = torch.randperm(len(features), generator=generator)[: len(dead)]
+        """Dead codes onto features of the current batch, in the averaged weights too."""
+        moved = self.revival.revive(z.permute(0, 2, 3, 1).flatten(0, 2), step)
         embedding = self.model.quantize.embedding.weight
-        codes = F.normalize(features[chosen], dim=-1) if self.model.quantize.l2_norm else features[chosen]
-        embedding[dead] = codes
-        self.average.state["quantize.embedding.weight"][dead] = codes
-        for value in self.optimizer.state.get(embedding, {}).values():
-            if value.shape == embedding.shape:
-                value[dead] = 0
-        self.last_used[dead] = step
+        self.average.state["quantize.embedding.weight"][moved] = embedding[moved]
+        forget(self.optimizer, embedding, moved)
 
     @torch.no_grad()
     def evaluate(self, photos: tuple[Photo, ...]) -> dict[str, float]:
