@@ -52,7 +52,7 @@ def _info(name: str, repo: str, gigabytes: float) -> TokenizerInfo:
 
 
 TINY_OPTIONS = OPTIONS | {
-    "steps": replace(OPTIONS["steps"], default=8, help="Euler steps"),
+    "steps": replace(OPTIONS["steps"], default=4, help="Euler steps"),
     "guidance": replace(OPTIONS["guidance"], default=1.0),
     "posterior": replace(OPTIONS["posterior"], default="mode"),
 }
@@ -96,7 +96,7 @@ class FlexTokTokenizer(Tokenizer):
 @register(
     TokenizerInfo(
         name="flextok-tiny", family="flextok", tokens=256, codebook_size=64000, input_size=256, output_size=256,
-        license="MIT", resample="bilinear-aa", decode_steps=8, options=TINY_OPTIONS,
+        license="MIT", resample="bilinear-aa", decode_steps=4, options=TINY_OPTIONS,
         paper="Bachmann et al. 2025, arXiv 2502.13967", assets=(Asset("flextok-tiny", "MIT"), Asset("vae-tiny", "MIT")),
         note="trained here on 900 photographs",
     )
