@@ -44,8 +44,8 @@ class TiTokRecipe(CodebookRecipe):
             VQGAN's code, relative to the codes' variance; the paper has none.
         l2: weight of the squared error of pixels in [-1, 1] in stage 2.
         lpips, lpips_net: stage 2's weight of LPIPS; alex or vgg.
-        waves: stage 1 starts its positions from sines and cosines of row and column (MAE's), so that neighbours are alike,
-            instead of from noise, as the paper.
+        waves: stage 1 starts its positions from sines and cosines of row and column (MAE's), by which neighbours are
+            alike; the authors start from noise.
         window: stage 2 compares a random square of so many codes a side of each picture; 0: all of it, as the paper.
     """
 
