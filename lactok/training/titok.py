@@ -46,6 +46,8 @@ class TiTokRecipe(CodebookRecipe):
         lpips, lpips_net: stage 2's weight of LPIPS; alex or vgg.
         waves: stage 1 starts its positions from sines and cosines of row and column (MAE's), by which neighbours are
             alike; the authors start from noise.
+        contrast: stage 1 starts the patch embedding from weights so many times as large and without answer to mid-grey,
+            so that it sees differences between patches at once; 0: as any convolution, as the authors.
         window: stage 2 compares a random square of so many codes a side of each picture; 0: all of it, as the paper.
     """
 
@@ -55,6 +57,7 @@ class TiTokRecipe(CodebookRecipe):
     start: str = ""
     pixels: float = 0.0
     waves: bool = False
+    contrast: float = 0.0
     l2: float = 1.0
     lpips: float = 0.1
     lpips_net: str = "alex"
@@ -103,9 +106,7 @@ class TiTokLearner(CodebookLearner):
         self.proxy = nn.Module()
         if recipe.stage == 1:
             self._load_proxy()
-            for part in (self.model.encoder, self.model.decoder) if recipe.waves else ():
-                start = waves(recipe.model.grid, part.positional_embedding.shape[1])
-                part.positional_embedding.data[1:] = start * part.positional_embedding.std()
+            self._prepare()
             self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
         else:
             load_weights(self.model, recipe.start, "start", stage=1)
@@ -124,6 +125,18 @@ class TiTokLearner(CodebookLearner):
         self.proxy = proxy.requires_grad_(False)
         self.model.pixel_quantize.load_state_dict(proxy.quantize.state_dict())
         self.model.pixel_decoder.load_state_dict(proxy.decoder.state_dict())
+
+    @torch.no_grad()
+    def _prepare(self) -> None:
+        """Starting values that are ours."""
+        recipe, encoder = self.recipe, self.model.encoder
+        for part in (encoder, self.model.decoder) if recipe.waves else ():
+            positions = part.positional_embedding
+            positions[1:] = waves(recipe.model.grid, positions.shape[1]) * positions.std()
+        if recipe.contrast:
+            embed = encoder.patch_embed
+            embed.weight *= recipe.contrast
+            embed.bias.copy_(-0.5 * embed.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
         """As the authors: no embeddings, tables or tokens."""
