@@ -26,6 +26,10 @@ FILES = "lactok.layers.flextok_files"
 WIDE = FlexTokConfig()
 MEDIUM = replace(WIDE, decoder=(1152, 18))
 SMALL = replace(WIDE, encoder=(768, 12), decoder=(768, 12))
+TINY = FlexTokConfig(
+    encoder=(128, 2), decoder=(128, 4), head_dim=32, latent_channels=4, scaling=0.8668, vae_channels=(16, 32, 64, 96),
+    vae_layers=1, vae_groups=8,
+)  # fmt: skip
 OPTIONS = {
     "tokens": Option(256, "length of the prefix that is kept", 1, 256),
     "steps": Option(20, "Euler steps; the official demo's 20, its code's default is 25", 1, 1000),
@@ -45,6 +49,13 @@ def _info(name: str, repo: str, gigabytes: float) -> TokenizerInfo:
         resample="bilinear-aa", decode_steps=20, options=OPTIONS, paper="Bachmann et al. 2025, arXiv 2502.13967",
         assets=assets,
     )  # fmt: skip
+
+
+TINY_OPTIONS = OPTIONS | {
+    "steps": replace(OPTIONS["steps"], default=8, help="Euler steps"),
+    "guidance": replace(OPTIONS["guidance"], default=1.0),
+    "posterior": replace(OPTIONS["posterior"], default="mode"),
+}
 
 
 @register(_info("flextok-d12-d12", "EPFL-VILAB/flextok_d12_d12_in1k", 1.4), config=SMALL)
@@ -73,10 +84,29 @@ class FlexTokTokenizer(Tokenizer):
         choice = self.info.values["posterior"]
         drawn = self.model.config.sample_posterior if choice == "file" else choice == "sample"
         draw = noise(seeds, self.model.latent_shape, "posterior").to(images.device) if drawn else None
-        return self.model.encode(2 * images - 1, draw)[:, : self.info.tokens]
+        return self.model.encode(2 * images - 1, draw, self.info.tokens)
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         values = self.info.values
         guidance = (NormGuidance if values["guider"] == "apg" else PlainGuidance)(float(values["guidance"]))
         start = noise(seeds, self.model.latent_shape, "start").to(ids.device)
         return (self.model.decode(ids, start, int(values["steps"]), guidance) + 1) / 2
+
+
+@register(
+    TokenizerInfo(
+        name="flextok-tiny", family="flextok", tokens=256, codebook_size=64000, input_size=256, output_size=256,
+        license="MIT", resample="bilinear-aa", decode_steps=8, options=TINY_OPTIONS,
+        paper="Bachmann et al. 2025, arXiv 2502.13967", assets=(Asset("flextok-tiny", "MIT"), Asset("vae-tiny", "MIT")),
+        note="trained here on 900 photographs",
+    )
+)  # fmt: skip
+class TinyFlexTok(FlexTokTokenizer):
+    """The network trained here, its VAE the one that the small LaCToks have; the latents are the posterior's mean."""
+
+    def __init__(self, info: TokenizerInfo):
+        super().__init__(info, TINY)
+
+    def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
+        own, vae = assets.values()
+        weights.load_strict(self.model, {**own, **{f"vae.{k}": v for k, v in vae.items()}}, self.info.name)

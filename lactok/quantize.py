@@ -145,6 +145,11 @@ class FSQ(nn.Module):
             counts.append((margin < NEAR_TIE * self.levels.to(z.device)).any(-1).sum(1))
         return ((rounded + self.levels.to(z.device) // 2) * self.basis.to(z.device)).sum(-1).long()
 
+    def straight_through(self, z: Tensor) -> Tensor:
+        """Features (B, L, C) -> their codes in the forward pass; for the gradient only the bound."""
+        bounded = self.bound(z)
+        return (bounded + (bounded.round() - bounded).detach()) / (self.levels.to(z.device) // 2)
+
     def lookup(self, ids: Tensor) -> Tensor:
         """ids (B, L) -> codes (B, L, C) float32, about [-1, 1]."""
         half = self.levels.to(ids.device) // 2

@@ -50,6 +50,7 @@ TOKENIZERS = {
     "flextok-d18-d18": "baselines.flextok",
     "flextok-d18-d28": "baselines.flextok",
     "flextok-d18-d28-dfn": "baselines.flextok",
+    "flextok-tiny": "baselines.flextok",
     "seedtok-2": "baselines.seedtok",
     "identity": "baselines.reference",
     "resize-8": "baselines.reference",

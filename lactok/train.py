@@ -1,4 +1,7 @@
-"""`python -m lactok.train TRAINER --config FILE [--data DIR] [--out DIR] [--device D]`: the trainers."""
+"""`python -m lactok.train TRAINER --config FILE [--data DIR] [--out DIR] [--device D]`: the trainers.
+
+`python -m lactok.train tiny NAME [--data DIR]` runs all of them that a shipped small tokenizer needs.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,12 @@ TRAINERS = {
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
     "proxy": ("a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.proxy", "ProxyRecipe", "ProxyLearner"),
     "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
+    "flextok": (
+        "FlexTok: register encoder and flow decoder",
+        "lactok.training.flextok",
+        "FlexTokRecipe",
+        "FlexTokLearner",
+    ),
     "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }
 
@@ -39,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
             "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value"
         )
         sub.add_argument("--device", default="cpu")
+    tiny = trainers.add_parser("tiny", help="all trainings of a shipped small tokenizer, one after the other")
+    tiny.add_argument(
+        "name", help="titok-s128-tiny, flextok-tiny, seedtok-tiny, llamagen-vq16-tiny, lactok-h-tiny, ..."
+    )
+    tiny.add_argument("--data", help="a folder of photographs or of webdataset shards, or a pattern of shards")
+    tiny.add_argument("--runs", type=Path, default=Path("training-runs"), help="the folder of all runs (%(default)s)")
+    tiny.add_argument("--device", default="cpu")
     whole = trainers.add_parser("assemble", help="LaCTok's trained copy and all it needs as one file of weights")
     whole.add_argument("--config", required=True, help="the recipe that trained the copy")
     whole.add_argument("--copy", required=True, help="what the trainer wrote as NAME.safetensors")
@@ -78,8 +94,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.training import common
 
     check_device(args.device)
+    if args.trainer == "tiny":
+        from lactok.training import tiny
+
+        for stage in tiny.stages(args.name, args.runs):
+            values = stage.values | ({"data": args.data} if args.data else {})
+            _, module, kind, _ = TRAINERS[stage.trainer]
+            recipe = common.build(getattr(importlib.import_module(module), kind), values, stage.where)
+            train(stage.trainer, recipe, args.runs / recipe.name, args.device)
+        return 0
     overrides = changes(args.set, args.data)
-    _, module, kind, learner = TRAINERS["lactok" if args.trainer == "assemble" else args.trainer]
+    _, module, kind, _ = TRAINERS["lactok" if args.trainer == "assemble" else args.trainer]
     parts = importlib.import_module(module)
     recipe = common.read_config(args.config, getattr(parts, kind), overrides)
     if args.trainer == "assemble":
@@ -88,18 +113,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         assemble(recipe, args.copy, args.out)
         print(f"wrote {args.out}")
         return 0
-    out = args.out or Path("training-runs") / recipe.name
+    train(args.trainer, recipe, args.out or Path("training-runs") / recipe.name, args.device)
+    return 0
+
+
+def train(trainer: str, recipe: Any, out: Path, device: str) -> None:
+    """Start a training, or go on with it."""
+    _, module, _, learner = TRAINERS[trainer]
+    make = getattr(importlib.import_module(module), learner)
     with disk_errors(out):
-        if args.trainer == "vq":
-            getattr(parts, learner)(recipe, out, args.device).run()
-            return 0
+        if trainer == "vq":
+            make(recipe, out, device).run()
+            return
         from lactok.training.processes import accelerator_of
         from lactok.training.trainer import Trainer
 
-        accelerator = accelerator_of(args.device, recipe.precision)
-        Trainer(recipe, getattr(parts, learner)(recipe), out, accelerator).run()
+        accelerator = accelerator_of(device, recipe.precision)
+        Trainer(recipe, make(recipe), out, accelerator).run()
         accelerator.end_training()
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.model import VAEShape
 from lactok.training import common
 from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
+from lactok.training.flextok import FlexTokLearner, FlexTokRecipe, FlexTokShape
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
 from lactok.training.trainer import Learner, Recipe, Trainer
@@ -23,7 +24,7 @@ VAE = VAEShape((8, 8, 8, 8))
 VQ = VQConfig(32, (1, 1, 1, 1, 1), 1, 32, 64, 8, usage_buffer=False)
 LEARNERS: dict[str, type[Learner]] = {
     "vae": VAELearner, "ldm": LDMLearner, "hyper-sd": AccelerateLearner, "tlcm": AccelerateLearner,
-    "stage 1": LaCTokLearner, "stage 2": LaCTokLearner,
+    "flextok": FlexTokLearner, "stage 1": LaCTokLearner, "stage 2": LaCTokLearner,
 }  # fmt: skip
 
 
@@ -56,6 +57,16 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
         "ldm": LDMRecipe(name="ldm", unet=UNET, vae=vae, **common_keys),
         "hyper-sd": AccelerateRecipe(name="hyper-sd", method="hyper-sd", **fast),
         "tlcm": AccelerateRecipe(name="tlcm", method="tlcm", **fast),
+        "flextok": FlexTokRecipe(
+            name="flextok",
+            model=FlexTokShape((16, 1), (16, 1), 8, 8, (5, 5)),
+            vae=VAEPart(VAE, vae.weights, 0.5),
+            lengths=(1, 2, 8),
+            groups=2,
+            eval_lengths=(1, 8),
+            eval_steps=2,
+            **common_keys,
+        ),
         "stage 1": LaCTokRecipe(name="stage-1", stage=1, **lactok),
     }
     lora, copy = tmp_path / "lora.safetensors", tmp_path / "copy.safetensors"

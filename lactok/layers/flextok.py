@@ -28,7 +28,7 @@ class FlexTokConfig:
         max_timestep: the flow's time in [0, 1] times 1000 is divided by this before it is embedded.
         scaling: factor of the VAE's latents.
         sample_posterior: draw the VAE's latents rather than take their mean, as the shipped file says.
-        vae_channels, vae_layers: the VAE's widths and residual blocks a level.
+        vae_channels, vae_layers, vae_groups: the VAE's widths, residual blocks a level and groups of its norms.
     """
 
     encoder: tuple[int, int] = (1152, 18)
@@ -44,6 +44,7 @@ class FlexTokConfig:
     sample_posterior: bool = False
     vae_channels: tuple[int, ...] = (128, 256, 512, 512)
     vae_layers: int = 2
+    vae_groups: int = 32
 
 
 def layer_norm(x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class Patches(nn.Module):
 
 
 class Encoder(nn.Module):
-    """VAE latents (B, C, h, w) -> registers before quantization (B, n, len(levels))."""
+    """VAE latents (B, C, h, w) -> registers before quantization (B, registers, len(levels))."""
 
     def __init__(self, config: FlexTokConfig):
         super().__init__()
@@ -124,17 +125,18 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.head_dim) for _ in range(depth))
         self.head = nn.Linear(width, len(config.levels))
 
-    def mask(self, patches: int, device: torch.device) -> Tensor:
-        """(L, L) bool: patches see patches; a register sees the patches, itself and the registers before it."""
-        n = len(self.registers)
+    def mask(self, patches: int, n: int, device: torch.device) -> Tensor:
+        """(L, L) bool: patches see patches; each of n registers sees them, itself and the registers before it."""
         mask = torch.ones(patches + n, patches + n, dtype=torch.bool, device=device).tril()
         mask[:, :patches] = True
         return mask
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, count: int | None = None) -> Tensor:
+        """The first `count` registers alone, where given: none of them sees those after it."""
         patches = self.patches(latents)
-        x = torch.cat([patches, self.registers.expand(len(patches), -1, -1)], 1)
-        mask = self.mask(patches.shape[1], x.device)
+        registers = self.registers[:count]
+        x = torch.cat([patches, registers.expand(len(patches), -1, -1)], 1)
+        mask = self.mask(patches.shape[1], len(registers), x.device)
         for block in self.blocks:
             x = block(x, mask)
         return self.head(layer_norm(x[:, patches.shape[1] :]))
@@ -170,7 +172,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Modulation:
-    """What the network makes of one time: blocks x (2, 6, D) and the head's (2 * D,)."""
+    """What the network makes of one time: blocks x (2, 6, D) and the head's (2 * D,).
+
+    Of one time an image: (B, 2, 6, D) and (B, 1, 2 * D).
+    """
 
     blocks: tuple[Tensor, ...]
     head: Tensor
@@ -221,17 +226,21 @@ class Decoder(nn.Module):
             return Condition(self.null_token.expand(batch, 1, -1), counts.log())
         return Condition(self.null_token.expand(batch, n, -1))
 
-    def modulations(self, times: Tensor) -> list[Modulation]:
-        """Times (N,) in [0, 1] -> what the blocks make of each; once for all images and both kinds of condition."""
+    def modulation(self, times: Tensor) -> Modulation:
+        """Times (B,) in [0, 1], one an image -> what the blocks make of them."""
         half = 128
         # quirks: the longest period is 256, the width of the embedding, not 10000; and time runs over
         # [0, 1000 / max_timestep], which at the default of 1000 leaves it in [0, 1]
         rates = torch.exp(-math.log(2 * half) * torch.arange(half, device=times.device, dtype=torch.float32) / half)
         angles = (times * (1000 / self.config.max_timestep))[:, None] * rates
         embedding = self.time(torch.cat([angles.cos(), angles.sin()], -1))
-        blocks = [b.get_submodule("adaLN_modulation")(embedding).unflatten(-1, (2, 6, -1)) for b in self.blocks]
-        head = self.head.adaLN_modulation(embedding)
-        return [Modulation(tuple(b[i] for b in blocks), head[i]) for i in range(len(times))]
+        blocks = tuple(b.get_submodule("adaLN_modulation")(embedding).unflatten(-1, (2, 6, -1)) for b in self.blocks)
+        return Modulation(blocks, self.head.adaLN_modulation(embedding)[:, None])
+
+    def modulations(self, times: Tensor) -> list[Modulation]:
+        """Times (N,) in [0, 1] -> what the blocks make of each; once for all images and both kinds of condition."""
+        found = self.modulation(times)
+        return [Modulation(tuple(b[i] for b in found.blocks), found.head[i, 0]) for i in range(len(times))]
 
     def forward(self, x: Tensor, modulation: Modulation, condition: Condition) -> Tensor:
         """Velocity (B, C, h, w) at noised latents x of the same shape."""
@@ -245,7 +254,7 @@ class Decoder(nn.Module):
         segment = torch.arange(p + n, device=x.device) // p  # 0 for patches ...
         segment = segment.clamp(max=1)  # ... 1 for registers
         for block, values in zip(self.blocks, modulation.blocks, strict=True):
-            h = block(h, mask, values[segment])
+            h = block(h, mask, values[..., segment, :, :])
         return self.head(h[:, :p], modulation.head)
 
 
@@ -295,7 +304,7 @@ class FlexTok(nn.Module):
         self.vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
             block_out_channels=config.vae_channels, layers_per_block=config.vae_layers,
-            latent_channels=config.latent_channels,
+            latent_channels=config.latent_channels, norm_num_groups=config.vae_groups,
         )  # fmt: skip
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
@@ -317,9 +326,13 @@ class FlexTok(nn.Module):
         mean, deviation = self.posterior(images)
         return (mean if draw is None else mean + deviation * draw) * self.config.scaling
 
-    def encode(self, images: Tensor, draw: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> ids (B, registers) int64; every prefix is a description by itself."""
-        return self.fsq.encode(self.encoder(self.latents(images, draw)))
+    def encode(self, images: Tensor, draw: Tensor | None = None, count: int | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> ids (B, registers) int64; every prefix is a description by itself.
+
+        Args:
+            count: length of the prefix, where not all are wanted.
+        """
+        return self.fsq.encode(self.encoder(self.latents(images, draw), count))
 
     def sample(self, ids: Tensor, noise: Tensor, steps: int, guidance: NormGuidance | PlainGuidance) -> Tensor:
         """ids (B, k) and noise (B, *latent_shape) -> latents by `steps` Euler steps from time 1 to 0."""

@@ -37,15 +37,15 @@ def read_config(path: str | Path, kind: type[T], overrides: Mapping[str, Any] | 
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"config {path}: {error}") from None
-    return build(kind, _merged(values, overrides or {}), str(path))
+    return build(kind, merged(values, overrides or {}), str(path))
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `changes` in their place, table by table."""
     out = dict(values)
     for key, value in changes.items():
         inner = out.get(key)
-        out[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        out[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return out
 
 

@@ -26,6 +26,7 @@ from lactok.training.data import Photo
 from lactok.training.frozen import Frozen
 from lactok.training.given import load_weights
 from lactok.training.held_out import compare
+from lactok.training.places import cell_places, patch_places, sincos
 from lactok.training.proxy import check_pixel
 
 FROZEN_1 = ("pixel_quantize", "pixel_decoder")
@@ -44,10 +45,9 @@ class TiTokRecipe(CodebookRecipe):
             VQGAN's code, relative to the codes' variance; the paper has none.
         l2: weight of the squared error of pixels in [-1, 1] in stage 2.
         lpips, lpips_net: stage 2's weight of LPIPS; alex or vgg.
-        waves: stage 1 starts its positions from sines and cosines of row and column (MAE's), by which neighbours are
-            alike; the authors start from noise.
-        contrast: stage 1 starts the patch embedding from weights so many times as large and without answer to mid-grey,
-            so that it sees differences between patches at once; 0: as any convolution, as the authors.
+        places: stage 1 starts from codes of places: patches from their own, tokens from those of so many rows and
+            columns of cells, queries like keys; so attention starts between what is near. Empty: from noise, as the
+            authors.
         window: stage 2 compares a random square of so many codes a side of each picture; 0: all of it, as the paper.
     """
 
@@ -56,8 +56,7 @@ class TiTokRecipe(CodebookRecipe):
     proxy: str = ""
     start: str = ""
     pixels: float = 0.0
-    waves: bool = False
-    contrast: float = 0.0
+    places: tuple[int, ...] = ()
     l2: float = 1.0
     lpips: float = 0.1
     lpips_net: str = "alex"
@@ -79,22 +78,12 @@ class TiTokRecipe(CodebookRecipe):
             )
         if model.patch != 2 ** (len(model.pixel.channel_mult) - 1):
             raise UserError("model.patch must be a code's pixels along a side, 2^(levels of model.pixel - 1)")
+        if self.places and (len(self.places) != 2 or math.prod(self.places) != model.tokens):
+            raise UserError(f"places: rows and columns that make model.tokens = {model.tokens} cells")
         if not 0 <= self.window <= model.grid:
             raise UserError(f"window = {self.window}: 0 to {model.grid} codes")
         if self.lpips_net not in ("alex", "vgg"):
             raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
-
-
-def waves(side: int, width: int) -> Tensor:
-    """Fixed positions of a square grid, (side * side, width), of mean square 1: half of the row, half of the column.
-
-    Source: He et al. 2022, arXiv 2111.06377, the authors' `util/pos_embed.py`.
-    """
-    frequencies = 10000 ** -(torch.arange(width // 4) / (width // 4))
-    angles = torch.arange(side)[:, None] * frequencies
-    line = torch.cat([angles.sin(), angles.cos()], 1) * math.sqrt(2)  # (side, width / 2)
-    rows, columns = line[:, None].expand(side, side, -1), line[None].expand(side, side, -1)
-    return torch.cat([rows, columns], 2).flatten(0, 1)
 
 
 class TiTokLearner(CodebookLearner):
@@ -106,7 +95,8 @@ class TiTokLearner(CodebookLearner):
         self.proxy = nn.Module()
         if recipe.stage == 1:
             self._load_proxy()
-            self._prepare()
+            if recipe.places:
+                self._start_from_places()
             self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
         else:
             load_weights(self.model, recipe.start, "start", stage=1)
@@ -127,16 +117,19 @@ class TiTokLearner(CodebookLearner):
         self.model.pixel_decoder.load_state_dict(proxy.decoder.state_dict())
 
     @torch.no_grad()
-    def _prepare(self) -> None:
-        """Starting values that are ours."""
-        recipe, encoder = self.recipe, self.model.encoder
-        for part in (encoder, self.model.decoder) if recipe.waves else ():
-            positions = part.positional_embedding
-            positions[1:] = waves(recipe.model.grid, positions.shape[1]) * positions.std()
-        if recipe.contrast:
-            embed = encoder.patch_embed
-            embed.weight *= recipe.contrast
-            embed.bias.copy_(-0.5 * embed.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
+    def _start_from_places(self) -> None:
+        """See `places` of the recipe."""
+        model, grid = self.model, self.recipe.model.grid
+        rows, columns = self.recipe.places
+        model.latent_tokens *= 0.1
+        for vit in (model.encoder, model.decoder):
+            width = vit.positional_embedding.shape[1]
+            vit.positional_embedding[1:] = sincos(width, patch_places(grid))
+            vit.latent_token_positional_embedding.copy_(sincos(width, cell_places(grid, rows, columns)))
+            for block in vit.transformer:
+                query, key, _ = block.get_submodule("attn").in_proj_weight.chunk(3)  # type: ignore[operator]
+                query *= 1.7
+                key.copy_(query)
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
         """As the authors: no embeddings, tables or tokens."""
