@@ -122,6 +122,11 @@ class TiTokLearner(CodebookLearner):
         model, grid = self.model, self.recipe.model.grid
         rows, columns = self.recipe.places
         model.latent_tokens *= 0.1
+        # what a picture says counts as much as where it is said: patches answer to differences from mid-grey
+        embed = model.encoder.patch_embed
+        embed.weight *= 5.0
+        embed.bias.copy_(-0.5 * embed.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
+        model.decoder.decoder_embed.weight *= 4.0
         for vit in (model.encoder, model.decoder):
             width = vit.positional_embedding.shape[1]
             vit.positional_embedding[1:] = sincos(width, patch_places(grid))
