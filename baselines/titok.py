@@ -30,7 +30,9 @@ CONFIGS = {
     "titok-bl128": _vq8k("base", 128),
     "titok-bl64": _vq8k("base", 64),
 }
-TINY = TiTokConfig((128, 3, 4), (128, 3, 4), 128, pixel=MaskGITConfig(16, (1, 2, 4, 4, 4), 1, 32, 512, 4))
+TINY = TiTokConfig(
+    (128, 3, 4), (128, 3, 4), 128, mixed=False, pixel=MaskGITConfig(16, (1, 2, 4, 4, 4), 1, 32, 512, 4)
+)  # fmt: skip
 MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
 
 

@@ -55,7 +55,7 @@ class ProxyLearner(CodebookLearner):
         self.recipe = recipe
         self.model = MaskGITVQGAN(recipe.model)
         self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # type: ignore[arg-type]
+        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes, parts = self.quantized(self.model.encoder(images / 2 + 0.5), step)

@@ -92,7 +92,7 @@ class TiTokLearner(CodebookLearner):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = TiTok(recipe.model)
-        self.proxy = nn.Module()
+        self.proxy: MaskGITVQGAN | None = None
         if recipe.stage == 1:
             self._load_proxy()
             if recipe.places:
@@ -104,9 +104,14 @@ class TiTokLearner(CodebookLearner):
             part = getattr(self.model, name)
             part.requires_grad_(False)
         keep = recipe.variants > 0
-        self.targets = Frozen(lambda images: self.proxy.encode(images / 2 + 0.5), keep)
+        self.targets = Frozen(self.proxy_ids, keep)
         self.ids = Frozen(lambda images: self.model.encode(images / 2 + 0.5), keep)
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # type: ignore[arg-type]
+        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
+
+    def proxy_ids(self, images: Tensor) -> Tensor:
+        """The VQGAN's ids (B, h, w) of images in [-1, 1]."""
+        assert self.proxy is not None
+        return self.proxy.encode(images / 2 + 0.5)
 
     def _load_proxy(self) -> None:
         """The VQGAN, and its codes and decoder as TiTok's own."""
@@ -198,7 +203,7 @@ class TiTokLearner(CodebookLearner):
             ids = self.model.encode(image / 2 + 0.5)
             logits = self.model.decoder(self.model.quantize.lookup(ids[:, None]))
             if self.recipe.stage == 1:
-                entropies.append(F.cross_entropy(logits, self.proxy.encode(image / 2 + 0.5)))
+                entropies.append(F.cross_entropy(logits, self.proxy_ids(image)))
             return self.model.pixel_decoder(self.model.soft_pixel_codes(logits)) * 2 - 1, ids
 
         values, pictures = compare(photos, self.recipe.crop, reconstruct, self.lpips)
