@@ -21,6 +21,8 @@ TRAINERS = {
     "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
     "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
+    "proxy": ("a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.proxy", "ProxyRecipe", "ProxyLearner"),
+    "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
     "flextok": (
         "FlexTok: register encoder and flow decoder",
         "lactok.training.flextok",

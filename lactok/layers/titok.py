@@ -28,7 +28,8 @@ class TiTokConfig:
 
     Attributes:
         encoder, decoder: (width, layers, heads).
-        legacy: the first layout: ids of a MaskGIT-VQGAN as a detour, and the reshape quirk of `Encoder`.
+        legacy: the first layout: ids of a MaskGIT-VQGAN as a detour.
+        mixed: the reshape quirk of `Encoder`, which the first models have; only read where `legacy`.
         pixel: that MaskGIT-VQGAN; only read where `legacy`.
     """
 
@@ -39,6 +40,7 @@ class TiTokConfig:
     code_dim: int = 12
     l2_norm: bool = True
     legacy: bool = True
+    mixed: bool = True
     image_size: int = 256
     patch: int = 16
     pixel: MaskGITConfig = field(default_factory=MaskGITConfig)
@@ -131,7 +133,7 @@ class Encoder(ViT):
     def __init__(self, config: TiTokConfig):
         super().__init__(config.encoder, config)
         width = config.encoder[0]
-        self.legacy = config.legacy
+        self.mixed = config.legacy and config.mixed
         self.patch_embed = nn.Conv2d(3, width, config.patch, stride=config.patch)
         self.conv_out = nn.Conv2d(width, config.code_dim, 1)
 
@@ -140,7 +142,7 @@ class Encoder(ViT):
         latents = latent_tokens.expand(len(image), -1, -1)
         x = self.blocks(patches, latents, slice(1 + self.patches, None))  # (B, N, W)
         # quirk of the first models: the memory of (B, N, W) is read as (B, W, N), which mixes channels and positions
-        x = x.reshape(len(x), x.shape[2], -1) if self.legacy else x.transpose(1, 2)
+        x = x.reshape(len(x), x.shape[2], -1) if self.mixed else x.transpose(1, 2)
         return self.conv_out(x[..., None]).reshape(len(x), -1, 1, x.shape[2])
 
 

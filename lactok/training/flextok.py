@@ -26,6 +26,7 @@ from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.frozen import Frozen
 from lactok.training.given import load_weights
 from lactok.training.ldm import VAEPart
+from lactok.training.places import patch_places, sincos
 from lactok.training.trainer import Learner, Recipe
 
 
@@ -83,13 +84,6 @@ class FlexTokRecipe(Recipe):
             raise UserError(f"crop must be a multiple of {2 ** len(self.vae.shape.channels)}")
 
 
-def sincos(width: int, places: Tensor) -> Tensor:
-    """Codes of places (N, 2), rows and columns in patches, (N, width): half the channels for each of the two."""
-    rates = 100 ** (-torch.arange(width // 4, dtype=torch.float32) / (width // 4))
-    angles = (places[..., None] * rates).flatten(1)  # (N, width/2)
-    return torch.cat([angles.sin(), angles.cos()], 1)
-
-
 def register_places(registers: int, grid: int) -> Tensor:
     """Where registers start to look, (N, 2): centres of ever finer cells, the first of 1, 4, 16, ... for all of it.
 
@@ -114,8 +108,7 @@ def initialise(encoder: Encoder, decoder: Decoder) -> None:
     attention starts between what is near. Modulations start as those of a plain pre-norm transformer.
     """
     grid = encoder.patches.position.shape[-1]
-    line = torch.arange(grid, dtype=torch.float32)
-    patches = torch.cartesian_prod(line, line)
+    patches = patch_places(grid)
     places = register_places(len(encoder.registers), grid)
     with torch.no_grad():
         for network in (encoder, decoder):
