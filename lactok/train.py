@@ -24,6 +24,9 @@ TRAINERS = {
         "FlexTokRecipe",
         "FlexTokLearner",
     ),
+    "proxy": ("a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.proxy", "ProxyRecipe", "ProxyLearner"),
+    "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
+    "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "SeedTokLearner"),
     "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }
 
