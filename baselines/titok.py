@@ -1,10 +1,14 @@
-"""TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image; the network is `lactok.layers.titok.TiTok`."""
+"""TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image, and a small one trained here with the same class.
+
+The network is `lactok.layers.titok.TiTok`.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from lactok.info import Asset, Hub, TokenizerInfo
+from lactok.layers.maskgit_vqgan import MaskGITConfig
 from lactok.layers.titok import SIZES, Size, TiTok, TiTokConfig
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
@@ -26,10 +30,11 @@ CONFIGS = {
     "titok-bl128": _vq8k("base", 128),
     "titok-bl64": _vq8k("base", 64),
 }
+TINY = TiTokConfig((128, 3, 4), (128, 3, 4), 128, pixel=MaskGITConfig(16, (1, 2, 4, 4, 4), 1, 32, 512, 4))
 MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
 
 
-def _info(name: str) -> TokenizerInfo:
+def _official(name: str) -> TokenizerInfo:
     config = CONFIGS[name]
     short = name.removeprefix("titok-")
     stem = f"titok_{short}" if config.legacy else f"titok_{short}_vq8k"
@@ -37,19 +42,25 @@ def _info(name: str) -> TokenizerInfo:
         Hub(f"yucornetto/tokenizer_{stem}_imagenet", "model.safetensors"),
         Hub("fun-research/TiTok", f"tokenizer_{stem}.bin"),
     )
+    return _info(name, config, Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6))
+
+
+def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerInfo:
     return TokenizerInfo(
         name=name, family="titok", tokens=config.tokens, codebook_size=config.codebook_size, input_size=256,
-        output_size=256, license="Apache-2.0", paper="Yu et al. 2024, arXiv 2406.07550",
-        assets=(Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6),),
+        output_size=256, license=asset.license, paper="Yu et al. 2024, arXiv 2406.07550", assets=(asset,), note=note,
     )  # fmt: skip
 
 
-@register(_info("titok-s128"), config=CONFIGS["titok-s128"])
-@register(_info("titok-b64"), config=CONFIGS["titok-b64"])
-@register(_info("titok-l32"), config=CONFIGS["titok-l32"])
-@register(_info("titok-sl256"), config=CONFIGS["titok-sl256"])
-@register(_info("titok-bl128"), config=CONFIGS["titok-bl128"])
-@register(_info("titok-bl64"), config=CONFIGS["titok-bl64"])
+@register(_official("titok-s128"), config=CONFIGS["titok-s128"])
+@register(_official("titok-b64"), config=CONFIGS["titok-b64"])
+@register(_official("titok-l32"), config=CONFIGS["titok-l32"])
+@register(_official("titok-sl256"), config=CONFIGS["titok-sl256"])
+@register(_official("titok-bl128"), config=CONFIGS["titok-bl128"])
+@register(_official("titok-bl64"), config=CONFIGS["titok-bl64"])
+@register(
+    _info("titok-s128-tiny", TINY, Asset("titok-s128-tiny", "MIT"), "trained here on 900 photographs"), config=TINY
+)
 class TiTokTokenizer(Tokenizer):
     def __init__(self, info: TokenizerInfo, config: TiTokConfig):
         super().__init__(info)

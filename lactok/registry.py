@@ -46,6 +46,7 @@ TOKENIZERS = {
     "titok-sl256": "baselines.titok",
     "titok-bl128": "baselines.titok",
     "titok-bl64": "baselines.titok",
+    "titok-s128-tiny": "baselines.titok",
     "flextok-d12-d12": "baselines.flextok",
     "flextok-d18-d18": "baselines.flextok",
     "flextok-d18-d28": "baselines.flextok",

@@ -14,19 +14,22 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.layers.vqgan import norm
 from lactok.quantize import VectorQuantizer
 
 
 @dataclass(frozen=True)
 class MaskGITConfig:
-    """Shape of a `MaskGITVQGAN`; the defaults are the ImageNet f16 model."""
+    """Shape of a `MaskGITVQGAN`; the defaults are the ImageNet f16 model.
+
+    `groups` are the group norms'; narrow networks need fewer, or each channel's mean is lost.
+    """
 
     channels: int = 128
     channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
     res_blocks: int = 2
     z_channels: int = 256  # also the width of a code
     codebook_size: int = 1024
+    groups: int = 32
 
     @property
     def widths(self) -> list[int]:
@@ -37,12 +40,16 @@ def conv3(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
 
 
+def norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=1e-6)
+
+
 class ResBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, groups: int):
         super().__init__()
-        self.norm1 = norm(in_channels)
+        self.norm1 = norm(in_channels, groups)
         self.conv1 = conv3(in_channels, out_channels)
-        self.norm2 = norm(out_channels)
+        self.norm2 = norm(out_channels, groups)
         self.conv2 = conv3(out_channels, out_channels)
         self.changes_channels = in_channels != out_channels
         if self.changes_channels:
@@ -57,9 +64,9 @@ class ResBlock(nn.Module):
 class Level(nn.Module):
     """Residual blocks of one resolution; in the decoder, after twofold enlargement, one more convolution."""
 
-    def __init__(self, widths: Sequence[int], upsample: bool = False):
+    def __init__(self, widths: Sequence[int], groups: int, upsample: bool = False):
         super().__init__()
-        self.block = nn.ModuleList(ResBlock(a, b) for a, b in pairwise(widths))
+        self.block = nn.ModuleList(ResBlock(a, b, groups) for a, b in pairwise(widths))
         if upsample:
             self.upsample_conv = conv3(widths[-1], widths[-1], bias=True)
 
@@ -74,12 +81,12 @@ class Encoder(nn.Module):
 
     def __init__(self, config: MaskGITConfig):
         super().__init__()
-        widths, n = config.widths, config.res_blocks
+        widths, n, groups = config.widths, config.res_blocks, config.groups
         self.conv_in = conv3(3, config.channels)
         inputs = [config.channels, *widths[:-1]]
-        self.down = nn.ModuleList(Level([a] + [b] * n) for a, b in zip(inputs, widths, strict=True))
-        self.mid = nn.ModuleList(ResBlock(widths[-1], widths[-1]) for _ in range(n))
-        self.norm_out = norm(widths[-1])
+        self.down = nn.ModuleList(Level([a] + [b] * n, groups) for a, b in zip(inputs, widths, strict=True))
+        self.mid = nn.ModuleList(ResBlock(widths[-1], widths[-1], groups) for _ in range(n))
+        self.norm_out = norm(widths[-1], groups)
         self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,15 +105,15 @@ class Decoder(nn.Module):
 
     def __init__(self, config: MaskGITConfig):
         super().__init__()
-        widths, n = config.widths, config.res_blocks
+        widths, n, groups = config.widths, config.res_blocks, config.groups
         self.conv_in = conv3(config.z_channels, widths[-1], bias=True)
-        self.mid = nn.ModuleList(ResBlock(widths[-1], widths[-1]) for _ in range(n))
+        self.mid = nn.ModuleList(ResBlock(widths[-1], widths[-1], groups) for _ in range(n))
         inputs = [*widths[1:], widths[-1]]
         # up[0] is the finest level and runs last
         self.up = nn.ModuleList(
-            Level([a] + [b] * n, upsample=i > 0) for i, (a, b) in enumerate(zip(inputs, widths, strict=True))
+            Level([a] + [b] * n, groups, upsample=i > 0) for i, (a, b) in enumerate(zip(inputs, widths, strict=True))
         )
-        self.norm_out = norm(widths[0])
+        self.norm_out = norm(widths[0], groups)
         self.conv_out = conv3(widths[0], 3, bias=True)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -32,16 +32,22 @@ class CodebookRecipe(Recipe):
 class CodebookLearner(Learner):
     """A learner with a table of codes; after its first step the codes lie on features of the first batch."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.revival: Revival | None = None  # none where the table is frozen
+        self.table = ""
+        self.seen: list[tuple[Tensor, Tensor]] = []  # features and ids of this step, in parts
+
     def watch(self, recipe: CodebookRecipe, quantizer: VectorQuantizer, name: str) -> None:
         """Look after this quantizer, whose codes are the learned parameter `name`."""
         until = recipe.revive_until * recipe.steps
         self.revival = Revival(quantizer, recipe.revive_every, recipe.revive_after, until, recipe.seed)
         self.revival.last_used.fill_(-recipe.revive_after)  # dead from the start: step 0 moves all onto features
         self.table = name
-        self.seen: list[tuple[Tensor, Tensor]] = []  # features and ids of this step, in parts
 
     def quantized(self, z: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Features (B, C, h, w) -> codes with a straight-through gradient, and the loss `codebook` with `alive`."""
+        assert self.revival is not None
         quantizer = self.revival.quantizer
         ids = quantizer.encode(z)
         self.seen.append((z.detach().float().permute(0, 2, 3, 1).flatten(0, 2), ids))
@@ -52,7 +58,7 @@ class CodebookLearner(Learner):
         """Revival, the same in all processes."""
         from accelerate.utils import gather
 
-        if not self.seen:
+        if self.revival is None:
             return {}
         features, ids = (torch.cat(tensors) for tensors in zip(*self.seen, strict=True))
         self.seen.clear()
@@ -62,4 +68,4 @@ class CodebookLearner(Learner):
         return {self.table: self.revival.revive(gather(features), step)}
 
     def remembered(self) -> dict[str, Tensor]:
-        return {"last_used": self.revival.last_used}
+        return {} if self.revival is None else {"last_used": self.revival.last_used}

@@ -19,7 +19,8 @@ def compare(
 ) -> tuple[dict[str, float], Tensor]:
     """PSNR (dB), LPIPS and the number of codes used on central squares, and four pairs of pictures in [-1, 1]."""
     device = next(lpips.parameters()).device
-    psnr, distances, pictures = [], [], []
+    psnr, distances = [], []
+    pictures: list[Tensor] = []
     used: set[int] = set()
     for photo in photos:
         image = to_tensor([centre_square(photo.open_rgb(), size)]).to(device)

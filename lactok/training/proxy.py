@@ -23,9 +23,9 @@ from lactok.training.held_out import compare
 
 def check_pixel(pixel: MaskGITConfig) -> None:
     """Raise UserError for widths that the group norms cannot divide."""
-    odd = [w for w in pixel.widths if w % 32]
+    odd = [w for w in pixel.widths if w % pixel.groups]
     if odd:
-        raise UserError(f"channels x channel_mult = {odd[0]}: must be a multiple of 32, the group norms' groups")
+        raise UserError(f"channels x channel_mult = {odd[0]}: must be a multiple of groups = {pixel.groups}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class ProxyLearner(CodebookLearner):
         self.recipe = recipe
         self.model = MaskGITVQGAN(recipe.model)
         self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # type: ignore[arg-type]
+        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes, parts = self.quantized(self.model.encoder(images / 2 + 0.5), step)

@@ -44,8 +44,10 @@ class TiTokRecipe(CodebookRecipe):
             VQGAN's code, relative to the codes' variance; the paper has none.
         l2: weight of the squared error of pixels in [-1, 1] in stage 2.
         lpips, lpips_net: stage 2's weight of LPIPS; alex or vgg.
-        waves: stage 1 starts its positions from sines and cosines of row and column (MAE's), so that neighbours are alike,
-            instead of from noise, as the paper.
+        waves: stage 1 starts its positions from sines and cosines of row and column (MAE's), by which neighbours are
+            alike; the authors start from noise.
+        contrast: stage 1 starts the patch embedding from weights so many times as large and without answer to mid-grey,
+            so that it sees differences between patches at once; 0: as any convolution, as the authors.
         window: stage 2 compares a random square of so many codes a side of each picture; 0: all of it, as the paper.
     """
 
@@ -55,6 +57,7 @@ class TiTokRecipe(CodebookRecipe):
     start: str = ""
     pixels: float = 0.0
     waves: bool = False
+    contrast: float = 0.0
     l2: float = 1.0
     lpips: float = 0.1
     lpips_net: str = "alex"
@@ -100,12 +103,10 @@ class TiTokLearner(CodebookLearner):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = TiTok(recipe.model)
-        self.proxy = nn.Module()
+        self.proxy: MaskGITVQGAN | None = None
         if recipe.stage == 1:
             self._load_proxy()
-            for part in (self.model.encoder, self.model.decoder) if recipe.waves else ():
-                start = waves(recipe.model.grid, part.positional_embedding.shape[1])
-                part.positional_embedding.data[1:] = start * part.positional_embedding.std()
+            self._prepare()
             self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
         else:
             load_weights(self.model, recipe.start, "start", stage=1)
@@ -113,9 +114,14 @@ class TiTokLearner(CodebookLearner):
             part = getattr(self.model, name)
             part.requires_grad_(False)
         keep = recipe.variants > 0
-        self.targets = Frozen(lambda images: self.proxy.encode(images / 2 + 0.5), keep)
+        self.targets = Frozen(self.proxy_ids, keep)
         self.ids = Frozen(lambda images: self.model.encode(images / 2 + 0.5), keep)
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # type: ignore[arg-type]
+        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
+
+    def proxy_ids(self, images: Tensor) -> Tensor:
+        """The VQGAN's ids (B, h, w) of images in [-1, 1]."""
+        assert self.proxy is not None
+        return self.proxy.encode(images / 2 + 0.5)
 
     def _load_proxy(self) -> None:
         """The VQGAN, and its codes and decoder as TiTok's own."""
@@ -124,6 +130,18 @@ class TiTokLearner(CodebookLearner):
         self.proxy = proxy.requires_grad_(False)
         self.model.pixel_quantize.load_state_dict(proxy.quantize.state_dict())
         self.model.pixel_decoder.load_state_dict(proxy.decoder.state_dict())
+
+    @torch.no_grad()
+    def _prepare(self) -> None:
+        """Starting values that are ours."""
+        recipe, encoder = self.recipe, self.model.encoder
+        for part in (encoder, self.model.decoder) if recipe.waves else ():
+            positions = part.positional_embedding
+            positions[1:] = waves(recipe.model.grid, positions.shape[1]) * positions.std()
+        if recipe.contrast:
+            embed = encoder.patch_embed
+            embed.weight *= recipe.contrast
+            embed.bias.copy_(-0.5 * embed.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
         """As the authors: no embeddings, tables or tokens."""
@@ -187,7 +205,7 @@ class TiTokLearner(CodebookLearner):
             ids = self.model.encode(image / 2 + 0.5)
             logits = self.model.decoder(self.model.quantize.lookup(ids[:, None]))
             if self.recipe.stage == 1:
-                entropies.append(F.cross_entropy(logits, self.proxy.encode(image / 2 + 0.5)))
+                entropies.append(F.cross_entropy(logits, self.proxy_ids(image)))
             return self.model.pixel_decoder(self.model.soft_pixel_codes(logits)) * 2 - 1, ids
 
         values, pictures = compare(photos, self.recipe.crop, reconstruct, self.lpips)
