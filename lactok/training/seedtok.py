@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from lactok.training.data import Photo, Photos, centre_square, to_tensor
 from lactok.training.frozen import Frozen
 from lactok.training.given import load_parts, load_weights
 from lactok.training.ldm import VAEPart, timesteps
-from lactok.training.teacher import Teacher
+from lactok.training.teacher import Content, Teacher
 from lactok.training.trainer import Learner
 
 DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
@@ -98,10 +98,11 @@ class SeedTokRecipe(CodebookRecipe):
         unconditional: share of stage 2's pictures without an embedding, for guidance.
         few_steps: of the sampler in stage 3, all with gradient.
         joint: let stage 3's pictures teach the quantizer too; false in SEED's spirit.
-        lpips, l1: weights of stage 3's losses of pixels.
+        lpips, colour: weights of stage 3's losses of pixels: LPIPS, and absolute error at an eighth of the side.
+        content: weight of one minus the cosine similarity of VGG's averaged features, see `Content`.
         contrast: weight of stage 3's classification: which photograph of the batch is this picture's, by cosine
-            similarity of the teacher's embeddings over `temperature`.
-        matching: weight of the squared error of the picture's own embedding.
+            similarity of the same features over `temperature`.
+        matching: weight of the squared error of the picture's own embedding by the teacher.
         eval_steps: of the sampler on held-out photographs, without guidance.
     """
 
@@ -118,11 +119,12 @@ class SeedTokRecipe(CodebookRecipe):
     unconditional: float = 0.1
     few_steps: int = 4
     joint: bool = True
-    lpips: float = 1.0
-    l1: float = 0.5
-    contrast: float = 0.2
+    lpips: float = 0.5
+    colour: float = 0.5
+    content: float = 1.0
+    contrast: float = 0.1
     temperature: float = 0.1
-    matching: float = 0.2
+    matching: float = 0.1
     eval_steps: int = 20
 
     def __post_init__(self) -> None:
@@ -165,6 +167,7 @@ class SeedTokLearner(CodebookLearner):
         self.unclip = UnCLIP(recipe.unclip.config(features, recipe.vae.shape, recipe.vae.scaling, recipe.crop))
         self.teacher = Teacher(features)
         self.lpips = copy.deepcopy(load_lpips("alex", "cpu"))  # moved with the rest
+        self.content = Content(copy.deepcopy(load_lpips("vgg", "cpu"))) if stage == 3 else None
         load_weights(self.unclip.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=recipe.vae.scaling)
         fold_upsampling(self.unclip.vae.decoder)
         if stage > 1:
@@ -190,30 +193,33 @@ class SeedTokLearner(CodebookLearner):
         return self
 
     def remembered(self) -> dict[str, Tensor]:
-        return super().remembered() | {"mean": self.teacher.mean, "projection": self.teacher.projection}
+        memory = {"mean": self.teacher.mean, "projection": self.teacher.projection}
+        return super().remembered() | memory | ({"content": self.content.mean} if self.content else {})
+
+    def squares(self, most: int) -> Iterator[Tensor]:
+        """Central squares of the first training photographs, (1, 3, S, S)."""
+        for photo in Photos.of(self.recipe.data, self.recipe.held_out).train[:most]:
+            yield to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(self.teacher.mean.device)
 
     @torch.no_grad()
-    def fit_teacher(self) -> None:
-        """From the training photographs' central squares and their mirror images."""
-        device = self.teacher.mean.device
-        vectors = []
-        for photo in Photos.of(self.recipe.data, self.recipe.held_out).train[: self.recipe.fit]:
-            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(device)
-            both = torch.cat([image, image.flip(-1)])
-            vectors.append(self.teacher.vectors(self.lpips.features(both), both))
-        self.teacher.fit(torch.cat(vectors))
+    def fit_teachers(self) -> None:
+        """Once, from training photographs: the embedding's from them and their mirror images."""
+        if not self.teacher.fitted:
+            both = (torch.cat([image, image.flip(-1)]) for image in self.squares(self.recipe.fit))
+            self.teacher.fit(torch.cat([self.teacher.vectors(self.lpips.features(b), b) for b in both]))
+        if self.content and not self.content.fitted:
+            self.content.fit([*self.squares(min(self.recipe.fit, 200))])
 
     # -- losses
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        if not self.teacher.fitted:
-            self.fit_teacher()
+        self.fit_teachers()
         if self.recipe.stage == 2:
             return self.diffusion_loss(images, seeds), {}
         target = self.embeds(images)
         predicted, loss, parts = self.quantizer_loss(images, target, step)
         if self.recipe.stage == 3:
-            pictures = self.picture_losses(images, seeds, predicted, target)
+            pictures = self.picture_losses(images, seeds, predicted, target, step)
             loss = loss + sum(getattr(self.recipe, name) * value for name, value in pictures.items())
             parts |= pictures
         return loss, parts
@@ -232,20 +238,27 @@ class SeedTokLearner(CodebookLearner):
         weights = {name: getattr(recipe, name) for name in ("embedding", "cosine", "rebuild", "codebook")}
         return predicted, sum((w * parts[k] for k, w in weights.items()), torch.zeros(())), parts
 
-    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Of what a few steps of the sampler make of predicted embeddings."""
-        recipe = self.recipe
+    def picture_losses(
+        self, images: Tensor, seeds: Tensor, embeds: Tensor, target: Tensor, step: int
+    ) -> dict[str, Tensor]:
+        """Of what a few steps of the sampler make of predicted embeddings, by names of their weights."""
+        recipe, content = self.recipe, self.content
+        assert content is not None
         output = self.painted(embeds if recipe.joint else embeds.detach(), seeds, recipe.few_steps).float()
         maps = self.lpips.features(output)
+        view = seed_of(recipe.seed, "view", step)
+        shown = content(output, view)
         with torch.no_grad():
-            wanted = self.lpips.features(images)
-        own = self.teacher(maps, output)
-        similar = F.normalize(own, dim=1) @ F.normalize(target, dim=1).t() / recipe.temperature
+            wanted, meant = self.lpips.features(images), content(images, view)
+        first, second = (torch.cat([F.normalize(f, dim=1) for f in found], 1) for found in (shown, meant))
+        similar = (first[:, None] * second).sum(2) / len(shown)  # not a product of matrices, which autocast would round
+        own = torch.arange(len(similar), device=similar.device)
         return {
             "lpips": self.lpips.distance(maps, wanted).mean(),
-            "l1": F.l1_loss(output, images),
-            "contrast": F.cross_entropy(similar, torch.arange(len(similar), device=similar.device)),
-            "matching": F.mse_loss(own, target),
+            "colour": F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)),
+            "content": 1 - similar.diagonal().mean(),
+            "contrast": F.cross_entropy(similar / recipe.temperature, own),
+            "matching": F.mse_loss(self.teacher(maps, output), target),
         }
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""The image embedding that SeedTok's small quantizer learns in place of CLIP's: AlexNet's features, few numbers.
+"""What SeedTok is taught by in place of CLIP: AlexNet's features as an image embedding, VGG's for what pictures show.
 
-SEED's teacher is CLIP ViT-H. Here it is LPIPS's AlexNet: unit-normalised feature maps, averaged over the picture and
+SEED's teacher is CLIP ViT-H. `Teacher` is LPIPS's AlexNet: unit-normalised feature maps, averaged over the picture and
 over a coarse grid, beside coarse colours, brought to a few numbers by principal components of the training photographs.
+`Content` are averages of LPIPS's VGG feature maps, which say what textures and parts a picture has, not where.
 """
 
 from __future__ import annotations
@@ -85,3 +86,46 @@ class Teacher(nn.Module):
         components = components / variances.sqrt().mean().sqrt()
         self.mean.copy_(mean)
         self.projection.copy_(scale[:, None] * components)
+
+
+class Content(nn.Module):
+    """Averaged features of VGG's last three layers, of a whole picture at half its side or of a part of that side.
+
+    Attributes:
+        mean: (2, 3, width) of training photographs, for each view and layer, in its first channels.
+    """
+
+    LAYERS = {2: 256, 3: 512, 4: 512}
+    mean: Tensor
+
+    def __init__(self, vgg: LPIPS):
+        super().__init__()
+        self.vgg = vgg
+        self.register_buffer("mean", torch.zeros(2, len(self.LAYERS), max(self.LAYERS.values())))
+
+    @property
+    def fitted(self) -> bool:
+        return bool(self.mean.any())
+
+    def view(self, images: Tensor, draw: int) -> Tensor:
+        """Images (B, 3, S, S) -> (B, 3, S/2, S/2): for even draws all of it, for odd ones a part, anywhere."""
+        half = images.shape[-1] // 2
+        if draw % 2 == 0:
+            return F.avg_pool2d(images, 2)
+        top, left = draw // 2 % (half + 1), draw // 2 // (half + 1) % (half + 1)
+        return images[..., top : top + half, left : left + half]
+
+    def forward(self, images: Tensor, draw: int) -> list[Tensor]:
+        """Images (B, 3, S, S) in [-1, 1] -> for each layer (B, width), relative to the mean of photographs."""
+        maps = self.vgg.features(self.view(images, draw))
+        means = self.mean[draw % 2]
+        pairs = zip(self.LAYERS.items(), means, strict=True)
+        return [maps[layer].float().mean((2, 3)) - mean[:width] for (layer, width), mean in pairs]
+
+    @torch.no_grad()
+    def fit(self, photographs: Sequence[Tensor]) -> None:
+        """The mean, from batches (B, 3, S, S)."""
+        for view in range(2):
+            found = [self(images, 2 * i + view) for i, images in enumerate(photographs)]
+            for mean, vectors in zip(self.mean[view], zip(*found, strict=True), strict=True):
+                mean[: vectors[0].shape[1]] += torch.cat(vectors).mean(0)
