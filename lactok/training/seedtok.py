@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from lactok.decoder import fold_upsampling
 from lactok.errors import UserError
 from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
-from lactok.layers.unclip import SCHEDULER, UnCLIP, UnCLIPConfig
-from lactok.model import VAEShape, drawn_latents, moments
+from lactok.layers.unclip import UnCLIP, UnCLIPShape
+from lactok.model import drawn_latents, moments
 from lactok.noise import noise, seed_of
 from lactok.perceptual import LPIPS, load_lpips
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
@@ -32,55 +32,8 @@ from lactok.training.frozen import Frozen
 from lactok.training.given import load_parts, load_weights
 from lactok.training.ldm import VAEPart, timesteps
 from lactok.training.teacher import Content, Teacher
-from lactok.training.trainer import Learner
 
 DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
-
-
-@dataclass(frozen=True)
-class UnCLIPShape:
-    """A small unCLIP in a recipe.
-
-    Attributes:
-        channels: of the UNet, from the finest level to the coarsest, each of half the side. The embedding reaches it
-            through the modulation alone, the same everywhere in a map, and only padding tells places apart; so the
-            coarsest should be next to a point.
-        attention: levels that attend to the prompt, as 0 or 1.
-        text: width of the text encoder.
-    """
-
-    channels: tuple[int, ...]
-    attention: tuple[int, ...]
-    layers: int = 1
-    groups: int = 8
-    heads: int = 4
-    text: int = 16
-
-    def __post_init__(self) -> None:
-        if len(self.attention) != len(self.channels):
-            raise UserError("[unclip] attention needs a 0 or 1 for each of channels")
-        if any(c % self.groups or c % self.heads for c in self.channels):
-            raise UserError(f"[unclip] channels must be multiples of groups = {self.groups} and heads = {self.heads}")
-
-    def config(self, features: int, vae: VAEShape, scaling: float, size: int) -> UnCLIPConfig:
-        """Of the whole decoder, for pictures of side `size`."""
-        unet = {
-            "sample_size": size // 2 ** (len(vae.channels) - 1), "in_channels": vae.latent_channels,
-            "out_channels": vae.latent_channels, "block_out_channels": list(self.channels),
-            "layers_per_block": self.layers, "norm_num_groups": self.groups, "attention_head_dim": self.heads,
-            "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in self.attention],
-            "up_block_types": ["UpBlock2D"] * len(self.channels), "mid_block_type": None,
-            "cross_attention_dim": self.text, "use_linear_projection": True,
-            "class_embed_type": "projection", "projection_class_embeddings_input_dim": 2 * features,
-            "resnet_time_scale_shift": "scale_shift",
-        }  # fmt: skip
-        text = {
-            "hidden_size": self.text, "intermediate_size": 2 * self.text, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "max_position_embeddings": 2, "vocab_size": 2, "hidden_act": "gelu",
-            "bos_token_id": 0, "eos_token_id": 1,
-        }  # fmt: skip
-        arguments = dict(vae.arguments()) | {"scaling_factor": scaling}
-        return UnCLIPConfig(unet, arguments, text, SCHEDULER, features, prompt=(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +84,7 @@ class SeedTokRecipe(CodebookRecipe):
         super().__post_init__()
         if self.stage not in (1, 2, 3):
             raise UserError(f"stage = {self.stage}: 1 (quantizer), 2 (decoder) or 3 (both)")
-        if self.stage > 1 and not self.quantizer or self.stage == 3 and not self.decoder:
+        if (self.stage > 1 and not self.quantizer) or (self.stage == 3 and not self.decoder):
             raise UserError("stage 2 needs `quantizer`, what stage 1 wrote; stage 3 also `decoder`, what stage 2 wrote")
         if self.crop != self.model.image_size or self.crop % self.model.patch:
             raise UserError(f"crop = {self.crop} must be [model] image_size, and a multiple of patch")
@@ -164,7 +117,8 @@ class SeedTokLearner(CodebookLearner):
         torch.manual_seed(recipe.seed)
         self.model = SeedQuantizer(recipe.model)
         initialise(self.model)
-        self.unclip = UnCLIP(recipe.unclip.config(features, recipe.vae.shape, recipe.vae.scaling, recipe.crop))
+        vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": recipe.vae.scaling}
+        self.unclip = UnCLIP(recipe.unclip.config(features, vae, recipe.crop))
         self.teacher = Teacher(features)
         self.lpips = copy.deepcopy(load_lpips("alex", "cpu"))  # moved with the rest
         self.content = Content(copy.deepcopy(load_lpips("vgg", "cpu"))) if stage == 3 else None

@@ -8,6 +8,7 @@ over a coarse grid, beside coarse colours, brought to a few numbers by principal
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +96,7 @@ class Content(nn.Module):
         mean: (2, 3, width) of training photographs, for each view and layer, in its first channels.
     """
 
-    LAYERS = {2: 256, 3: 512, 4: 512}
+    LAYERS: ClassVar = {2: 256, 3: 512, 4: 512}
     mean: Tensor
 
     def __init__(self, vgg: LPIPS):
