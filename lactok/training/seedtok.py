@@ -173,7 +173,7 @@ class SeedTokLearner(CodebookLearner):
         target = self.embeds(images)
         predicted, loss, parts = self.quantizer_loss(images, target, step)
         if self.recipe.stage == 3:
-            pictures = self.picture_losses(images, seeds, predicted, target, step)
+            pictures = self.picture_losses(images, seeds, predicted, target)
             loss = loss + sum(getattr(self.recipe, name) * value for name, value in pictures.items())
             parts |= pictures
         return loss, parts
@@ -192,18 +192,15 @@ class SeedTokLearner(CodebookLearner):
         weights = {name: getattr(recipe, name) for name in ("embedding", "cosine", "rebuild", "codebook")}
         return predicted, sum((w * parts[k] for k, w in weights.items()), torch.zeros(())), parts
 
-    def picture_losses(
-        self, images: Tensor, seeds: Tensor, embeds: Tensor, target: Tensor, step: int
-    ) -> dict[str, Tensor]:
+    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Of what a few steps of the sampler make of predicted embeddings, by names of their weights."""
         recipe, content = self.recipe, self.content
         assert content is not None
         output = self.painted(embeds if recipe.joint else embeds.detach(), seeds, recipe.few_steps).float()
         maps = self.lpips.features(output)
-        view = seed_of(recipe.seed, "view", step)
-        shown = content(output, view)
+        shown = content(output)
         with torch.no_grad():
-            wanted, meant = self.lpips.features(images), content(images, view)
+            wanted, meant = self.lpips.features(images), content(images)
         first, second = (torch.cat([F.normalize(f, dim=1) for f in found], 1) for found in (shown, meant))
         similar = (first[:, None] * second).sum(2) / len(shown)  # not a product of matrices, which autocast would round
         own = torch.arange(len(similar), device=similar.device)

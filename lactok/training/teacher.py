@@ -8,7 +8,6 @@ over a coarse grid, beside coarse colours, brought to a few numbers by principal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -90,43 +89,32 @@ class Teacher(nn.Module):
 
 
 class Content(nn.Module):
-    """Averaged features of VGG's last three layers, of a whole picture at half its side or of a part of that side.
+    """Features of VGG's five layers, averaged over a whole picture, which is seen at half its side.
 
     Attributes:
-        mean: (2, 3, width) of training photographs, for each view and layer, in its first channels.
+        mean: (5, width) of training photographs, each layer's in the first channels.
     """
 
-    LAYERS: ClassVar = {2: 256, 3: 512, 4: 512}
+    WIDTHS = (64, 128, 256, 512, 512)
     mean: Tensor
 
     def __init__(self, vgg: LPIPS):
         super().__init__()
         self.vgg = vgg
-        self.register_buffer("mean", torch.zeros(2, len(self.LAYERS), max(self.LAYERS.values())))
+        self.register_buffer("mean", torch.zeros(len(self.WIDTHS), max(self.WIDTHS)))
 
     @property
     def fitted(self) -> bool:
         return bool(self.mean.any())
 
-    def view(self, images: Tensor, draw: int) -> Tensor:
-        """Images (B, 3, S, S) -> (B, 3, S/2, S/2): for even draws all of it, for odd ones a part, anywhere."""
-        half = images.shape[-1] // 2
-        if draw % 2 == 0:
-            return F.avg_pool2d(images, 2)
-        top, left = draw // 2 % (half + 1), draw // 2 // (half + 1) % (half + 1)
-        return images[..., top : top + half, left : left + half]
-
-    def forward(self, images: Tensor, draw: int) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, S, S) in [-1, 1] -> for each layer (B, width), relative to the mean of photographs."""
-        maps = self.vgg.features(self.view(images, draw))
-        means = self.mean[draw % 2]
-        pairs = zip(self.LAYERS.items(), means, strict=True)
-        return [maps[layer].float().mean((2, 3)) - mean[:width] for (layer, width), mean in pairs]
+        maps = self.vgg.features(F.avg_pool2d(images, 2))
+        return [m.float().mean((2, 3)) - mean[: m.shape[1]] for m, mean in zip(maps, self.mean, strict=True)]
 
     @torch.no_grad()
     def fit(self, photographs: Sequence[Tensor]) -> None:
         """The mean, from batches (B, 3, S, S)."""
-        for view in range(2):
-            found = [self(images, 2 * i + view) for i, images in enumerate(photographs)]
-            for mean, vectors in zip(self.mean[view], zip(*found, strict=True), strict=True):
-                mean[: vectors[0].shape[1]] += torch.cat(vectors).mean(0)
+        found = [self(images) for images in photographs]
+        for mean, vectors in zip(self.mean, zip(*found, strict=True), strict=True):
+            mean[: vectors[0].shape[1]] += torch.cat(vectors).mean(0)
