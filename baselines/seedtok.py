@@ -1,11 +1,12 @@
 """SEED-2's image tokenizer (Ge et al. 2023) with its diffusion decoder: 32 ids for what an image is about.
 
-The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`.
+The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`. `seedtok-tiny` was trained here:
+the same classes at narrow width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from torch import Tensor
 from lactok import weights
 from lactok.info import Asset, Hub, Option, TokenizerInfo, Url
 from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
-from lactok.layers.unclip import UnCLIP, UnCLIPConfig
+from lactok.layers.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
+from lactok.model import VAEShape
 from lactok.noise import noise
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
@@ -39,33 +41,72 @@ DIFFUSION = {
     "text_encoder": _unclip("text_encoder", "model.safetensors", 1_360_000_000, f"{FILES}:convert_text"),
     "image_normalizer": _unclip("image_normalizer", "diffusion_pytorch_model.safetensors", 10_000),
 }
-OPTIONS = {
-    "steps": Option(20, "of the PNDM scheduler", 4, 1000),
-    "guidance": Option(10.0, "scale of classifier-free guidance; 1 is none", 1.0, 100.0),
-}
+Parts = dict[str, Mapping[str, Tensor]]  # tensors by the submodule that they belong to
+PAPER = "Ge et al. 2023, arXiv 2310.01218"
+
+
+def _options(steps: int, guidance: float, least: int) -> dict[str, Option]:
+    return {
+        "steps": Option(steps, "of the PNDM scheduler", least, 1000),
+        "guidance": Option(guidance, "scale of classifier-free guidance; 1 is none", 1.0, 100.0),
+    }
+
+
+def official(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
+    """The quantizer's and the ViT's file, and the diffusion model's of one part each."""
+    quantizer, vit, *diffusion = assets.values()
+    joined = dict(vit) | dict(quantizer)  # upstream loads the quantizer's file last
+    joined.setdefault("Qformer.bert.embeddings.position_ids", torch.arange(SeedConfig().positions)[None])
+    return {"model": joined} | {f"unclip.{k}": v for k, v in zip(DIFFUSION, diffusion, strict=True)}
+
+
+def trained(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
+    """What the trainer exports, and the VAE."""
+    whole, vae = assets.values()
+    names = ("model", *(f"unclip.{part}" for part in DIFFUSION if part != "vae"))
+    parts = {
+        name: {k.removeprefix(f"{name}."): v for k, v in whole.items() if k.startswith(f"{name}.")} for name in names
+    }
+    return parts | {"unclip.vae": vae}
+
+
+TINY = SeedConfig(
+    image_size=256, patch=16, vit=(96, 3, 6), vit_ratio=3.0, hidden=96, layers=2, intermediate=256, heads=6,
+    codebook_size=4096, code_dim=12, features=128, depth=1, positions=32,
+)  # fmt: skip
+TINY_VAE = dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668}
+TINY_UNCLIP = UnCLIPShape((24, 32, 40, 48, 48), (0, 0, 1, 0, 0)).config(TINY.features, TINY_VAE, 256)
 
 
 @register(
     TokenizerInfo(
         name="seedtok-2", family="seedtok", tokens=32, codebook_size=8192, input_size=224, output_size=768,
-        license="Apache-2.0 and openrail++", fit="squash", resample="bilinear-aa", decode_steps=20, options=OPTIONS,
-        paper="Ge et al. 2023, arXiv 2310.01218", assets=(QUANTIZER, VIT, *DIFFUSION.values()),
+        license="Apache-2.0 and openrail++", fit="squash", resample="bilinear-aa", decode_steps=20,
+        options=_options(20, 10.0, 4), paper=PAPER, assets=(QUANTIZER, VIT, *DIFFUSION.values()),
         note="keeps what an image is about, not its pixels",
     )
 )  # fmt: skip
+@register(
+    TokenizerInfo(
+        name="seedtok-tiny", family="seedtok", tokens=32, codebook_size=TINY.codebook_size, input_size=256,
+        output_size=256, license="MIT", decode_steps=2, options=_options(2, 1.0, 2), paper=PAPER,
+        assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT")), note="trained here on 900 photographs",
+    ),
+    config=TINY, unclip=TINY_UNCLIP, parts=trained,
+)  # fmt: skip
 class SeedTokenizer(Tokenizer):
-    def __init__(self, info: TokenizerInfo, config: SeedConfig | None = None, unclip: UnCLIPConfig | None = None):
+    def __init__(
+        self, info: TokenizerInfo, config: SeedConfig | None = None, unclip: UnCLIPConfig | None = None,
+        parts: Callable[[Mapping[str, Mapping[str, Tensor]]], Parts] = official,
+    ):  # fmt: skip
         super().__init__(info)
         self.model = SeedQuantizer(config or SeedConfig())
         self.unclip = UnCLIP(unclip or UnCLIPConfig())
+        self.parts = parts
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
-        quantizer, vit, *diffusion = (assets[a.name] for a in self.info.assets)
-        joined = dict(vit) | dict(quantizer)  # upstream loads the quantizer's file last
-        joined.setdefault("Qformer.bert.embeddings.position_ids", torch.arange(self.model.config.positions)[None])
-        weights.load_strict(self.model, joined, self.info.name)
-        for part, tensors in zip(DIFFUSION, diffusion, strict=True):
-            weights.load_strict(self.unclip.get_submodule(part), tensors, f"{self.info.name} {part}")
+        for name, tensors in self.parts({a.name: assets[a.name] for a in self.info.assets}).items():
+            weights.load_strict(self.get_submodule(name), tensors, f"{self.info.name} {name}")
         self.unclip.restore_positions()
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:

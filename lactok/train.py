@@ -29,6 +29,7 @@ TRAINERS = {
         "FlexTokRecipe",
         "FlexTokLearner",
     ),
+    "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "SeedTokLearner"),
     "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }
 

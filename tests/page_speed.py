@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from browser import running
 from page_runs import write_large
+
 from reports.page import build
 
 FIRST_ROW = """() => new Promise((done) => {

@@ -237,10 +237,14 @@ class SeedQuantizer(nn.Module):
         )  # fmt: skip
         self.distill_image_proj = nn.Linear(config.queries * 32, config.features)
 
+    def causal_embeddings(self, images: Tensor) -> Tensor:
+        """CLIP-normalised images (B, 3, S, S) -> what the Q-Former makes of them (B, queries, hidden)."""
+        image = self.ln_vision(self.visual_encoder(images))
+        return self.Qformer(self.query_tokens.expand(len(images), -1, -1), image)
+
     def encode_features(self, images: Tensor) -> Tensor:
         """CLIP-normalised images (B, 3, S, S) -> (B, queries, code_dim), before quantization."""
-        image = self.ln_vision(self.visual_encoder(images))
-        return self.encode_task_layer(self.Qformer(self.query_tokens.expand(len(images), -1, -1), image))
+        return self.encode_task_layer(self.causal_embeddings(images))
 
     def encode(self, images: Tensor) -> Tensor:
         """CLIP-normalised images (B, 3, S, S) -> ids (B, queries) int64."""
@@ -252,7 +256,18 @@ class SeedQuantizer(nn.Module):
 
     def image_embeds(self, ids: Tensor) -> Tensor:
         """ids (B, queries) -> CLIP image embeddings (B, features)."""
-        x = self.decode_task_layer(self.lookup(ids)) + self.pos_embed_image
+        return self.embeds_of(self.lookup(ids))
+
+    def embeds_of(self, codes: Tensor) -> Tensor:
+        """codes (B, queries, code_dim) -> CLIP image embeddings (B, features)."""
+        x = self.decode_task_layer(codes) + self.pos_embed_image
         for block in self.blocks_image:
             x = block(x)
         return self.distill_image_proj(self.image_down(x).flatten(1))
+
+    def rebuilt(self, codes: Tensor) -> Tensor:
+        """codes (B, queries, code_dim) -> the Q-Former's output again (B, queries, hidden); pictures do not need it."""
+        x = self.decode_task_layer(codes) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return x

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lactok.errors import UserError
+
 if TYPE_CHECKING:
     from diffusers import PNDMScheduler
 
@@ -51,6 +53,55 @@ class UnCLIPConfig:
     scheduler: Mapping[str, Any] = field(default_factory=lambda: SCHEDULER)
     features: int = 1024
     prompt: tuple[int, ...] = (49406, 49407) + (0,) * 75
+
+
+@dataclass(frozen=True)
+class UnCLIPShape:
+    """A small unCLIP in a recipe.
+
+    Attributes:
+        channels: of the UNet, from the finest level to the coarsest, each of half the side. The embedding reaches it
+            through the modulation alone, the same everywhere in a map, and only padding tells places apart; so the
+            coarsest should be next to a point.
+        attention: levels that attend to the prompt, as 0 or 1.
+        text: width of the text encoder.
+    """
+
+    channels: tuple[int, ...]
+    attention: tuple[int, ...]
+    layers: int = 1
+    groups: int = 8
+    heads: int = 4
+    text: int = 16
+
+    def __post_init__(self) -> None:
+        if len(self.attention) != len(self.channels):
+            raise UserError("[unclip] attention needs a 0 or 1 for each of channels")
+        if any(c % self.groups or c % self.heads for c in self.channels):
+            raise UserError(f"[unclip] channels must be multiples of groups = {self.groups} and heads = {self.heads}")
+
+    def config(self, features: int, vae: Mapping[str, Any], size: int) -> UnCLIPConfig:
+        """Of the whole decoder, for embeddings of width `features` and pictures of side `size`.
+
+        Args:
+            vae: arguments of diffusers' `AutoencoderKL`.
+        """
+        unet = {
+            "sample_size": size // 2 ** (len(vae["block_out_channels"]) - 1), "in_channels": vae["latent_channels"],
+            "out_channels": vae["latent_channels"], "block_out_channels": list(self.channels),
+            "layers_per_block": self.layers, "norm_num_groups": self.groups, "attention_head_dim": self.heads,
+            "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in self.attention],
+            "up_block_types": ["UpBlock2D"] * len(self.channels), "mid_block_type": None,
+            "cross_attention_dim": self.text, "use_linear_projection": True,
+            "class_embed_type": "projection", "projection_class_embeddings_input_dim": 2 * features,
+            "resnet_time_scale_shift": "scale_shift",
+        }  # fmt: skip
+        text = {
+            "hidden_size": self.text, "intermediate_size": 2 * self.text, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "max_position_embeddings": 2, "vocab_size": 2, "hidden_act": "gelu",
+            "bos_token_id": 0, "eos_token_id": 1,
+        }  # fmt: skip
+        return UnCLIPConfig(unet, vae, text, SCHEDULER, features, prompt=(0, 1))
 
 
 class Normalizer(nn.Module):

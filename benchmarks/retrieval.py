@@ -1,0 +1,115 @@
+"""`python -m benchmarks.retrieval`: whether reconstructions still show what the photographs show.
+
+Each reconstruction looks for the nearest of all originals by FID's Inception features (2048, pooled; cosine distance).
+The share of those that find their own is set beside chance, one in the number of images, and beside the same with the
+ids of the next photograph, as `python -m benchmarks.exchange` takes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import recon
+from benchmarks.exchange import partners
+from lactok.command import command
+from lactok.errors import UserError, disk_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchmarks.datasets import Dataset
+    from benchmarks.rows import Row, Run
+    from benchmarks.store import Store
+
+FEATURES = "inception_tf1"
+
+
+def stored_features(row: Row, dataset: Dataset, run: Run, store: Store) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a finished row's reconstructions and of their originals, both (N, 2048)."""
+    import numpy as np
+
+    from benchmarks.runner import Shard
+
+    outputs, references = [], []
+    for samples in dataset.shards():
+        keys = Shard(row, samples, run, store).keys()
+        if keys is None:
+            raise UserError(f"{row.name}: a finished shard in {store.root} was lost; run the same command again")
+        scores = store.need("scores", keys.scores, ["index", FEATURES])
+        reference = store.need("reference", keys.reference, ["index", FEATURES])
+        if len(scores["index"]):
+            outputs.append(scores[FEATURES])
+            references.append(reference[FEATURES][np.searchsorted(reference["index"], scores["index"])])
+    return np.concatenate(outputs), np.concatenate(references)
+
+
+def share_right(row: Row, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
+    """The share of a finished row's reconstructions that find their original, its 95 % interval, n and chance."""
+    from benchmarks.metrics.retrieval import retrieved
+    from benchmarks.statistics import mean_with_interval
+
+    right = retrieved(*stored_features(row, dataset, run, store))
+    share, interval = mean_with_interval(right)
+    return {"name": row.name, "right": share, "ci95": interval, "n": len(right), "chance": 1 / len(right)}
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    from tabulate import tabulate
+
+    rows = []
+    for r in found:
+        interval = "-" if r["ci95"] is None else "{:.3f} to {:.3f}".format(*r["ci95"])
+        rows.append([r["name"], f"{r['right']:.3f}", interval, f"{r['chance']:.3f}", str(r["n"])])
+    head = ["tokenizer", "right ↑", "95 % interval", "chance", "n"]
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * 4) + "\n"
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.retrieval", description=(__doc__ or "").split("\n\n")[1]
+    )
+    parser.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
+    recon.run_options(parser)
+    args = parser.parse_args(argv)
+    from lactok import registry
+
+    names = recon.split_names(args.tokenizers)
+    for name in names:
+        registry.info(name)
+    if args.part:
+        raise UserError("--part: all images are looked through at once; leave it out")
+    dataset, run = recon.configure(args)
+    from benchmarks.results import folder_name, to_json
+    from benchmarks.rows import EXCHANGED, ExchangedRow
+    from benchmarks.scoring import FEATURES as NEEDED
+    from benchmarks.store import Store, write_atomically
+
+    if FEATURES not in {NEEDED.get(m) for m in run.protocol.score.metrics}:
+        raise UserError("--metrics: retrieval needs the features of rfid or kid; name one of them")
+    own, missing, failed = recon.available(names)
+    other = partners(dataset)
+    there = [name for name in names if name not in missing | failed]
+    rows = [row for make, name in zip(own, there, strict=True) for row in (make, partial(ExchangedRow, name, other))]
+    results = recon.run_rows(rows, dataset, run, args, failed)
+
+    run, store = replace(run, networks=recon.metric_networks(run)), Store(Path(args.out))
+    finished = {r["tokenizer"]["name"] for r in results}
+    labels = [label for name in there for label in (registry.info(name).name, registry.info(name).name + EXCHANGED)]
+    done = [make() for make, label in zip(rows, labels, strict=True) if label in finished]
+    found = [share_right(row, dataset, run, store) for row in done]
+    path = Path(args.out) / f"{folder_name('retrieval', dataset, run, args.limit)}.json"
+    with disk_errors(path):
+        write_atomically(path, to_json(found))
+    print(f"\n{dataset.name}: {len(dataset.samples)} images, protocol {run.protocol.name}\n\n{table(found)}")
+    print(f"written: {path}")
+    return recon.exit_code(missing, failed, strict=True)
+
+
+if __name__ == "__main__":
+    main()

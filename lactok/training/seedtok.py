@@ -1,0 +1,297 @@
+"""Trains SeedTok: a quantizer that keeps an image embedding, a diffusion decoder of it, and both together.
+
+Source: Ge et al. 2023, arXiv 2310.01218, section 3.2, with smaller parts. Stage 1 trains the quantizer to predict the
+teacher's embedding and to rebuild its own Q-Former's output. Stage 2 trains the diffusion decoder on the teacher's
+embeddings. Stage 3 goes on with both: the picture that a few steps of the sampler make of the ids is compared with the
+photograph. SEED has no stage 3 (its decoder is a published one, which is tuned on the predicted embeddings).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lactok.decoder import fold_upsampling
+from lactok.errors import UserError
+from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
+from lactok.layers.unclip import UnCLIP, UnCLIPShape
+from lactok.model import drawn_latents, moments
+from lactok.noise import noise, seed_of
+from lactok.perceptual import LPIPS, load_lpips
+from lactok.training.codebook import CodebookLearner, CodebookRecipe
+from lactok.training.data import Photo, Photos, centre_square, to_tensor
+from lactok.training.frozen import Frozen
+from lactok.training.given import load_parts, load_weights
+from lactok.training.ldm import VAEPart, timesteps
+from lactok.training.teacher import Content, Teacher
+
+DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedTokRecipe(CodebookRecipe):
+    """Any stage.
+
+    Attributes:
+        stage: 1 quantizer, 2 decoder, 3 both.
+        quantizer: what stage 1 wrote, quantizer and teacher; stages 2 and 3 need it.
+        decoder: what stage 2 wrote; stage 3 needs it.
+        fit: training photographs, at most, whose principal components the teacher takes.
+        embedding: weight of the squared error of the predicted embedding; its variance is 1.
+        cosine: weight of one minus its cosine similarity.
+        rebuild: weight of one minus the cosine similarity of the rebuilt Q-Former output.
+        unconditional: share of stage 2's pictures without an embedding, for guidance.
+        few_steps: of the sampler in stage 3, all with gradient.
+        joint: let stage 3's pictures teach the quantizer too; false in SEED's spirit.
+        lpips, colour: weights of stage 3's losses of pixels: LPIPS, and absolute error at an eighth of the side.
+        content: weight of one minus the cosine similarity of VGG's averaged features, see `Content`.
+        contrast: weight of stage 3's classification: which photograph of the batch is this picture's, by cosine
+            similarity of the same features over `temperature`.
+        matching: weight of the squared error of the picture's own embedding by the teacher.
+        eval_steps: of the sampler on held-out photographs, without guidance.
+    """
+
+    stage: int
+    model: SeedConfig
+    unclip: UnCLIPShape
+    vae: VAEPart
+    quantizer: str = ""
+    decoder: str = ""
+    fit: int = 4000
+    embedding: float = 1.0
+    cosine: float = 1.0
+    rebuild: float = 0.1
+    unconditional: float = 0.1
+    few_steps: int = 4
+    joint: bool = True
+    lpips: float = 0.5
+    colour: float = 0.5
+    content: float = 1.0
+    contrast: float = 0.1
+    temperature: float = 0.1
+    matching: float = 0.1
+    eval_steps: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stage not in (1, 2, 3):
+            raise UserError(f"stage = {self.stage}: 1 (quantizer), 2 (decoder) or 3 (both)")
+        if (self.stage > 1 and not self.quantizer) or (self.stage == 3 and not self.decoder):
+            raise UserError("stage 2 needs `quantizer`, what stage 1 wrote; stage 3 also `decoder`, what stage 2 wrote")
+        if self.crop != self.model.image_size or self.crop % self.model.patch:
+            raise UserError(f"crop = {self.crop} must be [model] image_size, and a multiple of patch")
+        if self.model.hidden % 12 or self.model.hidden % self.model.heads or self.model.vit[0] % self.model.vit[2]:
+            raise UserError("[model] hidden must be a multiple of 12 and of heads, vit's width of its heads")
+        if self.few_steps < 2:
+            raise UserError(f"few_steps = {self.few_steps}: the sampler needs at least 2")
+
+
+def initialise(model: SeedQuantizer) -> None:
+    """What the published file brings and the class leaves at zero: queries, positions, the class token."""
+    for parameter in (model.query_tokens, model.pos_embed, model.pos_embed_image):
+        nn.init.trunc_normal_(parameter, std=0.02)
+    nn.init.trunc_normal_(model.visual_encoder.cls_token, std=0.02)
+    nn.init.trunc_normal_(model.visual_encoder.pos_embed, std=0.02)
+
+
+def unlike(first: Tensor, second: Tensor) -> Tensor:
+    """One minus the cosine similarity along the last dimension, a mean."""
+    return 1 - F.cosine_similarity(first.float(), second.float(), dim=-1).mean()
+
+
+class SeedTokLearner(CodebookLearner):
+    lpips: LPIPS
+
+    def __init__(self, recipe: SeedTokRecipe):
+        super().__init__()
+        self.recipe = recipe
+        stage, features = recipe.stage, recipe.model.features
+        torch.manual_seed(recipe.seed)
+        self.model = SeedQuantizer(recipe.model)
+        initialise(self.model)
+        vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": recipe.vae.scaling}
+        self.unclip = UnCLIP(recipe.unclip.config(features, vae, recipe.crop))
+        self.teacher = Teacher(features)
+        self.lpips = copy.deepcopy(load_lpips("alex", "cpu"))  # moved with the rest
+        self.content = Content(copy.deepcopy(load_lpips("vgg", "cpu"))) if stage == 3 else None
+        load_weights(self.unclip.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=recipe.vae.scaling)
+        fold_upsampling(self.unclip.vae.decoder)
+        if stage > 1:
+            load_parts(self, ("model", "teacher"), recipe.quantizer, "quantizer")
+        if stage == 3:
+            load_parts(self, DIFFUSION, recipe.decoder, "decoder")
+        self.requires_grad_(False)
+        if stage != 2:
+            self.model.requires_grad_(True)
+            self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
+            if stage == 3 and self.revival is not None:
+                self.revival.last_used.zero_()  # they are trained codes
+        if stage > 1:
+            self.unclip.unet.requires_grad_(True)
+            self.unclip.text_encoder.requires_grad_(True)
+        keep = recipe.variants > 0
+        self.moments = Frozen(partial(moments, self.unclip.vae), keep)
+        self.embeds = Frozen(partial(self.teacher.embed, self.lpips), keep)
+
+    def train(self, mode: bool = True) -> SeedTokLearner:
+        super().train(mode)
+        self.unclip.vae.eval()
+        return self
+
+    def remembered(self) -> dict[str, Tensor]:
+        memory = {"mean": self.teacher.mean, "projection": self.teacher.projection}
+        return super().remembered() | memory | ({"content": self.content.mean} if self.content else {})
+
+    def squares(self, most: int) -> Iterator[Tensor]:
+        """Central squares of the first training photographs, (1, 3, S, S)."""
+        for photo in Photos.of(self.recipe.data, self.recipe.held_out).train[:most]:
+            yield to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(self.teacher.mean.device)
+
+    @torch.no_grad()
+    def fit_teachers(self) -> None:
+        """Once, from training photographs: the embedding's from them and their mirror images."""
+        if not self.teacher.fitted:
+            both = (torch.cat([image, image.flip(-1)]) for image in self.squares(self.recipe.fit))
+            self.teacher.fit(torch.cat([self.teacher.vectors(self.lpips.features(b), b) for b in both]))
+        if self.content and not self.content.fitted:
+            self.content.fit([*self.squares(min(self.recipe.fit, 200))])
+
+    # -- losses
+
+    def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        self.fit_teachers()
+        if self.recipe.stage == 2:
+            return self.diffusion_loss(images, seeds), {}
+        target = self.embeds(images)
+        predicted, loss, parts = self.quantizer_loss(images, target, step)
+        if self.recipe.stage == 3:
+            pictures = self.picture_losses(images, seeds, predicted, target)
+            loss = loss + sum(getattr(self.recipe, name) * value for name, value in pictures.items())
+            parts |= pictures
+        return loss, parts
+
+    def quantizer_loss(self, images: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Predicted embeddings (B, features), the loss and its parts."""
+        recipe, model = self.recipe, self.model
+        queries = model.causal_embeddings(clip_normalise(images / 2 + 0.5))
+        z = model.encode_task_layer(queries).transpose(1, 2)[:, :, None]  # (B, code_dim, 1, queries)
+        quantized, parts = self.quantized(z, step)
+        codes = quantized[:, :, 0].transpose(1, 2)
+        predicted = model.embeds_of(codes).float()
+        parts["embedding"] = F.mse_loss(predicted, target)
+        parts["cosine"] = unlike(predicted, target)
+        parts["rebuild"] = unlike(model.rebuilt(codes), queries.detach())
+        weights = {name: getattr(recipe, name) for name in ("embedding", "cosine", "rebuild", "codebook")}
+        return predicted, sum((w * parts[k] for k, w in weights.items()), torch.zeros(())), parts
+
+    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Of what a few steps of the sampler make of predicted embeddings, by names of their weights."""
+        recipe, content = self.recipe, self.content
+        assert content is not None
+        output = self.painted(embeds if recipe.joint else embeds.detach(), seeds, recipe.few_steps).float()
+        maps = self.lpips.features(output)
+        shown = content(output)
+        with torch.no_grad():
+            wanted, meant = self.lpips.features(images), content(images)
+        first, second = (torch.cat([F.normalize(f, dim=1) for f in found], 1) for found in (shown, meant))
+        similar = (first[:, None] * second).sum(2) / len(shown)  # not a product of matrices, which autocast would round
+        own = torch.arange(len(similar), device=similar.device)
+        return {
+            "lpips": self.lpips.distance(maps, wanted).mean(),
+            "colour": F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)),
+            "content": 1 - similar.diagonal().mean(),
+            "contrast": F.cross_entropy(similar / recipe.temperature, own),
+            "matching": F.mse_loss(self.teacher(maps, output), target),
+        }
+
+    def diffusion_loss(self, images: Tensor, seeds: Tensor) -> Tensor:
+        """Squared error of the velocity at a uniform time, on the teacher's embeddings."""
+        unclip = self.unclip
+        shape = unclip.latent_shape
+        latents = drawn_latents(unclip.vae, self.moments(images), noise(seeds, shape, "posterior").to(images))
+        draw = noise(seeds, shape, "noise").to(latents)
+        t = timesteps(seeds).to(latents.device)
+        embeds = self.embeds(images)
+        labels = unclip.class_labels(embeds, noise(seeds, embeds.shape[1:], "embedding").to(embeds))
+        dropped = [seed_of(s, "unconditional") % 1000 < 1000 * self.recipe.unconditional for s in seeds.tolist()]
+        labels = labels.masked_fill(torch.tensor(dropped, device=labels.device)[:, None], 0.0)
+        a = alphas_cumprod(unclip.config.scheduler).to(latents)[t][:, None, None, None]
+        noised = a.sqrt() * latents + (1 - a).sqrt() * draw
+        prompt = unclip.prompt_embeds().expand(len(labels), -1, -1)
+        predicted = unclip.unet(noised, t, prompt, class_labels=labels, return_dict=False)[0]
+        return F.mse_loss(predicted.float(), a.sqrt() * draw - (1 - a).sqrt() * latents)
+
+    # -- pictures
+
+    def painted(self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0) -> Tensor:
+        """Embeddings (B, features) -> pictures about [-1, 1] (B, 3, S, S), as the tokenizer decodes."""
+        unclip = self.unclip
+        start = noise(seeds, unclip.latent_shape, "start").to(embeds)
+        draw = noise(seeds, embeds.shape[1:], "embedding").to(embeds)
+        return unclip.decode_latents(unclip.sample(embeds, start, draw, steps, guidance)) * 2 - 1
+
+    @property
+    def bits(self) -> float:
+        """Of an image."""
+        return self.recipe.model.queries * math.log2(self.recipe.model.codebook_size)
+
+    def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
+        """What the tokenizer makes of images (B, 3, S, S) in [-1, 1], by 2 the decoder of the teacher's embeddings."""
+        if self.recipe.stage == 2:
+            embeds = self.embeds(images)
+        else:
+            embeds = self.model.image_embeds(self.model.encode(clip_normalise(images / 2 + 0.5)))
+        return self.painted(embeds, seeds, self.recipe.eval_steps).clamp(-1, 1)
+
+    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
+        """Of the embeddings: error, and share whose nearest is the right one; of the pictures the same and LPIPS."""
+        recipe = self.recipe
+        device = self.teacher.mean.device
+        images = torch.cat([to_tensor([centre_square(p.open_rgb(), recipe.crop)]) for p in photos]).to(device)
+        seeds = torch.tensor([seed_of("held out", p.name) for p in photos])
+        target = torch.cat([self.embeds(i) for i in images.split(1)])
+        values: dict[str, float] = {}
+        if recipe.stage != 2:
+            ids = self.model.encode(clip_normalise(images / 2 + 0.5))
+            predicted = self.model.image_embeds(ids)
+            values = {
+                "embedding": float(F.mse_loss(predicted, target)),
+                "embedding_right": right(predicted, target),
+                "codes_used": float(len(ids.unique())),
+            }
+        if recipe.stage == 1:
+            return values, images[:8]
+        pictures = torch.cat([self.reconstruct(i, s) for i, s in zip(images.split(1), seeds.split(1), strict=True)])
+        pairs = list(zip(pictures.split(1), images.split(1), strict=True))
+        values["lpips"] = math.fsum(float(self.lpips(o, i)) for o, i in pairs) / len(pairs)
+        values["right"] = right(torch.cat([self.teacher.embed(self.lpips, o) for o, _ in pairs]), target)
+        return values, torch.stack([images[:8], pictures[:8]], 1).flatten(0, 1)
+
+    def exported(self) -> dict[str, Tensor]:
+        """Stage 1: quantizer and teacher; stage 2: the decoder without its VAE; stage 3: the tokenizer."""
+        parts: Sequence[str] = {1: ("model", "teacher"), 2: DIFFUSION, 3: ("model", *DIFFUSION)}[self.recipe.stage]
+        return {k: v for k, v in self.state_dict().items() if k.startswith(tuple(f"{p}." for p in parts))}
+
+    def notes(self) -> dict[str, Any]:
+        return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling}
+
+
+def right(found: Tensor, originals: Tensor) -> float:
+    """Share of (N, C) whose nearest of the originals (N, C) by cosine similarity is the one of the same row."""
+    nearest = (F.normalize(found, dim=1) @ F.normalize(originals, dim=1).t()).argmax(1)
+    return float((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean())
+
+
+def alphas_cumprod(scheduler: Mapping[str, Any]) -> Tensor:
+    """Of a scheduler's training times, (1000,)."""
+    from diffusers import PNDMScheduler
+
+    return PNDMScheduler(**scheduler).alphas_cumprod

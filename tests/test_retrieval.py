@@ -1,0 +1,51 @@
+"""Reconstructions that look for their originals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import retrieval
+from benchmarks.metrics.retrieval import nearest, retrieved
+
+
+def run(out: Path, *args: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        retrieval.main([*args, "--resolution", "32", "--out", str(out)])
+    return int(stop.value.code or 0)
+
+
+def test_nearest_by_angle_not_by_length() -> None:
+    gallery = np.array([[1.0, 0.0], [0.0, 1.0], [10.0, 10.0]], np.float32)
+    queries = np.array([[100.0, 1.0], [0.2, 0.1], [0.1, 0.1]], np.float32)
+    assert nearest(queries, gallery).tolist() == [0, 2, 2]
+    assert retrieved(queries, gallery).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_shares_of_a_tokenizer_and_with_ids_exchanged(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(out, "--tokenizers", "toy", "--dataset", str(photographs), "--limit", "5", "--metrics", "rfid") == 0
+    (path,) = out.glob("retrieval__*.json")
+    own, exchanged = json.loads(path.read_text())
+    assert (own["name"], exchanged["name"]) == ("toy", "toy+exchanged")
+    assert own["n"] == exchanged["n"] == 5
+    assert own["chance"] == exchanged["chance"] == 0.2
+    assert own["right"] > exchanged["right"]
+    said = capsys.readouterr().out
+    assert f"{own['right']:.3f}" in said
+    assert str(path) in said
+
+
+def test_mistakes(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ("--dataset", str(photographs), "--limit", "5")
+    assert run(tmp_path / "a", "--tokenizers", "toy", *data, "--metrics", "psnr") == 2
+    assert "name one of them" in capsys.readouterr().err
+    assert run(tmp_path / "b", "--tokenizers", "toy", *data, "--part", "1/2") == 2
+    assert "leave it out" in capsys.readouterr().err
+    assert run(tmp_path / "c", "--tokenizers", "identity", *data) == 3
+    assert "identity has no ids that could be exchanged" in capsys.readouterr().err

@@ -1,0 +1,270 @@
+"""SeedTok's trainer, very small: three stages, their teachers, and the tokenizer that they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from conftest import shared
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file
+
+import lactok
+from baselines.seedtok import TINY, SeedTokenizer, trained
+from lactok import registry
+from lactok.errors import UserError
+from lactok.layers.seed import SeedConfig, clip_normalise
+from lactok.layers.unclip import UnCLIPShape
+from lactok.model import VAEShape
+from lactok.noise import noise, seed_of
+from lactok.perceptual import load_lpips
+from lactok.training import common
+from lactok.training.data import Photos, centre_square, to_tensor
+from lactok.training.ldm import VAEPart
+from lactok.training.seedtok import SeedTokLearner, SeedTokRecipe
+from lactok.training.teacher import GROUPS, Content, Teacher
+from lactok.training.trainer import Trainer
+
+CONFIGS = Path(common.__file__).parent / "configs"
+MODEL = SeedConfig(
+    image_size=64, patch=32, vit=(12, 1, 2), vit_ratio=2.0, hidden=12, layers=2, intermediate=16, heads=2,
+    queries=4, codebook_size=16, code_dim=4, features=6, depth=1, positions=8,
+)  # fmt: skip
+VAE = VAEShape((8, 8, 8, 8))
+Stages = dict[int, SeedTokRecipe]
+
+
+@pytest.fixture
+def stages(photographs: Path, tmp_path: Path) -> Stages:
+    """A recipe for each stage, over random weights of what it takes as given."""
+    for path in sorted(photographs.iterdir())[9:]:
+        path.unlink()
+    torch.manual_seed(0)
+    vae, first, second = (tmp_path / f"{name}.safetensors" for name in ("vae", "first", "second"))
+    common.save_state(vae, AutoencoderKL(**VAE.arguments()).state_dict(), {})
+    keys: dict[str, Any] = {
+        "data": str(photographs), "steps": 4, "batch": 2, "crop": 64, "scale": (64, 80), "held_out": 2, "warmup": 1,
+        "log_every": 1, "eval_every": 4, "save_every": 2, "variants": 1, "revive_every": 1, "revive_after": 1,
+        "model": MODEL, "unclip": UnCLIPShape((8, 16), (0, 1)), "vae": VAEPart(VAE, str(vae), 0.5), "eval_steps": 2,
+        "few_steps": 2,
+    }  # fmt: skip
+    out: Stages = {1: SeedTokRecipe(name="first", stage=1, **keys)}
+    learner = SeedTokLearner(out[1])
+    learner.fit_teachers()
+    common.save_state(first, learner.exported(), {"stage": 1})
+    out[2] = SeedTokRecipe(name="second", stage=2, quantizer=str(first), **keys)
+    common.save_state(second, SeedTokLearner(out[2]).exported(), {"stage": 2})
+    out[3] = SeedTokRecipe(name="third", stage=3, quantizer=str(first), decoder=str(second), **keys)
+    return out
+
+
+def trainer(recipe: SeedTokRecipe, out: Path) -> Trainer:
+    return Trainer(recipe, SeedTokLearner(recipe), out, Accelerator(cpu=True))
+
+
+def pictures(n: int = 2) -> torch.Tensor:
+    return torch.rand(n, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_killed_and_resumed_is_bit_for_bit(stages: Stages, tmp_path: Path, stage: int) -> None:
+    recipe = stages[stage]
+    trainer(recipe, tmp_path / "whole").run()
+    broken = trainer(recipe, tmp_path / "broken")
+    broken.learner.train()
+    for step in range(3):  # the checkpoint of step 2 is on disk, step 3 is lost
+        broken.train_step()
+        if step == 1:
+            broken.save()
+    resumed = trainer(recipe, tmp_path / "broken")
+    assert resumed.step == 2
+    resumed.run()
+    for name in ("state.safetensors", f"{recipe.name}.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+
+
+def test_what_learns_and_what_is_frozen(stages: Stages, tmp_path: Path) -> None:
+    quantizer = {f"model.{name}" for name, _ in SeedTokLearner(stages[1]).model.named_children()}
+    quantizer |= {"model.query_tokens", "model.pos_embed", "model.pos_embed_image"}
+    decoder = {"unclip.unet", "unclip.text_encoder"}
+    for stage, expected in {1: quantizer, 2: decoder, 3: quantizer | decoder}.items():
+        run = trainer(stages[stage], tmp_path / str(stage))
+        before = {k: v.detach().clone() for k, v in run.learner.named_parameters()}
+        run.learner.train()
+        for _ in range(2):
+            run.train_step()
+        changed = {k for k, v in run.learner.named_parameters() if not torch.equal(v, before[k])}
+        assert {".".join(name.split(".")[:2]) for name in changed} == expected
+        assert changed <= run.learned.keys()
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_the_loss_goes_down(stages: Stages, tmp_path: Path, stage: int) -> None:
+    recipe = replace(stages[stage], steps=40, batch=4, peak_lr=3e-3, schedule="constant", average=0.5)
+    run = trainer(recipe, tmp_path / "out")
+    run.learner.train()
+    losses = [run.train_step()["loss"] for _ in range(40)]
+    assert sum(losses[-8:]) < 0.95 * sum(losses[:8])
+
+
+def test_stage_1_predicts_the_teacher(stages: Stages) -> None:
+    learner = SeedTokLearner(stages[1])
+    images = pictures()
+    loss, parts = learner(images, torch.tensor([1, 2]), 0)
+    ids = learner.model.encode(clip_normalise(images / 2 + 0.5))
+    predicted = learner.model.image_embeds(ids)
+    target = learner.teacher.embed(learner.lpips, images)
+    torch.testing.assert_close(parts["embedding"], F.mse_loss(predicted, target))
+    torch.testing.assert_close(parts["cosine"], 1 - F.cosine_similarity(predicted, target).mean())
+    weighted = parts["embedding"] + parts["cosine"] + 0.1 * parts["rebuild"] + parts["codebook"]
+    torch.testing.assert_close(loss, weighted)
+
+
+def test_the_teacher_is_half_whitened() -> None:
+    width = Teacher(4).mean.numel()
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randn(50, 3, generator=generator) * torch.tensor([3.0, 2.0, 1.0])
+    vectors = factors @ torch.randn(3, width, generator=generator) + 5
+    teacher = Teacher(3)
+    assert not teacher.fitted
+    teacher.fit(vectors)
+    assert teacher.fitted
+    found = (vectors - teacher.mean) @ teacher.projection
+    torch.testing.assert_close(found.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
+    assert float(found.square().mean()) == pytest.approx(1, abs=0.01)
+    scales = torch.cat([
+        (part := (vectors - vectors.mean(0)).split(sizes(), 1)[i]) / part.square().sum(1).mean().sqrt()
+        for i in range(len(GROUPS))
+    ], 1)  # fmt: skip
+    variances = torch.linalg.svdvals(scales)[:3] ** 2 / 50
+    torch.testing.assert_close(found.square().mean(0), variances.sqrt() / variances.sqrt().mean(), rtol=1e-2, atol=0)
+    with pytest.raises(UserError, match="needs more training pictures than 3"):
+        teacher.fit(vectors[:3])
+
+
+def sizes() -> list[int]:
+    from lactok.training.teacher import WIDTHS
+
+    return [side**2 * (WIDTHS[layer] if layer >= 0 else 3) for layer, side in GROUPS]
+
+
+def test_content_is_relative_to_photographs() -> None:
+    content = Content(load_lpips("vgg"))
+    images = [pictures(), pictures().flip(0)]
+    content.fit(images)
+    found = [content(i) for i in images]
+    for layer in range(5):
+        mean = torch.cat([f[layer] for f in found]).mean(0)
+        torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
+
+
+def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
+    """By diffusers' own scheduler."""
+    from diffusers import DDPMScheduler
+
+    learner = SeedTokLearner(replace(stages[2], unconditional=0.0))
+    images, seeds, unclip = pictures(), torch.tensor([1, 2]), learner.unclip
+    mean, deviation = learner.moments(images).chunk(2, 1)
+    latents = (mean + deviation * noise(seeds, (4, 8, 8), "posterior")) * 0.5
+    draw = noise(seeds, (4, 8, 8), "noise")
+    times = torch.tensor([seed_of(s, "timestep") % 1000 for s in seeds.tolist()])
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    embeds = learner.embeds(images)
+    labels = unclip.class_labels(embeds, noise(seeds, (6,), "embedding"))
+    predicted = unclip.unet(
+        scheduler.add_noise(latents, draw, times), times, unclip.prompt_embeds().expand(2, -1, -1), class_labels=labels
+    ).sample
+    expected = F.mse_loss(predicted, scheduler.get_velocity(latents, draw, times))
+    torch.testing.assert_close(learner(images, seeds, 0)[0], expected)
+    blind = SeedTokLearner(replace(stages[2], unconditional=1.0))
+    other = pictures().flip(2)
+    blind.moments = learner.moments
+    seen = [float(blind.diffusion_loss(images, seeds).detach())]
+    blind.embeds = lambda _: learner.embeds(other)  # type: ignore[assignment]
+    assert float(blind.diffusion_loss(images, seeds).detach()) == seen[0]  # no embedding reaches it
+
+
+def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
+    learner = SeedTokLearner(stages[3])
+    images, seeds = pictures(), torch.tensor([1, 2])
+    _, parts = learner(images, seeds, 0)
+    embeds = learner.model.image_embeds(learner.model.encode(clip_normalise(images / 2 + 0.5)))
+    output = learner.painted(embeds, seeds, 2)
+    torch.testing.assert_close(parts["lpips"], learner.lpips(output, images).mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parts["colour"], F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)))
+    torch.testing.assert_close(learner.reconstruct(images, seeds), output.clamp(-1, 1))
+    assert learner.bits == 4 * 4
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_pictures_teach_the_quantizer_only_jointly(stages: Stages, joint: bool) -> None:
+    learner = SeedTokLearner(replace(stages[3], joint=joint, embedding=0.0, cosine=0.0, rebuild=0.0, codebook=0.0))
+    learner(pictures(), torch.tensor([1, 2]), 0)[0].backward()
+    gradient = learner.model.distill_image_proj.weight.grad
+    assert gradient is not None
+    assert bool(gradient.any()) == joint
+    assert any(p.grad is not None and p.grad.any() for p in learner.unclip.unet.parameters())
+
+
+def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
+    learner = SeedTokLearner(stages[3]).eval()
+    info = replace(
+        registry.info("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64
+    )  # fmt: skip
+    vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
+    tokenizer = SeedTokenizer(info, MODEL, stages[3].unclip.config(6, vae, 64), trained)
+    tensors = {"seedtok-tiny": learner.exported(), "vae-tiny": load_file(stages[3].vae.weights)}
+    tokenizer.load_assets(tensors)
+    images, seeds = pictures() / 2 + 0.5, torch.tensor([1, 2])
+    with torch.no_grad():
+        output, _ = tokenizer.eval().reconstruct(images, seeds)
+        expected = learner.reconstruct(2 * images - 1, seeds) / 2 + 0.5
+    torch.testing.assert_close(output, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_mistakes_in_recipes_are_one_line(stages: Stages, tmp_path: Path) -> None:
+    wrong: list[tuple[int, dict[str, Any], str]] = [
+        (1, {"stage": 4}, "stage = 4: 1"),
+        (2, {"quantizer": ""}, "stage 2 needs `quantizer`"),
+        (3, {"decoder": ""}, "stage 3 also `decoder`"),
+        (1, {"crop": 96}, "crop = 96 must be"),
+        (1, {"model": replace(MODEL, hidden=16)}, "hidden must be a multiple of 12"),
+        (3, {"few_steps": 1}, "at least 2"),
+    ]
+    for stage, change, message in wrong:
+        with pytest.raises(UserError, match=message) as caught:
+            replace(stages[stage], **change)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="a 0 or 1 for each"):
+        UnCLIPShape((8, 16), (0,))
+    with pytest.raises(UserError, match="multiples of groups"):
+        UnCLIPShape((8, 12), (0, 0))
+    with pytest.raises(UserError, match="does not exist; train it first"):
+        SeedTokLearner(replace(stages[2], quantizer=str(tmp_path / "none.safetensors")))
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_shipped_recipes_are_of_one_tokenizer(stage: int) -> None:
+    recipe = common.read_config(CONFIGS / f"seedtok-tiny-{stage}.toml", SeedTokRecipe)
+    assert recipe.stage == stage
+    assert recipe.model == TINY
+    assert recipe.eval_steps == registry.info("seedtok-tiny").decode_steps or stage == 2
+
+
+def test_the_shipped_tokenizer(capsys: pytest.CaptureFixture[str]) -> None:
+    if not (Path(lactok.__file__).parent / "bundled" / "seedtok-tiny.safetensors").is_file():
+        pytest.skip("seedtok-tiny has no weights in this checkout")
+    tokenizer = lactok.load("seedtok-tiny")
+    photos = Photos.of(shared("data", "imagenet-1k-sample"), 50).held_out[:6]
+    images = torch.cat([to_tensor([centre_square(p.open_rgb(), 256)]) for p in photos]) / 2 + 0.5
+    ids = tokenizer.encode(images)
+    assert ids.shape == (6, 32)
+    output = tokenizer.decode(ids, torch.arange(6))
+    colours = F.adaptive_avg_pool2d(torch.cat([images, output]), 4).flatten(1)
+    near = torch.cdist(colours[6:], colours[:6]).argmin(1)
+    assert int((near == torch.arange(6)).sum()) >= 4
