@@ -29,8 +29,8 @@ class TiTokConfig:
     Attributes:
         encoder, decoder: (width, layers, heads).
         legacy: the first layout: ids of a MaskGIT-VQGAN as a detour.
-        mixed: the reshape quirk of `Encoder`, which the first models have; only read where `legacy`.
         pixel: that MaskGIT-VQGAN; only read where `legacy`.
+        mixed: the reshape quirk of `Encoder`, which the first models have; only read where `legacy`.
     """
 
     encoder: tuple[int, int, int] = SIZES["small"]
@@ -40,10 +40,10 @@ class TiTokConfig:
     code_dim: int = 12
     l2_norm: bool = True
     legacy: bool = True
-    mixed: bool = True
     image_size: int = 256
     patch: int = 16
     pixel: MaskGITConfig = field(default_factory=MaskGITConfig)
+    mixed: bool = True
 
     @property
     def grid(self) -> int:

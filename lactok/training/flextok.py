@@ -116,17 +116,17 @@ def initialise(encoder: Encoder, decoder: Decoder) -> None:
             position.copy_(sincos(position.shape[1], patches).t().view_as(position))
             position.requires_grad_(False)
             for block in network.blocks:
-                attention = block.get_submodule("attn")
-                attention.wk.weight.copy_(attention.wq.weight)
+                query, key = (block.get_parameter(f"attn.{name}.weight") for name in ("wq", "wk"))
+                key.copy_(query)
         encoder.registers.copy_(sincos(encoder.registers.shape[1], places))
         decoder.register_position.copy_(sincos(decoder.register_position.shape[2], places).t())
         for block in decoder.blocks:
-            layer = block.get_submodule("adaLN_modulation")[1]
-            layer.weight.zero_()
-            layer.bias.view(2, 6, -1)[:, :2] = 1.0  # gates
-            layer.bias.view(2, 6, -1)[:, 2:] = 0.0
-        decoder.head.adaLN_modulation[1].weight.zero_()
-        decoder.head.adaLN_modulation[1].bias.zero_()
+            block.get_parameter("adaLN_modulation.1.weight").zero_()
+            bias = block.get_parameter("adaLN_modulation.1.bias").view(2, 6, -1)
+            bias[:, :2] = 1.0  # gates
+            bias[:, 2:] = 0.0
+        for parameter in decoder.head.adaLN_modulation.parameters():
+            parameter.zero_()
 
 
 class FlexTokLearner(Learner):

@@ -126,20 +126,19 @@ class TiTokLearner(CodebookLearner):
         """See `places` of the recipe."""
         model, grid = self.model, self.recipe.model.grid
         rows, columns = self.recipe.places
-        model.latent_tokens *= 0.1
+        model.latent_tokens.mul_(0.1)
         # what a picture says counts as much as where it is said: patches answer to differences from mid-grey
         embed = model.encoder.patch_embed
-        embed.weight *= 5.0
-        embed.bias.copy_(-0.5 * embed.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
-        model.decoder.decoder_embed.weight *= 4.0
+        embed.weight.mul_(5.0)
+        embed.get_parameter("bias").copy_(-0.5 * embed.weight.sum((1, 2, 3)))
+        model.decoder.decoder_embed.weight.mul_(4.0)
         for vit in (model.encoder, model.decoder):
             width = vit.positional_embedding.shape[1]
             vit.positional_embedding[1:] = sincos(width, patch_places(grid))
             vit.latent_token_positional_embedding.copy_(sincos(width, cell_places(grid, rows, columns)))
             for block in vit.transformer:
-                query, key, _ = block.get_submodule("attn").in_proj_weight.chunk(3)  # type: ignore[operator]
-                query *= 1.7
-                key.copy_(query)
+                query, key, _ = block.get_parameter("attn.in_proj_weight").chunk(3)
+                key.copy_(query.mul_(1.7))
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
         """As the authors: no embeddings, tables or tokens."""

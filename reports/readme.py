@@ -1,0 +1,101 @@
+"""`python -m reports readme`: the table of README.md and `docs/table.svg`, from results kept in `docs/sample-run`.
+
+Kept are the `result.json`s of README's first command, a few kilobytes a tokenizer. They name the weights' digests and
+the protocol's hashes, so that a test can tell when they are stale; nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lactok.errors import UserError, disk_errors
+
+PROTOCOL = "square-256"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+ROOT = Path(__file__).parents[1]
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--runs", help="a run of `tox -e recon`, whose results are kept anew (default: those kept before)")
+    p.add_argument("--check", action="store_true", help="write nothing; exit with 2 if README's table is not this one")
+    p.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    root: Path = args.root
+    with disk_errors(root):
+        if args.runs and not args.check:
+            keep(Path(args.runs), root)
+        results = kept(root)
+        for path, text in drawn(root, results).items():
+            if args.check and (not path.is_file() or path.read_text() != text):
+                raise UserError(f"{path.name} is not what the kept results give; run `python -m reports readme`")
+            if not args.check:
+                path.write_text(text)
+    print(f"{'unchanged' if args.check else 'written'}: README.md and docs/table.svg, {len(results)} rows")
+    return 0
+
+
+def keep(runs: Path, root: Path) -> None:
+    """Replace what is kept by the whole sample run under `runs`: all its photographs, default metrics, float32.
+
+    Raises:
+        UserError: there is none.
+    """
+    from benchmarks import protocol
+    from benchmarks.store import folder_safe
+    from reports.stored import read
+
+    chosen = protocol.get(PROTOCOL)
+    suffix = f"__sample__{chosen.prepare_hash}-{chosen.score_hash}"
+    found = {name: r for r in read(runs).recon if r.name == f"{(name := folder_safe(r.label))}{suffix}"}
+    if not found:
+        raise UserError(f"{runs} has no sample run of today's {PROTOCOL}; make one with `python -m tox -e recon`")
+    folder = root / "docs" / "sample-run"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, result in found.items():
+        place = folder / name
+        place.mkdir(parents=True)
+        shutil.copyfile(result.folder / "result.json", place / "result.json")
+
+
+def kept(root: Path) -> list[dict[str, Any]]:
+    """The kept results, in the registry's order.
+
+    Raises:
+        UserError: none are kept.
+    """
+    from lactok import registry
+
+    order = {name: i for i, name in enumerate(registry.names())}
+    files = sorted((root / "docs" / "sample-run").glob("*/result.json"))
+    if not files:
+        raise UserError("docs/sample-run is empty; fill it with `python -m reports readme --runs runs`")
+    results = [json.loads(path.read_text()) for path in files]
+    return sorted(results, key=lambda r: order.get(r["tokenizer"]["name"], len(order)))
+
+
+def drawn(root: Path, results: Sequence[dict[str, Any]]) -> dict[Path, str]:
+    """What README.md and the picture should hold.
+
+    Raises:
+        UserError: README.md lacks the two marks.
+    """
+    from benchmarks.table import markdown, svg
+
+    readme = root / "README.md"
+    text = readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"README.md has no place for the table: write {BEGIN} and {END} on lines of their own")
+    picture = svg(results, f"{results[0]['dataset']['name']}, {PROTOCOL}")
+    return {
+        readme: f"{before}{BEGIN}\n{markdown(results)}{END}{after}",
+        root / "docs" / "table.svg": picture,
+    }
