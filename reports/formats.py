@@ -192,8 +192,13 @@ def csv_text(tables: Sequence[Table]) -> str:
                 low, high = flat.pop("ci95") or (None, None)
                 low_d, high_d = flat.pop("difference_ci95") or (None, None)
                 flat |= {"low": low, "high": high, "difference_low": low_d, "difference_high": high_d}
-                writer.writerow([plain(v) if isinstance(v := flat[k], str) else v for k in CSV_HEAD])
+                writer.writerow([_no_formula(plain(v)) if isinstance(v := flat[k], str) else v for k in CSV_HEAD])
     return out.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """Behind an apostrophe where a spreadsheet would compute it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def kept(root: Path) -> list[dict[str, Any]]:
     """
     from lactok import registry
 
-    order = {name: i for i, name in enumerate(registry.names())}
+    order = {name: i for i, name in enumerate(registry.TOKENIZERS)}
     files = sorted((root / "docs" / "sample-run").glob("*/result.json"))
     if not files:
         raise UserError("docs/sample-run is empty; fill it with `python -m reports readme --runs runs`")
