@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import retrieval
+import lactok
+from benchmarks import datasets, images, protocol, retrieval
 from benchmarks.metrics.retrieval import nearest, retrieved
+from benchmarks.scoring import Scorer
 
 
 def run(out: Path, *args: str) -> int:
@@ -35,7 +38,16 @@ def test_shares_of_a_tokenizer_and_with_ids_exchanged(
     assert (own["name"], exchanged["name"]) == ("toy", "toy+exchanged")
     assert own["n"] == exchanged["n"] == 5
     assert own["chance"] == exchanged["chance"] == 0.2
-    assert own["right"] > exchanged["right"]
+    samples = datasets.folder(photographs).limited(5).samples
+    prepare = protocol.get("square-256", 32).prepare
+    pictures = torch.stack([torch.from_numpy(images.prepare(s.open(), prepare).copy()) for s in samples])
+    pictures = pictures.permute(0, 3, 1, 2)
+    tok = lactok.load("toy")
+    scorer = Scorer(protocol.get("square-256", 32, "rfid").score)
+    originals = scorer.features(pictures)["inception_tf1"]
+    for row, shift in ((own, 0), (exchanged, -1)):
+        outputs = (tok.decode(tok.encode(pictures.roll(shift, 0).float() / 255)) * 255).round().byte()
+        assert row["right"] == retrieved(scorer.features(outputs)["inception_tf1"], originals).mean()
     said = capsys.readouterr().out
     assert f"{own['right']:.3f}" in said
     assert str(path) in said
