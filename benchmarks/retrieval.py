@@ -73,9 +73,6 @@ def table(found: Sequence[dict[str, Any]]) -> str:
             value, chance = entry["value"], entry["chance"]
             low, high = entry["ci95"] or (value, value)
             row += [f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})", f"{chance:.{digits}f}"]
-                f"{entry['value']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})",
-                f"{entry['chance']:.{digits}f}",
-            ]
         rows.append([*row, str(r["n"])])
     head = ["tokenizer", "right ↑", "chance", "nearer originals ↓", "chance", "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * 5)
