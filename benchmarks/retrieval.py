@@ -1,8 +1,8 @@
 """`python -m benchmarks.retrieval`: whether reconstructions still show what the photographs show.
 
 Each reconstruction looks for the nearest of all originals by FID's Inception features (2048, pooled; cosine distance).
-The share of those that find their own is set beside chance, one in the number of images, and beside the same with the
-ids of the next photograph, as `python -m benchmarks.exchange` takes them.
+The share of those that find their own, and how many others are nearer than it, are set beside chance, and beside the
+same with the ids of the next photograph, as `python -m benchmarks.exchange` takes them.
 """
 
 from __future__ import annotations
@@ -48,14 +48,18 @@ def stored_features(row: Row, dataset: Dataset, run: Run, store: Store) -> tuple
     return np.concatenate(outputs), np.concatenate(references)
 
 
-def share_right(row: Row, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
-    """The share of a finished row's reconstructions that find their original, its 95 % interval, n and chance."""
-    from benchmarks.metrics.retrieval import retrieved
+def standing(row: Row, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
+    """Of a finished row: `right`, the share whose nearest original is its own, and `rank`, the mean of their ranks."""
+    from benchmarks.metrics.retrieval import ranks
     from benchmarks.statistics import mean_with_interval
 
-    right = retrieved(*stored_features(row, dataset, run, store))
-    share, interval = mean_with_interval(right)
-    return {"name": row.name, "right": share, "ci95": interval, "n": len(right), "chance": 1 / len(right)}
+    found = ranks(*stored_features(row, dataset, run, store))
+    n = len(found)
+    entries: dict[str, Any] = {"name": row.name, "n": n}
+    for key, values, chance in (("right", found == 0, 1 / n), ("rank", found, (n - 1) / 2)):
+        mean, interval = mean_with_interval(values.astype(float))
+        entries[key] = {"value": mean, "ci95": interval, "chance": chance}
+    return entries
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -63,10 +67,16 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
     rows = []
     for r in found:
-        interval = "-" if r["ci95"] is None else "{:.3f} to {:.3f}".format(*r["ci95"])
-        rows.append([r["name"], f"{r['right']:.3f}", interval, f"{r['chance']:.3f}", str(r["n"])])
-    head = ["tokenizer", "right ↑", "95 % interval", "chance", "n"]
-    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * 4) + "\n"
+        row = [r["name"]]
+        for key, digits in (("right", 3), ("rank", 1)):
+            entry = r[key]
+            value, chance = entry["value"], entry["chance"]
+            low, high = entry["ci95"] or (value, value)
+            row += [f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})", f"{chance:.{digits}f}"]
+        rows.append([*row, str(r["n"])])
+    head = ["tokenizer", "right ↑", "chance", "nearer originals ↓", "chance", "n"]
+    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * 5)
+    return f"{text}\n\nIn brackets the 95 % bootstrap interval over images.\n"
 
 
 @command
@@ -102,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finished = {r["tokenizer"]["name"] for r in results}
     labels = [label for name in there for label in (registry.info(name).name, registry.info(name).name + EXCHANGED)]
     done = [make() for make, label in zip(rows, labels, strict=True) if label in finished]
-    found = [share_right(row, dataset, run, store) for row in done]
+    found = [standing(row, dataset, run, store) for row in done]
     path = Path(args.out) / f"{folder_name('retrieval', dataset, run, args.limit)}.json"
     with disk_errors(path):
         write_atomically(path, to_json(found))

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import retrieval
-from benchmarks.metrics.retrieval import nearest, retrieved
+import lactok
+from benchmarks import datasets, images, protocol, retrieval
+from benchmarks.metrics.retrieval import ranks
+from benchmarks.scoring import Scorer
 
 
 def run(out: Path, *args: str) -> int:
@@ -18,11 +21,11 @@ def run(out: Path, *args: str) -> int:
     return int(stop.value.code or 0)
 
 
-def test_nearest_by_angle_not_by_length() -> None:
-    gallery = np.array([[1.0, 0.0], [0.0, 1.0], [10.0, 10.0]], np.float32)
-    queries = np.array([[100.0, 1.0], [0.2, 0.1], [0.1, 0.1]], np.float32)
-    assert nearest(queries, gallery).tolist() == [0, 2, 2]
-    assert retrieved(queries, gallery).tolist() == [1.0, 0.0, 1.0]
+def test_ranks_go_by_angle_not_by_length() -> None:
+    originals = np.array([[1.0, 0.0], [0.0, 1.0], [10.0, 10.0]], np.float32)
+    outputs = np.array([[100.0, 1.0], [0.2, 0.1], [0.1, 0.1]], np.float32)
+    assert ranks(outputs, originals).tolist() == [0, 2, 0]
+    assert ranks(originals, originals).tolist() == [0, 0, 0]
 
 
 def test_shares_of_a_tokenizer_and_with_ids_exchanged(
@@ -34,10 +37,22 @@ def test_shares_of_a_tokenizer_and_with_ids_exchanged(
     own, exchanged = json.loads(path.read_text())
     assert (own["name"], exchanged["name"]) == ("toy", "toy+exchanged")
     assert own["n"] == exchanged["n"] == 5
-    assert own["chance"] == exchanged["chance"] == 0.2
-    assert own["right"] > exchanged["right"]
+    assert own["right"]["chance"] == exchanged["right"]["chance"] == 0.2
+    assert own["rank"]["chance"] == 2
+    samples = datasets.folder(photographs).limited(5).samples
+    prepare = protocol.get("square-256", 32).prepare
+    pictures = torch.stack([torch.from_numpy(images.prepare(s.open(), prepare).copy()) for s in samples])
+    pictures = pictures.permute(0, 3, 1, 2)
+    tok = lactok.load("toy")
+    scorer = Scorer(protocol.get("square-256", 32, "rfid").score)
+    originals = scorer.features(pictures)["inception_tf1"]
+    for row, shift in ((own, 0), (exchanged, -1)):
+        outputs = (tok.decode(tok.encode(pictures.roll(shift, 0).float() / 255)) * 255).round().byte()
+        found = ranks(scorer.features(outputs)["inception_tf1"], originals)
+        assert row["right"]["value"] == (found == 0).mean()
+        assert row["rank"]["value"] == found.mean()
     said = capsys.readouterr().out
-    assert f"{own['right']:.3f}" in said
+    assert f"{own['right']['value']:.3f}" in said
     assert str(path) in said
 
 

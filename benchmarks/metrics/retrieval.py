@@ -1,22 +1,23 @@
-"""Whether a reconstruction is still recognised: the original nearest to it among all originals."""
+"""Whether a reconstruction is still recognised: where its own original stands among all originals by nearness."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def nearest(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Index of the row of `gallery` (M, C) at the smallest cosine distance of each query (N, C); (N,) int64.
-
-    Of rows that are equally near the first counts.
-
-    >>> nearest(np.array([[0.0, 2.0], [3.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])).tolist()
-    [1, 0]
-    """
+def similarities(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Cosine similarity of features (N, C) and (M, C), (N, M) float64."""
     first, second = (x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, gallery))
-    return (first @ second.T).argmax(1)
+    return first @ second.T
 
 
-def retrieved(outputs: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """1 where a reconstruction's nearest original is its own, else 0; features (N, C) of both -> (N,) float64."""
-    return (nearest(outputs, references) == np.arange(len(references))).astype(np.float64)
+def ranks(outputs: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """How many originals are nearer to a reconstruction than its own; features (N, C) of both -> (N,) int64.
+
+    Nearness is cosine similarity. 0: its own is the nearest; chance is (N - 1) / 2.
+
+    >>> ranks(np.array([[3.0, 1.0], [3.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])).tolist()
+    [0, 1]
+    """
+    found = similarities(outputs, references)
+    return (found > found.diagonal()[:, None]).sum(1)

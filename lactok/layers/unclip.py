@@ -101,7 +101,8 @@ class UnCLIPShape:
             "num_attention_heads": 2, "max_position_embeddings": 2, "vocab_size": 2, "hidden_act": "gelu",
             "bos_token_id": 0, "eos_token_id": 1,
         }  # fmt: skip
-        return UnCLIPConfig(unet, vae, text, SCHEDULER, features, prompt=(0, 1))
+        scheduler = {**SCHEDULER, "timestep_spacing": "trailing"}  # few steps start at pure noise
+        return UnCLIPConfig(unet, vae, text, scheduler, features, prompt=(0, 1))
 
 
 class Normalizer(nn.Module):
