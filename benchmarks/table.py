@@ -54,6 +54,11 @@ def cells(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]
     notes = ["± is half the 95 % bootstrap interval of the mean over images."]
     if any(e.get("reliable") is False for r in results for e in r["metrics"].values()):
         notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
+    if any(r["tokenizer"]["name"].partition("@")[0].endswith("-tiny") for r in results):
+        notes.append(
+            "-tiny: trained here on 900 photographs, a demonstration and no ranking of the methods; the official models: "
+            "python -m benchmarks.recon --tokenizers all, or by name."
+        )
     if over:
         notes.append("* above the budget: for some images no file is that small.")
     return head, rows, notes
