@@ -56,7 +56,7 @@ def cells(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]
         notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
     if any(r["tokenizer"]["name"].partition("@")[0].endswith("-tiny") for r in results):
         notes.append(
-            "-tiny: trained here on 900 photographs, a demonstration and no ranking of the methods; the official models: "
+            "-tiny: trained here on 900 photographs, a demonstration, no ranking of the methods; the official models: "
             "python -m benchmarks.recon --tokenizers all, or by name."
         )
     if over:
