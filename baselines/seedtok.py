@@ -1,6 +1,6 @@
 """SEED-2's image tokenizer (Ge et al. 2023) with its diffusion decoder: 32 ids for what an image is about.
 
-The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`. `seedtok-tiny` was trained here:
+The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`. `seedtok-tiny` is for this project's trainer:
 the same classes at narrow width.
 """
 

@@ -53,6 +53,7 @@ TOKENIZERS = {
     "flextok-d18-d28-dfn": "baselines.flextok",
     "flextok-tiny": "baselines.flextok",
     "seedtok-2": "baselines.seedtok",
+    "seedtok-tiny": "baselines.seedtok",
     "identity": "baselines.reference",
     "resize-8": "baselines.reference",
     "resize-12": "baselines.reference",
