@@ -1,7 +1,7 @@
 """SEED-2's image tokenizer (Ge et al. 2023) with its diffusion decoder: 32 ids for what an image is about.
 
-The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`. `seedtok-tiny` is for this project's trainer:
-the same classes at narrow width.
+The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`. `seedtok-tiny` is what the
+trainer here makes: the same classes at narrow width.
 """
 
 from __future__ import annotations
