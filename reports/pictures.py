@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath  # which minds both kinds of slashes
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
@@ -64,7 +64,7 @@ def stored(result: ReconResult) -> Pictures | None:
 
 
 def _inside(name: object) -> str:
-    if not isinstance(name, str) or Path(name).name != name:
+    if not isinstance(name, str) or name in ("", "..") or PureWindowsPath(name).name != name:
         raise ValueError(f"{name!r} is not a file's name")
     return name
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lactok.errors import UserError
-from reports import page, stored
+from reports import page, pictures, stored
 from reports.page.scripts import script
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \u2028\u2029 \"'`${x}` ../../up \x00\x7f \U0001f600"
@@ -135,6 +135,8 @@ def test_an_index_leads_nowhere_but_to_its_folder(own_runs: Path, name: str) -> 
     index.write_text(json.dumps({"pictures": [entry], "references": name}))
     assert built(own_runs)["groups"] == []
     assert not (own_runs.parent / "site" / "pictures").exists()
+    with pytest.raises(UserError, match=r"images/index.json is damaged .* is not a file's name"):
+        pictures.stored(stored.load(row_of(own_runs)))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ def stale(results: list[dict[str, Any]]) -> list[str]:
         hashes = (result["protocol"]["prepare"], result["protocol"]["score"])
         if hashes != (today.prepare_hash, today.score_hash):
             found.append(f"{name}: protocol")
+        expected = {a.name for a in registry.info(name).assets} if name in registry.TOKENIZERS else set()
+        if expected != {a["name"] for a in result["tokenizer"]["assets"]}:
+            found.append(f"{name}: weights")
         for asset in result["tokenizer"]["assets"]:
             file = BUNDLED / f"{asset['name']}.safetensors"
             if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != asset["sha256"]:
@@ -55,6 +58,8 @@ def test_readme_and_picture_are_what_it_gives() -> None:
     ("change", "what"),
     [
         (lambda r: r["protocol"].update(score="0" * 8), "protocol"),
+        (lambda r: r["protocol"].update(prepare="0" * 8), "protocol"),
+        (lambda r: r["tokenizer"].update(assets=[]), "weights"),
         (lambda r: r["tokenizer"]["assets"][0].update(sha256="0" * 64), "weights"),
         (lambda r: r["tokenizer"].update(name="gone"), "row"),
     ],
