@@ -7,7 +7,7 @@ the ids of the next one in the data set, the last one's of the first; the noise 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from lactok.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.datasets import Dataset, Sample
+    from benchmarks.rows import Row
 
 
 def partners(dataset: Dataset) -> dict[str, Sample]:
@@ -29,6 +30,20 @@ def partners(dataset: Dataset) -> dict[str, Sample]:
     if len(samples) < 2:
         raise UserError(f"{dataset.name}: ids are exchanged between images, one is not enough")
     return {a.id: b for a, b in zip(samples, (*samples[1:], samples[0]), strict=True)}
+
+
+def paired_rows(
+    names: Sequence[str], dataset: Dataset
+) -> tuple[list[str], list[Callable[[], Row]], dict[str, str], dict[str, str]]:
+    """Those of some tokenizers that can run, makers of two rows for each, the second with exchanged ids; who lacks
+    weights and who is broken, with reasons."""
+    from benchmarks.rows import ExchangedRow
+
+    own, missing, failed = recon.available(names)
+    there = [name for name in names if name not in missing | failed]
+    other = partners(dataset)
+    rows = [row for make, name in zip(own, there, strict=True) for row in (make, partial(ExchangedRow, name, other))]
+    return there, rows, missing, failed
 
 
 def costs(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -59,13 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.part:
         raise UserError("--part: two finished rows a tokenizer are compared; leave it out")
     dataset, run = recon.configure(args)
-    from benchmarks.rows import ExchangedRow
     from benchmarks.table import markdown
 
-    own, missing, failed = recon.available(names)
-    other = partners(dataset)
-    there = [name for name in names if name not in missing | failed]
-    rows = [row for make, name in zip(own, there, strict=True) for row in (make, partial(ExchangedRow, name, other))]
+    _, rows, missing, failed = paired_rows(names, dataset)
     found = recon.run_rows(rows, dataset, run, args, failed)
 
     lines = "\n".join(costs(found))

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import recon
-from benchmarks.exchange import partners
+from benchmarks.exchange import paired_rows
 from lactok.command import command
 from lactok.errors import UserError, disk_errors
 
@@ -96,16 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--part: all images are looked through at once; leave it out")
     dataset, run = recon.configure(args)
     from benchmarks.results import folder_name, to_json
-    from benchmarks.rows import EXCHANGED, ExchangedRow
+    from benchmarks.rows import EXCHANGED
     from benchmarks.scoring import FEATURES as NEEDED
     from benchmarks.store import Store, write_atomically
 
     if FEATURES not in {NEEDED.get(m) for m in run.protocol.score.metrics}:
         raise UserError("--metrics: retrieval needs the features of rfid or kid; name one of them")
-    own, missing, failed = recon.available(names)
-    other = partners(dataset)
-    there = [name for name in names if name not in missing | failed]
-    rows = [row for make, name in zip(own, there, strict=True) for row in (make, partial(ExchangedRow, name, other))]
+    there, rows, missing, failed = paired_rows(names, dataset)
     results = recon.run_rows(rows, dataset, run, args, failed)
 
     run, store = replace(run, networks=recon.metric_networks(run)), Store(Path(args.out))

@@ -138,7 +138,7 @@ class Shard:
 
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         ids, ties = [], []
-        with self.timer.stage("encode"):
+        with self.timer.stage("encode", len(kept)):
             for batch in batches(len(kept), self.run.micro_batch):
                 samples = [self.samples[i] for i in kept[batch]]
                 made, near = self.row.encode(references[batch], samples, self.run)

@@ -23,12 +23,7 @@ TRAINERS = {
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
     "proxy": ("a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.proxy", "ProxyRecipe", "ProxyLearner"),
     "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
-    "flextok": (
-        "FlexTok: register encoder and flow decoder",
-        "lactok.training.flextok",
-        "FlexTokRecipe",
-        "FlexTokLearner",
-    ),
+    "flextok": ("FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"),
     "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "SeedTokLearner"),
     "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }

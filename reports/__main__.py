@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 
 from lactok.command import command
 
-# name -> module with `add_arguments(parser)` and `run(args) -> exit code`, help; those not installed are left out
+# name -> module with `add_arguments(parser)` and `run(args) -> exit code`, help
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
     "compare": ("reports.compare", "two runs, paired over the images that both have"),
@@ -27,10 +26,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     actions = p.add_subparsers(dest="action", required=True, metavar="COMMAND")
     for name, (module, about) in COMMANDS.items():
-        if importlib.util.find_spec(module) is not None:
-            own = actions.add_parser(name, help=about, description=about)
-            importlib.import_module(module).add_arguments(own)
-            own.set_defaults(module=module)
+        own = actions.add_parser(name, help=about, description=about)
+        importlib.import_module(module).add_arguments(own)
+        own.set_defaults(module=module)
     return p
 
 

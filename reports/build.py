@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lactok.errors import disk_errors
 
 RUNS, OUT = "runs", "reports/build"
-
-# module -> what `build(results, out)` of it writes; those that are not installed are left out
-PARTS = {"reports.tables": "tables", "reports.figures": "figures", "reports.page": "page"}
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -23,7 +17,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from reports import stored
+    from reports import figures, page, stored, tables
 
     results = stored.read(args.runs)
     for line in results.left_out:
@@ -31,13 +25,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for what, build in parts():
-            build(results, out)
-            print(f"written: {what} of {len(results)} results in {out}")
+        for part in (tables, figures, page):
+            part.build(results, out)
+            print(f"written: {part.__name__.partition('.')[2]} of {len(results)} results in {out}")
     return 0
-
-
-def parts() -> Iterator[tuple[str, Callable[..., object]]]:
-    for module, what in PARTS.items():
-        if importlib.util.find_spec(module) is not None:
-            yield what, importlib.import_module(module).build

@@ -6,8 +6,8 @@ time is shown, on the same machine. Rows that lose nothing (the identity) are le
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -138,21 +138,12 @@ def _machines(rows: Sequence[ReconResult]) -> dict[str, list[tuple[ReconResult, 
     """
     found: dict[str, list[tuple[ReconResult, float]]] = {}
     for row in rows:
-        try:
-            about = json.loads((row.folder / "run.json").read_text(encoding="utf-8"))
-            seconds = _decode_seconds(about, row.n)
-            machine = _machine(about)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        seconds = row.seconds("decode")
+        if seconds is None or row.tokenizer["tokens"] is None:
             continue
-        if seconds and row.tokenizer["tokens"] is not None:
-            found.setdefault(machine, []).append((row, seconds))
+        with suppress(KeyError, TypeError):  # a run.json that does not say where
+            found.setdefault(_machine(row.about), []).append((row, seconds))
     return dict(sorted(found.items()))
-
-
-def _decode_seconds(about: Mapping[str, Any], n: int) -> float:
-    """Of one image; 0 where nothing was decoded. Runs of before images were counted decoded all `n`."""
-    decoded = about.get("images", {"decode": n}).get("decode", 0)
-    return float(about["seconds"]["wall"].get("decode", 0)) / decoded if decoded else 0.0
 
 
 def _machine(about: Mapping[str, Any]) -> str:

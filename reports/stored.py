@@ -128,10 +128,24 @@ class ReconResult(Stored):
     def protocol(self) -> dict[str, Any]:
         return self.result["protocol"]
 
-    @property
-    def images(self) -> dict[str, Path]:
-        """The stored reconstructions by file name without its ending."""
-        return {p.stem: p for p in sorted((self.folder / "images").glob("*.png"))}
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """`run.json`: what may differ between two runs of the same bytes; empty where it cannot be read."""
+        try:
+            return dict(json.loads((self.folder / "run.json").read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def seconds(self, stage: str) -> float | None:
+        """Wall time of a stage, an image; None where none was timed.
+
+        A resumed run timed only the images that it counts; runs of before they were counted timed all `n`.
+        """
+        try:
+            count = self.about.get("images", {stage: self.n}).get(stage, 0)
+            return float(self.about["seconds"]["wall"][stage]) / count or None
+        except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError):
+            return None
 
     @property
     def limit(self) -> int | None:

@@ -23,7 +23,8 @@ from lactok.layers.vqgan import VQConfig, VQModel
 from lactok.perceptual import LPIPS, load_lpips
 from lactok.training import common
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
-from lactok.training.data import Photo, Photos, centre_square, random_crops, to_tensor
+from lactok.training.data import Photo, Photos, random_crops
+from lactok.training.held_out import compare
 from lactok.training.revival import Revival, forget
 
 
@@ -221,19 +222,12 @@ class VQTrainer:
         """PSNR, LPIPS and codes used of the averaged weights on centre squares, in float32."""
         model = VQModel(self.config.model).to(self.device).eval()
         model.load_state_dict(self.average.state)
-        psnr, lpips, used = [], [], set()
-        for photo in photos:
-            image = to_tensor([centre_square(photo.open_rgb(), self.config.eval_size)]).to(self.device)
+
+        def reconstruct(image: Tensor) -> tuple[Tensor, Tensor]:
             ids = model.encode(image)
-            output = model.decode(ids).clamp(-1, 1)
-            psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
-            lpips.append(self.lpips(output, image)[0])
-            used.update(ids.flatten().tolist())
-        return {
-            "psnr": float(torch.stack(psnr).mean()),
-            "lpips": float(torch.stack(lpips).mean()),
-            "codes_used": float(len(used)),
-        }
+            return model.decode(ids), ids
+
+        return compare(photos, self.config.eval_size, reconstruct, self.lpips)[0]
 
     def export(self) -> Path:
         """The averaged weights in fp16, as the package ships them."""

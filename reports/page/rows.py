@@ -66,12 +66,7 @@ def _metric(metric: str) -> dict[str, Any]:
 
 def _row(result: ReconResult) -> dict[str, Any]:
     tokenizer, dataset, protocol = result.tokenizer, result.result["dataset"], result.protocol
-    about = _about(result)
-    seconds = about.get("seconds", {}).get("wall", {})
-
-    def per_image(stage: str) -> float | None:
-        return seconds[stage] / result.n if result.n and isinstance(seconds.get(stage), int | float) else None
-
+    about = result.about
     return {
         "key": key(result),
         "name": result.label,
@@ -89,20 +84,12 @@ def _row(result: ReconResult) -> dict[str, Any]:
         "pictured": f"{result.dataset}, {protocol['resolution']} px",
         "group": sha256(f"{dataset['sha256']} {protocol['prepare']}".encode()).hexdigest()[:12],
         "unusual": [result.dtype] * (result.dtype != "float32") + [f"seed {result.seed}"] * (result.seed != 0),
-        "encode": per_image("encode"),
-        "decode": per_image("decode"),
+        "encode": result.seconds("encode"),
+        "decode": result.seconds("decode"),
         "machine": ", ".join(filter(None, [about.get("machine", {}).get("processor"), about.get("device")])),
         "usage": (result.result["codebook"] or {}).get("usage"),
         "metrics": {m: _value(m, e) for m, e in result.metrics.items() if m in METRICS},
     }
-
-
-def _about(result: ReconResult) -> dict[str, Any]:
-    """`run.json`: what may differ between two runs of the same bytes; empty where it cannot be read."""
-    try:
-        return dict(json.loads((result.folder / "run.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def _value(metric: str, entry: Any) -> dict[str, Any]:

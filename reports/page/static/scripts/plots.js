@@ -106,7 +106,7 @@ lactok.views.plots = function (data) {
     if (dropped.length) list.push(`Lossless, not shown: ${dropped.join(", ")}.`);
     if (rate.key === "decode" || rate.key === "encode") {
       const where = unique(kept.map((r) => r.machine).filter(Boolean));
-      list.push(`Wall time of the runs, divided by their images,${where.length ? ` on ${where.join("; ")}` : ""}. Measure speed alone with python -m benchmarks.speed.`);
+      list.push(`Wall time of the runs, divided by the images that they took,${where.length ? ` on ${where.join("; ")}` : ""}. Measure speed alone with python -m benchmarks.speed.`);
     }
     return list;
   }

@@ -106,7 +106,7 @@ lactok.views.tables = function (data) {
       list.push("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.");
     }
     if (rows.some((r) => r.overBudget)) list.push("* above the budget: for some images no file is that small.");
-    list.push("Decode is the wall time of the run that wrote the result, divided by its images; a run that was resumed shows less.");
+    list.push("Decode is the wall time of the run that wrote the result, divided by the images that it decoded.");
     for (const r of rows) if (r.skipped.length) list.push(`${r.name} left out ${r.skipped.join("; ")}`);
     return [element("ul", { class: "notes" }, unique(list).map((t) => element("li", {}, t)))];
   }
