@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,23 @@ def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str
     optimizer = torch.randint(0, 256, (padding,), dtype=torch.uint8)
     torch.save({"model": decoy, part: state, "optimizer": optimizer, "args": argparse.Namespace(a=1)}, path)
     return state
+
+
+@contextmanager
+def plugged(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: str, registered: str
+) -> Iterator[dict[str, EntryPoint]]:
+    """Entry points that only this test has; what they import from `folder` and register is forgotten.
+
+    Args:
+        plugins, registered: the registry's attributes for tokenizers or for generators.
+    """
+    points: dict[str, EntryPoint] = {}
+    monkeypatch.setattr(registry, plugins, lambda: points)
+    monkeypatch.setattr(registry, registered, dict(getattr(registry, registered)))
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield points
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]

@@ -137,7 +137,7 @@ def test_run_json_counts_the_images_that_its_seconds_belong_to(photographs: Path
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
     run(tmp_path / "out", *arguments, "--part", "1/2")
     run(tmp_path / "out", *arguments)
-    assert json.loads((row_folder(tmp_path / "out") / "run.json").read_text())["images"] == {"decode": 6}
+    assert json.loads((row_folder(tmp_path / "out") / "run.json").read_text())["images"] == {"encode": 6, "decode": 6}
 
 
 def test_parts_workers_and_a_broken_off_run_keep_the_same_pictures(photographs: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from conftest import plugged
 
 from benchmarks import recon
 from benchmarks.contract import check
@@ -92,15 +93,8 @@ def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path:
 def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import and register is forgotten."""
     registry.info("identity")
-    points: dict[str, EntryPoint] = {}
-    monkeypatch.setattr(registry, "_plugins", lambda: points)
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield points
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
+    with plugged(monkeypatch, tmp_path, "_plugins", "_registered") as points:
+        yield points
 
 
 @pytest.fixture
