@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
@@ -127,15 +127,20 @@ def test_it_listens_on_the_loopback_address_alone(build: Path) -> None:
 
 def test_ctrl_c_ends_it(build: Path) -> None:
     command = [sys.executable, "-m", "reports", "serve", "--out", str(build), "--port", "0"]
+    # what a shell starts in the background inherits that Ctrl-C is ignored; a terminal's command does not
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
     ) as started:
-        assert started.stdout is not None
-        line = started.stdout.readline()
-        assert line.startswith("http://127.0.0.1:")
-        assert ask(int(line.split(":")[2].split("/")[0]), "/")[1] == b"<p>page"
-        started.send_signal(signal.SIGINT)
-        _, error = started.communicate(timeout=60)
+        try:
+            assert started.stdout is not None
+            line = started.stdout.readline()
+            assert line.startswith("http://127.0.0.1:")
+            assert ask(int(line.split(":")[2].split("/")[0]), "/")[1] == b"<p>page"
+            started.send_signal(signal.SIGINT)
+            _, error = started.communicate(timeout=60)
+        finally:
+            started.kill()  # or leaving would wait for it
     assert started.returncode == 0
     assert error == ""
 
