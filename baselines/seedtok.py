@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lactok import weights
+from lactok.assets import INCEPTION
 from lactok.info import Asset, Hub, Option, TokenizerInfo, Url
 from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.layers.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
@@ -61,21 +62,22 @@ def official(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
 
 
 def trained(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
-    """What the trainer exports, and the VAE."""
-    whole, vae = assets.values()
+    """What the trainer exports, the VAE, and Inception, which is the visual encoder."""
+    whole, vae, inception = assets.values()
     names = ("model", *(f"unclip.{part}" for part in DIFFUSION if part != "vae"))
     parts = {
         name: {k.removeprefix(f"{name}."): v for k, v in whole.items() if k.startswith(f"{name}.")} for name in names
     }
+    parts["model"] |= {f"visual_encoder.features.{k}": v for k, v in inception.items()}
     return parts | {"unclip.vae": vae}
 
 
 TINY = SeedConfig(
-    image_size=256, patch=16, vit=(96, 3, 6), vit_ratio=3.0, hidden=96, layers=2, intermediate=256, heads=6,
+    image_size=256, inception=128, hidden=96, layers=2, intermediate=192, heads=6,
     codebook_size=4096, code_dim=12, features=128, depth=1, positions=32,
 )  # fmt: skip
 TINY_VAE = dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668}
-TINY_UNCLIP = UnCLIPShape((24, 32, 40, 48, 48), (0, 0, 1, 0, 0)).config(TINY.features, TINY_VAE, 256)
+TINY_UNCLIP = UnCLIPShape((32, 40, 48, 48), (0, 0, 0, 1)).config(TINY.features, TINY_VAE, 256)
 
 
 @register(
@@ -90,7 +92,8 @@ TINY_UNCLIP = UnCLIPShape((24, 32, 40, 48, 48), (0, 0, 1, 0, 0)).config(TINY.fea
     TokenizerInfo(
         name="seedtok-tiny", family="seedtok", tokens=32, codebook_size=TINY.codebook_size, input_size=256,
         output_size=256, license="MIT", decode_steps=2, options=_options(2, 1.0, 2), paper=PAPER,
-        assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT")), note="trained here on 900 photographs",
+        assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT"), INCEPTION),
+        note="trained here on 900 photographs; its visual encoder is FID's Inception",
     ),
     config=TINY, unclip=TINY_UNCLIP, parts=trained,
 )  # fmt: skip
@@ -114,7 +117,7 @@ class SeedTokenizer(Tokenizer):
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         embeds = self.model.image_embeds(ids)
-        start = noise(seeds, self.unclip.latent_shape, "start").to(ids.device)
+        start = self.unclip.start(len(ids), ids.device)
         draw = noise(seeds, embeds.shape[1:], "embedding").to(ids.device)
         steps, guidance = int(self.info.values["steps"]), float(self.info.values["guidance"])
         return self.unclip.decode_latents(self.unclip.sample(embeds, start, draw, steps, guidance))

@@ -124,10 +124,12 @@ def available(
 ) -> tuple[list[Callable[[], Row]], dict[str, str], dict[str, str]]:
     """Makers of the rows whose weights are there, whose weights are missing, and who is broken; with reasons.
 
-    Without `fetch`, weights that are not on this machine count as missing.
+    Without `fetch`, weights that are not on this machine count as missing, unless they are a network of the metrics,
+    which is fetched anyway.
     """
     from benchmarks.rows import TokenizerRow
     from lactok import registry, weights
+    from lactok.assets import METRIC_ASSETS
 
     rows: list[Callable[[], Row]] = []
     missing: dict[str, str] = {}
@@ -135,7 +137,7 @@ def available(
     for name in names:
         try:
             assets = registry.info(name).assets
-            elsewhere = [a for a in assets if a.sources and weights.locate(a) is None]
+            elsewhere = [a for a in assets if a.sources and a not in METRIC_ASSETS and weights.locate(a) is None]
             if elsewhere and not fetch:
                 size = sum(a.size for a in elsewhere) / 1e9
                 raise WeightsNotFound(f"its weights ({size:.1f} GB) are not on this machine; name it to fetch them")

@@ -29,6 +29,11 @@ INCEPTION_BLOCKS = (
     *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
     *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
 )
+# of these the maps are of use by themselves; the last is what is pooled
+INCEPTION_MAPS = {
+    "MaxPool_1": 64, "MaxPool_2": 192, "Mixed_5d": 288, "Mixed_6a": 768, "Mixed_6e": 768, "Mixed_7a": 1280,
+    "Mixed_7c": 2048,
+}  # fmt: skip
 
 
 class Inception(FeatureExtractorInceptionV3):
@@ -46,12 +51,18 @@ class Inception(FeatureExtractorInceptionV3):
             return None
         return super().load_state_dict(state_dict, strict, assign)
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, 299, 299) float32 in [0, 255] -> the feature maps (B, C, h, w) of `INCEPTION_MAPS`."""
+        x, found = (x - 128) / 128, []
+        for name in INCEPTION_BLOCKS[:-1]:
+            x = self.get_submodule(name)(x)
+            if name in INCEPTION_MAPS:
+                found.append(x)
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 299, 299) float32 in [0, 255] -> (B, 2048) float32."""
-        x = (x - 128) / 128
-        for name in INCEPTION_BLOCKS:
-            x = self.get_submodule(name)(x)
-        return x.flatten(1)
+        return self.get_submodule(INCEPTION_BLOCKS[-1])(self.maps(x)[-1]).flatten(1)
 
 
 def tf1_resize(images: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         )
         sub.add_argument("--device", default="cpu")
     tiny = trainers.add_parser("tiny", help="all trainings of a shipped small tokenizer, one after the other")
-    tiny.add_argument("name", help="titok-s128-tiny, flextok-tiny, llamagen-vq16-tiny, lactok-h-tiny, ...")
+    tiny.add_argument("name", help="titok-s128-tiny, flextok-tiny, seedtok-tiny, lactok-h-tiny, ...")
     tiny.add_argument("--data", help="a folder of photographs or of webdataset shards, or a pattern of shards")
     tiny.add_argument("--runs", type=Path, default=Path("training-runs"), help="the folder of all runs (%(default)s)")
     tiny.add_argument("--device", default="cpu")

@@ -126,7 +126,9 @@ def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
         UserError: names the first missing, unexpected or misshapen keys.
     """
     own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    # a count that old files lack, nothing reads and torch fills in
+    missing = sorted(k for k in own.keys() - tensors.keys() if not k.endswith(".num_batches_tracked"))
+    unexpected = sorted(tensors.keys() - own.keys())
     shapes = [
         f"{k} {tuple(tensors[k].shape)} instead of {tuple(own[k].shape)}"
         for k in own.keys() & tensors.keys()

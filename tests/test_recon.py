@@ -430,3 +430,10 @@ def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
     assert set(missing) == {"titok-s128", "flextok-d12-d12"}
     assert missing["titok-s128"] == "its weights (0.3 GB) are not on this machine; name it to fetch them"
     assert not broken
+
+
+def test_a_network_of_the_metrics_is_fetched_for_local_rows(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("lactok.registry.resolve_assets", asked.append)
+    rows, missing, _ = recon.available(["seedtok-tiny"], fetch=False)  # its visual encoder is FID's Inception
+    assert (len(rows), missing, asked) == (1, {}, ["seedtok-tiny"])

@@ -13,25 +13,26 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
-from baselines.seedtok import TINY, SeedTokenizer, trained
-from lactok import registry
+from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
+from lactok import registry, weights
+from lactok.assets import INCEPTION
 from lactok.errors import UserError
 from lactok.layers.seed import SeedConfig, clip_normalise
 from lactok.layers.unclip import UnCLIPShape
 from lactok.model import VAEShape
 from lactok.noise import noise, seed_of
-from lactok.perceptual import load_lpips
 from lactok.training import common
 from lactok.training.ldm import VAEPart
 from lactok.training.seedtok import SeedTokLearner, SeedTokRecipe
-from lactok.training.teacher import GROUPS, Content, Teacher
+from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
 
 CONFIGS = Path(common.__file__).parent / "configs"
 MODEL = SeedConfig(
-    image_size=64, patch=32, vit=(12, 1, 2), vit_ratio=2.0, hidden=12, layers=2, intermediate=16, heads=2,
-    queries=4, codebook_size=16, code_dim=4, features=6, depth=1, positions=8,
+    image_size=64, inception=8, hidden=12, layers=2, intermediate=16, heads=2, queries=4, codebook_size=16, code_dim=4,
+    features=6, depth=1, positions=8,
 )  # fmt: skip
+VIT = replace(MODEL, inception=0, patch=32, vit=(12, 1, 2), vit_ratio=2.0)
 VAE = VAEShape((8, 8, 8, 8))
 Stages = dict[int, SeedTokRecipe]
 
@@ -47,8 +48,8 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
     keys: dict[str, Any] = {
         "data": str(photographs), "steps": 4, "batch": 2, "crop": 64, "scale": (64, 80), "held_out": 2, "warmup": 1,
         "log_every": 1, "eval_every": 4, "save_every": 2, "variants": 1, "revive_every": 1, "revive_after": 1,
-        "model": MODEL, "unclip": UnCLIPShape((8, 16), (0, 1)), "vae": VAEPart(VAE, str(vae), 0.5), "eval_steps": 2,
-        "few_steps": 2,
+        "model": MODEL, "unclip": UnCLIPShape((8, 16), (0, 1)), "vae": VAEPart(VAE, str(vae), 0.5),
+        "eval_steps": 2, "few_steps": 2,
     }  # fmt: skip
     out: Stages = {1: SeedTokRecipe(name="first", stage=1, **keys)}
     learner = SeedTokLearner(out[1])
@@ -92,12 +93,37 @@ def test_what_learns_and_what_is_frozen(stages: Stages, tmp_path: Path) -> None:
     for stage, expected in {1: quantizer, 2: decoder, 3: quantizer | decoder}.items():
         run = trainer(stages[stage], tmp_path / str(stage))
         before = {k: v.detach().clone() for k, v in run.learner.named_parameters()}
+        statistics = {k: v.clone() for k, v in run.learner.inception.named_buffers()}
         run.learner.train()
         for _ in range(2):
             run.train_step()
         changed = {k for k, v in run.learner.named_parameters() if not torch.equal(v, before[k])}
         assert {".".join(name.split(".")[:2]) for name in changed} == expected
         assert changed <= run.learned.keys()
+        assert not any(name.startswith("model.visual_encoder.features.") for name in changed)
+        for name, value in run.learner.inception.named_buffers():
+            assert torch.equal(value, statistics[name])
+
+
+def test_the_visual_encoder_may_be_a_small_vit(stages: Stages, tmp_path: Path) -> None:
+    run = trainer(replace(stages[1], model=VIT), tmp_path / "out")
+    before = {k: v.detach().clone() for k, v in run.learner.model.visual_encoder.named_parameters()}
+    run.learner.train()
+    for _ in range(2):
+        run.train_step()
+    for name, value in run.learner.model.visual_encoder.named_parameters():
+        assert not torch.equal(value, before[name]), name
+
+
+def test_the_visual_encoder_starts_as_the_teacher_s_part(stages: Stages) -> None:
+    learner = SeedTokLearner(stages[1]).eval()
+    images = pictures()
+    learner(images, torch.tensor([1, 2]), 0)
+    pooled = learner.model.visual_encoder(clip_normalise(images / 2 + 0.5))[:, 0, :6]
+    blank = torch.zeros(2, sum(WIDTHS))
+    blank[:, -2048:] = inception_features(learner.inception, images)[:, -2048:] - learner.teacher.mean[-2048:]
+    colours = images.mean((2, 3)) @ learner.model.visual_encoder.proj.weight[:6, 2048:].t()
+    torch.testing.assert_close(pooled, blank @ learner.teacher.projection + colours, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -115,7 +141,7 @@ def test_stage_1_predicts_the_teacher(stages: Stages) -> None:
     loss, parts = learner(images, torch.tensor([1, 2]), 0)
     ids = learner.model.encode(clip_normalise(images / 2 + 0.5))
     predicted = learner.model.image_embeds(ids)
-    target = learner.teacher.embed(learner.lpips, images)
+    target = learner.embed(images)
     torch.testing.assert_close(parts["embedding"], F.mse_loss(predicted, target))
     torch.testing.assert_close(parts["cosine"], 1 - F.cosine_similarity(predicted, target).mean())
     weighted = parts["embedding"] + parts["cosine"] + 0.1 * parts["rebuild"] + parts["codebook"]
@@ -134,30 +160,30 @@ def test_the_teacher_is_half_whitened() -> None:
     found = (vectors - teacher.mean) @ teacher.projection
     torch.testing.assert_close(found.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
     assert float(found.square().mean()) == pytest.approx(1, abs=0.01)
-    scales = torch.cat([
-        (part := (vectors - vectors.mean(0)).split(sizes(), 1)[i]) / part.square().sum(1).mean().sqrt()
-        for i in range(len(GROUPS))
-    ], 1)  # fmt: skip
+    groups = zip((vectors - vectors.mean(0)).split(WIDTHS, 1), SHARES, strict=True)
+    scales = torch.cat([part / part.square().sum(1).mean().sqrt() * share**0.5 for part, share in groups], 1)
     variances = torch.linalg.svdvals(scales)[:3] ** 2 / 50
     torch.testing.assert_close(found.square().mean(0), variances.sqrt() / variances.sqrt().mean(), rtol=1e-2, atol=0)
     with pytest.raises(UserError, match="needs more training pictures than 3"):
         teacher.fit(vectors[:3])
 
 
-def sizes() -> list[int]:
-    from lactok.training.teacher import WIDTHS
-
-    return [side**2 * (WIDTHS[layer] if layer >= 0 else 3) for layer, side in GROUPS]
-
-
 def test_content_is_relative_to_photographs() -> None:
-    content = Content(load_lpips("vgg"))
-    images = [pictures(), pictures().flip(0)]
-    content.fit(images)
-    found = [content(i) for i in images]
-    for layer in range(5):
-        mean = torch.cat([f[layer] for f in found]).mean(0)
-        torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
+    content = Content(4)
+    features = torch.randn(4, sum(LAYERS), generator=torch.Generator().manual_seed(0))
+    assert not content.fitted
+    content.fit(features)
+    assert content.fitted
+    shown, meant = features[:2] + 0.1, features[:2]
+    found = content.unlike(shown, meant)
+    for layer, (first, second, mean) in enumerate(
+        zip(*(f.split(LAYERS, -1) for f in (shown, meant, features.mean(0))), strict=True)
+    ):
+        expected = 1 - F.cosine_similarity(first - mean, second - mean).mean()
+        torch.testing.assert_close(found[layer], expected)
+    # nearly one-hot targets: the first two photographs themselves
+    similar = shown[:, -2048:] @ features[:, -2048:].t() / 10
+    torch.testing.assert_close(content.contrast(shown, meant, 10), F.cross_entropy(similar, torch.tensor([0, 1])))
 
 
 def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
@@ -195,7 +221,19 @@ def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
     torch.testing.assert_close(parts["lpips"], learner.lpips(output, images).mean(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(parts["colour"], F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)))
     torch.testing.assert_close(learner.reconstruct(images, seeds), output.clamp(-1, 1))
+    shown = inception_features(learner.inception, output[learner.window(seeds)])
+    assert learner.content is not None
+    *texture, content = learner.content.unlike(shown, inception_features(learner.inception, images))
+    torch.testing.assert_close(parts["content"], content, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(parts["texture"], sum(texture) / len(texture), rtol=1e-3, atol=1e-3)
     assert learner.bits == 4 * 4
+
+
+def test_every_picture_starts_from_the_same_noise(stages: Stages) -> None:
+    learner = SeedTokLearner(stages[3])
+    start = learner.unclip.start(3, "cpu")
+    assert start.shape == (3, 4, 8, 8)
+    assert torch.equal(start, start[:1].expand(3, -1, -1, -1))
 
 
 @pytest.mark.parametrize("joint", [True, False])
@@ -215,7 +253,10 @@ def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
     )  # fmt: skip
     vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
     tokenizer = SeedTokenizer(info, MODEL, stages[3].unclip.config(6, vae, 64), trained)
-    tensors = {"seedtok-tiny": learner.exported(), "vae-tiny": load_file(stages[3].vae.weights)}
+    tensors = {
+        "seedtok-tiny": learner.exported(), "vae-tiny": load_file(stages[3].vae.weights),
+        "fid-inception": weights.load(INCEPTION),
+    }  # fmt: skip
     tokenizer.load_assets(tensors)
     images, seeds = pictures() / 2 + 0.5, torch.tensor([1, 2])
     with torch.no_grad():
@@ -230,6 +271,7 @@ def test_mistakes_in_recipes_are_one_line(stages: Stages, tmp_path: Path) -> Non
         (2, {"quantizer": ""}, "stage 2 needs `quantizer`"),
         (3, {"decoder": ""}, "stage 3 also `decoder`"),
         (1, {"crop": 96}, "crop = 96 must be"),
+        (1, {"model": replace(VIT, patch=24)}, "a multiple of patch"),
         (1, {"model": replace(MODEL, hidden=16)}, "hidden must be a multiple of 12"),
         (3, {"few_steps": 1}, "at least 2"),
     ]
@@ -250,4 +292,7 @@ def test_shipped_recipes_are_of_one_tokenizer(stage: int) -> None:
     recipe = common.read_config(CONFIGS / "seedtok" / f"seedtok-tiny-{stage}.toml", SeedTokRecipe)
     assert recipe.stage == stage
     assert recipe.model == TINY
+    vae = {k: v for k, v in TINY_UNCLIP.vae.items() if k != "scaling_factor"}
+    assert recipe.unclip.config(TINY.features, TINY_UNCLIP.vae, 256) == TINY_UNCLIP
+    assert dict(recipe.vae.shape.arguments()) == vae
     assert recipe.eval_steps == registry.info("seedtok-tiny").decode_steps or stage < 3

@@ -17,7 +17,7 @@ ATOL, RTOL = 6e-4, 1e-4  # the set's README
 
 
 def config_of(values: dict[str, Any], prompt: torch.Tensor) -> UnCLIPConfig:
-    parts = {
+    parts: dict[str, Any] = {
         name: {k: v for k, v in values[name].items() if not k.startswith("_") and k != "transformers_version"}
         for name in ("unet", "vae", "text", "scheduler")
     }

@@ -21,6 +21,7 @@ class SeedConfig:
 
     Attributes:
         vit: (width, blocks, heads) of the EVA ViT; 39 of EVA-g's 40 blocks are used.
+        inception: width that a frozen Inception's features are brought to in place of the ViT's; 0 is the ViT.
         hidden, layers, intermediate, heads: of the Q-Former; `hidden` also of the decoding blocks.
         features: width of the CLIP image embedding.
         depth: decoding blocks.
@@ -31,6 +32,7 @@ class SeedConfig:
     patch: int = 14
     vit: tuple[int, int, int] = (1408, 39, 16)
     vit_ratio: float = 4.3637
+    inception: int = 0
     hidden: int = 768
     layers: int = 12
     intermediate: int = 3072
@@ -42,6 +44,11 @@ class SeedConfig:
     features: int = 1024
     depth: int = 4
     positions: int = 512
+
+    @property
+    def visual(self) -> int:
+        """Width of the visual encoder's output."""
+        return self.inception or self.vit[0]
 
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -132,6 +139,14 @@ class EvaViT(nn.Module):
         return x
 
 
+def visual_encoder(config: SeedConfig) -> nn.Module:
+    if not config.inception:
+        return EvaViT(config)
+    from lactok.layers.inception import InceptionEncoder  # here, because the libraries behind it take seconds
+
+    return InceptionEncoder(config.inception, CLIP_MEAN, CLIP_STD)
+
+
 class _Projections(nn.Module):
     def __init__(self, width: int, context: int):
         super().__init__()
@@ -178,7 +193,7 @@ class QFormerLayer(nn.Module):
         width = config.hidden
         self.attention = BertAttention(width, width, config.heads)
         if crosses:
-            self.crossattention = BertAttention(width, config.vit[0], config.heads)
+            self.crossattention = BertAttention(width, config.visual, config.heads)
         self.crosses = crosses
         self.intermediate_query = _Intermediate(width, config.intermediate)
         self.output_query = _Output(config.intermediate, width)
@@ -218,8 +233,8 @@ class SeedQuantizer(nn.Module):
         self.config = config
         width = config.hidden
         self.query_tokens = nn.Parameter(torch.zeros(1, config.queries, width))
-        self.visual_encoder = EvaViT(config)
-        self.ln_vision = nn.LayerNorm(config.vit[0])
+        self.visual_encoder = visual_encoder(config)
+        self.ln_vision = nn.LayerNorm(config.visual)
         self.Qformer = QFormer(config)
         self.encode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, config.code_dim))
         self.quantize = VectorQuantizer(config.codebook_size, config.code_dim, l2_norm=False)

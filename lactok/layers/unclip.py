@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lactok.errors import UserError
+from lactok.noise import noise
 
 if TYPE_CHECKING:
     from diffusers import PNDMScheduler
@@ -61,8 +62,7 @@ class UnCLIPShape:
 
     Attributes:
         channels: of the UNet, from the finest level to the coarsest, each of half the side. The embedding reaches it
-            through the modulation alone, the same everywhere in a map, and only padding tells places apart; so the
-            coarsest should be next to a point.
+            through the modulation alone, the same everywhere in a map; the start's noise and padding tell places apart.
         attention: levels that attend to the prompt, as 0 or 1.
         text: width of the text encoder.
     """
@@ -134,6 +134,14 @@ class UnCLIP(nn.Module):
     def latent_shape(self) -> tuple[int, int, int]:
         size, channels = self.unet.config.sample_size, self.unet.config.in_channels
         return (channels, size, size)
+
+    def start(self, batch: int, device: torch.device | str) -> Tensor:
+        """Noise to begin with, (B, *latent_shape).
+
+        Quirk: SEED draws it once for all pictures; where it is, a picture's content has its usual place.
+        """
+        drawn = noise(torch.zeros(1, dtype=torch.int64), self.latent_shape, "start")
+        return drawn.to(device).expand(batch, -1, -1, -1)
 
     def restore_positions(self) -> None:
         """Fill the text encoder's position buffer, which no file stores, after the network was made without memory."""

@@ -19,20 +19,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok import weights
+from lactok.assets import INCEPTION
 from lactok.decoder import fold_upsampling
 from lactok.errors import UserError
-from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
+from lactok.layers.inception import InceptionEncoder
+from lactok.layers.seed import EvaViT, SeedConfig, SeedQuantizer, clip_normalise
 from lactok.layers.unclip import UnCLIP, UnCLIPShape
 from lactok.model import drawn_latents, moments
 from lactok.noise import noise, seed_of
-from lactok.perceptual import LPIPS, load_lpips
+from lactok.perceptual import LPIPS, inception, load_lpips
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, centre_square, to_tensor
 from lactok.training.frozen import Frozen
 from lactok.training.given import load_parts, load_weights
 from lactok.training.ldm import VAEPart, timesteps
-from lactok.training.teacher import Content, Teacher
+from lactok.training.teacher import Content, Teacher, described, inception_features
 
+PRETRAINED = "visual_encoder.features"  # Inception's, frozen and not exported with the tokenizer
 DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
 
 
@@ -52,10 +56,10 @@ class SeedTokRecipe(CodebookRecipe):
         few_steps: of the sampler in stage 3, all with gradient.
         joint: let stage 3's pictures teach the quantizer too; false in SEED's spirit.
         lpips, colour: weights of stage 3's losses of pixels: LPIPS, and absolute error at an eighth of the side.
-        content: weight of one minus the cosine similarity of VGG's averaged features, see `Content`.
-        contrast: weight of stage 3's classification: which photograph of the batch is this picture's, by cosine
-            similarity of the same features over `temperature`.
-        matching: weight of the squared error of the picture's own embedding by the teacher.
+        content: weight of one minus the cosine similarity of Inception's features, relative to their mean.
+        texture: the same of its maps before the last, averaged over the picture.
+        contrast: weight of a cross entropy: which training photographs are the nearest to the picture, for those that
+            are the nearest to its own, by cosine similarity of the same features over `temperature`.
         eval_steps: of the sampler on held-out photographs, without guidance.
     """
 
@@ -75,9 +79,9 @@ class SeedTokRecipe(CodebookRecipe):
     lpips: float = 0.5
     colour: float = 0.5
     content: float = 1.0
+    texture: float = 1.0
     contrast: float = 0.1
-    temperature: float = 0.1
-    matching: float = 0.1
+    temperature: float = 0.03
     eval_steps: int = 20
 
     def __post_init__(self) -> None:
@@ -86,9 +90,10 @@ class SeedTokRecipe(CodebookRecipe):
             raise UserError(f"stage = {self.stage}: 1 (quantizer), 2 (decoder) or 3 (both)")
         if (self.stage > 1 and not self.quantizer) or (self.stage == 3 and not self.decoder):
             raise UserError("stage 2 needs `quantizer`, what stage 1 wrote; stage 3 also `decoder`, what stage 2 wrote")
-        if self.crop != self.model.image_size or self.crop % self.model.patch:
+        model = self.model
+        if self.crop != model.image_size or (not model.inception and self.crop % model.patch):
             raise UserError(f"crop = {self.crop} must be [model] image_size, and a multiple of patch")
-        if self.model.hidden % 12 or self.model.hidden % self.model.heads or self.model.vit[0] % self.model.vit[2]:
+        if model.hidden % 12 or model.hidden % model.heads or model.vit[0] % model.vit[2]:
             raise UserError("[model] hidden must be a multiple of 12 and of heads, vit's width of its heads")
         if self.few_steps < 2:
             raise UserError(f"few_steps = {self.few_steps}: the sampler needs at least 2")
@@ -96,10 +101,13 @@ class SeedTokRecipe(CodebookRecipe):
 
 def initialise(model: SeedQuantizer) -> None:
     """What the published file brings and the class leaves at zero: queries, positions, the class token."""
-    for parameter in (model.query_tokens, model.pos_embed, model.pos_embed_image):
+    parameters = [model.query_tokens, model.pos_embed, model.pos_embed_image]
+    if isinstance(model.visual_encoder, EvaViT):
+        parameters += [model.visual_encoder.cls_token, model.visual_encoder.pos_embed]
+    else:
+        weights.load_strict(model.visual_encoder.features, weights.load(INCEPTION), "the visual encoder")
+    for parameter in parameters:
         nn.init.trunc_normal_(parameter, std=0.02)
-    nn.init.trunc_normal_(model.visual_encoder.cls_token, std=0.02)
-    nn.init.trunc_normal_(model.visual_encoder.pos_embed, std=0.02)
 
 
 def unlike(first: Tensor, second: Tensor) -> Tensor:
@@ -120,8 +128,10 @@ class SeedTokLearner(CodebookLearner):
         vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": recipe.vae.scaling}
         self.unclip = UnCLIP(recipe.unclip.config(features, vae, recipe.crop))
         self.teacher = Teacher(features)
-        self.lpips = copy.deepcopy(load_lpips("alex", "cpu"))  # moved with the rest
-        self.content = Content(copy.deepcopy(load_lpips("vgg", "cpu"))) if stage == 3 else None
+        # moved with the rest
+        self.lpips, self.inception = copy.deepcopy(load_lpips("alex", "cpu")), copy.deepcopy(inception("cpu"))
+        photographs = Photos.of(recipe.data, recipe.held_out).train[: recipe.fit]
+        self.content = Content(len(photographs)) if stage == 3 else None
         load_weights(self.unclip.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=recipe.vae.scaling)
         fold_upsampling(self.unclip.vae.decoder)
         if stage > 1:
@@ -131,6 +141,8 @@ class SeedTokLearner(CodebookLearner):
         self.requires_grad_(False)
         if stage != 2:
             self.model.requires_grad_(True)
+            if recipe.model.inception:
+                self.model.get_submodule(PRETRAINED).requires_grad_(False)
             self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
             if stage == 3 and self.revival is not None:
                 self.revival.last_used.zero_()  # they are trained codes
@@ -139,16 +151,24 @@ class SeedTokLearner(CodebookLearner):
             self.unclip.text_encoder.requires_grad_(True)
         keep = recipe.variants > 0
         self.moments = Frozen(partial(moments, self.unclip.vae), keep)
-        self.embeds = Frozen(partial(self.teacher.embed, self.lpips), keep)
+        self.meant = Frozen(partial(inception_features, self.inception), keep)
+        self.embeds = Frozen(self.embed, keep)
+        if isinstance(encoder := self.model.visual_encoder, InceptionEncoder):
+            encoder.seen = Frozen(encoder.places, keep)
 
     def train(self, mode: bool = True) -> SeedTokLearner:
         super().train(mode)
-        self.unclip.vae.eval()
+        for frozen in (self.unclip.vae, self.inception, self.model.visual_encoder):
+            frozen.eval()
+        # the gradient of a group norm is many times slower in the layout of the others
+        self.unclip.vae.to(memory_format=torch.contiguous_format)
         return self
 
     def remembered(self) -> dict[str, Tensor]:
         memory = {"mean": self.teacher.mean, "projection": self.teacher.projection}
-        return super().remembered() | memory | ({"content": self.content.mean} if self.content else {})
+        if content := self.content:
+            memory |= {"content": content.mean, "photographs": content.photographs}
+        return super().remembered() | memory
 
     def squares(self, most: int) -> Iterator[Tensor]:
         """Central squares of the first training photographs, (1, 3, S, S)."""
@@ -160,9 +180,15 @@ class SeedTokLearner(CodebookLearner):
         """Once, from training photographs: the embedding's from them and their mirror images."""
         if not self.teacher.fitted:
             both = (torch.cat([image, image.flip(-1)]) for image in self.squares(self.recipe.fit))
-            self.teacher.fit(torch.cat([self.teacher.vectors(self.lpips.features(b), b) for b in both]))
+            self.teacher.fit(torch.cat([described(self.lpips, self.meant(images), images) for images in both]))
+            if isinstance(self.model.visual_encoder, InceptionEncoder):
+                self.teacher.start(self.model.visual_encoder.proj)
         if self.content and not self.content.fitted:
-            self.content.fit([*self.squares(min(self.recipe.fit, 200))])
+            self.content.fit(torch.cat([self.meant(image) for image in self.squares(self.recipe.fit)]))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The teacher's embeddings (B, features) of images (B, 3, S, S) in [-1, 1]."""
+        return self.teacher(described(self.lpips, self.meant(images), images))
 
     # -- losses
 
@@ -173,7 +199,7 @@ class SeedTokLearner(CodebookLearner):
         target = self.embeds(images)
         predicted, loss, parts = self.quantizer_loss(images, target, step)
         if self.recipe.stage == 3:
-            pictures = self.picture_losses(images, seeds, predicted, target)
+            pictures = self.picture_losses(images, seeds, predicted)
             loss = loss + sum(getattr(self.recipe, name) * value for name, value in pictures.items())
             parts |= pictures
         return loss, parts
@@ -192,25 +218,27 @@ class SeedTokLearner(CodebookLearner):
         weights = {name: getattr(recipe, name) for name in ("embedding", "cosine", "rebuild", "codebook")}
         return predicted, sum((w * parts[k] for k, w in weights.items()), torch.zeros(())), parts
 
-    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor) -> dict[str, Tensor]:
         """Of what a few steps of the sampler make of predicted embeddings, by names of their weights."""
         recipe, content = self.recipe, self.content
         assert content is not None
         output = self.painted(embeds if recipe.joint else embeds.detach(), seeds, recipe.few_steps).float()
-        maps = self.lpips.features(output)
-        shown = content(output)
-        with torch.no_grad():
-            wanted, meant = self.lpips.features(images), content(images)
-        first, second = (torch.cat([F.normalize(f, dim=1) for f in found], 1) for found in (shown, meant))
-        similar = (first[:, None] * second).sum(2) / len(shown)  # not a product of matrices, which autocast would round
-        own = torch.arange(len(similar), device=similar.device)
+        shown, meant = inception_features(self.inception, output[self.window(seeds)]), self.meant(images)
+        *texture, contents = content.unlike(shown, meant)
         return {
-            "lpips": self.lpips.distance(maps, wanted).mean(),
+            "lpips": self.lpips(output, images).mean(),
             "colour": F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)),
-            "content": 1 - similar.diagonal().mean(),
-            "contrast": F.cross_entropy(similar / recipe.temperature, own),
-            "matching": F.mse_loss(self.teacher(maps, output), target),
+            "texture": torch.stack(texture).mean(),
+            "content": contents,
+            "contrast": content.contrast(shown, meant, recipe.temperature),
         }
+
+    def window(self, seeds: Tensor) -> tuple[Any, ...]:
+        """Where Inception looks in this step, 7/8 to all of the side: what it finds must not hang on exact pixels."""
+        size = self.recipe.crop
+        side = size - seed_of(int(seeds[0]), "side") % (size // 8 + 1)
+        top, left = (seed_of(int(seeds[0]), name) % (size - side + 1) for name in ("top", "left"))
+        return ..., slice(top, top + side), slice(left, left + side)
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor) -> Tensor:
         """Squared error of the velocity at a uniform time, on the teacher's embeddings."""
@@ -234,9 +262,9 @@ class SeedTokLearner(CodebookLearner):
     def painted(self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0) -> Tensor:
         """Embeddings (B, features) -> pictures about [-1, 1] (B, 3, S, S), as the tokenizer decodes."""
         unclip = self.unclip
-        start = noise(seeds, unclip.latent_shape, "start").to(embeds)
+        start = unclip.start(len(embeds), embeds.device)
         draw = noise(seeds, embeds.shape[1:], "embedding").to(embeds)
-        return unclip.decode_latents(unclip.sample(embeds, start, draw, steps, guidance)) * 2 - 1
+        return unclip.decode_latents(unclip.sample(embeds, start, draw, steps, guidance).contiguous()) * 2 - 1
 
     @property
     def bits(self) -> float:
@@ -272,13 +300,20 @@ class SeedTokLearner(CodebookLearner):
         pictures = torch.cat([self.reconstruct(i, s) for i, s in zip(images.split(1), seeds.split(1), strict=True)])
         pairs = list(zip(pictures.split(1), images.split(1), strict=True))
         values["lpips"] = math.fsum(float(self.lpips(o, i)) for o, i in pairs) / len(pairs)
-        values["right"] = right(torch.cat([self.teacher.embed(self.lpips, o) for o, _ in pairs]), target)
+        shown, meant = (
+            torch.cat([inception_features(self.inception, image) for image in side])
+            for side in zip(*pairs, strict=True)
+        )
+        values["right"] = right(shown, meant)
         return values, torch.stack([images[:8], pictures[:8]], 1).flatten(0, 1)
 
     def exported(self) -> dict[str, Tensor]:
         """Stage 1: quantizer and teacher; stage 2: the decoder without its VAE; stage 3: the tokenizer."""
         parts: Sequence[str] = {1: ("model", "teacher"), 2: DIFFUSION, 3: ("model", *DIFFUSION)}[self.recipe.stage]
-        return {k: v for k, v in self.state_dict().items() if k.startswith(tuple(f"{p}." for p in parts))}
+        found = {k: v for k, v in self.state_dict().items() if k.startswith(tuple(f"{p}." for p in parts))}
+        if self.recipe.stage == 3:  # a published network is not exported with the tokenizer
+            found = {k: v for k, v in found.items() if not k.startswith(f"model.{PRETRAINED}.")}
+        return found
 
     def notes(self) -> dict[str, Any]:
         return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling}

@@ -1,24 +1,40 @@
-"""What SeedTok is taught by in place of CLIP: AlexNet's features as an image embedding, VGG's for what pictures show.
+"""What SeedTok is taught by in place of CLIP: AlexNet's features and Inception's, as an image embedding.
 
-SEED's teacher is CLIP ViT-H. `Teacher` is LPIPS's AlexNet: unit-normalised feature maps, averaged over the picture and
-over a coarse grid, beside coarse colours, brought to a few numbers by principal components of the training photographs.
-`Content` are averages of LPIPS's VGG feature maps, which say what textures and parts a picture has, not where.
+SEED's teacher is CLIP ViT-H. `Teacher` is made of LPIPS's AlexNet (unit-length maps, averaged over the picture), of
+coarse colours and of FID's Inception (pooled), brought to a few numbers by principal components of the training
+photographs. `Content` says by Inception alone whether a picture shows the same.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.errors import UserError
-from lactok.perceptual import LPIPS
+from lactok.perceptual import INCEPTION_MAPS, LPIPS, Inception, tf1_resize
 
-WIDTHS = (64, 192, 384, 256, 256)  # of AlexNet's five layers
-# (layer, side of the grid) of each group; -1 is the picture itself
-GROUPS = ((0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (2, 4), (4, 4), (-1, 8))
+COLOURS = 8  # side of the grid
+# of AlexNet's five layers, the colours and Inception's features: their widths and shares of the variance
+WIDTHS = (64, 192, 384, 256, 256, 3 * COLOURS**2, 2048)
+SHARES = (0.5, 0.5, 0.5, 0.5, 0.5, 1, 6)
+LAYERS = tuple(INCEPTION_MAPS.values())
+
+
+def inception_features(inception: Inception, images: Tensor) -> Tensor:
+    """Images (B, 3, S, S) in [-1, 1] -> averages of Inception's maps, each of length 1, (B, sum of LAYERS).
+
+    The last 2048 are FID's features.
+    """
+    seen = tf1_resize((images.clamp(-1, 1) + 1) * 127.5).contiguous(memory_format=torch.channels_last)
+    return torch.cat([F.normalize(m.float().mean((2, 3)), dim=1) for m in inception.maps(seen)], 1)
+
+
+def described(lpips: LPIPS, features: Tensor, images: Tensor) -> Tensor:
+    """Images (B, 3, S, S) in [-1, 1] and their `inception_features` -> what `Teacher` projects, (B, sum of WIDTHS)."""
+    maps = [m.float().mean((2, 3)) for m in lpips.features(images)]
+    colours = F.adaptive_avg_pool2d(images.float(), COLOURS).flatten(1)
+    return torch.cat([*maps, colours, features[:, -LAYERS[-1] :]], 1)
 
 
 class Teacher(nn.Module):
@@ -35,33 +51,28 @@ class Teacher(nn.Module):
 
     def __init__(self, features: int):
         super().__init__()
-        width = sum(side**2 * (WIDTHS[layer] if layer >= 0 else 3) for layer, side in GROUPS)
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("projection", torch.zeros(width, features))
+        self.register_buffer("mean", torch.zeros(sum(WIDTHS)))
+        self.register_buffer("projection", torch.zeros(sum(WIDTHS), features))
 
     @property
     def fitted(self) -> bool:
         return bool(self.projection.any())
 
-    def vectors(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
-        """LPIPS's features of images, and the images (B, 3, S, S) in [-1, 1] -> (B, width), not yet projected."""
-        groups = []
-        for layer, side in GROUPS:
-            source = maps[layer] if layer >= 0 else images
-            groups.append(F.adaptive_avg_pool2d(source.float(), side).flatten(1))
-        return torch.cat(groups, 1)
+    def forward(self, vectors: Tensor) -> Tensor:
+        """What `described` says (B, width) -> embeddings (B, features) of mean zero and deviation about 1."""
+        return (vectors - self.mean) @ self.projection
 
-    def forward(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
-        """The same -> embeddings (B, features) of mean zero and deviation about 1."""
-        return (self.vectors(maps, images) - self.mean) @ self.projection
-
-    def embed(self, lpips: LPIPS, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] -> (B, features)."""
-        return self(lpips.features(images), images)
+    @torch.no_grad()
+    def start(self, projection: nn.Linear) -> None:
+        """Let a map of Inception's features (and what else it reads) begin as their part of the embedding."""
+        rows = self.projection[-WIDTHS[-1] :]
+        width = min(rows.shape[1], projection.out_features)
+        projection.weight[:width, : len(rows)] = rows.t()[:width]
+        projection.bias[:width] = -(self.mean[-len(rows) :] @ rows)[:width]
 
     @torch.no_grad()
     def fit(self, vectors: Tensor) -> None:
-        """Principal components of `vectors` (N, width), each group of which gets the same variance.
+        """Principal components of `vectors` (N, width), each group of which gets its share of the variance.
 
         Raises:
             UserError: fewer pictures than components.
@@ -71,12 +82,11 @@ class Teacher(nn.Module):
             raise UserError(f"features = {features} needs more training pictures than {len(vectors)}")
         mean = vectors.mean(0)
         centred = vectors - mean
-        scale = torch.empty_like(mean)
-        start = 0
-        for layer, side in GROUPS:
-            end = start + side**2 * (WIDTHS[layer] if layer >= 0 else 3)
-            scale[start:end] = centred[:, start:end].square().sum(1).mean().rsqrt()
-            start = end
+        groups = centred.split(WIDTHS, 1)
+        scale = torch.cat([
+            (share / group.square().sum(1).mean()).sqrt().expand(group.shape[1])
+            for share, group in zip(SHARES, groups, strict=True)
+        ])  # fmt: skip
         scaled = centred * scale
         variances, directions = torch.linalg.eigh(scaled @ scaled.t() / len(scaled))
         variances, directions = variances.flip(0)[:features], directions.flip(1)[:, :features]
@@ -89,32 +99,38 @@ class Teacher(nn.Module):
 
 
 class Content(nn.Module):
-    """Features of VGG's five layers, averaged over a whole picture, which is seen at half its side.
+    """How near pictures are to photographs by `inception_features`.
 
     Attributes:
-        mean: (5, width) of training photographs, each layer's in the first channels.
+        mean: of training photographs, (sum of LAYERS,).
+        photographs: their last features (N, 2048).
     """
 
-    WIDTHS = (64, 128, 256, 512, 512)
     mean: Tensor
+    photographs: Tensor
 
-    def __init__(self, vgg: LPIPS):
+    def __init__(self, photographs: int):
         super().__init__()
-        self.vgg = vgg
-        self.register_buffer("mean", torch.zeros(len(self.WIDTHS), max(self.WIDTHS)))
+        self.register_buffer("mean", torch.zeros(sum(LAYERS)))
+        self.register_buffer("photographs", torch.zeros(photographs, LAYERS[-1]))
 
     @property
     def fitted(self) -> bool:
         return bool(self.mean.any())
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, S, S) in [-1, 1] -> for each layer (B, width), relative to the mean of photographs."""
-        maps = self.vgg.features(F.avg_pool2d(images, 2))
-        return [m.float().mean((2, 3)) - mean[: m.shape[1]] for m, mean in zip(maps, self.mean, strict=True)]
+    def unlike(self, shown: Tensor, meant: Tensor) -> list[Tensor]:
+        """One minus the cosine similarity of features relative to the mean, of each layer a mean over the batch."""
+        first, second = ((features - self.mean).split(LAYERS, 1) for features in (shown, meant))
+        return [1 - F.cosine_similarity(a, b).mean() for a, b in zip(first, second, strict=True)]
+
+    def contrast(self, shown: Tensor, meant: Tensor, temperature: float) -> Tensor:
+        """Cross entropy of which training photographs are the nearest by the last layer, for `shown` as for `meant`."""
+        with torch.autocast(shown.device.type, enabled=False):
+            first, second = (f[:, -LAYERS[-1] :] @ self.photographs.t() / temperature for f in (shown, meant))
+        return F.cross_entropy(first, second.softmax(1))
 
     @torch.no_grad()
-    def fit(self, photographs: Sequence[Tensor]) -> None:
-        """The mean, from batches (B, 3, S, S)."""
-        found = [self(images) for images in photographs]
-        for mean, vectors in zip(self.mean, zip(*found, strict=True), strict=True):
-            mean[: vectors[0].shape[1]] += torch.cat(vectors).mean(0)
+    def fit(self, features: Tensor) -> None:
+        """Take features (N, sum of LAYERS) of training photographs."""
+        self.photographs.copy_(features[:, -LAYERS[-1] :])
+        self.mean.copy_(features.mean(0))
