@@ -85,7 +85,7 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 48, 48), (0, 0, 0, 1)).config(TINY.features, 
         name="seedtok-2", family="seedtok", tokens=32, codebook_size=8192, input_size=224, output_size=768,
         license="Apache-2.0 and openrail++", fit="squash", resample="bilinear-aa", decode_steps=20,
         options=_options(20, 10.0, 4), paper=PAPER, assets=(QUANTIZER, VIT, *DIFFUSION.values()),
-        note="keeps what an image is about, not its pixels",
+        note="keeps what an image is about, not its pixels", version=2,
     )
 )  # fmt: skip
 @register(
