@@ -85,13 +85,14 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 48, 48), (0, 0, 0, 1)).config(TINY.features, 
         name="seedtok-2", family="seedtok", tokens=32, codebook_size=8192, input_size=224, output_size=768,
         license="Apache-2.0 and openrail++", fit="squash", resample="bilinear-aa", decode_steps=20,
         options=_options(20, 10.0, 4), paper=PAPER, assets=(QUANTIZER, VIT, *DIFFUSION.values()),
-        note="keeps what an image is about, not its pixels", version=2,
+        note="keeps what an image is about, not its pixels",
     )
 )  # fmt: skip
 @register(
     TokenizerInfo(
         name="seedtok-tiny", family="seedtok", tokens=32, codebook_size=TINY.codebook_size, input_size=256,
-        output_size=256, license="MIT", decode_steps=2, options=_options(2, 1.0, 2), paper=PAPER,
+        output_size=256, license="MIT; its Inception Apache-2.0", decode_steps=2, options=_options(2, 1.0, 2),
+        paper=PAPER,
         assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT"), INCEPTION),
         note="trained here on 900 photographs; its visual encoder is FID's Inception",
     ),
@@ -117,7 +118,7 @@ class SeedTokenizer(Tokenizer):
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         embeds = self.model.image_embeds(ids)
-        start = self.unclip.start(len(ids), ids.device)
+        start = self.unclip.start(seeds).to(ids.device)
         draw = noise(seeds, embeds.shape[1:], "embedding").to(ids.device)
         steps, guidance = int(self.info.values["steps"]), float(self.info.values["guidance"])
         return self.unclip.decode_latents(self.unclip.sample(embeds, start, draw, steps, guidance))

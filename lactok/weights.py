@@ -122,11 +122,12 @@ def load(asset: Asset, device: str = "cpu") -> dict[str, Tensor]:
 def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
     """Load tensors into a module, every key and shape accounted for, cast to the module's dtypes.
 
+    Only the batch norms' counts may be missing: files of old do not have them, nothing reads them, torch fills them in.
+
     Raises:
         UserError: names the first missing, unexpected or misshapen keys.
     """
     own = module.state_dict()
-    # a count that old files lack, nothing reads and torch fills in
     missing = sorted(k for k in own.keys() - tensors.keys() if not k.endswith(".num_batches_tracked"))
     unexpected = sorted(tensors.keys() - own.keys())
     shapes = [

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
+from benchmarks.metrics.retrieval import ranks
 from lactok import registry, weights
 from lactok.assets import INCEPTION
 from lactok.errors import UserError
@@ -21,7 +22,9 @@ from lactok.layers.seed import SeedConfig, clip_normalise
 from lactok.layers.unclip import UnCLIPShape
 from lactok.model import VAEShape
 from lactok.noise import noise, seed_of
+from lactok.perceptual import inception, tf1_resize
 from lactok.training import common
+from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.ldm import VAEPart
 from lactok.training.seedtok import SeedTokLearner, SeedTokRecipe
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
@@ -230,10 +233,33 @@ def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
 
 
 def test_every_picture_starts_from_the_same_noise(stages: Stages) -> None:
-    learner = SeedTokLearner(stages[3])
-    start = learner.unclip.start(3, "cpu")
+    unclip, seeds = SeedTokLearner(stages[3]).unclip, torch.tensor([1, 2, 3])
+    start = unclip.start(seeds)
     assert start.shape == (3, 4, 8, 8)
     assert torch.equal(start, start[:1].expand(3, -1, -1, -1))
+    unclip.config = replace(unclip.config, one_start=False)  # as seedtok-2's
+    assert torch.equal(unclip.start(seeds), noise(seeds, (4, 8, 8), "start"))
+
+
+def test_no_stage_exports_the_published_network(stages: Stages) -> None:
+    first = SeedTokLearner(stages[1])
+    assert not any("visual_encoder.features" in name for name in first.exported())
+    later = SeedTokLearner(stages[3]).model.visual_encoder.features
+    for name, value in first.model.visual_encoder.features.state_dict().items():
+        assert torch.equal(value, later.state_dict()[name])  # not rounded by a file in fp16
+
+
+def test_right_is_by_fid_s_features(stages: Stages, photographs: Path) -> None:
+    learner = SeedTokLearner(stages[2]).eval()
+    photos = Photos.of(str(photographs), 2).train
+    with torch.no_grad():
+        learner.fit_teachers()
+        values, _ = learner.evaluate(photos)
+        images = torch.cat([to_tensor([centre_square(p.open_rgb(), 64)]) for p in photos])
+        seeds = torch.tensor([seed_of("held out", p.name) for p in photos])
+        net = inception("cpu")
+        shown, meant = (net(tf1_resize((i + 1) * 127.5)) for i in (learner.reconstruct(images, seeds), images))
+    assert values["right"] == pytest.approx(float((ranks(shown.numpy(), meant.numpy()) == 0).mean()))
 
 
 @pytest.mark.parametrize("joint", [True, False])

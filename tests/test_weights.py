@@ -394,6 +394,18 @@ class TestRegistry:
             weights.resolve(asset)
 
 
+def test_only_the_counts_of_batch_norms_may_be_missing() -> None:
+    with torch.device("meta"):
+        module = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+    tensors = {f"0.{k}": torch.full((2,), 3.0) for k in ("weight", "bias", "running_mean", "running_var")}
+    weights.load_strict(module, tensors, "it")
+    assert all(not t.is_meta for t in module.state_dict().values())
+    assert int(module.state_dict()["0.num_batches_tracked"]) == 0
+    del tensors["0.running_var"]
+    with pytest.raises(UserError, match=r"1 missing \(0.running_var\)"):
+        weights.load_strict(module, tensors, "it")
+
+
 def test_every_asset_is_known_and_licensed() -> None:
     assets = weights.known_assets()
     assert {"fid-inception", "lpips-alex-backbone", "llamagen-vq16"} <= set(assets)

@@ -46,6 +46,8 @@ class UnCLIPConfig:
     Attributes:
         features: width of the CLIP image embedding.
         prompt: ids of the empty prompt: begin, end, and zeros up to the text encoder's length.
+        one_start: begin every picture with the same noise, as SEED's pipeline does, which draws it when it is built.
+            False, as for seedtok-2 here: each image's own seed draws it, as all noise of this project.
     """
 
     unet: Mapping[str, Any] = field(default_factory=lambda: UNET)
@@ -54,6 +56,7 @@ class UnCLIPConfig:
     scheduler: Mapping[str, Any] = field(default_factory=lambda: SCHEDULER)
     features: int = 1024
     prompt: tuple[int, ...] = (49406, 49407) + (0,) * 75
+    one_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class UnCLIPShape:
             "bos_token_id": 0, "eos_token_id": 1,
         }  # fmt: skip
         scheduler = {**SCHEDULER, "timestep_spacing": "trailing"}  # few steps start at pure noise
-        return UnCLIPConfig(unet, vae, text, scheduler, features, prompt=(0, 1))
+        return UnCLIPConfig(unet, vae, text, scheduler, features, prompt=(0, 1), one_start=True)
 
 
 class Normalizer(nn.Module):
@@ -135,13 +138,9 @@ class UnCLIP(nn.Module):
         size, channels = self.unet.config.sample_size, self.unet.config.in_channels
         return (channels, size, size)
 
-    def start(self, batch: int, device: torch.device | str) -> Tensor:
-        """Noise to begin with, (B, *latent_shape).
-
-        Quirk: SEED draws it once for all pictures; where it is, a picture's content has its usual place.
-        """
-        drawn = noise(torch.zeros(1, dtype=torch.int64), self.latent_shape, "start")
-        return drawn.to(device).expand(batch, -1, -1, -1)
+    def start(self, seeds: Tensor) -> Tensor:
+        """Noise to begin with for seeds (B,), (B, *latent_shape)."""
+        return noise(torch.zeros_like(seeds) if self.config.one_start else seeds, self.latent_shape, "start")
 
     def restore_positions(self) -> None:
         """Fill the text encoder's position buffer, which no file stores, after the network was made without memory."""

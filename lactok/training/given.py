@@ -61,11 +61,18 @@ def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-
     weights.load_strict(module, drop_cross_attention(load_safetensors(path)), f"{what} of {path}")
 
 
-def load_parts(module: nn.Module, names: tuple[str, ...], text: str, what: str) -> None:
-    """Strictly load some submodules, each with its part of one file; what else the file holds is not needed."""
+def load_parts(module: nn.Module, names: tuple[str, ...], text: str, what: str, *, keep: str = "") -> None:
+    """Strictly load some submodules, each with its part of one file; what else the file holds is not needed.
+
+    Args:
+        keep: a submodule that the file does not hold and that stays as it is.
+    """
     path = find(text, what)
     tensors: dict[str, Tensor] = load_safetensors(path)
     tensors.pop("quantize.codebook_used", None)  # LlamaGen's usage buffer
     for name in names:
         inside = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-        weights.load_strict(module.get_submodule(name), inside, f"{name} of {path}")
+        part = module.get_submodule(name)
+        if keep:
+            inside |= {k: v for k, v in part.state_dict().items() if f"{name}.{k}".startswith(f"{keep}.")}
+        weights.load_strict(part, inside, f"{name} of {path}")

@@ -34,9 +34,9 @@ from lactok.training.data import Photo, Photos, centre_square, to_tensor
 from lactok.training.frozen import Frozen
 from lactok.training.given import load_parts, load_weights
 from lactok.training.ldm import VAEPart, timesteps
-from lactok.training.teacher import Content, Teacher, described, inception_features
+from lactok.training.teacher import Content, Teacher, described, fid_features, inception_features
 
-PRETRAINED = "visual_encoder.features"  # Inception's, frozen and not exported with the tokenizer
+PRETRAINED = "model.visual_encoder.features"  # Inception's, frozen; an asset of its own, in no export
 DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
 
 
@@ -130,19 +130,20 @@ class SeedTokLearner(CodebookLearner):
         self.teacher = Teacher(features)
         # moved with the rest
         self.lpips, self.inception = copy.deepcopy(load_lpips("alex", "cpu")), copy.deepcopy(inception("cpu"))
-        photographs = Photos.of(recipe.data, recipe.held_out).train[: recipe.fit]
-        self.content = Content(len(photographs)) if stage == 3 else None
+        self.content = None
+        if stage == 3:
+            self.content = Content(len(Photos.of(recipe.data, recipe.held_out).train[: recipe.fit]))
         load_weights(self.unclip.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=recipe.vae.scaling)
         fold_upsampling(self.unclip.vae.decoder)
         if stage > 1:
-            load_parts(self, ("model", "teacher"), recipe.quantizer, "quantizer")
+            load_parts(self, ("model", "teacher"), recipe.quantizer, "quantizer", keep=PRETRAINED)
         if stage == 3:
             load_parts(self, DIFFUSION, recipe.decoder, "decoder")
         self.requires_grad_(False)
         if stage != 2:
             self.model.requires_grad_(True)
             if recipe.model.inception:
-                self.model.get_submodule(PRETRAINED).requires_grad_(False)
+                self.get_submodule(PRETRAINED).requires_grad_(False)
             self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
             if stage == 3 and self.revival is not None:
                 self.revival.last_used.zero_()  # they are trained codes
@@ -262,7 +263,7 @@ class SeedTokLearner(CodebookLearner):
     def painted(self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0) -> Tensor:
         """Embeddings (B, features) -> pictures about [-1, 1] (B, 3, S, S), as the tokenizer decodes."""
         unclip = self.unclip
-        start = unclip.start(len(embeds), embeds.device)
+        start = unclip.start(seeds).to(embeds)
         draw = noise(seeds, embeds.shape[1:], "embedding").to(embeds)
         return unclip.decode_latents(unclip.sample(embeds, start, draw, steps, guidance).contiguous()) * 2 - 1
 
@@ -280,7 +281,8 @@ class SeedTokLearner(CodebookLearner):
         return self.painted(embeds, seeds, self.recipe.eval_steps).clamp(-1, 1)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """Of the embeddings: error, and share whose nearest is the right one; of the pictures the same and LPIPS."""
+        """Of the embeddings: error, and share whose nearest is the right one; of the pictures LPIPS, and that share by
+        FID's features."""
         recipe = self.recipe
         device = self.teacher.mean.device
         images = torch.cat([to_tensor([centre_square(p.open_rgb(), recipe.crop)]) for p in photos]).to(device)
@@ -300,20 +302,15 @@ class SeedTokLearner(CodebookLearner):
         pictures = torch.cat([self.reconstruct(i, s) for i, s in zip(images.split(1), seeds.split(1), strict=True)])
         pairs = list(zip(pictures.split(1), images.split(1), strict=True))
         values["lpips"] = math.fsum(float(self.lpips(o, i)) for o, i in pairs) / len(pairs)
-        shown, meant = (
-            torch.cat([inception_features(self.inception, image) for image in side])
-            for side in zip(*pairs, strict=True)
-        )
-        values["right"] = right(shown, meant)
+        shown = torch.cat([inception_features(self.inception, o) for o, _ in pairs])
+        values["right"] = right(fid_features(shown), fid_features(torch.cat([self.meant(i) for _, i in pairs])))
         return values, torch.stack([images[:8], pictures[:8]], 1).flatten(0, 1)
 
     def exported(self) -> dict[str, Tensor]:
         """Stage 1: quantizer and teacher; stage 2: the decoder without its VAE; stage 3: the tokenizer."""
         parts: Sequence[str] = {1: ("model", "teacher"), 2: DIFFUSION, 3: ("model", *DIFFUSION)}[self.recipe.stage]
-        found = {k: v for k, v in self.state_dict().items() if k.startswith(tuple(f"{p}." for p in parts))}
-        if self.recipe.stage == 3:  # a published network is not exported with the tokenizer
-            found = {k: v for k, v in found.items() if not k.startswith(f"model.{PRETRAINED}.")}
-        return found
+        state = {k: v for k, v in self.state_dict().items() if not k.startswith(f"{PRETRAINED}.")}
+        return {k: v for k, v in state.items() if k.startswith(tuple(f"{p}." for p in parts))}
 
     def notes(self) -> dict[str, Any]:
         return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling}

@@ -22,19 +22,21 @@ LAYERS = tuple(INCEPTION_MAPS.values())
 
 
 def inception_features(inception: Inception, images: Tensor) -> Tensor:
-    """Images (B, 3, S, S) in [-1, 1] -> averages of Inception's maps, each of length 1, (B, sum of LAYERS).
-
-    The last 2048 are FID's features.
-    """
+    """Images (B, 3, S, S) in [-1, 1] -> averages of Inception's maps, each of length 1, (B, sum of LAYERS)."""
     seen = tf1_resize((images.clamp(-1, 1) + 1) * 127.5).contiguous(memory_format=torch.channels_last)
     return torch.cat([F.normalize(m.float().mean((2, 3)), dim=1) for m in inception.maps(seen)], 1)
+
+
+def fid_features(features: Tensor) -> Tensor:
+    """The last of `inception_features` (B, sum of LAYERS) -> (B, 2048)."""
+    return features[:, -LAYERS[-1] :]
 
 
 def described(lpips: LPIPS, features: Tensor, images: Tensor) -> Tensor:
     """Images (B, 3, S, S) in [-1, 1] and their `inception_features` -> what `Teacher` projects, (B, sum of WIDTHS)."""
     maps = [m.float().mean((2, 3)) for m in lpips.features(images)]
     colours = F.adaptive_avg_pool2d(images.float(), COLOURS).flatten(1)
-    return torch.cat([*maps, colours, features[:, -LAYERS[-1] :]], 1)
+    return torch.cat([*maps, colours, fid_features(features)], 1)
 
 
 class Teacher(nn.Module):
@@ -126,11 +128,11 @@ class Content(nn.Module):
     def contrast(self, shown: Tensor, meant: Tensor, temperature: float) -> Tensor:
         """Cross entropy of which training photographs are the nearest by the last layer, for `shown` as for `meant`."""
         with torch.autocast(shown.device.type, enabled=False):
-            first, second = (f[:, -LAYERS[-1] :] @ self.photographs.t() / temperature for f in (shown, meant))
+            first, second = (fid_features(f) @ self.photographs.t() / temperature for f in (shown, meant))
         return F.cross_entropy(first, second.softmax(1))
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Take features (N, sum of LAYERS) of training photographs."""
-        self.photographs.copy_(features[:, -LAYERS[-1] :])
+        self.photographs.copy_(fid_features(features))
         self.mean.copy_(features.mean(0))
