@@ -64,7 +64,7 @@ def official(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
 def trained(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
     """What the trainer exports, the VAE, and Inception, which is the visual encoder."""
     whole, vae, inception = assets.values()
-    names = ("model", *(f"unclip.{part}" for part in DIFFUSION if part != "vae"))
+    names = ("model", *(f"unclip.{part}" for part in (*DIFFUSION, "predictor") if part != "vae"))
     parts = {
         name: {k.removeprefix(f"{name}."): v for k, v in whole.items() if k.startswith(f"{name}.")} for name in names
     }
@@ -77,7 +77,7 @@ TINY = SeedConfig(
     codebook_size=4096, code_dim=12, features=128, depth=1, positions=32,
 )  # fmt: skip
 TINY_VAE = dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668}
-TINY_UNCLIP = UnCLIPShape((32, 40, 48, 48), (0, 0, 0, 1)).config(TINY.features, TINY_VAE, 256)
+TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(TINY.features, TINY_VAE, 256)
 
 
 @register(
@@ -94,7 +94,7 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 48, 48), (0, 0, 0, 1)).config(TINY.features, 
         output_size=256, license="MIT; its Inception Apache-2.0", decode_steps=2, options=_options(2, 1.0, 2),
         paper=PAPER,
         assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT"), INCEPTION),
-        note="trained here on 900 photographs; its visual encoder is FID's Inception",
+        note="trained here on 900 photographs; FID's Inception is its visual encoder and taught its decoder",
     ),
     config=TINY, unclip=TINY_UNCLIP, parts=trained,
 )  # fmt: skip

@@ -26,7 +26,7 @@ from lactok.perceptual import inception, tf1_resize
 from lactok.training import common
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.ldm import VAEPart
-from lactok.training.seedtok import SeedTokLearner, SeedTokRecipe
+from lactok.training.seedtok import RIDGE, SeedTokLearner, SeedTokRecipe, mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
     keys: dict[str, Any] = {
         "data": str(photographs), "steps": 4, "batch": 2, "crop": 64, "scale": (64, 80), "held_out": 2, "warmup": 1,
         "log_every": 1, "eval_every": 4, "save_every": 2, "variants": 1, "revive_every": 1, "revive_after": 1,
-        "model": MODEL, "unclip": UnCLIPShape((8, 16), (0, 1)), "vae": VAEPart(VAE, str(vae), 0.5),
+        "model": MODEL, "unclip": UnCLIPShape((8, 16), (0, 1), predictor=4), "vae": VAEPart(VAE, str(vae), 0.5),
         "eval_steps": 2, "few_steps": 2,
     }  # fmt: skip
     out: Stages = {1: SeedTokRecipe(name="first", stage=1, **keys)}
@@ -59,7 +59,10 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
     learner.fit_teachers()
     common.save_state(first, learner.exported(), {"stage": 1})
     out[2] = SeedTokRecipe(name="second", stage=2, quantizer=str(first), **keys)
-    common.save_state(second, SeedTokLearner(out[2]).exported(), {"stage": 2})
+    decoder = SeedTokLearner(out[2])
+    decoder.fit_teachers()
+    common.save_state(second, decoder.exported(), {"stage": 2})
+    keys |= {"plain": 1, "fade": 2, "settle": 2}
     out[3] = SeedTokRecipe(name="third", stage=3, quantizer=str(first), decoder=str(second), **keys)
     return out
 
@@ -93,12 +96,14 @@ def test_what_learns_and_what_is_frozen(stages: Stages, tmp_path: Path) -> None:
     quantizer = {f"model.{name}" for name, _ in SeedTokLearner(stages[1]).model.named_children()}
     quantizer |= {"model.query_tokens", "model.pos_embed", "model.pos_embed_image"}
     decoder = {"unclip.unet", "unclip.text_encoder"}
-    for stage, expected in {1: quantizer, 2: decoder, 3: quantizer | decoder}.items():
+    both = quantizer | decoder | {"unclip.predictor"}
+    for stage, expected in {1: quantizer, 2: decoder, 3: both}.items():
         run = trainer(stages[stage], tmp_path / str(stage))
+        run.learner.fit_teachers()
         before = {k: v.detach().clone() for k, v in run.learner.named_parameters()}
         statistics = {k: v.clone() for k, v in run.learner.inception.named_buffers()}
         run.learner.train()
-        for _ in range(2):
+        for _ in range(3):
             run.train_step()
         changed = {k for k, v in run.learner.named_parameters() if not torch.equal(v, before[k])}
         assert {".".join(name.split(".")[:2]) for name in changed} == expected
@@ -131,7 +136,7 @@ def test_the_visual_encoder_starts_as_the_teacher_s_part(stages: Stages) -> None
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_the_loss_goes_down(stages: Stages, tmp_path: Path, stage: int) -> None:
-    recipe = replace(stages[stage], steps=40, batch=4, peak_lr=3e-3, schedule="constant", average=0.5)
+    recipe = replace(stages[stage], plain=0, fade=0, steps=40, batch=4, peak_lr=3e-3, schedule="constant", average=0.5)
     run = trainer(recipe, tmp_path / "out")
     run.learner.train()
     losses = [run.train_step()["loss"] for _ in range(40)]
@@ -149,6 +154,33 @@ def test_stage_1_predicts_the_teacher(stages: Stages) -> None:
     torch.testing.assert_close(parts["cosine"], 1 - F.cosine_similarity(predicted, target).mean())
     weighted = parts["embedding"] + parts["cosine"] + 0.1 * parts["rebuild"] + parts["codebook"]
     torch.testing.assert_close(loss, weighted)
+
+
+def test_mixtures_have_the_embedding_of_their_parts(stages: Stages) -> None:
+    seeds = torch.arange(40)
+    mixing = mixed(seeds, 0.5)
+    torch.testing.assert_close(mixing.sum(1), torch.ones(40))
+    alone = (mixing == torch.eye(40)).all(1)
+    assert 10 < int(alone.sum()) < 30
+    # about the mean of the batch a mixture deviates by the deviations of four, weighted by numbers of length 1
+    features = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    centred = mixing - 1 / 40
+    rest = centred.median(1, keepdim=True).values
+    weights = (centred - rest)[~alone]
+    assert set((weights.abs() > 1e-6).sum(1).tolist()) == {4}
+    torch.testing.assert_close(weights.norm(dim=1), torch.ones(len(weights)))
+    mean = features.mean(0)
+    torch.testing.assert_close((mixing @ features)[~alone], mean + weights @ (features - mean), atol=1e-5, rtol=1e-5)
+
+    learner = SeedTokLearner(stages[1])
+    learner.fit_teachers()
+    images = pictures(4)
+    places = learner.model.visual_encoder.seen(clip_normalise(images / 2 + 0.5))
+    pooled = places.mean(1)[:, :2048] - learner.teacher.mean[-2048:]
+    mixing = mixed(torch.arange(4), 1.0)
+    part = pooled @ learner.teacher.projection[-2048:]
+    of_mixture = torch.einsum("ij,jpc->ipc", mixing, places).mean(1)[:, :2048] - learner.teacher.mean[-2048:]
+    torch.testing.assert_close(of_mixture @ learner.teacher.projection[-2048:], mixing @ part, atol=1e-4, rtol=1e-4)
 
 
 def test_the_teacher_is_half_whitened() -> None:
@@ -197,10 +229,12 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
     images, seeds, unclip = pictures(), torch.tensor([1, 2]), learner.unclip
     mean, deviation = learner.moments(images).chunk(2, 1)
     latents = (mean + deviation * noise(seeds, (4, 8, 8), "posterior")) * 0.5
+    learner.fit_teachers()
     draw = noise(seeds, (4, 8, 8), "noise")
     times = torch.tensor([seed_of(s, "timestep") % 1000 for s in seeds.tolist()])
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     embeds = learner.embeds(images)
+    latents = latents - unclip.predicted(embeds)
     labels = unclip.class_labels(embeds, noise(seeds, (6,), "embedding"))
     predicted = unclip.unet(
         scheduler.add_noise(latents, draw, times), times, unclip.prompt_embeds().expand(2, -1, -1), class_labels=labels
@@ -210,6 +244,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
     blind = SeedTokLearner(replace(stages[2], unconditional=1.0))
     other = pictures().flip(2)
     blind.moments = learner.moments
+    blind.unclip.predictor = None
     seen = [float(blind.diffusion_loss(images, seeds).detach())]
     blind.embeds = lambda _: learner.embeds(other)  # type: ignore[assignment]
     assert float(blind.diffusion_loss(images, seeds).detach()) == seen[0]  # no embedding reaches it
@@ -218,7 +253,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
 def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
     learner = SeedTokLearner(stages[3])
     images, seeds = pictures(), torch.tensor([1, 2])
-    _, parts = learner(images, seeds, 0)
+    _, parts = learner(images, seeds, 3)  # all is visible
     embeds = learner.model.image_embeds(learner.model.encode(clip_normalise(images / 2 + 0.5)))
     output = learner.painted(embeds, seeds, 2)
     torch.testing.assert_close(parts["lpips"], learner.lpips(output, images).mean(), rtol=1e-4, atol=1e-5)
@@ -230,6 +265,64 @@ def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
     torch.testing.assert_close(parts["content"], content, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(parts["texture"], sum(texture) / len(texture), rtol=1e-3, atol=1e-3)
     assert learner.bits == 4 * 4
+
+
+def test_the_predictor_is_the_ridge_regression_of_latents(stages: Stages) -> None:
+    learner = SeedTokLearner(stages[2])
+    learner.fit_teachers()
+    squares = list(learner.squares(9))
+    embeds = torch.cat([learner.embed(image) for image in squares])
+    latents = torch.cat([learner.moments(image)[:, :4] for image in squares]) * 0.5
+    targets = F.avg_pool2d(latents, 2).flatten(1)
+    # ridge as least squares: rows of the penalty beside the pictures'
+    rows = torch.cat([embeds, (RIDGE * len(squares)) ** 0.5 * torch.eye(6)])
+    centred = torch.cat([targets - targets.mean(0), torch.zeros(6, targets.shape[1])])
+    expected = embeds @ torch.linalg.lstsq(rows, centred).solution + targets.mean(0)
+    found = learner.unclip.predicted(embeds)
+    torch.testing.assert_close(found, learner.unclip.grid(expected), atol=1e-4, rtol=1e-4)
+    blocks = F.interpolate(expected.view(-1, 4, 4, 4), scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(found, blocks, atol=1e-4, rtol=1e-4)
+
+
+def test_the_regression_fades_in(stages: Stages, tmp_path: Path) -> None:
+    recipe = replace(stages[3], peak_lr=0.0, regression=0.5, plain=1, fade=2)
+    assert [recipe.visible(step) for step in range(4)] == [0, 0, 0.5, 1]
+    run = trainer(recipe, tmp_path / "out")
+    predictor, seeds = run.learner.unclip.predictor, torch.tensor([1, 2])
+    assert predictor is not None
+    embeds = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
+    whole = 0.5 * SeedTokLearner(stages[3]).regression
+    assert not predictor.weight.any()
+    first, second = run.learner.painted(embeds, seeds, 2, visible=0.0)
+    assert torch.equal(first, second)  # one picture for all
+    run.learner.train()
+    for step in range(4):
+        torch.testing.assert_close(predictor.weight.detach(), recipe.visible(step) * whole)
+        run.train_step()
+    torch.testing.assert_close(predictor.weight.detach(), whole)
+    unclip = run.learner.unclip
+    draw = noise(seeds, (6,), "embedding")
+    alone = unclip.sample(embeds, unclip.start(seeds), draw, 2, 1.0) - unclip.predicted(embeds)
+    half = unclip.decode_latents(unclip.predicted(embeds) + 0.5 * alone) * 2 - 1
+    torch.testing.assert_close(run.learner.painted(embeds, seeds, 2, visible=0.5), half, atol=1e-5, rtol=1e-4)
+
+
+def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
+    learner = SeedTokLearner(replace(stages[3], settle=20))
+    predictor, content = learner.unclip.predictor, learner.content
+    assert predictor is not None
+    assert content is not None
+    learner.fit_teachers()
+
+    def far() -> float:
+        with torch.no_grad():
+            picture = learner.painted(torch.zeros(1, 6), torch.zeros(1, dtype=torch.int64), 2, visible=0.0)
+            return float(content.far(inception_features(learner.inception, picture)))
+
+    before = far()
+    learner.settle(predictor, content)
+    assert far() < before
+    assert predictor.weight.grad is None
 
 
 def test_every_picture_starts_from_the_same_noise(stages: Stages) -> None:
@@ -265,10 +358,9 @@ def test_right_is_by_fid_s_features(stages: Stages, photographs: Path) -> None:
 @pytest.mark.parametrize("joint", [True, False])
 def test_pictures_teach_the_quantizer_only_jointly(stages: Stages, joint: bool) -> None:
     learner = SeedTokLearner(replace(stages[3], joint=joint, embedding=0.0, cosine=0.0, rebuild=0.0, codebook=0.0))
-    learner(pictures(), torch.tensor([1, 2]), 0)[0].backward()
+    learner(pictures(), torch.tensor([1, 2]), 3)[0].backward()
     gradient = learner.model.distill_image_proj.weight.grad
-    assert gradient is not None
-    assert bool(gradient.any()) == joint
+    assert (gradient is not None and bool(gradient.any())) == joint
     assert any(p.grad is not None and p.grad.any() for p in learner.unclip.unet.parameters())
 
 
@@ -300,6 +392,8 @@ def test_mistakes_in_recipes_are_one_line(stages: Stages, tmp_path: Path) -> Non
         (1, {"model": replace(VIT, patch=24)}, "a multiple of patch"),
         (1, {"model": replace(MODEL, hidden=16)}, "hidden must be a multiple of 12"),
         (3, {"few_steps": 1}, "at least 2"),
+        (1, {"mixup": 0.5, "model": VIT}, "mixup is for stage 1"),
+        (3, {"unclip": UnCLIPShape((8, 16), (0, 1))}, "plain and fade are for a decoder with"),
     ]
     for stage, change, message in wrong:
         with pytest.raises(UserError, match=message) as caught:

@@ -38,5 +38,8 @@ class InceptionEncoder(nn.Module):
         return x.flatten(2).transpose(1, 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        places = self.seen(images)
+        return self.brought(self.seen(images))
+
+    def brought(self, places: Tensor) -> Tensor:
+        """What `places` returns (B, 64, 2048 + 3) -> (B, 1 + 64, width)."""
         return self.proj(torch.cat([places.mean(1, keepdim=True), places], 1))

@@ -254,8 +254,11 @@ class SeedQuantizer(nn.Module):
 
     def causal_embeddings(self, images: Tensor) -> Tensor:
         """CLIP-normalised images (B, 3, S, S) -> what the Q-Former makes of them (B, queries, hidden)."""
-        image = self.ln_vision(self.visual_encoder(images))
-        return self.Qformer(self.query_tokens.expand(len(images), -1, -1), image)
+        return self.causal_embeddings_of(self.visual_encoder(images))
+
+    def causal_embeddings_of(self, visual: Tensor) -> Tensor:
+        """The visual encoder's output (B, M, visual) -> the Q-Former's (B, queries, hidden)."""
+        return self.Qformer(self.query_tokens.expand(len(visual), -1, -1), self.ln_vision(visual))
 
     def encode_features(self, images: Tensor) -> Tensor:
         """CLIP-normalised images (B, 3, S, S) -> (B, queries, code_dim), before quantization."""

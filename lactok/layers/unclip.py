@@ -1,7 +1,8 @@
 """Stable unCLIP: a latent diffusion model that paints the picture of a CLIP image embedding.
 
 Source: AILab-CVC/SEED `models/pipeline_stable_unclip_img2img.py` (after diffusers'), whose networks and schedulers are
-used here as they are. SEED always decodes with the empty prompt, so no text tokenizer is needed.
+used here as they are. SEED always decodes with the empty prompt, so no text tokenizer is needed. A small one may have
+a linear predictor besides, whose error the diffusion paints (predict and refine, Whang et al. 2022, arXiv 2112.02475).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.errors import UserError
@@ -48,6 +50,8 @@ class UnCLIPConfig:
         prompt: ids of the empty prompt: begin, end, and zeros up to the text encoder's length.
         one_start: begin every picture with the same noise, as SEED's pipeline does, which draws it when it is built.
             False, as for seedtok-2 here: each image's own seed draws it, as all noise of this project.
+        predictor: side of the grid of latents that a linear map of the embedding predicts, the diffusion the rest; 0:
+            none, as in every published unCLIP.
     """
 
     unet: Mapping[str, Any] = field(default_factory=lambda: UNET)
@@ -57,6 +61,7 @@ class UnCLIPConfig:
     features: int = 1024
     prompt: tuple[int, ...] = (49406, 49407) + (0,) * 75
     one_start: bool = False
+    predictor: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class UnCLIPShape:
             through the modulation alone, the same everywhere in a map; the start's noise and padding tell places apart.
         attention: levels that attend to the prompt, as 0 or 1.
         text: width of the text encoder.
+        predictor: as in `UnCLIPConfig`.
     """
 
     channels: tuple[int, ...]
@@ -76,6 +82,7 @@ class UnCLIPShape:
     groups: int = 8
     heads: int = 4
     text: int = 16
+    predictor: int = 0
 
     def __post_init__(self) -> None:
         if len(self.attention) != len(self.channels):
@@ -105,7 +112,9 @@ class UnCLIPShape:
             "bos_token_id": 0, "eos_token_id": 1,
         }  # fmt: skip
         scheduler = {**SCHEDULER, "timestep_spacing": "trailing"}  # few steps start at pure noise
-        return UnCLIPConfig(unet, vae, text, scheduler, features, prompt=(0, 1), one_start=True)
+        return UnCLIPConfig(
+            unet, vae, text, scheduler, features, prompt=(0, 1), one_start=True, predictor=self.predictor
+        )
 
 
 class Normalizer(nn.Module):
@@ -132,6 +141,9 @@ class UnCLIP(nn.Module):
         text = CLIPTextModel(CLIPTextConfig(**config.text))
         self.text_encoder = getattr(text, "text_model", text)  # transformers 5 has no layer in between
         self.image_normalizer = Normalizer(config.features)
+        self.predictor = None
+        if config.predictor:
+            self.predictor = nn.Linear(config.features, self.latent_shape[0] * config.predictor**2)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -175,6 +187,18 @@ class UnCLIP(nn.Module):
         scheduler.set_timesteps(steps)
         return scheduler, scheduler.timesteps.tolist()
 
+    def grid(self, values: Tensor) -> Tensor:
+        """The predictor's output (B, C * side * side) -> latents (B, *latent_shape), bilinear in between."""
+        channels, *size = self.latent_shape
+        side = self.config.predictor
+        return F.interpolate(values.float().view(-1, channels, side, side), size, mode="bilinear")
+
+    def predicted(self, image_embeds: Tensor) -> Tensor:
+        """Latents as the predictor alone says, (B, *latent_shape); zeros without one."""
+        if self.predictor is None:
+            return torch.zeros(len(image_embeds), *self.latent_shape, device=image_embeds.device)
+        return self.grid(self.predictor(image_embeds))
+
     def sample(
         self, image_embeds: Tensor, start: Tensor, draw: Tensor, steps: int = 20, guidance: float = 10.0,
         negative: Tensor | None = None,
@@ -206,7 +230,7 @@ class UnCLIP(nn.Module):
                 without, out = out.chunk(2)
                 out = without + guidance * (out - without)
             x = scheduler.step(out, t, x, return_dict=False)[0]
-        return x
+        return x if self.predictor is None else x + self.predicted(image_embeds)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """(B, *latent_shape) -> (B, 3, S, S) about [0, 1], unclamped."""

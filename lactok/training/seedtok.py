@@ -4,6 +4,11 @@ Source: Ge et al. 2023, arXiv 2310.01218, section 3.2, with smaller parts. Stage
 teacher's embedding and to rebuild its own Q-Former's output. Stage 2 trains the diffusion decoder on the teacher's
 embeddings. Stage 3 goes on with both: the picture that a few steps of the sampler make of the ids is compared with the
 photograph. SEED has no stage 3 (its decoder is a published one, which is tuned on the predicted embeddings).
+
+A linear predictor of the decoder begins as the regression of latents on embeddings, and stage 2 paints what is left.
+What Inception makes of a change differs from picture to picture, and a small decoder learns little from that at first.
+So stage 3 begins with one fixed picture, the same for every embedding, around which the predictor learns what Inception
+looks for; then regression and diffusion fade in.
 """
 
 from __future__ import annotations
@@ -38,6 +43,8 @@ from lactok.training.teacher import Content, Teacher, described, fid_features, i
 
 PRETRAINED = "model.visual_encoder.features"  # Inception's, frozen; an asset of its own, in no export
 DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
+MIXED = 4  # pictures in a mixture
+RIDGE = 0.3  # of the predictor's least squares, for each picture, whose embedding has about unit variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +59,22 @@ class SeedTokRecipe(CodebookRecipe):
         embedding: weight of the squared error of the predicted embedding; its variance is 1.
         cosine: weight of one minus its cosine similarity.
         rebuild: weight of one minus the cosine similarity of the rebuilt Q-Former output.
+        mixup: share of stage 1's pictures that are mixed from a few: deviations from the batch's mean, with random
+            weights of length 1. Embeddings are linear in what the Inception encoder sees, so a mixture's is known.
         unconditional: share of stage 2's pictures without an embedding, for guidance.
         few_steps: of the sampler in stage 3, all with gradient.
-        joint: let stage 3's pictures teach the quantizer too; false in SEED's spirit.
+        joint: stage 3 paints what the quantizer predicts and teaches both; else it paints the teacher's embeddings and
+            leaves the quantizer as it is, in SEED's spirit.
         lpips, colour: weights of stage 3's losses of pixels: LPIPS, and absolute error at an eighth of the side.
         content: weight of one minus the cosine similarity of Inception's features, relative to their mean.
         texture: the same of its maps before the last, averaged over the picture.
         contrast: weight of a cross entropy: which training photographs are the nearest to the picture, for those that
             are the nearest to its own, by cosine similarity of the same features over `temperature`.
+        plain: steps of stage 3 around the fixed picture, for a decoder with a predictor.
+        settle: steps that fit that picture to the mean of the photographs' Inception features, before the first.
+        fade: steps in which regression and diffusion fade in, with the losses of pixels.
+        regression: part of the regression that is there in the end; less leaves more to what Inception looks for.
+        jitter: deviation of noise on the embeddings that stage 3 paints, which are of variance 1.
         eval_steps: of the sampler on held-out photographs, without guidance.
     """
 
@@ -73,6 +88,7 @@ class SeedTokRecipe(CodebookRecipe):
     embedding: float = 1.0
     cosine: float = 1.0
     rebuild: float = 0.1
+    mixup: float = 0.0
     unconditional: float = 0.1
     few_steps: int = 4
     joint: bool = True
@@ -82,6 +98,11 @@ class SeedTokRecipe(CodebookRecipe):
     texture: float = 1.0
     contrast: float = 0.1
     temperature: float = 0.03
+    plain: int = 0
+    settle: int = 100
+    fade: int = 0
+    regression: float = 1.0
+    jitter: float = 0.0
     eval_steps: int = 20
 
     def __post_init__(self) -> None:
@@ -97,6 +118,14 @@ class SeedTokRecipe(CodebookRecipe):
             raise UserError("[model] hidden must be a multiple of 12 and of heads, vit's width of its heads")
         if self.few_steps < 2:
             raise UserError(f"few_steps = {self.few_steps}: the sampler needs at least 2")
+        if self.mixup and not (self.stage == 1 and model.inception):
+            raise UserError("mixup is for stage 1 and a visual encoder that is Inception")
+        if (self.plain or self.fade) and not self.unclip.predictor:
+            raise UserError("plain and fade are for a decoder with [unclip] predictor")
+
+    def visible(self, step: int) -> float:
+        """How much of regression and diffusion stage 3 shows at a step, 0 to 1."""
+        return min(1.0, max(0.0, (step - self.plain) / self.fade)) if self.fade else float(step >= self.plain)
 
 
 def initialise(model: SeedQuantizer) -> None:
@@ -110,6 +139,16 @@ def initialise(model: SeedQuantizer) -> None:
         nn.init.trunc_normal_(parameter, std=0.02)
 
 
+def mixed(seeds: Tensor, share: float) -> Tensor:
+    """Weights (B, B) of a batch's images in its mixtures; rows sum to 1, and some are an image alone."""
+    count = len(seeds)
+    weights = noise(seeds, (count,), "mixture")
+    few = noise(seeds, (count,), "members").argsort(1) < MIXED
+    weights = F.normalize(weights * few, dim=1)
+    alone = torch.tensor([seed_of(s, "mixup") % 1000 >= 1000 * share for s in seeds.tolist()])
+    return torch.where(alone[:, None], torch.eye(count), weights + (1 - weights.sum(1, keepdim=True)) / count)
+
+
 def unlike(first: Tensor, second: Tensor) -> Tensor:
     """One minus the cosine similarity along the last dimension, a mean."""
     return 1 - F.cosine_similarity(first.float(), second.float(), dim=-1).mean()
@@ -117,6 +156,7 @@ def unlike(first: Tensor, second: Tensor) -> Tensor:
 
 class SeedTokLearner(CodebookLearner):
     lpips: LPIPS
+    regression: Tensor
 
     def __init__(self, recipe: SeedTokRecipe):
         super().__init__()
@@ -138,9 +178,16 @@ class SeedTokLearner(CodebookLearner):
         if stage > 1:
             load_parts(self, ("model", "teacher"), recipe.quantizer, "quantizer", keep=PRETRAINED)
         if stage == 3:
-            load_parts(self, DIFFUSION, recipe.decoder, "decoder")
+            load_parts(self, self.decoder_parts, recipe.decoder, "decoder")
         self.requires_grad_(False)
-        if stage != 2:
+        predictor = self.unclip.predictor
+        if predictor is not None and stage < 3:
+            nn.init.zeros_(predictor.weight)  # until it is fitted
+        elif predictor is not None:
+            predictor.requires_grad_(True)
+            self.register_buffer("regression", recipe.regression * predictor.weight.detach(), persistent=False)
+            predictor.weight.data.copy_(recipe.visible(0) * self.regression)
+        if stage == 1 or (stage == 3 and recipe.joint):
             self.model.requires_grad_(True)
             if recipe.model.inception:
                 self.get_submodule(PRETRAINED).requires_grad_(False)
@@ -157,6 +204,11 @@ class SeedTokLearner(CodebookLearner):
         if isinstance(encoder := self.model.visual_encoder, InceptionEncoder):
             encoder.seen = Frozen(encoder.places, keep)
 
+    @property
+    def decoder_parts(self) -> tuple[str, ...]:
+        """What stage 2 writes."""
+        return DIFFUSION if self.unclip.predictor is None else (*DIFFUSION, "unclip.predictor")
+
     def train(self, mode: bool = True) -> SeedTokLearner:
         super().train(mode)
         for frozen in (self.unclip.vae, self.inception, self.model.visual_encoder):
@@ -169,6 +221,8 @@ class SeedTokLearner(CodebookLearner):
         memory = {"mean": self.teacher.mean, "projection": self.teacher.projection}
         if content := self.content:
             memory |= {"content": content.mean, "photographs": content.photographs}
+        if self.recipe.stage == 2 and (predictor := self.unclip.predictor):
+            memory |= {"weight": predictor.weight.detach(), "bias": predictor.bias.detach()}
         return super().remembered() | memory
 
     def squares(self, most: int) -> Iterator[Tensor]:
@@ -186,6 +240,38 @@ class SeedTokLearner(CodebookLearner):
                 self.teacher.start(self.model.visual_encoder.proj)
         if self.content and not self.content.fitted:
             self.content.fit(torch.cat([self.meant(image) for image in self.squares(self.recipe.fit)]))
+        if self.recipe.stage == 2 and (predictor := self.unclip.predictor) and not predictor.weight.any():
+            self.regress(predictor)
+
+    def regress(self, predictor: nn.Linear) -> None:
+        """Fit the decoder's predictor to the latents of training photographs by least squares."""
+        squares = [*self.squares(self.recipe.fit)]
+        embeds = torch.cat([self.embeds(image) for image in squares])
+        latents = torch.cat([self.latents(image, None) for image in squares])
+        targets = F.adaptive_avg_pool2d(latents, self.unclip.config.predictor).flatten(1)
+        predictor.bias.copy_(targets.mean(0))
+        ridge = RIDGE * len(squares) * torch.eye(embeds.shape[1], device=embeds.device)
+        predictor.weight.copy_(
+            torch.linalg.solve(embeds.t() @ embeds + ridge, embeds.t() @ (targets - predictor.bias)).t()
+        )
+
+    def settle(self, predictor: nn.Linear, content: Content) -> None:
+        """Move the predictor's bias, a picture of its own, to where Inception sees the mean of the photographs."""
+        steps, rate = self.recipe.settle, 0.05
+        bias = predictor.bias.detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([bias], lr=rate)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+            picture = self.unclip.decode_latents(self.unclip.grid(bias[None])) * 2 - 1
+            loss = content.far(inception_features(self.inception, picture[self.window(torch.tensor([step]))]))
+            (bias.grad,) = torch.autograd.grad(loss, bias)
+            optimizer.step()
+        predictor.bias.data.copy_(bias.detach())
+
+    def latents(self, images: Tensor, draw: Tensor | None) -> Tensor:
+        """Scaled latents (B, C, h, w) of images (B, 3, S, S) in [-1, 1]: drawn by noise of their shape, or the mean."""
+        moments = self.moments(images)
+        return drawn_latents(self.unclip.vae, moments, torch.zeros(()) if draw is None else draw)
 
     def embed(self, images: Tensor) -> Tensor:
         """The teacher's embeddings (B, features) of images (B, 3, S, S) in [-1, 1]."""
@@ -195,20 +281,34 @@ class SeedTokLearner(CodebookLearner):
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         self.fit_teachers()
+        if step == 0 and self.recipe.plain and self.unclip.predictor and self.content:
+            self.settle(self.unclip.predictor, self.content)
         if self.recipe.stage == 2:
             return self.diffusion_loss(images, seeds), {}
-        target = self.embeds(images)
-        predicted, loss, parts = self.quantizer_loss(images, target, step)
+        embeds = self.embeds(images)
+        loss, parts = torch.zeros((), device=images.device), dict[str, Tensor]()
+        if self.recipe.stage == 1 or self.recipe.joint:
+            embeds, loss, parts = self.quantizer_loss(images, embeds, seeds, step)
         if self.recipe.stage == 3:
-            pictures = self.picture_losses(images, seeds, predicted)
-            loss = loss + sum(getattr(self.recipe, name) * value for name, value in pictures.items())
+            visible = self.recipe.visible(step)
+            pictures = self.picture_losses(images, seeds, embeds, visible)
+            shares = {"lpips": visible, "colour": visible}
+            loss = loss + sum(getattr(self.recipe, k) * shares.get(k, 1.0) * v for k, v in pictures.items())
             parts |= pictures
         return loss, parts
 
-    def quantizer_loss(self, images: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def quantizer_loss(
+        self, images: Tensor, target: Tensor, seeds: Tensor, step: int
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Predicted embeddings (B, features), the loss and its parts."""
         recipe, model = self.recipe, self.model
-        queries = model.causal_embeddings(clip_normalise(images / 2 + 0.5))
+        normal = clip_normalise(images / 2 + 0.5)
+        if recipe.mixup and isinstance(encoder := model.visual_encoder, InceptionEncoder):
+            mixing = mixed(seeds, recipe.mixup).to(target)
+            target, places = mixing @ target, torch.einsum("ij,jpc->ipc", mixing, encoder.seen(normal))
+            queries = model.causal_embeddings_of(encoder.brought(places))
+        else:
+            queries = model.causal_embeddings(normal)
         z = model.encode_task_layer(queries).transpose(1, 2)[:, :, None]  # (B, code_dim, 1, queries)
         quantized, parts = self.quantized(z, step)
         codes = quantized[:, :, 0].transpose(1, 2)
@@ -219,15 +319,27 @@ class SeedTokLearner(CodebookLearner):
         weights = {name: getattr(recipe, name) for name in ("embedding", "cosine", "rebuild", "codebook")}
         return predicted, sum((w * parts[k] for k, w in weights.items()), torch.zeros(())), parts
 
-    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor) -> dict[str, Tensor]:
-        """Of what a few steps of the sampler make of predicted embeddings, by names of their weights."""
+    def after_step(self, step: int) -> dict[str, Tensor]:
+        """Regression that becomes visible."""
+        if self.recipe.stage == 3 and (predictor := self.unclip.predictor):
+            more = self.recipe.visible(step + 1) - self.recipe.visible(step)
+            predictor.weight.add_(self.regression, alpha=more)
+        return super().after_step(step)
+
+    def picture_losses(self, images: Tensor, seeds: Tensor, embeds: Tensor, visible: float = 1) -> dict[str, Tensor]:
+        """Of what a few steps of the sampler make of predicted embeddings, by names of their weights.
+
+        Args:
+            visible: how much of the diffusion shows, 0 to 1.
+        """
         recipe, content = self.recipe, self.content
         assert content is not None
-        output = self.painted(embeds if recipe.joint else embeds.detach(), seeds, recipe.few_steps).float()
+        embeds = embeds + recipe.jitter * noise(seeds, embeds.shape[1:], "jitter").to(embeds)
+        output = self.painted(embeds, seeds, recipe.few_steps, visible=visible).float()
         shown, meant = inception_features(self.inception, output[self.window(seeds)]), self.meant(images)
         *texture, contents = content.unlike(shown, meant)
         return {
-            "lpips": self.lpips(output, images).mean(),
+            "lpips": self.lpips(output, images).mean() if recipe.lpips else torch.zeros(()),
             "colour": F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)),
             "texture": torch.stack(texture).mean(),
             "content": contents,
@@ -245,10 +357,10 @@ class SeedTokLearner(CodebookLearner):
         """Squared error of the velocity at a uniform time, on the teacher's embeddings."""
         unclip = self.unclip
         shape = unclip.latent_shape
-        latents = drawn_latents(unclip.vae, self.moments(images), noise(seeds, shape, "posterior").to(images))
+        embeds = self.embeds(images)
+        latents = self.latents(images, noise(seeds, shape, "posterior").to(images)) - unclip.predicted(embeds)
         draw = noise(seeds, shape, "noise").to(latents)
         t = timesteps(seeds).to(latents.device)
-        embeds = self.embeds(images)
         labels = unclip.class_labels(embeds, noise(seeds, embeds.shape[1:], "embedding").to(embeds))
         dropped = [seed_of(s, "unconditional") % 1000 < 1000 * self.recipe.unconditional for s in seeds.tolist()]
         labels = labels.masked_fill(torch.tensor(dropped, device=labels.device)[:, None], 0.0)
@@ -260,12 +372,15 @@ class SeedTokLearner(CodebookLearner):
 
     # -- pictures
 
-    def painted(self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0) -> Tensor:
-        """Embeddings (B, features) -> pictures about [-1, 1] (B, 3, S, S), as the tokenizer decodes."""
+    def painted(self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0, visible: float = 1.0) -> Tensor:
+        """Embeddings (B, features) -> pictures about [-1, 1] (B, 3, S, S), as the tokenizer decodes: all `visible`."""
         unclip = self.unclip
         start = unclip.start(seeds).to(embeds)
         draw = noise(seeds, embeds.shape[1:], "embedding").to(embeds)
-        return unclip.decode_latents(unclip.sample(embeds, start, draw, steps, guidance).contiguous()) * 2 - 1
+        latents = unclip.sample(embeds, start, draw, steps, guidance)
+        if visible < 1:
+            latents = torch.lerp(unclip.predicted(embeds), latents, visible)
+        return unclip.decode_latents(latents.contiguous()) * 2 - 1
 
     @property
     def bits(self) -> float:
@@ -308,7 +423,9 @@ class SeedTokLearner(CodebookLearner):
 
     def exported(self) -> dict[str, Tensor]:
         """Stage 1: quantizer and teacher; stage 2: the decoder without its VAE; stage 3: the tokenizer."""
-        parts: Sequence[str] = {1: ("model", "teacher"), 2: DIFFUSION, 3: ("model", *DIFFUSION)}[self.recipe.stage]
+        parts: Sequence[str] = {1: ("model", "teacher"), 2: self.decoder_parts, 3: ("model", *self.decoder_parts)}[
+            self.recipe.stage
+        ]
         state = {k: v for k, v in self.state_dict().items() if not k.startswith(f"{PRETRAINED}.")}
         return {k: v for k, v in state.items() if k.startswith(tuple(f"{p}." for p in parts))}
 

@@ -125,6 +125,12 @@ class Content(nn.Module):
         first, second = ((features - self.mean).split(LAYERS, 1) for features in (shown, meant))
         return [1 - F.cosine_similarity(a, b).mean() for a, b in zip(first, second, strict=True)]
 
+    def far(self, shown: Tensor) -> Tensor:
+        """One minus the cosine similarity of features to the mean itself: of all layers, and again of the last."""
+        pairs = zip(shown.split(LAYERS, 1), self.mean[None].split(LAYERS, 1), strict=True)
+        far = torch.stack([1 - F.cosine_similarity(a, b).mean() for a, b in pairs])
+        return far.mean() + 2 * far[-1]
+
     def contrast(self, shown: Tensor, meant: Tensor, temperature: float) -> Tensor:
         """Cross entropy of which training photographs are the nearest by the last layer, for `shown` as for `meant`."""
         with torch.autocast(shown.device.type, enabled=False):
