@@ -393,6 +393,7 @@ def test_mistakes_in_recipes_are_one_line(stages: Stages, tmp_path: Path) -> Non
         (1, {"model": replace(MODEL, hidden=16)}, "hidden must be a multiple of 12"),
         (3, {"few_steps": 1}, "at least 2"),
         (1, {"mixup": 0.5, "model": VIT}, "mixup is for stage 1"),
+        (3, {"fsdp": True}, "fsdp does not work with"),
         (3, {"unclip": UnCLIPShape((8, 16), (0, 1))}, "plain and fade are for a decoder with"),
     ]
     for stage, change, message in wrong:

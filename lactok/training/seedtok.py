@@ -122,6 +122,8 @@ class SeedTokRecipe(CodebookRecipe):
             raise UserError("mixup is for stage 1 and a visual encoder that is Inception")
         if (self.plain or self.fade) and not self.unclip.predictor:
             raise UserError("plain and fade are for a decoder with [unclip] predictor")
+        if self.fsdp and self.unclip.predictor:
+            raise UserError("fsdp does not work with [unclip] predictor; leave one of them out")
 
     def visible(self, step: int) -> float:
         """How much of regression and diffusion stage 3 shows at a step, 0 to 1."""
@@ -245,15 +247,13 @@ class SeedTokLearner(CodebookLearner):
 
     def regress(self, predictor: nn.Linear) -> None:
         """Fit the decoder's predictor to the latents of training photographs by least squares."""
-        squares = [*self.squares(self.recipe.fit)]
-        embeds = torch.cat([self.embeds(image) for image in squares])
-        latents = torch.cat([self.latents(image, None) for image in squares])
+        pairs = [(self.embeds(image), self.latents(image, None)) for image in self.squares(self.recipe.fit)]
+        embeds, latents = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         targets = F.adaptive_avg_pool2d(latents, self.unclip.config.predictor).flatten(1)
         predictor.bias.copy_(targets.mean(0))
-        ridge = RIDGE * len(squares) * torch.eye(embeds.shape[1], device=embeds.device)
-        predictor.weight.copy_(
-            torch.linalg.solve(embeds.t() @ embeds + ridge, embeds.t() @ (targets - predictor.bias)).t()
-        )
+        ridge = RIDGE * len(pairs) * torch.eye(embeds.shape[1], device=embeds.device)
+        normal = embeds.t() @ embeds + ridge
+        predictor.weight.copy_(torch.linalg.solve(normal, embeds.t() @ (targets - predictor.bias)).t())
 
     def settle(self, predictor: nn.Linear, content: Content) -> None:
         """Move the predictor's bias, a picture of its own, to where Inception sees the mean of the photographs."""
