@@ -249,7 +249,11 @@ def exit_code(missing: dict[str, str], failed: dict[str, str], strict: bool) -> 
 def run_rows(
     rows: Sequence[Callable[[], Row]], dataset: Dataset, run: Run, args: argparse.Namespace, failed: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """The results of all rows that did not fail; why the others did is added to `failed`, by name."""
+    """The results of all rows that did not fail; why the others did is added to `failed`, by name.
+
+    Raises:
+        UserError: no row measured an image.
+    """
     from benchmarks import datasets
     from benchmarks.store import Store
 
@@ -273,6 +277,12 @@ def run_rows(
             continue
         if result is not None:
             found.append(result)
+    if found and not any(result["dataset"]["n"] for result in found):
+        first = found[0]["dataset"]["skipped"][0]
+        count = len(dataset.samples)
+        raise UserError(
+            f"{dataset.name}: nothing to measure in {count} images; the first, {first['id']}: {first['reason']}"
+        )
     return found
 
 

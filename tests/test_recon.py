@@ -169,6 +169,19 @@ def test_broken_photographs_are_named_and_the_others_run(photographs: Path, tmp_
     assert len(result["dataset"]["skipped"]) == 2
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_only_broken_photographs_are_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> None:
+    (tmp_path / "broken").mkdir()
+    for i in range(count):
+        (tmp_path / "broken" / f"{i}.png").write_bytes(b"no picture")
+    arguments = ["--tokenizers", "resize-8,identity", "--dataset", str(tmp_path / "broken"), "--metrics", "psnr"]
+    with pytest.raises(SystemExit) as caught:
+        recon.main([*arguments, "--out", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith(f": nothing to measure in {count} images; the first, 0.png: not an image")
+
+
 def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:
     shutil.copytree(photographs, tmp_path / "copies")
     (tmp_path / "copies" / "003.png").unlink()

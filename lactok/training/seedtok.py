@@ -423,9 +423,8 @@ class SeedTokLearner(CodebookLearner):
 
     def exported(self) -> dict[str, Tensor]:
         """Stage 1: quantizer and teacher; stage 2: the decoder without its VAE; stage 3: the tokenizer."""
-        parts: Sequence[str] = {1: ("model", "teacher"), 2: self.decoder_parts, 3: ("model", *self.decoder_parts)}[
-            self.recipe.stage
-        ]
+        decoder = self.decoder_parts
+        parts: Sequence[str] = {1: ("model", "teacher"), 2: decoder, 3: ("model", *decoder)}[self.recipe.stage]
         state = {k: v for k, v in self.state_dict().items() if not k.startswith(f"{PRETRAINED}.")}
         return {k: v for k, v in state.items() if k.startswith(tuple(f"{p}." for p in parts))}
 
