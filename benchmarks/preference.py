@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -154,6 +153,7 @@ def works(args: argparse.Namespace, chosen: Chosen) -> list[Work]:
     from benchmarks.datasets import Dataset, Sample
     from benchmarks.recon import split_names
     from benchmarks.results import folder_safe
+    from lactok.registry import generator_info
 
     if args.images is not None:
         found = captions.pictures(args.images, args.captions, chosen.needs_captions)
@@ -165,6 +165,8 @@ def works(args: argparse.Namespace, chosen: Chosen) -> list[Work]:
     names = split_names(args.generators)
     if not names:
         raise UserError("--generators is empty; name some")
+    for name in names:
+        generator_info(name)  # a typo costs no download
     return [Work(name, name, wanted, generator=True) for name in names]
 
 
@@ -173,14 +175,10 @@ def made(work: Work, args: argparse.Namespace) -> Work | None:
 
     None while other parts still have some to make.
     """
-    from benchmarks import captions
+    from benchmarks import captions, generation
     from benchmarks.recon import part_of
     from benchmarks.store import folder_safe
 
-    try:
-        generation = importlib.import_module("benchmarks.generation")
-    except ImportError as error:
-        raise UserError(f"pictures cannot be made here ({error}); score a folder of them with --images") from error
     wanted = work.captioned.dataset.samples
     limit = [f"limit{args.limit}"] * (args.limit is not None)
     parts = [work.name, work.captioned.source, *limit, args.dtype, f"seed{args.seed}"]

@@ -259,13 +259,12 @@ def load(
         compile: `torch.compile` the networks; the first call takes minutes. LaCTok has it.
 
     Raises:
-        UserError: unknown name or option, damaged or foreign weights.
+        UserError: unknown name, option or dtype, damaged or foreign weights.
         WeightsNotFound: no source has them; never a network with random weights.
     """
-    import torch
-
+    computed = _compute_dtype(dtype)
     tokenizer = _with_weights(entry(name))
-    tokenizer.place(device, dtype or torch.float32, offload, compile)
+    tokenizer.place(device, computed, offload, compile)
     return tokenizer
 
 
@@ -278,14 +277,23 @@ def load_generator(name: str, device: str | torch.device = "cpu", dtype: torch.d
         dtype: compute dtype, float32 if not given; pictures stay float32.
 
     Raises:
-        UserError: unknown name or option, damaged or foreign weights.
+        UserError: unknown name, option or dtype, damaged or foreign weights.
         WeightsNotFound: no source has them; never a network with random weights.
     """
+    computed = _compute_dtype(dtype)
+    generator = _with_weights(generator_entry(name))
+    generator.place(device, computed)
+    return generator
+
+
+def _compute_dtype(given: object) -> torch.dtype:
     import torch
 
-    generator = _with_weights(generator_entry(name))
-    generator.place(device, dtype or torch.float32)
-    return generator
+    if given is None:
+        return torch.float32
+    if not isinstance(given, torch.dtype) or not given.is_floating_point:
+        raise UserError(f"dtype {given!r}: not a torch dtype to compute in; for example torch.bfloat16")
+    return given
 
 
 def _with_weights(found: Entry[I, M]) -> M:

@@ -98,6 +98,12 @@ class TestByName:
         with pytest.raises(UserError, match="unknown tokenizer 'sdxl'"):
             lactok.info("sdxl")
 
+    @pytest.mark.parametrize("dtype", ["bf16", torch.int64])
+    def test_a_dtype_that_is_none_is_named(self, dtype: object) -> None:
+        for load, name in ((lactok.load, "identity"), (lactok.load_generator, "toy-clouds")):
+            with pytest.raises(UserError, match="not a torch dtype to compute in"):
+                load(name, dtype=dtype)
+
     def test_two_adapters_of_one_name_are_refused(self) -> None:
         with pytest.raises(UserError, match="two adapters are named 'toy-clouds'"):
             lactok.register_generator(TOY)(Small)
