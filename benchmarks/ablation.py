@@ -6,14 +6,13 @@ the sampler's steps and over the output's size, all from the same ids.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks import published, recon
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
 
 SUFFIX = {"tiny": "-tiny", "full": ""}
@@ -127,8 +126,8 @@ def table(study: Study, found: dict[str, dict[str, Any]], order: Sequence[str], 
     return str(tabulate(body, head, tablefmt="pipe", disable_numparse=True)) + "\n"
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m benchmarks.ablation", description="Ablations of LaCTok: " + "; ".join(
             f"{name}: {study.title}" for name, study in STUDIES.items()
         ),

@@ -6,13 +6,12 @@ the ids of the next one in the data set, the last one's of the first; the noise 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import recon
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def costs(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.exchange", description=(__doc__ or "").split("\n\n")[1])
+    parser = Parser(prog="python -m benchmarks.exchange", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
     recon.run_options(parser)
     args = parser.parse_args(argv)

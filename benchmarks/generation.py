@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recon import part_of, print_bug, split_names
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import DiskError, UserError, WeightsNotFound, disk_errors
 
 Prompt = Mapping[str, Any]
@@ -196,8 +195,8 @@ def folder_of(out: Path, name: str) -> Path:
     return out / folder_safe(registry.generator_info(name).name)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m benchmarks.generation",
         description="Make pictures of prompts; run again to go on with what was interrupted.",
     )

@@ -8,14 +8,13 @@ as a checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.plain_lactok", description="LaCTok's decoder as published against the fast one."
     )
     about = "full is the published model: 17 GB of memory for the plain one (%(default)s)"

@@ -6,7 +6,6 @@ position computed. The same ids and, to rounding, the same pixels come out; the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -15,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.plain_networks", description="Every family against its plainest faithful version."
     )
     parser.add_argument("--rows", default="all", help=f"all, or some of: {'; '.join(ROWS)} (separated by ;)")

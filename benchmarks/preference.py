@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import DiskError, UserError, disk_errors, unknown
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SHOWN = 10  # pictures left out that are named on the screen
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m benchmarks.preference",
         description="Score generated pictures with ImageReward, MPS, HPSv2 and others, and their distance to a set of "
         "photographs.",

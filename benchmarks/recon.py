@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import DiskError, UserError, WeightsNotFound, disk_errors
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.store import Store
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m benchmarks.recon",
         description="Encode and decode photographs with tokenizers and score the reconstructions.",
     )

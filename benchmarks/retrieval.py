@@ -7,7 +7,6 @@ same with the ids of the next photograph, as `python -m benchmarks.exchange` tak
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import recon
 from benchmarks.exchange import paired_rows
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
 
 if TYPE_CHECKING:
@@ -80,9 +79,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.retrieval", description=(__doc__ or "").split("\n\n")[1]
-    )
+    parser = Parser(prog="python -m benchmarks.retrieval", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
     recon.run_options(parser)
     args = parser.parse_args(argv)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
+def parser() -> Parser:
+    p = Parser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
     p.add_argument("--batch-size", type=int, default=8)
     p.add_argument(

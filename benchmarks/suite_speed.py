@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.suite_speed", description=__doc__)
+def parser() -> Parser:
+    p = Parser(prog="python -m benchmarks.suite_speed", description=__doc__)
     p.add_argument("--images", type=int, default=12, help="photographs of the sample set (default: %(default)s)")
     p.add_argument("--resolution", type=int, default=1024)
     p.add_argument("--tokenizer", default="llamagen-vq16-tiny")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import sys
@@ -11,6 +12,13 @@ from typing import NoReturn
 from lactok.errors import UserError
 
 Main = Callable[[Sequence[str] | None], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """The arguments of a command; a mistake in them is a UserError, without the long usage that argparse prints."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; `{self.prog} --help` explains the arguments")
 
 
 def command(main: Main) -> Callable[..., NoReturn]:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
 
 # trainer -> what it trains, module, recipe and learner (VQ's has a loop of its own)
@@ -29,8 +28,8 @@ TRAINERS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="python -m lactok.train", description="Train a model of this project.")
+def parser() -> Parser:
+    root = Parser(prog="python -m lactok.train", description="Train a model of this project.")
     trainers = root.add_subparsers(dest="trainer", required=True)
     for name, (text, *_) in TRAINERS.items():
         sub = trainers.add_parser(name, help=text)

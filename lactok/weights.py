@@ -288,11 +288,10 @@ def known_assets() -> dict[str, tuple[Asset, str]]:
 
 
 def _main(argv: Sequence[str] | None = None) -> int:
-    import argparse
-
     from lactok import registry
+    from lactok.command import Parser
 
-    parser = argparse.ArgumentParser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
+    parser = Parser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="every asset: licence, where it is or would come from")
     for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
-from lactok.command import command
+from lactok.command import Parser, command
 
 # name -> module with `add_arguments(parser)` and `run(args) -> exit code`, help
 COMMANDS = {
@@ -19,8 +18,8 @@ COMMANDS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m reports", description="Tables, figures and the page, from stored results.",
         epilog="python -m reports [--runs DIR] [--out DIR] is short for python -m reports build.",
     )  # fmt: skip

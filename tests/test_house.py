@@ -22,7 +22,8 @@ HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimag
 COMMANDS = (
     "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.plain_networks", "benchmarks.suite_speed",
     "benchmarks.ablation", "benchmarks.exchange", "benchmarks.plain_lactok", "benchmarks.geneval",
-    "benchmarks.generation", "benchmarks.preference", "benchmarks.scenes", "lactok.weights", "lactok.train",
+    "benchmarks.generation", "benchmarks.preference", "benchmarks.retrieval", "benchmarks.scenes", "lactok.weights",
+    "lactok.train", "reports",
 )  # fmt: skip
 
 
@@ -40,6 +41,15 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         f"print('loaded:', [m for m in {HEAVY!r} if m in sys.modules])"
     )
     assert "loaded: []" in python(code)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_argument_is_one_line(command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", command, "--wrong"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert f"`python -m {command} --help` explains the arguments" in done.stderr
 
 
 def test_importing_lactok_is_light() -> None:

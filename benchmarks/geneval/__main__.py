@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.recon import part_of, split_names
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, WeightsNotFound, disk_errors
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ SCENES = 120  # captions
 LOCAL = "--detector scenes-tiny --colours scenes-tiny"
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m benchmarks.geneval",
         description="GenEval: an object detector and a colour classifier judge generated images.",
         epilog="A sample that is missing or cannot be read is left out of every mean and named; the other samples of "

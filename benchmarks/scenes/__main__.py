@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
 
 RECIPE = Path(__file__).parent / "scenes-tiny.toml"
 
 
-def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="python -m benchmarks.scenes", description="GenEval on composed scenes.")
+def parser() -> Parser:
+    root = Parser(prog="python -m benchmarks.scenes", description="GenEval on composed scenes.")
     actions = root.add_subparsers(dest="action", required=True)
 
     sub = actions.add_parser("make", help="compose scenes in GenEval's layout, with their truth")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lactok.command import command
+from lactok.command import Parser, command
 from lactok.errors import UserError, unknown
 
 # kind -> module with replay(folder, config, checks)
@@ -27,8 +26,8 @@ KINDS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Parser:
+    p = Parser(
         prog="python -m benchmarks.verify",
         description="Replay outputs of the official code: each line a tensor, last `N checked, M failed`.",
     )
