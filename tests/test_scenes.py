@@ -327,6 +327,18 @@ def test_killed_and_resumed_is_bit_for_bit(tmp_path: Path) -> None:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
 
 
+def test_gradients_are_the_same_every_time() -> None:
+    learner = SceneLearner(TINY)
+    scenes = torch.stack([labelled(s, s.image) for s in (scene_for(0, "train", i) for i in (20, 21))])  # five objects
+
+    def gradients() -> bytes:
+        learner.zero_grad()
+        learner(scenes, torch.tensor([0, 1]), 0)[0].backward()
+        return b"".join(p.grad.numpy().tobytes() for p in learner.parameters())  # type: ignore[union-attr]
+
+    assert len({gradients() for _ in range(20)}) == 1
+
+
 def test_a_batch_without_objects_trains(tmp_path: Path) -> None:
     learner = SceneLearner(TINY)
     empty = compose(Plan(()), 0)

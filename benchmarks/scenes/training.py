@@ -196,7 +196,8 @@ def detector_losses(output: Output, found: Objects) -> dict[str, Tensor]:
     which, boxes = found.which[owner], found.boxes[owner]
     distances = output.boxes[which, :, row, column]  # (M, 4)
     losses["box"] = generalized_box_iou_loss(corners(column, row, distances), boxes, reduction="mean")
-    logits = mask_logits(output.weights[which, :, row, column], output.prototypes[which])
+    prototypes = output.prototypes.index_select(0, which)  # indexing adds its gradient in no fixed order
+    logits = mask_logits(output.weights[which, :, row, column], prototypes)
     covered = F.avg_pool2d(found.masks[:, None].float(), STRIDE)[:, 0][owner]
     weight = within(boxes, height, width)
     entropy = F.binary_cross_entropy_with_logits(logits, covered, reduction="none")
