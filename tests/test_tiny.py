@@ -39,10 +39,11 @@ def test_stages_run_in_order_and_go_on(
     (configs / "tiny").mkdir(parents=True)
     small = 'data = "nowhere"\nsteps = 2\nbatch = 2\ncrop = 32\nscale = [32, 48]\nheld_out = 2\nwarmup = 1\n'
     shape = "channels = [8, 8, 8, 8]\n"
-    (configs / "vae.toml").write_text(f'name = "v"\n{small}eval_size = 32\n[model]\n{shape}')
+    (configs / "vae.toml").write_text(f'name = "v"\nprecision = "no"\n{small}eval_size = 32\n[model]\n{shape}')
     (configs / "tiny" / "both.toml").write_text(
         f'[[train]]\ntrainer = "vae"\nrecipe = "vae.toml"\n'
-        f'[[train]]\ntrainer = "ldm"\nname = "both"\n{small}[train.unet]\nchannels = [8, 16]\ntransformers = [0, 1]\n'
+        f'[[train]]\ntrainer = "ldm"\nname = "both"\nprecision = "bf16"\n{small}'  # another than the first stage's
+        f"[train.unet]\nchannels = [8, 16]\ntransformers = [0, 1]\n"
         f'head_channels = 8\n[train.vae]\nweights = "training-runs/v/v.safetensors"\n[train.vae.shape]\n{shape}'
     )
     monkeypatch.setattr(tiny, "CONFIGS", configs)

@@ -30,9 +30,11 @@ def accelerator_of(device: str, precision: str = "no") -> Accelerator:
         precision: "no" or "bf16".
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import InitProcessGroupKwargs
 
     wishes = [InitProcessGroupKwargs(timeout=PATIENCE)]
+    AcceleratorState._reset_state()  # it keeps the precision of a process's first training, a later stage's may differ
     return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=wishes)
 
 
