@@ -63,8 +63,7 @@ class SeedTokRecipe(CodebookRecipe):
             weights of length 1. Embeddings are linear in what the Inception encoder sees, so a mixture's is known.
         unconditional: share of stage 2's pictures without an embedding, for guidance.
         few_steps: of the sampler in stage 3, all with gradient.
-        joint: stage 3 paints what the quantizer predicts and teaches both; else it paints the teacher's embeddings and
-            leaves the quantizer as it is, in SEED's spirit.
+        joint: stage 3 teaches the quantizer as well; else only the decoder, to paint what the quantizer predicts.
         lpips, colour: weights of stage 3's losses of pixels: LPIPS, and absolute error at an eighth of the side.
         content: weight of one minus the cosine similarity of Inception's features, relative to their mean.
         texture: the same of its maps before the last, averaged over the picture.
@@ -74,7 +73,7 @@ class SeedTokRecipe(CodebookRecipe):
         settle: steps that fit that picture to the mean of the photographs' Inception features, before the first.
         fade: steps in which regression and diffusion fade in, with the losses of pixels.
         regression: part of the regression that is there in the end; less leaves more to what Inception looks for.
-        jitter: deviation of noise on the embeddings that stage 3 paints, which are of variance 1.
+        jitter: deviation of noise on the embeddings that stage 3 paints; the teacher's are of variance 1.
         eval_steps: of the sampler on held-out photographs, without guidance.
     """
 
@@ -277,6 +276,11 @@ class SeedTokLearner(CodebookLearner):
         """The teacher's embeddings (B, features) of images (B, 3, S, S) in [-1, 1]."""
         return self.teacher(described(self.lpips, self.meant(images), images))
 
+    @torch.no_grad()
+    def predicted(self, images: Tensor) -> Tensor:
+        """The embeddings (B, features) of the ids of images (B, 3, S, S) in [-1, 1]."""
+        return self.model.image_embeds(self.model.encode(clip_normalise(images / 2 + 0.5))).float()
+
     # -- losses
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -285,10 +289,10 @@ class SeedTokLearner(CodebookLearner):
             self.settle(self.unclip.predictor, self.content)
         if self.recipe.stage == 2:
             return self.diffusion_loss(images, seeds), {}
-        embeds = self.embeds(images)
-        loss, parts = torch.zeros((), device=images.device), dict[str, Tensor]()
         if self.recipe.stage == 1 or self.recipe.joint:
-            embeds, loss, parts = self.quantizer_loss(images, embeds, seeds, step)
+            embeds, loss, parts = self.quantizer_loss(images, seeds, step)
+        else:
+            embeds, loss, parts = self.predicted(images), torch.zeros((), device=images.device), {}
         if self.recipe.stage == 3:
             visible = self.recipe.visible(step)
             pictures = self.picture_losses(images, seeds, embeds, visible)
@@ -297,11 +301,9 @@ class SeedTokLearner(CodebookLearner):
             parts |= pictures
         return loss, parts
 
-    def quantizer_loss(
-        self, images: Tensor, target: Tensor, seeds: Tensor, step: int
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def quantizer_loss(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Predicted embeddings (B, features), the loss and its parts."""
-        recipe, model = self.recipe, self.model
+        recipe, model, target = self.recipe, self.model, self.embeds(images)
         normal = clip_normalise(images / 2 + 0.5)
         if recipe.mixup and isinstance(encoder := model.visual_encoder, InceptionEncoder):
             mixing = mixed(seeds, recipe.mixup).to(target)
@@ -389,10 +391,7 @@ class SeedTokLearner(CodebookLearner):
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
         """What the tokenizer makes of images (B, 3, S, S) in [-1, 1], by 2 the decoder of the teacher's embeddings."""
-        if self.recipe.stage == 2:
-            embeds = self.embeds(images)
-        else:
-            embeds = self.model.image_embeds(self.model.encode(clip_normalise(images / 2 + 0.5)))
+        embeds = self.embeds(images) if self.recipe.stage == 2 else self.predicted(images)
         return self.painted(embeds, seeds, self.recipe.eval_steps).clamp(-1, 1)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
