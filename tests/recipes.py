@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 from lactok.decoder import UNetShape
 from lactok.layers.vqgan import VQConfig, VQModel
@@ -16,6 +15,7 @@ from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
 from lactok.training.flextok import FlexTokLearner, FlexTokRecipe, FlexTokShape
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
+from lactok.training.processes import accelerator_of
 from lactok.training.trainer import Learner, Recipe, Trainer
 from lactok.training.vae import VAELearner, VAERecipe
 
@@ -77,4 +77,4 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
 
 
 def trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
-    return Trainer(recipe, LEARNERS[kind](recipe), out, Accelerator(cpu=True))  # type: ignore[call-arg]
+    return Trainer(recipe, LEARNERS[kind](recipe), out, accelerator_of("cpu"))  # type: ignore[call-arg]

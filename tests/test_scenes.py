@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from conftest import shared
 from PIL import Image
 from torch import Tensor, nn
@@ -41,6 +40,7 @@ from benchmarks.scenes.training import (
 )
 from lactok import weights
 from lactok.training import common
+from lactok.training.processes import accelerator_of
 
 TINY = SceneRecipe(
     name="tiny", steps=4, batch=2, model=NetShape((8, 8, 8, 8), (1, 1, 1, 1), 8), workers=0, validation=2, warmup=1,
@@ -309,7 +309,7 @@ def test_labelled_pictures_carry_the_whole_truth() -> None:
 
 
 def run_of(recipe: SceneRecipe, out: Path) -> SceneTrainer:
-    return SceneTrainer(recipe, SceneLearner(recipe), out, Accelerator(cpu=True))
+    return SceneTrainer(recipe, SceneLearner(recipe), out, accelerator_of("cpu"))
 
 
 def test_killed_and_resumed_is_bit_for_bit(tmp_path: Path) -> None:

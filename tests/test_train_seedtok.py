@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
@@ -26,6 +25,7 @@ from lactok.perceptual import inception, tf1_resize
 from lactok.training import common
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.ldm import VAEPart
+from lactok.training.processes import accelerator_of
 from lactok.training.seedtok import RIDGE, SeedTokLearner, SeedTokRecipe, mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
@@ -68,7 +68,7 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
 
 
 def trainer(recipe: SeedTokRecipe, out: Path) -> Trainer:
-    return Trainer(recipe, SeedTokLearner(recipe), out, Accelerator(cpu=True))
+    return Trainer(recipe, SeedTokLearner(recipe), out, accelerator_of("cpu"))
 
 
 def pictures(n: int = 2) -> torch.Tensor:

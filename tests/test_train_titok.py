@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from conftest import shared
 
 import lactok
@@ -20,6 +19,7 @@ from lactok.training import common
 from lactok.training.codebook import CodebookLearner
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.places import cell_places, patch_places, sincos
+from lactok.training.processes import accelerator_of
 from lactok.training.proxy import ProxyLearner, ProxyRecipe
 from lactok.training.titok import TiTokLearner, TiTokRecipe
 from lactok.training.trainer import Recipe, Trainer
@@ -67,7 +67,7 @@ def small(photographs: Path, tmp_path: Path) -> Recipes:
 
 
 def trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
-    return Trainer(recipe, LEARNERS[kind](recipe), out, Accelerator(cpu=True))  # type: ignore[call-arg]
+    return Trainer(recipe, LEARNERS[kind](recipe), out, accelerator_of("cpu"))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("kind", LEARNERS)
