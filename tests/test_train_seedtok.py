@@ -308,7 +308,7 @@ def test_the_regression_fades_in(stages: Stages, tmp_path: Path) -> None:
 
 
 def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
-    learner = SeedTokLearner(replace(stages[3], settle=20))
+    learner = SeedTokLearner(replace(stages[3], plain=0, fade=0, settle=20))
     predictor, content = learner.unclip.predictor, learner.content
     assert predictor is not None
     assert content is not None
@@ -323,6 +323,16 @@ def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
     learner.settle(predictor, content)
     assert far() < before
     assert predictor.weight.grad is None
+
+
+def test_the_fixed_picture_settles_once(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(SeedTokLearner, "settle", lambda self, *_: calls.append(self))
+    run = trainer(replace(stages[3], accumulate=2), tmp_path / "out")
+    run.train_step()
+    run.save()
+    trainer(replace(stages[3], accumulate=2), tmp_path / "out").train_step()
+    assert len(calls) == 1
 
 
 def test_every_picture_starts_from_the_same_noise(stages: Stages) -> None:

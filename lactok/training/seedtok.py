@@ -233,7 +233,7 @@ class SeedTokLearner(CodebookLearner):
 
     @torch.no_grad()
     def fit_teachers(self) -> None:
-        """Once, from training photographs: the embedding's from them and their mirror images."""
+        """Once, from training photographs: the embedding's from them and their mirror images; then the predictor."""
         if not self.teacher.fitted:
             both = (torch.cat([image, image.flip(-1)]) for image in self.squares(self.recipe.fit))
             self.teacher.fit(torch.cat([described(self.lpips, self.meant(images), images) for images in both]))
@@ -241,6 +241,8 @@ class SeedTokLearner(CodebookLearner):
                 self.teacher.start(self.model.visual_encoder.proj)
         if self.content and not self.content.fitted:
             self.content.fit(torch.cat([self.meant(image) for image in self.squares(self.recipe.fit)]))
+            if self.recipe.plain and (predictor := self.unclip.predictor):
+                self.settle(predictor, self.content)
         if self.recipe.stage == 2 and (predictor := self.unclip.predictor) and not predictor.weight.any():
             self.regress(predictor)
 
@@ -254,6 +256,7 @@ class SeedTokLearner(CodebookLearner):
         normal = embeds.t() @ embeds + ridge
         predictor.weight.copy_(torch.linalg.solve(normal, embeds.t() @ (targets - predictor.bias)).t())
 
+    @torch.enable_grad()
     def settle(self, predictor: nn.Linear, content: Content) -> None:
         """Move the predictor's bias, a picture of its own, to where Inception sees the mean of the photographs."""
         steps, rate = self.recipe.settle, 0.05
@@ -285,8 +288,6 @@ class SeedTokLearner(CodebookLearner):
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         self.fit_teachers()
-        if step == 0 and self.recipe.plain and self.unclip.predictor and self.content:
-            self.settle(self.unclip.predictor, self.content)
         if self.recipe.stage == 2:
             return self.diffusion_loss(images, seeds), {}
         if self.recipe.stage == 1 or self.recipe.joint:
