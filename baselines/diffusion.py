@@ -19,9 +19,9 @@ from torch import Tensor
 from lactok import weights
 from lactok.device import exact_float32
 from lactok.errors import UserError, WeightsNotFound, disk_errors
-from lactok.files import sha256
-from lactok.info import GeneratorInfo, Option
-from lactok.noise import noise
+from lactok.weights.cache import sha256
+from lactok.specs import GeneratorInfo, Option
+from lactok.randomness import noise
 from lactok.registry import register_generator
 from lactok.tokenizer import Generator
 
@@ -203,7 +203,7 @@ def _reason(error: BaseException) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    from lactok.hub import explained
+    from lactok.weights.hub import explained
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

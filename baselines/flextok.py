@@ -1,4 +1,4 @@
-"""FlexTok's tokenizers (Bachmann et al. 2025): 1 to 256 ordered ids; the network is `lactok.layers.flextok.FlexTok`.
+"""FlexTok's tokenizers (Bachmann et al. 2025): 1 to 256 ordered ids; the network is `lactok.nn.flextok.FlexTok`.
 
 The authors' code and weights are for non-commercial research; this file is written anew, the weights stay theirs.
 """
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from lactok import weights
 from lactok.errors import UserError
-from lactok.info import Asset, Hub, Option, TokenizerInfo
-from lactok.layers.flextok import FlexTok, FlexTokConfig, NormGuidance, PlainGuidance
-from lactok.layers.flextok_files import config_of
-from lactok.noise import noise
+from lactok.specs import Asset, Hub, Option, TokenizerInfo
+from lactok.nn.flextok import FlexTok, FlexTokConfig, NormGuidance, PlainGuidance
+from lactok.nn.flextok_checkpoint import config_of
+from lactok.randomness import noise
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 
 LICENSE = "Apple ML Research Model licence (non-commercial research only)"
-FILES = "lactok.layers.flextok_files"
+FILES = "lactok.nn.flextok_checkpoint"
 WIDE = FlexTokConfig()
 MEDIUM = replace(WIDE, decoder=(1152, 18))
 SMALL = replace(WIDE, encoder=(768, 12), decoder=(768, 12))

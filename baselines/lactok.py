@@ -1,4 +1,4 @@
-"""LaCTok (arXiv 2503.08377): 256 ids for 1024 px; the networks are `lactok.model.LaCTok`.
+"""LaCTok (arXiv 2503.08377): 256 ids for 1024 px; the networks are `lactok.nn.lactok.LaCTok`.
 
 `-h` decodes in Hyper-SD's one step, `-t` in TLCM's few; a star marks the paper's models trained on constructed data.
 `vq-ladd` is the model after stage 1: sampled by DDIM, or with Hyper-SD's (`-h`) or TLCM's accelerator (`-t`). Sources:
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from lactok import weights
-from lactok.decoder import DecoderConfig, UNetShape
-from lactok.info import Asset, Option, TokenizerInfo
-from lactok.lactok_files import assemble
-from lactok.layers.vqgan import VQConfig
-from lactok.model import LaCTok, LaCTokConfig, VAEShape
+from lactok.nn.latent_decoder import DecoderConfig, UNetShape
+from lactok.specs import Asset, Option, TokenizerInfo
+from lactok.nn.lactok_checkpoint import assemble
+from lactok.nn.vqgan import VQConfig
+from lactok.nn.lactok import LaCTok, LaCTokConfig, VAEShape
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 
@@ -62,7 +62,7 @@ def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: 
 
 
 def _official(name: str, sampler: str, note: str = "") -> TokenizerInfo:
-    asset = Asset(name, LICENSE, (), "lactok.lactok_files:convert", 16_510_000_000, note=NOTE)
+    asset = Asset(name, LICENSE, (), "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=NOTE)
     return _info(name, sampler, (asset,), 16384, 1024, note)
 
 

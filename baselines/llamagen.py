@@ -1,14 +1,14 @@
 """LlamaGen's VQ tokenizers (Sun et al. 2024), and a small one trained here with the same classes.
 
-Source: FoundationVision/LlamaGen `tokenizer/tokenizer_image/`; the network is `lactok.layers.vqgan.VQModel`.
+Source: FoundationVision/LlamaGen `tokenizer/tokenizer_image/`; the network is `lactok.nn.vqgan.VQModel`.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.info import Asset, Hub, TokenizerInfo
-from lactok.layers.vqgan import VQConfig, VQModel
+from lactok.specs import Asset, Hub, TokenizerInfo
+from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 

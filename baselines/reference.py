@@ -16,7 +16,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.info import Option, TokenizerInfo
+from lactok.specs import Option, TokenizerInfo
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 

@@ -1,6 +1,6 @@
 """SEED-2's image tokenizer (Ge et al. 2023) with its diffusion decoder: 32 ids for what an image is about.
 
-The networks are `lactok.layers.seed.SeedQuantizer` and `lactok.layers.unclip.UnCLIP`. `seedtok-tiny` is what the
+The networks are `lactok.nn.seed.SeedQuantizer` and `lactok.nn.unclip.UnCLIP`. `seedtok-tiny` is what the
 trainer here makes: the same classes at narrow width.
 """
 
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from lactok import weights
 from lactok.assets import INCEPTION
-from lactok.info import Asset, Hub, Option, TokenizerInfo, Url
-from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
-from lactok.layers.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
-from lactok.model import VAEShape
-from lactok.noise import noise
+from lactok.specs import Asset, Hub, Option, TokenizerInfo, Url
+from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
+from lactok.nn.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
+from lactok.nn.lactok import VAEShape
+from lactok.randomness import noise
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 
-FILES = "lactok.layers.unclip_files"
+FILES = "lactok.nn.unclip_checkpoint"
 EVA = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth"
 QUANTIZER = Asset(
     "seed-2-quantizer", "Apache-2.0; its Q-Former BSD-3-Clause",

@@ -1,15 +1,15 @@
 """TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image, and a small one trained here with the same class.
 
-The network is `lactok.layers.titok.TiTok`.
+The network is `lactok.nn.titok.TiTok`.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.info import Asset, Hub, TokenizerInfo
-from lactok.layers.maskgit_vqgan import MaskGITConfig
-from lactok.layers.titok import SIZES, Size, TiTok, TiTokConfig
+from lactok.specs import Asset, Hub, TokenizerInfo
+from lactok.nn.maskgit_vqgan import MaskGITConfig
+from lactok.nn.titok import SIZES, Size, TiTok, TiTokConfig
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 

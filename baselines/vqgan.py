@@ -1,16 +1,16 @@
 """VQGAN of taming-transformers (Esser et al. 2021) and MaskGIT's VQGAN (Chang et al. 2022), both f16 on ImageNet.
 
 Source: CompVis/taming-transformers `taming/models/vqgan.py`; its arithmetic is LlamaGen's without l2-norm, so the
-network is `lactok.layers.vqgan.VQModel` after a change of names. MaskGIT's is `lactok.layers.maskgit_vqgan`.
+network is `lactok.nn.vqgan.VQModel` after a change of names. MaskGIT's is `lactok.nn.maskgit_vqgan`.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.info import Asset, Hub, Resample, Source, TokenizerInfo, Url
-from lactok.layers.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
-from lactok.layers.vqgan import VQConfig, VQModel
+from lactok.specs import Asset, Hub, Resample, Source, TokenizerInfo, Url
+from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
+from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ def _info(name: str, codes: int, asset: Asset, paper: str, resample: Resample = 
 def _esser(codes: int, *sources: Source) -> TokenizerInfo:
     name = f"vqgan-f16-{codes}"
     asset = Asset(
-        name, "MIT (code; the checkpoints state none)", sources, "lactok.layers.vqgan:from_taming", 980_000_000
+        name, "MIT (code; the checkpoints state none)", sources, "lactok.nn.vqgan:from_taming", 980_000_000
     )
     # as its data sets were read: bilinear without antialias; no script of its published figures exists
     return _info(name, codes, asset, "Esser et al. 2021, arXiv 2012.09841", "bilinear")

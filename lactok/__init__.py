@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Asset, GeneratorInfo, Hub, Option, Packaged, Registry, TokenizerInfo, Url
+from lactok.specs import Asset, GeneratorInfo, Hub, Option, Packaged, Registry, TokenizerInfo, Url
 from lactok.registry import (
     build,
     generator_info,

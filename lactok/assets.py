@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lactok.info import Asset, Hub, Packaged, Registry, Url
+from lactok.specs import Asset, Hub, Packaged, Registry, Url
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +78,7 @@ TRAINING_ASSETS = (
     Asset("sdxl-unet", SDXL_LICENSE, (Hub(_SDXL, "unet/diffusion_pytorch_model.safetensors"),), size=10_270_000_000),
     Asset(
         "sdxl-vae", SDXL_LICENSE, (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors"),),
-        "lactok.layers.unclip_files:convert_vae", 335_000_000,
+        "lactok.nn.unclip_checkpoint:convert_vae", 335_000_000,
     ),
     Asset(
         "hyper-sdxl-1step-unet", SDXL_LICENSE, (Hub("ByteDance/Hyper-SD", "Hyper-SDXL-1step-Unet.safetensors"),),
@@ -119,7 +119,7 @@ CLIP_L_14 = Asset(
     "clip-vit-l-14",
     license="MIT (OpenAI CLIP)",
     sources=(Hub(_CLIP_L_14, "model.safetensors"), Hub(_CLIP_L_14, "pytorch_model.bin")),
-    convert="benchmarks.rewards.clip:convert_transformers",
+    convert="lactok.nn.clip:convert_transformers",
     size=1_710_000_000,
 )
 CLIP_TOKENIZER = Asset(
@@ -173,7 +173,7 @@ def convert_inception(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return {k: v for k, v in tensors.items() if not k.startswith("fc.") and "num_batches" not in k}
     import torch
 
-    from lactok.perceptual import inception_convolutions
+    from lactok.nn.inception import inception_convolutions
 
     names = inception_convolutions()
     stems = [k.removesuffix("weight") for k in tensors if k.endswith(".weight")]

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lactok.errors import UserError, unknown
-from lactok.info import GeneratorInfo, TokenizerInfo
+from lactok.specs import GeneratorInfo, TokenizerInfo
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lactok import weights
 from lactok.device import exact_float32
 from lactok.errors import UserError
-from lactok.info import GeneratorInfo, TokenizerInfo
+from lactok.specs import GeneratorInfo, TokenizerInfo
 
 
 class Adapter(nn.Module):
@@ -157,7 +157,7 @@ class Generator(Adapter):
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         """Conditions and seeds (B,) int64 on the CPU -> images (B, 3, output_size, output_size), clamped afterwards.
 
-        All noise comes from `lactok.noise.noise(seeds, ...)`: an image must not depend on its neighbours.
+        All noise comes from `lactok.randomness.noise(seeds, ...)`: an image must not depend on its neighbours.
         """
         raise NotImplementedError(f"{self.info.name} generates nothing")
 

@@ -17,7 +17,8 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from reports import figures, page, stored, tables
+    from reports import figures, page, stored
+    from reports.tables.files import files
 
     results = stored.read(args.runs)
     for line in results.left_out:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lactok.errors import UserError, disk_errors, unknown
 
 if TYPE_CHECKING:
-    from reports.pairing import Line
+    from lactok.evaluation.compare import Line
     from reports.stored import Stored
 
 
@@ -22,19 +22,19 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from reports import pairing
+    from lactok.evaluation import compare
 
     first, second = (find(name, args.runs) for name in (args.first, args.second))
     if first.folder.resolve() == second.folder.resolve():
         raise UserError(f"{first.name} is named twice; name two runs")
-    lines, notes = pairing.compare(first, second)
+    lines, notes = compare.compare(first, second)
     if not lines:
         raise UserError(f"{first.name} and {second.name} have no metric in common; run both with the same --metrics")
-    changes = list(pairing.differences(first, second))
+    changes = list(compare.differences(first, second))
     print(text(first, second, lines, notes, changes))
     if args.json:
-        from benchmarks.results import to_json
-        from benchmarks.store import write_atomically
+        from lactok.evaluation.results import to_json
+        from lactok.evaluation.store import write_atomically
 
         with disk_errors(args.json, "choose another --json"):
             write_atomically(Path(args.json), to_json(as_data(first, second, lines, notes, changes)))
@@ -73,7 +73,7 @@ def text(
     """Markdown: what differs, then a line a metric."""
     from tabulate import tabulate
 
-    from reports.formats import plain
+    from reports.tables.files.formats import plain
 
     def escape(outside: str) -> str:
         return plain(outside).replace("|", "\\|")
@@ -96,8 +96,8 @@ def text(
 
 
 def _row(line: Line) -> list[str]:
-    from benchmarks.table import DIGITS, TITLES
-    from reports.formats import plain
+    from lactok.evaluation.table import DIGITS, TITLES
+    from reports.tables.files.formats import plain
 
     d, factor, digits = line.difference, 1000 if line.metric == "kid" else 1, DIGITS.get(line.metric, 3)
     digits += 1  # differences are smaller than what they are of

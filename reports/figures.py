@@ -88,7 +88,7 @@ def figures(results: Results, out: Path) -> list[Path]:
 
 def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
     """Rows of the same photographs, preparation and score, by a name that is safe in a path."""
-    from benchmarks.store import folder_safe
+    from lactok.evaluation.store import folder_safe
 
     found: dict[tuple[str, ...], list[ReconResult]] = {}
     for row in rows:
@@ -106,7 +106,7 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
 
 def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
     """Rows with their place on the x axis -> what can be drawn of a metric."""
-    from benchmarks.rows import EXCHANGED
+    from lactok.evaluation.sources import EXCHANGED
 
     points = []
     for row, x in rows:

@@ -110,7 +110,7 @@ def select(
         labels = {r.label for r, _ in with_pictures}
         rows = sorted((by_name[name] for name in labels), key=lambda pair: (_bits(pair[0]), pair[0].label))
     else:
-        from benchmarks.recon import split_names
+        from benchmarks.recon.__main__ import split_names
 
         wanted = split_names(" ".join(names))
         for name in wanted:
@@ -175,7 +175,7 @@ def _crop(text: str | None) -> tuple[int, int, int, int] | None:
 
 def generated(args: argparse.Namespace) -> None:
     from benchmarks.geneval import folder
-    from benchmarks.images import UnreadableImage
+    from lactok.evaluation.images import UnreadableImage
     from reports.layout import Line, grid
 
     systems: list[dict[str, Entry]] = []

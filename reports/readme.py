@@ -47,8 +47,8 @@ def keep(runs: Path, root: Path) -> None:
     Raises:
         UserError: there is none.
     """
-    from benchmarks import protocol
-    from benchmarks.store import folder_safe
+    from lactok.evaluation import protocol
+    from lactok.evaluation.store import folder_safe
     from reports.stored import read
 
     chosen = protocol.get(PROTOCOL)
@@ -86,7 +86,7 @@ def drawn(root: Path, results: Sequence[dict[str, Any]]) -> dict[Path, str]:
     Raises:
         UserError: README.md lacks the two marks.
     """
-    from benchmarks.table import markdown, svg
+    from lactok.evaluation.table import markdown, svg
 
     readme = root / "README.md"
     text = readme.read_text()

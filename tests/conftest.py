@@ -20,7 +20,7 @@ from recipes import recipes  # noqa: F401 (fixture)
 from torch import Tensor
 
 from lactok import registry, weights
-from lactok.info import TokenizerInfo
+from lactok.specs import TokenizerInfo
 from lactok.registry import register
 from lactok.tokenizer import Tokenizer
 

@@ -24,7 +24,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from lactok.info import Asset
+from lactok.specs import Asset
 
 ROOT = Path(__file__).parents[1]
 COMMIT = "1" * 40

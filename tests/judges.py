@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeInfo
 from benchmarks.geneval.prompts import OBJECTS
-from lactok.info import Asset
+from lactok.specs import Asset
 
 Thing = tuple[str, str, tuple[int, int, int, int]]  # name, colour, box
 

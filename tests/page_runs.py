@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.geneval.result import _write_records as write_geneval_records
-from benchmarks.protocol import digest
-from benchmarks.results import to_json, write_records
-from benchmarks.store import folder_safe, write_atomically
+from lactok.evaluation.protocol import digest
+from lactok.evaluation.results import to_json, write_records
+from lactok.evaluation.store import folder_safe, write_atomically
 
 PREPARE, SCORE = "ca775230", "916f5fde"
 SIZE = 64

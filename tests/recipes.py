@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from lactok.decoder import UNetShape
-from lactok.layers.vqgan import VQConfig, VQModel
-from lactok.model import VAEShape
+from lactok.nn.latent_decoder import UNetShape
+from lactok.nn.vqgan import VQConfig, VQModel
+from lactok.nn.lactok import VAEShape
 from lactok.training import common
 from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
 from lactok.training.flextok import FlexTokLearner, FlexTokRecipe, FlexTokShape
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
-from lactok.training.processes import accelerator_of
+from lactok.training.distributed import accelerator_of
 from lactok.training.trainer import Learner, Recipe, Trainer
 from lactok.training.vae import VAELearner, VAERecipe
 
@@ -31,7 +31,7 @@ LEARNERS: dict[str, type[Learner]] = {
 @pytest.fixture
 def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
     """A recipe for each kind, over random weights of the parts that it takes as given."""
-    from lactok.decoder import fold_cross_attention
+    from lactok.nn.latent_decoder import fold_cross_attention
 
     common_keys = {
         "data": str(photographs), "steps": 4, "batch": 2, "crop": 32, "scale": (32, 48), "held_out": 2, "warmup": 1,

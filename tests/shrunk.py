@@ -17,10 +17,10 @@ from benchmarks.verify import seed as seed_set
 from benchmarks.verify import titok as titok_set
 from benchmarks.verify import vqgan as vqgan_set
 from lactok import registry
-from lactok.layers.flextok_files import convert, read_config
-from lactok.layers.maskgit_vqgan import MaskGITConfig
-from lactok.layers.unclip import UnCLIPConfig
-from lactok.layers.vqgan import from_taming
+from lactok.nn.flextok_checkpoint import convert, read_config
+from lactok.nn.maskgit_vqgan import MaskGITConfig
+from lactok.nn.unclip import UnCLIPConfig
+from lactok.nn.vqgan import from_taming
 from lactok.tokenizer import Tokenizer
 
 TINY_UNCLIP = UnCLIPConfig(

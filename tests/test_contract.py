@@ -13,12 +13,12 @@ from conftest import Toy
 from torch import Tensor
 
 import lactok
-from benchmarks import recon
-from benchmarks.contract import check, report
-from benchmarks.trial import Finding
+from benchmarks.recon.__main__ import __main__ as recon
+from benchmarks.contract.__main__ import check, report
+from benchmarks.contract.probe import Finding
 from lactok import registry
-from lactok.info import Asset, Option, TokenizerInfo
-from lactok.noise import noise
+from lactok.specs import Asset, Option, TokenizerInfo
+from lactok.randomness import noise
 from lactok.tokenizer import Tokenizer
 
 TOKENS = {"tokens": Option(16, "length", 1, 16)}
@@ -27,7 +27,7 @@ TOKENS = {"tokens": Option(16, "length", 1, 16)}
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    lactok.info("identity")
+    lactok.specs("identity")
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
 
 
@@ -146,7 +146,7 @@ WRONG: list[tuple[str, type[Tokenizer], dict[str, Any], str, str]] = [
     ("ids too high", encoding(lambda x: x + 40), {}, "codebook", "codebook_size=64 allows 0 to 63"),
     ("negative ids", encoding(lambda x: x - 40), {}, "codebook", "ids from -"),
     ("batch statistics", encoding(lambda x: x, lambda x: x / x.amax((0, 2, 3), True)), {}, "neighbours: ids", "differ"),
-    ("random ids", encoding(lambda x: (x + torch.randint(9, x.shape)) % 64), {}, "same ids twice", "lactok.noise"),
+    ("random ids", encoding(lambda x: (x + torch.randint(9, x.shape)) % 64), {}, "same ids twice", "lactok.randomness"),
     ("changes the images", InPlace, {}, "input left alone", "2 * x - 1"),
     ("checks nothing", Unchecked, {}, "wrong input", "leave `encode`, which checks, as it is"),
     ("[-1, 1]", decoding(lambda x, _: 2 * x - 1), {}, "range of the output", "return (x + 1) / 2"),

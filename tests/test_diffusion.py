@@ -14,7 +14,7 @@ from hub import COMMIT, LocalHub, User
 import lactok
 from lactok import registry
 from lactok.errors import UserError
-from lactok.noise import noise
+from lactok.randomness import noise
 
 
 @pytest.fixture(scope="module")

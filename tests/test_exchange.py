@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import lactok
-from benchmarks import datasets, exchange, images, protocol
-from benchmarks.metrics.fidelity import psnr
+from lactok.evaluation import datasets, images, protocol
+from benchmarks.recon.__main__ import exchange
+from lactok.metrics.fidelity import psnr
 
 
 def run(out: Path, tokenizers: str, photographs: Path, limit: int) -> int:

@@ -13,14 +13,14 @@ from shrunk import TINY_UNCLIP, flextok, maskgit, reference, seedtok, titok, vqg
 
 import lactok
 from baselines.seedtok import SeedTokenizer
-from benchmarks.plain_networks import plain
+from benchmarks.speed.reference_networks import plain
 from lactok import registry
 from lactok.errors import UserError
-from lactok.layers.flextok import FlexTok
-from lactok.layers.flextok_files import check_config, config_of, read_config
-from lactok.layers.unclip_files import convert_eva, convert_seed, convert_text, convert_vae, seed_names
-from lactok.layers.vqgan import from_taming
-from lactok.quantize import FSQ, count_near_ties
+from lactok.nn.flextok import FlexTok
+from lactok.nn.flextok_checkpoint import check_config, config_of, read_config
+from lactok.nn.unclip_checkpoint import convert_eva, convert_seed, convert_text, convert_vae, seed_names
+from lactok.nn.vqgan import from_taming
+from lactok.nn.quantize import FSQ, count_near_ties
 from lactok.tokenizer import Tokenizer
 
 MAKERS = {
@@ -236,7 +236,7 @@ class TestFiles:
     ],
 )
 def test_counts_of_tokens(name: str, tokens: int, codes: int, side: int) -> None:
-    info = lactok.info(name)
+    info = lactok.specs(name)
     assert (info.tokens, info.codebook_size, info.output_size) == (tokens, codes, side)
     assert all(a.license and a.sources for a in info.assets)
 
@@ -253,7 +253,7 @@ def test_counts_of_tokens(name: str, tokens: int, codes: int, side: int) -> None
 )
 def test_wrong_options_are_refused(options: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        lactok.info(f"flextok-d12-d12@{options}")
+        lactok.specs(f"flextok-d12-d12@{options}")
 
 
 def test_bfloat16_runs_and_stays_near(tokenizer: Tokenizer) -> None:

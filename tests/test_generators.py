@@ -24,11 +24,12 @@ from torch import Tensor
 
 import lactok
 from baselines import diffusion
-from benchmarks import generation, images
+from benchmarks.generation.__main__ import __main__ as generation
+from lactok.evaluation import images
 from lactok import registry
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import GeneratorInfo, Option
-from lactok.noise import noise, seed_of
+from lactok.specs import GeneratorInfo, Option
+from lactok.randomness import noise, seed_of
 from lactok.tokenizer import Generator
 
 PAGE = (ROOT / "docs" / "adding-a-generator.md").read_text()
@@ -96,7 +97,7 @@ class TestByName:
     def test_a_generator_is_no_tokenizer(self) -> None:
         assert not set(lactok.generators()) & set(lactok.names())
         with pytest.raises(UserError, match="unknown tokenizer 'sdxl'"):
-            lactok.info("sdxl")
+            lactok.specs("sdxl")
 
     @pytest.mark.parametrize("dtype", ["bf16", torch.int64])
     def test_a_dtype_that_is_none_is_named(self, dtype: object) -> None:

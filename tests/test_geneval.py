@@ -16,7 +16,7 @@ import pytest
 from judges import DrawnColours, DrawnDetector, picture, write
 from PIL import Image
 
-from benchmarks import datasets
+from lactok.evaluation import datasets
 from benchmarks.geneval import annotate, detectors, prompts
 from benchmarks.geneval.__main__ import main
 from benchmarks.geneval.detectors import Detection
@@ -124,7 +124,7 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from benchmarks.geneval import detectors
 from benchmarks.geneval.__main__ import main
-from benchmarks.store import Store
+from lactok.evaluation.store import Store
 detectors.DETECTORS["drawn"], detectors.COLOUR_CLASSIFIERS["drawn"] = "judges:DrawnDetector", "judges:DrawnColours"
 put = Store.put
 def put_and_die(self, kind, key, arrays):

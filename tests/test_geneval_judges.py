@@ -275,7 +275,8 @@ def test_clip_classifies_with_its_own_tokens_and_pixels(monkeypatch: pytest.Monk
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import CLIPConfig, CLIPModel
 
-    from benchmarks.rewards import clip, preprocess
+    from lactok.nn import clip
+    from lactok.metrics.rewards import preprocess
 
     words = ["<start>", "<unk>", "a", "photo", "of", "cat", "-", "colored", "object", *COLOURS]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)} | {"<|endoftext|>": 49407}, "<unk>"))

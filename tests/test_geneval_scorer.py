@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from benchmarks.geneval import prompts, scorer, stored, summary
 from benchmarks.geneval.detectors import Detection
 from benchmarks.geneval.prompts import OBJECTS
-from benchmarks.statistics import clustered_mean
+from lactok.evaluation.statistics import clustered_mean
 
 CAT = {"tag": "own", "prompt": "a red cat", "include": [{"class": "cat", "count": 1, "color": "red"}]}
 

@@ -14,15 +14,15 @@ import torch
 import lactok
 from lactok import registry
 from lactok.errors import UserError
-from lactok.info import TokenizerInfo
-from lactok.noise import noise, seed_of
+from lactok.specs import TokenizerInfo
+from lactok.randomness import noise, seed_of
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimage")
 COMMANDS = (
-    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.plain_networks", "benchmarks.suite_speed",
-    "benchmarks.ablation", "benchmarks.exchange", "benchmarks.plain_lactok", "benchmarks.geneval",
-    "benchmarks.generation", "benchmarks.preference", "benchmarks.retrieval", "benchmarks.scenes", "lactok.weights",
+    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.speed.__main__.reference_networks", "benchmarks.speed.__main__.suite",
+    "benchmarks.ablation", "benchmarks.recon.__main__.exchange", "benchmarks.speed.__main__.reference_lactok", "benchmarks.geneval",
+    "benchmarks.generation", "benchmarks.preference", "benchmarks.recon.__main__.retrieval", "benchmarks.scenes", "lactok.weights",
     "lactok.train", "reports",
 )  # fmt: skip
 
@@ -82,16 +82,16 @@ def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     }
     monkeypatch.setattr(registry, "_plugins", lambda: points)
     assert "plugged" in lactok.names()
-    assert lactok.info("plugged").family == "test"
+    assert lactok.specs("plugged").family == "test"
     with pytest.raises(UserError, match=r"plug-in 'broken' .*cannot be imported"):
-        lactok.info("broken")
+        lactok.specs("broken")
     with pytest.raises(UserError, match="does not register 'silent'"):
-        lactok.info("silent")
+        lactok.specs("silent")
 
 
 def test_two_adapters_of_one_name_are_refused() -> None:
     info = TokenizerInfo("identity", "x", 1, 2, 8, 8, "MIT")
-    lactok.info("identity")
+    lactok.specs("identity")
     with pytest.raises(UserError, match="two adapters are named 'identity'"):
         lactok.register(info)(lambda info: None)
 

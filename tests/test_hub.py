@@ -17,12 +17,13 @@ from hub import COMMIT, TEMPLATE, Asked, Cut, LocalHub, User, closed_port, fetch
 from pytest_httpserver import HTTPServer
 from safetensors.torch import load_file
 
-from benchmarks import recon
-from lactok import files, hub, registry, weights
+from benchmarks.recon.__main__ import __main__ as recon
+from lactok.weights import cache, hub
+from lactok import registry, weights
 from lactok.assets import LPIPS_HEADS
 from lactok.command import command
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Asset, Hub, Url
+from lactok.specs import Asset, Hub, Url
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -161,7 +162,7 @@ class TestAtTheShell:
 PLUG = """
 from baselines.llamagen import TINY, LlamaGenVQ
 from lactok import TokenizerInfo, register
-from lactok.info import Asset, Hub
+from lactok.specs import Asset, Hub
 
 ASSET = Asset("test-vq", "MIT", (Hub("someone/model", "vq_tiny.pt"),), "baselines.llamagen:convert")
 register(TokenizerInfo("plugged", "test", 256, 4096, 256, 256, "MIT", assets=(ASSET,)), config=TINY)(LlamaGenVQ)
@@ -281,7 +282,7 @@ class TestInProcess:
         part.write_bytes(b"x" * 5000)
         assert weights.load(plain())["a"].tolist() == list(range(3000))
         assert here.starts() == [None, 5000, None]
-        assert weights.resolve(plain()).sha256 == files.sha256(own_cache / "small.safetensors")
+        assert weights.resolve(plain()).sha256 == cache.sha256(own_cache / "small.safetensors")
         assert digest in (own_cache / "small.json").read_text()
 
     def test_damaged_on_the_way_every_time(self, here: LocalHub, small: bytes, own_cache: Path) -> None:
@@ -366,7 +367,7 @@ class TestInProcess:
         self, here: LocalHub, monkeypatch: pytest.MonkeyPatch, status: int
     ) -> None:
         waits: list[float] = []
-        monkeypatch.setattr("lactok.hub.time.sleep", waits.append)
+        monkeypatch.setattr("lactok.weights.hub.time.sleep", waits.append)
         here.status = status
         with pytest.raises(WeightsNotFound, match=rf"\(the model hub answered {status}; try again later\)"):
             weights.resolve(plain())
@@ -382,7 +383,7 @@ class TestInProcess:
         def wait(_: float) -> None:
             here.status = None
 
-        monkeypatch.setattr("lactok.hub.time.sleep", wait)
+        monkeypatch.setattr("lactok.weights.hub.time.sleep", wait)
         assert weights.load(plain())["a"].tolist() == list(range(3000))
 
     def test_a_revision(self, here: LocalHub, small: bytes) -> None:

@@ -10,8 +10,8 @@ import torch
 from conftest import photograph
 from PIL import Image
 
-from benchmarks import images
-from benchmarks.protocol import Prepare
+from lactok.evaluation import images
+from lactok.evaluation.protocol import Prepare
 
 
 def opened(image: Image.Image, path: Path, **keywords: object) -> Image.Image:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import shared
 
-from lactok import samplers
-from lactok.decoder import (
+from lactok.nn import samplers
+from lactok.nn.latent_decoder import (
     SDXL_UNET,
     DecoderConfig,
     LatentDecoder,
@@ -20,9 +20,9 @@ from lactok.decoder import (
     size_conditions,
 )
 from lactok.errors import UserError
-from lactok.lactok_files import convert, merge_lora
-from lactok.layers.vqgan import VQConfig
-from lactok.model import SDXL_VAE, LaCTok, LaCTokConfig, VAEShape
+from lactok.nn.lactok_checkpoint import convert, merge_lora
+from lactok.nn.vqgan import VQConfig
+from lactok.nn.lactok import SDXL_VAE, LaCTok, LaCTokConfig, VAEShape
 from lactok.training import common
 from lactok.training.lactok import LaCTokRecipe
 from lactok.weights import known_assets

@@ -10,9 +10,10 @@ from torch import Tensor
 
 import lactok
 from baselines.lactok import TINY, LaCTokTokenizer
-from benchmarks import plain_lactok
-from benchmarks.ablation import STUDIES, names
-from lactok import registry, samplers, weights
+from benchmarks.speed.__main__ import reference_lactok
+from benchmarks.ablation.__main__ import STUDIES, names
+from lactok import registry, weights
+from lactok.nn import samplers
 from lactok.errors import UserError, WeightsNotFound
 from lactok.tokenizer import Tokenizer
 
@@ -90,7 +91,7 @@ def test_any_size_from_the_same_ids(size: int, ids: Tensor) -> None:
 )
 def test_mistakes_in_options(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        lactok.info(name)
+        lactok.specs(name)
 
 
 def test_missing_weights_say_what_is_needed() -> None:
@@ -151,12 +152,12 @@ def test_tiles_are_decoded_one_by_one(ids: Tensor) -> None:
 
 
 def test_the_fast_decoder_computes_what_the_published_one_does() -> None:
-    shape = plain_lactok.config("small")
-    slow, fast = plain_lactok.load_plain(shape), plain_lactok.load_fast(shape, "float32", 64)
-    code_map, starts = plain_lactok.inputs(shape, 64, 2)
+    shape = reference_lactok.config("small")
+    slow, fast = reference_lactok.load_plain(shape), reference_lactok.load_fast(shape, "float32", 64)
+    code_map, starts = reference_lactok.inputs(shape, 64, 2)
     with torch.inference_mode():
-        expected = plain_lactok.plain_decode(slow, code_map, starts, samplers.TLCM[2])
-        found = plain_lactok.fast_decode(fast, code_map, starts, samplers.TLCM[2])
+        expected = reference_lactok.plain_decode(slow, code_map, starts, samplers.TLCM[2])
+        found = reference_lactok.fast_decode(fast, code_map, starts, samplers.TLCM[2])
     assert float(expected.std()) > 0.01
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
@@ -187,7 +188,7 @@ def test_the_shipped_models_are_small_and_read_their_ids(name: str) -> None:
     tok = lactok.load(name)
     files = [weights.resolve(asset) for asset in tok.info.assets]
     assert {file.source for file in files} == {"bundled"}
-    own = {asset.name for which in ("lactok-h-tiny", "lactok-t-tiny") for asset in lactok.info(which).assets}
+    own = {asset.name for which in ("lactok-h-tiny", "lactok-t-tiny") for asset in lactok.specs(which).assets}
     own.discard("llamagen-vq16-tiny")  # a tokenizer of its own
     assert sum((files[0].path.parent / f"{asset}.safetensors").stat().st_size for asset in own) <= 16_000_000
     pictures = [data.astronaut()[:512:2, ::2], data.chelsea()[:300, :300], data.coffee()[:400, :400]]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import lactok
 from lactok import weights
-from lactok.quantize import VectorQuantizer, count_near_ties
+from lactok.nn.quantize import VectorQuantizer, count_near_ties
 from lactok.registry import TOKENIZERS
 
 
@@ -87,7 +87,7 @@ def test_gradient_passes_straight_through() -> None:
 
 @pytest.mark.parametrize("name", [n for n in TOKENIZERS if n.startswith("llamagen")])
 def test_counts_of_tokens_and_bits(name: str) -> None:
-    info = lactok.info(name)
+    info = lactok.specs(name)
     ids = {"llamagen-vq8": 1024}.get(name, 256)
     assert info.tokens == ids
     assert info.bits == ids * {"llamagen-vq16-tiny": 12}.get(name, 14)

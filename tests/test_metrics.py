@@ -10,8 +10,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from benchmarks.metrics import distances, fidelity
-from lactok import perceptual
+from lactok.metrics import frechet, fidelity
+from lactok.nn import inception
 
 
 def pair(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +67,7 @@ def test_frechet_is_scipys_matrix_root(n: int, m: int, d: int) -> None:
     x, y = rng.normal(size=(n, d)), rng.normal(0.3, 1.2, size=(m, d))
     s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s + t - 2 * sqrtm(s @ t).real)
-    assert distances.frechet(np.array_split(x, 3), [y]) == pytest.approx(expected, rel=1e-6)
+    assert frechet.frechet(np.array_split(x, 3), [y]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_kid_is_torch_fidelitys_and_does_not_depend_on_blocks() -> None:
@@ -78,38 +78,38 @@ def test_kid_is_torch_fidelitys_and_does_not_depend_on_blocks() -> None:
     kernel = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1.0}
     k_xx, k_yy, k_xy = (kernel_poly(a, b, **kernel) for a, b in ((x, x), (y, y), (x, y)))
     expected = mmd2(k_xx, k_xy, k_yy, mmd_est="unbiased")
-    assert distances.kid([x], [y]) == pytest.approx(expected, rel=1e-9)
-    assert distances.kid(np.array_split(x, 7), np.array_split(y, 3)) == pytest.approx(expected, rel=1e-9)
+    assert frechet.kid([x], [y]) == pytest.approx(expected, rel=1e-9)
+    assert frechet.kid(np.array_split(x, 7), np.array_split(y, 3)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_distances_of_one_image_are_undefined() -> None:
     one = [np.zeros((1, 8))]
-    assert np.isnan(distances.frechet(one, one))
-    assert np.isnan(distances.kid(one, one))
+    assert np.isnan(frechet.frechet(one, one))
+    assert np.isnan(frechet.kid(one, one))
 
 
 def test_moments_merge_exactly() -> None:
     x = np.random.default_rng(3).normal(size=(100, 8)).astype(np.float32)
-    moments = distances.Moments.of(np.array_split(x, 9))
+    moments = frechet.Moments.of(np.array_split(x, 9))
     np.testing.assert_allclose(moments.covariance, np.cov(x.astype(np.float64), rowvar=False), rtol=1e-10)
 
 
 def test_inception_is_torch_fidelitys(tmp_path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    ours = perceptual.inception()
+    ours = inception.inception()
     state = dict(ours.state_dict()) | {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     torch.save(state, tmp_path / "inception.pth")
     theirs = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(tmp_path / "inception.pth"))
     images = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8)
     with torch.inference_mode():
-        torch.testing.assert_close(ours(perceptual.tf1_resize(images)), theirs(images)[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours(inception.tf1_resize(images)), theirs(images)[0], atol=1e-5, rtol=1e-4)
 
 
 def test_lpips_is_the_lpips_package() -> None:
     import lpips
 
-    ours = perceptual.load_lpips("alex")
+    ours = inception.load_lpips("alex")
     theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)  # its own heads; the backbone is ours
     theirs.net.load_state_dict(ours.model.net.state_dict())
     a, b = (t.float() / 127.5 - 1 for t in pair(64, 64))

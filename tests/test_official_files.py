@@ -17,8 +17,8 @@ import lactok
 from baselines.seedtok import DIFFUSION, SeedTokenizer
 from lactok import registry
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Hub
-from lactok.layers.maskgit_vqgan import MaskGITConfig
+from lactok.specs import Hub
+from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -68,7 +68,7 @@ def test_flextok_is_built_as_its_config_says(here: LocalHub, monkeypatch: pytest
     here.add(f"{repo}/config.json", json.dumps(values["hydra_config"]).encode())
     assumed = replace(small.get_submodule("model").config, encoder=(64, 1), max_timestep=1.0)
     pretend(monkeypatch, "flextok-d12-d12", small, config=assumed)
-    monkeypatch.setattr("lactok.layers.flextok_files.FlexTokConfig", shrunk_vae(small))
+    monkeypatch.setattr("lactok.nn.flextok_checkpoint.FlexTokConfig", shrunk_vae(small))
     assert_same("flextok-d12-d12", small)
 
 
@@ -76,7 +76,7 @@ def shrunk_vae(small: Tokenizer):
     """FlexTok's files do not say how wide the VAE is; the reference set's is narrow."""
     from functools import partial
 
-    from lactok.layers.flextok import FlexTokConfig
+    from lactok.nn.flextok import FlexTokConfig
 
     config = small.get_submodule("model").config
     return partial(FlexTokConfig, vae_channels=config.vae_channels, vae_layers=config.vae_layers)
@@ -140,7 +140,7 @@ def test_seedtok_from_six_files(here: LocalHub, monkeypatch: pytest.MonkeyPatch)
         registry._registered, "seedtok-2", replace(entry, info=replace(entry.info, assets=assets))
     )  # fmt: skip
     names = set(small.model.state_dict())
-    monkeypatch.setattr("lactok.layers.unclip_files.seed_names", lambda: names)
+    monkeypatch.setattr("lactok.nn.unclip_checkpoint.seed_names", lambda: names)
     assert_same("seedtok-2", small)
 
 

@@ -14,10 +14,10 @@ from conftest import Toy, photograph
 from PIL import Image
 from test_recon import run, stable_bytes
 
-from benchmarks import datasets, images, protocol
-from benchmarks.datasets import Sample
-from benchmarks.metrics import fidelity
-from benchmarks.pictures import file_name
+from lactok.evaluation import datasets, images, protocol
+from lactok.evaluation.datasets import Sample
+from lactok.metrics import fidelity
+from lactok.evaluation.kept_images import file_name
 
 
 def row_folder(out: Path, name: str = "toy") -> Path:

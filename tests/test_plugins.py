@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from conftest import plugged
 
-from benchmarks import recon
-from benchmarks.contract import check
+from benchmarks.recon.__main__ import __main__ as recon
+from benchmarks.contract.__main__ import check
 from lactok import registry, weights
 
 ROOT = Path(__file__).parents[1]
@@ -147,7 +147,7 @@ def test_check_names_a_plug_in_that_exits_or_registers_nothing(plug: dict[str, E
 
 def test_a_name_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("identity", "somewhere:X", GROUP)
-    monkeypatch.setattr("benchmarks.contract_rules.entry_points", lambda **_: [point])
+    monkeypatch.setattr("benchmarks.contract.rules.entry_points", lambda **_: [point])
     (clash,) = [f for f in check("identity") if f.state == "FAIL"]
     assert clash.text.startswith("lactok itself and somewhere:X have the name 'identity'")
 

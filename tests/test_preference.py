@@ -18,11 +18,14 @@ from conftest import photograph
 from PIL import Image
 from torch import Tensor
 
-from benchmarks import captions, datasets, preference, published, rewards, runner
-from benchmarks.rewards import Reward, RewardInfo
-from benchmarks.statistics import mean_with_interval
+from benchmarks.preference.__main__ import captions, __main__ as preference
+from lactok.evaluation import datasets, shards
+from benchmarks import published
+from lactok.metrics import rewards
+from lactok.metrics.rewards import Reward, RewardInfo
+from lactok.evaluation.statistics import mean_with_interval
 from lactok.errors import UserError
-from lactok.info import Asset
+from lactok.specs import Asset
 
 
 class Bright(Reward):
@@ -190,7 +193,7 @@ def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from benchmarks import preference, rewards
-from benchmarks.store import Store
+from lactok.evaluation.store import Store
 rewards.REWARDS = {{"bright": "test_preference:Bright"}}
 put = Store.put
 def put_and_die(self, kind, key, arrays):
@@ -362,7 +365,7 @@ def test_distances_to_photographs(
     captioned: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(runner, "scorer", lambda run: Scorer())
-    monkeypatch.setattr("benchmarks.recon.metric_networks", lambda run: (("fid-inception", "0" * 64),))
+    monkeypatch.setattr("benchmarks.recon.__main__.metric_networks", lambda run: (("fid-inception", "0" * 64),))
     (captioned / "001.png").write_bytes(b"not a picture")
     arguments = ("--images", captioned, "--reference")
     (result,) = run(tmp_path / "same", *arguments, captioned, "--metrics", "mute,fid,kid").values()
@@ -400,7 +403,7 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
             (place / "metadata.jsonl").write_text(json.dumps(prompt))
             photograph(i + seed).save(place / "samples" / "0000.png")
 
-    monkeypatch.setattr("benchmarks.generation.generate", generate)
+    monkeypatch.setattr("benchmarks.generation.__main__.generate", generate)
     monkeypatch.setattr("lactok.registry.generator_info", lambda name: None)  # "toy" and "bad" are no adapters
     file = tmp_path / "c.tsv"
     file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import multiprocessing
 
 from lactok.errors import UserError
-from lactok.training import common, processes
+from lactok.training import common, distributed
 from lactok.training.data import Photos
 from lactok.training.ldm import LDMRecipe
 from lactok.training.trainer import Recipe, Trainer
@@ -30,14 +30,14 @@ SPREAD = ("ldm", "tlcm", "stage 2")
 
 
 def made(recipe: Recipe, kind: str, out: Path) -> Trainer:
-    run = Trainer(recipe, LEARNERS[kind](recipe), out, processes.accelerator_of("cpu"))  # type: ignore[call-arg]
+    run = Trainer(recipe, LEARNERS[kind](recipe), out, distributed.accelerator_of("cpu"))  # type: ignore[call-arg]
     run.learner.train()
     return run
 
 
 def held(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Put together, as they are now."""
-    return {k: v.clone() for k, v in processes.whole(tensors, keep=True).items()}
+    return {k: v.clone() for k, v in distributed.whole(tensors, keep=True).items()}
 
 
 def steps(run: Trainer) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def test_the_others_are_let_through_when_the_main_process_fails(tmp_path: Path) 
         def wait_for_everyone(self) -> None:
             order.append("waited")
 
-    with pytest.raises(UserError), processes.main_first(Alone()):  # type: ignore[arg-type]
+    with pytest.raises(UserError), distributed.main_first(Alone()):  # type: ignore[arg-type]
         Photos.of(tmp_path / "none", 2, tmp_path)
     assert order == ["waited"]
 

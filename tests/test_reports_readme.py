@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import lactok
-from benchmarks import protocol
+from lactok.evaluation import protocol
 from lactok import registry
 from lactok.assets import METRIC_ASSETS
 from reports.__main__ import main

@@ -15,8 +15,9 @@ import pytest
 from conftest import shared
 from page_runs import KINDS, write_row, write_usual
 
-from benchmarks import protocol, published
-from benchmarks.results import to_json
+from lactok.evaluation import protocol
+from benchmarks import published
+from lactok.evaluation.results import to_json
 from reports.__main__ import main
 
 N = 5000
@@ -41,7 +42,7 @@ def command(*words: str) -> int:
 def tables(runs: Path, out: Path) -> dict[str, dict[str, Any]]:
     """The tables alone; figures and the page have tests of their own."""
     from reports import stored
-    from reports.tables import build
+    from reports.tables.files import build
 
     build(stored.read(runs), out)
     return {t["id"]: t for t in json.loads((out / "tables.json").read_text())["tables"]}

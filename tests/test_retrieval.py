@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import lactok
-from benchmarks import datasets, images, protocol, retrieval
-from benchmarks.metrics.retrieval import ranks
-from benchmarks.scoring import Scorer
+from lactok.evaluation import datasets, images, protocol
+from benchmarks.recon.__main__ import retrieval
+from lactok.metrics.retrieval import ranks
+from lactok.metrics.scorer import Scorer
 
 
 def run(out: Path, *args: str) -> int:

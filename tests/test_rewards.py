@@ -15,8 +15,11 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
-from benchmarks import published, rewards
-from benchmarks.rewards import Reward, RewardInfo, clip, clip_scores, hpsv2, image_reward, mps, preprocess
+from benchmarks import published
+from lactok.metrics import rewards
+from lactok.metrics.rewards import Reward, RewardInfo
+from lactok.nn import clip
+from lactok.metrics.rewards import clip_scores, hpsv2, image_reward, mps, preprocess
 from lactok import weights
 from lactok.errors import UserError, WeightsNotFound
 

@@ -40,7 +40,7 @@ from benchmarks.scenes.training import (
 )
 from lactok import weights
 from lactok.training import common
-from lactok.training.processes import accelerator_of
+from lactok.training.distributed import accelerator_of
 
 TINY = SceneRecipe(
     name="tiny", steps=4, batch=2, model=NetShape((8, 8, 8, 8), (1, 1, 1, 1), 8), workers=0, validation=2, warmup=1,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lactok.errors import UserError
-from lactok.train import TRAINERS, main
+from lactok.training.__main__ import TRAINERS, main
 from lactok.training import common, tiny
 
 
@@ -49,7 +49,7 @@ def test_stages_run_in_order_and_go_on(
     monkeypatch.setattr(tiny, "CONFIGS", configs)
     argv = ["tiny", "both", "--data", str(photographs), "--runs", str(tmp_path / "runs")]
     # the VAE's own scaling is measured on photographs; this one says 1
-    monkeypatch.setattr("lactok.training.given.notes", lambda path: {})
+    monkeypatch.setattr("lactok.training.pretrained.notes", lambda path: {})
     for _ in range(2):
         with pytest.raises(SystemExit, match="0"):
             main(argv)

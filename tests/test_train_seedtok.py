@@ -13,19 +13,19 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
-from benchmarks.metrics.retrieval import ranks
+from lactok.metrics.retrieval import ranks
 from lactok import registry, weights
 from lactok.assets import INCEPTION
 from lactok.errors import UserError
-from lactok.layers.seed import SeedConfig, clip_normalise
-from lactok.layers.unclip import UnCLIPShape
-from lactok.model import VAEShape
-from lactok.noise import noise, seed_of
-from lactok.perceptual import inception, tf1_resize
+from lactok.nn.seed import SeedConfig, clip_normalise
+from lactok.nn.unclip import UnCLIPShape
+from lactok.nn.lactok import VAEShape
+from lactok.randomness import noise, seed_of
+from lactok.nn.inception import inception, tf1_resize
 from lactok.training import common
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.ldm import VAEPart
-from lactok.training.processes import accelerator_of
+from lactok.training.distributed import accelerator_of
 from lactok.training.seedtok import RIDGE, SeedTokLearner, SeedTokRecipe, mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer

@@ -13,14 +13,14 @@ from conftest import shared
 
 import lactok
 from lactok.errors import UserError
-from lactok.layers.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
-from lactok.layers.titok import TiTok, TiTokConfig
+from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
+from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.training import common
 from lactok.training.codebook import CodebookLearner
 from lactok.training.data import Photos, centre_square, to_tensor
-from lactok.training.places import cell_places, patch_places, sincos
-from lactok.training.processes import accelerator_of
-from lactok.training.proxy import ProxyLearner, ProxyRecipe
+from lactok.training.positional import cell_places, patch_places, sincos
+from lactok.training.distributed import accelerator_of
+from lactok.training.maskgit_vqgan import ProxyLearner, ProxyRecipe
 from lactok.training.titok import TiTokLearner, TiTokRecipe
 from lactok.training.trainer import Recipe, Trainer
 

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from recipes import LEARNERS, VAE, trainer
 
-from lactok import samplers
+from lactok.nn import samplers
 from lactok.errors import UserError
-from lactok.train import changes, parser
+from lactok.training.__main__ import changes, parser
 from lactok.training import common
 from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.data import crops
-from lactok.training.frozen import Frozen
+from lactok.training.feature_cache import Frozen
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
 from lactok.training.trainer import Learner, Recipe

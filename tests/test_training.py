@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lactok.errors import UserError
-from lactok.layers.vqgan import VQConfig
+from lactok.nn.vqgan import VQConfig
 from lactok.training import common
 from lactok.training.data import Photos, random_crops
 from lactok.training.vq import Stage, VQTrainer, VQTraining

@@ -26,9 +26,10 @@ from safetensors.torch import save_file
 from werkzeug import Request, Response
 
 import lactok
-from lactok import registry, unpickle, weights
+from lactok import registry, weights
+from lactok.weights import unpickle
 from lactok.errors import UserError, WeightsNotFound
-from lactok.info import Asset, Hub, Packaged, Registry, Url
+from lactok.specs import Asset, Hub, Packaged, Registry, Url
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recon import part_of, split_names
+from benchmarks.recon.__main__ import part_of, split_names
 from lactok.command import Parser, command
 from lactok.errors import UserError, WeightsNotFound, disk_errors
 
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def configured(args: argparse.Namespace, detector: type[Any], colours: type[Any]) -> tuple[Judges, dict[str, str]]:
     """The judges, and where their weights came from, which are fetched here."""
     from benchmarks.geneval.judge import Judges
-    from benchmarks.store import Store
+    from lactok.evaluation.store import Store
     from lactok import weights
 
     try:
@@ -110,7 +110,7 @@ def configured(args: argparse.Namespace, detector: type[Any], colours: type[Any]
 
 def composed(args: argparse.Namespace) -> Path:
     """The folder of composed scenes, made where it is not there yet."""
-    from benchmarks.progress import progress
+    from lactok.evaluation.progress import progress
     from benchmarks.scenes.folder import make
 
     folder = Path(args.out) / f"scenes-{args.scenes}x{args.samples}-seed{args.seed}"
@@ -156,7 +156,7 @@ def of_images(args: argparse.Namespace) -> Subject:
 
 def of_generator(args: argparse.Namespace, name: str) -> Subject:
     """The pictures of GenEval's prompts by a generator, made where they are not there yet."""
-    from benchmarks.generation import generate
+    from benchmarks.generation.__main__ import generate
     from benchmarks.geneval import folder, prompts
     from benchmarks.geneval.result import Subject
 
@@ -181,8 +181,8 @@ def judged(
     """The result; None while other parts still have prompts to do."""
     from benchmarks.geneval import result
     from benchmarks.geneval.judge import start_worker, work
-    from benchmarks.pool import run_jobs
-    from benchmarks.progress import progress
+    from lactok.evaluation.executors import run_jobs
+    from lactok.evaluation.progress import progress
 
     check_words(subject.pictures, judges)
     part, parts = part_of(args.part)

@@ -65,8 +65,8 @@ class ClipColours(ColourClassifier):
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)
-        from benchmarks.rewards import clip
-        from benchmarks.rewards.loading import filled
+        from lactok.nn import clip
+        from lactok.nn.loading import filled
         from lactok import weights
 
         self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.info.name).to(device)
@@ -76,7 +76,8 @@ class ClipColours(ColourClassifier):
     def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
         import torch
 
-        from benchmarks.rewards import clip, preprocess
+        from lactok.nn import clip
+        from lactok.metrics.rewards import preprocess
         from lactok.device import exact_float32
 
         found: list[str] = []
@@ -91,7 +92,7 @@ class ClipColours(ColourClassifier):
 
     def _directions(self, name: str) -> Tensor:
         """(10, D), computed once a name."""
-        from benchmarks.rewards import clip
+        from lactok.nn import clip
 
         if name not in self._known:
             sentences = [sentence for group in texts(name) for sentence in group]

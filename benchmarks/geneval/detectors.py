@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import UserError, unknown
-from lactok.info import Asset
+from lactok.specs import Asset
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.datasets import Sample
-from benchmarks.images import open_photograph
-from benchmarks.protocol import digest
+from lactok.evaluation.datasets import Sample
+from lactok.evaluation.images import open_photograph
+from lactok.evaluation.protocol import digest
 from lactok.errors import UserError
 
 LAYOUT = "DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png"

@@ -15,10 +15,10 @@ from PIL import Image
 from benchmarks.geneval import annotate, scorer, stored
 from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeInfo
 from benchmarks.geneval.folder import Entry, open_picture
-from benchmarks.images import UnreadableImage
-from benchmarks.pool import Timer
-from benchmarks.protocol import digest
-from benchmarks.store import Store
+from lactok.evaluation.images import UnreadableImage
+from lactok.evaluation.executors import Timer
+from lactok.evaluation.protocol import digest
+from lactok.evaluation.store import Store
 
 ANNOTATE = ("none", "wrong", "all")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import Mask2FormerForUniversalSegmentation
 
-    from lactok.info import Asset
+    from lactok.specs import Asset
 
 LONGEST, SHORTEST, DIVISOR = 1333, 800, 32
 MEAN, STD, PADDING = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 128

@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
 from benchmarks.geneval.judge import Judges
-from benchmarks.pool import Timer
-from benchmarks.store import folder_safe, write_atomically
+from lactok.evaluation.executors import Timer
+from lactok.evaluation.store import folder_safe, write_atomically
 from lactok.errors import disk_errors
 
 SCHEMA = 1
@@ -75,7 +75,7 @@ def merge(subject: Subject, judges: Judges, sources: dict[str, str], folder: Pat
         "left_out": [vars(note) for note in left_out],
         "remarks": [vars(note) for note in remarks],
     }
-    from benchmarks.results import environment, to_json
+    from lactok.evaluation.results import environment, to_json
 
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
     """A row a result: the tasks, the overall score, the share of prompts."""
     from tabulate import tabulate
 
-    from benchmarks.table import cell
+    from lactok.evaluation.table import cell
 
     found = {tag for r in results for tag in r["tasks"]}
     tags = [t for t in prompts.TASKS if t in found] + sorted(found - set(prompts.TASKS))

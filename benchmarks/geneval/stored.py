@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.geneval.detectors import Detection
-from benchmarks.store import Arrays
+from lactok.evaluation.store import Arrays
 
 
 def pack(pictures: Sequence[Sequence[Detection]]) -> Arrays:

@@ -50,7 +50,7 @@ def scores(scored: Sequence[Scored]) -> dict[str, Any]:
         share of correct images; prompts: the share of prompts with a correct image. Each is {value, ci95, n}; tasks
         have the number of their prompts too. Values are None without any image.
     """
-    from benchmarks.statistics import clustered_mean, mean_with_interval
+    from lactok.evaluation.statistics import clustered_mean, mean_with_interval
 
     tasks, clusters = {}, []
     for tag, group in by_tag(scored).items():

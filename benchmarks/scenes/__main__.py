@@ -57,7 +57,7 @@ def make(args: argparse.Namespace) -> int:
             raise UserError(f"--{flag} {value}: 1 or more")
     if not 0 <= args.broken <= 1:
         raise UserError(f"--broken {args.broken}: a share, 0 to 1")
-    from benchmarks.progress import progress
+    from lactok.evaluation.progress import progress
     from benchmarks.scenes import folder
 
     with progress("scenes", args.count, "captions") as report:
@@ -68,9 +68,9 @@ def make(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     from benchmarks.scenes.training import SceneLearner, SceneRecipe, SceneTrainer
-    from lactok.train import changes
+    from lactok.training.__main__ import changes
     from lactok.training import common
-    from lactok.training.processes import accelerator_of
+    from lactok.training.distributed import accelerator_of
 
     recipe = common.read_config(args.config, SceneRecipe, changes(args.set))
     out = args.out or Path("training-runs") / recipe.name

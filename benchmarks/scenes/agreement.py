@@ -16,7 +16,7 @@ from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.folder import Truth
 from benchmarks.scenes.tasks import Metadata
 from lactok.errors import disk_errors
-from lactok.noise import seed_of
+from lactok.randomness import seed_of
 
 GOALS = {
     "single_object": 0.95, "two_object": 0.90, "counting": 0.95, "colors": 0.95, "position": 0.90, "color_attr": 0.90,
@@ -144,9 +144,9 @@ def report_agreement(
     out: Path | None = None,
 ) -> None:  # fmt: skip
     """Judge a folder that `make` wrote, print the table and write the figures (to DIR/agreement.json)."""
-    from benchmarks.progress import progress
+    from lactok.evaluation.progress import progress
     from benchmarks.scenes import folder
-    from benchmarks.store import write_atomically
+    from lactok.evaluation.store import write_atomically
 
     truths = list(folder.read(scenes))
     with progress("pictures", len(truths), "pictures") as report:

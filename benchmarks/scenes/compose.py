@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from benchmarks.scenes import colours, pen
 from benchmarks.scenes.backgrounds import background
 from benchmarks.scenes.objects import KINDS
-from lactok.noise import seed_of
+from lactok.randomness import seed_of
 
 SIZE = 256
 SMALLEST, LARGEST = 28, 120  # longer side of an object's box in pixels

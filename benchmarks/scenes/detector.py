@@ -16,7 +16,7 @@ from benchmarks.scenes.finding import colours_of, detections
 from benchmarks.scenes.network import ColourNet, NetShape, SceneNet
 from benchmarks.scenes.objects import VOCABULARY
 from lactok import weights
-from lactok.info import Asset
+from lactok.specs import Asset
 
 ASSET = Asset("scenes-tiny", license="MIT", size=2_800_000)
 # chosen on the training's validation scenes

@@ -23,7 +23,7 @@ from benchmarks.scenes.compose import SIZE, Plan, Scene, Wanted, compose
 from benchmarks.scenes.network import STRIDE, ColourNet, NetShape, Output, SceneNet, corners, crops_of, mask_logits
 from benchmarks.scenes.objects import VOCABULARY
 from benchmarks.scenes.tasks import chosen, metadata, one_of, shown
-from lactok.noise import seed_of
+from lactok.randomness import seed_of
 from lactok.training.data import Photo, Photos
 from lactok.training.trainer import Learner, Recipe, Trainer
 

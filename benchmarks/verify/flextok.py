@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
-from lactok.layers.flextok import FlexTok, NormGuidance, PlainGuidance
-from lactok.layers.flextok_files import convert, read_config
+from lactok.nn.flextok import FlexTok, NormGuidance, PlainGuidance
+from lactok.nn.flextok_checkpoint import convert, read_config
 from lactok.weights import load_strict
 
 ATOL, RTOL = 1e-4, 1e-4  # the sets' READMEs

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.verify.checks import Checks
-from lactok import samplers
-from lactok.decoder import DecoderConfig
-from lactok.lactok_files import UNET, drop_cross_attention, merge_lora
-from lactok.layers.vqgan import VQConfig
-from lactok.model import LaCTok, LaCTokConfig
+from lactok.nn import samplers
+from lactok.nn.latent_decoder import DecoderConfig
+from lactok.nn.lactok_checkpoint import UNET, drop_cross_attention, merge_lora
+from lactok.nn.vqgan import VQConfig
+from lactok.nn.lactok import LaCTok, LaCTokConfig
 from lactok.weights import load_strict
 
 # the set's README: absolute for float32, relative to the tensor's own maximum for gradients

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.vqgan import autoencoder
-from lactok.layers.vqgan import VQConfig, VQModel
+from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.weights import load_strict
 
 ATOL, RTOL = 3e-4, 1e-4  # the set's README

@@ -12,7 +12,7 @@ import torch
 import lactok
 from benchmarks.verify.checks import Checks
 from lactok.errors import UserError, unknown
-from lactok.info import Asset
+from lactok.specs import Asset
 
 # manifest -> tokenizer whose network must have exactly these tensors
 MODELS = {

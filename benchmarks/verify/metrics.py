@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import images
-from benchmarks.metrics import distances, fidelity
-from benchmarks.scoring import clean_resize
+from lactok.evaluation import images
+from lactok.metrics import frechet, fidelity
+from lactok.metrics.scorer import clean_resize
 from benchmarks.verify.checks import Checks
 from lactok import weights
 from lactok.assets import LPIPS_HEADS
-from lactok.perceptual import LPIPS, tf1_resize
+from lactok.nn.inception import LPIPS, tf1_resize
 
 LPIPS_SEED = 21  # of the set's random backbones; the set gives the recipe without it, this value reproduces it
 
@@ -77,7 +77,7 @@ def _distances(arrays: Any, cases: list[dict[str, Any]], checks: Checks) -> None
         for name in (f"{i}_x", f"{i}_y"):
             checks.skip(name, "an input")
         blocks = np.array_split(x, 3), np.array_split(y, 4)
-        frechet, kid = distances.frechet(*blocks), distances.kid(*blocks)
+        frechet, kid = frechet.frechet(*blocks), frechet.kid(*blocks)
         for key, expected in case.items():
             if key in ("n", "m", "d"):
                 continue

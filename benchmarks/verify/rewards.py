@@ -17,12 +17,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.rewards import clip, preprocess
-from benchmarks.rewards.image_reward import ImageRewardConfig, ImageRewardNetwork
-from benchmarks.rewards.image_reward import convert as convert_image_reward
-from benchmarks.rewards.loading import filled
-from benchmarks.rewards.mps import CrossModel, MPSForward, MPSNetwork
-from benchmarks.rewards.mps import convert as convert_mps
+from lactok.nn import clip
+from lactok.metrics.rewards import preprocess
+from lactok.metrics.rewards.image_reward import ImageRewardConfig, ImageRewardNetwork
+from lactok.metrics.rewards.image_reward import convert as convert_image_reward
+from lactok.nn.loading import filled
+from lactok.metrics.rewards.mps import CrossModel, MPSForward, MPSNetwork
+from lactok.metrics.rewards.mps import convert as convert_mps
 from benchmarks.verify.checks import Checks
 
 ATOL = 1e-5

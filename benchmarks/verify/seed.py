@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
-from lactok.layers.seed import SeedConfig, SeedQuantizer, clip_normalise
+from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.weights import load_strict
 
 ATOL, RTOL = 1e-3, 1e-4  # the set's README

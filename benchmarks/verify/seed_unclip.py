@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
-from lactok.layers.unclip import UnCLIP, UnCLIPConfig
-from lactok.layers.unclip_files import convert_text
+from lactok.nn.unclip import UnCLIP, UnCLIPConfig
+from lactok.nn.unclip_checkpoint import convert_text
 from lactok.weights import load_strict
 
 ATOL, RTOL = 6e-4, 1e-4  # the set's README

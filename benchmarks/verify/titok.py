@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
-from lactok.layers.maskgit_vqgan import MaskGITConfig
-from lactok.layers.titok import TiTok, TiTokConfig
+from lactok.nn.maskgit_vqgan import MaskGITConfig
+from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.weights import load_strict
 
 RTOL = 1e-4

@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok import samplers
-from lactok.decoder import UNetShape
+from lactok.nn import samplers
+from lactok.nn.latent_decoder import UNetShape
 from lactok.errors import UserError, unknown
-from lactok.model import decode_latents
-from lactok.noise import noise, seed_of
+from lactok.nn.lactok import decode_latents
+from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
-from lactok.training.given import load_weights
+from lactok.training.pretrained import load_weights
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
 from lactok.training.trainer import Learner, Recipe
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lactok.quantize import VectorQuantizer
-from lactok.training.revival import Revival
+from lactok.nn.quantize import VectorQuantizer
+from lactok.training.dead_codes import Revival
 from lactok.training.trainer import Learner, Recipe
 
 

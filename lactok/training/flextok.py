@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.layers.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
-from lactok.model import drawn_latents, moments
-from lactok.noise import noise, seed_of
-from lactok.perceptual import load_lpips
+from lactok.nn.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
+from lactok.nn.lactok import drawn_latents, moments
+from lactok.randomness import noise, seed_of
+from lactok.nn.inception import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.frozen import Frozen
-from lactok.training.given import load_weights
+from lactok.training.feature_cache import Frozen
+from lactok.training.pretrained import load_weights
 from lactok.training.ldm import VAEPart
-from lactok.training.places import patch_places, sincos
+from lactok.training.positional import patch_places, sincos
 from lactok.training.trainer import Learner, Recipe
 
 

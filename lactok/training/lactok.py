@@ -16,18 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok import samplers
-from lactok.decoder import DecoderConfig, UNetShape, fold_upsampling
+from lactok.nn import samplers
+from lactok.nn.latent_decoder import DecoderConfig, UNetShape, fold_upsampling
 from lactok.errors import UserError, unknown
-from lactok.files import load_safetensors
-from lactok.lactok_files import add_lora
-from lactok.layers.vqgan import VQConfig
-from lactok.model import LaCTok, LaCTokConfig, drawn_latents, moments, resize
-from lactok.noise import noise, seed_of
-from lactok.perceptual import load_lpips
+from lactok.weights.cache import load_safetensors
+from lactok.nn.lactok_checkpoint import add_lora
+from lactok.nn.vqgan import VQConfig
+from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
+from lactok.randomness import noise, seed_of
+from lactok.nn.inception import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.frozen import Frozen
-from lactok.training.given import find, load_parts, load_weights
+from lactok.training.feature_cache import Frozen
+from lactok.training.pretrained import find, load_parts, load_weights
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.trainer import Learner, Recipe
 from lactok.weights import load_strict

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lactok import samplers
-from lactok.decoder import UNetShape, fold_cross_attention, size_conditions
-from lactok.model import VAEShape, decode_latents, drawn_latents, moments
-from lactok.noise import noise, seed_of
+from lactok.nn import samplers
+from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
+from lactok.nn.lactok import VAEShape, decode_latents, drawn_latents, moments
+from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.frozen import Frozen
-from lactok.training.given import load_weights
+from lactok.training.feature_cache import Frozen
+from lactok.training.pretrained import load_weights
 from lactok.training.trainer import Learner, Recipe
 
 if TYPE_CHECKING:

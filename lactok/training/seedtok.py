@@ -26,18 +26,18 @@ from torch import Tensor, nn
 
 from lactok import weights
 from lactok.assets import INCEPTION
-from lactok.decoder import fold_upsampling
+from lactok.nn.latent_decoder import fold_upsampling
 from lactok.errors import UserError
-from lactok.layers.inception import InceptionEncoder
-from lactok.layers.seed import EvaViT, SeedConfig, SeedQuantizer, clip_normalise
-from lactok.layers.unclip import UnCLIP, UnCLIPShape
-from lactok.model import drawn_latents, moments
-from lactok.noise import noise, seed_of
-from lactok.perceptual import LPIPS, inception, load_lpips
+from lactok.nn.inception_encoder import InceptionEncoder
+from lactok.nn.seed import EvaViT, SeedConfig, SeedQuantizer, clip_normalise
+from lactok.nn.unclip import UnCLIP, UnCLIPShape
+from lactok.nn.lactok import drawn_latents, moments
+from lactok.randomness import noise, seed_of
+from lactok.nn.inception import LPIPS, inception, load_lpips
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, centre_square, to_tensor
-from lactok.training.frozen import Frozen
-from lactok.training.given import load_parts, load_weights
+from lactok.training.feature_cache import Frozen
+from lactok.training.pretrained import load_parts, load_weights
 from lactok.training.ldm import VAEPart, timesteps
 from lactok.training.teacher import Content, Teacher, described, fid_features, inception_features
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from lactok.errors import UserError
-from lactok.noise import seed_of
-from lactok.training import common, processes, suite
+from lactok.randomness import seed_of
+from lactok.training import common, distributed, validation
 from lactok.training.data import Photo, Photos, crops
 from lactok.training.record import Record
-from lactok.training.revival import forget
+from lactok.training.dead_codes import forget
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -173,10 +173,10 @@ class Trainer(Generic[R]):
                 f"batch = {recipe.batch} does not divide into {accelerator.num_processes} processes with accumulate = "
                 f"{recipe.accumulate}"
             )
-        if recipe.suite_every and not isinstance(learner, suite.Reconstructs):
+        if recipe.suite_every and not isinstance(learner, validation.Reconstructs):
             raise UserError(f"{recipe.name}: suite_every is for trainings of a tokenizer, leave it out")
         out.mkdir(parents=True, exist_ok=True)
-        with processes.main_first(accelerator):
+        with distributed.main_first(accelerator):
             self.photos = self.find_photos()
         if accelerator.is_main_process:
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
@@ -186,7 +186,7 @@ class Trainer(Generic[R]):
             common.float32_norms(learner)
         self.module: nn.Module
         if recipe.fsdp:
-            processes.shard(learner, accelerator)
+            distributed.shard(learner, accelerator)
             self.module = learner
         else:
             learner.to(memory_format=torch.channels_last)  # convolutions on a CPU are up to twice as fast
@@ -225,12 +225,12 @@ class Trainer(Generic[R]):
             raise UserError(f"{self.state_path} holds other weights than this recipe learns ({odd[0]}, ...)")
         with torch.no_grad():
             for name, parameter in self.learned.items():
-                parameter.copy_(processes.like(stored[name], parameter))
+                parameter.copy_(distributed.like(stored[name], parameter))
         average = common.part("average", tensors)
-        self.average = {k: processes.like(average[k], p) for k, p in self.learned.items()}
+        self.average = {k: distributed.like(average[k], p) for k, p in self.learned.items()}
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         state = common.part("optimizer", tensors)
-        state = {k: processes.like(v, parameters[int(k.partition(".")[0])]) for k, v in state.items()}
+        state = {k: distributed.like(v, parameters[int(k.partition(".")[0])]) for k, v in state.items()}
         common.load_optimizer(self.optimizer, state)
         memory = common.part("remembered", tensors)
         for name, tensor in self.learner.remembered().items():
@@ -246,7 +246,7 @@ class Trainer(Generic[R]):
         tensors = common.prefixed("learned", self.learned) | common.prefixed("average", self.average)
         tensors |= common.prefixed("optimizer", common.optimizer_tensors(self.optimizer))
         tensors |= common.prefixed("remembered", self.learner.remembered())
-        tensors = processes.whole(tensors, keep=main)
+        tensors = distributed.whole(tensors, keep=main)
         if main:
             meta = {"step": self.step, "digest": self.recipe.digest, "name": self.recipe.name}
             common.save_state(self.state_path, tensors, meta)
@@ -299,7 +299,7 @@ class Trainer(Generic[R]):
                 forget(self.optimizer, self.learned[name], rows)
         self._update_average()
         self.step += 1
-        return values | {"norm": float(processes.whole({"norm": norm}, keep=True)["norm"]), "lr": lr}
+        return values | {"norm": float(distributed.whole({"norm": norm}, keep=True)["norm"]), "lr": lr}
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -348,9 +348,9 @@ class Trainer(Generic[R]):
         if not main and not self.recipe.fsdp:
             return
         with self.evaluating():
-            with processes.gathered(self.learner):
+            with distributed.gathered(self.learner):
                 values, pictures = self.learner.evaluate(self.photos.held_out)
-            tensors = processes.whole(self.learner.exported(), keep=main)
+            tensors = distributed.whole(self.learner.exported(), keep=main)
         if not main:
             return
         common.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
@@ -365,14 +365,14 @@ class Trainer(Generic[R]):
     def run_suite(self) -> None:
         """The reconstruction suite on the held-out photographs."""
         recipe, learner, main = self.recipe, self.learner, self.accelerator.is_main_process
-        assert isinstance(learner, suite.Reconstructs)
+        assert isinstance(learner, validation.Reconstructs)
         if not main and not recipe.fsdp:
             return
         out, device = self.out / "suite", self.accelerator.device
-        with self.evaluating(), processes.gathered(self.learner):
-            suite.reconstruct(learner, self.photos.held_out, recipe.crop, out, self.step, device, main)
+        with self.evaluating(), distributed.gathered(self.learner):
+            validation.reconstruct(learner, self.photos.held_out, recipe.crop, out, self.step, device, main)
         if main:
-            values = suite.score(out, self.step, recipe.crop, learner.bits, recipe.suite_metrics, device)
+            values = validation.score(out, self.step, recipe.crop, learner.bits, recipe.suite_metrics, device)
             self.record.log("suite", self.step, values, prefix="suite_")
 
     @property

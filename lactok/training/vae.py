@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.model import VAEShape
-from lactok.noise import noise
-from lactok.perceptual import load_lpips
+from lactok.nn.lactok import VAEShape
+from lactok.randomness import noise
+from lactok.nn.inception import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.trainer import Learner, Recipe
 

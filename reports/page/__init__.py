@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lactok.errors import UserError, disk_errors
 from reports import stored
-from reports.page import geneval, rows, tables
+from reports.page import geneval, rows
+from reports.tables.files import page
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
 from reports.stored import Results
@@ -34,7 +35,7 @@ def build(runs: Path | Results, out: Path) -> None:
         summary = {
             **rows.summary(results.recon, pictures, scripts, problems),
             "geneval": geneval.summary(results.geneval, pictures, scripts, problems),
-            "tables": tables.tables(results),
+            "tables": page.tables(results),
             "problems": [*problems, *pictures.problems],
         }
         scripts.write("summary", summary)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.geneval.prompts import TASKS
-from benchmarks.table import cell
+from lactok.evaluation.table import cell
 from lactok.errors import UserError
 from reports.page.pictures import Pictures
 from reports.page.rows import key

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.store import write_atomically
+from lactok.evaluation.store import write_atomically
 
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 _OURS = re.compile(r"[0-9a-f]{20}(-\d+)?\.(png|jpg|webp)")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.protocol import METRICS, PER_IMAGE
-from benchmarks.table import DIGITS, TITLES, cell
+from lactok.evaluation.protocol import METRICS, PER_IMAGE
+from lactok.evaluation.table import DIGITS, TITLES, cell
 from lactok.errors import UserError
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts

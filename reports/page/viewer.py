@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.protocol import PER_IMAGE
+from lactok.evaluation.protocol import PER_IMAGE
 from lactok.errors import UserError
 from reports import pictures
 from reports.page.pictures import Pictures

@@ -1,0 +1,325 @@
+"""The rules that `benchmarks.contract` tries, in the order in which they are best mended.
+
+A rule is a function of a `Trial`. It returns what holds, or raises: `Broken` with what is wrong and how to mend it,
+`NotTried`, or `Inapplicable`. Anything else that it raises is the adapter's own exception.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import get_args
+
+import torch
+
+import lactok
+from benchmarks.contract.probe import PIXEL_TOLERANCE, Broken, Inapplicable, NotTried, Trial, one_line, place
+from lactok import registry
+from lactok.errors import UserError
+from lactok.specs import Fit, Resample
+from lactok.tokenizer import Tokenizer
+
+Rule = Callable[[Trial], str]
+
+OUTSIDE = 0.05  # share of raw values beyond [-0.1, 1.1] that no overshoot explains
+NARROW = 0.1  # photographs that come out within so narrow a range have lost their scale
+NOISE_ADVICE = "draw noise by lactok.randomness.noise(seeds, shape, stream), never by torch.randn, and keep no state"
+BATCH_ADVICE = "take no statistics over the batch, and every image's noise from its own seed (lactok.randomness.noise)"
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(title: str) -> Callable[[Rule], Rule]:
+    def add(function: Rule) -> Rule:
+        RULES[title] = function
+        return function
+
+    return add
+
+
+@rule("registered")
+def _registered(trial: Trial) -> str:
+    base = trial.entry.info.name
+    holders = [p.dist.name if p.dist else p.value for p in entry_points(group="lactok.tokenizers", name=base)]
+    if base in registry.TOKENIZERS:
+        holders.insert(0, "lactok itself")
+    if len(holders) > 1:
+        raise Broken(f"{' and '.join(holders)} have the name {base!r}, and only one of them is seen; rename yours")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", base):
+        raise Broken(f"{base!r} cannot be written on a command line or as a folder; use letters, digits and . _ + -")
+    return f"as {base}" + (f", from {holders[0]}" if holders else "")
+
+
+@rule("information")
+def _information(trial: Trial) -> str:
+    """`TokenizerInfo` before anything is loaded."""
+    info = trial.entry.info
+    if not info.license.strip() or not all(a.license.strip() for a in info.assets):
+        raise Broken("no licence; write `license` of TokenizerInfo and of each Asset, an SPDX name where there is one")
+    for label, value, allowed in (("fit", info.fit, get_args(Fit)), ("resample", info.resample, get_args(Resample))):
+        if value not in allowed:
+            raise Broken(f"{label}={value!r}; write one of {', '.join(allowed)}")
+    if (info.tokens is None) != (info.codebook_size is None):
+        raise Broken("`tokens` and `codebook_size` give the bits together; write both, or None for a row without ids")
+    numbers = {k: getattr(info, k) for k in ("tokens", "codebook_size", "input_size", "output_size", "version")}
+    for label, number in numbers.items():
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise Broken(f"{label}={number!r}; write a whole number, 1 or more")
+    if info.tokens is not None and (info.input_size is None or info.output_size is None):
+        raise Broken("a tokenizer with ids needs its `input_size` and `output_size` in pixels")
+    for label, option in info.options.items():
+        try:
+            held = option.parse(label, str(option.default)) == option.default
+        except UserError as error:
+            raise Broken(
+                f"its own default is refused: {error}; widen the option's bounds or change the default"
+            ) from None
+        if not held:
+            raise Broken(f"option {label}: the default {option.default!r} is not read back from {option.default!s}")
+    named = registry._registered[info.name].info.tokens  # before the option's default took its place
+    if named != info.tokens:
+        raise Broken(f"tokens={named}, but the option `tokens` has the default {info.tokens}; make them equal")
+    return f"{info.family}, {info.license}" + (
+        f", assets: {', '.join(a.name for a in info.assets)}" if info.assets else ", no weights"
+    )
+
+
+@rule("structure")
+def _structure(trial: Trial) -> str:
+    """What `--dry-run`, sizes and manifests need."""
+    tokenizer = lactok.build(trial.name, "meta")
+    kind = type(tokenizer)
+    if not isinstance(tokenizer, Tokenizer):
+        raise Broken(f"registers {kind.__name__}, which is no lactok.Tokenizer; derive the class from it")
+    if trial.has_ids and (kind._encode is Tokenizer._encode or kind._decode is Tokenizer._decode):
+        raise Broken(f"`tokens` is given, but {kind.__name__} lacks `_encode` or `_decode`; implement both")
+    if not trial.has_ids and kind.reconstruct is Tokenizer.reconstruct:
+        raise Broken(f"`tokens` is None, but {kind.__name__} has no `reconstruct`; implement it, or give `tokens`")
+    return f"built without weights: {sum(p.numel() for p in tokenizer.parameters()) / 1e6:.2f} M parameters"
+
+
+@rule("loading")
+def _loading(trial: Trial) -> str:
+    given, expected = trial.tokenizer.info, registry.info(trial.name)
+    if given != expected:
+        differing = [f for f in expected.__dataclass_fields__ if getattr(given, f, None) != getattr(expected, f)]
+        raise Broken(f"its info is not the registered one in {', '.join(differing)}; pass the `info` that the "
+                     "constructor gets to super().__init__ unchanged")  # fmt: skip
+    return f"{expected.name} on {trial.tokenizer.device}"
+
+
+@rule("shape of ids")
+def _shape_of_ids(trial: Trial) -> str:
+    shape, expected = tuple(trial.ids.shape), (len(trial.images), trial.info.tokens)
+    if shape != expected:
+        raise Broken(f"encode gives {shape}, the info promises (B, tokens) = {expected}; flatten the ids to one row an "
+                     "image, or correct `tokens`")  # fmt: skip
+    return f"{shape}"
+
+
+@rule("dtype of ids")
+def _dtype_of_ids(trial: Trial) -> str:
+    if trial.ids.dtype != torch.int64:
+        raise Broken(f"{_short(trial.ids.dtype)} instead of int64; end `_encode` with .long()")
+    return "int64"
+
+
+@rule("codebook")
+def _codebook(trial: Trial) -> str:
+    low, high, size = int(trial.ids.min()), int(trial.ids.max()), trial.info.codebook_size or 0
+    if low < 0 or high >= size:
+        raise Broken(f"ids from {low} to {high}, but codebook_size={size} allows 0 to {size - 1}; correct either")
+    return f"ids from {low} to {high} of 0 to {size - 1}"
+
+
+@rule("wrong input")
+def _wrong_input(trial: Trial) -> str:
+    trial.needs_ids()
+    tokenizer, narrow = trial.tokenizer, trial.images[..., :-1]
+    try:
+        tokenizer.encode(narrow)
+    except ValueError:
+        return "encode refuses images of another shape"
+    except Exception as error:
+        raise Broken(f"encode meets {tuple(narrow.shape)} with {type(error).__name__} instead of ValueError; implement "
+                     "`_encode` and leave `encode`, which checks, as it is") from error  # fmt: skip
+    raise Broken(f"encode takes {tuple(narrow.shape)} without a word; implement `_encode` and leave `encode`, which "
+                 "checks, as it is")  # fmt: skip
+
+
+@rule("input left alone")
+def _input_left_alone(trial: Trial) -> str:
+    if trial.has_ids and not trial.ids_kept_images:
+        raise Broken("encode changes the caller's images; replace x.mul_(2).sub_(1) and its like by 2 * x - 1")
+    if not torch.equal(trial.output_input, trial.codes if trial.has_ids else trial.images):
+        raise Broken(f"{trial.way} changes what it is given; work on a copy")
+    return "images and ids are as they were"
+
+
+@rule("shape of the output")
+def _shape_of_the_output(trial: Trial) -> str:
+    side = trial.info.output_size or trial.images.shape[-1]
+    shape, expected = tuple(trial.output.shape), (len(trial.images), 3, side, side)
+    if shape != expected:
+        raise Broken(f"{trial.way} gives {shape}, the info promises {expected}; correct it, or `output_size`")
+    return f"{shape}"
+
+
+@rule("dtype of the output")
+def _dtype_of_the_output(trial: Trial) -> str:
+    if trial.output.dtype != torch.float32:
+        raise Broken(f"{_short(trial.output.dtype)} instead of float32; end {trial.way} with .float()")
+    if not trial.raw.is_floating_point():
+        raise Broken(f"`_decode` gives {_short(trial.raw.dtype)}; return floats in [0, 1], unrounded")
+    return "float32"
+
+
+@rule("range of the output")
+def _range_of_the_output(trial: Trial) -> str:
+    raw = trial.raw.float()
+    if not raw.isfinite().all():
+        raise Broken(f"{int((~raw.isfinite()).sum())} values of {raw.numel()} are NaN or infinite")
+    low, high = float(raw.min()), float(raw.max())
+    below, above = float((raw < -0.1).float().mean()), float((raw > 1.1).float().mean())
+    found = f"{trial.way} gives {low:.3g} to {high:.3g}"
+    if high - low < NARROW:
+        raise Broken(f"{found} for photographs, not [0, 1]; is it scaled down twice, or without its weights?")
+    if below + above > OUTSIDE:
+        if high > 8:
+            raise Broken(f"{found}, the scale of 0..255 instead of [0, 1]; return x / 255")
+        beyond = float((raw.abs() > 1.25).float().mean())
+        if beyond < 0.02 and above < below:
+            raise Broken(f"{found}, the scale of [-1, 1] instead of [0, 1]; return (x + 1) / 2")
+        raise Broken(f"{found} instead of [0, 1]; undo the normalisation by mean and deviation: x * std + mean")
+    if not trial.has_ids and (low < 0 or high > 1):
+        raise Broken(f"{found}; nothing clamps a row without ids, end reconstruct with .clamp(0, 1)")
+    return f"{low:.3f} to {high:.3f}" + (" before the clamp" if trial.has_ids else "") + trial.psnr()
+
+
+@rule("same ids twice")
+def _same_ids_twice(trial: Trial) -> str:
+    ids = trial.ids
+    again = trial.tokenizer.encode(trial.images.clone(), trial.seeds).cpu()
+    if not torch.equal(again, ids):
+        differing = int((again != ids).sum())
+        raise Broken(f"{differing} of {again.numel()} ids differ in a second call with the same seeds; {NOISE_ADVICE}")
+    unseeded = trial.tokenizer.encode(trial.images.clone(), None)
+    if unseeded.shape != ids.shape:
+        raise Broken(f"encode without seeds gives {tuple(unseeded.shape)} instead of {tuple(ids.shape)}")
+    return "equal with equal seeds; without seeds it runs"
+
+
+@rule("same pixels twice")
+def _same_pixels_twice(trial: Trial) -> str:
+    worst = float((trial.pixels(slice(None)) - trial.comparable).abs().max())
+    if worst > (0 if trial.tokenizer.device.type == "cpu" else PIXEL_TOLERANCE):
+        raise Broken(f"pixels differ by {worst:.2g} in a second call with the same seeds; {NOISE_ADVICE}")
+    trial.pixels(slice(None), seeded=False)
+    return "equal with equal seeds; without seeds it runs"
+
+
+@rule("neighbours: ids")
+def _neighbours_ids(trial: Trial) -> str:
+    ids, ties = trial.ids, 0
+    for i in range(len(trial.images)):
+        alone = trial.tokenizer.encode(trial.images[i : i + 1].clone(), trial.seeds[i : i + 1])
+        if alone.shape != ids[i : i + 1].shape:
+            raise Broken(f"one image alone gives ids {tuple(alone.shape)} instead of {tuple(ids[i : i + 1].shape)}")
+        ties += trial.differing(alone, ids[i : i + 1], i, f"alone and in a batch of 3: {BATCH_ADVICE}")
+    return f"equal alone and in a batch of {len(trial.images)}" + (f" but for {ties} near ties" if ties else "")
+
+
+@rule("neighbours: pixels")
+def _neighbours_pixels(trial: Trial) -> str:
+    together, worst = trial.comparable, 0.0
+    for i in range(len(trial.images)):
+        alone = trial.pixels(slice(i, i + 1))
+        worst = max(worst, float((alone - together[i : i + 1]).abs().max()))
+    if worst > PIXEL_TOLERANCE:
+        raise Broken(f"the output of an image alone and in a batch of 3 differs by {worst:.2g}, more than "
+                     f"{PIXEL_TOLERANCE:g}; {BATCH_ADVICE}")  # fmt: skip
+    return f"within {worst:.1g} alone and in a batch of {len(trial.images)}"
+
+
+@rule("bits")
+def _bits(trial: Trial) -> str:
+    if trial.has_ids and trial.ids.dtype != torch.int64:
+        raise NotTried("the dtype of the ids is wrong, see above")
+    trial.comparable  # noqa: B018, where decoding fails there is nothing to reconstruct
+    image, seeds = trial.images[:1], trial.seeds[:1]
+    out, bits = trial.tokenizer.reconstruct(image.clone(), seeds)
+    if tuple(bits.shape) != (1,) or bits.dtype != torch.float64:
+        raise Broken(f"reconstruct gives bits {tuple(bits.shape)} {_short(bits.dtype)}; return (B,) float64")
+    value = float(bits[0])
+    if not trial.has_ids:
+        if not (math.isfinite(value) and value > 0):
+            raise Broken(f"reconstruct gives {value} bits; return what each image took, more than 0")
+        return f"{value:.0f} for the first photograph"
+    info = trial.info
+    expected = (info.tokens or 0) * math.log2(info.codebook_size or 1)
+    if info.bits is None or not math.isclose(info.bits, expected) or not math.isclose(value, expected):
+        raise Broken(f"info says {info.bits}, reconstruct {value}, and tokens * log2(codebook_size) is {expected:.1f}; "
+                     "leave both to lactok")  # fmt: skip
+    plain = trial.tokenizer.decode(trial.tokenizer.encode(image.clone(), seeds), seeds)
+    if out.shape != plain.shape or float((out - plain).abs().max()) > PIXEL_TOLERANCE:
+        raise Broken("reconstruct gives other pixels than decode(encode(images)); leave it to lactok")
+    return f"{expected:.1f} = {info.tokens} * log2({info.codebook_size})"
+
+
+@rule("bfloat16")
+def _bfloat16(trial: Trial) -> str:
+    """`--dtype bfloat16` computes under autocast; what comes out keeps its dtype."""
+    tokenizer, image, seeds = trial.tokenizer, trial.images[:1].clone(), trial.seeds[:1]
+    advice = "under autocast layers give bfloat16: meet it with .float() or .to(x.dtype)"
+    tokenizer.dtype = torch.bfloat16
+    try:
+        out = trial.pixels(slice(0, 1))
+        ids = tokenizer.encode(image, seeds) if trial.has_ids else None
+    except NotTried:
+        raise
+    except Exception as error:
+        raise Broken(f"{type(error).__name__}: {one_line(error)}{place(error, trial.home)}; {advice}") from error
+    finally:
+        tokenizer.dtype = torch.float32
+    if not out.isfinite().all() or out.dtype != torch.float32 or (ids is not None and ids.dtype != trial.ids.dtype):
+        raise Broken(f"other dtypes or NaN come out than in float32; {advice}")
+    return "runs under autocast"
+
+
+@rule("prefix")
+def _prefix(trial: Trial) -> str:
+    """`NAME@tokens=k` gives the first k ids, and decodes them. Last, because it loads another network."""
+    if not trial.has_ids or "tokens" not in trial.info.options:
+        raise Inapplicable
+    name, k = _shorter(trial)
+    expected, side = trial.ids, tuple(trial.output.shape)
+    trial.release()
+    shorter = lactok.load(name, trial.device)
+    ids = shorter.encode(trial.images.clone(), trial.seeds).cpu()
+    if tuple(ids.shape) != (len(expected), k):
+        raise Broken(f"{name} gives ids {tuple(ids.shape)} instead of {(len(expected), k)}; return "
+                     "ids[:, : self.info.tokens] from `_encode`")  # fmt: skip
+    for i in range(len(ids)):
+        trial.differing(ids[i], expected[i, :k], i, f"{name} must give the first {k} ids of the full length")
+    out = shorter.decode(ids.long(), trial.seeds)
+    if tuple(out.shape) != side or not out.isfinite().all():
+        raise Broken(f"{name} decodes its ids to {tuple(out.shape)}, NaN perhaps, instead of {side}; `_decode` must "
+                     "take (B, k) ids")  # fmt: skip
+    return f"{name}: the first {k} ids, and they decode"
+
+
+def _shorter(trial: Trial) -> tuple[str, int]:
+    """The same name with about half of its tokens, and how many these are."""
+    info = trial.info
+    option, full = info.options["tokens"], info.tokens or 0
+    allowed = [int(c) for c in option.choices if int(c) < full] or [max(int(option.low or 1), full // 2)]
+    k = min(allowed, key=lambda c: abs(c - full // 2))
+    if k >= full:
+        raise NotTried(f"no shorter length than {full} is allowed")
+    return info.named(tokens=k), k
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

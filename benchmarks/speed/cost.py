@@ -1,0 +1,87 @@
+"""What a network costs before it is run: parameters, and FLOPs counted on the meta device."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import lactok
+from lactok.evaluation.protocol import Protocol
+from lactok.device import synchronize
+
+# FLOPs of one image: Inception at 299 px; LPIPS trunks a pixel (AlexNet 1.3e9 and VGG16 30.7e9 at 224 px), both sides
+INCEPTION_FLOPS = 11.4e9
+LPIPS_FLOPS_A_PIXEL = {"lpips_alex": 2 * 1.3e9 / 224**2, "lpips_vgg": 2 * 30.7e9 / 224**2}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters and FLOPs of one image (two a multiply-add); zero for rows without a network or ids.
+
+    `step_flops`: one step of the decoder's sampler, or all of a decoder without steps.
+    """
+
+    parameters: int
+    encode_flops: float
+    decode_flops: float
+    step_flops: float = 0.0
+
+
+def cost(name: str) -> Cost:
+    """Cost of a tokenizer by name, from its structure alone; works for networks larger than the memory.
+
+    A decoder of many steps is counted at its two smallest numbers of steps: each further one costs the same.
+    """
+    info = lactok.specs(name)
+    steps = info.options.get("steps")
+    if steps is None:
+        return _count(name)
+    low = int(steps.low or 1)
+    first, second = sorted(int(c) for c in steps.choices)[:2] if len(steps.choices) > 1 else (low, low + 1)
+    one, two = (_count(info.named(steps=n)) for n in (first, second))
+    slope = (two.decode_flops - one.decode_flops) / (second - first)
+    decode = one.decode_flops + slope * (info.decode_steps - first)
+    return Cost(one.parameters, one.encode_flops, decode, slope)
+
+
+@torch.no_grad()
+def _count(name: str) -> Cost:
+    tokenizer = lactok.build(name, "meta").requires_grad_(False)
+    info = tokenizer.info
+    parameters = sum(p.numel() for p in tokenizer.parameters())
+    if info.tokens is None or info.input_size is None:
+        return Cost(parameters, 0.0, 0.0)
+    seeds = torch.zeros(1, dtype=torch.int64)
+    image = torch.zeros(1, 3, info.input_size, info.input_size, device="meta")
+    with FlopCounterMode(display=False) as encode:
+        ids = tokenizer._encode(image, seeds)
+    with FlopCounterMode(display=False) as decode:
+        tokenizer._decode(ids, seeds)
+    flops = float(decode.get_total_flops())
+    return Cost(parameters, float(encode.get_total_flops()), flops, flops)
+
+
+def scoring_flops(protocol: Protocol) -> float:
+    """FLOPs of scoring one reconstruction; PSNR and SSIM are small beside these."""
+    pixels = protocol.prepare.resolution**2
+    flops = sum(LPIPS_FLOPS_A_PIXEL.get(m, 0.0) * pixels for m in protocol.score.metrics)
+    flops += INCEPTION_FLOPS * bool({"rfid", "kid"} & set(protocol.score.metrics))
+    return flops + INCEPTION_FLOPS * ("rfid_clean" in protocol.score.metrics)
+
+
+def flops_a_second(device: str) -> float:
+    """This machine's convolution rate, from a fifth of a second of it."""
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(device)
+    x = torch.zeros(4, 64, 64, 64, device=device)
+    flops = 2 * 64 * 64 * 9 * 64 * 64 * 4
+    with torch.inference_mode():
+        layer(x)
+        count, started = 0, time.perf_counter()
+        while time.perf_counter() - started < 0.2:
+            layer(x)
+            synchronize(device)
+            count += 1
+    return count * flops / (time.perf_counter() - started)

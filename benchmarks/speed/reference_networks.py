@@ -1,0 +1,201 @@
+"""The plainest faithful version of every network, and `python -m benchmarks.speed.reference_networks`: what the fast one gains.
+
+Plain is: attention as two matrix products and a soft-max, float32, one image after the other, every register and every
+position computed. The same ids and, to rounding, the same pixels come out; the tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lactok.command import Parser, command
+from lactok.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lactok.tokenizer import Tokenizer
+
+# row -> the tokenizer that is measured, in fewer steps where a CPU would take an hour in full, and a remark
+ROWS = {
+    "llamagen": ("llamagen-vq16", ""),
+    "vqgan": ("vqgan-f16-16384", ""),
+    "maskgit-vqgan": ("maskgit-vqgan-f16", ""),
+    "titok": ("titok-s128", ""),
+    "flextok": ("flextok-d12-d12@steps=4", "4 of 20 steps"),
+    "flextok, 32 ids": ("flextok-d12-d12@tokens=32,steps=4", "4 of 20 steps"),
+    "seedtok": ("seedtok-2@steps=4", "4 of 20 steps, 192 px instead of 768"),
+}
+
+
+def unfused_attention(
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: float | None = None, enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    """`torch.nn.functional.scaled_dot_product_attention` written out; (..., L, D) and (..., S, D)."""
+    import torch
+
+    scores = q @ k.transpose(-2, -1) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, float("-inf"))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return scores.softmax(-1) @ v
+
+
+@contextmanager
+def plain(tokenizer: Tokenizer) -> Iterator[None]:
+    """Inside, this tokenizer computes everything the long way; a loop over the images is left to the caller."""
+    from unittest.mock import patch
+
+    from lactok.nn import flextok, titok
+
+    short = titok.Block.forward
+
+    def every_position(block: titok.Block, x: Tensor, keep: slice = slice(None)) -> Tensor:
+        return short(block, x)[:, keep]
+
+    registers = [m for m in tokenizer.modules() if isinstance(m, flextok.FlexTok)]
+    with (
+        patch("torch.nn.functional.scaled_dot_product_attention", unfused_attention),
+        patch.object(titok.Block, "forward", every_position),
+    ):
+        for model in registers:
+            model.merge = False
+        try:
+            yield
+        finally:
+            for model in registers:
+                model.merge = True
+
+
+def build(name: str) -> Tokenizer:
+    """A full-size network with random weights; SeedTok's decoder at 192 px, where a CPU takes a minute, not hours."""
+    from dataclasses import replace
+
+    import torch
+
+    from lactok import registry
+    from lactok.nn.unclip import UNET, UnCLIPConfig
+
+    torch.manual_seed(0)
+    entry = registry.entry(name)
+    if entry.info.family == "seedtok":
+        entry = replace(entry, arguments={"unclip": UnCLIPConfig(unet={**UNET, "sample_size": 24})})
+    return entry.create().eval().requires_grad_(False)
+
+
+# how the images are computed: the long way or not, how many at once (0: all), compute dtype
+VARIANTS: dict[str, tuple[bool, int, str]] = {
+    "plain": (True, 1, "float32"),
+    "fast": (False, 0, "float32"),
+    "fast, one by one": (False, 1, "float32"),
+    "bfloat16, one by one": (False, 1, "bfloat16"),
+}
+
+
+def run(tokenizer: Tokenizer, call: Callable[[Tensor], Tensor], batch: Tensor, variant: str) -> tuple[Tensor, float]:
+    """The output for a batch and the seconds an image, after one image to warm up."""
+    import time
+
+    import torch
+
+    is_plain, at_once, dtype = VARIANTS[variant]
+    tokenizer.dtype = getattr(torch, dtype)
+    with plain(tokenizer) if is_plain else nullcontext():
+        call(batch[:1])
+        started = time.perf_counter()
+        out = torch.cat([call(part) for part in batch.split(at_once or len(batch))])
+        seconds = (time.perf_counter() - started) / len(batch)
+    tokenizer.dtype = torch.float32
+    return out, seconds
+
+
+def measure(name: str, batch_size: int) -> dict[str, Any]:
+    """Seconds an image of every variant in one process, and how far its output is from the plain one's."""
+    import torch
+
+    tokenizer = build(name)
+    size = tokenizer.info.input_size or 256
+    images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0))
+    ids = tokenizer.encode(images)
+    row: dict[str, Any] = {"tokenizer": name}
+    for step, call, batch in (("encode", tokenizer.encode, images), ("decode", tokenizer.decode, ids)):
+        expected = None
+        for variant in VARIANTS:
+            out, seconds = run(tokenizer, call, batch, variant)
+            expected = out if expected is None else expected
+            row[f"{step}, {variant}"] = {"seconds": seconds, "difference": difference(out, expected)}
+    return row
+
+
+def difference(found: Tensor, expected: Tensor) -> float:
+    """Share of ids that differ, or the largest difference of pixels in [0, 1]."""
+    if expected.is_floating_point():
+        return float((found - expected).abs().max())
+    return float((found != expected).float().mean())
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Plain seconds an image, and for each other variant plain / variant with the difference of its output."""
+    from tabulate import tabulate
+
+    others = [v for v in VARIANTS if v != "plain"]
+    head = ["family", "step", "plain", *others, "remark"]
+    body = []
+    for family, row in rows.items():
+        for step in ("encode", "decode"):
+            seconds = row[f"{step}, plain"]["seconds"]
+            cells = []
+            for variant in others:
+                found = row[f"{step}, {variant}"]
+                off = f"{found['difference']:.1%} of ids" if step == "encode" else f"{found['difference']:.0e}"
+                cells.append(f"{seconds / found['seconds']:.2f}x ({off})")
+            body.append([family, step, f"{seconds:.2f} s", *cells, ROWS[family][1] if step == "decode" else ""])
+    return tabulate(body, head, tablefmt="pipe", disable_numparse=True)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        prog="python -m benchmarks.speed.__main__.reference_networks", description="Every family against its plainest faithful version."
+    )
+    parser.add_argument("--rows", default="all", help=f"all, or some of: {'; '.join(ROWS)} (separated by ;)")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    args = parser.parse_args(argv)
+    names = list(ROWS) if args.rows == "all" else [n.strip() for n in args.rows.split(";")]
+    for name in names:
+        if name not in ROWS:
+            raise unknown("row", name, ROWS)
+    if args.batch_size < 1:
+        raise UserError("--batch-size is 1 or more")
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    import torch
+
+    from lactok.evaluation.results import processor
+
+    rows = {}
+    for name in names:  # a process each, so that one network's memory is free for the next
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            rows[name] = pool.submit(measure, ROWS[name][0], args.batch_size).result()
+        print(f"measured: {name}", file=sys.stderr, flush=True)
+    print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
+    print(table(rows))
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""`python -m benchmarks.speed.suite`: CPU seconds an image by stage, the suite against a plain script, in one run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lactok.command import Parser, command
+from lactok.errors import UserError
+
+
+def parser() -> Parser:
+    p = Parser(prog="python -m benchmarks.speed.__main__.suite", description=__doc__)
+    p.add_argument("--images", type=int, default=12, help="photographs of the sample set (default: %(default)s)")
+    p.add_argument("--resolution", type=int, default=1024)
+    p.add_argument("--tokenizer", default="llamagen-vq16-tiny")
+    return p
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if not 2 <= args.images <= 36:
+        raise UserError("--images: 2 to 36")
+    import torch
+    from tabulate import tabulate
+
+    from lactok.evaluation import images, protocol
+    from benchmarks.speed.__main__ import reference_script
+    from lactok.evaluation.datasets import sample_set
+    from lactok.evaluation.executors import Timer
+    from benchmarks.recon.__main__ import metric_networks
+    from lactok.evaluation.results import merge, processor
+    from lactok.evaluation.sources import Run, TokenizerRow
+    from lactok.evaluation.shards import Shard, run_shards
+    from lactok.evaluation.store import Store
+    from lactok.nn import inception
+
+    run = Run(protocol.get("square-256", args.resolution))
+    run = replace(run, networks=metric_networks(run))
+    dataset = sample_set().limited(args.images)
+    references = [images.prepare(s.open(), run.protocol.prepare) for s in dataset.samples]
+    inception.load_lpips("alex")  # loading is not what is compared
+    inception.inception()
+    with tempfile.TemporaryDirectory() as scratch:
+        store, row = Store(Path(scratch)), TokenizerRow(args.tokenizer)
+        shards = list(dataset.shards())
+        timer = run_shards(lambda: row, shards, run, store)
+        distances = Timer()
+        with distances.stage("distances and files"):
+            keys = [k for s in shards if (k := Shard(row, s, run, store).keys()) is not None]
+            result = merge(row, dataset, run, store, keys, Path(scratch) / "result", timer)
+    ours = dict(timer.cpu) | dict(distances.cpu)
+    theirs, values = reference_script.run(references, args.tokenizer)
+    n = len(references)
+    print(f"{processor()}, {torch.get_num_threads()} threads; {n} images at {args.resolution} px, {args.tokenizer}")
+    print("CPU seconds an image\n")
+    for title, seconds in (("suite", ours), ("plain script", theirs)):
+        rows = [[stage, f"{value / n:.3f}"] for stage, value in seconds.items()]
+        rows.append(["total", f"{sum(seconds.values()) / n:.3f}"])
+        print(tabulate(rows, [title, "s"], tablefmt="pipe", disable_numparse=True), end="\n\n")
+    print(f"plain script / suite: {sum(theirs.values()) / sum(ours.values()):.2f}")
+    for key, value in values.items():
+        print(f"{key}: suite {result['metrics'][key]['value']:.5f}, plain script {value:.5f}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Two runs side by side: whether they can be compared, what differs between them, their values paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lactok.errors import UserError
+from reports.stored import GenEvalResult, PreferenceResult, ReconResult, Stored
+
+if TYPE_CHECKING:
+    import pandas
+
+    from lactok.evaluation.statistics import Difference
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric of two runs.
+
+    Attributes:
+        first, second: means over the pairs; of distances of sets the runs' own values.
+        difference: second minus first; without interval and p for distances of sets.
+    """
+
+    metric: str
+    higher: bool
+    first: float | None
+    second: float | None
+    difference: Difference
+
+    @property
+    def better(self) -> str:
+        """Which run is better beyond the interval: "first", "second" or ""."""
+        value = self.difference.value
+        if not self.difference.is_apart or value is None:
+            return ""
+        return "second" if (value > 0) == self.higher else "first"
+
+
+def paired_images(first: ReconResult, second: ReconResult) -> pandas.DataFrame:
+    """Records of the images that both runs have, in the order of the first; columns end in `_first` or `_second`.
+
+    Raises:
+        UserError: records that are missing, damaged or name an image twice, or images of one id that differ.
+    """
+    records = []
+    for run in (first, second):
+        frame = run.records
+        if not {"id", "sha256"} <= set(frame.columns) or frame["id"].duplicated().any():
+            raise UserError(f"{run.name}/records.parquet is not this project's; run the command that made it again")
+        records.append(frame)
+    both = records[0].merge(records[1], on="id", suffixes=("_first", "_second"))
+    changed = both[both["sha256_first"] != both["sha256_second"]]
+    if len(changed):
+        raise UserError(
+            f"{first.name} and {second.name} are of different data: {len(changed)} images of the same name differ "
+            f"({changed['id'].iloc[0]!a}); run both on the same photographs"
+        )
+    return both
+
+
+def compare(first: Stored, second: Stored) -> tuple[list[Line], list[str]]:
+    """The metrics that both runs have, paired over what both have, and what a reader must know.
+
+    Raises:
+        UserError: they cannot be compared; says why and how to mend it.
+    """
+    if isinstance(first, ReconResult) and isinstance(second, ReconResult):
+        return _recon(first, second)
+    if isinstance(first, GenEvalResult) and isinstance(second, GenEvalResult):
+        return _geneval(first, second)
+    if isinstance(first, PreferenceResult) and isinstance(second, PreferenceResult):
+        return _preference(first, second)
+    raise UserError(f"{first.name} and {second.name} are results of different suites; name two of the same one")
+
+
+def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[str]]:
+    from lactok.evaluation.protocol import METRICS, PER_IMAGE
+    from lactok.evaluation.statistics import Difference
+
+    _same_protocol(first, second)
+    if first.dataset != second.dataset:
+        raise UserError(
+            f"{first.name} is of {first.dataset} and {second.name} of {second.dataset}: different data; run both with "
+            "the same --dataset"
+        )
+    pairs = paired_images(first, second)
+    if not len(pairs):
+        raise UserError(f"{first.name} and {second.name} have no image in common; run both with the same --limit")
+    lines, notes = [], []
+    whole = len(pairs) == first.n == second.n
+    for metric, higher in METRICS.items():
+        if metric in PER_IMAGE and f"{metric}_first" in pairs:
+            lines.append(_line(metric, higher, pairs))
+        elif metric in first.metrics and metric in second.metrics and metric not in PER_IMAGE:
+            a, b = first.metrics[metric]["value"], second.metrics[metric]["value"]
+            if whole and a is not None and b is not None:
+                lines.append(Line(metric, higher, a, b, Difference(b - a, None, None, len(pairs))))
+    if not whole:
+        notes.append(
+            f"{len(pairs)} images are in both, {first.n} in the first and {second.n} in the second; distances of sets "
+            "are left out, since they are of different images."
+        )
+    return lines, notes
+
+
+def _line(metric: str, higher: bool, pairs: pandas.DataFrame, groups: Sequence[str] | None = None) -> Line:
+    from lactok.evaluation.statistics import paired_difference
+
+    a, b = (pairs[f"{metric}_{which}"].to_numpy("float64", na_value=float("nan")) for which in ("first", "second"))
+    both = ~(a != a) & ~(b != b)
+    first, second = (float(x[both].mean()) if both.any() else None for x in (a, b))
+    return Line(metric, higher, first, second, paired_difference(a, b, groups))
+
+
+def _same_protocol(first: ReconResult, second: ReconResult) -> None:
+    for part, options in (("prepare", "--protocol and --resolution"), ("score", "--protocol and --metrics")):
+        ours, theirs = first.protocol[part], second.protocol[part]
+        if ours != theirs:
+            keys = ", ".join(_changed(first.protocol["definition"][part], second.protocol["definition"][part]))
+            libraries = " and the same versions of libraries" if "versions" in keys else ""
+            raise UserError(
+                f"{first.name} and {second.name} cannot be compared: {part} {ours} is not {theirs} ({keys or 'hash'}); "
+                f"run both with the same {options}{libraries}"
+            )
+    networks = [{n["name"]: n["sha256"] for n in run.protocol.get("networks", [])} for run in (first, second)]
+    if changed := _changed(*networks):
+        raise UserError(
+            f"{first.name} and {second.name} were scored by other networks ({', '.join(changed)}); run both with the "
+            "same --weights"
+        )
+
+
+def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    return [k for k in dict.fromkeys([*first, *second]) if first.get(k) != second.get(k)]
+
+
+def _same_judges(first: Stored, second: Stored, judges: Sequence[Mapping[str, Any]], remedy: str) -> None:
+    """Raise UserError unless the judges of one name are the same ones: version, weights, settings."""
+    for own, others in zip(judges[::2], judges[1::2], strict=True):
+        changed = [k for k in _changed(own, others) if k not in ("license", "note", "variant")]
+        if changed:
+            raise UserError(
+                f"{first.name} and {second.name} cannot be compared: {own.get('name', 'the scorer')} and "
+                f"{others.get('name', 'the scorer')} differ ({', '.join(changed)}); {remedy}"
+            )
+
+
+def _digests(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """A judge without where its weights came from."""
+    assets = {a["name"]: a["sha256"] for a in judge.get("assets", [])}
+    return {k: v for k, v in judge.items() if k != "assets"} | {"weights": assets}
+
+
+def _geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[Line], list[str]]:
+    judges = [_digests(r.result[k]) for k in ("detector", "colours", "scorer") for r in (first, second)]
+    _same_judges(first, second, judges, "run both with the same --detector and colour classifier")
+    both = _prompts(first).join(_prompts(second), how="inner", lsuffix="_first", rsuffix="_second")
+    if not len(both):
+        raise UserError(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
+    both["tag"] = both.index.get_level_values("tag")
+    lines = [_line("correct", True, group) for _, group in both.groupby("tag", sort=False)]
+    names = [str(tag) for tag, _ in both.groupby("tag", sort=False)]
+    lines = [Line(n, True, x.first, x.second, x.difference) for n, x in zip(names, lines, strict=True)]
+    # the mean of the tasks as a mean over prompts: each weighs as much as its task has few
+    weights = len(both) / both.groupby("tag")["tag"].transform("size") / both["tag"].nunique()
+    line = _line("correct", True, both[["correct_first", "correct_second"]].mul(weights, axis=0))
+    lines.append(Line("overall", True, line.first, line.second, line.difference))
+    return lines, [f"Paired by prompt: {len(both)} are in both; a prompt's value is its share of correct pictures."]
+
+
+def _prompts(run: GenEvalResult) -> pandas.DataFrame:
+    records = run.records.dropna(subset=["correct"])
+    return records.astype({"correct": "float64"}).groupby(["tag", "metadata"], sort=False)[["correct"]].mean()
+
+
+def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list[Line], list[str]]:
+    if first.result["dataset"]["name"] != second.result["dataset"]["name"]:
+        raise UserError(
+            f"{first.name} and {second.name} are of different captions; score both with the same --captions"
+        )
+    known = [{r["name"]: _digests(r) for r in run.result["rewards"]} for run in (first, second)]
+    shared = [name for name in known[0] if name in known[1]]
+    _same_judges(
+        first, second, [k[n] for n in shared for k in known], "score both again with the same version and --weights"
+    )
+    both = first.records.merge(second.records, on=["id", "caption"], suffixes=("_first", "_second"))
+    if not shared or not len(both):
+        what = "picture and caption" if shared else "reward"
+        raise UserError(f"{first.name} and {second.name} have no {what} in common; score both with the same options")
+    groups = [str(c) for c in both["caption"].fillna(both["id"])]
+    lines = [_line(n, bool(known[0][n].get("higher_is_better", True)), both, groups) for n in shared]
+    return lines, [f"Paired by picture name and caption: {len(both)} are in both; captions are resampled."]
+
+
+def differences(first: Stored, second: Stored) -> Iterator[tuple[str, str, str]]:
+    """What differs between two runs apart from their scores: what, the first's, the second's."""
+    ours, theirs = (dict(_facts(r)) for r in (first, second))
+    for key in dict.fromkeys([*ours, *theirs]):
+        if ours.get(key, "-") != theirs.get(key, "-"):
+            yield key, ours.get(key, "-"), theirs.get(key, "-")
+
+
+def _facts(run: Stored) -> Iterator[tuple[str, str]]:
+    result = run.result
+    for key in ("tokenizer", "generator", "pictures", "images"):
+        for name, value in result.get(key, {}).items():
+            if name == "assets":
+                yield from ((f"weights {a['name']}", str(a["sha256"])[:12]) for a in value)
+            elif name == "options":
+                yield from ((f"option {k}", str(v)) for k, v in value.items())
+            elif name not in ("note", "license", "bpp"):
+                yield key if name == "name" else name, str(value)[:40]
+    if isinstance(run, ReconResult):
+        yield "protocol", f"{run.protocol['name']} {run.protocol['prepare']}-{run.protocol['score']}"
+    if "dataset" in result:
+        yield "data set", f"{result['dataset']['name']} {result['dataset']['sha256'][:12]}, n {result['dataset']['n']}"
+    yield from ((k, str(v)) for k, v in result.get("run", {}).items())

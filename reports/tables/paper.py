@@ -1,0 +1,261 @@
+"""The published tables as tables of this project: which row is which system, and what has to be run for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from benchmarks import published
+from benchmarks.ablation.__main__ import STUDIES, names
+from lactok import registry
+from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table
+from reports.tables.files.choice import (
+    Choice,
+    choose,
+    describe,
+    generator_missing,
+    geneval_obstacle,
+    preference_obstacle,
+    recon_obstacle,
+    tokenizer_missing,
+)
+from reports.tables.files.measured import measure, with_marks
+from reports.stored import Results, Stored
+
+RECON = (
+    Column("rfid", "rFID", False, 2),
+    Column("psnr", "PSNR", True, 2),
+    Column("ssim", "SSIM", True),
+    Column("lpips_vgg", "LPIPS vgg", False, published="lpips"),
+    Column("lpips_alex", "LPIPS alex", False, published="lpips"),
+)
+GENEVAL = (
+    Column("two_object", "Two Obj", True, published="geneval_two_obj"),
+    Column("position", "Position", True, published="geneval_position"),
+    Column("color_attr", "Color Attri", True, published="geneval_color_attr"),
+    Column("overall", "Overall", True, published="geneval_overall"),
+)
+PREFERENCE = (
+    Column("image_reward", "ImageReward", True),
+    Column("mps", "MPS", True, 2),
+    Column("hpsv2", "HPSv2", True, 4, 3),
+    Column("hpsv2.1", "HPSv2.1", True, 4, 3, published="hpsv2"),
+)
+
+ONE, TWO = "Table 1: reconstruction", "Table 2: reconstruction"
+LPIPS_NOTE = "The paper does not name its LPIPS network: its numbers stand under both."
+FLEXTOK_NOTE = (
+    "The paper does not say which FlexTok it used: flextok-d18-d28, the largest trained on ImageNet, stands for it."
+)
+MJHQ_NOTE = (
+    "The paper's MJHQ-5K is a random choice from MJHQ-30K that it does not list; here it is another one, 500 images a "
+    "category."
+)
+SEED_NOTE = "SeedTok+ is SEED-2's tokenizer; its SSIM is printed as nan."
+STAR_NOTE = (
+    "* is trained on the authors' constructed data, + on CC3M, Unsplash, LAION-COCO and COCO, the others on ImageNet."
+)
+HPS_NOTE = (
+    "The paper does not say which HPSv2 it used (its numbers stand under both), nor which of COCO's five captions; "
+    "here it is the one of lowest annotation id."
+)
+NOT_PUBLIC = (
+    "not comparable: FLUX-5K is not public, and one made anew is another data set; runs on it are among those found "
+    "here"
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A row: its key in the published table, how the paper writes it, the name it has here."""
+
+    key: str
+    label: str
+    name: str
+
+
+TOKENIZERS = (
+    System("seedtok+", "SeedTok+", "seedtok-2"),
+    System("titok-s128", "TiTok-S-128", "titok-s128"),
+    System("llamagen", "LlamaGen", "llamagen-vq16"),
+    System("flextok", "FlexTok", "flextok-d18-d28"),
+    System("lactok-h", "LaCTok-H", "lactok-h"),
+    System("lactok-h*", "LaCTok-H*", "lactok-h-star"),
+    System("lactok-t*", "LaCTok-T*", "lactok-t-star"),
+)
+GENERATORS = (
+    System("sd1.5", "SD1.5", "sd1.5"),
+    System("sdxl", "SDXL", "sdxl"),
+    System("sd3", "SD3", "sd3"),
+    System("flux.1-dev", "FLUX.1-dev", "flux.1-dev"),
+    System("llamagen", "LlamaGen", "llamagen"),
+    System("hart", "HART", "hart"),
+    System("show-o", "Show-o", "show-o"),
+    System("lactokgen-h", "LaCTokGen-H", "lactokgen-h"),
+    System("lactokgen-h*", "LaCTokGen-H*", "lactokgen-h-star"),
+    System("lactokgen-t*", "LaCTokGen-T*", "lactokgen-t-star"),
+)
+SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
+
+
+@lru_cache(maxsize=1)  # the files of tables and the page ask for the same
+def build(results: Results) -> tuple[Table, ...]:
+    """Tables 1 to 6 of arXiv 2503.08377, its seconds an image, and TiTok's README, each a table a data set."""
+    notes = (LPIPS_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE)
+    recon = partial(_recon, results, systems=TOKENIZERS, columns=RECON, protocol="paper-1024")
+    return (
+        recon("table1-imagenet", f"{ONE}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
+        recon("table1-coco", f"{ONE}, MSCOCO-2017", "recon_coco", dataset="coco", notes=notes),
+        recon("table2-mjhq", f"{TWO}, MJHQ-5K", "recon_mjhq", dataset="mjhq", notes=(*notes, MJHQ_NOTE)),
+        recon("table2-flux5k", f"{TWO}, FLUX-5K", "recon_flux5k", dataset="flux5k", notes=notes, never=NOT_PUBLIC),
+        _geneval(results),
+        _preference(results),
+        _ablation(results, "components", "table4", "Table 4: components of LaCTok, MJHQ-5K"),
+        _ablation(results, "tokens", "table5", "Table 5: number of tokens of LaCTok-H, MJHQ-5K"),
+        _guidance(results),
+        _seconds(),
+        _recon(
+            results, "titok-reconstruction", "TiTok's README: reconstruction, ImageNet 256", "titok_reconstruction",
+            systems=[System(key, label, key) for key, label in SIZES], columns=RECON[:1], protocol="titok-256",
+            dataset="imagenet", notes=("Under TiTok's own evaluation, pixels truncated, at 256 px.",),
+        ),
+        _titok_generation(),
+    )  # fmt: skip
+
+
+def _table(
+    id: str, title: str, printed: published.Table, systems: Sequence[System], columns: Sequence[Column],
+    choices: Sequence[Choice], *, dataset: str = "", notes: Sequence[str] = (), again: str = "",
+) -> Table:  # fmt: skip
+    """A published table with the chosen runs beside it; `again`: how to measure a metric that a run lacks."""
+    rows: list[Row] = []
+    for system, choice in zip(systems, choices, strict=True):
+        theirs = printed.rows[system.key]
+        cells = []
+        for column in columns:
+            number = theirs[column.published or column.key]
+            measured, reason = measure(choice.run, column, again) if choice.run else (None, choice.reason)
+            cells.append(Cell(number, measured, reason, NOT_PUBLISHED if number is None else ""))
+        run = choice.run
+        rows.append(Row(system.label, system.name, tuple(cells), run.name if run else "", describe(run) if run else ""))
+    said = tuple(dict.fromkeys([*notes, *(c.note for c in choices if c.note)]))
+    table = Table(id, title, tuple(columns), tuple(rows), printed.source, dataset, notes=said)
+    return with_marks(table, [c.run for c in choices])
+
+
+def _recon(
+    results: Results, id: str, title: str, printed: str, *, systems: Sequence[System], columns: Sequence[Column],
+    dataset: str, protocol: str, notes: Sequence[str] = (), never: str = "",
+) -> Table:  # fmt: skip
+    """Reconstruction; `never`: why no run may stand here."""
+    choices = []
+    for system in systems:
+        command = f"python -m benchmarks.recon --tokenizers {system.name} --dataset {dataset} --protocol {protocol}"
+        if never:
+            choices.append(Choice(reason=never))
+            continue
+        choices.append(
+            choose(
+                [r for r in results.recon if r.label == system.name],
+                partial(recon_obstacle, dataset=dataset, wanted=protocol),
+                partial(tokenizer_missing, system.name, command),
+            )
+        )
+    again = "run again with --metrics default"
+    return _table(
+        id, title, published.table(printed), systems, columns, choices, dataset=dataset, notes=notes, again=again
+    )
+
+
+def _of(runs: Sequence[Stored], system: System) -> list[Stored]:
+    """The runs of a system, whatever their options: by its name here or as the paper writes it."""
+    return [r for r in runs if r.label.partition("@")[0].lower() in (system.name, system.key)]
+
+
+def _geneval(results: Results) -> Table:
+    def choice(system: System) -> Choice:
+        command = f"python -m benchmarks.geneval --generators {system.name} --device cuda"
+        missing = partial(generator_missing, system.name, command, "python -m benchmarks.geneval --images DIR")
+        obstacle: Callable = geneval_obstacle
+        return choose(_of(results.geneval, system), obstacle, missing)
+
+    return _table(
+        "table3-geneval", "Table 3: generation, GenEval", published.table("generation"), GENERATORS, GENEVAL,
+        [choice(s) for s in GENERATORS], dataset="geneval",
+    )  # fmt: skip
+
+
+def _preference_choice(results: Results, system: System, name: str) -> Choice:
+    command = f"python -m benchmarks.preference --generators {name} --captions coco --device cuda"
+    pictures = "python -m benchmarks.preference --images DIR --captions coco"
+    missing = partial(generator_missing, name.partition("@")[0], command, pictures)
+    obstacle: Callable = partial(preference_obstacle, name=name)
+    runs = _of(results.preference, system)
+    return choose([r for r in runs if "@" not in name or r.label == name], obstacle, missing)
+
+
+def _preference(results: Results) -> Table:
+    return _table(
+        "table3-coco", "Table 3: generation, preference scores on MSCOCO-2017", published.table("generation"),
+        GENERATORS, PREFERENCE, [_preference_choice(results, s, s.name) for s in GENERATORS], dataset="coco",
+        notes=(HPS_NOTE,),
+        again="run again with --metrics default",
+    )  # fmt: skip
+
+
+def _guidance(results: Results) -> Table:
+    printed = published.table("ablation_cfg_coco5k")
+    systems = [System(key, f"LaCTokGen-T*, scale {key}", f"lactokgen-t-star@guidance={key}") for key in printed.rows]
+    star = GENERATORS[-1]
+    return _table(
+        "table6", "Table 6: scale of the classifier-free guidance, MSCOCO-2017", printed, systems, PREFERENCE,
+        [_preference_choice(results, star, s.name) for s in systems], dataset="coco", notes=(HPS_NOTE,),
+        again="run again with --metrics default",
+    )  # fmt: skip
+
+
+def _ablation(results: Results, study: str, id: str, title: str) -> Table:
+    rows = STUDIES[study]
+    systems = [
+        System(row.published or "", row.label, name) for row, name in zip(rows.rows, names(rows, "full"), strict=True)
+    ]
+    notes = (LPIPS_NOTE, MJHQ_NOTE)
+    return _recon(
+        results,
+        id,
+        title,
+        rows.table,
+        systems=systems,
+        columns=RECON,
+        dataset="mjhq",
+        protocol="paper-1024",
+        notes=notes,
+    )
+
+
+def _seconds() -> Table:
+    printed = published.table("generation_seconds")
+    systems = [s for s in GENERATORS if s.key in printed.rows]
+    built = registry.generators()
+    reasons = [
+        "not measured: the suite does not store times of generators yet"
+        if s.name in built
+        else generator_missing(s.name, "", "")
+        if s.name.startswith("lactokgen")
+        else "not measured: no generator here"
+        for s in systems
+    ]
+    return _table(
+        "seconds", "Seconds an image of generation", printed, systems, [Column("seconds", "seconds", False, 2, 1)],
+        [Choice(reason=r) for r in reasons], notes=("Times depend on the machine; the published ones are of theirs.",),
+    )  # fmt: skip
+
+
+def _titok_generation() -> Table:
+    reason = "suite not built yet: generation by ImageNet class and its FID"
+    systems = [System(key, label, "") for key, label in SIZES]
+    return _table(
+        "titok-generation", "TiTok's README: generation, ImageNet 256", published.table("titok_generation"), systems,
+        [Column("gfid", "gFID", False, 2)], [Choice(reason=reason)] * len(systems),
+    )  # fmt: skip
