@@ -19,11 +19,11 @@ from torch import Tensor
 from lactok import weights
 from lactok.device import exact_float32
 from lactok.errors import UserError, WeightsNotFound, disk_errors
-from lactok.weights.cache import sha256
-from lactok.specs import GeneratorInfo, Option
 from lactok.randomness import noise
 from lactok.registry import register_generator
+from lactok.specs import GeneratorSpec, Option
 from lactok.tokenizer import Generator
+from lactok.weights.cache import sha256
 
 
 @dataclass(frozen=True)
@@ -92,25 +92,34 @@ MODELS = (
 )  # fmt: skip
 
 
-def info_of(settings: Settings) -> GeneratorInfo:
+BY_NAME = {model.name: model for model in MODELS}
+
+
+def published(name: str) -> GeneratorSpec:
+    """What is fixed about one of `MODELS`."""
+    settings = BY_NAME[name]
     options = {
         "steps": Option(settings.steps, "of the sampler", 1, 1000),
         "guidance": Option(settings.guidance, "scale of guidance", 1.0, 100.0),
         "size": Option(settings.size, "side of the picture in pixels", 64, 4096, multiple=64),
     }
     checker = "its safety checker is off; " if "safety_checker" in settings.parts else ""
-    return GeneratorInfo(
+    return GeneratorSpec(
         settings.name, "diffusion", "text", settings.size, settings.license, options=options, paper=settings.paper,
         note=f"{checker}{settings.dtype} suits it on a GPU",
     )  # fmt: skip
 
 
+@register_generator(published("sd1.5"))
+@register_generator(published("sdxl"))
+@register_generator(published("sd3"))
+@register_generator(published("flux.1-dev"))
 class Diffusion(Generator):
     """A pipeline of diffusers; its weights are loaded in the compute dtype by `place`."""
 
-    def __init__(self, info: GeneratorInfo, settings: Settings):
-        super().__init__(info)
-        self.published = settings
+    def __init__(self, spec: GeneratorSpec, settings: Settings | None = None):
+        super().__init__(spec)
+        self.published = settings or BY_NAME[spec.name.partition("@")[0]]
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         import diffusers
@@ -123,7 +132,7 @@ class Diffusion(Generator):
         except Exception as error:  # its errors have no common class
             text = " ".join(str(error).split())
             raise UserError(
-                f"{self.info.name}: {folder} cannot be loaded ({text}); if its files are damaged, get them anew"
+                f"{self.spec.name}: {folder} cannot be loaded ({text}); if its files are damaged, get them anew"
             ) from error
         scheduler = getattr(diffusers, self.published.scheduler)
         loaded.scheduler = scheduler.from_config(loaded.scheduler.config)
@@ -137,7 +146,7 @@ class Diffusion(Generator):
             found: Any = [model.repository, model.revision]
         else:
             found = {str(path.relative_to(folder)): sha256(path) for path in _files(folder)}
-        return super().settings() | {"pipeline": model.pipeline, "scheduler": model.scheduler, "weights": found}
+        return {"pipeline": model.pipeline, "scheduler": model.scheduler, "weights": found}
 
     @property
     def device(self) -> torch.device:
@@ -147,16 +156,16 @@ class Diffusion(Generator):
         return exact_float32()  # the weights are of the compute dtype, and the pipeline knows where not to be
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
-        values = self.info.values
+        values = self.spec.values
         made = self.pipeline(
-            conditions, height=self.info.output_size, width=self.info.output_size, latents=self._latents(seeds),
+            conditions, height=self.spec.output_size, width=self.spec.output_size, latents=self._latents(seeds),
             num_inference_steps=int(values["steps"]), guidance_scale=float(values["guidance"]), output_type="pt",
         )  # fmt: skip
         return made.images
 
     def _latents(self, seeds: Tensor) -> Tensor:
         """The noise that the sampler begins with, as the pipeline takes it."""
-        side = self.info.output_size // self.pipeline.vae_scale_factor
+        side = self.spec.output_size // self.pipeline.vae_scale_factor
         network = self.pipeline.unet if hasattr(self.pipeline, "unet") else self.pipeline.transformer
         channels = network.config.in_channels // (4 if self.published.packed else 1)
         start = noise(seeds, (channels, side, side), "start")
@@ -215,7 +224,3 @@ def _reason(error: BaseException) -> str:
         if not isinstance(one, LocalEntryNotFoundError) and type(one) is not OSError and (why := explained(one)):
             return str(why)
     return " ".join(str(error).split())
-
-
-for _settings in MODELS:
-    register_generator(info_of(_settings), settings=_settings)(Diffusion)

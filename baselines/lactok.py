@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from lactok import weights
-from lactok.nn.latent_decoder import DecoderConfig, UNetShape
-from lactok.specs import Asset, Option, TokenizerInfo
-from lactok.nn.lactok_checkpoint import assemble
-from lactok.nn.vqgan import VQConfig
 from lactok.nn.lactok import LaCTok, LaCTokConfig, VAEShape
+from lactok.nn.lactok_checkpoint import assemble
+from lactok.nn.latent_decoder import DecoderConfig, UNetShape
+from lactok.nn.vqgan import VQConfig
 from lactok.registry import register
+from lactok.specs import Asset, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 
 PAPER = "Xie et al. 2025, arXiv 2503.08377"
@@ -47,26 +47,26 @@ STEPS = {
 }
 
 
-def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: int, note: str) -> TokenizerInfo:
+def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: int, note: str) -> TokenizerSpec:
     scale, side, tiles = SHARED
     options = {
         "steps": STEPS[sampler], "cond_scale": scale, "input": side,
         "size": Option(size, "side of the output in pixels, from the same ids", size // 4, 4 * size, multiple=8),
         "vae": tiles,
     }  # fmt: skip
-    return TokenizerInfo(
+    return TokenizerSpec(
         name=name, family="lactok", tokens=256, codebook_size=codes, input_size=256, output_size=size,
         license=assets[0].license, resample="bilinear", decode_steps=int(options["steps"].default), options=options,
         paper=PAPER, assets=assets, note=note,
     )  # fmt: skip
 
 
-def _official(name: str, sampler: str, note: str = "") -> TokenizerInfo:
+def _official(name: str, sampler: str, note: str = "") -> TokenizerSpec:
     asset = Asset(name, LICENSE, (), "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=NOTE)
     return _info(name, sampler, (asset,), 16384, 1024, note)
 
 
-def _tiny(name: str, sampler: str) -> TokenizerInfo:
+def _tiny(name: str, sampler: str) -> TokenizerSpec:
     """What the trainers export: encoder and codebook, VAE, UNet, its accelerator, and the copy, the model's own."""
     accelerator = {"hyper-sd": ("hyper-sd-tiny",), "tlcm": ("tlcm-tiny",), "ddim": ()}[sampler]
     stage_1 = name.startswith("vq-ladd")
@@ -80,21 +80,21 @@ def _tiny(name: str, sampler: str) -> TokenizerInfo:
 @register(_official("lactok-h-star", "hyper-sd", "trained on constructed data"), sampler="hyper-sd")
 @register(_official("lactok-t", "tlcm"), sampler="tlcm")
 @register(_official("lactok-t-star", "tlcm", "trained on constructed data"), sampler="tlcm")
-@register(_official("vq-ladd", "ddim", "stage 1 alone"), sampler="ddim")
-@register(_official("vq-ladd-h", "hyper-sd", "stage 1 with the accelerator"), sampler="hyper-sd")
-@register(_official("vq-ladd-t", "tlcm", "stage 1 with the accelerator"), sampler="tlcm")
+@register(_official("vq-ladd", "ddim", "stage 1 alone"), listed=False, sampler="ddim")
+@register(_official("vq-ladd-h", "hyper-sd", "stage 1 with the accelerator"), listed=False, sampler="hyper-sd")
+@register(_official("vq-ladd-t", "tlcm", "stage 1 with the accelerator"), listed=False, sampler="tlcm")
 @register(_tiny("lactok-h-tiny", "hyper-sd"), config=TINY, sampler="hyper-sd")
 @register(_tiny("lactok-t-tiny", "tlcm"), config=TINY, sampler="tlcm")
-@register(_tiny("vq-ladd-tiny", "ddim"), config=TINY, sampler="ddim")
-@register(_tiny("vq-ladd-h-tiny", "hyper-sd"), config=TINY, sampler="hyper-sd")
-@register(_tiny("vq-ladd-t-tiny", "tlcm"), config=TINY, sampler="tlcm")
+@register(_tiny("vq-ladd-tiny", "ddim"), listed=False, config=TINY, sampler="ddim")
+@register(_tiny("vq-ladd-h-tiny", "hyper-sd"), listed=False, config=TINY, sampler="hyper-sd")
+@register(_tiny("vq-ladd-t-tiny", "tlcm"), listed=False, config=TINY, sampler="tlcm")
 class LaCTokTokenizer(Tokenizer):
-    def __init__(self, info: TokenizerInfo, config: LaCTokConfig | None = None, sampler: str = "tlcm"):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec, config: LaCTokConfig | None = None, sampler: str = "tlcm"):
+        super().__init__(spec)
         self.sampler = sampler
-        self.side = (info.input_size or 256) // 16
+        self.side = (spec.input_size or 256) // 16
         self.model = LaCTok(config or LaCTokConfig())
-        if info.values.get("vae") == "tiled":
+        if spec.values.get("vae") == "tiled":
             self.model.vae.enable_tiling()
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -103,8 +103,8 @@ class LaCTokTokenizer(Tokenizer):
         if parts:
             vae, unet, *lora, copy = parts
             whole = assemble(whole, vae, unet, lora[0] if lora else None, copy)
-        weights.load_strict(self.model, whole, self.info.name)
-        self.model.speed_up(self.info.output_size or 0)
+        weights.load_strict(self.model, whole, self.spec.name)
+        self.model.speed_up(self.spec.output_size or 0)
 
     def place(self, device: str | torch.device, dtype: torch.dtype, offload: bool, compile: bool) -> None:
         decoder, vae = self.model.decoder, self.model.vae
@@ -128,9 +128,9 @@ class LaCTokTokenizer(Tokenizer):
         return self.model.encode(2 * images - 1).flatten(1)
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        size, values = self.info.output_size or 0, self.info.values
+        size, values = self.spec.output_size or 0, self.spec.values
         code_map = self.model.code_map(ids.unflatten(1, (self.side, self.side)), size)
         clean = self.model.sample(
-            code_map, seeds, size, self.sampler, self.info.decode_steps, float(values["cond_scale"])
+            code_map, seeds, size, self.sampler, self.spec.decode_steps, float(values["cond_scale"])
         )
         return (self.model.decode_latents(clean) + 1) / 2

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.specs import Asset, Hub, TokenizerInfo
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
+from lactok.specs import Asset, Hub, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 
 PAPER = "Sun et al. 2024, arXiv 2406.06525"
@@ -25,9 +25,9 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _info(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerInfo:
+def _info(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerSpec:
     side = 256 // config.downsampling
-    return TokenizerInfo(
+    return TokenizerSpec(
         name=name, family="llamagen", tokens=side * side, codebook_size=config.codebook_size, input_size=256,
         output_size=256, license=asset.license, paper=PAPER, assets=(asset,), note=note,
     )  # fmt: skip
@@ -52,13 +52,13 @@ def _official(name: str, repo: str, file: str) -> Asset:
     config=TINY,
 )
 class LlamaGenVQ(Tokenizer):
-    def __init__(self, info: TokenizerInfo, config: VQConfig = VQ16):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec, config: VQConfig = VQ16):
+        super().__init__(spec)
         self.model = VQModel(config)
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
         return self.model.encode(2 * images - 1).flatten(1)  # (B, h*w), row by row
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        side = self.info.input_size // self.model.config.downsampling  # type: ignore[operator]
+        side = self.spec.input_size // self.model.config.downsampling  # type: ignore[operator]
         return (self.model.decode(ids.unflatten(1, (side, side))) + 1) / 2

@@ -16,16 +16,16 @@ from PIL import Image, features
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.specs import Option, TokenizerInfo
 from lactok.registry import register
-from lactok.tokenizer import Tokenizer
+from lactok.specs import Option, TokenizerSpec
+from lactok.tokenizer import Reconstructor
 
 SCALES = (1.0, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 3 / 32, 1 / 16)  # of the side that a codec is given
 WINDOW = 3  # qualities tried on either side of the budget's edge: sizes rise with quality but for a few bytes
 
 
-def _info(name: str, note: str, bits: Option | None = None) -> TokenizerInfo:
-    return TokenizerInfo(
+def _info(name: str, note: str, bits: Option | None = None) -> TokenizerSpec:
+    return TokenizerSpec(
         name=name, family="reference", tokens=None, codebook_size=None, input_size=None, output_size=None,
         license="-", options={"bits": bits} if bits else {}, note=note,
     )  # fmt: skip
@@ -43,7 +43,7 @@ def to_batch(images: list[Image.Image]) -> Tensor:
 
 
 @register(_info("identity", "nothing lost: the ceiling of every metric"))
-class Identity(Tokenizer):
+class Identity(Reconstructor):
     """The image itself, at 24 bits a pixel."""
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -55,11 +55,11 @@ class Identity(Tokenizer):
 @register(_info("resize-12", "a thumbnail of 12x12 pixels: 3456 bits"), side=12)
 @register(_info("resize-16", "a thumbnail of 16x16 pixels: 6144 bits"), side=16)
 @register(_info("resize-256", "what 256 px keep of the protocol's resolution"), side=256)
-class Resize(Tokenizer):
+class Resize(Reconstructor):
     """Down to `side` x `side` pixels by antialiased bicubic, 24 bits each, and back: the floor at the same bits."""
 
-    def __init__(self, info: TokenizerInfo, side: int):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec, side: int):
+        super().__init__(spec)
         self.side = side
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -85,7 +85,7 @@ def _codec_bits() -> Option:
 @register(_info("jpeg", "the best JPEG within the bits", _codec_bits()), format="JPEG", qualities=(1, 95))
 @register(_info("webp", "the best WebP within the bits", _codec_bits()), format="WEBP", qualities=(0, 100))
 @register(_info("avif", "the best AVIF within the bits", _codec_bits()), format="AVIF", qualities=(0, 100))
-class Codec(Tokenizer):
+class Codec(Reconstructor):
     """The file of highest PSNR within the budget over `SCALES` and all qualities.
 
     Where no file is small enough the smallest is taken, and its real bits, above the budget, are what the row
@@ -99,12 +99,12 @@ class Codec(Tokenizer):
         "AVIF": {"speed": 6, "max_threads": 1},
     }
 
-    def __init__(self, info: TokenizerInfo, format: str, qualities: tuple[int, int]):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec, format: str, qualities: tuple[int, int]):
+        super().__init__(spec)
         if not features.check({"JPEG": "jpg"}.get(format, format.lower())):
-            raise UserError(f"{info.name}: this Pillow was built without {format}; reinstall it from its wheel")
+            raise UserError(f"{spec.name}: this Pillow was built without {format}; reinstall it from its wheel")
         self.format, self.qualities = format, qualities
-        self.budget = int(info.values.get("bits", 3584)) // 8
+        self.budget = int(spec.values.get("bits", 3584)) // 8
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         best = [self.search(image) for image in to_images(images)]

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from lactok import weights
-from lactok.assets import INCEPTION
-from lactok.specs import Asset, Hub, Option, TokenizerInfo, Url
+from lactok.nn.inception_checkpoint import INCEPTION
+from lactok.nn.lactok import VAEShape
 from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.nn.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
-from lactok.nn.lactok import VAEShape
 from lactok.randomness import noise
 from lactok.registry import register
+from lactok.specs import Asset, Hub, Option, TokenizerSpec, Url
 from lactok.tokenizer import Tokenizer
 
 FILES = "lactok.nn.unclip_checkpoint"
@@ -81,7 +81,7 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(T
 
 
 @register(
-    TokenizerInfo(
+    TokenizerSpec(
         name="seedtok-2", family="seedtok", tokens=32, codebook_size=8192, input_size=224, output_size=768,
         license="Apache-2.0 and openrail++", fit="squash", resample="bilinear-aa", decode_steps=20,
         options=_options(20, 10.0, 4), paper=PAPER, assets=(QUANTIZER, VIT, *DIFFUSION.values()),
@@ -89,7 +89,7 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(T
     )
 )  # fmt: skip
 @register(
-    TokenizerInfo(
+    TokenizerSpec(
         name="seedtok-tiny", family="seedtok", tokens=32, codebook_size=TINY.codebook_size, input_size=256,
         output_size=256, license="MIT; its Inception Apache-2.0", decode_steps=2, options=_options(2, 1.0, 2),
         paper=PAPER,
@@ -100,17 +100,17 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(T
 )  # fmt: skip
 class SeedTokenizer(Tokenizer):
     def __init__(
-        self, info: TokenizerInfo, config: SeedConfig | None = None, unclip: UnCLIPConfig | None = None,
+        self, spec: TokenizerSpec, config: SeedConfig | None = None, unclip: UnCLIPConfig | None = None,
         parts: Callable[[Mapping[str, Mapping[str, Tensor]]], Parts] = official,
     ):  # fmt: skip
-        super().__init__(info)
+        super().__init__(spec)
         self.model = SeedQuantizer(config or SeedConfig())
         self.unclip = UnCLIP(unclip or UnCLIPConfig())
         self.parts = parts
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
-        for name, tensors in self.parts({a.name: assets[a.name] for a in self.info.assets}).items():
-            weights.load_strict(self.get_submodule(name), tensors, f"{self.info.name} {name}")
+        for name, tensors in self.parts({a.name: assets[a.name] for a in self.spec.assets}).items():
+            weights.load_strict(self.get_submodule(name), tensors, f"{self.spec.name} {name}")
         self.unclip.restore_positions()
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
@@ -120,5 +120,5 @@ class SeedTokenizer(Tokenizer):
         embeds = self.model.image_embeds(ids)
         start = self.unclip.start(seeds).to(ids.device)
         draw = noise(seeds, embeds.shape[1:], "embedding").to(ids.device)
-        steps, guidance = int(self.info.values["steps"]), float(self.info.values["guidance"])
+        steps, guidance = int(self.spec.values["steps"]), float(self.spec.values["guidance"])
         return self.unclip.decode_latents(self.unclip.sample(embeds, start, draw, steps, guidance))

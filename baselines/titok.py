@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.specs import Asset, Hub, TokenizerInfo
 from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.nn.titok import SIZES, Size, TiTok, TiTokConfig
 from lactok.registry import register
+from lactok.specs import Asset, Hub, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 
 
@@ -36,7 +36,7 @@ TINY = TiTokConfig(
 MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
 
 
-def _official(name: str) -> TokenizerInfo:
+def _official(name: str) -> TokenizerSpec:
     config = CONFIGS[name]
     short = name.removeprefix("titok-")
     stem = f"titok_{short}" if config.legacy else f"titok_{short}_vq8k"
@@ -47,8 +47,8 @@ def _official(name: str) -> TokenizerInfo:
     return _info(name, config, Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6))
 
 
-def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerInfo:
-    return TokenizerInfo(
+def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerSpec:
+    return TokenizerSpec(
         name=name, family="titok", tokens=config.tokens, codebook_size=config.codebook_size, input_size=256,
         output_size=256, license=asset.license, paper="Yu et al. 2024, arXiv 2406.07550", assets=(asset,), note=note,
     )  # fmt: skip
@@ -64,8 +64,8 @@ def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> Token
     _info("titok-s128-tiny", TINY, Asset("titok-s128-tiny", "MIT"), "trained here on 900 photographs"), config=TINY
 )
 class TiTokTokenizer(Tokenizer):
-    def __init__(self, info: TokenizerInfo, config: TiTokConfig):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec, config: TiTokConfig):
+        super().__init__(spec)
         self.model = TiTok(config)
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:

@@ -3,62 +3,106 @@
 tok = lactok.load("llamagen-vq16-tiny")
 ids = tok.encode(images)      # (B, 3, 256, 256) float32 in [0, 1] -> (B, 256) int64
 out = tok.decode(ids)         # -> (B, 3, 256, 256) float32 in [0, 1]
+tok.reconstruct_image("cat.jpg").show()
+
+result = lactok.evaluate("llamagen-vq16-tiny")     # as `python -m benchmarks.recon`, from Python
+result["psnr"].value, result["psnr"].ci95, result.records
 
 gen = lactok.load_generator("sdxl", device="cuda")
-images = gen.generate(["a red bus"], seeds=[7])   # -> (B, 3, 1024, 1024) float32 in [0, 1]
+images = gen.generate(["a red bus"], seeds=[7])    # -> (B, 3, 1024, 1024) float32 in [0, 1]
 """
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, WeightsNotFound
-from lactok.specs import Asset, GeneratorInfo, Hub, Option, Packaged, Registry, TokenizerInfo, Url
+from lactok.errors import DiskError, MissingFile, UnknownName, UserError, WeightsNotFound, WrongValue
 from lactok.registry import (
     build,
-    generator_info,
-    generators,
-    info,
+    list_generators,
+    list_tokenizers,
     load,
     load_generator,
-    names,
     register,
     register_generator,
+    spec,
 )
+from lactok.specs import Asset, GeneratorSpec, Hub, Option, Packaged, PackageIndex, TokenizerSpec, Url
 
 if TYPE_CHECKING:
-    from lactok.tokenizer import Generator, Tokenizer
+    from lactok.evaluation.compare import Comparison, compare
+    from lactok.evaluation.evaluate import evaluate
+    from lactok.evaluation.results import Result, Results, load_results
+    from lactok.metrics.registry import metric
+    from lactok.tokenizer import Generator, Reconstructor, Tokenizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Asset",
+    "Comparison",
+    "DiskError",
     "Generator",
-    "GeneratorInfo",
+    "GeneratorSpec",
     "Hub",
+    "MissingFile",
     "Option",
+    "PackageIndex",
     "Packaged",
-    "Registry",
+    "Reconstructor",
+    "Result",
+    "Results",
     "Tokenizer",
-    "TokenizerInfo",
+    "TokenizerSpec",
+    "UnknownName",
     "Url",
     "UserError",
     "WeightsNotFound",
+    "WrongValue",
     "build",
-    "generator_info",
-    "generators",
-    "info",
+    "compare",
+    "evaluate",
+    "list_generators",
+    "list_tokenizers",
     "load",
     "load_generator",
-    "names",
+    "load_results",
+    "metric",
     "register",
     "register_generator",
+    "spec",
 ]
+
+# imported on first use, because they import torch, pandas or scipy
+_LATER = {
+    "Comparison": "lactok.evaluation.compare",
+    "Generator": "lactok.tokenizer",
+    "Reconstructor": "lactok.tokenizer",
+    "Result": "lactok.evaluation.results",
+    "Results": "lactok.evaluation.results",
+    "Tokenizer": "lactok.tokenizer",
+    "compare": "lactok.evaluation.compare",
+    "evaluate": "lactok.evaluation.evaluate",
+    "load_results": "lactok.evaluation.results",
+    "metric": "lactok.metrics.registry",
+}
+# names of version 0.1, for one version more
+_FORMER = {
+    "GeneratorInfo": "GeneratorSpec",
+    "Registry": "PackageIndex",
+    "TokenizerInfo": "TokenizerSpec",
+    "generator_info": "spec",
+    "generators": "list_generators",
+    "info": "spec",
+    "names": "list_tokenizers",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`Tokenizer` and `Generator` on first use, because they import torch."""
-    if name in ("Tokenizer", "Generator"):
-        from lactok import tokenizer
-
-        return getattr(tokenizer, name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    if name in _FORMER:
+        warnings.warn(f"lactok.{name} is lactok.{_FORMER[name]} now", DeprecationWarning, stacklevel=2)
+        return globals()[_FORMER[name]]
     raise AttributeError(f"module 'lactok' has no attribute {name!r}")

@@ -4,21 +4,58 @@ from __future__ import annotations
 
 import argparse
 import functools
+import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lactok.errors import UserError
 
 Main = Callable[[Sequence[str] | None], int]
 
+_flags: set[str] = set()  # names of the arguments of the parser that was used last, without dashes
+
 
 class Parser(argparse.ArgumentParser):
     """The arguments of a command; a mistake in them is a UserError, without the long usage that argparse prints."""
 
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        action = super().add_argument(*args, **kwargs)
+        _flags.update(name.removeprefix("--").replace("-", "_") for name in action.option_strings)
+        return action
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; `{self.prog} --help` explains the arguments")
+
+
+def as_flags(message: str) -> str:
+    """A message of the library with the names of arguments as the flags of the command that is running.
+
+    >>> _ = Parser().add_argument("--batch-size")
+    >>> as_flags("`batch_size` 0: 1 or more; `nothing` stays")
+    '--batch-size 0: 1 or more; `nothing` stays'
+    """
+    return re.sub(
+        r"`(\w+)`", lambda found: f"--{found[1].replace('_', '-')}" if found[1] in _flags else found[0], message
+    )
+
+
+class _StandardError(logging.Handler):
+    """Log records as plain lines on whatever standard error is when they come."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(as_flags(self.format(record)), file=sys.stderr, flush=True)
+
+
+def show_log(level: int = logging.INFO) -> None:
+    """Print what the library logs, a plain line each; once a process."""
+    logger = logging.getLogger("lactok")
+    if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
+        logger.addHandler(_StandardError())
+        logger.setLevel(level)
+        logger.propagate = False
 
 
 def command(main: Main) -> Callable[..., NoReturn]:
@@ -26,10 +63,11 @@ def command(main: Main) -> Callable[..., NoReturn]:
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> NoReturn:
+        show_log()
         try:
             code = main(argv)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {as_flags(str(error))}", file=sys.stderr)
             code = 2
         except BrokenPipeError:  # the reader of our output, `head` for one, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,176 +1,144 @@
-"""Tokenizers and generators by name: lazy tables of this project's own, entry points of packages, a decorator each.
+"""Tokenizers and generators by name: found in packages of adapters, by entry points, a decorator, or from a file.
 
 A name is looked up without importing torch; only loading imports the adapter's module, which registers what it has.
+Packages of adapters are named by entry points of group `lactok.adapters`; see `lactok.plugins` for how they are read.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+import fnmatch
+import importlib.util
+import re
+import sys
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lactok.errors import UserError, unknown
-from lactok.specs import GeneratorInfo, TokenizerInfo
+from lactok.errors import MissingFile, UserError, WrongValue, unknown
+from lactok.plugins import Plugins, points
+from lactok.specs import Asset, GeneratorSpec, TokenizerSpec
+from lactok.weights.cache import sha256
 
 if TYPE_CHECKING:
     import torch
 
-    from lactok.tokenizer import Generator, Tokenizer
+    from lactok.tokenizer import Generator, Reconstructor, Tokenizer
     from lactok.weights import Resolved
 
 C = TypeVar("C", bound=Callable[..., Any])
-I = TypeVar("I", TokenizerInfo, GeneratorInfo)  # noqa: E741
-M = TypeVar("M", bound="Tokenizer | Generator")
+S = TypeVar("S", TokenizerSpec, GeneratorSpec)
+M = TypeVar("M", bound="Reconstructor | Generator")
 
-# name -> module that registers it; the order is that of the tables
-TOKENIZERS = {
-    "lactok-h": "baselines.lactok",
-    "lactok-h-star": "baselines.lactok",
-    "lactok-t": "baselines.lactok",
-    "lactok-t-star": "baselines.lactok",
-    "lactok-h-tiny": "baselines.lactok",
-    "lactok-t-tiny": "baselines.lactok",
-    "llamagen-vq16": "baselines.llamagen",
-    "llamagen-vq16-t2i": "baselines.llamagen",
-    "llamagen-vq8": "baselines.llamagen",
-    "llamagen-vq16-tiny": "baselines.llamagen",
-    "vqgan-f16-16384": "baselines.vqgan",
-    "vqgan-f16-1024": "baselines.vqgan",
-    "maskgit-vqgan-f16": "baselines.vqgan",
-    "titok-s128": "baselines.titok",
-    "titok-b64": "baselines.titok",
-    "titok-l32": "baselines.titok",
-    "titok-sl256": "baselines.titok",
-    "titok-bl128": "baselines.titok",
-    "titok-bl64": "baselines.titok",
-    "titok-s128-tiny": "baselines.titok",
-    "flextok-d12-d12": "baselines.flextok",
-    "flextok-d18-d18": "baselines.flextok",
-    "flextok-d18-d28": "baselines.flextok",
-    "flextok-d18-d28-dfn": "baselines.flextok",
-    "flextok-tiny": "baselines.flextok",
-    "seedtok-2": "baselines.seedtok",
-    "seedtok-tiny": "baselines.seedtok",
-    "identity": "baselines.reference",
-    "resize-8": "baselines.reference",
-    "resize-12": "baselines.reference",
-    "resize-16": "baselines.reference",
-    "resize-256": "baselines.reference",
-    "jpeg": "baselines.reference",
-    "webp": "baselines.reference",
-    "avif": "baselines.reference",
-}
-
-# parts of ablation studies: loaded by name like any other, but no rows of `all`
-STUDIES = {f"vq-ladd{sampler}{scale}": "baselines.lactok" for scale in ("", "-tiny") for sampler in ("", "-h", "-t")}
-
-GENERATORS = {
-    "sd1.5": "baselines.diffusion",
-    "sdxl": "baselines.diffusion",
-    "sd3": "baselines.diffusion",
-    "flux.1-dev": "baselines.diffusion",
-}
+ADAPTERS = "lactok.adapters"
+_FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True)
-class Entry(Generic[I, M]):
-    """A registered tokenizer or generator: what it is and how its network is made."""
-
-    info: I
-    factory: Callable[..., M]
-    arguments: dict[str, Any]
-
-    def create(self) -> M:
-        return self.factory(self.info, **self.arguments)
-
-
-_registered: dict[str, Entry[TokenizerInfo, Tokenizer]] = {}
-_registered_generators: dict[str, Entry[GeneratorInfo, Generator]] = {}
-
-
-@lru_cache(maxsize=1)
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="lactok.tokenizers")}
-
-
-@lru_cache(maxsize=1)
-def _generator_plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="lactok.generators")}
-
-
-@dataclass(frozen=True)
-class _Kind(Generic[I, M]):
-    """All there is of one kind.
+class Entry(Generic[S, M]):
+    """A registered tokenizer or generator: what it is and how its network is made.
 
     Attributes:
-        what, decorator: their words in messages.
-        modules: name -> module of this project that registers it.
-        unlisted: of those, the ones that are known but not listed.
-        plugins: entry points of installed packages, by name.
-        registered: what has been imported.
+        factory: `factory(spec, **arguments)` makes it without weights.
+        code: sha256 of the file that it was taken from, for `FILE.py:CLASS`; else "".
     """
 
-    what: str
-    decorator: str
-    modules: Mapping[str, str]
-    unlisted: Mapping[str, str]
-    plugins: Mapping[str, EntryPoint]
-    registered: dict[str, Entry[I, M]]
+    spec: S
+    factory: Callable[..., M]
+    arguments: dict[str, Any]
+    code: str = ""
 
-    def names(self) -> list[str]:
-        known = dict.fromkeys([*self.modules, *self.plugins, *self.registered])
-        return [name for name in known if name not in self.unlisted]
+    def create(self) -> M:
+        return self.factory(self.spec, **self.arguments)
 
-    def check(self, name: str) -> None:
-        base = name.partition("@")[0]
-        if base not in self.names() and base not in self.unlisted:
-            raise unknown(self.what, base, self.names())
 
-    def add(self, info: I, arguments: dict[str, Any]) -> Callable[[C], C]:
+@lru_cache(maxsize=1)
+def _packages() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(point.value for point in points(ADAPTERS)))
+
+
+class Adapters(Plugins[Entry[S, M]]):
+    """All adapters of one kind; options after `@` and classes of files are understood here."""
+
+    def __init__(self, what: str, decorator: str, group: str):
+        super().__init__(what, decorator, group, _packages)
+
+    def register(self, spec: S, arguments: dict[str, Any]) -> Callable[[C], C]:
         def add(factory: C) -> C:
-            known = self.registered.get(info.name)
+            known = self.registered.get(spec.name)
             if known is not None and _origin(known.factory) != _origin(factory):
-                raise UserError(f"two adapters are named {info.name!r}: {known.factory!r} and {factory!r}; rename one")
-            self.registered[info.name] = Entry(info, factory, arguments)
+                raise WrongValue(f"two adapters are named {spec.name!r}: {known.factory!r} and {factory!r}; rename one")
+            self.add(spec.name, Entry(spec, factory, arguments))
             return factory
 
         return add
 
-    def entry(self, name: str) -> Entry[I, M]:
-        base, at, options = name.partition("@")
-        self.check(base)
-        if base not in self.registered:
-            if module := self.modules.get(base, self.unlisted.get(base)):
-                importlib.import_module(module)
-            else:
-                self._import_plugin(base)
-        if at and not options:
-            raise UserError(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
-        found = self.registered[base]
-        return Entry(found.info.with_options(options), found.factory, found.arguments)
+    def check_name(self, name: str) -> None:
+        """Raise UnknownName or MissingFile for a name, options after `@`, that cannot be; torch is not imported."""
+        base = name.partition("@")[0]
+        if (found := _FILE.fullmatch(base)) is None:
+            self.check(base)
+        elif not Path(found["file"]).is_file():
+            raise MissingFile(f"no such file {found['file']}; write FILE.py:CLASS")
 
-    def _import_plugin(self, name: str) -> None:
-        point = self.plugins[name]
-        try:
-            point.load()
-        except (Exception, SystemExit) as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"plug-in {name!r} ({point.value}) cannot be imported: {text}") from error
-        if name not in self.registered:
-            raise UserError(
-                f"plug-in {point.value} does not register {name!r}; decorate its class with @lactok.{self.decorator}"
+    def entry(self, name: str, **options: object) -> Entry[S, M]:
+        """What is registered under a name, with the options after `@` and those given by keyword."""
+        base, at, text = name.partition("@")
+        self.check_name(base)
+        if at and not text:
+            raise WrongValue(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
+        found = self._from_file(base) if _FILE.fullmatch(base) else self.get(base)
+        more = ",".join(f"{key}={value}" for key, value in options.items())
+        spec = found.spec.with_options(",".join(filter(None, (text, more))))
+        return Entry(spec, found.factory, found.arguments, found.code)
+
+    def _from_file(self, name: str) -> Entry[S, M]:
+        """A class of a Python file, decorated or with a `spec` of its own."""
+        path, _, attribute = name.rpartition(":")
+        file = Path(path).resolve()
+        module = _imported(file, file.stat().st_mtime_ns)
+        factory = getattr(module, attribute, None)
+        if factory is None:
+            classes = [k for k, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]
+            raise unknown(f"class of {path}", attribute, classes)
+        code = sha256(file)
+        entry = next((e for e in self.registered.values() if e.factory is factory), None)
+        if entry is not None:
+            return Entry(entry.spec, factory, entry.arguments, code)
+        spec = getattr(factory, "spec", None)
+        if not isinstance(spec, TokenizerSpec if self.what == "tokenizer" else GeneratorSpec):
+            kind = "TokenizerSpec" if self.what == "tokenizer" else "GeneratorSpec"
+            raise WrongValue(
+                f"{name} does not say what it is: give the class `spec = lactok.{kind}(name=..., ...)`, or decorate it "
+                f"with @lactok.{self.decorator}"
             )
+        return Entry(spec, factory, {}, code)
 
 
-def _tokenizers() -> _Kind[TokenizerInfo, Tokenizer]:
-    return _Kind("tokenizer", "register", TOKENIZERS, STUDIES, _plugins(), _registered)
+@lru_cache(maxsize=16)
+def _imported(file: Path, _mtime: int) -> ModuleType:
+    """A Python file as a module of its own; imported again when it has changed."""
+    name = f"lactok_adapter_{file.stem}_{zlib.crc32(str(file).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None, "its name ends in .py"
+    assert spec.loader is not None, "its name ends in .py"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise WrongValue(f"{file} cannot be imported: {text}") from error
+    return module
 
 
-def _generators() -> _Kind[GeneratorInfo, Generator]:
-    return _Kind("generator", "register_generator", GENERATORS, {}, _generator_plugins(), _registered_generators)
+TOKENIZERS: Adapters[TokenizerSpec, Tokenizer] = Adapters("tokenizer", "register", "lactok.tokenizers")
+GENERATORS: Adapters[GeneratorSpec, Generator] = Adapters("generator", "register_generator", "lactok.generators")
 
 
 def _origin(factory: Callable[..., Any]) -> tuple[str, str]:
@@ -178,110 +146,189 @@ def _origin(factory: Callable[..., Any]) -> tuple[str, str]:
     return factory.__module__, factory.__qualname__
 
 
-def register(info: TokenizerInfo, **arguments: Any) -> Callable[[C], C]:
-    """Class decorator: `factory(info, **arguments)` makes the tokenizer `info.name`, without weights.
+def register(spec: TokenizerSpec, *, listed: bool = True, **arguments: Any) -> Callable[[C], C]:
+    """Class decorator: `factory(spec, **arguments)` makes the tokenizer `spec.name`, without weights.
 
-    May be stacked, one decorator a configuration. Raises UserError when another adapter has the name already.
-    """
-    return _tokenizers().add(info, arguments)
+    May be stacked, one decorator a configuration. The name must stand in the decorator as a text, since it is read
+    from there before the module is imported.
 
-
-def register_generator(info: GeneratorInfo, **arguments: Any) -> Callable[[C], C]:
-    """As `register`, of a generator."""
-    return _generators().add(info, arguments)
-
-
-def names() -> list[str]:
-    """All tokenizers by name, this project's first, without importing any; those of ablation studies are left out."""
-    return _tokenizers().names()
-
-
-def generators() -> list[str]:
-    """All generators by name, this project's first, without importing any."""
-    return _generators().names()
-
-
-def check_name(name: str) -> None:
-    """Raise UserError for a name that nobody registers, without importing torch."""
-    _tokenizers().check(name)
-
-
-def entry(name: str) -> Entry[TokenizerInfo, Tokenizer]:
-    """The registered tokenizer of a full name, options after `@` applied.
+    Args:
+        listed: False for parts of studies, which are loaded by name like any other but are no rows of `all`.
+        arguments: for the constructor, besides `spec`.
 
     Raises:
-        UserError: unknown name or option, or a plug-in that cannot be imported; the message says which.
+        WrongValue: another adapter has the name already.
     """
-    return _tokenizers().entry(name)
+    return TOKENIZERS.register(spec, arguments)
 
 
-def generator_entry(name: str) -> Entry[GeneratorInfo, Generator]:
-    """As `entry`, of a generator."""
-    return _generators().entry(name)
+def register_generator(spec: GeneratorSpec, **arguments: Any) -> Callable[[C], C]:
+    """As `register`, of a generator."""
+    return GENERATORS.register(spec, arguments)
 
 
-def info(name: str) -> TokenizerInfo:
-    return entry(name).info
+def _filtered(adapters: Adapters[S, M], filter: str | Callable[[S], bool] | None) -> list[str]:
+    names = adapters.names()
+    if filter is None:
+        return names
+    if isinstance(filter, str):
+        pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
+        return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    return [name for name in names if filter(adapters.entry(name).spec)]
 
 
-def generator_info(name: str) -> GeneratorInfo:
-    """As `info`, of a generator: "sdxl@steps=30"."""
-    return generator_entry(name).info
+def list_tokenizers(filter: str | Callable[[TokenizerSpec], bool] | None = None) -> list[str]:
+    """All tokenizers by name, this project's first, without importing any; those of studies are left out.
+
+    Args:
+        filter: a part of the name, or a pattern with `*` and `?`; or a function of the spec, which imports adapters.
+
+    >>> list_tokenizers("resize-*")
+    ['resize-8', 'resize-12', 'resize-16', 'resize-256']
+    >>> list_tokenizers(lambda spec: spec.tokens == 32)
+    ['titok-l32', 'seedtok-2', 'seedtok-tiny']
+    """
+    return _filtered(TOKENIZERS, filter)
+
+
+def list_generators(filter: str | Callable[[GeneratorSpec], bool] | None = None) -> list[str]:
+    """As `list_tokenizers`, of generators.
+
+    >>> list_generators("sd")
+    ['sd1.5', 'sdxl', 'sd3']
+    """
+    return _filtered(GENERATORS, filter)
+
+
+def spec(name: str, **options: object) -> TokenizerSpec | GeneratorSpec:
+    """What is fixed about a tokenizer or a generator before it is loaded.
+
+    Args:
+        name: with options after `@`, or FILE.py:CLASS.
+        options: the same by keyword.
+
+    Raises:
+        UnknownName: neither a tokenizer nor a generator, or an option that it does not have.
+        WrongValue: an option's value that is not allowed.
+
+    >>> spec("flextok-d18-d28", tokens=64).tokens
+    64
+    >>> spec("sdxl").condition
+    'text'
+    """
+    base = name.partition("@")[0]
+    if base in GENERATORS.names():
+        return generator_spec(name, **options)
+    if _FILE.fullmatch(base) is None and base not in TOKENIZERS.own() and base not in TOKENIZERS.names():
+        raise unknown("tokenizer or generator", base, [*TOKENIZERS.names(), *GENERATORS.names()])
+    return tokenizer_spec(name, **options)
+
+
+def tokenizer_spec(name: str, **options: object) -> TokenizerSpec:
+    """As `spec`, of tokenizers alone."""
+    return TOKENIZERS.entry(name, **options).spec
+
+
+def generator_spec(name: str, **options: object) -> GeneratorSpec:
+    """As `spec`, of generators alone."""
+    return GENERATORS.entry(name, **options).spec
 
 
 def resolve_assets(name: str) -> dict[str, Resolved]:
     """The assets of a tokenizer on disk, fetched if need be; raises WeightsNotFound."""
     from lactok import weights
 
-    return {asset.name: weights.resolve(asset) for asset in entry(name).info.assets}
+    return {asset.name: weights.resolve(asset) for asset in tokenizer_spec(name).assets}
 
 
-def build(name: str, device: str | torch.device = "meta") -> Tokenizer:
+def assets() -> dict[str, tuple[Asset, ...]]:
+    """Of every tokenizer and generator, those of studies included, by its name; a broken plug-in is left out."""
+    import logging
+
+    found: dict[str, tuple[Asset, ...]] = {}
+    for adapters in (TOKENIZERS, GENERATORS):
+        for name in dict.fromkeys([*adapters.names(), *adapters.own()]):
+            try:
+                found[name] = adapters.entry(name).spec.assets
+            except UserError as error:  # a broken plug-in must not hide the others
+                logging.getLogger(__name__).warning("left out: %s", error)
+    return found
+
+
+def generator_settings(name: str) -> dict[str, Any]:
+    """All that a generator's pictures depend on, as JSON: name, options, version, digests of the weights.
+
+    Raises:
+        WeightsNotFound: no source has them.
+    """
+    import torch
+
+    from lactok import weights
+
+    entry = GENERATORS.entry(name)
+    digests = {asset.name: weights.resolve(asset).sha256 for asset in entry.spec.assets}
+    if entry.spec.tokenizer is not None:
+        digests |= {asset: found.sha256 for asset, found in resolve_assets(entry.spec.tokenizer).items()}
+    with torch.device("meta"):
+        more = entry.create().settings()
+    settings = {"name": entry.spec.name, "options": dict(entry.spec.values), "version": entry.spec.version}
+    return settings | {"assets": digests} | ({"code": entry.code} if entry.code else {}) | more
+
+
+def build(name: str, device: str | torch.device = "meta", **options: object) -> Tokenizer:
     """The network without weights: for manifests, sizes and speed, never for results."""
     import torch
 
     with torch.device(device):
-        return entry(name).create().eval()
+        return TOKENIZERS.entry(name, **options).create().eval()
 
 
 def load(
     name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *, offload: bool = False,
-    compile: bool = False,
+    compile: bool = False, **options: object,
 ) -> Tokenizer:  # fmt: skip
     """A tokenizer with its weights, in eval mode.
 
     Args:
-        name: with options after `@`, for example "flextok-d18-d28@tokens=64".
+        name: with options after `@`, for example "flextok-d18-d28@tokens=64", or FILE.py:CLASS.
         device: where it computes; inputs may be anywhere.
         dtype: compute dtype (autocast), float32 if not given; inputs and outputs stay float32.
         offload: keep the weights in main memory and bring each layer to the device when it computes: slow, for a
             device on which they do not fit. LaCTok has it.
         compile: `torch.compile` the networks; the first call takes minutes. LaCTok has it.
+        options: those that may follow `@`, by keyword: `tokens=64`.
 
     Raises:
-        UserError: unknown name, option or dtype, damaged or foreign weights.
+        UnknownName: no such name or option.
+        WrongValue: an option's value or a dtype that is not allowed.
         WeightsNotFound: no source has them; never a network with random weights.
+        UserError: damaged or foreign weights.
+
+    >>> load("llamagen-vq16-tiny").spec.bits
+    3072.0
     """
     computed = _compute_dtype(dtype)
-    tokenizer = _with_weights(entry(name))
+    tokenizer = _with_weights(TOKENIZERS.entry(name, **options))
     tokenizer.place(device, computed, offload, compile)
     return tokenizer
 
 
-def load_generator(name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Generator:
+def load_generator(
+    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, **options: object
+) -> Generator:
     """A generator with its weights, in eval mode.
 
     Args:
-        name: with options after `@`, for example "sdxl@steps=30,guidance=5".
+        name: with options after `@`, for example "sdxl@steps=30,guidance=5", or FILE.py:CLASS.
         device: where it computes; pictures come back on it.
         dtype: compute dtype, float32 if not given; pictures stay float32.
+        options: those that may follow `@`, by keyword.
 
     Raises:
-        UserError: unknown name, option or dtype, damaged or foreign weights.
-        WeightsNotFound: no source has them; never a network with random weights.
+        As `load`.
     """
     computed = _compute_dtype(dtype)
-    generator = _with_weights(generator_entry(name))
+    generator = _with_weights(GENERATORS.entry(name, **options))
     generator.place(device, computed)
     return generator
 
@@ -292,17 +339,17 @@ def _compute_dtype(given: object) -> torch.dtype:
     if given is None:
         return torch.float32
     if not isinstance(given, torch.dtype) or not given.is_floating_point:
-        raise UserError(f"dtype {given!r}: not a torch dtype to compute in; for example torch.bfloat16")
+        raise WrongValue(f"`dtype` {given!r}: not a torch dtype to compute in; for example torch.bfloat16")
     return given
 
 
-def _with_weights(found: Entry[I, M]) -> M:
+def _with_weights(found: Entry[S, M]) -> M:
     """The network of an entry with its assets loaded, wherever it was made."""
     import torch
 
     from lactok import weights
 
-    assets = {asset.name: weights.load(asset) for asset in found.info.assets}
+    assets = {asset.name: weights.load(asset) for asset in found.spec.assets}
     with torch.device("meta") if assets else torch.device("cpu"):
         model = found.create()
     if assets:
@@ -311,7 +358,7 @@ def _with_weights(found: Entry[I, M]) -> M:
     unloaded = [k for k, v in named.items() if v.is_meta]
     if unloaded:
         raise UserError(
-            f"{found.info.name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)"
+            f"{found.spec.name}: its adapter left {len(unloaded)} tensors without weights ({unloaded[0]}, ...)"
         )
     model.eval().requires_grad_(False)
     return model

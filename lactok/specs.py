@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from lactok.errors import UserError, unknown
+from lactok.errors import WrongValue, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class Registry:
+class PackageIndex:
     """A file inside an archive of a Python package registry; the archive is read, never installed."""
 
     project: str
@@ -87,7 +87,7 @@ class Packaged:
         return f"package:{self.package}/{self.file}"
 
 
-Source = Hub | Registry | Url | Packaged
+Source = Hub | PackageIndex | Url | Packaged
 
 
 @dataclass(frozen=True)
@@ -163,25 +163,25 @@ class Option:
     multiple: int = 1
 
     def parse(self, name: str, text: str) -> int | float | str:
-        """The value of `text`; a UserError says what is allowed."""
+        """The value of `text`; a WrongValue says what is allowed."""
         kind = type(self.default)
         try:
             value = kind(text)
         except ValueError:
-            raise UserError(f"option {name}={text}: not {'an integer' if kind is int else 'a number'}") from None
+            raise WrongValue(f"option {name}={text}: not {'an integer' if kind is int else 'a number'}") from None
         if self.choices and value not in self.choices:
-            raise UserError(f"option {name}={text}: one of {', '.join(map(str, self.choices))}")
+            raise WrongValue(f"option {name}={text}: one of {', '.join(map(str, self.choices))}")
         if isinstance(value, int | float):
             low, high = self.low, self.high
             if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-                raise UserError(f"option {name}={text}: between {low} and {high}")
+                raise WrongValue(f"option {name}={text}: between {low} and {high}")
             if isinstance(value, int) and value % self.multiple:
-                raise UserError(f"option {name}={text}: a multiple of {self.multiple}")
+                raise WrongValue(f"option {name}={text}: a multiple of {self.multiple}")
         return value
 
 
 class Optioned:
-    """A name with options after `@`; `TokenizerInfo` and `GeneratorInfo` share it.
+    """A name with options after `@`; `TokenizerSpec` and `GeneratorSpec` share it.
 
     Attributes:
         attributes: option -> the attribute that it sets.
@@ -196,7 +196,7 @@ class Optioned:
         """The canonical name with some options set otherwise; those at their default are left out.
 
         >>> steps = {"steps": Option(20, ""), "size": Option(512, "")}
-        >>> TokenizerInfo("x", "x", 1, 2, 8, 8, "MIT", options=steps).named(steps=4, size=512)
+        >>> TokenizerSpec("x", "x", 1, 2, 8, 8, "MIT", options=steps).named(steps=4, size=512)
         'x@steps=4'
         """
         merged = {**{k: o.default for k, o in self.options.items()}, **self.values, **values}
@@ -211,7 +211,7 @@ class Optioned:
         become attributes; a tokenizer's `input` is `input_size`, with as many tokens as its area has.
 
         Raises:
-            UserError: an unknown option or a value that is not allowed.
+            UnknownName, WrongValue: an unknown option or a value that is not allowed.
         """
         values = {name: option.default for name, option in self.options.items()}
         for part in filter(None, text.split(",")):
@@ -219,7 +219,7 @@ class Optioned:
             if name not in self.options:
                 raise unknown(f"option of {self.name}", name, self.options)
             if not equals or not value:
-                raise UserError(f"option {part!r} of {self.name}: write {name}=VALUE")
+                raise WrongValue(f"option {part!r} of {self.name}: write {name}=VALUE")
             values[name] = self.options[name].parse(name, value)
         changes: dict[str, object] = {"values": values, "name": self.named(**values)}
         changes |= {attribute: values[option] for option, attribute in self.attributes.items() if option in values}
@@ -231,7 +231,7 @@ class Optioned:
 
 
 @dataclass(frozen=True)
-class TokenizerInfo(Optioned):
+class TokenizerSpec(Optioned):
     """What is fixed about a tokenizer before it is loaded.
 
     Attributes:
@@ -273,7 +273,7 @@ class TokenizerInfo(Optioned):
     def bits(self) -> float | None:
         """Bits an image, tokens * log2(codebook_size); None where each image differs.
 
-        >>> TokenizerInfo("x", "x", 256, 16384, 256, 256, "MIT").bits
+        >>> TokenizerSpec("x", "x", 256, 16384, 256, 256, "MIT").bits
         3584.0
         """
         if self.tokens is None or self.codebook_size is None:
@@ -288,7 +288,7 @@ class TokenizerInfo(Optioned):
 
 
 @dataclass(frozen=True)
-class GeneratorInfo(Optioned):
+class GeneratorSpec(Optioned):
     """What is fixed about a generator of images before it is loaded.
 
     Attributes:

@@ -18,7 +18,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from reports import figures, page, stored
-    from reports.tables.files import files
+    from reports.tables import files as tables
 
     results = stored.read(args.runs)
     for line in results.left_out:
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for part in (tables, figures, page):
+        for name, part in (("tables", tables), ("figures", figures), ("page", page)):
             part.build(results, out)
-            print(f"written: {part.__name__.partition('.')[2]} of {len(results)} results in {out}")
+            print(f"written: {name} of {len(results)} results in {out}")
     return 0

@@ -73,7 +73,7 @@ def text(
     """Markdown: what differs, then a line a metric."""
     from tabulate import tabulate
 
-    from reports.tables.files.formats import plain
+    from reports.tables.formats import plain
 
     def escape(outside: str) -> str:
         return plain(outside).replace("|", "\\|")
@@ -97,7 +97,7 @@ def text(
 
 def _row(line: Line) -> list[str]:
     from lactok.evaluation.table import DIGITS, TITLES
-    from reports.tables.files.formats import plain
+    from reports.tables.formats import plain
 
     d, factor, digits = line.difference, 1000 if line.metric == "kid" else 1, DIGITS.get(line.metric, 3)
     digits += 1  # differences are smaller than what they are of

@@ -175,7 +175,7 @@ def _crop(text: str | None) -> tuple[int, int, int, int] | None:
 
 def generated(args: argparse.Namespace) -> None:
     from benchmarks.geneval import folder
-    from lactok.evaluation.images import UnreadableImage
+    from lactok.images import UnreadableImage
     from reports.layout import Line, grid
 
     systems: list[dict[str, Entry]] = []

@@ -20,8 +20,8 @@ from recipes import recipes  # noqa: F401 (fixture)
 from torch import Tensor
 
 from lactok import registry, weights
-from lactok.specs import TokenizerInfo
 from lactok.registry import register
+from lactok.specs import TokenizerSpec
 from lactok.tokenizer import Tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -35,7 +35,7 @@ def shared(*parts: str) -> Path:
     return path
 
 
-@register(TokenizerInfo("toy", "test", tokens=16, codebook_size=64, input_size=32, output_size=32, license="MIT"))
+@register(TokenizerSpec("toy", "test", tokens=16, codebook_size=64, input_size=32, output_size=32, license="MIT"))
 class Toy(Tokenizer):
     """Mean colour of 4x4 cells at two bits a channel: a true tokenizer that needs no weights."""
 
@@ -90,7 +90,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str, Tensor]:
     """A seeded checkpoint in LlamaGen's layout, with `padding` bytes of optimizer state; returns the network's part."""
     torch.manual_seed(0)
-    state = registry.entry("llamagen-vq16-tiny").create().get_submodule("model").state_dict()
+    state = registry.TOKENIZERS.entry("llamagen-vq16-tiny").create().get_submodule("model").state_dict()
     decoy = {k: torch.zeros_like(v) for k, v in state.items()}
     optimizer = torch.randint(0, 256, (padding,), dtype=torch.uint8)
     torch.save({"model": decoy, part: state, "optimizer": optimizer, "args": argparse.Namespace(a=1)}, path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeInfo
+from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeSpec
 from benchmarks.geneval.prompts import OBJECTS
 from lactok.specs import Asset
 
@@ -28,7 +28,7 @@ def picture(*things: Thing, size: tuple[int, int] = (96, 64)) -> Image.Image:
 class DrawnDetector(Detector):
     """Finds each rectangle exactly."""
 
-    info = JudgeInfo("drawn", OBJECTS, "MIT", comparable=False)
+    spec = JudgeSpec("drawn", OBJECTS, "MIT", comparable=False)
     calls = 0
 
     def detect(self, image: Image.Image) -> list[Detection]:
@@ -45,7 +45,7 @@ class DrawnDetector(Detector):
 
 
 class DrawnColours(ColourClassifier):
-    info = JudgeInfo("drawn", COLOURS, "MIT", comparable=False)
+    spec = JudgeSpec("drawn", COLOURS, "MIT", comparable=False)
     calls = 0
 
     def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
@@ -57,7 +57,7 @@ class DrawnColours(ColourClassifier):
 class Homeless(DrawnDetector):
     """Its weights are nowhere."""
 
-    info = JudgeInfo("homeless", OBJECTS, "MIT", comparable=False, assets=(Asset("homeless", "MIT"),))
+    spec = JudgeSpec("homeless", OBJECTS, "MIT", comparable=False, assets=(Asset("homeless", "MIT"),))
 
 
 def write(root: Path, number: int, prompt: dict[str, Any], pictures: Sequence[Image.Image]) -> Path:

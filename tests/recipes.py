@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from lactok.nn.lactok import VAEShape
 from lactok.nn.latent_decoder import UNetShape
 from lactok.nn.vqgan import VQConfig, VQModel
-from lactok.nn.lactok import VAEShape
 from lactok.training import common
 from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
+from lactok.training.distributed import accelerator_of
 from lactok.training.flextok import FlexTokLearner, FlexTokRecipe, FlexTokShape
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
-from lactok.training.distributed import accelerator_of
 from lactok.training.trainer import Learner, Recipe, Trainer
 from lactok.training.vae import VAELearner, VAERecipe
 

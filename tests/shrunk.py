@@ -47,11 +47,11 @@ def reference(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
 def titok(name: str) -> Tokenizer:
     values, tensors = reference(name)
     config = titok_set.config_of(values)
-    info = replace(
-        registry.info("titok-s128"), tokens=config.tokens, codebook_size=config.codebook_size,
+    spec = replace(
+        registry.tokenizer_spec("titok-s128"), tokens=config.tokens, codebook_size=config.codebook_size,
         input_size=config.image_size, output_size=config.image_size,
     )  # fmt: skip
-    tokenizer = TiTokTokenizer(info, config)
+    tokenizer = TiTokTokenizer(spec, config)
     tokenizer.load_assets({"weights": tensors})
     return tokenizer
 
@@ -60,10 +60,10 @@ def flextok(options: str = "steps=3") -> Tokenizer:
     values, tensors = reference("flextok")
     shape = read_config(values["hydra_config"])
     shape = replace(shape, vae_channels=tuple(values["vae_base_cfg"]["block_out_channels"]), vae_layers=1)
-    official = registry.info("flextok-d12-d12")
+    official = registry.tokenizer_spec("flextok-d12-d12")
     lengths = dict(official.options) | {"tokens": replace(official.options["tokens"], default=16, high=16)}
-    info = replace(official, input_size=64, output_size=64, tokens=16, options=lengths).with_options(options)
-    tokenizer = FlexTokTokenizer(info, shape)
+    spec = replace(official, input_size=64, output_size=64, tokens=16, options=lengths).with_options(options)
+    tokenizer = FlexTokTokenizer(spec, shape)
     tokenizer.model.load_state_dict(convert(tensors))
     return tokenizer
 
@@ -71,15 +71,19 @@ def flextok(options: str = "steps=3") -> Tokenizer:
 def seedtok(options: str = "steps=4") -> SeedTokenizer:
     values, tensors = reference("seed2")
     torch.manual_seed(0)
-    info = replace(registry.info("seedtok-2"), input_size=56, output_size=8, codebook_size=512).with_options(options)
-    tokenizer = SeedTokenizer(info, seed_set.config_of(values), TINY_UNCLIP)
+    spec = replace(registry.tokenizer_spec("seedtok-2"), input_size=56, output_size=8, codebook_size=512).with_options(
+        options
+    )
+    tokenizer = SeedTokenizer(spec, seed_set.config_of(values), TINY_UNCLIP)
     tokenizer.model.load_state_dict(tensors)
     return tokenizer
 
 
 def vqgan() -> Tokenizer:
     values, tensors = reference("vqgan_f16")
-    tokenizer = VQGAN(replace(registry.info("vqgan-f16-1024"), codebook_size=512), vqgan_set.config_of(values))
+    tokenizer = VQGAN(
+        replace(registry.tokenizer_spec("vqgan-f16-1024"), codebook_size=512), vqgan_set.config_of(values)
+    )
     tokenizer.model.load_state_dict(from_taming(tensors))
     return tokenizer
 
@@ -87,6 +91,6 @@ def vqgan() -> Tokenizer:
 def maskgit() -> Tokenizer:
     torch.manual_seed(0)
     config = MaskGITConfig(32, (1, 1, 1, 1, 2), 1, 32, 1024)
-    tokenizer = MaskGITTokenizer(registry.info("maskgit-vqgan-f16"), config)
+    tokenizer = MaskGITTokenizer(registry.tokenizer_spec("maskgit-vqgan-f16"), config)
     torch.nn.init.normal_(tokenizer.model.quantize.embedding.weight)
     return tokenizer

@@ -13,12 +13,12 @@ from conftest import Toy
 from torch import Tensor
 
 import lactok
-from benchmarks.recon.__main__ import __main__ as recon
 from benchmarks.contract.__main__ import check, report
 from benchmarks.contract.probe import Finding
+from benchmarks.recon import __main__ as recon
 from lactok import registry
-from lactok.specs import Asset, Option, TokenizerInfo
 from lactok.randomness import noise
+from lactok.specs import Asset, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 
 TOKENS = {"tokens": Option(16, "length", 1, 16)}
@@ -27,13 +27,13 @@ TOKENS = {"tokens": Option(16, "length", 1, 16)}
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    lactok.specs("identity")
+    lactok.spec("identity")
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
 
 
 def define(cls: type[Tokenizer], **changes: Any) -> str:
     """Register a class under the name `wrong`, its info the toy's but for the changes."""
-    registry.register(replace(registry.entry("toy").info, **{"name": "wrong", **changes}))(cls)
+    registry.register(replace(registry.TOKENIZERS.entry("toy").spec, **{"name": "wrong", **changes}))(cls)
     return "wrong"
 
 
@@ -78,8 +78,8 @@ class Unchecked(Toy):
 
 
 class Renamed(Toy):
-    def __init__(self, info: TokenizerInfo):
-        super().__init__(replace(info, name="other"))
+    def __init__(self, spec: TokenizerSpec):
+        super().__init__(replace(spec, name="other"))
 
 
 class OwnBits(Toy):
@@ -108,8 +108,8 @@ class Fails(Toy):
 
 
 class FailsAtOnce(Toy):
-    def __init__(self, info: TokenizerInfo):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec):
+        super().__init__(spec)
         raise KeyError("depth")
 
 
@@ -119,7 +119,7 @@ class NoPrefix(Toy):
 
 class Backwards(Toy):
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return super()._encode(images, seeds)[:, -int(self.info.tokens or 0) :]
+        return super()._encode(images, seeds)[:, -int(self.spec.tokens or 0) :]
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         return super()._decode(torch.cat([ids, ids.new_zeros(len(ids), 16 - ids.shape[1])], 1), seeds)
@@ -127,7 +127,7 @@ class Backwards(Toy):
 
 class FixedLength(Toy):
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return super()._encode(images, seeds)[:, : self.info.tokens]
+        return super()._encode(images, seeds)[:, : self.spec.tokens]
 
 
 class TooBright(Tokenizer):
@@ -140,7 +140,7 @@ BITLESS = {"tokens": None, "codebook_size": None}
 WRONG: list[tuple[str, type[Tokenizer], dict[str, Any], str, str]] = [
     ("int32 ids", encoding(Tensor.int), {}, "dtype of ids", "int32 instead of int64; end `_encode` with .long()"),
     ("float ids", encoding(Tensor.float), {}, "dtype of ids", "float32 instead of int64"),
-    ("an id too few", encoding(lambda x: x[:, :-1]), {}, "shape of ids", "(3, 15), the info promises (B, tokens)"),
+    ("an id too few", encoding(lambda x: x[:, :-1]), {}, "shape of ids", "(3, 15), the spec promises (B, tokens)"),
     ("a grid of ids", encoding(lambda x: x.view(-1, 4, 4)), {}, "shape of ids", "flatten the ids"),
     ("a tuple", encoding(lambda x: (x, 0)), {}, "shape of ids", "a tuple instead of a tensor"),
     ("ids too high", encoding(lambda x: x + 40), {}, "codebook", "codebook_size=64 allows 0 to 63"),
@@ -160,7 +160,7 @@ WRONG: list[tuple[str, type[Tokenizer], dict[str, Any], str, str]] = [
     ("torch.randn", decoding(lambda x, _: x + torch.randn(x.shape) / 9), {}, "same pixels twice", "by torch.randn"),
     ("a draw a batch", BatchNoise, {}, "neighbours: pixels", "from its own seed"),
     ("other info", Renamed, {}, "loading", "not the registered one in name"),
-    ("own bits", OwnBits, {}, "bits", "info says 96.0, reconstruct 48.0"),
+    ("own bits", OwnBits, {}, "bits", "spec says 96.0, reconstruct 48.0"),
     ("only the first", OneByOne, {}, "shape of the output", "(1, 3, 32, 32)"),
     ("float32 only", FullPrecision, {}, "bfloat16", "under autocast"),
     ("no _decode", OnlyEncode, {}, "structure", "lacks `_encode` or `_decode`"),
@@ -206,7 +206,7 @@ def test_a_constructor_that_fails_is_one_finding() -> None:
 
 
 def test_a_function_that_makes_something_else_is_named() -> None:
-    registry.register(replace(registry.entry("toy").info, name="wrong"))(lambda info: torch.nn.Identity())
+    registry.register(replace(registry.TOKENIZERS.entry("toy").spec, name="wrong"))(lambda spec: torch.nn.Identity())
     assert "no lactok.Tokenizer" in broken(check("wrong"))["structure"]
 
 

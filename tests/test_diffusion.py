@@ -64,7 +64,7 @@ class TestDiffusion:
         assert generator.generate(["two cats"], [8]).dtype == torch.float32
 
     def test_settings_know_the_users_weights(self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = registry.generator_entry("sd1.5").create()
+        made = registry.GENERATORS.entry("sd1.5").create()
         monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
         assert made.settings()["weights"] == [made.published.repository, made.published.revision]
         monkeypatch.setenv("LACTOK_WEIGHTS", str(tiny))
@@ -88,7 +88,7 @@ from lactok.command import command
 
 def main(argv):
     for repository in sys.argv[1:]:
-        entry = registry.generator_entry("sd1.5")
+        entry = registry.GENERATORS.entry("sd1.5")
         model = replace(entry.arguments["settings"], repository=repository, revision="{COMMIT}")
         registry._registered_generators["sd1.5"] = replace(entry, arguments={{"settings": model}})
         generator = load_generator("sd1.5@steps=1,size=64")

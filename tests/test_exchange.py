@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import lactok
+from benchmarks.recon import exchange
 from lactok.evaluation import datasets, images, protocol
-from benchmarks.recon.__main__ import exchange
 from lactok.metrics.fidelity import psnr
 
 

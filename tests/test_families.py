@@ -18,9 +18,9 @@ from lactok import registry
 from lactok.errors import UserError
 from lactok.nn.flextok import FlexTok
 from lactok.nn.flextok_checkpoint import check_config, config_of, read_config
+from lactok.nn.quantize import FSQ, count_near_ties
 from lactok.nn.unclip_checkpoint import convert_eva, convert_seed, convert_text, convert_vae, seed_names
 from lactok.nn.vqgan import from_taming
-from lactok.nn.quantize import FSQ, count_near_ties
 from lactok.tokenizer import Tokenizer
 
 MAKERS = {
@@ -43,7 +43,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 def photographs(tokenizer: Tokenizer) -> torch.Tensor:
     from skimage import data
 
-    size = tokenizer.info.input_size
+    size = tokenizer.spec.input_size
     found = [data.astronaut(), data.coffee()[:400, :400], data.chelsea()[:300, :300]]
     batch = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in found]
     return torch.cat([torch.nn.functional.interpolate(p, (size, size), mode="bilinear", antialias=True) for p in batch])
@@ -54,7 +54,7 @@ def test_ids_and_pixels_do_not_depend_on_neighbours(tokenizer: Tokenizer) -> Non
     with count_near_ties() as counts:
         ids = tokenizer.encode(images, seeds)
     alone = tokenizer.encode(images[1:2], seeds[1:2])
-    assert ids.shape == (3, tokenizer.info.tokens)
+    assert ids.shape == (3, tokenizer.spec.tokens)
     assert ids.unique().numel() > 2
     assert int((alone != ids[1:2]).sum()) <= int(counts[0][1])
     out = tokenizer.decode(ids, seeds)
@@ -85,7 +85,7 @@ class TestFlexTok:
         whole, prefix = flextok(), flextok("tokens=5")
         images = photographs(whole)
         assert torch.equal(whole.encode(images)[:, :5], prefix.encode(images))
-        assert prefix.info.name == "flextok-d12-d12@tokens=5"
+        assert prefix.spec.name == "flextok-d12-d12@tokens=5"
 
     @pytest.mark.parametrize("kept", [1, 5, 15, 16])
     def test_merged_registers_are_exact(self, kept: int) -> None:
@@ -102,7 +102,7 @@ class TestFlexTok:
     @pytest.mark.parametrize("size", ["d12_d12", "d18_d18", "d18_d28"])
     def test_the_registered_shapes_are_the_reconstructed_ones(self, size: str) -> None:
         tree = json.loads(shared("manifests", f"flextok_{size}.reconstructed_config.json").read_text())
-        entry = registry.entry(f"flextok-{size.replace('_', '-')}")
+        entry = registry.TOKENIZERS.entry(f"flextok-{size.replace('_', '-')}")
         assert read_config(tree) == entry.arguments["config"]
 
     def test_config_decides_over_what_is_assumed(self) -> None:
@@ -204,10 +204,10 @@ class TestFiles:
             },
             "eva-vit-g": {k: v for k, v in made.model.state_dict().items() if k.startswith("visual_encoder.")},
         }
-        for asset, part in zip(made.info.assets[2:], ("unet", "vae", "text_encoder", "image_normalizer"), strict=True):
+        for asset, part in zip(made.spec.assets[2:], ("unet", "vae", "text_encoder", "image_normalizer"), strict=True):
             parts[asset.name] = made.unclip.get_submodule(part).state_dict()
         with torch.device("meta"):
-            empty = SeedTokenizer(made.info, made.model.config, TINY_UNCLIP)
+            empty = SeedTokenizer(made.spec, made.model.config, TINY_UNCLIP)
         empty.load_assets(parts)
         assert not any(t.is_meta for t in [*empty.state_dict().values(), *empty.buffers()])
         images = photographs(made)
@@ -236,9 +236,9 @@ class TestFiles:
     ],
 )
 def test_counts_of_tokens(name: str, tokens: int, codes: int, side: int) -> None:
-    info = lactok.specs(name)
-    assert (info.tokens, info.codebook_size, info.output_size) == (tokens, codes, side)
-    assert all(a.license and a.sources for a in info.assets)
+    spec = lactok.spec(name)
+    assert (spec.tokens, spec.codebook_size, spec.output_size) == (tokens, codes, side)
+    assert all(a.license and a.sources for a in spec.assets)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_counts_of_tokens(name: str, tokens: int, codes: int, side: int) -> None
 )
 def test_wrong_options_are_refused(options: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        lactok.specs(f"flextok-d12-d12@{options}")
+        lactok.spec(f"flextok-d12-d12@{options}")
 
 
 def test_bfloat16_runs_and_stays_near(tokenizer: Tokenizer) -> None:
@@ -269,7 +269,7 @@ def test_bfloat16_runs_and_stays_near(tokenizer: Tokenizer) -> None:
 
 def test_another_number_of_ids_is_refused(tokenizer: Tokenizer) -> None:
     longest = (
-        int(tokenizer.info.options["tokens"].high) if "tokens" in tokenizer.info.options else tokenizer.info.tokens
+        int(tokenizer.spec.options["tokens"].high) if "tokens" in tokenizer.spec.options else tokenizer.spec.tokens
     )
     with pytest.raises(ValueError, match="ids an image, not"):
         tokenizer.decode(torch.zeros(1, longest + 1, dtype=torch.int64))
@@ -287,7 +287,7 @@ def test_asking_for_information_imports_no_diffusers() -> None:
 
     code = (
         "import sys, lactok\nfrom lactok import registry\n"
-        "[registry.info(n) for n in registry.names()]\nprint('diffusers' in sys.modules, 'transformers' in sys.modules)"
+        "[registry.tokenizer_spec(n) for n in registry.list_tokenizers()]\nprint('diffusers' in sys.modules, 'transformers' in sys.modules)"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]

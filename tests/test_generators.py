@@ -24,18 +24,17 @@ from torch import Tensor
 
 import lactok
 from baselines import diffusion
-from benchmarks.generation.__main__ import __main__ as generation
-from lactok.evaluation import images
-from lactok import registry
+from benchmarks.generation import __main__ as generation
+from lactok import images, registry
 from lactok.errors import UserError, WeightsNotFound
-from lactok.specs import GeneratorInfo, Option
 from lactok.randomness import noise, seed_of
+from lactok.specs import GeneratorSpec, Option
 from lactok.tokenizer import Generator
 
 PAGE = (ROOT / "docs" / "adding-a-generator.md").read_text()
 GROUP = "lactok.generators"
 STRENGTH = Option(1.0, "of the noise", 0.0, 2.0)
-TOY = GeneratorInfo("toy-clouds", "test", "text", 32, "MIT", options={"strength": STRENGTH}, note="a toy")
+TOY = GeneratorSpec("toy-clouds", "test", "text", 32, "MIT", options={"strength": STRENGTH}, note="a toy")
 
 
 @lactok.register_generator(TOY)
@@ -47,7 +46,7 @@ class Clouds(Generator):
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         type(self).calls += len(conditions)
-        size, strength = self.info.output_size, float(self.info.values.get("strength", 1.0))
+        size, strength = self.spec.output_size, float(self.spec.values.get("strength", 1.0))
         mean = torch.tensor([len(c) / 100 if isinstance(c, str) else c / 1000 for c in conditions])
         return mean.view(-1, 1, 1, 1) + 0.1 * strength * F.interpolate(noise(seeds, (3, 4, 4), "start"), size)
 
@@ -72,13 +71,13 @@ def calls() -> type[Clouds]:
 
 class TestByName:
     def test_names_and_options(self) -> None:
-        assert lactok.generators()[:4] == ["sd1.5", "sdxl", "sd3", "flux.1-dev"]
-        info = lactok.generator_info("sdxl@size=512,steps=30,guidance=9.0")
-        assert info.name == "sdxl@steps=30,size=512"
-        assert info.output_size == 512
-        assert lactok.generator_info("sdxl@guidance=7.5").values["guidance"] == 7.5
-        assert lactok.generator_info("sd1.5").values == {"steps": 50, "guidance": 9.0, "size": 512}
-        assert "safety checker is off" in lactok.generator_info("sd1.5").note
+        assert lactok.list_generators()[:4] == ["sd1.5", "sdxl", "sd3", "flux.1-dev"]
+        spec = lactok.spec("sdxl@size=512,steps=30,guidance=9.0")
+        assert spec.name == "sdxl@steps=30,size=512"
+        assert spec.output_size == 512
+        assert lactok.spec("sdxl@guidance=7.5").values["guidance"] == 7.5
+        assert lactok.spec("sd1.5").values == {"steps": 50, "guidance": 9.0, "size": 512}
+        assert "safety checker is off" in lactok.spec("sd1.5").note
 
     @pytest.mark.parametrize(
         ("name", "message"),
@@ -92,12 +91,12 @@ class TestByName:
     )
     def test_mistakes_are_named(self, name: str, message: str) -> None:
         with pytest.raises(UserError, match=re.escape(message)):
-            lactok.generator_info(name)
+            lactok.spec(name)
 
     def test_a_generator_is_no_tokenizer(self) -> None:
-        assert not set(lactok.generators()) & set(lactok.names())
+        assert not set(lactok.list_generators()) & set(lactok.list_tokenizers())
         with pytest.raises(UserError, match="unknown tokenizer 'sdxl'"):
-            lactok.specs("sdxl")
+            lactok.spec("sdxl")
 
     @pytest.mark.parametrize("dtype", ["bf16", torch.int64])
     def test_a_dtype_that_is_none_is_named(self, dtype: object) -> None:
@@ -111,7 +110,7 @@ class TestByName:
 
     def test_infos_import_no_diffusers(self) -> None:
         code = (
-            "import sys, lactok; [lactok.generator_info(n) for n in lactok.generators()]\n"
+            "import sys, lactok; [lactok.spec(n) for n in lactok.list_generators()]\n"
             "print('diffusers' in sys.modules, 'transformers' in sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -252,7 +251,7 @@ class TestPictures:
     ) -> None:
         make(tmp_path)
         entry = registry._registered_generators["toy-clouds"]
-        newer = replace(entry, info=replace(entry.info, version=2))
+        newer = replace(entry, spec=replace(entry.spec, version=2))
         monkeypatch.setitem(registry._registered_generators, "toy-clouds", newer)
         with pytest.raises(UserError, match="holds pictures of another run"):
             make(tmp_path)
@@ -363,12 +362,12 @@ def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, 
 def test_broken_plug_ins_are_named(plug: dict[str, EntryPoint]) -> None:
     plug["broken"] = EntryPoint("broken", "no_such_module:X", GROUP)
     plug["silent"] = EntryPoint("silent", "json:loads", GROUP)
-    assert {"broken", "silent"} <= set(lactok.generators())
+    assert {"broken", "silent"} <= set(lactok.list_generators())
     with pytest.raises(UserError, match=r"plug-in 'broken' .*cannot be imported"):
-        lactok.generator_info("broken")
+        lactok.spec("broken")
     with pytest.raises(UserError, match="does not register 'silent'"):
-        lactok.generator_info("silent")
-    assert lactok.generator_info("toy-clouds").family == "test"
+        lactok.spec("silent")
+    assert lactok.spec("toy-clouds").family == "test"
 
 
 def blocks(language: str) -> list[str]:

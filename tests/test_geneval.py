@@ -16,10 +16,10 @@ import pytest
 from judges import DrawnColours, DrawnDetector, picture, write
 from PIL import Image
 
-from lactok.evaluation import datasets
 from benchmarks.geneval import annotate, detectors, prompts
 from benchmarks.geneval.__main__ import main
 from benchmarks.geneval.detectors import Detection
+from lactok.evaluation import datasets
 
 RED_CAT, BLUE_CAT = ("cat", "red", (5, 5, 25, 25)), ("cat", "blue", (5, 5, 25, 25))
 DOG = ("dog", "black", (60, 10, 90, 30))
@@ -165,7 +165,7 @@ def test_a_new_scorer_keeps_detections(images: Path, tmp_path: Path, monkeypatch
     run(tmp_path / "out", "--images", images)
     assert DrawnDetector.calls == 12
     assert DrawnColours.calls == 6
-    monkeypatch.setattr(DrawnDetector, "info", detectors.JudgeInfo("drawn", prompts.OBJECTS, "MIT", False, version=2))
+    monkeypatch.setattr(DrawnDetector, "spec", detectors.JudgeSpec("drawn", prompts.OBJECTS, "MIT", False, version=2))
     run(tmp_path / "out", "--images", images)
     assert DrawnDetector.calls == 24
 
@@ -231,8 +231,8 @@ def test_odd_modes_and_further_files_are_judged_and_named(images: Path, tmp_path
 def test_the_official_set_alone_is_comparable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompts, "official", lambda: OWN[:2])
     for cls in (DrawnDetector, DrawnColours):
-        info = detectors.JudgeInfo("drawn", cls.info.vocabulary, "MIT", comparable=True)
-        monkeypatch.setattr(cls, "info", info)
+        spec = detectors.JudgeSpec("drawn", cls.spec.vocabulary, "MIT", comparable=True)
+        monkeypatch.setattr(cls, "spec", spec)
     for i in range(2):
         write(tmp_path / "images", i, OWN[i], [picture(RED_CAT)] * 4)
     (result,) = run(tmp_path / "out", "--images", tmp_path / "images")

@@ -249,7 +249,7 @@ def test_the_network_runs_on_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -
     assert len(found) == 100
     assert [d.score for d in found] == sorted((d.score for d in found), reverse=True)
     for detection in found:
-        assert detection.name in detector.info.vocabulary
+        assert detection.name in detector.spec.vocabulary
         assert detection.mask is not None
         assert detection.mask.shape == (20, 400)
         rows, columns = np.nonzero(detection.mask)
@@ -275,8 +275,8 @@ def test_clip_classifies_with_its_own_tokens_and_pixels(monkeypatch: pytest.Monk
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import CLIPConfig, CLIPModel
 
-    from lactok.nn import clip
     from lactok.metrics.rewards import preprocess
+    from lactok.nn import clip
 
     words = ["<start>", "<unk>", "a", "photo", "of", "cat", "-", "colored", "object", *COLOURS]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)} | {"<|endoftext|>": 49407}, "<unk>"))

@@ -14,15 +14,15 @@ import torch
 import lactok
 from lactok import registry
 from lactok.errors import UserError
-from lactok.specs import TokenizerInfo
 from lactok.randomness import noise, seed_of
+from lactok.specs import TokenizerSpec
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimage")
 COMMANDS = (
-    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.speed.__main__.reference_networks", "benchmarks.speed.__main__.suite",
-    "benchmarks.ablation", "benchmarks.recon.__main__.exchange", "benchmarks.speed.__main__.reference_lactok", "benchmarks.geneval",
-    "benchmarks.generation", "benchmarks.preference", "benchmarks.recon.__main__.retrieval", "benchmarks.scenes", "lactok.weights",
+    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.speed.reference_networks", "benchmarks.speed.suite",
+    "benchmarks.ablation", "benchmarks.recon.exchange", "benchmarks.speed.reference_lactok", "benchmarks.geneval",
+    "benchmarks.generation", "benchmarks.preference", "benchmarks.recon.retrieval", "benchmarks.scenes", "lactok.weights",
     "lactok.train", "reports",
 )  # fmt: skip
 
@@ -70,8 +70,8 @@ def test_imports_run_one_way() -> None:
 
 def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plug.py").write_text(
-        "from lactok import Tokenizer, TokenizerInfo, register\n"
-        "@register(TokenizerInfo('plugged', 'test', 1, 2, 8, 8, 'MIT'))\n"
+        "from lactok import Tokenizer, TokenizerSpec, register\n"
+        "@register(TokenizerSpec('plugged', 'test', 1, 2, 8, 8, 'MIT'))\n"
         "class Plugged(Tokenizer):\n    pass\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -81,25 +81,25 @@ def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "silent": EntryPoint("silent", "json:loads", "lactok.tokenizers"),
     }
     monkeypatch.setattr(registry, "_plugins", lambda: points)
-    assert "plugged" in lactok.names()
-    assert lactok.specs("plugged").family == "test"
+    assert "plugged" in lactok.list_tokenizers()
+    assert lactok.spec("plugged").family == "test"
     with pytest.raises(UserError, match=r"plug-in 'broken' .*cannot be imported"):
-        lactok.specs("broken")
+        lactok.spec("broken")
     with pytest.raises(UserError, match="does not register 'silent'"):
-        lactok.specs("silent")
+        lactok.spec("silent")
 
 
 def test_two_adapters_of_one_name_are_refused() -> None:
-    info = TokenizerInfo("identity", "x", 1, 2, 8, 8, "MIT")
-    lactok.specs("identity")
+    spec = TokenizerSpec("identity", "x", 1, 2, 8, 8, "MIT")
+    lactok.spec("identity")
     with pytest.raises(UserError, match="two adapters are named 'identity'"):
-        lactok.register(info)(lambda info: None)
+        lactok.register(spec)(lambda spec: None)
 
 
 def test_an_adapter_that_forgets_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = registry.entry("llamagen-vq16-tiny")
+    entry = registry.TOKENIZERS.entry("llamagen-vq16-tiny")
     monkeypatch.setattr("baselines.llamagen.LlamaGenVQ.load_assets", lambda *_: None)
-    assert entry.info.assets
+    assert entry.spec.assets
     with pytest.raises(UserError, match="tensors without weights"):
         lactok.load("llamagen-vq16-tiny")
 

@@ -17,13 +17,13 @@ from hub import COMMIT, TEMPLATE, Asked, Cut, LocalHub, User, closed_port, fetch
 from pytest_httpserver import HTTPServer
 from safetensors.torch import load_file
 
-from benchmarks.recon.__main__ import __main__ as recon
-from lactok.weights import cache, hub
+from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
-from lactok.assets import LPIPS_HEADS
 from lactok.command import command
 from lactok.errors import UserError, WeightsNotFound
+from lactok.nn.lpips_checkpoint import LPIPS_HEADS
 from lactok.specs import Asset, Hub, Url
+from lactok.weights import cache, hub
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -161,11 +161,11 @@ class TestAtTheShell:
 
 PLUG = """
 from baselines.llamagen import TINY, LlamaGenVQ
-from lactok import TokenizerInfo, register
+from lactok import TokenizerSpec, register
 from lactok.specs import Asset, Hub
 
 ASSET = Asset("test-vq", "MIT", (Hub("someone/model", "vq_tiny.pt"),), "baselines.llamagen:convert")
-register(TokenizerInfo("plugged", "test", 256, 4096, 256, 256, "MIT", assets=(ASSET,)), config=TINY)(LlamaGenVQ)
+register(TokenizerSpec("plugged", "test", 256, 4096, 256, 256, "MIT", assets=(ASSET,)), config=TINY)(LlamaGenVQ)
 """
 
 

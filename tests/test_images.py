@@ -10,7 +10,7 @@ import torch
 from conftest import photograph
 from PIL import Image
 
-from lactok.evaluation import images
+from lactok import images
 from lactok.evaluation.protocol import Prepare
 
 

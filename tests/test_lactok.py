@@ -9,7 +9,10 @@ import pytest
 import torch
 from conftest import shared
 
+from lactok.errors import UserError
 from lactok.nn import samplers
+from lactok.nn.lactok import SDXL_VAE, LaCTok, LaCTokConfig, VAEShape
+from lactok.nn.lactok_checkpoint import convert, merge_lora
 from lactok.nn.latent_decoder import (
     SDXL_UNET,
     DecoderConfig,
@@ -19,10 +22,7 @@ from lactok.nn.latent_decoder import (
     fold_upsampling,
     size_conditions,
 )
-from lactok.errors import UserError
-from lactok.nn.lactok_checkpoint import convert, merge_lora
 from lactok.nn.vqgan import VQConfig
-from lactok.nn.lactok import SDXL_VAE, LaCTok, LaCTokConfig, VAEShape
 from lactok.training import common
 from lactok.training.lactok import LaCTokRecipe
 from lactok.weights import known_assets

@@ -10,18 +10,18 @@ from torch import Tensor
 
 import lactok
 from baselines.lactok import TINY, LaCTokTokenizer
-from benchmarks.speed.__main__ import reference_lactok
 from benchmarks.ablation.__main__ import STUDIES, names
+from benchmarks.speed import reference_lactok
 from lactok import registry, weights
-from lactok.nn import samplers
 from lactok.errors import UserError, WeightsNotFound
+from lactok.nn import samplers
 from lactok.tokenizer import Tokenizer
 
 
 def random_parts(name: str) -> dict[str, dict[str, Tensor]]:
     """Seeded weights for every asset of a tiny tokenizer, in the parts that are shipped."""
     torch.manual_seed(0)
-    whole = registry.entry(name).create().get_submodule("model").state_dict()
+    whole = registry.TOKENIZERS.entry(name).create().get_submodule("model").state_dict()
     whole = {k: torch.randn(v.shape) * 0.1 if v.ndim > 1 else v for k, v in whole.items()}
     cut = {
         "llamagen-vq16-tiny": {k: v for k, v in whole.items() if k.startswith(("encoder.", "quant"))},
@@ -36,12 +36,12 @@ def random_parts(name: str) -> dict[str, dict[str, Tensor]]:
         weight = whole[f"decoder.unet.{path}.weight"]
         lora[f"{path}.lora_A.default.weight"] = torch.randn(2, *weight.shape[1:]) * 0.1
         lora[f"{path}.lora_B.default.weight"] = torch.randn(len(weight), 2, 1, 1) * 0.1
-    assets = [a.name for a in registry.info(name).assets]
+    assets = [a.name for a in registry.tokenizer_spec(name).assets]
     return {a: cut.get(a, lora if a in ("hyper-sd-tiny", "tlcm-tiny") else cut["copy"]) for a in assets}
 
 
 def tokenizer(name: str, dtype: torch.dtype = torch.float32, offload: bool = False) -> LaCTokTokenizer:
-    made = registry.entry(name).create()
+    made = registry.TOKENIZERS.entry(name).create()
     assert isinstance(made, LaCTokTokenizer)
     made.load_assets(random_parts(name))
     made.eval().requires_grad_(False)
@@ -61,7 +61,7 @@ SEEDS = torch.tensor([3, 4])
 def test_pixels_do_not_depend_on_neighbours_and_seeds_count(name: str, ids: Tensor) -> None:
     tok = tokenizer(name)
     out = tok.decode(ids, SEEDS)
-    assert out.shape == (2, 3, tok.info.output_size, tok.info.output_size)
+    assert out.shape == (2, 3, tok.spec.output_size, tok.spec.output_size)
     torch.testing.assert_close(tok.decode(ids[1:], SEEDS[1:]), out[1:], atol=1e-4, rtol=0)
     assert not torch.equal(tok.decode(ids, SEEDS.flip(0)), out)
 
@@ -69,7 +69,7 @@ def test_pixels_do_not_depend_on_neighbours_and_seeds_count(name: str, ids: Tens
 @pytest.mark.parametrize(("side", "tokens"), [(224, 196), (256, 256), (288, 324)])
 def test_the_encoders_size_gives_the_number_of_ids(side: int, tokens: int) -> None:
     tok = tokenizer(f"lactok-h-tiny@input={side}")
-    assert (tok.info.input_size, tok.info.tokens) == (side, tokens)
+    assert (tok.spec.input_size, tok.spec.tokens) == (side, tokens)
     found = tok.encode(torch.rand(1, 3, side, side))
     assert found.shape == (1, tokens)
     assert tok.decode(found).shape == (1, 3, 256, 256)
@@ -91,7 +91,7 @@ def test_any_size_from_the_same_ids(size: int, ids: Tensor) -> None:
 )
 def test_mistakes_in_options(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        lactok.specs(name)
+        lactok.spec(name)
 
 
 def test_missing_weights_say_what_is_needed() -> None:
@@ -144,7 +144,7 @@ def test_what_cannot_be_offloaded_says_so() -> None:
 
 def test_tiles_are_decoded_one_by_one(ids: Tensor) -> None:
     whole, tiled = (tokenizer(f"lactok-h-tiny@size=512,vae={v}") for v in ("whole", "tiled"))
-    assert tiled.info.name == "lactok-h-tiny@size=512,vae=tiled"
+    assert tiled.spec.name == "lactok-h-tiny@size=512,vae=tiled"
     calls = []
     tiled.model.vae.decoder.register_forward_hook(lambda *_: calls.append(1))
     assert tiled.decode(ids[:1]).shape == whole.decode(ids[:1]).shape
@@ -167,11 +167,11 @@ def test_studies_name_tokenizers_of_both_scales() -> None:
         for scale in ("tiny", "full"):
             assert len(set(names(study, scale))) == len(study.rows)
     assert "lactok-t@size=2048" in names(STUDIES["steps"], "full")
-    assert not set(registry.STUDIES) & set(registry.names())
+    assert not set(registry.STUDIES) & set(registry.list_tokenizers())
 
 
 def test_a_lora_of_another_network_is_refused() -> None:
-    made: Tokenizer = replace(registry.entry("lactok-h-tiny")).create()
+    made: Tokenizer = replace(registry.TOKENIZERS.entry("lactok-h-tiny")).create()
     parts = random_parts("lactok-h-tiny")
     parts["hyper-sd-tiny"] = {f"strange.{k}": v for k, v in parts["hyper-sd-tiny"].items()}
     with pytest.raises(UserError, match="of another network: this one has no layer strange"):
@@ -186,9 +186,9 @@ def test_the_shipped_models_are_small_and_read_their_ids(name: str) -> None:
     from skimage import data
 
     tok = lactok.load(name)
-    files = [weights.resolve(asset) for asset in tok.info.assets]
+    files = [weights.resolve(asset) for asset in tok.spec.assets]
     assert {file.source for file in files} == {"bundled"}
-    own = {asset.name for which in ("lactok-h-tiny", "lactok-t-tiny") for asset in lactok.specs(which).assets}
+    own = {asset.name for which in ("lactok-h-tiny", "lactok-t-tiny") for asset in lactok.spec(which).assets}
     own.discard("llamagen-vq16-tiny")  # a tokenizer of its own
     assert sum((files[0].path.parent / f"{asset}.safetensors").stat().st_size for asset in own) <= 16_000_000
     pictures = [data.astronaut()[:512:2, ::2], data.chelsea()[:300, :300], data.coffee()[:400, :400]]

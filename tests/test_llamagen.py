@@ -87,17 +87,17 @@ def test_gradient_passes_straight_through() -> None:
 
 @pytest.mark.parametrize("name", [n for n in TOKENIZERS if n.startswith("llamagen")])
 def test_counts_of_tokens_and_bits(name: str) -> None:
-    info = lactok.specs(name)
+    spec = lactok.spec(name)
     ids = {"llamagen-vq8": 1024}.get(name, 256)
-    assert info.tokens == ids
-    assert info.bits == ids * {"llamagen-vq16-tiny": 12}.get(name, 14)
+    assert spec.tokens == ids
+    assert spec.bits == ids * {"llamagen-vq16-tiny": 12}.get(name, 14)
 
 
 def test_the_shipped_checkpoint_is_small_and_reconstructs() -> None:
     from skimage import data
 
     tokenizer = lactok.load("llamagen-vq16-tiny")
-    resolved = weights.resolve(tokenizer.info.assets[0])
+    resolved = weights.resolve(tokenizer.spec.assets[0])
     assert resolved.source == "bundled"
     assert resolved.path.stat().st_size <= 8_000_000
     image = torch.from_numpy(data.astronaut()[:512:2, ::2].copy()).permute(2, 0, 1)[None].float() / 255

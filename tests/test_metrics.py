@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lactok.metrics import frechet, fidelity
+from lactok.metrics import fidelity, frechet
 from lactok.nn import inception
 
 
@@ -109,7 +109,7 @@ def test_inception_is_torch_fidelitys(tmp_path) -> None:
 def test_lpips_is_the_lpips_package() -> None:
     import lpips
 
-    ours = inception.load_lpips("alex")
+    ours = lpips.load_lpips("alex")
     theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)  # its own heads; the backbone is ours
     theirs.net.load_state_dict(ours.model.net.state_dict())
     a, b = (t.float() / 127.5 - 1 for t in pair(64, 64))

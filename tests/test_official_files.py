@@ -17,8 +17,8 @@ import lactok
 from baselines.seedtok import DIFFUSION, SeedTokenizer
 from lactok import registry
 from lactok.errors import UserError, WeightsNotFound
-from lactok.specs import Hub
 from lactok.nn.maskgit_vqgan import MaskGITConfig
+from lactok.specs import Hub
 from lactok.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -32,18 +32,18 @@ def pickled(value: object) -> bytes:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, name: str, small: Tokenizer, **arguments: object) -> None:
     """Let `name` mean the small network, with the official assets less the digests of their contents."""
-    entry = registry.entry(name)
+    entry = registry.TOKENIZERS.entry(name)
     assets = tuple(
         replace(a, sources=tuple(replace(s, sha256=None) for s in a.sources if isinstance(s, Hub)) or a.sources)
-        for a in entry.info.assets
+        for a in entry.spec.assets
     )
-    info = replace(small.info, name=name, assets=assets)
-    monkeypatch.setitem(registry._registered, name, registry.Entry(info, entry.factory, arguments))
+    spec = replace(small.spec, name=name, assets=assets)
+    monkeypatch.setitem(registry._registered, name, registry.Entry(spec, entry.factory, arguments))
 
 
 def assert_same(name: str, small: Tokenizer) -> None:
     loaded, small = lactok.load(name), small.eval().requires_grad_(False)
-    side = small.info.input_size
+    side = small.spec.input_size
     images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     ids = small.encode(images)
     assert torch.equal(loaded.encode(images), ids)
@@ -134,10 +134,10 @@ def test_seedtok_from_six_files(here: LocalHub, monkeypatch: pytest.MonkeyPatch)
     entry = registry._registered["seedtok-2"]
     assets = tuple(
         replace(a, sources=(replace(a.sources[0], where=address),)) if a.name == "eva-vit-g" else a
-        for a in entry.info.assets
+        for a in entry.spec.assets
     )
     monkeypatch.setitem(
-        registry._registered, "seedtok-2", replace(entry, info=replace(entry.info, assets=assets))
+        registry._registered, "seedtok-2", replace(entry, spec=replace(entry.spec, assets=assets))
     )  # fmt: skip
     names = set(small.model.state_dict())
     monkeypatch.setattr("lactok.nn.unclip_checkpoint.seed_names", lambda: names)

@@ -16,8 +16,8 @@ from test_recon import run, stable_bytes
 
 from lactok.evaluation import datasets, images, protocol
 from lactok.evaluation.datasets import Sample
-from lactok.metrics import fidelity
 from lactok.evaluation.kept_images import file_name
+from lactok.metrics import fidelity
 
 
 def row_folder(out: Path, name: str = "toy") -> Path:

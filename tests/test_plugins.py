@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from conftest import plugged
 
-from benchmarks.recon.__main__ import __main__ as recon
 from benchmarks.contract.__main__ import check
+from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def fresh(tmp_path: Path) -> Path:
 COMMANDS = """
 import runpy, sys
 from lactok import registry
-print(*registry.names())
+print(*registry.list_tokenizers())
 # without the built-in networks, whose FLOPs take half a minute to count
 registry.TOKENIZERS = {k: v for k, v in registry.TOKENIZERS.items() if v == "baselines.reference"}
 for arguments in ("--tokenizers all --dry-run --metrics psnr", "--check dct-16"):
@@ -77,7 +77,7 @@ for arguments in ("--tokenizers all --dry-run --metrics psnr", "--check dct-16")
 
 def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path: Path) -> None:
     """Both commands in one process, since importing torch is most of their time."""
-    assert "dct-16" not in registry.names()
+    assert "dct-16" not in registry.list_tokenizers()
     done = python(fresh, "-c", COMMANDS, cwd=tmp_path)
     names, _, rest = done.stdout.partition("\n")
     assert "dct-16" in names.split(), done.stderr
@@ -92,7 +92,7 @@ def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path:
 @pytest.fixture
 def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import and register is forgotten."""
-    registry.info("identity")
+    registry.tokenizer_spec("identity")
     with plugged(monkeypatch, tmp_path, "_plugins", "_registered") as points:
         yield points
 
@@ -157,7 +157,7 @@ def test_a_tokenizer_outside_torch_is_planned(
 ) -> None:
     (tmp_path / "outside.py").write_text(
         "import lactok\n"
-        "@lactok.register(lactok.TokenizerInfo('outside', 'test', 1, 2, 8, 8, 'MIT'))\n"
+        "@lactok.register(lactok.TokenizerSpec('outside', 'test', 1, 2, 8, 8, 'MIT'))\n"
         "class Outside(lactok.Tokenizer):\n"
         "    def _encode(self, images, seeds):\n        return images.numpy()\n"
     )
@@ -199,7 +199,7 @@ def test_the_page_on_adding_a_tokenizer_runs(
 
 def test_the_commands_of_the_page_parse(plug: dict[str, EntryPoint]) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines() if "benchmarks.recon" in line]
-    known = set(PAGE.replace('"', " ").split()) | set(registry.names())
+    known = set(PAGE.replace('"', " ").split()) | set(registry.list_tokenizers())
     assert len(lines) > 5
     for line in lines:
         arguments = recon.parser().parse_args(shlex.split(line, comments=True)[3:])

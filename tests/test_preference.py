@@ -18,20 +18,21 @@ from conftest import photograph
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.preference.__main__ import captions, __main__ as preference
-from lactok.evaluation import datasets, shards
 from benchmarks import published
-from lactok.metrics import rewards
-from lactok.metrics.rewards import Reward, RewardInfo
-from lactok.evaluation.statistics import mean_with_interval
+from benchmarks.preference import __main__ as preference
+from benchmarks.preference import captions
 from lactok.errors import UserError
+from lactok.evaluation import datasets
+from lactok.evaluation.statistics import mean_with_interval
+from lactok.metrics import rewards
+from lactok.metrics.rewards import Reward, RewardSpec
 from lactok.specs import Asset
 
 
 class Bright(Reward):
     """Mean grey level and the caption's length: all that a score may depend on."""
 
-    info = RewardInfo("bright", "MIT", "mean level + a thousandth a letter", published="image_reward")
+    spec = RewardSpec("bright", "MIT", "mean level + a thousandth a letter", published="image_reward")
     calls = 0
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
@@ -41,15 +42,15 @@ class Bright(Reward):
 
 
 class Mute(Bright):
-    info = RewardInfo("mute", "MIT", needs_caption=False)
+    spec = RewardSpec("mute", "MIT", needs_caption=False)
 
 
 class Unhad(Bright):
-    info = RewardInfo("unhad", "MIT", assets=(Asset("unhad", "MIT", note="ask its authors"),))
+    spec = RewardSpec("unhad", "MIT", assets=(Asset("unhad", "MIT", note="ask its authors"),))
 
 
 class Broken(Bright):
-    info = RewardInfo("broken", "MIT")
+    spec = RewardSpec("broken", "MIT")
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         raise ZeroDivisionError("a bug")
@@ -57,7 +58,7 @@ class Broken(Bright):
 
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys = {c.info.name: f"{__name__}:{c.__name__}" for c in (Bright, Mute, Unhad, Broken)}
+    toys = {c.spec.name: f"{__name__}:{c.__name__}" for c in (Bright, Mute, Unhad, Broken)}
     monkeypatch.setattr(rewards, "REWARDS", toys)
     monkeypatch.setattr(rewards, "VARIANTS", {})
     monkeypatch.setattr(rewards, "DEFAULT", ("bright", "unhad"))
@@ -112,7 +113,7 @@ def test_scores_of_a_folder(captioned: Path, tmp_path: Path) -> None:
     (result,) = run(tmp_path / "out", "--images", captioned, "--metrics", "bright").values()
     assert result["schema"] == 1
     assert result["dataset"]["n"] == 70
-    assert result["rewards"][0]["variant"] == Bright.info.variant
+    assert result["rewards"][0]["variant"] == Bright.spec.variant
     expected = [np.asarray(photograph(i)).mean() / 255 + (9 + i) / 1000 for i in range(70)]
     bright = result["metrics"]["bright"]
     assert bright["value"] == pytest.approx(np.mean(expected), abs=1e-6)
@@ -364,7 +365,7 @@ class Scorer:
 def test_distances_to_photographs(
     captioned: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner, "scorer", lambda run: Scorer())
+    monkeypatch.setattr("lactok.evaluation.shards.scorer", lambda run: Scorer())
     monkeypatch.setattr("benchmarks.recon.__main__.metric_networks", lambda run: (("fid-inception", "0" * 64),))
     (captioned / "001.png").write_bytes(b"not a picture")
     arguments = ("--images", captioned, "--reference")
@@ -404,7 +405,7 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
             photograph(i + seed).save(place / "samples" / "0000.png")
 
     monkeypatch.setattr("benchmarks.generation.__main__.generate", generate)
-    monkeypatch.setattr("lactok.registry.generator_info", lambda name: None)  # "toy" and "bad" are no adapters
+    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: None)  # "toy" and "bad" are no adapters
     file = tmp_path / "c.tsv"
     file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))
     arguments = ("--generators", "toy", "--captions", file, "--metrics", "bright", "--seed", "3")

@@ -20,14 +20,14 @@ from conftest import Toy, photograph
 from safetensors.torch import save_file
 
 import lactok
-from lactok.evaluation import datasets, protocol
-from benchmarks.recon.__main__ import __main__ as recon
-from lactok.evaluation.sources import FolderRow, Run, TokenizerRow
-from lactok.evaluation.shards import Shard, run_shards
-from lactok.evaluation.store import Store
-from lactok.evaluation.table import markdown
+from benchmarks.recon import __main__ as recon
 from lactok import weights
 from lactok.errors import UserError
+from lactok.evaluation import datasets, protocol
+from lactok.evaluation.shards import Shard, run_shards
+from lactok.evaluation.sources import FolderRow, Run, TokenizerRow
+from lactok.evaluation.store import Store
+from lactok.evaluation.table import markdown
 
 FAST = ("--resolution", "64", "--metrics", "psnr,ssim")
 
@@ -66,7 +66,7 @@ def test_result_holds_what_the_format_promises(photographs: Path, tmp_path: Path
 def test_means_are_of_images_not_of_batches(photographs: Path, tmp_path: Path) -> None:
     """70 images in batches of 8: a mean of batch means would differ."""
     (result,) = run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs)).values()
-    from lactok.evaluation import images
+    from lactok import images
     from lactok.metrics import fidelity
 
     toy = lactok.load("toy")
@@ -434,8 +434,8 @@ def test_dry_run_computes_nothing(photographs: Path, tmp_path: Path, capsys: pyt
 
 def test_option_names() -> None:
     assert recon.split_names("a,b c@x=1,y=2,d") == ["a", "b", "c@x=1,y=2", "d"]
-    assert lactok.specs("jpeg@bits=3584").name == "jpeg"
-    assert lactok.specs("jpeg@bits=4000").name == "jpeg@bits=4000"
+    assert lactok.spec("jpeg@bits=3584").name == "jpeg"
+    assert lactok.spec("jpeg@bits=4000").name == "jpeg@bits=4000"
 
 
 def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:

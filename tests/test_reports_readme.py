@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import lactok
-from lactok.evaluation import protocol
 from lactok import registry
-from lactok.assets import METRIC_ASSETS
+from lactok.evaluation import protocol
+from lactok.metrics import METRIC_ASSETS
 from reports.__main__ import main
 from reports.readme import PROTOCOL, ROOT, drawn, kept
 
@@ -32,7 +32,7 @@ def stale(results: list[dict[str, Any]]) -> list[str]:
         hashes = (result["protocol"]["prepare"], result["protocol"]["score"])
         if hashes != (today.prepare_hash, today.score_hash):
             found.append(f"{name}: protocol")
-        expected = {a.name for a in registry.info(name).assets} if name in registry.TOKENIZERS else set()
+        expected = {a.name for a in registry.tokenizer_spec(name).assets} if name in registry.TOKENIZERS else set()
         if expected != {a["name"] for a in result["tokenizer"]["assets"]}:
             found.append(f"{name}: weights")
         for asset in result["tokenizer"]["assets"]:
@@ -44,7 +44,7 @@ def stale(results: list[dict[str, Any]]) -> list[str]:
     names = {r["tokenizer"]["name"] for r in results}
     shipped = {
         name for name in registry.TOKENIZERS
-        if all((BUNDLED / f"{a.name}.safetensors").is_file() or a.name in FETCHED for a in registry.info(name).assets)
+        if all((BUNDLED / f"{a.name}.safetensors").is_file() or a.name in FETCHED for a in registry.tokenizer_spec(name).assets)
     }  # fmt: skip
     return found + sorted(f"{name}: row" for name in names ^ shipped)
 

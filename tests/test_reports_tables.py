@@ -15,8 +15,8 @@ import pytest
 from conftest import shared
 from page_runs import KINDS, write_row, write_usual
 
-from lactok.evaluation import protocol
 from benchmarks import published
+from lactok.evaluation import protocol
 from lactok.evaluation.results import to_json
 from reports.__main__ import main
 

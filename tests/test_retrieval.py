@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import lactok
+from benchmarks.recon import retrieval
 from lactok.evaluation import datasets, images, protocol
-from benchmarks.recon.__main__ import retrieval
 from lactok.metrics.retrieval import ranks
 from lactok.metrics.scorer import Scorer
 

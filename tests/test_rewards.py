@@ -16,12 +16,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 
 from benchmarks import published
-from lactok.metrics import rewards
-from lactok.metrics.rewards import Reward, RewardInfo
-from lactok.nn import clip
-from lactok.metrics.rewards import clip_scores, hpsv2, image_reward, mps, preprocess
 from lactok import weights
 from lactok.errors import UserError, WeightsNotFound
+from lactok.metrics import rewards
+from lactok.metrics.rewards import Reward, RewardSpec, clip_scores, hpsv2, image_reward, mps, preprocess
+from lactok.nn import clip
 
 TINY = clip.Shape(
     clip.Tower(32, 128, 2, 4), clip.Tower(48, 192, 2, 4), projection=24, patch=56, act="gelu", vocabulary=40
@@ -183,7 +182,7 @@ def test_the_aesthetic_predictor(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     features = official.visual(torch.stack([preprocess.openai(p) for p in PICTURES]))
     expected = head.eval()(features / features.norm(dim=-1, keepdim=True))
     assert torch.allclose(clip_scores.Aesthetic().score(PICTURES, ["", ""]), expected, atol=1e-5)
-    assert not clip_scores.Aesthetic.info.needs_caption
+    assert not clip_scores.Aesthetic.spec.needs_caption
 
 
 BLIP = {
@@ -293,7 +292,7 @@ def test_antialias_is_another_picture() -> None:
 
 
 class Plugged(Reward):
-    info = RewardInfo("plugged", "MIT")
+    spec = RewardSpec("plugged", "MIT")
 
     def _score(self, images: list, captions: list[str]) -> Tensor:
         return torch.tensor([float("nan")] * len(images))
@@ -310,7 +309,7 @@ def test_plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert rewards.names()[-3:] == ["plugged", "broken", "other"]
     assert rewards.find("plugged") is Plugged
-    known, broken = rewards.infos(["plugged", "broken", "other"])
+    known, broken = rewards.specs(["plugged", "broken", "other"])
     assert list(known) == ["plugged"]
     assert "cannot be imported: ModuleNotFoundError" in broken["broken"]
     assert "is no reward" in broken["other"]
@@ -325,9 +324,9 @@ def test_plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_name_is_its_classes_own() -> None:
     for name in [*rewards.REWARDS, *rewards.VARIANTS]:
-        info = rewards.find(name).info
-        assert info.name == name
-        assert info.variant
-        assert info.assets
+        spec = rewards.find(name).spec
+        assert spec.name == name
+        assert spec.variant
+        assert spec.assets
     columns = published.table("generation").columns
-    assert {rewards.find(n).info.published for n in rewards.DEFAULT} <= set(columns)
+    assert {rewards.find(n).spec.published for n in rewards.DEFAULT} <= set(columns)

@@ -242,8 +242,8 @@ def test_the_judge_keeps_its_contract(random_weights: Path, size: tuple[int, int
     colours = detectors.find("colour", "scenes-tiny")()
     assert isinstance(detector, SceneDetector)
     assert isinstance(colours, SceneColours)
-    assert not detector.info.comparable
-    assert detector.info.vocabulary == VOCABULARY
+    assert not detector.spec.comparable
+    assert detector.spec.vocabulary == VOCABULARY
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     found = detector.detect(image)
     assert found
@@ -402,7 +402,7 @@ def test_the_judge_is_asked_by_name_and_above_its_threshold(made: Path) -> None:
     shown: list[set[str]] = []
 
     class Perfect(Detector):
-        info = SceneDetector.info
+        spec = SceneDetector.spec
 
         def __init__(self) -> None:
             self.left = iter(truths)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lactok.errors import UserError
-from lactok.training.__main__ import TRAINERS, main
 from lactok.training import common, tiny
+from lactok.training.__main__ import TRAINERS, main
 
 
 @pytest.mark.parametrize("name", tiny.names())

@@ -13,19 +13,19 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
-from lactok.metrics.retrieval import ranks
 from lactok import registry, weights
-from lactok.assets import INCEPTION
 from lactok.errors import UserError
+from lactok.metrics.retrieval import ranks
+from lactok.nn.inception import inception, tf1_resize
+from lactok.nn.inception_checkpoint import INCEPTION
+from lactok.nn.lactok import VAEShape
 from lactok.nn.seed import SeedConfig, clip_normalise
 from lactok.nn.unclip import UnCLIPShape
-from lactok.nn.lactok import VAEShape
 from lactok.randomness import noise, seed_of
-from lactok.nn.inception import inception, tf1_resize
 from lactok.training import common
 from lactok.training.data import Photos, centre_square, to_tensor
-from lactok.training.ldm import VAEPart
 from lactok.training.distributed import accelerator_of
+from lactok.training.ldm import VAEPart
 from lactok.training.seedtok import RIDGE, SeedTokLearner, SeedTokRecipe, mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
@@ -376,11 +376,11 @@ def test_pictures_teach_the_quantizer_only_jointly(stages: Stages, joint: bool) 
 
 def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
     learner = SeedTokLearner(stages[3]).eval()
-    info = replace(
-        registry.info("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64
+    spec = replace(
+        registry.tokenizer_spec("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64
     )  # fmt: skip
     vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
-    tokenizer = SeedTokenizer(info, MODEL, stages[3].unclip.config(6, vae, 64), trained)
+    tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained)
     tensors = {
         "seedtok-tiny": learner.exported(), "vae-tiny": load_file(stages[3].vae.weights),
         "fid-inception": weights.load(INCEPTION),
@@ -426,4 +426,4 @@ def test_shipped_recipes_are_of_one_tokenizer(stage: int) -> None:
     vae = {k: v for k, v in TINY_UNCLIP.vae.items() if k != "scaling_factor"}
     assert recipe.unclip.config(TINY.features, TINY_UNCLIP.vae, 256) == TINY_UNCLIP
     assert dict(recipe.vae.shape.arguments()) == vae
-    assert recipe.eval_steps == registry.info("seedtok-tiny").decode_steps or stage < 3
+    assert recipe.eval_steps == registry.tokenizer_spec("seedtok-tiny").decode_steps or stage < 3

@@ -18,9 +18,9 @@ from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.training import common
 from lactok.training.codebook import CodebookLearner
 from lactok.training.data import Photos, centre_square, to_tensor
-from lactok.training.positional import cell_places, patch_places, sincos
 from lactok.training.distributed import accelerator_of
 from lactok.training.maskgit_vqgan import ProxyLearner, ProxyRecipe
+from lactok.training.positional import cell_places, patch_places, sincos
 from lactok.training.titok import TiTokLearner, TiTokRecipe
 from lactok.training.trainer import Recipe, Trainer
 

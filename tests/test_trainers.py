@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from recipes import LEARNERS, VAE, trainer
 
-from lactok.nn import samplers
 from lactok.errors import UserError
-from lactok.training.__main__ import changes, parser
+from lactok.nn import samplers
 from lactok.training import common
+from lactok.training.__main__ import changes, parser
 from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.data import crops
 from lactok.training.feature_cache import Frozen

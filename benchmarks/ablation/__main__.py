@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import published
-from benchmarks.recon.__main__ import __main__ as recon
+from benchmarks.recon import __main__ as recon
 from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
 
@@ -86,9 +86,9 @@ def names(study: Study, scale: str) -> list[str]:
 
     found = []
     for row in study.rows:
-        info = registry.info(row.tokenizer + SUFFIX[scale])
-        sized = {} if row.times_size == 1 else {"size": round((info.output_size or 0) * row.times_size)}
-        found.append(info.named(**row.options, **sized))
+        spec = registry.tokenizer_spec(row.tokenizer + SUFFIX[scale])
+        sized = {} if row.times_size == 1 else {"size": round((spec.output_size or 0) * row.times_size)}
+        found.append(spec.named(**row.options, **sized))
     return found
 
 
@@ -100,7 +100,7 @@ def decode_seconds(name: str, device: str, dtype: str) -> float:
     from benchmarks.speed.__main__ import median_seconds
 
     tokenizer = lactok.load(name, device, getattr(torch, dtype))
-    ids = torch.zeros(1, tokenizer.info.tokens or 0, dtype=torch.int64)
+    ids = torch.zeros(1, tokenizer.spec.tokens or 0, dtype=torch.int64)
     return median_seconds(lambda: tokenizer.decode(ids), 5, device)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.contract.rules import RULES, Rule
 from benchmarks.contract.probe import Broken, Finding, Inapplicable, NotTried, Trial, one_line, place
+from benchmarks.contract.rules import RULES, Rule
 from lactok import registry
 from lactok.errors import UserError
 
@@ -22,9 +22,9 @@ def check(name: str, device: str = "cpu") -> list[Finding]:
         UserError: an unknown name or option, damaged weights; WeightsNotFound where no source has them. What the
             adapter itself does wrong is a finding.
     """
-    registry.check_name(name)
+    registry.TOKENIZERS.check_name(name)
     try:
-        entry = registry.entry(name.partition("@")[0])
+        entry = registry.TOKENIZERS.entry(name.partition("@")[0])
     except Exception as error:  # the plug-in's module does not import, or does not register the name
         return [Finding("registered", "FAIL", one_line(error) + place(error.__cause__ or error))]
     trial = Trial(name, entry, device)

@@ -16,12 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 import lactok
-from lactok.evaluation import images
-from lactok.evaluation.protocol import Prepare
-from lactok import registry
+from lactok import images, registry
 from lactok.errors import UserError
-from lactok.randomness import seed_of
+from lactok.evaluation.protocol import Prepare
 from lactok.nn.quantize import count_near_ties
+from lactok.randomness import seed_of
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # scikit-image carries these
 FREE_SIZE = 128  # pixels given to rows that work at any size
@@ -84,7 +83,7 @@ class Trial:
     """An adapter by name, its results on the photographs, and where its code lies.
 
     Attributes:
-        entry: as registered, options at their defaults; `info`: with the options of the name.
+        entry: as registered, options at their defaults; `spec`: with the options of the name.
         images: (3, 3, S, S) float32 in [0, 1], brought to S by the adapter's own filter; `seeds`: (3,) int64.
         home: the adapter's source file, or None.
         ties: near ties of each image in the batch, (3,).
@@ -92,8 +91,8 @@ class Trial:
 
     def __init__(self, name: str, entry: registry.Entry, device: str):
         self.name, self.entry, self.device = name, entry, device
-        self.info = registry.info(name)
-        self.has_ids = self.info.tokens is not None
+        self.spec = registry.tokenizer_spec(name)
+        self.has_ids = self.spec.tokens is not None
         self.home = source_file(entry.factory)
         self.kept: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
@@ -115,7 +114,7 @@ class Trial:
         """preparing the photographs"""
         import skimage.data
 
-        size = self.info.input_size or FREE_SIZE
+        size = self.spec.input_size or FREE_SIZE
         squares = [images.prepare(Image.fromarray(getattr(skimage.data, p)()), Prepare(size)) for p in PHOTOGRAPHS]
         return torch.stack([torch.from_numpy(s.copy()).permute(2, 0, 1) for s in squares]).float() / 255
 
@@ -142,7 +141,7 @@ class Trial:
     def codes(self) -> Tensor:
         """ids that can be decoded"""
         ids = self.ids.long()
-        size = self.info.codebook_size or 0
+        size = self.spec.codebook_size or 0
         if ids.ndim != 2 or ids.numel() == 0 or int(ids.min()) < 0 or int(ids.max()) >= size:
             raise NotTried("the ids are wrong, see above")
         return ids

@@ -41,7 +41,7 @@ def rule(title: str) -> Callable[[Rule], Rule]:
 
 @rule("registered")
 def _registered(trial: Trial) -> str:
-    base = trial.entry.info.name
+    base = trial.entry.spec.name
     holders = [p.dist.name if p.dist else p.value for p in entry_points(group="lactok.tokenizers", name=base)]
     if base in registry.TOKENIZERS:
         holders.insert(0, "lactok itself")
@@ -54,22 +54,22 @@ def _registered(trial: Trial) -> str:
 
 @rule("information")
 def _information(trial: Trial) -> str:
-    """`TokenizerInfo` before anything is loaded."""
-    info = trial.entry.info
-    if not info.license.strip() or not all(a.license.strip() for a in info.assets):
-        raise Broken("no licence; write `license` of TokenizerInfo and of each Asset, an SPDX name where there is one")
-    for label, value, allowed in (("fit", info.fit, get_args(Fit)), ("resample", info.resample, get_args(Resample))):
+    """`TokenizerSpec` before anything is loaded."""
+    spec = trial.entry.spec
+    if not spec.license.strip() or not all(a.license.strip() for a in spec.assets):
+        raise Broken("no licence; write `license` of TokenizerSpec and of each Asset, an SPDX name where there is one")
+    for label, value, allowed in (("fit", spec.fit, get_args(Fit)), ("resample", spec.resample, get_args(Resample))):
         if value not in allowed:
             raise Broken(f"{label}={value!r}; write one of {', '.join(allowed)}")
-    if (info.tokens is None) != (info.codebook_size is None):
+    if (spec.tokens is None) != (spec.codebook_size is None):
         raise Broken("`tokens` and `codebook_size` give the bits together; write both, or None for a row without ids")
-    numbers = {k: getattr(info, k) for k in ("tokens", "codebook_size", "input_size", "output_size", "version")}
+    numbers = {k: getattr(spec, k) for k in ("tokens", "codebook_size", "input_size", "output_size", "version")}
     for label, number in numbers.items():
         if number is not None and (not isinstance(number, int) or number < 1):
             raise Broken(f"{label}={number!r}; write a whole number, 1 or more")
-    if info.tokens is not None and (info.input_size is None or info.output_size is None):
+    if spec.tokens is not None and (spec.input_size is None or spec.output_size is None):
         raise Broken("a tokenizer with ids needs its `input_size` and `output_size` in pixels")
-    for label, option in info.options.items():
+    for label, option in spec.options.items():
         try:
             held = option.parse(label, str(option.default)) == option.default
         except UserError as error:
@@ -78,11 +78,11 @@ def _information(trial: Trial) -> str:
             ) from None
         if not held:
             raise Broken(f"option {label}: the default {option.default!r} is not read back from {option.default!s}")
-    named = registry._registered[info.name].info.tokens  # before the option's default took its place
-    if named != info.tokens:
-        raise Broken(f"tokens={named}, but the option `tokens` has the default {info.tokens}; make them equal")
-    return f"{info.family}, {info.license}" + (
-        f", assets: {', '.join(a.name for a in info.assets)}" if info.assets else ", no weights"
+    named = registry._registered[spec.name].spec.tokens  # before the option's default took its place
+    if named != spec.tokens:
+        raise Broken(f"tokens={named}, but the option `tokens` has the default {spec.tokens}; make them equal")
+    return f"{spec.family}, {spec.license}" + (
+        f", assets: {', '.join(a.name for a in spec.assets)}" if spec.assets else ", no weights"
     )
 
 
@@ -102,19 +102,19 @@ def _structure(trial: Trial) -> str:
 
 @rule("loading")
 def _loading(trial: Trial) -> str:
-    given, expected = trial.tokenizer.info, registry.info(trial.name)
+    given, expected = trial.tokenizer.spec, registry.tokenizer_spec(trial.name)
     if given != expected:
         differing = [f for f in expected.__dataclass_fields__ if getattr(given, f, None) != getattr(expected, f)]
-        raise Broken(f"its info is not the registered one in {', '.join(differing)}; pass the `info` that the "
+        raise Broken(f"its info is not the registered one in {', '.join(differing)}; pass the `spec` that the "
                      "constructor gets to super().__init__ unchanged")  # fmt: skip
     return f"{expected.name} on {trial.tokenizer.device}"
 
 
 @rule("shape of ids")
 def _shape_of_ids(trial: Trial) -> str:
-    shape, expected = tuple(trial.ids.shape), (len(trial.images), trial.info.tokens)
+    shape, expected = tuple(trial.ids.shape), (len(trial.images), trial.spec.tokens)
     if shape != expected:
-        raise Broken(f"encode gives {shape}, the info promises (B, tokens) = {expected}; flatten the ids to one row an "
+        raise Broken(f"encode gives {shape}, the spec promises (B, tokens) = {expected}; flatten the ids to one row an "
                      "image, or correct `tokens`")  # fmt: skip
     return f"{shape}"
 
@@ -128,7 +128,7 @@ def _dtype_of_ids(trial: Trial) -> str:
 
 @rule("codebook")
 def _codebook(trial: Trial) -> str:
-    low, high, size = int(trial.ids.min()), int(trial.ids.max()), trial.info.codebook_size or 0
+    low, high, size = int(trial.ids.min()), int(trial.ids.max()), trial.spec.codebook_size or 0
     if low < 0 or high >= size:
         raise Broken(f"ids from {low} to {high}, but codebook_size={size} allows 0 to {size - 1}; correct either")
     return f"ids from {low} to {high} of 0 to {size - 1}"
@@ -160,10 +160,10 @@ def _input_left_alone(trial: Trial) -> str:
 
 @rule("shape of the output")
 def _shape_of_the_output(trial: Trial) -> str:
-    side = trial.info.output_size or trial.images.shape[-1]
+    side = trial.spec.output_size or trial.images.shape[-1]
     shape, expected = tuple(trial.output.shape), (len(trial.images), 3, side, side)
     if shape != expected:
-        raise Broken(f"{trial.way} gives {shape}, the info promises {expected}; correct it, or `output_size`")
+        raise Broken(f"{trial.way} gives {shape}, the spec promises {expected}; correct it, or `output_size`")
     return f"{shape}"
 
 
@@ -257,15 +257,15 @@ def _bits(trial: Trial) -> str:
         if not (math.isfinite(value) and value > 0):
             raise Broken(f"reconstruct gives {value} bits; return what each image took, more than 0")
         return f"{value:.0f} for the first photograph"
-    info = trial.info
-    expected = (info.tokens or 0) * math.log2(info.codebook_size or 1)
-    if info.bits is None or not math.isclose(info.bits, expected) or not math.isclose(value, expected):
-        raise Broken(f"info says {info.bits}, reconstruct {value}, and tokens * log2(codebook_size) is {expected:.1f}; "
+    spec = trial.spec
+    expected = (spec.tokens or 0) * math.log2(spec.codebook_size or 1)
+    if spec.bits is None or not math.isclose(spec.bits, expected) or not math.isclose(value, expected):
+        raise Broken(f"spec says {spec.bits}, reconstruct {value}, and tokens * log2(codebook_size) is {expected:.1f}; "
                      "leave both to lactok")  # fmt: skip
     plain = trial.tokenizer.decode(trial.tokenizer.encode(image.clone(), seeds), seeds)
     if out.shape != plain.shape or float((out - plain).abs().max()) > PIXEL_TOLERANCE:
         raise Broken("reconstruct gives other pixels than decode(encode(images)); leave it to lactok")
-    return f"{expected:.1f} = {info.tokens} * log2({info.codebook_size})"
+    return f"{expected:.1f} = {spec.tokens} * log2({spec.codebook_size})"
 
 
 @rule("bfloat16")
@@ -291,7 +291,7 @@ def _bfloat16(trial: Trial) -> str:
 @rule("prefix")
 def _prefix(trial: Trial) -> str:
     """`NAME@tokens=k` gives the first k ids, and decodes them. Last, because it loads another network."""
-    if not trial.has_ids or "tokens" not in trial.info.options:
+    if not trial.has_ids or "tokens" not in trial.spec.options:
         raise Inapplicable
     name, k = _shorter(trial)
     expected, side = trial.ids, tuple(trial.output.shape)
@@ -312,13 +312,13 @@ def _prefix(trial: Trial) -> str:
 
 def _shorter(trial: Trial) -> tuple[str, int]:
     """The same name with about half of its tokens, and how many these are."""
-    info = trial.info
-    option, full = info.options["tokens"], info.tokens or 0
+    spec = trial.spec
+    option, full = spec.options["tokens"], spec.tokens or 0
     allowed = [int(c) for c in option.choices if int(c) < full] or [max(int(option.low or 1), full // 2)]
     k = min(allowed, key=lambda c: abs(c - full // 2))
     if k >= full:
         raise NotTried(f"no shorter length than {full} is allowed")
-    return info.named(tokens=k), k
+    return spec.named(tokens=k), k
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -56,7 +56,7 @@ def generate(
     import torch
 
     import lactok
-    from lactok.evaluation import images
+    from lactok import images
     from lactok.evaluation.progress import progress
     from lactok.evaluation.store import write_atomically
     from lactok.randomness import seed_of
@@ -75,7 +75,7 @@ def generate(
     generator = lactok.load_generator(name, device, getattr(torch, dtype))
     size = 1 if device == "cpu" else batch_size
     done = len(pictures) - len(missing)
-    with progress(generator.info.name, len(pictures), "pictures") as report:
+    with progress(generator.spec.name, len(pictures), "pictures") as report:
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
             seeds = [seed_of(seed, p.index, p.sample) for p in batch]
@@ -90,12 +90,12 @@ def _conditions(name: str, prompts: Sequence[Prompt]) -> list[Any]:
     """What the generator takes of each prompt."""
     from lactok import registry
 
-    info = registry.generator_info(name)
-    key, kind = ("prompt", str) if info.condition == "text" else ("class", int)
+    spec = registry.generator_spec(name)
+    key, kind = ("prompt", str) if spec.condition == "text" else ("class", int)
     for number, prompt in enumerate(prompts, 1):
         if not isinstance(prompt.get(key), kind):
             what = "a text" if kind is str else "a number"
-            raise UserError(f'prompt {number} has no "{key}" that is {what}, which {info.name} needs')
+            raise UserError(f'prompt {number} has no "{key}" that is {what}, which {spec.name} needs')
     return [prompt[key] for prompt in prompts]
 
 
@@ -103,13 +103,13 @@ def _claim(folder: Path, name: str, run: Mapping[str, object]) -> None:
     """Note in `folder/generation.json` what makes its pictures; raise UserError where others made them."""
     import torch
 
+    from lactok import registry
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.results import to_json
     from lactok.evaluation.store import write_atomically
-    from lactok import registry
 
     with torch.device("meta"):
-        settings = registry.generator_entry(name).create().settings()
+        settings = registry.GENERATORS.entry(name).create().settings()
     note = {"generator": settings["name"], "settings": digest(settings)[:16], **run}
     path = folder / "generation.json"
     if path.exists():
@@ -140,7 +140,7 @@ def _describe(folder: Path, index: int, prompt: Prompt) -> None:
 
 def _is_readable(path: Path) -> bool:
     """Whether a picture is there and whole; a damaged one is said and made anew."""
-    from lactok.evaluation.images import UnreadableImage, open_photograph
+    from lactok.images import UnreadableImage, open_photograph
 
     if not path.exists():
         return False
@@ -189,10 +189,10 @@ def _object(where: str, line: str) -> dict[str, Any]:
 
 def folder_of(out: Path, name: str) -> Path:
     """The folder of a generator's pictures under `--out`."""
-    from lactok.evaluation.store import folder_safe
     from lactok import registry
+    from lactok.evaluation.store import folder_safe
 
-    return out / folder_safe(registry.generator_info(name).name)
+    return out / folder_safe(registry.generator_spec(name).name)
 
 
 def parser() -> Parser:
@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = split_names(args.generators)
     if not names:
         raise UserError("--generators is empty; name some")
-    infos = [registry.generator_info(name) for name in names]
+    specs = [registry.generator_spec(name) for name in names]
     prompts = read_prompts(args.prompts)[: args.limit]
     if args.weights:
         weights.use_folder(args.weights)
@@ -235,24 +235,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_device(args.device)
     failed = False
-    for info in infos:
-        if info.note:
-            print(f"{info.name}: {info.note}", file=sys.stderr)
-        folder = folder_of(args.out, info.name)
+    for spec in specs:
+        if spec.note:
+            print(f"{spec.name}: {spec.note}", file=sys.stderr)
+        folder = folder_of(args.out, spec.name)
         try:
-            generate(info.name, prompts, folder, samples=args.samples, seed=args.seed, device=args.device,
+            generate(spec.name, prompts, folder, samples=args.samples, seed=args.seed, device=args.device,
                      dtype=args.dtype, part=(first + 1, parts), batch_size=args.batch_size)  # fmt: skip
         except DiskError:
             raise
         except UserError as error:  # the others still run
-            if len(infos) == 1 and not isinstance(error, WeightsNotFound):
+            if len(specs) == 1 and not isinstance(error, WeightsNotFound):
                 raise
             failed = True
             kind = "not run" if isinstance(error, WeightsNotFound) else "failed"
-            print(f"{kind}: {info.name}: {error}", file=sys.stderr)
+            print(f"{kind}: {spec.name}: {error}", file=sys.stderr)
         except Exception:
             failed = True
-            print_bug(info.name)
+            print_bug(spec.name)
         else:
             print(f"written: {folder}")
     return 3 if failed else 0

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok import registry
 
     for name in names:  # before anything is fetched
-        registry.generator_info(name)
+        registry.generator_spec(name)
 
     official = ("mask2former-mmdet", "clip-vit-l-14") if args.scenes is None else ("scenes-tiny", "scenes-tiny")
     args.detector, args.colours = args.detector or official[0], args.colours or official[1]
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         weights.use_folder(args.weights)
     check_device(args.device)
     if args.dry_run:
-        return dry_run(args, names, [judge.info for judge in judging])
+        return dry_run(args, names, [judge.spec for judge in judging])
     judges, sources = configured(args, *judging)
     if args.scenes is not None:
         args.images = composed(args)
@@ -96,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def configured(args: argparse.Namespace, detector: type[Any], colours: type[Any]) -> tuple[Judges, dict[str, str]]:
     """The judges, and where their weights came from, which are fetched here."""
     from benchmarks.geneval.judge import Judges
-    from lactok.evaluation.store import Store
     from lactok import weights
+    from lactok.evaluation.store import Store
 
     try:
-        found = [weights.resolve(asset) for asset in (*detector.info.assets, *colours.info.assets)]
+        found = [weights.resolve(asset) for asset in (*detector.spec.assets, *colours.spec.assets)]
     except WeightsNotFound as error:
         raise WeightsNotFound(f"{error}. {LOCAL} needs no download, but is made for composed scenes") from None
     digests = tuple(sorted({f.asset.name: f.sha256 for f in found}.items()))
@@ -110,8 +110,8 @@ def configured(args: argparse.Namespace, detector: type[Any], colours: type[Any]
 
 def composed(args: argparse.Namespace) -> Path:
     """The folder of composed scenes, made where it is not there yet."""
-    from lactok.evaluation.progress import progress
     from benchmarks.scenes.folder import make
+    from lactok.evaluation.progress import progress
 
     folder = Path(args.out) / f"scenes-{args.scenes}x{args.samples}-seed{args.seed}"
     done = folder / f"{args.scenes - 1:05}" / "metadata.jsonl"  # written last
@@ -202,16 +202,16 @@ def judged(
 
 def check_words(found: Folder, judges: Judges) -> None:
     """Every object and colour that a prompt asks for must be one that the judges know."""
-    detector, colours = judges.detector.info, judges.colours.info
+    detector, colours = judges.detector.spec, judges.colours.spec
     for entry in found.entries:
         for clause in (*entry.prompt.get("include", []), *entry.prompt.get("exclude", [])):
-            for word, info, flag in (
+            for word, spec, flag in (
                 (clause["class"], detector, "detector"),
                 (clause.get("color"), colours, "colours"),
             ):
-                if word is not None and word not in info.vocabulary:
-                    raise UserError(f"{entry.id} asks for {word!r}, which {info.name} does not know; use another "
-                                    f"--{flag}, or one of: {', '.join(info.vocabulary)}")  # fmt: skip
+                if word is not None and word not in spec.vocabulary:
+                    raise UserError(f"{entry.id} asks for {word!r}, which {spec.name} does not know; use another "
+                                    f"--{flag}, or one of: {', '.join(spec.vocabulary)}")  # fmt: skip
 
 
 def show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
@@ -234,18 +234,18 @@ def show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
     print(f"written: {table} and one folder a row in {args.out}")
 
 
-def dry_run(args: argparse.Namespace, names: list[str], infos: list[Any]) -> int:
+def dry_run(args: argparse.Namespace, names: list[str], specs: list[Any]) -> int:
     """What would be judged and what is missing; nothing is fetched, made or written."""
     from benchmarks.geneval import folder, prompts
     from lactok import weights
 
-    for info in infos:
-        for asset in info.assets:
+    for spec in specs:
+        for asset in spec.assets:
             there = weights.locate(asset)
             where = f"{there.source}  {there.path}" if there else f"not here, {asset.size / 1e6:.0f} MB to fetch"
-            print(f"{info.name}: {asset.name}: {where}")
-        if not info.assets:
-            print(f"{info.name}: needs no weights")
+            print(f"{spec.name}: {asset.name}: {where}")
+        if not spec.assets:
+            print(f"{spec.name}: needs no weights")
     for name in names:
         asked = len(folder.chosen(len(prompts.official()), args.limit))
         print(f"{name}: {asked} prompts, {asked * args.samples} pictures to make and to judge")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, JudgeInfo
-from lactok.assets import CLIP_L_14, CLIP_TOKENIZER
+from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, JudgeSpec
+from lactok.nn.clip_checkpoint import CLIP_L_14, CLIP_TOKENIZER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,24 +61,24 @@ def directions(embeddings: Tensor) -> Tensor:
 class ClipColours(ColourClassifier):
     """The official classifier: OpenAI's CLIP ViT-L/14, always in float32."""
 
-    info = JudgeInfo("clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER))
+    spec = JudgeSpec("clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER))
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)
+        from lactok import weights
         from lactok.nn import clip
         from lactok.nn.loading import filled
-        from lactok import weights
 
-        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.info.name).to(device)
+        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.spec.name).to(device)
         self.texts = clip.texts()
         self._known: dict[str, Tensor] = {}
 
     def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
         import torch
 
-        from lactok.nn import clip
-        from lactok.metrics.rewards import preprocess
         from lactok.device import exact_float32
+        from lactok.metrics.rewards import preprocess
+        from lactok.nn import clip
 
         found: list[str] = []
         with torch.inference_mode(), exact_float32():

@@ -1,6 +1,6 @@
 """Detectors and colour classifiers: what GenEval's scorer asks of them, and how they are found by name.
 
-Another one is a class with an `info`, found by name in the tables here or by the entry-point groups `lactok.detectors`
+Another one is a class with an `spec`, found by name in the tables here or by the entry-point groups `lactok.detectors`
 and `lactok.colour_classifiers` of any installed package. Nothing is imported before it is loaded.
 """
 
@@ -53,7 +53,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class JudgeInfo:
+class JudgeSpec:
     """What is fixed about a detector or a colour classifier; all of it stands in a result.
 
     Attributes:
@@ -78,7 +78,7 @@ class JudgeInfo:
 class Detector(ABC):
     """Made by `Detector(device)` with its weights, ready to use; raises WeightsNotFound where they cannot be had."""
 
-    info: JudgeInfo
+    spec: JudgeSpec
 
     def __init__(self, device: str = "cpu"):
         self.device = device
@@ -91,7 +91,7 @@ class Detector(ABC):
 class ColourClassifier(ABC):
     """As `Detector`."""
 
-    info: JudgeInfo
+    spec: JudgeSpec
 
     def __init__(self, device: str = "cpu"):
         self.device = device

@@ -15,10 +15,10 @@ from typing import Any
 
 from PIL import Image
 
-from lactok.evaluation.datasets import Sample
-from lactok.evaluation.images import open_photograph
-from lactok.evaluation.protocol import digest
 from lactok.errors import UserError
+from lactok.evaluation.datasets import Sample
+from lactok.evaluation.protocol import digest
+from lactok.images import open_photograph
 
 LAYOUT = "DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png"
 SAMPLES = 4  # a prompt, in the official protocol

@@ -13,12 +13,12 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.geneval import annotate, scorer, stored
-from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeInfo
+from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeSpec
 from benchmarks.geneval.folder import Entry, open_picture
-from lactok.evaluation.images import UnreadableImage
 from lactok.evaluation.executors import Timer
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.store import Store
+from lactok.images import UnreadableImage
 
 ANNOTATE = ("none", "wrong", "all")
 
@@ -41,18 +41,18 @@ class Judges:
 
     @property
     def options(self) -> scorer.Options:
-        return scorer.Options(self.detector.info.threshold, self.detector.info.counting_threshold)
+        return scorer.Options(self.detector.spec.threshold, self.detector.spec.counting_threshold)
 
     def detections_key(self, entry: Entry) -> str:
         """Changes with the pictures' bytes, the detector and its weights, the image library, the kind of device."""
         pictures = [p.sha256 for p in entry.pictures]
         options = self.options
         floor = min(options.threshold, options.counting_threshold)
-        return digest(["geneval detections", self._judge(self.detector.info), floor, self._machine, pictures])
+        return digest(["geneval detections", self._judge(self.detector.spec), floor, self._machine, pictures])
 
     def verdicts_key(self, entry: Entry) -> str:
         """Changes with the detections, the prompt, the colour classifier and its weights, the scorer."""
-        colours = self._judge(self.colours.info)
+        colours = self._judge(self.colours.spec)
         return digest(["geneval verdicts", self.detections_key(entry), colours, entry.prompt, scorer.VERSION,
                        vars(self.options)])  # fmt: skip
 
@@ -63,9 +63,9 @@ class Judges:
     def _machine(self) -> list[str]:
         return [self.device.partition(":")[0], version("pillow")]
 
-    def _judge(self, info: JudgeInfo) -> list[Any]:
+    def _judge(self, spec: JudgeSpec) -> list[Any]:
         known = dict(self.digests)
-        return [info.name, info.version, [[a.name, known[a.name]] for a in info.assets]]
+        return [spec.name, spec.version, [[a.name, known[a.name]] for a in spec.assets]]
 
     def stored_verdicts(self, entry: Entry) -> list[dict[str, Any]] | None:
         """A record a picture: {correct, reason, boxes, colours, remark} or {error}; None if not judged yet."""

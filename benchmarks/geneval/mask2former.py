@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.geneval.detectors import Detection, Detector, JudgeInfo
+from benchmarks.geneval.assets import MASK2FORMER_HF, MASK2FORMER_MMDET
+from benchmarks.geneval.detectors import Detection, Detector, JudgeSpec
 from benchmarks.geneval.prompts import OBJECTS
-from lactok.assets import MASK2FORMER_HF, MASK2FORMER_MMDET
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -160,7 +160,7 @@ class Mask2Former(Detector):
         super().__init__(device)
         from lactok import weights
 
-        self.model = loaded(weights.load(self.asset), self.info.name).to(device)
+        self.model = loaded(weights.load(self.asset), self.spec.name).to(device)
 
     def detect(self, image: Image.Image) -> list[Detection]:
         import torch
@@ -205,11 +205,11 @@ class OfficialMask2Former(Mask2Former):
     """The checkpoint that GenEval's authors used."""
 
     asset = MASK2FORMER_MMDET
-    info = JudgeInfo("mask2former-mmdet", OBJECTS, MASK2FORMER_MMDET.license, comparable=True, assets=(asset,))
+    spec = JudgeSpec("mask2former-mmdet", OBJECTS, MASK2FORMER_MMDET.license, comparable=True, assets=(asset,))
 
 
 class HubMask2Former(Mask2Former):
     """Facebook's checkpoint of the same architecture: other weights, so other scores."""
 
     asset = MASK2FORMER_HF
-    info = JudgeInfo("mask2former-hf", OBJECTS, MASK2FORMER_HF.license, comparable=False, assets=(asset,))
+    spec = JudgeSpec("mask2former-hf", OBJECTS, MASK2FORMER_HF.license, comparable=False, assets=(asset,))

@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
 from benchmarks.geneval.judge import Judges
+from lactok.errors import disk_errors
 from lactok.evaluation.executors import Timer
 from lactok.evaluation.store import folder_safe, write_atomically
-from lactok.errors import disk_errors
 
 SCHEMA = 1
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pillow")
@@ -38,7 +38,7 @@ class Subject:
 
     def folder_name(self, judges: Judges) -> str:
         """`geneval__<what>__<detector>-<colours>[__limit][__dtype][__seed][__samples]`."""
-        parts = ["geneval", self.name, f"{judges.detector.info.name}-{judges.colours.info.name}", *self.suffix]
+        parts = ["geneval", self.name, f"{judges.detector.spec.name}-{judges.colours.spec.name}", *self.suffix]
         return "__".join(folder_safe(part) for part in parts)
 
 
@@ -62,9 +62,9 @@ def merge(subject: Subject, judges: Judges, sources: dict[str, str], folder: Pat
             "n": len(scored),
             "sha256": found.sha256,
         },
-        "detector": _described(judges.detector.info, judges, sources)
+        "detector": _described(judges.detector.spec, judges, sources)
         | {"threshold": judges.options.threshold, "counting_threshold": judges.options.counting_threshold},
-        "colours": _described(judges.colours.info, judges, sources),
+        "colours": _described(judges.colours.spec, judges, sources),
         "scorer": {"version": scorer.VERSION, "options": vars(judges.options)},
         "run": {"device": judges.device.partition(":")[0]},
         "comparable": not against,
@@ -87,19 +87,19 @@ def merge(subject: Subject, judges: Judges, sources: dict[str, str], folder: Pat
     return result
 
 
-def _described(info: Any, judges: Judges, sources: dict[str, str]) -> dict[str, Any]:
+def _described(spec: Any, judges: Judges, sources: dict[str, str]) -> dict[str, Any]:
     digests = dict(judges.digests)
-    assets = [{"name": a.name, "source": sources[a.name], "sha256": digests[a.name]} for a in info.assets]
-    described = {"name": info.name, "version": info.version, "license": info.license, "assets": assets}
-    return described | ({"note": info.note} if info.note else {})
+    assets = [{"name": a.name, "source": sources[a.name], "sha256": digests[a.name]} for a in spec.assets]
+    described = {"name": spec.name, "version": spec.version, "license": spec.license, "assets": assets}
+    return described | ({"note": spec.note} if spec.note else {})
 
 
 def obstacles(entries: Sequence[Entry], left_out: Sequence[Note], judges: Judges) -> list[str]:
     """Why scores may not stand beside published ones, in words; empty where they may."""
     against = []
-    for what, info in (("detector", judges.detector.info), ("colour classifier", judges.colours.info)):
-        if not info.comparable:
-            against.append(f"{info.name} is not the official {what}")
+    for what, spec in (("detector", judges.detector.spec), ("colour classifier", judges.colours.spec)):
+        if not spec.comparable:
+            against.append(f"{spec.name} is not the official {what}")
     official = {json.dumps(p) for p in prompts.official()}
     asked = {json.dumps(e.prompt) for e in entries if e.pictures}
     if asked - official:

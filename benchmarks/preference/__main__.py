@@ -14,8 +14,8 @@ from lactok.errors import DiskError, UserError, disk_errors, unknown
 
 if TYPE_CHECKING:
     from benchmarks.preference.captions import Captioned
-    from lactok.evaluation.datasets import Dataset
     from benchmarks.preference.scoring import Judge
+    from lactok.evaluation.datasets import Dataset
     from lactok.evaluation.sources import Run
     from lactok.evaluation.store import Store
 
@@ -59,9 +59,9 @@ class Chosen:
 
     @property
     def needs_captions(self) -> bool:
-        from lactok.metrics.rewards import infos
+        from lactok.metrics.rewards import specs
 
-        return any(info.needs_caption for info in infos(self.rewards)[0].values())
+        return any(spec.needs_caption for spec in specs(self.rewards)[0].values())
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Work:
 
 def choose(metrics: str, reference: str | None) -> Chosen:
     """Raises UserError: an unknown metric, or a distance without a reference."""
-    from lactok.metrics import rewards
     from benchmarks.preference.results import DISTANCES
+    from lactok.metrics import rewards
 
     every = [*rewards.names(), *rewards.VARIANTS]
     if metrics in ("default", "all"):
@@ -104,11 +104,11 @@ def choose(metrics: str, reference: str | None) -> Chosen:
 
 
 def configure(args: argparse.Namespace) -> Run:
-    from lactok.evaluation import protocol
     from benchmarks.recon.__main__ import part_of
-    from lactok.evaluation.sources import Run
     from lactok import weights
     from lactok.device import check_device
+    from lactok.evaluation import protocol
+    from lactok.evaluation.sources import Run
 
     if (args.images is None) == (args.generators is None):
         raise UserError("name either --images DIR or --generators NAME,...")
@@ -129,9 +129,9 @@ def configure(args: argparse.Namespace) -> Run:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     run = configure(args)
-    from lactok.evaluation import datasets
-    from benchmarks.preference.__main__ import scoring
+    from benchmarks.preference import scoring
     from benchmarks.recon.__main__ import exit_code, metric_networks
+    from lactok.evaluation import datasets
 
     chosen = choose(args.metrics, args.reference)
     work = works(args, chosen)
@@ -144,17 +144,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = replace(run, networks=metric_networks(run))
     found = measure(work, judges, chosen, reference, run, args, failed) if judges or reference else []
     if found:
-        show(found, [j for j in judges if j.info.name not in failed], Path(args.out))
+        show(found, [j for j in judges if j.spec.name not in failed], Path(args.out))
     return exit_code(missing, failed, args.strict or chosen.named or not judges)
 
 
 def works(args: argparse.Namespace, chosen: Chosen) -> list[Work]:
     """The rows to come; captions are read here, so that a mistake in them costs no download."""
-    from benchmarks.preference.__main__ import captions
-    from lactok.evaluation.datasets import Dataset, Sample
+    from benchmarks.preference import captions
     from benchmarks.recon.__main__ import split_names
+    from lactok.evaluation.datasets import Dataset, Sample
     from lactok.evaluation.results import folder_safe
-    from lactok.registry import generator_info
+    from lactok.registry import generator_spec
 
     if args.images is not None:
         found = captions.pictures(args.images, args.captions, chosen.needs_captions)
@@ -167,7 +167,7 @@ def works(args: argparse.Namespace, chosen: Chosen) -> list[Work]:
     if not names:
         raise UserError("--generators is empty; name some")
     for name in names:
-        generator_info(name)  # a typo costs no download
+        generator_spec(name)  # a typo costs no download
     return [Work(name, name, wanted, generator=True) for name in names]
 
 
@@ -176,8 +176,8 @@ def made(work: Work, args: argparse.Namespace) -> Work | None:
 
     None while other parts still have some to make.
     """
-    from benchmarks.preference.__main__ import captions
-    from benchmarks.generation.__main__ import __main__ as generation
+    from benchmarks.generation import __main__ as generation
+    from benchmarks.preference import captions
     from benchmarks.recon.__main__ import part_of
     from lactok.evaluation.store import folder_safe
 
@@ -227,10 +227,10 @@ def measure_row(
     args: argparse.Namespace, failed: dict[str, str],
 ) -> dict[str, Any] | None:  # fmt: skip
     """One row of the table; None while other parts still have shards to do, or if no reward could score."""
-    from benchmarks.preference.__main__ import scoring, results
+    from benchmarks.preference import results, scoring
+    from benchmarks.recon.__main__ import part_of, print_bug
     from lactok.evaluation.executors import Timer
     from lactok.evaluation.progress import progress
-    from benchmarks.recon.__main__ import part_of, print_bug
 
     shards = list(work.captioned.dataset.shards())
     references = list(reference.shards()) if reference else []
@@ -239,16 +239,16 @@ def measure_row(
     own, timer, done = shards[part::parts], Timer(run.device), []
     for judge in judges:
         try:
-            with progress(judge.info.name, len(own)) as report:
+            with progress(judge.spec.name, len(own)) as report:
                 timer.add(scoring.score(judge, own, run, store, args.workers, report))
             done.append(judge)
         except DiskError:
             raise
         except UserError as error:
-            failed[judge.info.name] = str(error)
+            failed[judge.spec.name] = str(error)
         except Exception as error:  # one reward's bug must not lose the others
-            failed[judge.info.name] = f"{type(error).__name__}: {error}"
-            print_bug(judge.info.name)
+            failed[judge.spec.name] = f"{type(error).__name__}: {error}"
+            print_bug(judge.spec.name)
     if reference:
         both = [*own, *references[part::parts]]
         with progress("features", len(both)) as report:
@@ -271,16 +271,16 @@ def plan(chosen: Chosen, work: Sequence[Work]) -> str:
     """`--dry-run`: what would run and what is missing; nothing is downloaded or computed."""
     from tabulate import tabulate
 
-    from lactok.metrics.rewards import infos
     from lactok import weights
+    from lactok.metrics.rewards import specs
 
-    known, broken = infos(chosen.rewards)
+    known, broken = specs(chosen.rewards)
     rows = []
-    for name, info in known.items():
-        missing = [a for a in info.assets if weights.locate(a) is None]
+    for name, spec in known.items():
+        missing = [a for a in spec.assets if weights.locate(a) is None]
         size = sum(a.size for a in missing) / 1e9
         state = "nowhere to be had" if any(not a.sources for a in missing) else f"to fetch, {size:.1f} GB"
-        rows.append([name, state if missing else "ready", info.license, info.variant])
+        rows.append([name, state if missing else "ready", spec.license, spec.variant])
     rows += [[name, "ready", "-", "at 256 px"] for name in chosen.distances]
     lines = [
         f"would {'make and ' if w.generator else ''}score {len(w.captioned.dataset.samples)} pictures of {w.plain} "
@@ -294,7 +294,7 @@ def plan(chosen: Chosen, work: Sequence[Work]) -> str:
 
 def show(found: Sequence[tuple[str, dict[str, Any]]], judges: Sequence[Judge], out: Path) -> None:
     """The table, what was left out and where it is written."""
-    from benchmarks.preference.__main__ import results
+    from benchmarks.preference import results
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
 

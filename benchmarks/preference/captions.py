@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lactok.errors import UserError
 from lactok.evaluation import datasets
 from lactok.evaluation.datasets import EXTENSIONS, Dataset, Sample, data_folder, id_of, named_by_content
 from lactok.evaluation.protocol import digest
-from lactok.errors import UserError
 
 COCO_FILE = Path("annotations") / "captions_val2017.json"
 

@@ -11,21 +11,21 @@ import numpy as np
 from tabulate import tabulate
 
 from benchmarks import published
-from lactok.evaluation import results
 from benchmarks.preference.captions import Captioned
-from lactok.evaluation.datasets import Dataset, Sample
 from benchmarks.preference.scoring import LIBRARIES, Judge
-from lactok.metrics import frechet
+from lactok.errors import disk_errors
+from lactok.evaluation import results
+from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.executors import Timer
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import SCHEMA, environment, to_json, write_records
-from lactok.evaluation.sources import Run
 from lactok.evaluation.shards import reference_key
-from lactok.metrics.scorer import FEATURES
+from lactok.evaluation.sources import Run
 from lactok.evaluation.statistics import mean_with_interval
 from lactok.evaluation.store import FeatureBlocks, Store, folder_safe, write_atomically
 from lactok.evaluation.table import cell
-from lactok.errors import disk_errors
+from lactok.metrics import frechet
+from lactok.metrics.scorer import FEATURES
 
 # distances of the set of pictures to the set of references, both as square-256 prepares them
 DISTANCES = {"fid": frechet.frechet, "kid": frechet.kid}
@@ -57,7 +57,7 @@ def merge(
     shards = list(dataset.shards())
     columns, skipped = _records(shards, judges, run, store)
     groups = [c if c is not None else i for c, i in zip(columns["caption"], columns["id"], strict=True)]
-    metrics = {j.info.name: _mean(columns[j.info.name], groups) for j in judges}
+    metrics = {j.spec.name: _mean(columns[j.spec.name], groups) for j in judges}
     if reference is not None:
         metrics |= _distances(wanted, shards, list(reference.shards()), run, store)
     result = {
@@ -90,14 +90,14 @@ def _records(
     shards: Sequence[Sequence[Sample]], judges: Sequence[Judge], run: Run, store: Store
 ) -> tuple[dict[str, list[Any]], list[tuple[str, str]]]:
     """A column a reward, and the pictures that cannot be read; these have no record."""
-    columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], **{j.info.name: [] for j in judges}}
+    columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], **{j.spec.name: [] for j in judges}}
     skipped: dict[str, str] = {}
     for samples in shards:
         readable = set(range(len(samples)))
         scores: dict[str, dict[int, float]] = {}
         for judge in judges:
             stored = store.need("rewards", judge.key(samples, run))
-            scores[judge.info.name] = dict(zip(stored["index"].tolist(), stored["score"].tolist(), strict=True))
+            scores[judge.spec.name] = dict(zip(stored["index"].tolist(), stored["score"].tolist(), strict=True))
             errors = {int(i): why for i, why in json.loads(str(stored["errors"])).items()}
             skipped |= {samples[i].id: why for i, why in errors.items()}
             readable -= errors.keys()
@@ -155,15 +155,15 @@ def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
 
 def markdown(results: Sequence[tuple[str, dict[str, Any]]], judges: Sequence[Judge]) -> str:
     """The table as Markdown; results come with the system's plain name, by which the paper's row is found."""
-    infos = {j.info.name: j.info for j in judges}
+    specs = {j.spec.name: j.spec for j in judges}
     metrics = list(dict.fromkeys(m for _, r in results for m in r["metrics"]))
-    arrows = {m: "↑" if m in infos and infos[m].higher_is_better else "↓" for m in metrics}
+    arrows = {m: "↑" if m in specs and specs[m].higher_is_better else "↓" for m in metrics}
     printed, rows = published.table("generation"), []
     for plain, result in results:
         rows.append([result["pictures"]["name"], *(cell(m, result["metrics"].get(m)) for m in metrics)])
         rows[-1].append(str(result["dataset"]["n"]))
         if (paper := published.row_of(plain, printed.rows)) is not None:
-            values = [printed.rows[paper].get(infos[m].published) if m in infos else None for m in metrics]
+            values = [printed.rows[paper].get(specs[m].published) if m in specs else None for m in metrics]
             rows.append([f"{paper} (paper)", *("-" if v is None else f"{v:g}" for v in values), "-"])
     head = ["pictures", *(f"{'KID x1000' if m == 'kid' else m} {arrows[m]}" for m in metrics), "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(head[1:]))
@@ -175,5 +175,5 @@ def markdown(results: Sequence[tuple[str, dict[str, Any]]], judges: Sequence[Jud
             "The paper does not say which HPSv2 it used (its numbers stand under both), which of COCO's five captions, "
             "nor how many images."
         )
-    notes += [f"{j.info.name}: {j.info.variant}." for j in judges if j.info.variant]
+    notes += [f"{j.spec.name}: {j.spec.variant}." for j in judges if j.spec.variant]
     return text + "\n\n" + "\n".join(notes) + "\n"

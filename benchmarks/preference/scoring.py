@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from lactok.evaluation import images
+from lactok import images, weights
+from lactok.errors import DiskError, UserError, WeightsNotFound
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.executors import Timer, run_jobs
 from lactok.evaluation.progress import Report
 from lactok.evaluation.protocol import digest
-from lactok.metrics.rewards import Reward, RewardInfo, find, infos
-from lactok.evaluation.sources import Run
 from lactok.evaluation.shards import batches, reference_key, store_features
+from lactok.evaluation.sources import Run
 from lactok.evaluation.store import Store
-from lactok import weights
-from lactok.errors import DiskError, UserError, WeightsNotFound
+from lactok.metrics.rewards import Reward, RewardSpec, find, specs
 
 LIBRARIES = ("pillow", "tokenizers", "torchvision", "transformers")  # which turn pictures and captions into inputs
 
@@ -39,17 +38,17 @@ class Judge:
     assets: tuple[tuple[str, str, str], ...]
 
     @property
-    def info(self) -> RewardInfo:
-        return self.reward.info
+    def spec(self) -> RewardSpec:
+        return self.reward.spec
 
     def describe(self) -> dict[str, Any]:
         """Its entry in a result."""
         return {
-            "name": self.info.name,
-            "variant": self.info.variant,
-            "version": self.info.version,
-            "license": self.info.license,
-            "higher_is_better": self.info.higher_is_better,
+            "name": self.spec.name,
+            "variant": self.spec.variant,
+            "version": self.spec.version,
+            "license": self.spec.license,
+            "higher_is_better": self.spec.higher_is_better,
             "assets": [{"name": n, "source": s, "sha256": h} for n, s, h in self.assets],
         }
 
@@ -57,21 +56,21 @@ class Judge:
         """All that turns a picture and a caption into a score, on one kind of device."""
         hashes = [h for _, _, h in self.assets]
         libraries = {name: version(name) for name in LIBRARIES}
-        return [self.info.name, self.info.version, hashes, run.dtype, run.device_kind, libraries]
+        return [self.spec.name, self.spec.version, hashes, run.dtype, run.device_kind, libraries]
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         """Where the scores of these samples lie: names of files do not matter, their bytes and captions do."""
-        read = self.info.needs_caption
+        read = self.spec.needs_caption
         return digest([self.identity(run), [[s.sha256, s.caption if read else None] for s in samples]])
 
 
 def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
     """Rewards whose weights are there or could be fetched, whose weights are missing, and who is broken; why."""
     judges, missing = [], {}
-    known, broken = infos(names)
-    for name, info in known.items():
+    known, broken = specs(names)
+    for name, spec in known.items():
         try:
-            found = [weights.resolve(asset) for asset in info.assets]
+            found = [weights.resolve(asset) for asset in spec.assets]
         except WeightsNotFound as error:
             missing[name] = str(error)
         except DiskError:
@@ -133,7 +132,7 @@ def _score(samples: list[Sample]) -> Timer:
                 except images.UnreadableImage as error:
                     errors[i] = str(error)
         if pictures:
-            with timer.stage(judge.info.name):
+            with timer.stage(judge.spec.name):
                 captions = [samples[i].caption or "" for i, _ in pictures]
                 made = _worker["reward"].score([picture for _, picture in pictures], captions)
             scores.append(made.numpy())

@@ -70,10 +70,10 @@ def split_names(text: str) -> list[str]:
 
 def configure(args: argparse.Namespace) -> tuple[Dataset, Run]:
     """Everything that can be wrong with the arguments is found here, before anything is computed."""
-    from lactok.evaluation import datasets, protocol
-    from lactok.evaluation.sources import Run
     from lactok import weights
     from lactok.device import check_device
+    from lactok.evaluation import datasets, protocol
+    from lactok.evaluation.sources import Run
 
     for flag, value, least in (
         ("batch-size", args.batch_size, 1),
@@ -127,16 +127,16 @@ def available(
     Without `fetch`, weights that are not on this machine count as missing, unless they are a network of the metrics,
     which is fetched anyway.
     """
-    from lactok.evaluation.sources import TokenizerRow
     from lactok import registry, weights
-    from lactok.assets import METRIC_ASSETS
+    from lactok.evaluation.sources import TokenizerRow
+    from lactok.metrics import METRIC_ASSETS
 
     rows: list[Callable[[], Row]] = []
     missing: dict[str, str] = {}
     broken: dict[str, str] = {}
     for name in names:
         try:
-            assets = registry.info(name).assets
+            assets = registry.tokenizer_spec(name).assets
             elsewhere = [a for a in assets if a.sources and a not in METRIC_ASSETS and weights.locate(a) is None]
             if elsewhere and not fetch:
                 size = sum(a.size for a in elsewhere) / 1e9
@@ -185,21 +185,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok import registry
 
     if args.check is not None:
-        registry.check_name(args.check)  # before torch is imported
+        registry.TOKENIZERS.check_name(args.check)  # before torch is imported
         from benchmarks.contract.__main__ import run_check
 
         return run_check(args.check, args.device, args.weights)
 
     everything = args.tokenizers in ("all", "local")
-    names = registry.names() if everything else split_names(args.tokenizers)
+    names = registry.list_tokenizers() if everything else split_names(args.tokenizers)
     part_of(args.part)
     if not names:
         raise UserError("--tokenizers is empty; name some, or use all")
     for name in names:
-        registry.check_name(name)
+        registry.TOKENIZERS.check_name(name)
     if not everything:
         for name in names:
-            registry.info(name)  # options are checked here
+            registry.tokenizer_spec(name)  # options are checked here
     dataset, run = configure(args)
     if args.dry_run and args.images:
         raise UserError("--dry-run plans tokenizers; with --images there is nothing to plan, leave one of them out")
@@ -289,7 +289,7 @@ def run_rows(
 def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
     """Before anything is encoded: names and digests of the metrics' networks, fetched, or how to do without."""
     from lactok import weights
-    from lactok.assets import METRIC_NEEDS
+    from lactok.metrics import METRIC_NEEDS
 
     found = {}
     for metric in run.protocol.score.metrics:
@@ -305,7 +305,7 @@ def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
 def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
     """As `metric_networks`, of those on this machine already: nothing is downloaded."""
     from lactok import weights
-    from lactok.assets import METRIC_NEEDS
+    from lactok.metrics import METRIC_NEEDS
 
     needed = {asset for metric in run.protocol.score.metrics for asset in METRIC_NEEDS.get(metric, ())}
     return tuple(sorted((a.name, f.sha256) for a in needed if (f := weights.locate(a)) is not None))

@@ -8,14 +8,14 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.speed.cost import Cost, cost, flops_a_second, scoring_flops
-from lactok.evaluation.datasets import Dataset
-from lactok.evaluation.sources import Run, TokenizerRow
-from lactok.evaluation.shards import Shard
-from lactok.metrics.scorer import Scorer
-from lactok.evaluation.store import Store
 from lactok import registry, weights
-from lactok.assets import METRIC_NEEDS
 from lactok.errors import UserError
+from lactok.evaluation.datasets import Dataset
+from lactok.evaluation.shards import Shard
+from lactok.evaluation.sources import Run, TokenizerRow
+from lactok.evaluation.store import Store
+from lactok.metrics import METRIC_NEEDS
+from lactok.metrics.scorer import Scorer
 
 FIXED_MEMORY = 2e9  # libraries, Inception and LPIPS with its feature maps
 UTILISATION = 0.4  # of the machine's convolution rate that whole networks reach, about
@@ -32,11 +32,11 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     unplanned = []
     for name in names:
         try:
-            info = registry.info(name)
+            spec = registry.tokenizer_spec(name)
         except UserError as error:  # a broken plug-in must not hide the others
             unplanned.append(f"cannot run: {error}")
             continue
-        missing = [a for a in info.assets if weights.locate(a) is None]
+        missing = [a for a in spec.assets if weights.locate(a) is None]
         downloads += sum(a.size for a in missing)
         state = f"to fetch, {_size(sum(a.size for a in missing))}" if missing else "ready"
         if any(not a.sources for a in missing):
@@ -48,10 +48,10 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
             price = Cost(0, 0.0, 0.0)
         left = n if missing else _left(name, dataset, run, out)
         seconds = left * (price.encode_flops + price.decode_flops + scoring_flops(run.protocol)) / rate
-        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (info.tokens or 0) + 8192 * _feature_sets(run))
+        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + 8192 * _feature_sets(run))
         memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.micro_batch * _activations(price, pixels)
         total_seconds, total_disk = total_seconds + seconds, total_disk + disk
-        rows.append([info.name, state, f"{left} of {n}", _size(disk), _size(memory), _duration(seconds)])
+        rows.append([spec.name, state, f"{left} of {n}", _size(disk), _size(memory), _duration(seconds)])
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
     lines = [
         f"would run on {dataset.name} ({n} images), protocol {run.protocol.name} "

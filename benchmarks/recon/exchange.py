@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recon.__main__ import __main__ as recon
+from benchmarks.recon import __main__ as recon
 from lactok.command import Parser, command
 from lactok.errors import UserError
 
@@ -61,7 +61,7 @@ def costs(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="python -m benchmarks.recon.__main__.exchange", description=(__doc__ or "").split("\n\n")[1])
+    parser = Parser(prog="python -m benchmarks.recon.exchange", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
     recon.run_options(parser)
     args = parser.parse_args(argv)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     names = recon.split_names(args.tokenizers)
     for name in names:
-        registry.info(name)
+        registry.tokenizer_spec(name)
     if args.part:
         raise UserError("--part: two finished rows a tokenizer are compared; leave it out")
     dataset, run = recon.configure(args)

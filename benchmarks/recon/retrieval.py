@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recon.__main__ import __main__ as recon
+from benchmarks.recon import __main__ as recon
 from benchmarks.recon.exchange import paired_rows
 from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
@@ -48,8 +48,8 @@ def stored_features(row: Row, dataset: Dataset, run: Run, store: Store) -> tuple
 
 def standing(row: Row, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
     """Of a finished row: `right`, the share whose nearest original is its own, and `rank`, the mean of their ranks."""
-    from lactok.metrics.retrieval import ranks
     from lactok.evaluation.statistics import mean_with_interval
+    from lactok.metrics.retrieval import ranks
 
     found = ranks(*stored_features(row, dataset, run, store))
     n = len(found)
@@ -79,7 +79,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="python -m benchmarks.recon.__main__.retrieval", description=(__doc__ or "").split("\n\n")[1])
+    parser = Parser(prog="python -m benchmarks.recon.retrieval", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
     recon.run_options(parser)
     args = parser.parse_args(argv)
@@ -87,14 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     names = recon.split_names(args.tokenizers)
     for name in names:
-        registry.info(name)
+        registry.tokenizer_spec(name)
     if args.part:
         raise UserError("--part: all images are looked through at once; leave it out")
     dataset, run = recon.configure(args)
     from lactok.evaluation.results import folder_name, to_json
     from lactok.evaluation.sources import EXCHANGED
-    from lactok.metrics.scorer import FEATURES as NEEDED
     from lactok.evaluation.store import Store, write_atomically
+    from lactok.metrics.scorer import FEATURES as NEEDED
 
     if FEATURES not in {NEEDED.get(m) for m in run.protocol.score.metrics}:
         raise UserError("--metrics: retrieval needs the features of rfid or kid; name one of them")
@@ -103,7 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run, store = replace(run, networks=recon.metric_networks(run)), Store(Path(args.out))
     finished = {r["tokenizer"]["name"] for r in results}
-    labels = [label for name in there for label in (registry.info(name).name, registry.info(name).name + EXCHANGED)]
+    labels = [
+        label
+        for name in there
+        for label in (registry.tokenizer_spec(name).name, registry.tokenizer_spec(name).name + EXCHANGED)
+    ]
     done = [make() for make, label in zip(rows, labels, strict=True) if label in finished]
     found = [standing(row, dataset, run, store) for row in done]
     path = Path(args.out) / f"{folder_name('retrieval', dataset, run, args.limit)}.json"

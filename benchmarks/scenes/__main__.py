@@ -57,8 +57,8 @@ def make(args: argparse.Namespace) -> int:
             raise UserError(f"--{flag} {value}: 1 or more")
     if not 0 <= args.broken <= 1:
         raise UserError(f"--broken {args.broken}: a share, 0 to 1")
-    from lactok.evaluation.progress import progress
     from benchmarks.scenes import folder
+    from lactok.evaluation.progress import progress
 
     with progress("scenes", args.count, "captions") as report:
         folder.make(args.out, args.count, args.samples, args.seed, args.broken, report)
@@ -68,8 +68,8 @@ def make(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     from benchmarks.scenes.training import SceneLearner, SceneRecipe, SceneTrainer
-    from lactok.training.__main__ import changes
     from lactok.training import common
+    from lactok.training.__main__ import changes
     from lactok.training.distributed import accelerator_of
 
     recipe = common.read_config(args.config, SceneRecipe, changes(args.set))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeInfo
+from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeSpec
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.folder import Truth
 from benchmarks.scenes.tasks import Metadata
@@ -27,11 +27,11 @@ SHUFFLES = 10  # times that captions are dealt to the scenes of other captions
 Score = Callable[[Metadata, Sequence[Detection], Sequence[str]], tuple[bool, str]]
 
 
-def geneval(info: JudgeInfo) -> Score:
+def geneval(spec: JudgeSpec) -> Score:
     """GenEval's scorer at a detector's thresholds."""
     from benchmarks.geneval import scorer
 
-    options = scorer.Options(info.threshold, info.counting_threshold)
+    options = scorer.Options(spec.threshold, spec.counting_threshold)
 
     def score(caption: Metadata, found: Sequence[Detection], colours: Sequence[str]) -> tuple[bool, str]:
         told = {id(detection): colour for detection, colour in zip(found, colours, strict=True)}
@@ -56,7 +56,7 @@ def judge(
     """Detections above the lower of the detector's thresholds, and all their colours."""
     from PIL import Image
 
-    floor = min(detector.info.threshold, detector.info.counting_threshold)
+    floor = min(detector.spec.threshold, detector.spec.counting_threshold)
     out = []
     for number, truth in enumerate(truths, 1):
         with Image.open(truth.picture) as file:
@@ -144,14 +144,14 @@ def report_agreement(
     out: Path | None = None,
 ) -> None:  # fmt: skip
     """Judge a folder that `make` wrote, print the table and write the figures (to DIR/agreement.json)."""
-    from lactok.evaluation.progress import progress
     from benchmarks.scenes import folder
+    from lactok.evaluation.progress import progress
     from lactok.evaluation.store import write_atomically
 
     truths = list(folder.read(scenes))
     with progress("pictures", len(truths), "pictures") as report:
         judged = judge(truths, detector(device), colours(device), report)
-    found = figures(judged, geneval(detector.info), seed)
+    found = figures(judged, geneval(detector.spec), seed)
     out = out or scenes / "agreement.json"
     with disk_errors(out):
         write_atomically(out, f"{json.dumps(found, indent=1)}\n".encode())

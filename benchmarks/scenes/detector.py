@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeInfo
+from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeSpec
 from benchmarks.scenes.finding import colours_of, detections
 from benchmarks.scenes.network import ColourNet, NetShape, SceneNet
 from benchmarks.scenes.objects import VOCABULARY
@@ -32,7 +32,7 @@ def part(name: str) -> dict[str, Tensor]:
 class SceneDetector(Detector):
     """Anchor-free, with masks; 1.3 M parameters, the picture's shorter side at 256 px."""
 
-    info = JudgeInfo(
+    spec = JudgeSpec(
         "scenes-tiny", VOCABULARY, "MIT", comparable=False, threshold=THRESHOLD, counting_threshold=COUNTING_THRESHOLD,
         assets=(ASSET,), note=NOTE,
     )  # fmt: skip
@@ -49,7 +49,7 @@ class SceneDetector(Detector):
 class SceneColours(ColourClassifier):
     """A small network on each object's masked crop."""
 
-    info = JudgeInfo("scenes-tiny", COLOURS, "MIT", comparable=False, assets=(ASSET,), note=NOTE)
+    spec = JudgeSpec("scenes-tiny", COLOURS, "MIT", comparable=False, assets=(ASSET,), note=NOTE)
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)

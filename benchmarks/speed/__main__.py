@@ -64,7 +64,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     from lactok.errors import WeightsNotFound
 
     price = cost(name)
-    row: dict[str, Any] = {"tokenizer": lactok.specs(name).name, "parameters": price.parameters}
+    row: dict[str, Any] = {"tokenizer": lactok.spec(name).name, "parameters": price.parameters}
     flops = {"encode_flops": price.encode_flops, "decode_flops": price.decode_flops}
     if args.sizes:
         return row | flops | {"weights": "none", "weights_bytes": 4 * price.parameters}
@@ -89,11 +89,11 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
             return torch.cuda.max_memory_allocated(args.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
-    size = tokenizer.info.input_size or args.resolution
+    size = tokenizer.spec.input_size or args.resolution
     generator = torch.Generator().manual_seed(0)
     batch = torch.rand(args.batch_size, 3, size, size, generator=generator)
     row["weights"] = kind
-    if tokenizer.info.tokens is None:
+    if tokenizer.spec.tokens is None:
         row |= {"reconstruct_seconds": timed(lambda: tokenizer.reconstruct(batch))}
     else:
         ids = tokenizer.encode(batch)
@@ -125,9 +125,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_device(args.device)
 
-    names = registry.names() if args.tokenizers == "all" else split_names(args.tokenizers)
+    names = registry.list_tokenizers() if args.tokenizers == "all" else split_names(args.tokenizers)
     for name in names:
-        registry.check_name(name)
+        registry.TOKENIZERS.check_name(name)
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool

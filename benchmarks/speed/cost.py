@@ -9,8 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import lactok
-from lactok.evaluation.protocol import Protocol
 from lactok.device import synchronize
+from lactok.evaluation.protocol import Protocol
 
 # FLOPs of one image: Inception at 299 px; LPIPS trunks a pixel (AlexNet 1.3e9 and VGG16 30.7e9 at 224 px), both sides
 INCEPTION_FLOPS = 11.4e9
@@ -35,27 +35,27 @@ def cost(name: str) -> Cost:
 
     A decoder of many steps is counted at its two smallest numbers of steps: each further one costs the same.
     """
-    info = lactok.specs(name)
-    steps = info.options.get("steps")
+    spec = lactok.spec(name)
+    steps = spec.options.get("steps")
     if steps is None:
         return _count(name)
     low = int(steps.low or 1)
     first, second = sorted(int(c) for c in steps.choices)[:2] if len(steps.choices) > 1 else (low, low + 1)
-    one, two = (_count(info.named(steps=n)) for n in (first, second))
+    one, two = (_count(spec.named(steps=n)) for n in (first, second))
     slope = (two.decode_flops - one.decode_flops) / (second - first)
-    decode = one.decode_flops + slope * (info.decode_steps - first)
+    decode = one.decode_flops + slope * (spec.decode_steps - first)
     return Cost(one.parameters, one.encode_flops, decode, slope)
 
 
 @torch.no_grad()
 def _count(name: str) -> Cost:
     tokenizer = lactok.build(name, "meta").requires_grad_(False)
-    info = tokenizer.info
+    spec = tokenizer.spec
     parameters = sum(p.numel() for p in tokenizer.parameters())
-    if info.tokens is None or info.input_size is None:
+    if spec.tokens is None or spec.input_size is None:
         return Cost(parameters, 0.0, 0.0)
     seeds = torch.zeros(1, dtype=torch.int64)
-    image = torch.zeros(1, 3, info.input_size, info.input_size, device="meta")
+    image = torch.zeros(1, 3, spec.input_size, spec.input_size, device="meta")
     with FlopCounterMode(display=False) as encode:
         ids = tokenizer._encode(image, seeds)
     with FlopCounterMode(display=False) as decode:

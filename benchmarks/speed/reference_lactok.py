@@ -29,9 +29,9 @@ VARIANTS = ("plain", "fast", "fast, bfloat16")
 
 def config(shape: str) -> LaCTokConfig:
     """`full` is the published model; `small` has SDXL's structure at a tenth of the width, for any machine."""
+    from lactok.nn.lactok import SDXL_VAE, LaCTokConfig
     from lactok.nn.latent_decoder import SDXL_UNET, DecoderConfig
     from lactok.nn.vqgan import VQConfig
-    from lactok.nn.lactok import SDXL_VAE, LaCTokConfig
 
     if shape == "full":
         return LaCTokConfig()
@@ -100,8 +100,8 @@ def load_fast(shape: LaCTokConfig, dtype: str, size: int) -> LaCTok:
     """The same weights, through the conversion of a checkpoint."""
     import torch
 
-    from lactok.nn.lactok_checkpoint import UNET, drop_cross_attention, merge_lora
     from lactok.nn.lactok import LaCTok
+    from lactok.nn.lactok_checkpoint import UNET, drop_cross_attention, merge_lora
 
     with torch.device("meta"):
         stored, model = published(shape).state_dict(), LaCTok(shape)
@@ -123,8 +123,8 @@ def plain_decode(model: nn.Module, code_map: Tensor, starts: Sequence[Tensor], t
     import torch
 
     from lactok.nn import samplers
-    from lactok.nn.latent_decoder import size_conditions
     from lactok.nn.lactok import decode_latents
+    from lactok.nn.latent_decoder import size_conditions
 
     unet: Any = model.get_submodule("decoder.unet")
     controlnet = model.get_submodule("decoder.controlnet")
@@ -221,7 +221,8 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
-        prog="python -m benchmarks.speed.__main__.reference_lactok", description="LaCTok's decoder as published against the fast one."
+        prog="python -m benchmarks.speed.reference_lactok",
+        description="LaCTok's decoder as published against the fast one.",
     )
     about = "full is the published model: 17 GB of memory for the plain one (%(default)s)"
     parser.add_argument("--shape", choices=["small", "full"], default="small", help=about)

@@ -1,4 +1,4 @@
-"""The plainest faithful version of every network, and `python -m benchmarks.speed.reference_networks`: what the fast one gains.
+"""`python -m benchmarks.speed.reference_networks`: every network against its plainest faithful version.
 
 Plain is: attention as two matrix products and a soft-max, float32, one image after the other, every register and every
 position computed. The same ids and, to rounding, the same pixels come out; the tests hold the two against each other.
@@ -87,8 +87,8 @@ def build(name: str) -> Tokenizer:
     from lactok.nn.unclip import UNET, UnCLIPConfig
 
     torch.manual_seed(0)
-    entry = registry.entry(name)
-    if entry.info.family == "seedtok":
+    entry = registry.TOKENIZERS.entry(name)
+    if entry.spec.family == "seedtok":
         entry = replace(entry, arguments={"unclip": UnCLIPConfig(unet={**UNET, "sample_size": 24})})
     return entry.create().eval().requires_grad_(False)
 
@@ -124,7 +124,7 @@ def measure(name: str, batch_size: int) -> dict[str, Any]:
     import torch
 
     tokenizer = build(name)
-    size = tokenizer.info.input_size or 256
+    size = tokenizer.spec.input_size or 256
     images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0))
     ids = tokenizer.encode(images)
     row: dict[str, Any] = {"tokenizer": name}
@@ -166,7 +166,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
-        prog="python -m benchmarks.speed.__main__.reference_networks", description="Every family against its plainest faithful version."
+        prog="python -m benchmarks.speed.reference_networks",
+        description="Every family against its plainest faithful version.",
     )
     parser.add_argument("--rows", default="all", help=f"all, or some of: {'; '.join(ROWS)} (separated by ;)")
     parser.add_argument("--batch-size", type=int, default=8)

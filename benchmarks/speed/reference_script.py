@@ -18,6 +18,7 @@ from torch_fidelity import calculate_metrics
 
 import lactok
 from lactok.nn import inception
+from lactok.nn.lpips import load_lpips
 
 
 def fidelity_weights(path: Path) -> Path:
@@ -47,7 +48,7 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
             folder.mkdir()
         weights = fidelity_weights(Path(scratch) / "inception.pth")
         tokenizer = lactok.load(name)
-        size = tokenizer.info.input_size or references[0].shape[0]
+        size = tokenizer.spec.input_size or references[0].shape[0]
         started = cpu_seconds()
         outputs = []
         for reference in references:
@@ -74,7 +75,7 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
             )  # fmt: skip
         stage("PSNR and SSIM (scikit-image)", started)
         started = cpu_seconds()
-        net: lpips.LPIPS = inception.load_lpips("alex").model
+        net: lpips.LPIPS = load_lpips("alex").model
         with torch.no_grad():
             for first, second in _pairs(folders):
                 pair = [torch.from_numpy(a).permute(2, 0, 1)[None].float() / 127.5 - 1 for a in (first, second)]

@@ -12,7 +12,7 @@ from lactok.errors import UserError
 
 
 def parser() -> Parser:
-    p = Parser(prog="python -m benchmarks.speed.__main__.suite", description=__doc__)
+    p = Parser(prog="python -m benchmarks.speed.suite", description=__doc__)
     p.add_argument("--images", type=int, default=12, help="photographs of the sample set (default: %(default)s)")
     p.add_argument("--resolution", type=int, default=1024)
     p.add_argument("--tokenizer", default="llamagen-vq16-tiny")
@@ -27,22 +27,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
     from tabulate import tabulate
 
-    from lactok.evaluation import images, protocol
-    from benchmarks.speed.__main__ import reference_script
+    from benchmarks.recon.__main__ import metric_networks
+    from benchmarks.speed import reference_script
+    from lactok import images, protocol
     from lactok.evaluation.datasets import sample_set
     from lactok.evaluation.executors import Timer
-    from benchmarks.recon.__main__ import metric_networks
     from lactok.evaluation.results import merge, processor
-    from lactok.evaluation.sources import Run, TokenizerRow
     from lactok.evaluation.shards import Shard, run_shards
+    from lactok.evaluation.sources import Run, TokenizerRow
     from lactok.evaluation.store import Store
-    from lactok.nn import inception
+    from lactok.nn import inception, lpips
 
     run = Run(protocol.get("square-256", args.resolution))
     run = replace(run, networks=metric_networks(run))
     dataset = sample_set().limited(args.images)
     references = [images.prepare(s.open(), run.protocol.prepare) for s in dataset.samples]
-    inception.load_lpips("alex")  # loading is not what is compared
+    lpips.load_lpips("alex")  # loading is not what is compared
     inception.inception()
     with tempfile.TemporaryDirectory() as scratch:
         store, row = Store(Path(scratch)), TokenizerRow(args.tokenizer)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from benchmarks.verify.checks import Checks
 from lactok.nn import samplers
-from lactok.nn.latent_decoder import DecoderConfig
-from lactok.nn.lactok_checkpoint import UNET, drop_cross_attention, merge_lora
-from lactok.nn.vqgan import VQConfig
 from lactok.nn.lactok import LaCTok, LaCTokConfig
+from lactok.nn.lactok_checkpoint import UNET, drop_cross_attention, merge_lora
+from lactok.nn.latent_decoder import DecoderConfig
+from lactok.nn.vqgan import VQConfig
 from lactok.weights import load_strict
 
 # the set's README: absolute for float32, relative to the tensor's own maximum for gradients

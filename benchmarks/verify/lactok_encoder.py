@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
-from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.nn.lactok import resize
+from lactok.nn.vqgan import VQConfig, VQModel
 
 
 @torch.inference_mode()

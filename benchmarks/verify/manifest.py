@@ -57,11 +57,11 @@ def compare(path: Path, checks: Checks) -> None:
     if path.stem not in MODELS:
         raise unknown("manifest", path.stem, MODELS)
     tokenizer = lactok.build(MODELS[path.stem])
-    converted = tokenizer.info.assets[0].converted(stored)
+    converted = tokenizer.spec.assets[0].converted(stored)
     own = {name: signature(t) for name, t in tokenizer.get_submodule("model").state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
-    reason = left_out(tokenizer.info.assets[0])
+    reason = left_out(tokenizer.spec.assets[0])
     named = [(t.get("name", t.get("key")), reason(t.get("name", t.get("key")))) for t in tensors]
     for name, why in named:
         if why:

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.evaluation import images
-from lactok.metrics import frechet, fidelity
-from lactok.metrics.scorer import clean_resize
 from benchmarks.verify.checks import Checks
-from lactok import weights
-from lactok.assets import LPIPS_HEADS
-from lactok.nn.inception import LPIPS, tf1_resize
+from lactok import images, weights
+from lactok.metrics import fidelity, frechet
+from lactok.metrics.scorer import clean_resize
+from lactok.nn.inception import tf1_resize
+from lactok.nn.lpips import LPIPS
+from lactok.nn.lpips_checkpoint import LPIPS_HEADS
 
 LPIPS_SEED = 21  # of the set's random backbones; the set gives the recipe without it, this value reproduces it
 
@@ -77,11 +77,11 @@ def _distances(arrays: Any, cases: list[dict[str, Any]], checks: Checks) -> None
         for name in (f"{i}_x", f"{i}_y"):
             checks.skip(name, "an input")
         blocks = np.array_split(x, 3), np.array_split(y, 4)
-        frechet, kid = frechet.frechet(*blocks), frechet.kid(*blocks)
+        distance, kid = frechet.frechet(*blocks), frechet.kid(*blocks)
         for key, expected in case.items():
             if key in ("n", "m", "d"):
                 continue
-            value = kid if key == "kid_full_unbiased" else frechet
+            value = kid if key == "kid_full_unbiased" else distance
             checks.close(f"set {i} {key}", value, expected, 0, 1e-6 if key.startswith("tf_float32") else 1e-7)
 
 

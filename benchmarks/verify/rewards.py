@@ -17,14 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lactok.nn import clip
+from benchmarks.verify.checks import Checks
 from lactok.metrics.rewards import preprocess
 from lactok.metrics.rewards.image_reward import ImageRewardConfig, ImageRewardNetwork
 from lactok.metrics.rewards.image_reward import convert as convert_image_reward
-from lactok.nn.loading import filled
 from lactok.metrics.rewards.mps import CrossModel, MPSForward, MPSNetwork
 from lactok.metrics.rewards.mps import convert as convert_mps
-from benchmarks.verify.checks import Checks
+from lactok.nn import clip
+from lactok.nn.loading import filled
 
 ATOL = 1e-5
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok import Tokenizer, TokenizerInfo, register
+from lactok import Tokenizer, TokenizerSpec, register
 
 BLOCK, SIDE = 16, 256
 # Brightness, across, down, blue, red: the levels whose product fits 4096 with the least error on photographs. They are
@@ -23,14 +23,14 @@ TO_RGB = ((1.0, 1.0, 1.0), (0.0, -0.3441, 1.772), (1.402, -0.7141, 0.0))  # and 
 
 
 @register(
-    TokenizerInfo(
+    TokenizerSpec(
         name="dct-16", family="dct", tokens=(SIDE // BLOCK) ** 2, codebook_size=math.prod(LEVELS), input_size=SIDE,
         output_size=SIDE, license="MIT", paper="Ahmed et al. 1974, Discrete Cosine Transform", note="needs no weights",
     )
 )  # fmt: skip
 class DCT(Tokenizer):
-    def __init__(self, info: TokenizerInfo):
-        super().__init__(info)
+    def __init__(self, spec: TokenizerSpec):
+        super().__init__(spec)
         flat = torch.ones(BLOCK, BLOCK)
         across = torch.cos(math.pi * (torch.arange(BLOCK) + 0.5) / BLOCK).expand(BLOCK, BLOCK)
         waves = torch.stack([flat, across, across.T, flat, flat])[:, None]  # (5, 1, 16, 16)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lactok.evaluation.images import UnreadableImage, open_photograph
-from lactok.evaluation.protocol import digest
 from lactok.errors import UserError, unknown
+from lactok.evaluation.protocol import digest
+from lactok.images import UnreadableImage, open_photograph
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 FEW = 30

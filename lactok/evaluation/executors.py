@@ -1,48 +1,15 @@
-"""Jobs in this process or in spawned ones, and what they took."""
+"""Jobs in this process or in spawned ones."""
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lactok.evaluation.progress import Report
-from lactok.device import synchronize
 from lactok.errors import UserError
+from lactok.evaluation.progress import Report
+from lactok.evaluation.timing import Timer
 
 Job = TypeVar("Job")
-
-
-@dataclass
-class Timer:
-    """Wall and CPU seconds by stage, and how many images went through it; `device` work is waited for."""
-
-    device: str = "cpu"
-    wall: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    cpu: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    images: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    @contextmanager
-    def stage(self, name: str, images: int = 0) -> Iterator[None]:
-        wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            yield
-        finally:
-            synchronize(self.device)
-            self.wall[name] += time.perf_counter() - wall
-            self.cpu[name] += time.process_time() - cpu
-            if images:
-                self.images[name] += images
-
-    def add(self, other: Timer) -> None:
-        for name in other.wall:
-            self.wall[name] += other.wall[name]
-            self.cpu[name] += other.cpu[name]
-        for name, count in other.images.items():
-            self.images[name] += count
 
 
 def run_jobs(
@@ -74,7 +41,7 @@ def run_jobs(
             _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker process died, perhaps for want of memory: use fewer --workers or a smaller --batch-size "
+                "a worker process died, perhaps for want of memory: use fewer `workers` or a smaller `batch_size` "
                 "and run again, finished shards are kept"
             ) from error
         finally:

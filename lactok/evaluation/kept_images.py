@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from lactok.errors import disk_errors
 from lactok.evaluation.datasets import EXTENSIONS, Dataset, Sample
 from lactok.evaluation.protocol import METRICS, digest
 from lactok.evaluation.results import to_json
-from lactok.evaluation.sources import Row, Run
 from lactok.evaluation.shards import ShardKeys, picture_key, prepared_key
+from lactok.evaluation.sources import Row, Run
 from lactok.evaluation.store import Store, folder_safe, write_atomically
-from lactok.errors import disk_errors
 
 EXTREMES = 3  # best ones, and as many worst
 RANKED_BY = ("lpips_alex", "lpips_vgg", "psnr")  # the first that was measured

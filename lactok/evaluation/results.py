@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from lactok.errors import disk_errors
 from lactok.evaluation.datasets import Dataset, Sample
-from lactok.metrics import frechet
 from lactok.evaluation.executors import Timer
 from lactok.evaluation.protocol import PER_IMAGE, digest
-from lactok.evaluation.sources import Row, Run
 from lactok.evaluation.shards import ShardKeys
-from lactok.metrics.scorer import FEATURES
+from lactok.evaluation.sources import Row, Run
 from lactok.evaluation.statistics import codebook_statistics, mean_with_interval
 from lactok.evaluation.store import FeatureBlocks, Store, folder_safe, write_atomically
-from lactok.errors import disk_errors
+from lactok.metrics import frechet
+from lactok.metrics.scorer import FEATURES
 
 LIBRARIES = (
     "torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy", "pillow",
@@ -218,9 +218,9 @@ def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str
 
 def processor() -> str:
     """The processor's own name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 import lactok
-from lactok.evaluation import images
+from lactok import images, registry, weights
+from lactok.errors import UserError
 from lactok.evaluation.datasets import EXTENSIONS, Sample
 from lactok.evaluation.protocol import Protocol, digest
-from lactok import registry, weights
-from lactok.errors import UserError
-from lactok.randomness import seed_of
 from lactok.nn.quantize import count_near_ties
+from lactok.randomness import seed_of
 
 EXCHANGED = "+exchanged"  # at the end of the name of a row that is given other ids
 
@@ -94,45 +93,45 @@ class TokenizerRow(Row):
     """A tokenizer of the registry; loaded when a shard needs it."""
 
     def __init__(self, name: str):
-        self.info = registry.info(name)
-        self.name = self.info.name
+        self.spec = registry.tokenizer_spec(name)
+        self.name = self.spec.name
         self.assets = {k: v.record() for k, v in registry.resolve_assets(name).items()}
         self._loaded: lactok.Tokenizer | None = None
 
     def tokenizer(self, run: Run) -> lactok.Tokenizer:
         if self._loaded is None:
-            self._loaded = lactok.load(self.info.name, run.device, getattr(torch, run.dtype))
+            self._loaded = lactok.load(self.spec.name, run.device, getattr(torch, run.dtype))
         return self._loaded
 
     @property
     def has_ids(self) -> bool:
-        return self.info.tokens is not None
+        return self.spec.tokens is not None
 
     @property
     def codebook_size(self) -> int:
-        return self.info.codebook_size or 0
+        return self.spec.codebook_size or 0
 
     def describe(self) -> dict[str, Any]:
-        info = self.info
+        spec = self.spec
         return {
-            "name": info.name,
-            "family": info.family,
-            "tokens": info.tokens,
-            "codebook_size": info.codebook_size,
-            "bits": info.bits,
-            "decode_steps": info.decode_steps,
-            "options": dict(info.values),
-            "license": info.license,
-            "note": info.note,
+            "name": spec.name,
+            "family": spec.family,
+            "tokens": spec.tokens,
+            "codebook_size": spec.codebook_size,
+            "bits": spec.bits,
+            "decode_steps": spec.decode_steps,
+            "options": dict(spec.values),
+            "license": spec.license,
+            "note": spec.note,
             "assets": list(self.assets.values()),
         }
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         return digest(
             {
-                "name": self.info.name,
-                "options": dict(self.info.values),
-                "version": self.info.version,
+                "name": self.spec.name,
+                "options": dict(self.spec.values),
+                "version": self.spec.version,
                 "assets": sorted(a["sha256"] for a in self.assets.values()),
                 "prepare": run.protocol.prepare_hash,
                 "dtype": run.dtype,
@@ -144,7 +143,7 @@ class TokenizerRow(Row):
         )
 
     def _inputs(self, references: list[np.ndarray]) -> Tensor:
-        planes = [images.tokenizer_input(r, self.info.input_size, self.info.resample) for r in references]
+        planes = [images.tokenizer_input(r, self.spec.input_size, self.spec.resample) for r in references]
         return torch.stack(planes)
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
@@ -161,7 +160,7 @@ class TokenizerRow(Row):
             out, bits = tokenizer.reconstruct(self._inputs(references), run.seeds(samples))
         else:
             out = tokenizer.decode(ids, run.seeds(samples))
-            bits = torch.full((len(ids),), self.info.bits or 0.0, dtype=torch.float64)
+            bits = torch.full((len(ids),), self.spec.bits or 0.0, dtype=torch.float64)
         out = images.to_resolution(out.cpu(), run.protocol.prepare.resolution)
         return images.to_uint8(out, run.protocol.score.rounding), bits
 

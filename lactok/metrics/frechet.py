@@ -1,6 +1,6 @@
-"""Distances between two sets of features: Frechet (FID) and kernel (KID), with memory that does not grow.
+"""The Frechet distance of two sets of features, with memory that does not grow.
 
-A set is an iterable of (n, d) blocks that can be walked through more than once (the shards of a run).
+A set is a sequence of (n, d) blocks that can be walked through more than once (the shards of a run).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 Blocks = Sequence[np.ndarray]
 SINGULAR_BELOW = 2049  # with 2048 features fewer samples than this make the covariance singular
@@ -50,6 +49,8 @@ class Moments:
 
 def _trace_sqrt_product(first: np.ndarray, second: np.ndarray) -> float:
     """Trace of the root of a product of two covariances: Cholesky and a symmetric eigenproblem."""
+    from scipy import linalg
+
     try:
         factor = np.linalg.cholesky(first)
     except np.linalg.LinAlgError:  # rank deficient: the symmetric root by eigenvectors instead
@@ -82,27 +83,3 @@ def frechet(first: Blocks, second: Blocks) -> float:
         traces = float(np.trace(x.covariance) + np.trace(y.covariance))
     difference = mean_a - mean_b
     return float(difference @ difference) + traces - 2 * cross
-
-
-def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1) ** 3
-
-
-def _sum_within(blocks: Blocks) -> float:
-    """Sum of the kernel over all pairs of different rows of one set: each block against itself and the later ones."""
-    total = 0.0
-    for i in range(len(blocks)):
-        first = blocks[i]
-        own = _kernel(first, first)
-        total += float(own.sum() - np.trace(own))
-        total += 2 * sum(float(_kernel(first, blocks[j]).sum()) for j in range(i + 1, len(blocks)))
-    return total
-
-
-def kid(first: Blocks, second: Blocks) -> float:
-    """Kernel Inception distance (Binkowski et al. 2018): unbiased squared MMD over all pairs, cubic kernel."""
-    m, n = (sum(len(b) for b in blocks) for blocks in (first, second))
-    if min(m, n) < 2:
-        return float("nan")
-    across = sum(float(_kernel(a, b).sum()) for a in first for b in second) / (m * n)
-    return _sum_within(first) / (m * (m - 1)) + _sum_within(second) / (n * (n - 1)) - 2 * across

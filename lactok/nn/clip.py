@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
+from lactok.nn.clip_checkpoint import CLIP_TOKENIZER as TOKENIZER
 from lactok.nn.loading import Texts, without_positions
-from lactok.assets import CLIP_TOKENIZER as TOKENIZER
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,19 @@
-"""Pretrained feature networks: the Inception of FID and the backbones of LPIPS, from checked assets.
-
-The networks are those of torch-fidelity and lpips; only where their weights come from is ours.
-"""
+"""FID's Inception: torch-fidelity's own network, from a checked file."""
 
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
-import lpips
 import torch
-from lpips.lpips import ScalingLayer
-from torch import Tensor, nn
+from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from lactok import weights
-from lactok.assets import INCEPTION, LPIPS_BACKBONES, LPIPS_HEADS
-
-Net = Literal["alex", "vgg"]
+from lactok.nn.inception_checkpoint import INCEPTION
 
 # torch-fidelity's forward pass up to the 2048 pooled features, in order
 INCEPTION_BLOCKS = (
@@ -83,53 +75,3 @@ def inception(device: str = "cpu") -> Inception:
         net = Inception()
         net.load_state_dict(weights.load(INCEPTION))
         return net.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
-
-
-class LPIPS(nn.Module):
-    """LPIPS v0.1 (Zhang et al. 2018), split so that the features of a reference are computed once.
-
-    Images are float32 in [-1, 1].
-    """
-
-    def __init__(self, net: Net):
-        super().__init__()
-        with warnings.catch_warnings(), torch.device("meta"):
-            warnings.simplefilter("ignore")  # torchvision's word on lpips's `pretrained` argument
-            self.model = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
-        self.model.scaling_layer = ScalingLayer()
-        self.eval()
-
-    def load_tensors(self, backbone: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> None:
-        """Load `N.weight`, `N.bias` of torchvision's `features` and the heads `linK.model.1.weight`, strictly."""
-        state = {}
-        for name in self.model.state_dict():
-            if name.startswith("net."):
-                state[name] = backbone[".".join(name.split(".")[-2:])]
-            elif name.startswith("lins."):  # lins.K and linK are the same modules
-                state[name] = heads[f"lin{name.removeprefix('lins.')}"]
-            else:
-                state[name] = heads[name] if name.startswith("lin") else self.model.get_buffer(name)
-        self.model.load_state_dict(state, assign=True)
-        self.requires_grad_(False)
-
-    def features(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [-1, 1] -> the unit-normalised feature maps of each layer."""
-        return [lpips.normalize_tensor(f) for f in self.model.net(self.model.scaling_layer(images))]
-
-    def distance(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
-        """Two lists of features -> (B,) distances."""
-        layers = [head((a - b) ** 2).mean((1, 2, 3)) for head, a, b in zip(self.model.lins, first, second, strict=True)]
-        return torch.stack(layers).sum(0)
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two batches (B, 3, H, W) in [-1, 1] -> (B,) distances."""
-        return self.distance(self.features(first), self.features(second))
-
-
-@lru_cache(maxsize=4)
-def load_lpips(net: Net, device: str = "cpu") -> LPIPS:
-    """LPIPS with its published weights, frozen, on `device`."""
-    with torch.inference_mode(False):  # kept for training too, whoever asks first
-        module = LPIPS(net)
-        module.load_tensors(weights.load(LPIPS_BACKBONES[net]), weights.load(LPIPS_HEADS[net]))
-        return module.to(device)

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.errors import UserError
 from lactok.nn import samplers
 from lactok.nn.latent_decoder import DecoderConfig, LatentDecoder, fold_upsampling
-from lactok.errors import UserError
+from lactok.nn.quantize import VectorQuantizer
 from lactok.nn.vqgan import Encoder, VQConfig
 from lactok.randomness import noise
-from lactok.nn.quantize import VectorQuantizer
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from lactok.nn.latent_decoder import CROSS_ATTENTION
 from lactok.errors import UserError
+from lactok.nn.latent_decoder import CROSS_ATTENTION
 
 LORA_SCALE = 8 / 64  # quirk: lora_alpha was left at PEFT's default of 8 beside rank 64
 UNET = "decoder.unet.base_model.model."

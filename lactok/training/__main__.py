@@ -20,7 +20,12 @@ TRAINERS = {
     "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
     "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
-    "proxy": ("a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.maskgit_vqgan", "ProxyRecipe", "ProxyLearner"),
+    "proxy": (
+        "a MaskGIT-VQGAN, for TiTok's proxy codes",
+        "lactok.training.maskgit_vqgan",
+        "ProxyRecipe",
+        "ProxyLearner",
+    ),
     "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
     "flextok": ("FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"),
     "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "SeedTokLearner"),

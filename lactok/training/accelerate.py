@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.nn import samplers
-from lactok.nn.latent_decoder import UNetShape
 from lactok.errors import UserError, unknown
+from lactok.nn import samplers
 from lactok.nn.lactok import decode_latents
+from lactok.nn.latent_decoder import UNetShape
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
-from lactok.training.pretrained import load_weights
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
+from lactok.training.pretrained import load_weights
 from lactok.training.trainer import Learner, Recipe
 
 # how the student samples when it is done

@@ -20,13 +20,13 @@ from torch import Tensor
 from lactok.errors import UserError
 from lactok.nn.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
 from lactok.nn.lactok import drawn_latents, moments
+from lactok.nn.lpips import load_lpips
 from lactok.randomness import noise, seed_of
-from lactok.nn.inception import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen
-from lactok.training.pretrained import load_weights
 from lactok.training.ldm import VAEPart
 from lactok.training.positional import patch_places, sincos
+from lactok.training.pretrained import load_weights
 from lactok.training.trainer import Learner, Recipe
 
 

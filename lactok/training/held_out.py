@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.nn.inception import LPIPS
+from lactok.nn.lpips import LPIPS
 from lactok.training.data import Photo, centre_square, to_tensor
 
 Reconstruct = Callable[[Tensor], tuple[Tensor, Tensor]]  # (1, 3, S, S) in [-1, 1] -> the same again, and its ids

@@ -16,21 +16,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.nn import samplers
-from lactok.nn.latent_decoder import DecoderConfig, UNetShape, fold_upsampling
 from lactok.errors import UserError, unknown
-from lactok.weights.cache import load_safetensors
-from lactok.nn.lactok_checkpoint import add_lora
-from lactok.nn.vqgan import VQConfig
+from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
+from lactok.nn.lactok_checkpoint import add_lora
+from lactok.nn.latent_decoder import DecoderConfig, UNetShape, fold_upsampling
+from lactok.nn.lpips import load_lpips
+from lactok.nn.vqgan import VQConfig
 from lactok.randomness import noise, seed_of
-from lactok.nn.inception import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen
-from lactok.training.pretrained import find, load_parts, load_weights
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
+from lactok.training.pretrained import find, load_parts, load_weights
 from lactok.training.trainer import Learner, Recipe
 from lactok.weights import load_strict
+from lactok.weights.cache import load_safetensors
 
 STEPS = {"ddim": 25, "hyper-sd": 1, "tlcm": 2}  # of each sampler in training, of DDIM in evaluation
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from lactok.nn import samplers
-from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
 from lactok.nn.lactok import VAEShape, decode_latents, drawn_latents, moments
+from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen

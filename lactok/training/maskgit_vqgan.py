@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok.errors import UserError, unknown
+from lactok.nn.lpips import load_lpips
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
-from lactok.nn.inception import load_lpips
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
 from lactok.training.held_out import compare

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from lactok import weights
 from lactok.errors import UserError
-from lactok.weights.cache import load_safetensors
 from lactok.nn.lactok_checkpoint import drop_cross_attention
+from lactok.weights.cache import load_safetensors
 
 
 def find(text: str, what: str) -> Path:

@@ -25,20 +25,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok import weights
-from lactok.assets import INCEPTION
-from lactok.nn.latent_decoder import fold_upsampling
 from lactok.errors import UserError
+from lactok.nn.inception import inception
+from lactok.nn.inception_checkpoint import INCEPTION
 from lactok.nn.inception_encoder import InceptionEncoder
+from lactok.nn.lactok import drawn_latents, moments
+from lactok.nn.latent_decoder import fold_upsampling
+from lactok.nn.lpips import LPIPS, load_lpips
 from lactok.nn.seed import EvaViT, SeedConfig, SeedQuantizer, clip_normalise
 from lactok.nn.unclip import UnCLIP, UnCLIPShape
-from lactok.nn.lactok import drawn_latents, moments
 from lactok.randomness import noise, seed_of
-from lactok.nn.inception import LPIPS, inception, load_lpips
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen
-from lactok.training.pretrained import load_parts, load_weights
 from lactok.training.ldm import VAEPart, timesteps
+from lactok.training.pretrained import load_parts, load_weights
 from lactok.training.teacher import Content, Teacher, described, fid_features, inception_features
 
 PRETRAINED = "model.visual_encoder.features"  # Inception's, frozen; an asset of its own, in no export

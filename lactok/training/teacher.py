@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.errors import UserError
-from lactok.nn.inception import INCEPTION_MAPS, LPIPS, Inception, tf1_resize
+from lactok.nn.inception import INCEPTION_MAPS, Inception, tf1_resize
+from lactok.nn.lpips import LPIPS
 
 COLOURS = 8  # side of the grid
 # of AlexNet's five layers, the colours and Inception's features: their widths and shares of the variance

@@ -17,17 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.errors import UserError, unknown
+from lactok.nn.lpips import load_lpips
 from lactok.nn.maskgit_vqgan import MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.randomness import seed_of
-from lactok.nn.inception import load_lpips
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
 from lactok.training.feature_cache import Frozen
-from lactok.training.pretrained import load_weights
 from lactok.training.held_out import compare
-from lactok.training.positional import cell_places, patch_places, sincos
 from lactok.training.maskgit_vqgan import check_pixel
+from lactok.training.positional import cell_places, patch_places, sincos
+from lactok.training.pretrained import load_weights
 
 FROZEN_1 = ("pixel_quantize", "pixel_decoder")
 FROZEN_2 = ("encoder", "latent_tokens", "quantize")

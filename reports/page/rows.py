@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from lactok.errors import UserError
 from lactok.evaluation.protocol import METRICS, PER_IMAGE
 from lactok.evaluation.table import DIGITS, TITLES, cell
-from lactok.errors import UserError
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
 from reports.page.viewer import Groups

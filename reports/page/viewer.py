@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lactok.evaluation.protocol import PER_IMAGE
 from lactok.errors import UserError
+from lactok.evaluation.protocol import PER_IMAGE
 from reports import pictures
 from reports.page.pictures import Pictures
 from reports.pictures import Picture

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from lactok.evaluation import datasets, protocol
 from lactok import registry
 from lactok.errors import UserError
+from lactok.evaluation import datasets, protocol
 from lactok.specs import Asset
 from reports.stored import GenEvalResult, PreferenceResult, ReconResult, Stored
 
@@ -132,7 +132,7 @@ def preference_obstacle(run: PreferenceResult, name: str) -> str:
 def tokenizer_missing(name: str, command: str) -> str:
     """Why a tokenizer has no run: weights that nobody publishes, or nobody ran it."""
     try:
-        assets = registry.info(name).assets
+        assets = registry.tokenizer_spec(name).assets
     except UserError as error:
         return str(error)
     private = [a for a in assets if not a.sources and not _is_bundled(a)]
@@ -144,9 +144,9 @@ def tokenizer_missing(name: str, command: str) -> str:
 
 def generator_missing(name: str, command: str, pictures: str) -> str:
     """Why a generator has no run: it is not built, or nobody ran it. `pictures`: how to score a folder of them."""
-    if name.startswith("lactokgen") and name not in registry.generators():
+    if name.startswith("lactokgen") and name not in registry.list_generators():
         return "suite not built yet: LaCTokGen does not generate here"
-    if name not in registry.generators():
+    if name not in registry.list_generators():
         return f"not run: no generator here; score a folder of its pictures named {name}: {pictures}"
     return f"not run: {command}"
 

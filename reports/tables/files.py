@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lactok.evaluation.store import write_atomically
-from reports.tables.files import formats, found, paper
-from reports.tables.cells import Table
 from reports.stored import Results
+from reports.tables import formats, found, paper
+from reports.tables.cells import Table
 
 FOLDER = "tables"
 INTRODUCTION = """# Tables

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from lactok.evaluation.protocol import METRICS, digest
 from lactok.evaluation.table import DIGITS, TITLES
-from reports.tables.cells import Cell, Column, Row, Table
-from reports.tables.files.choice import describe
-from reports.tables.files.measured import measure, with_marks
 from reports.stored import GenEvalResult, PreferenceResult, ReconResult, Results, Stored
+from reports.tables.cells import Cell, Column, Row, Table
+from reports.tables.choice import describe
+from reports.tables.measured import measure, with_marks
 
 RECON_FACTS = ("tokens", "codes", "bits", "usage")
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -57,7 +57,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     """References without ids take no part in the marks."""
     from lactok import registry
 
-    order = {name: i for i, name in enumerate(registry.names())}
+    order = {name: i for i, name in enumerate(registry.list_tokenizers())}
     runs = sorted(runs, key=lambda r: (order.get(r.label.partition("@")[0], len(order)), r.name))
     first, columns = runs[0], columns_of(runs)
     size = f"{first.n} images" + (f", limit {first.limit}" if first.limit else "")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lactok.metrics.frechet import SINGULAR_BELOW
-from lactok.evaluation.statistics import mean_with_interval
 from lactok.errors import UserError
-from reports.tables.cells import Column, Measured, Table, marked
 from lactok.evaluation.compare import paired_images
+from lactok.evaluation.statistics import mean_with_interval
+from lactok.metrics.frechet import SINGULAR_BELOW
 from reports.stored import ReconResult, Stored
+from reports.tables.cells import Column, Measured, Table, marked
 
 
 def measure(run: Stored, column: Column, again: str = "") -> tuple[Measured | None, str]:

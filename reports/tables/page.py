@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reports.tables.files import found, paper
-from reports.tables.cells import Table
-from reports.tables.files.formats import as_data
 from reports.stored import Results
+from reports.tables import found, paper
+from reports.tables.cells import Table
+from reports.tables.formats import as_data
 
 
 def tables(results: Results) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from functools import lru_cache, partial
 from benchmarks import published
 from benchmarks.ablation.__main__ import STUDIES, names
 from lactok import registry
+from reports.stored import Results, Stored
 from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table
-from reports.tables.files.choice import (
+from reports.tables.choice import (
     Choice,
     choose,
     describe,
@@ -20,8 +21,7 @@ from reports.tables.files.choice import (
     recon_obstacle,
     tokenizer_missing,
 )
-from reports.tables.files.measured import measure, with_marks
-from reports.stored import Results, Stored
+from reports.tables.measured import measure, with_marks
 
 RECON = (
     Column("rfid", "rFID", False, 2),
@@ -237,7 +237,7 @@ def _ablation(results: Results, study: str, id: str, title: str) -> Table:
 def _seconds() -> Table:
     printed = published.table("generation_seconds")
     systems = [s for s in GENERATORS if s.key in printed.rows]
-    built = registry.generators()
+    built = registry.list_generators()
     reasons = [
         "not measured: the suite does not store times of generators yet"
         if s.name in built

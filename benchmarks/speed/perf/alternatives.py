@@ -11,7 +11,7 @@ import torch
 from scipy.linalg import sqrtm
 from skimage.metrics import structural_similarity
 
-from lactok.metrics import frechet, fidelity
+from lactok.metrics import fidelity, frechet
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Rewards: how well people would like a picture, or how well it fits its caption; found by name.
 
-Another one is a class with an `info`, found by name in the table here or by the entry-point group `lactok.rewards` of
+Another one is a class with an `spec`, found by name in the table here or by the entry-point group `lactok.rewards` of
 any installed package. Nothing is imported before it is loaded.
 """
 
@@ -46,7 +46,7 @@ GROUP = "lactok.rewards"
 
 
 @dataclass(frozen=True)
-class RewardInfo:
+class RewardSpec:
     """What is fixed about a reward; all of it stands in a result.
 
     Attributes:
@@ -77,7 +77,7 @@ class Reward(ABC):
         dtype: compute dtype (autocast), float32 if not given; scores are float32 whatever it is.
     """
 
-    info: RewardInfo
+    spec: RewardSpec
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         import torch
@@ -89,7 +89,7 @@ class Reward(ABC):
         """RGB images of any size and their captions -> (B,)."""
 
     def score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
-        """How good each picture is with its caption, higher is better unless `info` says otherwise.
+        """How good each picture is with its caption, higher is better unless `spec` says otherwise.
 
         Args:
             images: B RGB images of any size.
@@ -111,7 +111,7 @@ class Reward(ABC):
         with torch.inference_mode(), self._compute():
             scores = self._score(images, captions).float().cpu()
         if not bool(scores.isfinite().all()):
-            raise UserError(f"{self.info.name}: a score is not finite in {self.dtype}; use bfloat16 or float32")
+            raise UserError(f"{self.spec.name}: a score is not finite in {self.dtype}; use bfloat16 or float32")
         return scores
 
     def _compute(self) -> AbstractContextManager[object]:
@@ -147,17 +147,17 @@ def find(name: str) -> type[Reward]:
     except (Exception, SystemExit) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"plug-in {name!r} ({point.value}) cannot be imported: {text}") from error
-    if not (isinstance(found, type) and issubclass(found, Reward) and isinstance(found.info, RewardInfo)):
+    if not (isinstance(found, type) and issubclass(found, Reward) and isinstance(found.spec, RewardSpec)):
         raise UserError(f"plug-in {name!r} ({point.value}) is no reward; see lactok.metrics.rewards.Reward")
     return found
 
 
-def infos(chosen: Sequence[str]) -> tuple[dict[str, RewardInfo], dict[str, str]]:
+def specs(chosen: Sequence[str]) -> tuple[dict[str, RewardSpec], dict[str, str]]:
     """What each reward is, by name, and why some cannot be told: a broken plug-in must not hide the others."""
     known, broken = {}, {}
     for name in chosen:
         try:
-            known[name] = find(name).info
+            known[name] = find(name).spec
         except UserError as error:
             broken[name] = str(error)
     return known, broken

@@ -6,12 +6,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lactok.metrics.rewards import Reward, RewardInfo
-from lactok.nn import clip
-from lactok.metrics.rewards import preprocess
-from lactok.nn.loading import filled
 from lactok import weights
-from lactok.assets import CLIP_L_14
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.nn import clip
+from lactok.nn.clip_checkpoint import CLIP_L_14
+from lactok.nn.loading import filled
 from lactok.specs import Asset, Hub, Url
 
 PICKSCORE_WEIGHTS = Asset(
@@ -46,13 +45,13 @@ AESTHETIC_HEAD = Asset(
 class PickScore(Reward):
     """PickScore (Kirstain et al. 2023; yuvalkirstain/PickScore): logit scale times cosine, about 20."""
 
-    info = RewardInfo(
+    spec = RewardSpec(
         "pickscore", "MIT", "logit scale x cosine; PIL bicubic", (PICKSCORE_WEIGHTS, clip.TOKENIZER)
     )  # fmt: skip
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(clip.VIT_H_14.build, weights.load(PICKSCORE_WEIGHTS), self.info.name).to(device)
+        self.model = filled(clip.VIT_H_14.build, weights.load(PICKSCORE_WEIGHTS), self.spec.name).to(device)
         self.texts = clip.texts()
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
@@ -65,13 +64,13 @@ class PickScore(Reward):
 class CLIPScore(Reward):
     """CLIPScore (Hessel et al. 2021) as LlamaGen's evaluation has it: the plain cosine, neither cut nor x 2.5."""
 
-    info = RewardInfo(
+    spec = RewardSpec(
         "clip_score", "MIT", 'ViT-B/32, "A photo depicts " before the caption, cosine', (CLIP_B32, clip.TOKENIZER)
     )
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(clip.VIT_B_32.build, weights.load(CLIP_B32), self.info.name).to(device)
+        self.model = filled(clip.VIT_B_32.build, weights.load(CLIP_B32), self.spec.name).to(device)
         self.texts = clip.texts()
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
@@ -99,16 +98,16 @@ class LinearMLP(nn.Module):
 class Aesthetic(Reward):
     """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
 
-    info = RewardInfo(
+    spec = RewardSpec(
         "aesthetic", "Apache-2.0", "ViT-L/14, sac+logos+ava1, linear MSE", (CLIP_L_14, AESTHETIC_HEAD),
         needs_caption=False,
     )  # fmt: skip
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.info.name).to(device)
+        self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.spec.name).to(device)
         head = weights.load(AESTHETIC_HEAD)
-        self.head = filled(lambda: LinearMLP(clip.VIT_L_14.projection), head, self.info.name).to(device)
+        self.head = filled(lambda: LinearMLP(clip.VIT_L_14.projection), head, self.spec.name).to(device)
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         pixels = preprocess.batch([preprocess.openai(i) for i in images], self.device)

@@ -8,11 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lactok.metrics.rewards import Reward, RewardInfo
-from lactok.nn import clip
-from lactok.metrics.rewards import preprocess
-from lactok.nn.loading import filled
 from lactok import weights
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.nn import clip
+from lactok.nn.loading import filled
 from lactok.specs import Asset, Hub
 
 WEIGHTS = {
@@ -35,19 +34,19 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return clip.convert_open_clip(inside or tensors)
 
 
-def info(name: str, version: str, variant: str) -> RewardInfo:
-    return RewardInfo(name, "Apache-2.0", variant, (WEIGHTS[version], clip.TOKENIZER), published="hpsv2")
+def spec(name: str, version: str, variant: str) -> RewardSpec:
+    return RewardSpec(name, "Apache-2.0", variant, (WEIGHTS[version], clip.TOKENIZER), published="hpsv2")
 
 
 class HPSv2(Reward):
     """Cosine of caption and picture, about 0.3."""
 
-    info = info("hpsv2", "v2", PLAIN)
+    spec = spec("hpsv2", "v2", PLAIN)
     antialias = False
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(clip.VIT_H_14.build, weights.load(self.info.assets[0]), self.info.name).to(device)
+        self.model = filled(clip.VIT_H_14.build, weights.load(self.spec.assets[0]), self.spec.name).to(device)
         self.texts = clip.texts()
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
@@ -57,13 +56,13 @@ class HPSv2(Reward):
 
 
 class HPSv2Antialiased(HPSv2):
-    info = info("hpsv2-aa", "v2", ANTIALIASED)
+    spec = spec("hpsv2-aa", "v2", ANTIALIASED)
     antialias = True
 
 
 class HPSv21(HPSv2):
-    info = info("hpsv2.1", "v2.1", PLAIN)
+    spec = spec("hpsv2.1", "v2.1", PLAIN)
 
 
 class HPSv21Antialiased(HPSv2Antialiased):
-    info = info("hpsv2.1-aa", "v2.1", ANTIALIASED)
+    spec = spec("hpsv2.1-aa", "v2.1", ANTIALIASED)

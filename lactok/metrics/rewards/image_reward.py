@@ -11,11 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
-from lactok.metrics.rewards import Reward, RewardInfo
-from lactok.metrics.rewards import preprocess
+from lactok import weights
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess
 from lactok.metrics.rewards.clip_scores import LinearMLP
 from lactok.nn.loading import Texts, filled, without_positions
-from lactok import weights
 from lactok.specs import Asset, Hub
 
 WEIGHTS = Asset(
@@ -121,14 +120,14 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class ImageReward(Reward):
     """About -2 to 2."""
 
-    info = RewardInfo(
+    spec = RewardSpec(
         "image_reward", "Apache-2.0", "ImageReward-v1.0, 35 BERT tokens at most", (WEIGHTS, TOKENIZER),
         published="image_reward",
     )  # fmt: skip
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(ImageRewardNetwork, weights.load(WEIGHTS), self.info.name).to(device)
+        self.model = filled(ImageRewardNetwork, weights.load(WEIGHTS), self.spec.name).to(device)
         self.texts = Texts(TOKENIZER, LENGTH, "[PAD]")
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:

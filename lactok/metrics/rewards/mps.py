@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from lactok.metrics.rewards import Reward, RewardInfo
-from lactok.nn import clip
-from lactok.metrics.rewards import preprocess
-from lactok.nn.loading import filled, without_positions
 from lactok import weights
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.nn import clip
+from lactok.nn.loading import filled, without_positions
 from lactok.specs import Asset, Hub
 
 CONDITION = (
@@ -161,7 +160,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class MPS(Reward):
     """About 10 to 13."""
 
-    info = RewardInfo(
+    spec = RewardSpec(
         "mps", WEIGHTS.license, "overall, mask above 0.3 as the authors' evaluation on HPDv2, a caption at a time",
         (WEIGHTS, clip.TOKENIZER), published="mps",
     )  # fmt: skip
@@ -169,7 +168,7 @@ class MPS(Reward):
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
-        self.model = filled(MPSNetwork, weights.load(WEIGHTS), self.info.name).to(device)
+        self.model = filled(MPSNetwork, weights.load(WEIGHTS), self.spec.name).to(device)
         self.texts = clip.texts()
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
@@ -183,7 +182,7 @@ class MPS(Reward):
 
 
 class MPSForward(MPS):
-    info = RewardInfo(
+    spec = RewardSpec(
         "mps-0.01", WEIGHTS.license, "overall, mask above 0.01 as the network's own forward(), a caption at a time",
         (WEIGHTS, clip.TOKENIZER), published="mps",
     )  # fmt: skip

@@ -1,20 +1,50 @@
-"""Photographs to reference images, references to a tokenizer's input, outputs to scored pixels."""
+"""Photographs to reference images, references to a tokenizer's input, outputs to scored pixels.
+
+Evaluation, training and `Tokenizer.reconstruct_image` all open and prepare photographs by these functions. torch is
+imported where a function needs it, so that protocols can be read without it.
+"""
 
 from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
-from lactok.evaluation.protocol import Prepare, Rounding
+from lactok.errors import WrongValue
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BICUBIC, BILINEAR, BOX = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX
+
+Crop = Literal["resize-then-crop", "adm"]
+Rounding = Literal["nearest", "truncate", "llamagen"]
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """From a photograph to the square reference image.
+
+    A photograph is turned upright, transparency is laid over white, 16 bits become 8. A tokenizer gets the reference
+    at its own size by its own filter, on uint8.
+
+    Attributes:
+        resolution: side of the reference in pixels.
+        crop: "resize-then-crop": shorter side to `resolution` by antialiased bicubic, then the central square
+            (torchvision's Resize and CenterCrop on PIL images); "adm": halve by box filter while the shorter side
+            is twice the resolution or more, then bicubic and the central square (guided-diffusion, LlamaGen).
+        version: raised by hand when the same settings give other pixels.
+    """
+
+    resolution: int
+    crop: Crop = "resize-then-crop"
+    version: int = 1
 
 
 class UnreadableImage(Exception):
@@ -37,6 +67,27 @@ def open_photograph(path: Path) -> Image.Image:
         raise UnreadableImage("not an image") from error
     except Exception as error:  # decoders of damaged files raise anything
         raise UnreadableImage(str(error).strip() or type(error).__name__) from error
+
+
+def opened(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Image:
+    """A picture of any kind that Python users have as upright 8-bit RGB.
+
+    Args:
+        picture: a file's path, a PIL image, or an array (H, W, 3) or (H, W) uint8.
+
+    Raises:
+        WrongValue: not a picture; the message says why.
+    """
+    if isinstance(picture, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(picture))
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
+            raise WrongValue(f"a picture is an array (H, W, 3) or (H, W) uint8, not {picture.shape} {picture.dtype}")
+        return to_rgb(Image.fromarray(picture))
+    try:
+        return open_photograph(Path(picture))
+    except UnreadableImage as error:
+        raise WrongValue(f"{picture}: {error}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -84,6 +135,9 @@ def _central_strip(image: Image.Image, most: int = 8) -> Image.Image:
 
 def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> Tensor:
     """(R, R, 3) uint8 -> (3, size, size) float32 in [0, 1], by the tokenizer's own filter on uint8."""
+    import torch
+    import torch.nn.functional as F
+
     if size is not None and size != reference.shape[0]:
         if resample == "bilinear":  # without antialias, which PIL does not have
             plane = torch.from_numpy(reference.copy()).permute(2, 0, 1)[None].float() / 255
@@ -95,6 +149,8 @@ def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> T
 
 def to_resolution(output: Tensor, resolution: int) -> Tensor:
     """(B, 3, S, S) float32 in [0, 1] -> (B, 3, R, R), bicubic, antialiased when shrinking."""
+    import torch.nn.functional as F
+
     size = output.shape[-1]
     if size == resolution:
         return output
@@ -106,6 +162,8 @@ def to_resolution(output: Tensor, resolution: int) -> Tensor:
 
 def to_uint8(output: Tensor, rounding: Rounding) -> Tensor:
     """(B, 3, R, R) float32 in [0, 1] -> uint8, as the protocol rounds."""
+    import torch
+
     if rounding == "nearest":
         return (output * 255).round().clamp(0, 255).to(torch.uint8)
     if rounding == "truncate":
@@ -113,8 +171,14 @@ def to_uint8(output: Tensor, rounding: Rounding) -> Tensor:
     return (127.5 * (2 * output - 1) + 128).clamp(0, 255).to(torch.uint8)  # quirk: half a level up, then cut
 
 
-def png(image: Tensor) -> bytes:
-    """(3, R, R) uint8 as a PNG file, the same bytes every time."""
+def to_pil(image: Tensor) -> Image.Image:
+    """(3, H, W) uint8 as a PIL image."""
+    return Image.fromarray(image.permute(1, 2, 0).numpy())
+
+
+def png(image: Tensor | Image.Image) -> bytes:
+    """(3, R, R) uint8, or a PIL image, as a PNG file, the same bytes every time."""
     out = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "PNG", optimize=False)
+    picture = image if isinstance(image, Image.Image) else to_pil(image)
+    picture.save(out, "PNG", optimize=False)
     return out.getvalue()

@@ -1,30 +1,34 @@
-"""How near a reconstruction is to its reference: PSNR and SSIM, a value an image."""
+"""Structural similarity (Wang et al. 2004): the usual form, scikit-image's default, and LlamaGen's."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from skimage.metrics import structural_similarity
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-PSNR_CAP = 100.0  # dB; equal images would be infinite
+from lactok.metrics.registry import metric
 
-
-def psnr(first: Tensor, second: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of uint8 batches (B, 3, H, W) -> (B,) float64, capped at `PSNR_CAP`."""
-    error = first.to(torch.int32) - second.to(torch.int32)
-    mse = (error * error).double().mean((1, 2, 3)) / 255.0**2
-    return (-10 * torch.log10(mse)).clamp(max=PSNR_CAP)
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def _gaussian(size: int, sigma: float) -> Tensor:
-    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    window = torch.exp(-((x / sigma) ** 2) / 2)
-    return window / window.sum()
+@metric("ssim", title="SSIM", higher=True, default=True)
+def ssim(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
+    """uint8 batches (B, 3, H, W) -> (B,) float64; see `structural_similarity`."""
+    return structural_similarity(references.float() / 255, outputs.float() / 255)
 
 
-def ssim(first: Tensor, second: Tensor, data_range: float = 1.0, reflect: bool = False) -> Tensor:
+@metric("ssim_uniform7", title="SSIM 7x7", higher=True, libraries=("scikit-image",))
+def ssim_uniform7(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
+    """scikit-image's default SSIM (7x7 uniform window) of uint8 batches -> (B,) float64."""
+    return _of_skimage(references, outputs, 1.0)
+
+
+@metric("ssim_range2", title="SSIM range 2", higher=True, libraries=("scikit-image",))
+def ssim_range2(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
+    """LlamaGen's SSIM: scikit-image's default with data_range=2 on [0, 1] images, which inflates it (a quirk)."""
+    return _of_skimage(references, outputs, 2.0)
+
+
+def structural_similarity(first: Tensor, second: Tensor, data_range: float = 1.0, reflect: bool = False) -> Tensor:
     """Structural similarity with an 11x11 Gaussian window of sigma 1.5 (Wang et al. 2004) -> (B,) float64.
 
     The values of scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`: population
@@ -39,6 +43,9 @@ def ssim(first: Tensor, second: Tensor, data_range: float = 1.0, reflect: bool =
     Raises:
         ValueError: an image is smaller than the window.
     """
+    import torch
+    import torch.nn.functional as F
+
     if reflect:
         first, second = (F.pad(t, (5, 5, 5, 5), mode="reflect") for t in (first, second))
     h, w = first.shape[-2:]
@@ -54,6 +61,14 @@ def ssim(first: Tensor, second: Tensor, data_range: float = 1.0, reflect: bool =
     return torch.stack(values)
 
 
+def _gaussian(size: int, sigma: float) -> Tensor:
+    import torch
+
+    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    window = torch.exp(-((x / sigma) ** 2) / 2)
+    return window / window.sum()
+
+
 def _blur(planes: Tensor) -> Tensor:
     """The Gaussian window over (..., H, W), inside only: shifted sums, several times as fast as a convolution."""
     window = _gaussian(11, 1.5).tolist()
@@ -66,19 +81,13 @@ def _blur(planes: Tensor) -> Tensor:
     return planes
 
 
-def _skimage(first: Tensor, second: Tensor, data_range: float) -> Tensor:
+def _of_skimage(first: Tensor, second: Tensor, data_range: float) -> Tensor:
+    import numpy as np
+    import torch
+    from skimage.metrics import structural_similarity as of_skimage
+
     values = []
     for a, b in zip(first, second, strict=True):
         x, y = (t.permute(1, 2, 0).numpy().astype(np.float32) / np.float32(255) for t in (a, b))
-        values.append(structural_similarity(x, y, channel_axis=-1, data_range=data_range))
+        values.append(of_skimage(x, y, channel_axis=-1, data_range=data_range))
     return torch.tensor(values, dtype=torch.float64)
-
-
-def ssim_uniform7(first: Tensor, second: Tensor) -> Tensor:
-    """scikit-image's default SSIM (7x7 uniform window) of uint8 batches -> (B,) float64."""
-    return _skimage(first, second, 1.0)
-
-
-def ssim_range2(first: Tensor, second: Tensor) -> Tensor:
-    """LlamaGen's SSIM: scikit-image's default with data_range=2 on [0, 1] images, which inflates it (a quirk)."""
-    return _skimage(first, second, 2.0)

@@ -1,0 +1,1 @@
+"""The ablation studies of LaCTok: `python -m benchmarks.ablation`."""

@@ -1,0 +1,1 @@
+"""Does an adapter keep the contract of `lactok.Tokenizer`: `python -m benchmarks.recon --check NAME`."""

@@ -1,0 +1,1 @@
+"""Images of prompts by generators: `python -m benchmarks.generation`."""

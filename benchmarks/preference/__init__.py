@@ -1,0 +1,1 @@
+"""Preference scores of generated images: `python -m benchmarks.preference`."""

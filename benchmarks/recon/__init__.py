@@ -1,0 +1,1 @@
+"""The reconstruction suite: `python -m benchmarks.recon`."""

@@ -1,0 +1,1 @@
+"""Speed and size, each against a named alternative: `python -m benchmarks.speed`."""

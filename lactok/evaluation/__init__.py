@@ -1,0 +1,1 @@
+"""The engine of every suite: data, sources, shards, store, results."""

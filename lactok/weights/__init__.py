@@ -1,0 +1,29 @@
+"""Weights: where they come from, in which order, and how their files become tensors."""
+
+from lactok.weights.cache import sha256
+from lactok.weights.known import known_assets
+from lactok.weights.resolution import (
+    Resolved,
+    cache_dir,
+    load,
+    load_strict,
+    locate,
+    own_is_meta,
+    resolve,
+    use_folder,
+    user_folders,
+)
+
+__all__ = [
+    "Resolved",
+    "cache_dir",
+    "known_assets",
+    "load",
+    "load_strict",
+    "locate",
+    "own_is_meta",
+    "resolve",
+    "sha256",
+    "use_folder",
+    "user_folders",
+]

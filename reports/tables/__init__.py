@@ -1,0 +1,1 @@
+"""Tables of stored results: the papers' own with measured numbers beside them, and the runs found here."""
