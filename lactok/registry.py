@@ -108,7 +108,7 @@ class Adapters(Plugins[Entry[S, M]]):
         entry = next((e for e in self.registered.values() if e.factory is factory), None)
         if entry is not None:
             return Entry(entry.spec, factory, entry.arguments, code)
-        spec = getattr(factory, "spec", None)
+        spec: Any = getattr(factory, "spec", None)
         if not isinstance(spec, TokenizerSpec if self.what == "tokenizer" else GeneratorSpec):
             kind = "TokenizerSpec" if self.what == "tokenizer" else "GeneratorSpec"
             raise WrongValue(

@@ -1,4 +1,4 @@
-"""Two runs side by side: whether they can be compared, what differs between them, their values paired."""
+"""Two results side by side: whether they can be compared, what differs between them, their values paired."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError
-from reports.stored import GenEvalResult, PreferenceResult, ReconResult, Stored
+from lactok.errors import UserError, WrongValue, unknown
+from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result
+from lactok.evaluation.statistics import Difference, paired_difference
+from lactok.metrics.registry import described, sorted_keys
 
 if TYPE_CHECKING:
     import pandas
-
-    from lactok.evaluation.statistics import Difference
 
 
 @dataclass(frozen=True)
@@ -61,43 +61,103 @@ def paired_images(first: ReconResult, second: ReconResult) -> pandas.DataFrame:
     return both
 
 
-def compare(first: Stored, second: Stored) -> tuple[list[Line], list[str]]:
-    """The metrics that both runs have, paired over what both have, and what a reader must know.
+@dataclass(frozen=True)
+class Comparison:
+    """Two results, metric by metric.
+
+    Attributes:
+        lines: the metrics that both have.
+        notes: what a reader must know.
+        changes: what differs between them apart from their numbers: what, the first's, the second's.
+    """
+
+    first: Result
+    second: Result
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    changes: tuple[tuple[str, str, str], ...]
+
+    def __getitem__(self, metric: str) -> Line:
+        """A metric's line: `difference.value`, `.ci95` and `.p`, and which of the two is `better`; or UnknownName."""
+        for line in self.lines:
+            if line.metric == metric:
+                return line
+        raise unknown("metric of both", metric, [line.metric for line in self.lines])
+
+    def table(self) -> str:
+        """A line a metric, as Markdown."""
+        from tabulate import tabulate
+
+        heads = ["metric", "first", "second", "second - first", "95 % interval", "p", "n", "better"]
+        align = ["left"] + ["right"] * 6 + ["left"]
+        rows = [_row(line) for line in self.lines]
+        return str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align))
+
+
+def compare(first: Result, second: Result) -> Comparison:
+    """The metrics that two results both have, paired over the samples that both have.
+
+    Args:
+        first, second: of one suite, from `lactok.evaluate` or `lactok.load_results`; differences are second minus
+            first.
 
     Raises:
-        UserError: they cannot be compared; says why and how to mend it.
+        WrongValue: they cannot be compared; says why and how to mend it.
+        UserError: records that are missing or damaged.
+
+    >>> import tempfile, lactok
+    >>> out = tempfile.mkdtemp()
+    >>> a, b = (lactok.evaluate(n, metrics="psnr", limit=4, out=out) for n in ("resize-8", "resize-16"))
+    >>> lactok.compare(a, b)["psnr"].better
+    'second'
     """
     if isinstance(first, ReconResult) and isinstance(second, ReconResult):
-        return _recon(first, second)
-    if isinstance(first, GenEvalResult) and isinstance(second, GenEvalResult):
-        return _geneval(first, second)
-    if isinstance(first, PreferenceResult) and isinstance(second, PreferenceResult):
-        return _preference(first, second)
-    raise UserError(f"{first.name} and {second.name} are results of different suites; name two of the same one")
+        lines, notes = _recon(first, second)
+    elif isinstance(first, GenEvalResult) and isinstance(second, GenEvalResult):
+        lines, notes = _geneval(first, second)
+    elif isinstance(first, PreferenceResult) and isinstance(second, PreferenceResult):
+        lines, notes = _preference(first, second)
+    else:
+        raise WrongValue(f"{first.name} and {second.name} are results of different suites; name two of the same one")
+    if not lines:
+        raise WrongValue(f"{first.name} and {second.name} have no metric in common; run both with the same `metrics`")
+    return Comparison(first, second, tuple(lines), tuple(notes), tuple(differences(first, second)))
+
+
+def _row(line: Line) -> list[str]:
+    metric, d = described(line.metric, {"higher_is_better": line.higher}), line.difference
+    digits = metric.digits + 1  # differences are smaller than what they are of
+
+    def number(value: float | None, sign: str = "") -> str:
+        return "-" if value is None else f"{value * metric.scale:{sign}.{digits}f}"
+
+    interval = f"{number(d.ci95[0], '+')} to {number(d.ci95[1], '+')}" if d.ci95 else "-"
+    p = "-" if d.p is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
+    values = [number(line.first), number(line.second), number(d.value, "+")]
+    name = " ".join(metric.head.split()).replace("|", "\\|")
+    return [name, *values, interval, p, str(d.n), line.better or "-"]
 
 
 def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[str]]:
-    from lactok.evaluation.protocol import METRICS, PER_IMAGE
-    from lactok.evaluation.statistics import Difference
-
     _same_protocol(first, second)
     if first.dataset != second.dataset:
-        raise UserError(
+        raise WrongValue(
             f"{first.name} is of {first.dataset} and {second.name} of {second.dataset}: different data; run both with "
-            "the same --dataset"
+            "the same `dataset`"
         )
     pairs = paired_images(first, second)
     if not len(pairs):
-        raise UserError(f"{first.name} and {second.name} have no image in common; run both with the same --limit")
+        raise WrongValue(f"{first.name} and {second.name} have no image in common; run both with the same `limit`")
     lines, notes = [], []
     whole = len(pairs) == first.n == second.n
-    for metric, higher in METRICS.items():
-        if metric in PER_IMAGE and f"{metric}_first" in pairs:
-            lines.append(_line(metric, higher, pairs))
-        elif metric in first.metrics and metric in second.metrics and metric not in PER_IMAGE:
-            a, b = first.metrics[metric]["value"], second.metrics[metric]["value"]
-            if whole and a is not None and b is not None:
-                lines.append(Line(metric, higher, a, b, Difference(b - a, None, None, len(pairs))))
+    for key in sorted_keys([m for m in first.metrics if m in second.metrics]):
+        metric = described(key, first[key].model_dump())
+        if f"{key}_first" in pairs:
+            lines.append(_line(key, metric.higher, pairs))
+            continue
+        a, b = first[key].value, second[key].value
+        if whole and a is not None and b is not None:
+            lines.append(Line(key, metric.higher, a, b, Difference(b - a, None, None, len(pairs))))
     if not whole:
         notes.append(
             f"{len(pairs)} images are in both, {first.n} in the first and {second.n} in the second; distances of sets "
@@ -107,8 +167,6 @@ def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[st
 
 
 def _line(metric: str, higher: bool, pairs: pandas.DataFrame, groups: Sequence[str] | None = None) -> Line:
-    from lactok.evaluation.statistics import paired_difference
-
     a, b = (pairs[f"{metric}_{which}"].to_numpy("float64", na_value=float("nan")) for which in ("first", "second"))
     both = ~(a != a) & ~(b != b)
     first, second = (float(x[both].mean()) if both.any() else None for x in (a, b))
@@ -116,12 +174,12 @@ def _line(metric: str, higher: bool, pairs: pandas.DataFrame, groups: Sequence[s
 
 
 def _same_protocol(first: ReconResult, second: ReconResult) -> None:
-    for part, options in (("prepare", "--protocol and --resolution"), ("score", "--protocol and --metrics")):
+    for part, options in (("prepare", "`protocol` and `resolution`"), ("score", "`protocol` and `metrics`")):
         ours, theirs = first.protocol[part], second.protocol[part]
         if ours != theirs:
             keys = ", ".join(_changed(first.protocol["definition"][part], second.protocol["definition"][part]))
             libraries = " and the same versions of libraries" if "versions" in keys else ""
-            raise UserError(
+            raise WrongValue(
                 f"{first.name} and {second.name} cannot be compared: {part} {ours} is not {theirs} ({keys or 'hash'}); "
                 f"run both with the same {options}{libraries}"
             )
@@ -129,7 +187,7 @@ def _same_protocol(first: ReconResult, second: ReconResult) -> None:
     if changed := _changed(*networks):
         raise UserError(
             f"{first.name} and {second.name} were scored by other networks ({', '.join(changed)}); run both with the "
-            "same --weights"
+            "same `weights`"
         )
 
 
@@ -137,12 +195,12 @@ def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     return [k for k in dict.fromkeys([*first, *second]) if first.get(k) != second.get(k)]
 
 
-def _same_judges(first: Stored, second: Stored, judges: Sequence[Mapping[str, Any]], remedy: str) -> None:
+def _same_judges(first: Result, second: Result, judges: Sequence[Mapping[str, Any]], remedy: str) -> None:
     """Raise UserError unless the judges of one name are the same ones: version, weights, settings."""
     for own, others in zip(judges[::2], judges[1::2], strict=True):
         changed = [k for k in _changed(own, others) if k not in ("license", "note", "variant")]
         if changed:
-            raise UserError(
+            raise WrongValue(
                 f"{first.name} and {second.name} cannot be compared: {own.get('name', 'the scorer')} and "
                 f"{others.get('name', 'the scorer')} differ ({', '.join(changed)}); {remedy}"
             )
@@ -156,7 +214,7 @@ def _digests(judge: Mapping[str, Any]) -> dict[str, Any]:
 
 def _geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[Line], list[str]]:
     judges = [_digests(r.result[k]) for k in ("detector", "colours", "scorer") for r in (first, second)]
-    _same_judges(first, second, judges, "run both with the same --detector and colour classifier")
+    _same_judges(first, second, judges, "run both with the same `detector` and `colours`")
     both = _prompts(first).join(_prompts(second), how="inner", lsuffix="_first", rsuffix="_second")
     if not len(both):
         raise UserError(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
@@ -179,12 +237,12 @@ def _prompts(run: GenEvalResult) -> pandas.DataFrame:
 def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list[Line], list[str]]:
     if first.result["dataset"]["name"] != second.result["dataset"]["name"]:
         raise UserError(
-            f"{first.name} and {second.name} are of different captions; score both with the same --captions"
+            f"{first.name} and {second.name} are of different captions; score both with the same `captions`"
         )
     known = [{r["name"]: _digests(r) for r in run.result["rewards"]} for run in (first, second)]
     shared = [name for name in known[0] if name in known[1]]
     _same_judges(
-        first, second, [k[n] for n in shared for k in known], "score both again with the same version and --weights"
+        first, second, [k[n] for n in shared for k in known], "score both again with the same version and `weights`"
     )
     both = first.records.merge(second.records, on=["id", "caption"], suffixes=("_first", "_second"))
     if not shared or not len(both):
@@ -195,7 +253,7 @@ def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list
     return lines, [f"Paired by picture name and caption: {len(both)} are in both; captions are resampled."]
 
 
-def differences(first: Stored, second: Stored) -> Iterator[tuple[str, str, str]]:
+def differences(first: Result, second: Result) -> Iterator[tuple[str, str, str]]:
     """What differs between two runs apart from their scores: what, the first's, the second's."""
     ours, theirs = (dict(_facts(r)) for r in (first, second))
     for key in dict.fromkeys([*ours, *theirs]):
@@ -203,7 +261,7 @@ def differences(first: Stored, second: Stored) -> Iterator[tuple[str, str, str]]
             yield key, ours.get(key, "-"), theirs.get(key, "-")
 
 
-def _facts(run: Stored) -> Iterator[tuple[str, str]]:
+def _facts(run: Result) -> Iterator[tuple[str, str]]:
     result = run.result
     for key in ("tokenizer", "generator", "pictures", "images"):
         for name, value in result.get(key, {}).items():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lactok.errors import UserError, unknown
+from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
 from lactok.evaluation.protocol import digest
 from lactok.images import UnreadableImage, open_photograph
 
@@ -56,7 +56,7 @@ def _file_sha256(path: Path) -> str:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise MissingFile(f"cannot read {path}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,9 @@ class Dataset:
 
     def limited(self, limit: int | None) -> Dataset:
         """The `limit` samples whose ids hash lowest: a fixed random choice, the same whatever else is there."""
+        at_least("limit", limit, 1)
         if limit is None or limit >= len(self.samples):
             return self
-        if limit < 1:
-            raise UserError(f"--limit {limit}: 1 or more")
         chosen = sorted(self.samples, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:limit]
         return Dataset(self.name, tuple(sorted(chosen, key=lambda s: s.id)))
 
@@ -117,7 +116,7 @@ def folder(root: Path) -> Dataset:
     """Every image under a folder; ids are relative paths. `captions.json` ({id: caption}) is read where present."""
     files = sorted(p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
     if not files:
-        raise UserError(f"{root} holds no images ({', '.join(EXTENSIONS)})")
+        raise WrongValue(f"{root} holds no images ({', '.join(EXTENSIONS)})")
     captions: dict[str, str] = {}
     if (root / "captions.json").is_file():
         try:
@@ -209,7 +208,7 @@ def get(name: str, data_dir: Path | None = None) -> Dataset:
         root = data_folder(name, data_dir)
         if not root.is_dir():
             wanted = PUBLISHED[name]
-            raise UserError(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
+            raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
         found = Dataset(name, folder(root).samples)
         return balanced(found, PUBLISHED[name].size) if name == "mjhq" else found
     path = Path(name)
@@ -218,5 +217,5 @@ def get(name: str, data_dir: Path | None = None) -> Dataset:
     if path.is_file() and path.suffix == ".txt":
         return listed(path)
     if path.suffix or "/" in name:
-        raise UserError(f"--dataset {name}: no such folder or .txt list of images")
+        raise MissingFile(f"`dataset` {name}: no such folder or .txt list of images")
     raise unknown("data set", name, ["sample", *PUBLISHED, "a folder of images"])

@@ -1,226 +1,301 @@
-"""Shards to a result: `result.json` and `records.parquet` (the same bytes every time), `run.json` and ids."""
+"""Stored results: read, checked, typed. Nothing here computes a score.
+
+`load_results` takes every folder that holds a `result.json`. What is damaged or of another program is left out, with
+one line that says which and why; results of an older version are read, and that is said too.
+"""
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import platform
-import resource
-import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
+from lactok.errors import MissingFile, UnknownName, UserError
+from lactok.evaluation import schema
+from lactok.evaluation.schema import Damaged, Entry
 
-from lactok.errors import disk_errors
-from lactok.evaluation.datasets import Dataset, Sample
-from lactok.evaluation.executors import Timer
-from lactok.evaluation.protocol import PER_IMAGE, digest
-from lactok.evaluation.shards import ShardKeys
-from lactok.evaluation.sources import Row, Run
-from lactok.evaluation.statistics import codebook_statistics, mean_with_interval
-from lactok.evaluation.store import FeatureBlocks, Store, folder_safe, write_atomically
-from lactok.metrics import frechet
-from lactok.metrics.scorer import FEATURES
-
-LIBRARIES = (
-    "torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy", "pillow",
-)  # fmt: skip
-SCHEMA = 1
-
-
-def folder_name(row_name: str, dataset: Dataset, run: Run, limit: int | None) -> str:
-    """`<tokenizer>__<dataset>__<prepare>-<score>[__limit][__dtype][__seed]`."""
-    parts = [row_name, dataset.name, f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"]
-    parts += [f"limit{limit}"] * (limit is not None) + [run.dtype] * (run.dtype != "float32")
-    parts += [f"seed{run.seed}"] * (run.seed != 0)
-    return "__".join(folder_safe(part) for part in parts)
-
-
-def merge(
-    row: Row, dataset: Dataset, run: Run, store: Store, keys: Sequence[ShardKeys], folder: Path, timer: Timer
-) -> dict[str, Any]:
-    """Write a row's result folder from its finished shards, in shard order, and return the result."""
-    shards = list(dataset.shards())
-    columns, skipped, histogram, near_ties = _records(row, shards, run, store, keys)
-    metrics = {m: _per_image(columns[m], m) for m in run.protocol.score.metrics if m in columns}
-    metrics |= _set_distances(run, store, keys)
-    description = row.describe()
-    bits = np.asarray(columns["bits"], np.float64)
-    known_bits = len(bits) > 0 and bool(np.isfinite(bits).all())
-    description["bits"] = float(bits.mean()) if known_bits else description["bits"]
-    pixels = run.protocol.prepare.resolution**2
-    description["bpp"] = description["bits"] / pixels if description["bits"] is not None else None
-    budget = description["options"].get("bits")
-    if budget is not None:
-        description["over_budget"] = int((bits > float(budget)).sum())
-    result = {
-        "schema": SCHEMA,
-        "tokenizer": description,
-        "dataset": {
-            "name": dataset.name,
-            "n": len(columns["id"]),
-            "sha256": digest([[s.id, s.sha256] for s in dataset.samples]),
-            "skipped": skipped,
-        },
-        "protocol": {
-            "name": run.protocol.name,
-            "prepare": run.protocol.prepare_hash,
-            "score": run.protocol.score_hash,
-            "resolution": run.protocol.prepare.resolution,
-            "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
-            "definition": {"prepare": vars(run.protocol.prepare), "score": run.protocol.score.hashed()},
-        },
-        "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
-        "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
-        "codebook": codebook_statistics(histogram) | {"near_ties": near_ties} if histogram is not None else None,
-    }
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_records(folder / "records.parquet", columns)
-        _write_tokens(folder / "tokens.npz", row, store, keys, shards)
-        if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
-            about = environment(run.device, timer, LIBRARIES) | {"batch_size": run.batch_size}
-            write_atomically(folder / "run.json", to_json(about))
-        write_atomically(folder / "result.json", to_json(result))
-    return result
-
-
-def to_json(value: object) -> bytes:
-    return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: what could not be computed is null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _records(
-    row: Row, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
-) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int]:
-    """A column a metric, samples left out with the reason, the histogram of ids and the near ties."""
-    columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
-    if row.has_ids:
-        columns["near_ties"] = []
-    skipped: list[dict[str, str]] = []
-    histogram = np.zeros(row.codebook_size, np.int64) if row.has_ids else None
-    light = ["index", "bits", "errors", *PER_IMAGE]
-    for samples, key in zip(shards, keys, strict=True):
-        scores = store.need("scores", key.scores, light)
-        index = scores["index"].tolist()
-        columns["id"] += [samples[i].id for i in index]
-        columns["caption"] += [samples[i].caption for i in index]
-        columns["sha256"] += [samples[i].sha256 for i in index]
-        columns["bits"] += scores["bits"].tolist()
-        for name in PER_IMAGE:
-            if name in run.protocol.score.metrics and (name in scores or not index):
-                columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
-        skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
-        if key.ids is not None and histogram is not None:
-            ids = store.need("ids", key.ids)
-            columns["near_ties"] += ids["near_ties"].tolist()
-            histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
-    return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
-
-
-def _per_image(values: list[float], name: str) -> dict[str, Any]:
-    array = np.asarray(values, np.float64)
-    mean, interval = mean_with_interval(array)
-    entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(array)}
-    if name == "psnr":
-        entry["capped"] = int((array >= 100.0).sum())
-    return entry
-
-
-def _set_distances(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dict[str, Any]]:
-    """Distances between the set of references and the set of reconstructions."""
-    wanted = [m for m in run.protocol.score.metrics if m in FEATURES]
-    if not wanted:
-        return {}
-    used, rows = [], []
-    for key in keys:
-        scores = store.need("scores", key.scores, ["index"])
-        reference = store.need("reference", key.reference, ["index"])
-        if len(scores["index"]):
-            used.append(key)
-            rows.append(np.searchsorted(reference["index"], scores["index"]))
-    n = sum(len(r) for r in rows)
-    out = {}
-    for metric in wanted:
-        value = float("nan")
-        stored = digest([metric, [[k.scores, k.reference] for k in used]])
-        known = store.get("distances", stored)
-        if known is not None:
-            value = float(known["value"])
-        elif n >= 2:
-            name = FEATURES[metric]
-            outputs = FeatureBlocks(store, "scores", [k.scores for k in used], name, [None] * len(used))
-            references = FeatureBlocks(store, "reference", [k.reference for k in used], name, rows)
-            value = (frechet.kid if metric == "kid" else frechet.frechet)(references, outputs)
-            store.put("distances", stored, {"value": np.array(value)})
-        out[metric] = {"value": value, "ci95": None, "n": n}
-        if metric != "kid":
-            out[metric]["reliable"] = n >= frechet.SINGULAR_BELOW
-    return out
-
-
-def write_records(path: Path, columns: dict[str, list[Any]]) -> None:
+if TYPE_CHECKING:
     import pandas
 
-    frame = pandas.DataFrame(columns)
-    frame["caption"] = frame["caption"].astype("string")
-    out = io.BytesIO()
-    frame.to_parquet(out, engine="pyarrow", index=False)
-    write_atomically(path, out.getvalue())
+R = TypeVar("R", bound="Result")
+
+FIRST = "python -m benchmarks.recon --tokenizers local"
 
 
-def _write_tokens(
-    path: Path, row: Row, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
-) -> None:
-    """`ids` (n, L) int32 and `samples` (n,), in the order of the records."""
-    if not row.has_ids:
-        return
-    ids, names = [], []
-    for samples, key in zip(shards, keys, strict=True):
-        stored = store.need("ids", str(key.ids))
-        if len(stored["index"]):
-            ids.append(stored["ids"])
-        names += [samples[i].id for i in stored["index"]]
-    out = io.BytesIO()
-    np.savez_compressed(
-        out, ids=np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), samples=np.array(names, dtype=np.str_)
-    )
-    write_atomically(path, out.getvalue())
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A result folder: `result["psnr"]` is a measured number with `value`, `ci95` and `n`.
+
+    Attributes:
+        folder: where it lies.
+        data: `result.json`, typed; see `lactok.evaluation.schema`.
+        older: whether it was written by an older version.
+    """
+
+    folder: Path
+    data: Any
+    older: bool = False
+
+    def __getitem__(self, metric: str) -> Entry:
+        """A measured number by its key; raises UnknownName."""
+        if metric not in self.metrics:
+            raise UnknownName(f"{self.name} has no {metric}; it has {', '.join(self.metrics) or 'no metric'}")
+        return self.metrics[metric]
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{k}={e.value:.4g}" for k, e in self.metrics.items() if e.value is not None)
+        return f"<{self.suite} of {self.label}, {self.n} samples of {self.dataset}: {numbers}>"
+
+    @property
+    def suite(self) -> str:
+        return str(self.data.suite)
+
+    @property
+    def name(self) -> str:
+        """The folder's name: unique among the results of one folder."""
+        return self.folder.name
+
+    @property
+    def label(self) -> str:
+        """What was measured: a tokenizer, a generator or a folder of pictures."""
+        raise NotImplementedError
+
+    @property
+    def metrics(self) -> Mapping[str, Entry]:
+        """Every measured number by its key."""
+        return self.data.metrics
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """`result.json` as plain data, brought to today's version."""
+        return self._plain
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        return schema.as_data(self.data)
+
+    @property
+    def dataset(self) -> str:
+        return self.data.dataset.name
+
+    @property
+    def n(self) -> int:
+        """Samples that were measured."""
+        return self.data.dataset.n
+
+    @property
+    def limit(self) -> int | None:
+        return self.data.limit
+
+    @property
+    def dtype(self) -> str:
+        return self.data.run.dtype
+
+    @property
+    def seed(self) -> int:
+        return self.data.run.seed
+
+    @cached_property
+    def records(self) -> pandas.DataFrame:
+        """A row a sample, in the order of the data set.
+
+        Raises:
+            UserError: `records.parquet` is missing or damaged.
+        """
+        import pandas
+
+        path = self.folder / "records.parquet"
+        try:
+            return pandas.read_parquet(path, engine="pyarrow")
+        except Exception as error:  # pyarrow's errors have no common class
+            what = "missing" if not path.is_file() else f"damaged ({' '.join(str(error).split())})"
+            raise UserError(f"{self.name}/records.parquet is {what}; run the command that made it again") from error
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """`run.json`: what may differ between two runs of the same bytes; empty where it cannot be read."""
+        try:
+            return dict(json.loads((self.folder / "run.json").read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def seconds(self, stage: str) -> float | None:
+        """Wall time of a stage, a sample; None where none was timed.
+
+        A resumed run timed only the samples that it counts; runs of before they were counted timed all `n`.
+        """
+        try:
+            count = self.about.get("images", {stage: self.n}).get(stage, 0)
+            return float(self.about["seconds"]["wall"][stage]) / count or None
+        except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError):
+            return None
 
 
-def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
-    """What may differ between two runs of the same bytes: machine, versions, times, memory."""
-    import torch
+@dataclass(frozen=True, eq=False, repr=False)
+class ReconResult(Result):
+    """A tokenizer's reconstructions of one data set under one protocol."""
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in libraries},
-        "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},
-        "images": dict(timer.images),  # that these seconds were spent on: a run that was resumed timed its own alone
-        "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),
-    }
+    @property
+    def label(self) -> str:
+        """The tokenizer's canonical name, options after `@`."""
+        return self.data.tokenizer.name
+
+    @property
+    def tokenizer(self) -> dict[str, Any]:
+        return self.result["tokenizer"]
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return self.result["protocol"]
+
+    def table(self) -> str:
+        """This result as a table of one row, as the command prints it."""
+        from lactok.evaluation.table import markdown
+
+        return markdown([self])
 
 
-def processor() -> str:
-    """The processor's own name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+@dataclass(frozen=True, eq=False, repr=False)
+class PicturesResult(Result):
+    """A result about pictures: a generator's, or somebody's folder."""
+
+    @property
+    def label(self) -> str:
+        """The generator, or the folder's own name without what tells two folders of one name apart."""
+        pictures = self.data.pictures
+        if pictures.generator is not None:
+            return pictures.generator.name
+        found = re.fullmatch(r"images-(.+)-[0-9a-f]{6}", pictures.name)
+        return found[1] if found else pictures.name
+
+
+class GenEvalResult(PicturesResult):
+    """GenEval of a generator, or of a folder of somebody's pictures."""
+
+
+class PreferenceResult(PicturesResult):
+    """Rewards of pictures and, with references, their distance to photographs."""
+
+
+class GenerationResult(PicturesResult):
+    """Pictures that a generator made."""
+
+
+KINDS: dict[str, type[Result]] = {
+    "recon": ReconResult,
+    "geneval": GenEvalResult,
+    "preference": PreferenceResult,
+    "generation": GenerationResult,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Results(Sequence[Result]):
+    """Several results, in the order of their folders' names.
+
+    Attributes:
+        left_out: a line each for folders that are damaged or of another program, and for those of an older version.
+    """
+
+    every: tuple[Result, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.every)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.every[index]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.every)
+
+    def of(self, kind: type[R]) -> tuple[R, ...]:
+        """Those of one suite."""
+        return tuple(r for r in self.every if isinstance(r, kind))
+
+    @property
+    def recon(self) -> tuple[ReconResult, ...]:
+        return self.of(ReconResult)
+
+    @property
+    def geneval(self) -> tuple[GenEvalResult, ...]:
+        return self.of(GenEvalResult)
+
+    @property
+    def preference(self) -> tuple[PreferenceResult, ...]:
+        return self.of(PreferenceResult)
+
+    def without(self, *kinds: type[Result]) -> Results:
+        """The same without some suites."""
+        return Results(tuple(r for r in self.every if not isinstance(r, kinds)), self.left_out)
+
+    def table(self) -> str:
+        """The reconstructions as Markdown, a table for each data set and protocol, as the command prints them."""
+        from lactok.evaluation.table import markdown
+
+        groups: dict[tuple[str, ...], list[ReconResult]] = {}
+        for result in self.recon:
+            p = result.data.protocol
+            groups.setdefault((result.dataset, p.name, p.prepare, p.score), []).append(result)
+        titled = len(groups) > 1
+        tables = []
+        for (dataset, protocol, prepare, score), results in groups.items():
+            head = f"{dataset}, protocol {protocol} ({prepare}-{score})\n\n" if titled else ""
+            tables.append(head + markdown(results))
+        return "\n".join(tables)
+
+
+def load(folder: Path) -> Result:
+    """One result folder; raises `Damaged`."""
+    try:
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Damaged("there is no result.json") from None
+    except OSError as error:
+        raise Damaged(f"result.json cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"result.json is damaged ({error})") from error
+    data, older = schema.parsed(content, folder.name)
+    return KINDS[data.suite](folder, data, older)
+
+
+def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
+    """Every stored result of a folder.
+
+    Args:
+        folder: as the suites' `out`, or a result's own folder.
+
+    Raises:
+        MissingFile: no such folder.
+        UserError: nothing in it that can be read; names the command to run first.
+
+    >>> import tempfile, lactok
+    >>> out = tempfile.mkdtemp()
+    >>> _ = lactok.evaluate("resize-8", metrics="psnr", limit=2, out=out)
+    >>> [result.label for result in lactok.load_results(out)]
+    ['resize-8']
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise MissingFile(f"`runs` {folder}: no such folder; measure something first: {FIRST}")
+    inside = [p for p in root.iterdir() if (p / "result.json").exists()]
+    found: list[Result] = []
+    left_out = []
+    for path in sorted(inside) or ([root] if (root / "result.json").exists() else []):
+        try:
+            found.append(load(path))
+        except Damaged as error:
+            left_out.append(f"left out: {path.name!a}: {error}")
+    if not found:
+        what = f"; {left_out[0]}" if left_out else ""
+        raise UserError(f"`runs` {folder} holds no results{what}; measure something first: {FIRST} --out {folder}")
+    older = [r.name for r in found if r.older]
+    if older:
+        more = f" and {len(older) - 1} more" if len(older) > 1 else ""
+        left_out.append(f"read as of today: {older[0]!a}{more}: of version 1 of the schema; run again to renew")
+    return Results(tuple(found), tuple(left_out))

@@ -68,7 +68,7 @@ def complete(
         total.add(run_shards(work, own, execution.workers, report))
     left = sum(not work.is_finished(s) for s in shards)
     if left:
-        print(f"{label}: {left} of {len(shards)} shards are left to the other parts")
+        logger.info("%s: %d of %d shards are left to the other parts", label, left, len(shards))
         return None
     return total
 

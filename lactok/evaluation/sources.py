@@ -1,10 +1,10 @@
-"""What a row of the table is made of: a tokenizer by name, or a folder of somebody's reconstructions."""
+"""Where reconstructions come from: a tokenizer by name or at hand, exchanged ids, a folder of somebody's images."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,59 +13,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import lactok
 from lactok import images, registry, weights
-from lactok.errors import UserError
+from lactok.errors import MissingFile, WrongValue
+from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import EXTENSIONS, Sample
-from lactok.evaluation.protocol import Protocol, digest
+from lactok.evaluation.protocol import digest
 from lactok.nn.quantize import count_near_ties
-from lactok.randomness import seed_of
+from lactok.tokenizer import Reconstructor, Tokenizer
 
-EXCHANGED = "+exchanged"  # at the end of the name of a row that is given other ids
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is the same for all rows of one command."""
-
-    protocol: Protocol
-    device: str = "cpu"
-    dtype: str = "float32"
-    seed: int = 0
-    batch_size: int = 8
-    threads: int = 0  # 0: as many as torch chooses
-    networks: tuple[tuple[str, str], ...] = ()  # the metrics' assets: name, sha256
-
-    @property
-    def micro_batch(self) -> int:
-        """Images at a time: `batch_size`, but one by one on the CPU, where that is faster and batches change bits."""
-        return 1 if self.device_kind == "cpu" else self.batch_size
-
-    @property
-    def device_kind(self) -> str:
-        return self.device.partition(":")[0]
-
-    @property
-    def scoring_key(self) -> str:
-        """Hash of all that turns two images into numbers: score, networks, device kind, the image library."""
-        return digest([self.protocol.score_hash, self.networks, self.device_kind, version("pillow")])
-
-    def seeds(self, samples: Sequence[Sample]) -> Tensor:
-        return torch.tensor([seed_of(self.seed, s.id) for s in samples], dtype=torch.int64)
+EXCHANGED = "+exchanged"  # at the end of the name of a source that is given other ids
 
 
-class Row(ABC):
-    """A source of reconstructions. Pixels are uint8 (B, 3, R, R); `ids` is None for rows without ids."""
+class Source(ABC):
+    """A source of reconstructions: a row of the table. It is sent to worker processes, so it loads nothing early.
+
+    Pixels are uint8 (B, 3, R, R); `ids` is None for sources without ids.
+    """
 
     name: str
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """The `tokenizer` entry of the result."""
+        """The `tokenizer` part of the result."""
 
     @abstractmethod
     def key(self, samples: Sequence[Sample], run: Run) -> str:
-        """Hash of everything that determines the ids of these samples (the outputs, for rows without ids)."""
+        """Hash of everything that determines the ids of these samples (the outputs, for sources without ids)."""
 
     @property
     def has_ids(self) -> bool:
@@ -75,8 +48,8 @@ class Row(ABC):
     def codebook_size(self) -> int:
         return 0
 
-    def check(self, sample: Sample) -> None:  # noqa: B027, most rows have nothing to check
-        """Raise UnreadableImage where this row has nothing for a sample; the others still run."""
+    def check(self, sample: Sample) -> None:  # noqa: B027, most sources have nothing to check
+        """Raise UnreadableImage where this source has nothing for a sample; the others still run."""
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
         """Prepared images -> ids (B, L) and near ties (B,)."""
@@ -89,18 +62,27 @@ class Row(ABC):
         """Reconstructions (B, 3, R, R) uint8 and their bits (B,) float64."""
 
 
-class TokenizerRow(Row):
-    """A tokenizer of the registry; loaded when a shard needs it."""
+class TokenizerSource(Source):
+    """A tokenizer of the registry; loaded when a shard needs it.
+
+    Raises:
+        WeightsNotFound, UserError: its weights cannot be had, or are damaged.
+    """
 
     def __init__(self, name: str):
-        self.spec = registry.tokenizer_spec(name)
+        entry = registry.TOKENIZERS.entry(name)
+        self.asked, self.spec, self.code = name, entry.spec, entry.code
         self.name = self.spec.name
         self.assets = {k: v.record() for k, v in registry.resolve_assets(name).items()}
-        self._loaded: lactok.Tokenizer | None = None
+        self._loaded: Reconstructor | None = None
 
-    def tokenizer(self, run: Run) -> lactok.Tokenizer:
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_loaded": None}  # each process loads its own
+
+    def tokenizer(self, run: Run) -> Reconstructor:
+        """The network, loaded at the first call."""
         if self._loaded is None:
-            self._loaded = lactok.load(self.spec.name, run.device, getattr(torch, run.dtype))
+            self._loaded = registry.load(self.asked, run.device, getattr(torch, run.dtype))
         return self._loaded
 
     @property
@@ -113,7 +95,7 @@ class TokenizerRow(Row):
 
     def describe(self) -> dict[str, Any]:
         spec = self.spec
-        return {
+        described = {
             "name": spec.name,
             "family": spec.family,
             "tokens": spec.tokens,
@@ -125,6 +107,7 @@ class TokenizerRow(Row):
             "note": spec.note,
             "assets": list(self.assets.values()),
         }
+        return described | ({"code": self.code} if self.code else {})
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         return digest(
@@ -132,6 +115,7 @@ class TokenizerRow(Row):
                 "name": self.spec.name,
                 "options": dict(self.spec.values),
                 "version": self.spec.version,
+                "code": self.code,
                 "assets": sorted(a["sha256"] for a in self.assets.values()),
                 "prepare": run.protocol.prepare_hash,
                 "dtype": run.dtype,
@@ -146,32 +130,53 @@ class TokenizerRow(Row):
         planes = [images.tokenizer_input(r, self.spec.input_size, self.spec.resample) for r in references]
         return torch.stack(planes)
 
+    def _with_ids(self, run: Run) -> Tokenizer:
+        found = self.tokenizer(run)
+        if not isinstance(found, Tokenizer):
+            raise WrongValue(f"{self.name} promises ids and is no lactok.Tokenizer; derive its class from it")
+        return found
+
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
         with count_near_ties() as counts:
-            ids = self.tokenizer(run).encode(self._inputs(references), run.seeds(samples)).cpu()
+            ids = self._with_ids(run).encode(self._inputs(references), run.seeds(samples)).cpu()
         ties = torch.stack([c.cpu() for c in counts]).sum(0) if counts else torch.zeros(len(ids), dtype=torch.int64)
         return ids, ties
 
     def outputs(
         self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
     ) -> tuple[Tensor, Tensor]:
-        tokenizer = self.tokenizer(run)
         if ids is None:
-            out, bits = tokenizer.reconstruct(self._inputs(references), run.seeds(samples))
+            out, bits = self.tokenizer(run).reconstruct(self._inputs(references), run.seeds(samples))
         else:
-            out = tokenizer.decode(ids, run.seeds(samples))
+            out = self._with_ids(run).decode(ids, run.seeds(samples))
             bits = torch.full((len(ids),), self.spec.bits or 0.0, dtype=torch.float64)
         out = images.to_resolution(out.cpu(), run.protocol.prepare.resolution)
         return images.to_uint8(out, run.protocol.score.rounding), bits
 
 
-class ExchangedRow(TokenizerRow):
+class ObjectSource(TokenizerSource):
+    """A tokenizer that the caller has at hand; known by its spec, its class and the values of its weights."""
+
+    def __init__(self, tokenizer: Reconstructor):
+        self.asked, self.spec, self.name = tokenizer.spec.name, tokenizer.spec, tokenizer.spec.name
+        state = hashlib.sha256()
+        for name, tensor in sorted(tokenizer.state_dict().items()):
+            state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
+                         repr(tensor.item()).encode())  # fmt: skip
+        kind = type(tokenizer)
+        self.code = digest([kind.__module__, kind.__qualname__])
+        self.assets = {self.name: {"name": self.name, "source": "given", "sha256": state.hexdigest()}}
+        self._loaded = tokenizer
+
+
+class ExchangedSource(TokenizerSource):
     """A tokenizer that is given the ids of each sample's partner."""
 
     def __init__(self, name: str, partners: Mapping[str, Sample]):
         super().__init__(name)
         if not self.has_ids:
-            raise UserError(f"{name} has no ids that could be exchanged")
+            raise WrongValue(f"{name} has no ids that could be exchanged")
         self.partners = partners
         self.name += EXCHANGED
 
@@ -189,12 +194,12 @@ class ExchangedRow(TokenizerRow):
         return super().encode(others, samples, run)
 
 
-class FolderRow(Row):
+class FolderSource(Source):
     """Reconstructions on disk, matched to the references by relative path without its ending."""
 
     def __init__(self, folder: Path, bits: float | None = None):
         if not folder.is_dir():
-            raise UserError(f"--images: no such folder {folder}")
+            raise MissingFile(f"`images`: no such folder {folder}")
         self.folder, self.bits = folder, bits
         self._files: dict[str, list[Path]] = {}
         for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()):
@@ -250,6 +255,3 @@ class FolderRow(Row):
 
 def _stem(path: Path) -> str:
     return path.with_suffix("").as_posix()
-
-
-__all__ = ["ExchangedRow", "FolderRow", "Row", "Run", "TokenizerRow"]

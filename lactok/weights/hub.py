@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,8 @@ from lactok.weights.download import Broken, Refused, Unreachable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
+
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER = (1.0, 4.0)  # seconds, while the hub answers that it is busy
 
@@ -146,7 +148,7 @@ def _transfer(source: Hub, found: HfFileMetadata, path: Path) -> None:
     if (size or 0) - have > shutil.disk_usage(path.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     since = f", {have / 1e6:.1f} MB are here" if have else ""
-    print(f"fetching {source} ({(size or 0) / 1e6:.1f} MB{since})", file=sys.stderr, flush=True)
+    logger.info(f"fetching {source} ({(size or 0) / 1e6:.1f} MB{since})")
     url = hf_hub_url(source.repo, source.file, revision=found.commit_hash)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     try:

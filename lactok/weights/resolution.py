@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, WeightsNotFound, disk_errors
+from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors
 from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights import cache
 from lactok.weights.cache import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 REMEDY = "set LACTOK_CACHE to another folder"
 
@@ -54,11 +56,11 @@ def cache_dir() -> Path:
     return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lactok"
 
 
-def use_folder(folder: str | Path) -> None:
-    """Look in `folder` before every other source (the commands' `--weights`); worker processes inherit it."""
+def use_folder(folder: str | os.PathLike[str]) -> None:
+    """Look in `folder` before every other source (the commands' `weights`); worker processes inherit it."""
     path = Path(folder)
     if not path.is_dir():
-        raise UserError(f"--weights {folder}: no such folder")
+        raise MissingFile(f"`weights` {folder}: no such folder")
     named = [p for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p and p != str(path.resolve())]
     os.environ["LACTOK_WEIGHTS"] = os.pathsep.join([str(path.resolve()), *named])
     resolve.cache_clear()
@@ -108,7 +110,7 @@ def resolve(asset: Asset) -> Resolved:
     fetch = f"get it with `python -m lactok.weights fetch {asset.name}` where the network reaches it, or "
     raise WeightsNotFound(
         f"weights not found: {asset.name}; tried {', '.join(reasons) or 'the package'}; {fetch if reasons else ''}put "
-        f"{' or '.join(asset.file_names[:2])} into a folder named by --weights or LACTOK_WEIGHTS"
+        f"{' or '.join(asset.file_names[:2])} into a folder named by `weights` or LACTOK_WEIGHTS"
         + (f"; {asset.note}" if asset.note else "")
     )
 
@@ -159,7 +161,7 @@ def _cached(asset: Asset) -> Resolved | None:
     note = cache.kept(path, asset.version)
     pins = {str(s): _pin(s) or "" for s in asset.sources}
     if note is None or not note["source_sha256"].startswith(pins.get(note["source"], "not a source now")):
-        print(f"{path} is not what it was or should be: fetching it again", file=sys.stderr, flush=True)
+        logger.warning("%s is not what it was or should be: fetching it again", path)
         return None
     return Resolved(asset, path, note["source"], note["sha256"])
 

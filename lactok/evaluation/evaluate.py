@@ -1,0 +1,246 @@
+"""`lactok.evaluate`, and what the commands over reconstructions are made of."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lactok import registry, weights
+from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue
+from lactok.evaluation.config import Execution, Run, Settings
+from lactok.evaluation.datasets import FEW, Dataset, folder
+from lactok.metrics.registry import METRICS, assets, find
+
+if TYPE_CHECKING:
+    from lactok.evaluation.results import ReconResult
+    from lactok.evaluation.sources import Source
+    from lactok.tokenizer import Reconstructor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What became of several sources.
+
+    Attributes:
+        results: of those that are finished, in order.
+        missing, failed: name -> why it did not run for want of weights, or failed.
+    """
+
+    results: list[ReconResult] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def evaluate(
+    tokenizer: str | os.PathLike[str] | Reconstructor, *, references: str | os.PathLike[str] | None = None,
+    bits: float | None = None, **settings: Any,
+) -> ReconResult:  # fmt: skip
+    """How well a tokenizer reconstructs photographs; what `python -m benchmarks.recon` measures, for one row.
+
+    Args:
+        tokenizer: a name, options after `@`; FILE.py:CLASS; a tokenizer that is loaded already, which computes where
+            and in the dtype that it has; or a folder of somebody's reconstructions, as a path.
+        references: the folder of photographs that a folder of reconstructions is compared with.
+        bits: an image's, of a folder of reconstructions.
+        settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
+            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, seed, weights.
+
+    Returns:
+        The stored result: `result["psnr"].value`, `.ci95`; `result.records`, a pandas DataFrame with a row an image;
+        `result.folder`. What is in the store of `out` already is not computed again.
+
+    Raises:
+        WrongValue, UnknownName, MissingFile: an argument that is wrong; the message names it.
+        WeightsNotFound: weights of the tokenizer or of a metric cannot be had.
+        DiskError: `out` is full or cannot be written to.
+        UserError: nothing could be measured, or shards are left to other parts.
+
+    >>> import tempfile, lactok
+    >>> result = lactok.evaluate("resize-8", metrics="psnr", limit=2, out=tempfile.mkdtemp())
+    >>> result["psnr"].n, result.records.columns.tolist()
+    (2, ['id', 'caption', 'sha256', 'bits', 'psnr'])
+    """
+    try:
+        chosen = Settings(**settings)
+    except TypeError:
+        unknown = sorted(settings.keys() - Settings.__dataclass_fields__.keys())
+        raise TypeError(f"lactok.evaluate has no argument {', '.join(unknown)}") from None
+    chosen.check()
+    chosen.use_machine()
+    execution, data = chosen.execution(), None
+    source, run = _source(tokenizer, chosen, chosen.run(), references, bits)
+    data = folder(Path(references)).limited(chosen.limit) if references is not None else chosen.data()
+    run = replace(run, networks=metric_networks(run))
+    result = evaluate_source(source, data, run, execution)
+    if result is None:
+        raise UserError("other parts still have shards to do; the last one to end gives the result")
+    _something_measured([result], data)
+    return result
+
+
+def _source(
+    given: str | os.PathLike[str] | Reconstructor, settings: Settings, run: Run,
+    references: str | os.PathLike[str] | None, bits: float | None,
+) -> tuple[Source, Run]:  # fmt: skip
+    """The source that an argument means, and the run as it computes."""
+    from lactok.evaluation.sources import FolderSource, ObjectSource, TokenizerSource
+    from lactok.tokenizer import Reconstructor
+
+    if isinstance(given, Reconstructor):
+        if settings.workers > 1:
+            raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
+        dtype = str(given.dtype).removeprefix("torch.")
+        return ObjectSource(given), replace(run, device=str(given.device), dtype=dtype)
+    if isinstance(given, os.PathLike) or (os.sep in given and ".py:" not in given):
+        if references is None:
+            raise WrongValue("`references`: name the folder of photographs that these are reconstructions of")
+        return FolderSource(Path(given), bits), run
+    for argument, value in (("references", references), ("bits", bits)):
+        if value is not None:
+            raise WrongValue(f"`{argument}` is of a folder of reconstructions, not of a tokenizer; leave it out")
+    return TokenizerSource(given), run
+
+
+def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> Path:
+    """A folder that is there; raises MissingFile."""
+    path = Path(name)
+    if not path.is_dir():
+        raise MissingFile(f"`{argument}`: no such folder {name}")
+    return path
+
+
+def available(
+    names: Sequence[str], fetch: bool = True
+) -> tuple[list[Callable[[], Source]], dict[str, str], dict[str, str]]:
+    """Makers of the sources whose weights are there, whose weights are missing, and who is broken; with reasons.
+
+    Without `fetch`, weights that are not on this machine count as missing, unless they are a network of the metrics,
+    which is fetched anyway.
+    """
+    from lactok.evaluation.sources import TokenizerSource
+
+    of_metrics = {asset for needed in assets().values() for asset in needed}
+    sources: list[Callable[[], Source]] = []
+    missing: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    for name in names:
+        try:
+            needed = registry.tokenizer_spec(name).assets
+            elsewhere = [a for a in needed if a.sources and a not in of_metrics and weights.locate(a) is None]
+            if elsewhere and not fetch:
+                size = sum(a.size for a in elsewhere) / 1e9
+                raise WeightsNotFound(f"its weights ({size:.1f} GB) are not on this machine; name it to fetch them")
+            registry.resolve_assets(name)
+            sources.append(partial(TokenizerSource, name))
+        except WeightsNotFound as error:
+            missing[name] = str(error)
+        except UserError as error:  # foreign weights or a plug-in that cannot be imported: the others still run
+            broken[name] = str(error)
+    return sources, missing, broken
+
+
+def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execution) -> ReconResult | None:
+    """Measure one source; None while other parts still have shards to do."""
+    from lactok.evaluation import kept_images, reconstruction_result
+    from lactok.evaluation.reconstruction import ReconstructionWork
+    from lactok.evaluation.results import ReconResult
+    from lactok.evaluation.shards import complete
+    from lactok.evaluation.store import Store
+    from lactok.evaluation.writing import folder_name
+
+    store, shards = Store(execution.out), list(dataset.shards())
+    work = ReconstructionWork(source, run, store, kept_images.chosen(dataset, execution.pictures))
+    timer = complete(work, shards, execution, source.name)
+    if timer is None:
+        return None
+    keys = [k for s in shards if (k := work.keys(s)) is not None]
+    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
+    name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+    kept_images.publish(execution.out / name, work, dataset, keys)
+    written = reconstruction_result.merge(
+        source, dataset, run, execution.limit, store, keys, execution.out / name, timer
+    )
+    return ReconResult(execution.out / name, written)
+
+
+def evaluate_sources(
+    sources: Sequence[Callable[[], Source]], dataset: Dataset, run: Run, execution: Execution
+) -> Outcome:
+    """Measure several sources; one that fails does not lose the others.
+
+    Raises:
+        DiskError: nothing can be stored any more.
+        UserError: no source measured an image, or a network of the metrics cannot be had.
+    """
+    from lactok.evaluation.store import Store
+
+    Store(execution.out)
+    run = replace(run, networks=metric_networks(run))
+    if len(dataset.samples) < FEW:
+        logger.warning("warning: %d images are few; %d or more give usable intervals", len(dataset.samples), FEW)
+    outcome = Outcome()
+    for make in sources:
+        name = str(getattr(make, "args", ["?"])[0])
+        try:
+            result = evaluate_source(make(), dataset, run, execution)
+        except DiskError:
+            raise
+        except UserError as error:
+            outcome.failed[name] = str(error)
+            continue
+        except Exception as error:  # one adapter's bug must not lose the other rows
+            outcome.failed[name] = f"{type(error).__name__}: {error}"
+            log_bug(name)
+            continue
+        if result is not None:
+            outcome.results.append(result)
+    _something_measured(outcome.results, dataset)
+    return outcome
+
+
+def _something_measured(results: Sequence[ReconResult], dataset: Dataset) -> None:
+    if results and not any(result.n for result in results):
+        first, count = results[0].data.dataset.skipped[0], len(dataset.samples)
+        raise WrongValue(f"{dataset.name}: nothing to measure in {count} images; the first, {first.id}: {first.reason}")
+
+
+def log_bug(name: str) -> None:
+    """The traceback of the exception that is being handled: a bug of one thing among several that go on."""
+    logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
+
+
+def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
+    """Before anything is encoded: names and digests of the metrics' networks, fetched, or how to do without."""
+    found = {}
+    metrics = {key: find(key) for key in run.protocol.score.metrics}
+    for key, metric in metrics.items():
+        try:
+            for asset in metric.needs:
+                found[asset.name] = weights.resolve(asset).sha256
+        except WeightsNotFound as error:
+            others = ",".join(other for other, m in metrics.items() if not m.needs) or METRICS.names()[0]
+            raise WeightsNotFound(f"{key}: {error}; or leave it out: `metrics` {others}") from None
+    return tuple(sorted(found.items()))
+
+
+def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
+    """As `metric_networks`, of those on this machine already: nothing is downloaded."""
+    needed = {asset for key in run.protocol.score.metrics for asset in find(key).needs}
+    return tuple(sorted((a.name, f.sha256) for a in needed if (f := weights.locate(a)) is not None))
+
+
+def said(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
+    """Name what did not run and why; the exit code: 3 if something failed or, where `strict`, lacks its weights."""
+    for name, reason in missing.items():
+        print(f"not run: {name}: {reason}")
+    for name, reason in failed.items():
+        logger.error("failed: %s: %s", name, reason)
+    return 3 if failed or (missing and strict) else 0
