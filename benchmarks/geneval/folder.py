@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from lactok.errors import UserError
+from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.protocol import digest
 from lactok.images import open_photograph
@@ -38,12 +38,10 @@ class Entry:
 
     Attributes:
         id: the folder's name.
-        index: its place among the folders that should be there, which tells whose part it is.
         prompt: its metadata, as in `benchmarks.geneval.prompts`.
     """
 
     id: str
-    index: int
     prompt: dict[str, Any]
     pictures: tuple[Sample, ...]
 
@@ -63,6 +61,11 @@ class Folder:
     entries: tuple[Entry, ...]
     left_out: tuple[Note, ...]
     remarks: tuple[Note, ...]
+
+    @property
+    def pictures(self) -> tuple[Sample, ...]:
+        """All pictures, prompt by prompt."""
+        return tuple(picture for entry in self.entries for picture in entry.pictures)
 
     @property
     def sha256(self) -> str:
@@ -86,33 +89,33 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
         numbers: of the folders that should be there; by default all from 0 to the highest.
 
     Raises:
-        UserError: no such folder, or nothing in it can be judged.
+        MissingFile, WrongValue: no such folder, or nothing in it can be judged.
     """
     if not root.is_dir():
-        raise UserError(f"no such folder {root}; expected {LAYOUT}")
+        raise MissingFile(f"no such folder {root}; expected {LAYOUT}")
     there = {int(p.name): p for p in sorted(root.iterdir()) if p.is_dir() and p.name.isdecimal()}
     if not there:
-        raise UserError(f"{root} holds no folders 00000, 00001, ...; expected {LAYOUT}")
+        raise WrongValue(f"{root} holds no folders 00000, 00001, ...; expected {LAYOUT}")
     if numbers is None:
         numbers = range(max(there) + 1)
     numbers = [numbers[i] for i in chosen(len(numbers), limit)]
     entries: list[Entry] = []
     left_out, remarks = [], []
-    for index, number in enumerate(numbers):
+    for number in numbers:
         if number not in there:
             left_out.append(Note(f"{number:05}", "no such folder"))
             continue
-        entry, missing, unusual = _entry(there[number], index, samples)
+        entry, missing, unusual = _entry(there[number], samples)
         entries += [entry] if entry is not None else []
         left_out += missing
         remarks += unusual
     if not any(entry.pictures for entry in entries):
         first = f", for one {left_out[0].id}: {left_out[0].text}" if left_out else ""
-        raise UserError(f"{root} holds nothing to judge{first}; expected {LAYOUT}")
+        raise WrongValue(f"{root} holds nothing to judge{first}; expected {LAYOUT}")
     return Folder(root.resolve().name, len(numbers), tuple(entries), tuple(left_out), tuple(remarks))
 
 
-def _entry(path: Path, index: int, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:
+def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:
     """A prompt's folder; why samples are left out; remarks."""
     metadata = path / "metadata.jsonl"
     try:
@@ -127,8 +130,9 @@ def _entry(path: Path, index: int, samples: int) -> tuple[Entry | None, list[Not
     inside = path / "samples"
     files = sorted(inside.iterdir()) if inside.is_dir() else []
     pictures = [p for p in files if re.fullmatch(r"\d+\.png", p.name) and p.is_file()]
+    text = json.dumps(prompt)
     entry = Entry(
-        path.name, index, prompt, tuple(Sample(f"{path.name}/{p.stem}", p, prompt["prompt"]) for p in pictures)
+        path.name, prompt, tuple(Sample(f"{path.name}/{p.stem}", p, prompt["prompt"], metadata=text) for p in pictures)
     )
     left_out, remarks = [], []
     if len(pictures) < samples:

@@ -23,6 +23,7 @@ SEED = 43
 DRAWS = 100  # a task, before duplicates are left out
 
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+OVER_ALL = ("overall", "per_image", "prompts")  # scores of all tasks together; no task can have their names
 RELATIONS = ("left of", "right of", "above", "below")
 
 # the 80 classes of COCO in its order, in GenEval's wording: three have longer names
@@ -156,6 +157,8 @@ def fault(prompt: object) -> str:
     for key in ("tag", "prompt"):
         if not isinstance(prompt.get(key), str):
             return f"{key!r} is not a text"
+    if prompt["tag"] in OVER_ALL:
+        return f"'tag' is {prompt['tag']!r}, which is the name of a score over all tasks; use another"
     for kind in ("include", "exclude"):
         clauses = prompt.get(kind, [])
         if not isinstance(clauses, list):

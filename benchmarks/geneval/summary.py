@@ -42,13 +42,13 @@ def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
     return groups
 
 
-def scores(scored: Sequence[Scored]) -> dict[str, Any]:
+def scores(scored: Sequence[Scored]) -> tuple[dict[str, Any], dict[str, Any]]:
     """All scores with their 95 % intervals; prompts are resampled, so that a prompt's samples stay together.
 
     Returns:
-        tasks: by tag the share of correct images; overall: the unweighted mean over tags of these; per_image: the
-        share of correct images; prompts: the share of prompts with a correct image. Each is {value, ci95, n}; tasks
-        have the number of their prompts too. Values are None without any image.
+        By task the share of correct images; and of all tasks `overall`, the unweighted mean over tasks of these,
+        `per_image`, the share of correct images, and `prompts`, the share of prompts with a correct image. Each is
+        {value, ci95, n}; tasks have the number of their prompts too. Values are None without any image.
     """
     from lactok.evaluation.statistics import clustered_mean, mean_with_interval
 
@@ -58,8 +58,7 @@ def scores(scored: Sequence[Scored]) -> dict[str, Any]:
         tasks[tag] = _entry(clustered_mean(clusters[-1:]), len(group)) | {"prompts": len(clusters[-1][0])}
     everything = [_clusters(scored)] if scored else []
     any_correct = np.array([any(s.correct for s in group) for group in by_prompt(scored).values()], np.float64)
-    return {
-        "tasks": tasks,
+    return tasks, {
         "overall": _entry(clustered_mean(clusters), len(scored)),
         "per_image": _entry(clustered_mean(everything), len(scored)),
         "prompts": _entry(mean_with_interval(any_correct), len(any_correct)),
@@ -78,14 +77,14 @@ def _entry(estimate: tuple[float | None, list[float] | None], n: int) -> dict[st
 
 def official_page(scored: Sequence[Scored]) -> str:
     """What the official program prints."""
-    found = scores(scored)
+    tasks, found = scores(scored)
     groups = by_tag(scored)
     lines = ["Summary", "======="]
     lines += [f"Total images: {len(scored)}", f"Total prompts: {found['prompts']['n']}"]
     lines += [f"% correct images: {found['per_image']['value']:.2%}"]
     lines += [f"% correct prompts: {found['prompts']['value']:.2%}"]
     lines += ["", "Task breakdown", "=============="]
-    for tag, entry in found["tasks"].items():
+    for tag, entry in tasks.items():
         lines.append(f"{tag:<16} = {entry['value']:.2%} ({sum(s.correct for s in groups[tag])} / {entry['n']})")
     lines += ["", f"Overall score (avg. over tasks): {found['overall']['value']:.5f}"]
     return "\n".join(lines) + "\n"

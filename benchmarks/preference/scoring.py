@@ -1,11 +1,10 @@
-"""Pictures and captions to scores, a shard at a time; what the store has already is not computed again."""
+"""The preference suite's work on a shard: a reward's scores of pictures and captions, or the features of pictures."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -14,14 +13,15 @@ import torch
 
 from lactok import images, weights
 from lactok.errors import DiskError, UserError, WeightsNotFound
+from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
-from lactok.evaluation.executors import Timer, run_jobs
-from lactok.evaluation.progress import Report
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.shards import batches, reference_key, store_features
-from lactok.evaluation.sources import Run
+from lactok.evaluation.reconstruction import reference_key, store_features
+from lactok.evaluation.shards import ShardWork
 from lactok.evaluation.store import Store
+from lactok.evaluation.timing import Timer
 from lactok.metrics.rewards import Reward, RewardSpec, find, specs
+from lactok.metrics.scorer import batches
 
 LIBRARIES = ("pillow", "tokenizers", "torchvision", "transformers")  # which turn pictures and captions into inputs
 
@@ -82,80 +82,67 @@ def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[s
     return judges, missing, broken
 
 
-_worker: dict[str, Any] = {}
+@dataclass(frozen=True, eq=False)
+class RewardWork(ShardWork):
+    """Store a reward's scores of a shard: `index`, `score` and, as JSON, `errors` by position."""
+
+    judge: Judge
+    run: Run
+    store: Store
+    _loaded: list[Reward] = field(default_factory=list, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_loaded": []}  # each process loads its own
+
+    def is_finished(self, samples: Sequence[Sample]) -> bool:
+        return self.store.has("rewards", self.judge.key(samples, self.run))
+
+    def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
+        if self.is_finished(samples):
+            return
+        if not self._loaded:
+            with timer.stage("load"):
+                self._loaded.append(self.judge.reward(self.run.device, getattr(torch, self.run.dtype)))
+        index: list[int] = []
+        scores: list[np.ndarray] = []
+        errors: dict[int, str] = {}
+        for batch in batches(len(samples), self.run.micro_batch):
+            pictures = []
+            with timer.stage("read"):
+                for i in range(*batch.indices(len(samples))):
+                    try:
+                        pictures.append((i, samples[i].open()))
+                    except images.UnreadableImage as error:
+                        errors[i] = str(error)
+            if pictures:
+                with timer.stage(self.judge.spec.name):
+                    captions = [samples[i].caption or "" for i, _ in pictures]
+                    made = self._loaded[0].score([picture for _, picture in pictures], captions)
+                scores.append(made.numpy())
+                index += [i for i, _ in pictures]
+        joined = np.concatenate(scores) if scores else np.zeros(0, np.float32)
+        arrays = {"index": np.array(index, np.int64), "score": joined, "errors": np.array(json.dumps(errors))}
+        self.store.put("rewards", self.judge.key(samples, self.run), arrays)
 
 
-def _start(judge: Judge | None, run: Run, store: Store) -> None:
-    _worker.update(judge=judge, run=run, store=store, reward=None)
+@dataclass(frozen=True, eq=False)
+class FeatureWork(ShardWork):
+    """Store the features of a shard's pictures, prepared as `run.protocol` says, where `reference_key` says."""
 
+    run: Run
+    store: Store
 
-def score(
-    judge: Judge, shards: Sequence[Sequence[Sample]], run: Run, store: Store, workers: int = 1,
-    report: Report | None = None,
-) -> Timer:  # fmt: skip
-    """Store the scores of all shards: `index`, `score` and, as JSON, `errors` by position."""
-    return run_jobs(_score, [list(s) for s in shards], _start, (judge, run, store), run.device, workers, report)
+    def is_finished(self, samples: Sequence[Sample]) -> bool:
+        return self.store.has("reference", reference_key(samples, self.run))
 
-
-def features(
-    shards: Sequence[Sequence[Sample]], run: Run, store: Store, workers: int = 1, report: Report | None = None
-) -> Timer:
-    """Store the Inception features of all shards, prepared as `run.protocol` says, where `reference_key` says."""
-    return run_jobs(_features, [list(s) for s in shards], _start, (None, run, store), run.device, workers, report)
-
-
-def is_finished(
-    samples: Sequence[Sample], judges: Sequence[Judge], with_features: bool, run: Run, store: Store
-) -> bool:
-    keys = [("rewards", judge.key(samples, run)) for judge in judges]
-    keys += [("reference", reference_key(samples, run))] * with_features
-    return all(store.has(kind, key) for kind, key in keys)
-
-
-def _score(samples: list[Sample]) -> Timer:
-    judge, run, store = _worker["judge"], _worker["run"], _worker["store"]
-    timer, key = Timer(run.device), judge.key(samples, run)
-    if store.has("rewards", key):
-        return timer
-    if _worker["reward"] is None:
-        with timer.stage("load"):
-            _worker["reward"] = judge.reward(run.device, getattr(torch, run.dtype))
-    index: list[int] = []
-    scores: list[np.ndarray] = []
-    errors: dict[int, str] = {}
-    for batch in batches(len(samples), run.micro_batch):
-        pictures = []
-        with timer.stage("read"):
-            for i in range(*batch.indices(len(samples))):
-                try:
-                    pictures.append((i, samples[i].open()))
-                except images.UnreadableImage as error:
-                    errors[i] = str(error)
-        if pictures:
-            with timer.stage(judge.spec.name):
-                captions = [samples[i].caption or "" for i, _ in pictures]
-                made = _worker["reward"].score([picture for _, picture in pictures], captions)
-            scores.append(made.numpy())
-            index += [i for i, _ in pictures]
-    joined = np.concatenate(scores) if scores else np.zeros(0, np.float32)
-    store.put(
-        "rewards", key, {"index": np.array(index, np.int64), "score": joined, "errors": np.array(json.dumps(errors))}
-    )
-    sys.stdout.flush()
-    return timer
-
-
-def _features(samples: list[Sample]) -> Timer:
-    run, store = _worker["run"], _worker["store"]
-    timer = Timer(run.device)
-    if store.has("reference", reference_key(samples, run)):
-        return timer
-    prepared, positions = [], []
-    for i, sample in enumerate(samples):
-        try:
-            prepared.append(images.prepare(sample.open(), run.protocol.prepare))
-            positions.append(i)
-        except images.UnreadableImage:
-            continue  # named where the scores are, and by its absence from `index`
-    store_features(prepared, positions, samples, run, store, timer)
-    return timer
+    def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
+        if self.is_finished(samples):
+            return
+        prepared, positions = [], []
+        for i, sample in enumerate(samples):
+            try:
+                prepared.append(images.prepare(sample.open(), self.run.protocol.prepare))
+                positions.append(i)
+            except images.UnreadableImage:
+                continue  # named where the scores are, and by its absence from `index`
+        store_features(prepared, positions, samples, self.run, self.store, timer)

@@ -27,12 +27,14 @@ class Sample:
     Attributes:
         id: unique in the data set, stable between machines.
         window: (left, top, width, height) in pixels of the upright photograph, or None for all of it.
+        metadata: of a generated picture, its prompt as JSON.
     """
 
     id: str
     path: Path
     caption: str | None = None
     window: tuple[int, int, int, int] | None = None
+    metadata: str = ""
 
     @property
     def sha256(self) -> str:
@@ -75,6 +77,7 @@ class Dataset:
         return Dataset(self.name, tuple(sorted(chosen, key=lambda s: s.id)))
 
     def shards(self, size: int = 64) -> Iterator[Sequence[Sample]]:
+        """The samples in pieces of `size`, in their order: what every suite works on at a time."""
         for start in range(0, len(self.samples), size):
             yield self.samples[start : start + size]
 

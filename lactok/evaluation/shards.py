@@ -10,38 +10,36 @@ import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeVar
 
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.executors import run_jobs
 from lactok.evaluation.progress import Report, progress
-from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 
 Shard = Sequence[Sample]
-W = TypeVar("W", bound="ShardWork")
 logger = logging.getLogger(__name__)
 
 
 class ShardWork(ABC):
     """What is done with a shard of samples; sent to worker processes, so networks are loaded when first needed.
 
+    What was made is kept under the hash of all that it depends on, in the store (pictures that are the result
+    themselves in their folder), and is never made twice.
+
     Attributes:
         run: what determines the numbers.
-        store: where everything that was made is kept, under the hash of all that it depends on.
     """
 
     run: Run
-    store: Store
 
     @abstractmethod
     def is_finished(self, samples: Shard) -> bool:
-        """Whether the store holds all of it."""
+        """Whether all of it is there."""
 
     @abstractmethod
     def finish(self, samples: Shard, timer: Timer) -> None:
-        """Make what is missing in the store and nothing else."""
+        """Make what is missing and nothing else."""
 
 
 def run_shards(work: ShardWork, shards: Sequence[Shard], workers: int = 1, report: Report | None = None) -> Timer:

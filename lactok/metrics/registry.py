@@ -172,7 +172,7 @@ METRICS = Metrics()
 
 
 def metric(
-    key: str, *, title: str, higher: bool, features: Features | None = None, **declared: Any
+    key: str, *, title: str, higher: bool, features: Features | None = None, listed: bool = True, **declared: Any
 ) -> Callable[[F], F]:
     """Declare the metric that a function computes.
 
@@ -182,6 +182,7 @@ def metric(
         higher: whether higher is better.
         features: for a distance between sets, of which features; the function is then `DistanceMetric.compute`, else
             `ImageMetric.compute`.
+        listed: False for one that is no metric of reconstructions: it is found by its key and is not among `all`.
         declared: the other attributes of `Metric`.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,27 @@ from tabulate import tabulate
 from benchmarks import published
 from benchmarks.preference.captions import Captioned
 from benchmarks.preference.scoring import LIBRARIES, Judge
-from lactok.errors import disk_errors
-from lactok.evaluation import results
+from lactok.evaluation import writing
+from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
-from lactok.evaluation.executors import Timer
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.results import SCHEMA, environment, to_json, write_records
-from lactok.evaluation.shards import reference_key
-from lactok.evaluation.sources import Run
+from lactok.evaluation.reconstruction import reference_key
+from lactok.evaluation.results import PreferenceResult
 from lactok.evaluation.statistics import mean_with_interval
-from lactok.evaluation.store import FeatureBlocks, Store, folder_safe, write_atomically
-from lactok.evaluation.table import cell
-from lactok.metrics import frechet
-from lactok.metrics.scorer import FEATURES
+from lactok.evaluation.store import FeatureBlocks, Store
+from lactok.evaluation.table import number
+from lactok.evaluation.timing import Timer
+from lactok.metrics.registry import DistanceMetric, Metric, find
 
 # distances of the set of pictures to the set of references, both as square-256 prepares them
-DISTANCES = {"fid": frechet.frechet, "kid": frechet.kid}
-_FEATURES = FEATURES["rfid"]
+DISTANCES = ("fid", "kid")
+
+
+def distance(key: str) -> DistanceMetric:
+    """The declaration of one of `DISTANCES`."""
+    found = find(key)
+    assert isinstance(found, DistanceMetric), f"{key} is declared as a distance"
+    return found
 
 
 def folder_name(name: str, captioned: Captioned, judges: Sequence[Judge], run: Run, limit: int | None, to: str) -> str:
@@ -38,20 +43,18 @@ def folder_name(name: str, captioned: Captioned, judges: Sequence[Judge], run: R
     `to` names the reference of the distances, if there is one.
     """
     measured = digest([[j.identity(run) for j in judges], [run.scoring_key, to] if to else None])[:8]
-    parts = [name, captioned.source, measured]
-    parts += [f"limit{limit}"] * (limit is not None) + [run.dtype] * (run.dtype != "float32")
-    parts += [f"seed{run.seed}"] * (run.seed != 0)
-    return "__".join(folder_safe(part) for part in parts)
+    return writing.folder_name(name, captioned.source, measured, limit=limit, dtype=run.dtype, seed=run.seed)
 
 
 def merge(
     name: str, captioned: Captioned, judges: Sequence[Judge], wanted: Sequence[str], reference: Dataset | None,
-    run: Run, store: Store, folder: Path, timer: Timer,
-) -> dict[str, Any]:  # fmt: skip
-    """Write a result folder from finished shards, in shard order, and return the result.
+    run: Run, limit: int | None, store: Store, folder: Path, timer: Timer, generator: dict[str, Any] | None = None,
+) -> PreferenceResult:  # fmt: skip
+    """Write a result folder from finished shards, in shard order.
 
     Args:
         wanted: keys of DISTANCES, if there is a reference.
+        generator: of the pictures, where there is one: name, samples, seed and dtype.
     """
     dataset = captioned.dataset
     shards = list(dataset.shards())
@@ -60,9 +63,10 @@ def merge(
     metrics = {j.spec.name: _mean(columns[j.spec.name], groups) for j in judges}
     if reference is not None:
         metrics |= _distances(wanted, shards, list(reference.shards()), run, store)
-    result = {
-        "schema": SCHEMA,
-        "pictures": {"name": name},
+    content = {
+        "suite": "preference",
+        "limit": limit,
+        "pictures": {"name": name, "generator": generator},
         "dataset": {
             "name": captioned.source,
             "n": len(columns["id"]),
@@ -76,14 +80,8 @@ def merge(
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": metrics,
     }
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_records(folder / "records.parquet", columns)
-        if timer.wall or not (folder / "run.json").exists():  # a run that computed nothing has no times of its own
-            about = environment(run.device, timer, (*results.LIBRARIES, *LIBRARIES)) | {"batch_size": run.batch_size}
-            write_atomically(folder / "run.json", to_json(about))
-        write_atomically(folder / "result.json", to_json(result))
-    return result
+    libraries = (*writing.LIBRARIES, *LIBRARIES)
+    return PreferenceResult(folder, writing.write_result(folder, content, columns, run, timer, libraries))
 
 
 def _records(
@@ -124,7 +122,7 @@ def _blocks(shards: Sequence[Sequence[Sample]], run: Run, store: Store) -> tuple
     keys = [reference_key(samples, run) for samples in shards]
     counts = [len(store.need("reference", key, ["index"])["index"]) for key in keys]
     filled = [key for key, count in zip(keys, counts, strict=True) if count]
-    return FeatureBlocks(store, "reference", filled, _FEATURES, [None] * len(filled)), sum(counts)
+    return FeatureBlocks(store, "reference", filled, distance("fid").features.name, [None] * len(filled)), sum(counts)
 
 
 def _distances(
@@ -134,11 +132,12 @@ def _distances(
     pictures, n = _blocks(shards, run, store)
     others, m = _blocks(references, run, store)
     out: dict[str, dict[str, Any]] = {}
-    for metric in wanted:
-        value = DISTANCES[metric](others, pictures) if min(n, m) >= 2 else float("nan")
-        out[metric] = {"value": value, "ci95": None, "n": n, "references": m}
-        if metric == "fid":
-            out[metric]["reliable"] = min(n, m) >= frechet.SINGULAR_BELOW
+    for key in wanted:
+        metric = distance(key)
+        value = metric.compute(others, pictures) if min(n, m) >= 2 else float("nan")
+        out[key] = {"value": value, "ci95": None, "n": n, "references": m}
+        if metric.reliable_from:
+            out[key]["reliable"] = min(n, m) >= metric.reliable_from
     return out
 
 
@@ -147,28 +146,28 @@ def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
         "name": reference.name,
         "n": len(reference.samples),
         "sha256": digest([[s.id, s.sha256] for s in reference.samples]),
-        "prepare": vars(run.protocol.prepare),
-        "features": run.protocol.score.rfid,
+        "prepare": asdict(run.protocol.prepare),
+        "features": distance("fid").features.name,
         "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
     }
 
 
-def markdown(results: Sequence[tuple[str, dict[str, Any]]], judges: Sequence[Judge]) -> str:
+def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge]) -> str:
     """The table as Markdown; results come with the system's plain name, by which the paper's row is found."""
     specs = {j.spec.name: j.spec for j in judges}
-    metrics = list(dict.fromkeys(m for _, r in results for m in r["metrics"]))
-    arrows = {m: "↑" if m in specs and specs[m].higher_is_better else "↓" for m in metrics}
+    keys = list(dict.fromkeys(m for _, r in results for m in r.metrics))
+    metrics = [Metric(k, k, specs[k].higher_is_better) if k in specs else find(k) for k in keys]
     printed, rows = published.table("generation"), []
     for plain, result in results:
-        rows.append([result["pictures"]["name"], *(cell(m, result["metrics"].get(m)) for m in metrics)])
-        rows[-1].append(str(result["dataset"]["n"]))
+        rows.append([result.data.pictures.name, *(number(m, result.metrics.get(m.key)) for m in metrics)])
+        rows[-1].append(str(result.n))
         if (paper := published.row_of(plain, printed.rows)) is not None:
-            values = [printed.rows[paper].get(specs[m].published) if m in specs else None for m in metrics]
+            values = [printed.rows[paper].get(specs[k].published) if k in specs else None for k in keys]
             rows.append([f"{paper} (paper)", *("-" if v is None else f"{v:g}" for v in values), "-"])
-    head = ["pictures", *(f"{'KID x1000' if m == 'kid' else m} {arrows[m]}" for m in metrics), "n"]
+    head = ["pictures", *(m.head for m in metrics), "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(head[1:]))
     notes = ["± is half the 95 % bootstrap interval of the mean; captions are resampled."]
-    if any(e.get("reliable") is False for _, r in results for e in r["metrics"].values()):
+    if any(e.reliable is False for _, r in results for e in r.metrics.values()):
         notes.append("~ FID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
     if any("(paper)" in row[0] for row in rows):
         notes.append(
