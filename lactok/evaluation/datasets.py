@@ -18,6 +18,7 @@ from lactok.images import UnreadableImage, open_photograph
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 FEW = 30
+SHARD = 64  # samples that are worked on, stored and resumed together
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,10 @@ class Dataset:
         chosen = sorted(self.samples, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:limit]
         return Dataset(self.name, tuple(sorted(chosen, key=lambda s: s.id)))
 
-    def shards(self, size: int = 64) -> Iterator[Sequence[Sample]]:
-        """The samples in pieces of `size`, in their order: what every suite works on at a time."""
-        for start in range(0, len(self.samples), size):
-            yield self.samples[start : start + size]
+    def shards(self) -> Iterator[Sequence[Sample]]:
+        """The samples in pieces of `SHARD`, in their order: what every suite works on at a time."""
+        for start in range(0, len(self.samples), SHARD):
+            yield self.samples[start : start + SHARD]
 
 
 def sample_set() -> Dataset:
