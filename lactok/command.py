@@ -15,16 +15,16 @@ from lactok.errors import UserError
 
 Main = Callable[[Sequence[str] | None], int]
 
-_flags: set[str] = set()  # names of the arguments of the parser that was used last, without dashes
+_flags: set[str] = set()  # names of the arguments of the command that is running, without dashes
 
 
 class Parser(argparse.ArgumentParser):
     """The arguments of a command; a mistake in them is a UserError, without the long usage that argparse prints."""
 
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        action = super().add_argument(*args, **kwargs)
-        _flags.update(name.removeprefix("--").replace("-", "_") for name in action.option_strings)
-        return action
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; also of the chosen subcommand."""
+        _flags.update(name.removeprefix("--").replace("-", "_") for a in self._actions for name in a.option_strings)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; `{self.prog} --help` explains the arguments")
@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
 def as_flags(message: str) -> str:
     """A message of the library with the names of arguments as the flags of the command that is running.
 
-    >>> _ = Parser().add_argument("--batch-size")
+    >>> parser = Parser()
+    >>> _ = parser.add_argument("--batch-size"), parser.parse_args([])
     >>> as_flags("`batch_size` 0: 1 or more; `nothing` stays")
     '--batch-size 0: 1 or more; `nothing` stays'
     """
@@ -55,7 +56,6 @@ def show_log(level: int = logging.INFO) -> None:
     if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
         logger.addHandler(_StandardError())
         logger.setLevel(level)
-        logger.propagate = False
 
 
 def command(main: Main) -> Callable[..., NoReturn]:

@@ -25,8 +25,12 @@ from torch import Tensor
 import lactok
 from baselines import diffusion
 from benchmarks.generation import __main__ as generation
+from benchmarks.generation.work import generate
 from lactok import images, registry
 from lactok.errors import UserError, WeightsNotFound
+from lactok.evaluation import datasets
+from lactok.evaluation.config import Settings
+from lactok.evaluation.results import load
 from lactok.randomness import noise, seed_of
 from lactok.specs import GeneratorSpec, Option
 from lactok.tokenizer import Generator
@@ -91,12 +95,12 @@ class TestByName:
     )
     def test_mistakes_are_named(self, name: str, message: str) -> None:
         with pytest.raises(UserError, match=re.escape(message)):
-            lactok.spec(name)
+            registry.generator_spec(name)
 
     def test_a_generator_is_no_tokenizer(self) -> None:
         assert not set(lactok.list_generators()) & set(lactok.list_tokenizers())
         with pytest.raises(UserError, match="unknown tokenizer 'sdxl'"):
-            lactok.spec("sdxl")
+            registry.tokenizer_spec("sdxl")
 
     @pytest.mark.parametrize("dtype", ["bf16", torch.int64])
     def test_a_dtype_that_is_none_is_named(self, dtype: object) -> None:
@@ -163,10 +167,18 @@ PROMPTS = [{"tag": "x", "prompt": "a photo of a bench"}, {"prompt": "two café t
 
 
 def make(folder: Path, name: str = "toy-clouds", prompts: list[dict] = PROMPTS, **changes: object) -> dict[str, bytes]:
-    """The files that `generate` leaves, by their path in `folder`."""
-    options = {"samples": 2, "seed": 0, "device": "cpu", "dtype": "float32", **changes}
-    generation.generate(name, prompts, folder, **options)  # type: ignore[arg-type]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """The files that `generate` leaves, by their path in `folder`, but for what differs from run to run."""
+    samples = int(changes.pop("samples", 2))  # type: ignore[call-overload]
+    settings = Settings(**changes)  # type: ignore[arg-type]
+    generate(name, prompts, folder, settings.run(), settings.execution(), samples=samples)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard is the two pictures of a prompt."""
+    monkeypatch.setattr(datasets, "SHARD", 2)
 
 
 class TestPictures:
@@ -175,8 +187,11 @@ class TestPictures:
         assert list(made) == [
             *(f"{i:05}/{file}" for i in range(3)
               for file in ("metadata.jsonl", "samples/0000.png", "samples/0001.png")),
-            "generation.json",
+            "generation.json", "records.parquet", "result.json",
         ]  # fmt: skip
+        result = load(tmp_path)
+        assert (result.suite, result.n, result.limit, result.label) == ("generation", 6, None, "toy-clouds")
+        assert result.records["caption"].tolist()[::2] == [prompt["prompt"] for prompt in PROMPTS]
         assert made["00001/metadata.jsonl"] == b'{"prompt": "two caf\\u00e9 tables"}'
         note = json.loads(made["generation.json"])
         assert note.pop("settings")
@@ -187,8 +202,9 @@ class TestPictures:
             assert np.array_equal(np.asarray(picture), expected.permute(1, 2, 0).numpy())
 
     def test_only_what_is_missing_or_damaged_is_made(
-        self, tmp_path: Path, calls: type[Clouds], capsys: pytest.CaptureFixture[str]
-    ) -> None:
+        self, tmp_path: Path, calls: type[Clouds], capsys: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
         whole = make(tmp_path)
         assert calls.calls == 6
         assert make(tmp_path) == whole
@@ -199,9 +215,8 @@ class TestPictures:
         capsys.readouterr()
         assert make(tmp_path) == whole
         assert calls.calls == 8
-        err = capsys.readouterr().err
-        assert f"{cut} is damaged" in err
-        assert "toy-clouds: 6/6 pictures" in err
+        assert f"{cut} is damaged" in caplog.text
+        assert "toy-clouds, pictures: 3/3 shards" in capsys.readouterr().err
 
     def test_an_interrupted_run_goes_on(
         self, tmp_path: Path, calls: type[Clouds], monkeypatch: pytest.MonkeyPatch
@@ -224,9 +239,12 @@ class TestPictures:
 
     def test_parts_and_batches_make_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = make(tmp_path / "whole")
-        first = make(tmp_path / "parts", part=(1, 2), batch_size=3)
-        assert {name.partition("/")[0] for name in first} == {"00000", "00002", "generation.json"}
-        assert make(tmp_path / "parts", part=(2, 2)) == whole
+        first = make(tmp_path / "parts", part="1/2", batch_size=3)
+        pictures = {name.partition("/")[0] for name in first if name.endswith(".png")}
+        assert pictures == {"00000", "00002"}
+        assert "result.json" not in first
+        assert make(tmp_path / "parts", part="2/2") == whole
+
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -250,9 +268,9 @@ class TestPictures:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make(tmp_path)
-        entry = registry._registered_generators["toy-clouds"]
+        entry = registry.GENERATORS.registered["toy-clouds"]
         newer = replace(entry, spec=replace(entry.spec, version=2))
-        monkeypatch.setitem(registry._registered_generators, "toy-clouds", newer)
+        monkeypatch.setitem(registry.GENERATORS.registered, "toy-clouds", newer)
         with pytest.raises(UserError, match="holds pictures of another run"):
             make(tmp_path)
 
@@ -285,7 +303,9 @@ class TestCommand:
         out, err = capsys.readouterr()
         assert "toy-clouds: a toy" in err
         assert f"written: {tmp_path / 'out' / 'toy-clouds@strength=0.5'}" in out
-        assert {p.name for p in (tmp_path / "out" / "toy-clouds").iterdir()} == {"00000", "00001", "generation.json"}
+        assert {p.name for p in (tmp_path / "out" / "toy-clouds").iterdir()} == {
+            "00000", "00001", "generation.json", "records.parquet", "result.json", "run.json"
+        }
         assert (tmp_path / "out" / "toy-clouds" / "00001" / "metadata.jsonl").read_text() == '{"prompt": "two cats"}'
 
     def test_one_that_fails_does_not_stop_the_others(
@@ -344,7 +364,7 @@ class TestCommand:
 
     def test_help_is_quick(self) -> None:
         code = (
-            "import sys\nfrom benchmarks import generation\n"
+            "import sys\nfrom benchmarks.generation import __main__ as generation\n"
             "try:\n    generation.main(['--help'])\nexcept SystemExit:\n    pass\n"
             "print([m for m in ('torch', 'pandas', 'diffusers', 'transformers', 'numpy') if m in sys.modules])"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,10 @@ from PIL import Image
 from benchmarks.geneval import annotate, detectors, prompts
 from benchmarks.geneval.__main__ import main
 from benchmarks.geneval.detectors import Detection
+from benchmarks.generation.work import planned
 from lactok.evaluation import datasets
+from lactok.evaluation.config import Execution, Run
+from lactok.evaluation.timing import Timer
 
 RED_CAT, BLUE_CAT = ("cat", "red", (5, 5, 25, 25)), ("cat", "blue", (5, 5, 25, 25))
 DOG = ("dog", "black", (60, 10, 90, 30))
@@ -41,6 +43,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(detectors.COLOUR_CLASSIFIERS, "drawn", "judges:DrawnColours")
     monkeypatch.setattr(DrawnDetector, "calls", 0)
     monkeypatch.setattr(DrawnColours, "calls", 0)
+    monkeypatch.setattr(datasets, "SHARD", 4)  # a prompt's samples
     datasets._file_sha256.cache_clear()
 
 
@@ -70,10 +73,12 @@ def stable_bytes(out: Path) -> dict[str, bytes]:
 
 def test_result_holds_what_the_format_promises(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (result,) = run(tmp_path / "out", "--images", images, "--annotate", "all")
-    assert {tag: task["value"] for tag, task in result["tasks"].items()} == TRUTH
-    assert result["overall"]["value"] == pytest.approx(0.5)
-    assert result["images"]["n"] == result["overall"]["n"] == 12
-    assert result["prompts"] == {"value": 1.0, "ci95": [1.0, 1.0], "n": 3}
+    metrics = result["metrics"]
+    assert (result["schema"], result["suite"], result["limit"]) == (2, "geneval", None)
+    assert {tag: metrics[tag]["value"] for tag in result["tasks"]} == TRUTH
+    assert metrics["overall"]["value"] == pytest.approx(0.5)
+    assert result["dataset"]["n"] == metrics["overall"]["n"] == 12
+    assert metrics["prompts"] == {"value": 1.0, "ci95": [1.0, 1.0], "n": 3}
     assert result["detector"]["name"] == result["colours"]["name"] == "drawn"
     assert result["comparable"] is False
     assert "3 of 3 prompts are not GenEval's" in result["comparable_note"]
@@ -124,7 +129,9 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from benchmarks.geneval import detectors
 from benchmarks.geneval.__main__ import main
+from lactok.evaluation import datasets
 from lactok.evaluation.store import Store
+datasets.SHARD = 4
 detectors.DETECTORS["drawn"], detectors.COLOUR_CLASSIFIERS["drawn"] = "judges:DrawnDetector", "judges:DrawnColours"
 put = Store.put
 def put_and_die(self, kind, key, arrays):
@@ -151,11 +158,11 @@ def test_what_changed_is_judged_again_and_nothing_else(images: Path, tmp_path: P
     datasets._file_sha256.cache_clear()
     after = run(tmp_path / "out", "--images", images)
     assert DrawnDetector.calls == 12 + 4
-    assert {r["tasks"]["colour"]["value"] for r in after} == {0.5, 0.25}
+    assert {r["metrics"]["colour"]["value"] for r in after} == {0.5, 0.25}
     (images / "00000" / "metadata.jsonl").write_text(json.dumps(OWN[0] | {"include": [{"class": "dog", "count": 1}]}))
     changed = run(tmp_path / "out", "--images", images)
     assert DrawnDetector.calls == 12 + 4  # detections do not depend on the prompt
-    assert {r["tasks"]["one"]["value"] for r in changed} == {0.75, 0.5}
+    assert {r["metrics"]["one"]["value"] for r in changed} == {0.75, 0.5}
     assert before in changed
 
 
@@ -194,10 +201,10 @@ def test_missing_and_corrupt_pictures_are_left_out_and_named(
     (images / "00006" / "metadata.jsonl").write_text("{")
     write(images, 7, {"tag": "own", "prompt": "x", "include": [{"class": "cat"}]}, [])
     (result,) = run(tmp_path / "out", "--images", images)
-    assert {tag: (t["value"], t["n"], t["prompts"]) for tag, t in result["tasks"].items()} == {
+    assert {tag: (t["value"], t["n"], t["prompts"]) for tag in result["tasks"] for t in [result["metrics"][tag]]} == {
         "one": (1.0, 3, 1), "colour": (1.0, 2, 1), "place": (0.25, 4, 1),
     }  # fmt: skip
-    named = {note["id"]: note["text"] for note in result["left_out"]}
+    named = {note["id"]: note["reason"] for note in result["dataset"]["skipped"]}
     assert list(named) == sorted(named)
     assert named["00000"] == "3 of 4 samples"
     assert named["00001/0002"] == "not an image"
@@ -219,8 +226,8 @@ def test_odd_modes_and_further_files_are_judged_and_named(images: Path, tmp_path
     (images / "00003" / "samples" / "grid.jpg").write_bytes(b"")
     (images / "readme.txt").write_text("")
     (result,) = run(tmp_path / "out", "--images", images, "--strict")
-    assert result["tasks"]["one"]["value"] == 7 / 9
-    assert {(n["id"], n["text"]) for n in result["remarks"]} == {
+    assert result["metrics"]["one"]["value"] == 7 / 9
+    assert {(n["id"], n["reason"]) for n in result["remarks"]} == {
         ("00003", "5 samples instead of 4; all are judged"),
         ("00003", "not read: samples/grid.jpg; the layout has numbered .png files"),
         ("00003/0000", "a picture of mode L, judged as RGB (transparency over white)"),
@@ -248,8 +255,8 @@ def test_limit_is_a_fixed_choice(images: Path, tmp_path: Path) -> None:
     (one,) = run(tmp_path / "a", "--images", images, "--limit", "1")
     (again,) = run(tmp_path / "b", "--images", images, "--limit", "1")
     assert one == again
-    assert one["images"]["prompts"] == 1
-    assert one["overall"]["ci95"] is None
+    assert one["dataset"]["prompts"] == one["limit"] == 1
+    assert one["metrics"]["overall"]["ci95"] is None
     assert len(list((tmp_path / "a").glob("*__limit1"))) == 1
 
 
@@ -260,27 +267,29 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     asked: list[tuple[Any, ...]] = []
 
     def generate(
-        name: str, wanted: Sequence[dict[str, Any]], folder: Path, *, samples: int, seed: int, device: str, dtype: str,
-        part: tuple[int, int] = (1, 1),
-    ) -> None:  # fmt: skip
-        asked.append((name, len(wanted), samples, seed, device, dtype, part))
+        name: str, wanted: Sequence[dict[str, Any]], folder: Path, run: Run, execution: Execution, *, samples: int,
+        source: str,
+    ) -> tuple[datasets.Dataset, Timer]:  # fmt: skip
+        asked.append((name, len(wanted), samples, run.seed, run.device, run.dtype, execution.part))
         if name == "sd3":
             raise WeightsNotFound("weights not found: sd3")
-        for i in range(part[0] - 1, len(wanted), part[1]):
-            if not (folder / f"{i:05}").exists():
-                thing = wanted[i]["include"][0]
+        every = datasets.Dataset(source, planned(folder, wanted, samples))
+        for shard in list(every.shards())[execution.part[0] :: execution.part[1]]:
+            for sample in shard:
+                thing = json.loads(sample.metadata)["include"][0]
                 right = (thing["class"], thing.get("color", "red"), (5, 5, 25, 25))
-                write(folder, i, wanted[i], [picture(right), picture()][:samples])
+                sample.path.parent.mkdir(parents=True, exist_ok=True)
+                (sample.path.parents[1] / "metadata.jsonl").write_text(sample.metadata)
+                (picture(right) if sample.id.endswith("0000") else picture()).save(sample.path)
+        return every, Timer()
 
-    module = types.ModuleType("benchmarks.generation")
-    module.generate = generate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "benchmarks.generation", module)
+    monkeypatch.setattr("benchmarks.geneval.suite.generate", generate)
     common = ("--samples", "2", "--limit", "7", "--annotate", "none")
     results = run(tmp_path / "out", "--generators", "sd3,sdxl", *common, "--seed", "3", code=3)
-    assert asked[0] == ("sd3", 7, 2, 3, "cpu", "float32", (1, 1))
+    assert asked[0] == ("sd3", 7, 2, 3, "cpu", "float32", (0, 1))
     (result,) = results
-    assert result["generator"] == {"name": "sdxl", "samples": 2, "seed": 3, "dtype": "float32"}
-    assert result["images"]["n"] == 14
+    assert result["pictures"]["generator"] == {"name": "sdxl", "samples": 2, "seed": 3, "dtype": "float32"}
+    assert result["dataset"]["n"] == 14
     assert [p.parent.name for p in (tmp_path / "out").glob("*/result.json")] == [
         "geneval__sdxl__drawn-drawn__limit7__seed3__samples2"
     ]
@@ -341,6 +350,19 @@ def test_dry_run_writes_nothing(images: Path, tmp_path: Path, capsys: pytest.Cap
     assert "left out: 00000: 3 of 4 samples" in out
     run(tmp_path / "out", "--generators", "sdxl", "--limit", "5", "--dry-run", judge="homeless")
     assert "sdxl: 5 prompts, 20 pictures to make and to judge" in capsys.readouterr().out
+
+
+def test_dry_run_of_scenes_composes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", "--scenes", "8", "--samples", "2", "--limit", "3", "--dry-run") == []
+    assert "scenes: 8 captions, 16 pictures to compose, 6 to judge" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_may_not_have_the_name_of_a_score_of_all_tasks(images: Path, tmp_path: Path) -> None:
+    write(images, 3, OWN[0] | {"tag": "overall"}, [picture(RED_CAT)] * 4)
+    (result,) = run(tmp_path / "out", "--images", images)
+    assert {"id": "00003", "reason": "metadata.jsonl: 'tag' is 'overall', which is the name of a score over all tasks; "
+            "use another"} in result["dataset"]["skipped"]  # fmt: skip
 
 
 HOSTILE = [

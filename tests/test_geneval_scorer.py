@@ -99,23 +99,23 @@ def test_intervals_resample_prompts() -> None:
     """Four equal samples a prompt: as wide as that of 50 values, not of 200."""
     correct = np.random.default_rng(0).random(50) < 0.4
     scored = [summary.Scored("t", str(i), bool(c)) for i, c in enumerate(correct) for _ in range(4)]
-    found = summary.scores(scored)
-    low, high = found["tasks"]["t"]["ci95"]
+    tasks, found = summary.scores(scored)
+    low, high = tasks["t"]["ci95"]
     expected = 1.96 * math.sqrt(correct.mean() * (1 - correct.mean()) / 50)
     assert (high - low) / 2 == pytest.approx(expected, rel=0.1)
-    assert found["tasks"]["t"] == found["overall"] | {"prompts": 50}
+    assert tasks["t"] == found["overall"] | {"prompts": 50}
 
 
 def test_overall_is_the_mean_of_tasks_and_samples_that_are_there_count() -> None:
     scored = [summary.Scored("a", "1", c) for c in (True, True, False)]
     scored += [summary.Scored("a", "2", True)] + [summary.Scored("b", "3", False)] * 10
-    found = summary.scores(scored)
-    assert found["tasks"]["a"]["value"] == 0.75
+    tasks, found = summary.scores(scored)
+    assert tasks["a"]["value"] == 0.75
     assert found["overall"]["value"] == 0.375
     assert found["per_image"]["value"] == 3 / 14
     assert found["prompts"]["value"] == 2 / 3
     assert found["overall"]["ci95"] is None  # task b has one prompt
-    assert summary.scores([])["overall"] == {"value": None, "ci95": None, "n": 0}
+    assert summary.scores([])[1]["overall"] == {"value": None, "ci95": None, "n": 0}
     assert clustered_mean([(np.array([1, 0]), np.array([1, 1]))])[1] == [0.0, 1.0]
 
 

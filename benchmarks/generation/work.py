@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lactok.tokenizer import Generator
 
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("lactok.generation")
 
 
 def prompt_folder(folder: Path, index: int) -> Path:

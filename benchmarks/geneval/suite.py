@@ -22,7 +22,7 @@ from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name
 
-LOCAL = "`detector` scenes-tiny with `colours` scenes-tiny"
+LOCAL = "`detector` scenes-tiny `colours` scenes-tiny"
 
 
 def resolved(detector: type[Detector], colours: type[ColourClassifier]) -> Judges:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from lactok.errors import WrongValue, at_least
-from lactok.evaluation.protocol import Protocol, digest
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lactok.evaluation.datasets import Dataset, Sample
+    from lactok.evaluation.protocol import Protocol
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -53,6 +53,8 @@ class Run:
     @property
     def scoring_key(self) -> str:
         """Hash of all that turns two images into numbers: score, networks, device kind, the image library."""
+        from lactok.evaluation.protocol import digest
+
         return digest([self.protocol.score_hash, self.networks, self.device_kind, version("pillow")])
 
     def seeds(self, samples: Sequence[Sample]) -> Tensor:
