@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lactok.errors import UserError
+from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation import datasets
 from lactok.evaluation.datasets import EXTENSIONS, Dataset, Sample, data_folder, id_of, named_by_content
 from lactok.evaluation.protocol import digest
@@ -40,14 +40,14 @@ def read(path: Path) -> dict[str, str]:
             of captions by name, or COCO's annotations, see `coco`.
 
     Raises:
-        UserError: another ending, unreadable, a name twice, a caption that is no text.
+        WrongValue: another ending, unreadable, a name twice, a caption that is no text.
     """
     readers = {".tsv": _tsv, ".jsonl": _jsonl, ".json": _json}
     if path.suffix.lower() not in readers:
-        raise UserError(f"--captions {path}: a file that ends in {', '.join(readers)}, or coco")
+        raise WrongValue(f"`captions` {path}: a file that ends in {', '.join(readers)}, or coco")
     found = readers[path.suffix.lower()](path, _text(path))
     if not found:
-        raise UserError(f"{path} holds no captions")
+        raise WrongValue(f"{path} holds no captions")
     return found
 
 
@@ -55,24 +55,24 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"captions {path}: {error.strerror}") from error
+        raise MissingFile(f"captions {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from error
+        raise WrongValue(f"{path} is not UTF-8 text: {error}") from error
 
 
 def _clean(where: str, caption: object) -> str:
     """White space to single spaces; halves of surrogate pairs, which no tokenizer takes, to question marks."""
     text = " ".join(caption.encode("utf-8", "replace").decode().split()) if isinstance(caption, str) else ""
     if not text:
-        raise UserError(f"{where}: its caption is not a text: {caption!r:.60}")
+        raise WrongValue(f"{where}: its caption is not a text: {caption!r:.60}")
     return text
 
 
 def _add(found: dict[str, str], where: str, name: object, caption: object) -> None:
     if not isinstance(name, str) or not name:
-        raise UserError(f"{where}: no file name")
+        raise WrongValue(f"{where}: no file name")
     if name in found:
-        raise UserError(f"{where}: {name} has a caption already; leave one of them out")
+        raise WrongValue(f"{where}: {name} has a caption already; leave one of them out")
     found[name] = _clean(where, caption)
 
 
@@ -82,7 +82,7 @@ def _tsv(path: Path, text: str) -> dict[str, str]:
         if line.strip():
             name, tab, caption = line.rstrip("\r").partition("\t")
             if not tab:
-                raise UserError(f"{path} line {number}: no tab between file name and caption")
+                raise WrongValue(f"{path} line {number}: no tab between file name and caption")
             _add(found, f"{path} line {number}", name, caption)
     return found
 
@@ -108,9 +108,9 @@ def _object(where: str, text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not JSON: {error}") from None
+        raise WrongValue(f"{where} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{where}: not a JSON object")
+        raise WrongValue(f"{where}: not a JSON object")
     return content
 
 
@@ -123,7 +123,7 @@ def _first_annotations(path: Path, content: Mapping[str, Any]) -> dict[str, str]
             image, entry = int(annotation["image_id"]), (int(annotation["id"]), annotation["caption"])
             first[image] = min(first.get(image, entry), entry, key=lambda e: e[0])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a file of COCO captions ({error!r})") from error
+        raise WrongValue(f"{path} is not a file of COCO captions ({error!r})") from error
     found = {names[i]: _clean(f"{path}: {names[i]}", first[i][1]) for i in names if i in first}
     return dict(sorted(found.items()))
 
@@ -134,19 +134,19 @@ def coco(data_dir: Path | None = None) -> dict[str, str]:
     Which of the five a paper used is seldom said; this choice is anybody's to repeat. White space is made single.
 
     Raises:
-        UserError: the annotations are not where they belong.
+        WrongValue: the annotations are not where they belong.
     """
     path = data_folder("coco", data_dir) / COCO_FILE
     if not path.is_file():
-        raise UserError(
+        raise MissingFile(
             f"COCO's captions are not in {path}: put captions_val2017.json of annotations_trainval2017.zip "
-            "(cocodataset.org) there, set LACTOK_DATA, or name --captions FILE"
+            "(cocodataset.org) there, set LACTOK_DATA, or name `captions` FILE"
         )
     return read(path)
 
 
 def named(source: str) -> tuple[str, dict[str, str]]:
-    """The `--captions` of a command: a name for them and the captions by file name."""
+    """What the argument `captions` means: a name for them and the captions by file name."""
     found = coco() if source == "coco" else read(Path(source))
     return f"{Path(source).stem}-{digest(found)[:6]}", found
 
@@ -162,17 +162,17 @@ def pictures(root: Path, source: str | None = None, needed: bool = True) -> Capt
         needed: pictures without a caption are left out, and none with one is a mistake.
 
     Raises:
-        UserError: no pictures, no captions, or captions that cannot be read.
+        WrongValue: no pictures, no captions, or captions that cannot be read.
     """
     folders = sorted(root.glob("*/metadata.jsonl"))
     if folders:
         if source is not None:
-            raise UserError(f"{root} has captions in its own metadata.jsonl files; leave --captions out")
+            raise WrongValue(f"{root} has captions in its own metadata.jsonl files; leave `captions` out")
         return _geneval(root, folders)
     if source is None and (root / "captions.json").is_file():
         source = str(root / "captions.json")
     if source is None and needed:
-        raise UserError(f"{root} has no captions: put captions.json into it or name --captions FILE (or coco)")
+        raise WrongValue(f"{root} has no captions: put captions.json into it or name `captions` FILE (or coco)")
     found = datasets.folder(root)
     if source is None:
         return Captioned(found, "no-captions")
@@ -192,7 +192,7 @@ def _geneval(root: Path, folders: list[Path]) -> Captioned:
         if not files:
             waiting.append(id_of(path.parent, root))
     if not samples:
-        raise UserError(f"{root} holds no pictures: nothing in {folders[0].parent / 'samples'} and beside it")
+        raise WrongValue(f"{root} holds no pictures: nothing in {folders[0].parent / 'samples'} and beside it")
     dataset = named_by_content(root.resolve().name, tuple(sorted(samples, key=lambda s: s.id)))
     return Captioned(dataset, f"prompts-{digest(prompts)[:6]}", (), tuple(waiting))
 
@@ -221,7 +221,7 @@ def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: boo
         used.add(key)
         samples.append(Sample(sample.id, sample.path, None if key is None else captions[key]))
     if not samples:
-        raise UserError(
+        raise WrongValue(
             f"none of the {len(found.samples)} pictures has a caption: {found.samples[0].id} is not among the names "
             f"of the captions ({next(iter(captions))}, ...)"
         )

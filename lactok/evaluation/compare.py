@@ -54,7 +54,7 @@ def paired_images(first: ReconResult, second: ReconResult) -> pandas.DataFrame:
     both = records[0].merge(records[1], on="id", suffixes=("_first", "_second"))
     changed = both[both["sha256_first"] != both["sha256_second"]]
     if len(changed):
-        raise UserError(
+        raise WrongValue(
             f"{first.name} and {second.name} are of different data: {len(changed)} images of the same name differ "
             f"({changed['id'].iloc[0]!a}); run both on the same photographs"
         )
@@ -185,7 +185,7 @@ def _same_protocol(first: ReconResult, second: ReconResult) -> None:
             )
     networks = [{n["name"]: n["sha256"] for n in run.protocol.get("networks", [])} for run in (first, second)]
     if changed := _changed(*networks):
-        raise UserError(
+        raise WrongValue(
             f"{first.name} and {second.name} were scored by other networks ({', '.join(changed)}); run both with the "
             "same `weights`"
         )
@@ -217,7 +217,7 @@ def _geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[Line], l
     _same_judges(first, second, judges, "run both with the same `detector` and `colours`")
     both = _prompts(first).join(_prompts(second), how="inner", lsuffix="_first", rsuffix="_second")
     if not len(both):
-        raise UserError(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
+        raise WrongValue(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
     both["tag"] = both.index.get_level_values("tag")
     lines = [_line("correct", True, group) for _, group in both.groupby("tag", sort=False)]
     names = [str(tag) for tag, _ in both.groupby("tag", sort=False)]
@@ -236,7 +236,7 @@ def _prompts(run: GenEvalResult) -> pandas.DataFrame:
 
 def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list[Line], list[str]]:
     if first.result["dataset"]["name"] != second.result["dataset"]["name"]:
-        raise UserError(
+        raise WrongValue(
             f"{first.name} and {second.name} are of different captions; score both with the same `captions`"
         )
     known = [{r["name"]: _digests(r) for r in run.result["rewards"]} for run in (first, second)]
@@ -247,7 +247,7 @@ def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list
     both = first.records.merge(second.records, on=["id", "caption"], suffixes=("_first", "_second"))
     if not shared or not len(both):
         what = "picture and caption" if shared else "reward"
-        raise UserError(f"{first.name} and {second.name} have no {what} in common; score both with the same options")
+        raise WrongValue(f"{first.name} and {second.name} have no {what} in common; score both with the same options")
     groups = [str(c) for c in both["caption"].fillna(both["id"])]
     lines = [_line(n, bool(known[0][n].get("higher_is_better", True)), both, groups) for n in shared]
     return lines, [f"Paired by picture name and caption: {len(both)} are in both; captions are resampled."]
