@@ -263,8 +263,14 @@ def differences(first: Result, second: Result) -> Iterator[tuple[str, str, str]]
 
 def _facts(run: Result) -> Iterator[tuple[str, str]]:
     result = run.result
-    for key in ("tokenizer", "generator", "pictures", "images"):
-        for name, value in result.get(key, {}).items():
+    pictures = result.get("pictures", {})
+    parts = {
+        "tokenizer": result.get("tokenizer", {}),
+        "generator": pictures.get("generator") or {},
+        "pictures": {k: v for k, v in pictures.items() if k != "generator"},
+    }
+    for key, part in parts.items():
+        for name, value in part.items():
             if name == "assets":
                 yield from ((f"weights {a['name']}", str(a["sha256"])[:12]) for a in value)
             elif name == "options":
