@@ -13,11 +13,12 @@ from baselines.flextok import FlexTokTokenizer
 from baselines.seedtok import SeedTokenizer
 from baselines.titok import TiTokTokenizer
 from baselines.vqgan import VQGAN, MaskGITTokenizer
+from benchmarks.verify import flextok as flextok_set
 from benchmarks.verify import seed as seed_set
 from benchmarks.verify import titok as titok_set
 from benchmarks.verify import vqgan as vqgan_set
 from lactok import registry
-from lactok.nn.flextok_checkpoint import convert, read_config
+from lactok.nn.flextok_checkpoint import convert
 from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.nn.unclip import UnCLIPConfig
 from lactok.nn.vqgan import from_taming
@@ -58,8 +59,7 @@ def titok(name: str) -> Tokenizer:
 
 def flextok(options: str = "steps=3") -> Tokenizer:
     values, tensors = reference("flextok")
-    shape = read_config(values["hydra_config"])
-    shape = replace(shape, vae_channels=tuple(values["vae_base_cfg"]["block_out_channels"]), vae_layers=1)
+    shape = flextok_set.config_of(values)
     official = registry.tokenizer_spec("flextok-d12-d12")
     lengths = dict(official.options) | {"tokens": replace(official.options["tokens"], default=16, high=16)}
     spec = replace(official, input_size=64, output_size=64, tokens=16, options=lengths).with_options(options)

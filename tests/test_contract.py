@@ -1,4 +1,4 @@
-"""`--check`: adapters that are wrong in one way each, and what is said of them."""
+"""`benchmarks.contract`: adapters that are wrong in one way each, and what is said of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from conftest import Toy
 from torch import Tensor
 
 import lactok
-from benchmarks.contract.__main__ import check, report
+from benchmarks.contract.__main__ import main
+from benchmarks.contract.check import check, report
 from benchmarks.contract.probe import Finding
-from benchmarks.recon import __main__ as recon
 from lactok import registry
 from lactok.randomness import noise
 from lactok.specs import Asset, Option, TokenizerSpec
-from lactok.tokenizer import Tokenizer
+from lactok.tokenizer import Reconstructor, Tokenizer
 
 TOKENS = {"tokens": Option(16, "length", 1, 16)}
 
@@ -28,11 +28,11 @@ TOKENS = {"tokens": Option(16, "length", 1, 16)}
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     lactok.spec("identity")
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry.TOKENIZERS, "registered", dict(registry.TOKENIZERS.registered))
 
 
-def define(cls: type[Tokenizer], **changes: Any) -> str:
-    """Register a class under the name `wrong`, its info the toy's but for the changes."""
+def define(cls: type[Reconstructor], **changes: Any) -> str:
+    """Register a class under the name `wrong`, its spec the toy's but for the changes."""
     registry.register(replace(registry.TOKENIZERS.entry("toy").spec, **{"name": "wrong", **changes}))(cls)
     return "wrong"
 
@@ -130,14 +130,18 @@ class FixedLength(Toy):
         return super()._encode(images, seeds)[:, : self.spec.tokens]
 
 
-class TooBright(Tokenizer):
+class TooBright(Reconstructor):
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return images * 1.05, torch.ones(len(images), dtype=torch.float64)
 
 
+class Nothing(Reconstructor):
+    """Neither ids nor a `reconstruct`."""
+
+
 BITLESS = {"tokens": None, "codebook_size": None}
 
-WRONG: list[tuple[str, type[Tokenizer], dict[str, Any], str, str]] = [
+WRONG: list[tuple[str, type[Reconstructor], dict[str, Any], str, str]] = [
     ("int32 ids", encoding(Tensor.int), {}, "dtype of ids", "int32 instead of int64; end `_encode` with .long()"),
     ("float ids", encoding(Tensor.float), {}, "dtype of ids", "float32 instead of int64"),
     ("an id too few", encoding(lambda x: x[:, :-1]), {}, "shape of ids", "(3, 15), the spec promises (B, tokens)"),
@@ -165,6 +169,8 @@ WRONG: list[tuple[str, type[Tokenizer], dict[str, Any], str, str]] = [
     ("float32 only", FullPrecision, {}, "bfloat16", "under autocast"),
     ("no _decode", OnlyEncode, {}, "structure", "lacks `_encode` or `_decode`"),
     ("no reconstruct", Toy, BITLESS, "structure", "has no `reconstruct`"),
+    ("nothing at all", Nothing, BITLESS, "structure", "has no `reconstruct`"),
+    ("ids without coding", TooBright, {}, "structure", "which is no lactok.Tokenizer; derive the class from it"),
     ("no licence", Toy, {"license": " "}, "information", "no licence"),
     ("an asset without", Toy, {"assets": (Asset("llamagen-vq16-tiny", ""),)}, "information", "of each Asset"),
     ("a fit of its own", Toy, {"fit": "pad"}, "information", "fit='pad'; write one of crop, squash"),
@@ -185,7 +191,7 @@ WRONG: list[tuple[str, type[Tokenizer], dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("cls", "changes", "rule", "words"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
-def test_what_is_wrong_is_named(cls: type[Tokenizer], changes: dict[str, Any], rule: str, words: str) -> None:
+def test_what_is_wrong_is_named(cls: type[Reconstructor], changes: dict[str, Any], rule: str, words: str) -> None:
     define(cls, **changes)
     found = broken(check(changes.get("name", "wrong")))
     assert words in found.get(rule, ""), found
@@ -210,6 +216,37 @@ def test_a_function_that_makes_something_else_is_named() -> None:
     assert "no lactok.Tokenizer" in broken(check("wrong"))["structure"]
 
 
+def test_wrong_ids_are_one_finding() -> None:
+    """What encode gives is looked at raw: its own refusal of such ids would hide what is wrong with them."""
+    define(encoding(Tensor.int))
+    assert list(broken(check("wrong"))) == ["dtype of ids"]
+
+
+def test_a_missing_reconstruct_is_one_finding() -> None:
+    define(Toy, **BITLESS)
+    assert list(broken(check("wrong"))) == ["structure"]
+
+
+def test_a_class_of_a_file_is_tried(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch, lactok\n"
+        "class Grey(lactok.Tokenizer):\n"
+        "    spec = lactok.TokenizerSpec('grey', 'test', 1, 256, 32, 32, 'MIT')\n"
+        "    def _encode(self, images, seeds):\n"
+        "        return (images.mean((1, 2, 3)) * 255).round().long()[:, None]\n"
+        "    def _decode(self, ids, seeds):\n"
+        "        return (ids[:, :, None, None] / 255 + torch.linspace(-0.3, 0.3, 32)).expand(-1, 3, 32, 32)\n"
+    )
+    assert broken(check(f"{file}:Grey")) == {}
+
+
+def test_two_packages_of_adapters_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.TOKENIZERS, "packages", lambda: ("baselines", "baselines"))
+    text = broken(check("identity"))["registered"]
+    assert text.startswith("lactok itself and lactok itself have the name 'identity'")
+
+
 def test_noise_from_the_seeds_is_right() -> None:
     define(decoding(lambda x, seeds: x + 0.05 * noise(seeds, (3, 32, 32), "grain")))
     assert broken(check("wrong")) == {}
@@ -226,7 +263,7 @@ def test_the_command_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> No
     define(encoding(Tensor.int))
     for name, code in (("toy", 0), ("wrong", 3), ("toyy", 2), ("toy@x=1", 2)):
         with pytest.raises(SystemExit) as stop:
-            recon.main(["--check", name])
+            main([name])
         assert stop.value.code == code
     out, err = capsys.readouterr()
     assert "ok    codebook" in out
@@ -239,7 +276,7 @@ def test_the_command_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> No
 def test_missing_weights_are_the_users(capsys: pytest.CaptureFixture[str], own_cache: Path) -> None:
     define(Toy, assets=(Asset("nowhere", "MIT"),))
     with pytest.raises(SystemExit) as stop:
-        recon.main(["--check", "wrong"])
+        main(["wrong"])
     assert stop.value.code == 2
     assert "weights not found: nowhere" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -117,6 +118,31 @@ def test_the_copy_starts_without_effect() -> None:
             x, torch.tensor([499]), None, added_cond_kwargs=size_conditions(decoder.unet, 64, x), return_dict=False
         )[0]
         torch.testing.assert_close(decoder(x, 499, codes, 64), alone)
+
+
+@pytest.mark.parametrize("part", ["controlnet", "unet"])
+def test_a_call_that_fails_leaves_no_embedding_to_the_next(part: str) -> None:
+    """Time and size of a call are known while it runs, also if it ends in an exception (out of memory, for one)."""
+    torch.manual_seed(0)
+    plain = LatentDecoder(DecoderConfig(UNET.arguments(), embedding=(8, 8))).eval().requires_grad_(False)
+    torch.nn.init.normal_(plain.controlnet.controlnet_mid_block.weight)  # zero at first: it would hide the embedding
+    kept = copy.deepcopy(plain)
+    kept.remember()
+    x, codes = torch.randn(2, 4, 8, 8), torch.randn(2, 8, 8, 8)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with torch.inference_mode():
+        kept(x, 999, codes, 64)
+        hook = kept.get_submodule(part).conv_in.register_forward_hook(fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            kept(x, 999, codes, 64)
+        hook.remove()
+        assert torch.equal(kept.residuals(x, 17, codes, 32)[1], plain.residuals(x, 17, codes, 32)[1])
+        times = torch.tensor([17, 803])
+        assert torch.equal(kept(x, times, codes, 32), plain(x, times, codes, 32))
+        torch.testing.assert_close(kept(x, 499, codes, 32), plain(x, 499, codes, 32), atol=1e-6, rtol=1e-6)
 
 
 def test_the_steps_are_cut_not_rounded() -> None:

@@ -1,1 +1,1 @@
-"""Does an adapter keep the contract of `lactok.Tokenizer`: `python -m benchmarks.recon --check NAME`."""
+"""Does an adapter keep the contract of `lactok.Tokenizer`: `python -m benchmarks.contract NAME`."""

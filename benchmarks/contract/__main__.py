@@ -1,86 +1,33 @@
-"""`python -m benchmarks.recon --check NAME`: does an adapter keep the contract of `lactok.Tokenizer`? Said in words."""
+"""`python -m benchmarks.contract NAME`: does an adapter keep the contract of `lactok.Tokenizer`? Said in words."""
 
 from __future__ import annotations
 
-from benchmarks.contract.probe import Broken, Finding, Inapplicable, NotTried, Trial, one_line, place
-from benchmarks.contract.rules import RULES, Rule
-from lactok import registry
-from lactok.errors import UserError
+from collections.abc import Sequence
+
+from lactok.command import Parser, command
 
 
-def check(name: str, device: str = "cpu") -> list[Finding]:
-    """Try every rule on an adapter, with its weights, on three photographs.
-
-    Args:
-        name: as for `lactok.load`, options included.
-        device: where the adapter computes.
-
-    Returns:
-        One finding for each rule that applies, in the order in which they are best mended.
-
-    Raises:
-        UserError: an unknown name or option, damaged weights; WeightsNotFound where no source has them. What the
-            adapter itself does wrong is a finding.
-    """
-    registry.TOKENIZERS.check_name(name)
-    try:
-        entry = registry.TOKENIZERS.entry(name.partition("@")[0])
-    except Exception as error:  # the plug-in's module does not import, or does not register the name
-        return [Finding("registered", "FAIL", one_line(error) + place(error.__cause__ or error))]
-    trial = Trial(name, entry, device)
-    try:
-        registry.resolve_assets(name)
-    except UserError:
-        raise
-    except Exception as error:  # its own converter
-        return [_failure("weights", error, trial)]
-    findings: list[Finding] = []
-    for title, rule in RULES.items():
-        found = _try(title, rule, trial)
-        same = next((f.rule for f in findings if found is not None and f.text == found.text), None)
-        if found is not None and found.state == "FAIL" and same:  # one mistake is one finding
-            found = Finding(title, "-", f"not tried: as {same!r}, see above")
-        findings += [found] if found is not None else []
-    return findings
+def parser() -> Parser:
+    p = Parser(
+        prog="python -m benchmarks.contract",
+        description="Try every rule of the interface on an adapter; a line a rule, exit code 3 if one is broken.",
+    )
+    p.add_argument("name", metavar="NAME", help="as for lactok.load, options after @, or FILE.py:CLASS")
+    p.add_argument("--device", default="cpu", help="where the adapter computes; default cpu")
+    p.add_argument("--weights", metavar="DIR", help="folder with weights, looked into before every other source")
+    return p
 
 
-def _try(title: str, rule: Rule, trial: Trial) -> Finding | None:
-    try:
-        return Finding(title, "ok", rule(trial))
-    except Inapplicable:
-        return None
-    except NotTried as reason:
-        return Finding(title, "-", f"not tried: {reason}")
-    except Broken as broken:
-        return Finding(title, "FAIL", str(broken))
-    except (Exception, SystemExit) as error:
-        return _failure(title, error, trial)
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    from lactok import registry
+
+    registry.TOKENIZERS.check_name(args.name)  # before torch is imported
+    from benchmarks.contract.check import run_check
+
+    return run_check(args.name, args.device, args.weights)
 
 
-def _failure(title: str, error: BaseException, trial: Trial) -> Finding:
-    return Finding(title, "FAIL", f"{type(error).__name__}: {one_line(error)}{place(error, trial.home)}")
-
-
-def report(name: str, findings: list[Finding]) -> str:
-    """One line a rule, and the sum."""
-    width = max(len(f.rule) for f in findings)
-    lines = [f"{f.state:5} {f.rule:{width}}  {f.text}" for f in findings]
-    count = {state: sum(f.state == state for f in findings) for state in ("ok", "FAIL", "-")}
-    untried = f", {count['-']} not tried" if count["-"] else ""
-    return "\n".join([*lines, f"{name}: {count['ok']} rules hold, {count['FAIL'] or 'none'} broken{untried}"])
-
-
-def run_check(name: str, device: str = "cpu", folder: str | None = None) -> int:
-    """The command: print the report; 0 if every rule holds, 3 if one does not.
-
-    Args:
-        folder: with weights, looked into before every other source.
-    """
-    from lactok import weights
-    from lactok.device import check_device
-
-    if folder:
-        weights.use_folder(folder)
-    findings = check(name, check_device(device))
-    print(report(name, findings))
-    return 3 if any(f.state == "FAIL" for f in findings) else 0
+if __name__ == "__main__":
+    main()

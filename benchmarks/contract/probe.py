@@ -17,10 +17,10 @@ from torch import Tensor
 
 import lactok
 from lactok import images, registry
-from lactok.errors import UserError
-from lactok.evaluation.protocol import Prepare
+from lactok.images import Prepare
 from lactok.nn.quantize import count_near_ties
 from lactok.randomness import seed_of
+from lactok.tokenizer import Reconstructor
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # scikit-image carries these
 FREE_SIZE = 128  # pixels given to rows that work at any size
@@ -129,7 +129,7 @@ class Trial:
         self.needs_ids()
         given = self.images.clone()
         with count_near_ties() as counts:
-            ids = self.tokenizer.encode(given, self.seeds)
+            ids = self.tokenizer.encode_unchecked(given, self.seeds)
         if not isinstance(ids, Tensor):
             raise Broken(f"encode gives a {type(ids).__name__} instead of a tensor of ids; return the ids alone")
         self.ids_kept_images = torch.equal(given, self.images)
@@ -151,24 +151,10 @@ class Trial:
         """decode"""
         given = (self.codes if self.has_ids else self.images).clone()
         if not self.has_ids:
-            out = self.tokenizer.reconstruct(given, self.seeds)[0]
+            out = self.reconstruct(given, self.seeds)[0]
             return out, out, given
-        tokenizer, raw = self.tokenizer, []
-
-        def keep(ids: Tensor, seeds: Tensor, inner: Callable[[Tensor, Tensor], Tensor] = tokenizer._decode) -> Tensor:
-            raw.append(inner(ids, seeds))
-            return raw[-1]
-
-        tokenizer._decode = keep  # type: ignore[method-assign]  # `decode` clamps, which would hide a wrong scale
-        try:
-            out = tokenizer.decode(given, self.seeds)
-        except UserError:
-            if not raw or bool(raw[-1].isfinite().all()):
-                raise
-            out = raw[-1].float()  # the rule about the range says it in words
-        finally:
-            del tokenizer._decode
-        return out.cpu(), raw[-1].cpu() if raw else out.cpu(), given
+        raw = self.tokenizer.decode_unclamped(given, self.seeds).cpu()  # the clamp would hide a wrong scale
+        return raw.float().clamp(0, 1), raw, given
 
     @property
     def output(self) -> Tensor:
@@ -198,7 +184,13 @@ class Trial:
         seeds = self.seeds[part] if seeded else None
         if self.has_ids:
             return self.tokenizer.decode(given, seeds).cpu()
-        return self.tokenizer.reconstruct(given, seeds)[0].cpu()
+        return self.reconstruct(given, seeds)[0].cpu()
+
+    def reconstruct(self, images: Tensor, seeds: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The adapter's own `reconstruct`; NotTried where a row without ids has none."""
+        if not self.has_ids and not implements_reconstruct(type(self.tokenizer)):
+            raise NotTried("there is no `reconstruct`, see above")
+        return self.tokenizer.reconstruct(images, seeds)
 
     def differing(self, ids: Tensor, expected: Tensor, image: int, advice: str) -> int:
         """How many ids of a photograph differ; Broken, with the advice, where that is more than its near ties."""
@@ -220,6 +212,11 @@ class Trial:
     def release(self) -> None:
         """Let the network go: the next one may need its memory."""
         self.kept.pop("tokenizer", None)
+
+
+def implements_reconstruct(kind: type) -> bool:
+    """Whether a class has a `reconstruct` of its own."""
+    return getattr(kind, "reconstruct", None) not in (Reconstructor.reconstruct, lactok.Tokenizer.reconstruct)
 
 
 def source_file(factory: Any) -> str | None:

@@ -15,11 +15,21 @@ from typing import get_args
 import torch
 
 import lactok
-from benchmarks.contract.probe import PIXEL_TOLERANCE, Broken, Inapplicable, NotTried, Trial, one_line, place
+from benchmarks.contract.probe import (
+    PIXEL_TOLERANCE,
+    Broken,
+    Inapplicable,
+    NotTried,
+    Trial,
+    implements_reconstruct,
+    one_line,
+    place,
+)
 from lactok import registry
 from lactok.errors import UserError
+from lactok.plugins import places
 from lactok.specs import Fit, Resample
-from lactok.tokenizer import Tokenizer
+from lactok.tokenizer import Reconstructor, Tokenizer
 
 Rule = Callable[[Trial], str]
 
@@ -43,8 +53,9 @@ def rule(title: str) -> Callable[[Rule], Rule]:
 def _registered(trial: Trial) -> str:
     base = trial.entry.spec.name
     holders = [p.dist.name if p.dist else p.value for p in entry_points(group="lactok.tokenizers", name=base)]
-    if base in registry.TOKENIZERS:
-        holders.insert(0, "lactok itself")
+    adapters = registry.TOKENIZERS
+    packages = [package for package in adapters.packages() if base in places(package, adapters.decorator)]
+    holders = ["lactok itself" if package == "baselines" else package for package in packages] + holders
     if len(holders) > 1:
         raise Broken(f"{' and '.join(holders)} have the name {base!r}, and only one of them is seen; rename yours")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", base):
@@ -78,9 +89,10 @@ def _information(trial: Trial) -> str:
             ) from None
         if not held:
             raise Broken(f"option {label}: the default {option.default!r} is not read back from {option.default!s}")
-    named = registry._registered[spec.name].spec.tokens  # before the option's default took its place
-    if named != spec.tokens:
-        raise Broken(f"tokens={named}, but the option `tokens` has the default {spec.tokens}; make them equal")
+    registered = registry.TOKENIZERS.registered.get(spec.name)  # a class of a file need not be
+    named = registered.spec if registered is not None else getattr(trial.entry.factory, "spec", spec)
+    if named.tokens != spec.tokens:  # before the option's default took its place
+        raise Broken(f"tokens={named.tokens}, but the option `tokens` has the default {spec.tokens}; make them equal")
     return f"{spec.family}, {spec.license}" + (
         f", assets: {', '.join(a.name for a in spec.assets)}" if spec.assets else ", no weights"
     )
@@ -91,11 +103,12 @@ def _structure(trial: Trial) -> str:
     """What `--dry-run`, sizes and manifests need."""
     tokenizer = lactok.build(trial.name, "meta")
     kind = type(tokenizer)
-    if not isinstance(tokenizer, Tokenizer):
-        raise Broken(f"registers {kind.__name__}, which is no lactok.Tokenizer; derive the class from it")
+    base = Tokenizer if trial.has_ids else Reconstructor  # a row without ids needs no more than `reconstruct`
+    if not isinstance(tokenizer, base):
+        raise Broken(f"registers {kind.__name__}, which is no lactok.{base.__name__}; derive the class from it")
     if trial.has_ids and (kind._encode is Tokenizer._encode or kind._decode is Tokenizer._decode):
         raise Broken(f"`tokens` is given, but {kind.__name__} lacks `_encode` or `_decode`; implement both")
-    if not trial.has_ids and kind.reconstruct is Tokenizer.reconstruct:
+    if not trial.has_ids and not implements_reconstruct(kind):
         raise Broken(f"`tokens` is None, but {kind.__name__} has no `reconstruct`; implement it, or give `tokens`")
     return f"built without weights: {sum(p.numel() for p in tokenizer.parameters()) / 1e6:.2f} M parameters"
 
@@ -105,7 +118,7 @@ def _loading(trial: Trial) -> str:
     given, expected = trial.tokenizer.spec, registry.tokenizer_spec(trial.name)
     if given != expected:
         differing = [f for f in expected.__dataclass_fields__ if getattr(given, f, None) != getattr(expected, f)]
-        raise Broken(f"its info is not the registered one in {', '.join(differing)}; pass the `spec` that the "
+        raise Broken(f"its spec is not the registered one in {', '.join(differing)}; pass the `spec` that the "
                      "constructor gets to super().__init__ unchanged")  # fmt: skip
     return f"{expected.name} on {trial.tokenizer.device}"
 
@@ -137,6 +150,8 @@ def _codebook(trial: Trial) -> str:
 @rule("wrong input")
 def _wrong_input(trial: Trial) -> str:
     trial.needs_ids()
+    if trial.spec.input_size is None:
+        raise NotTried("the spec has no `input_size`, see above")
     tokenizer, narrow = trial.tokenizer, trial.images[..., :-1]
     try:
         tokenizer.encode(narrow)
@@ -201,11 +216,11 @@ def _range_of_the_output(trial: Trial) -> str:
 @rule("same ids twice")
 def _same_ids_twice(trial: Trial) -> str:
     ids = trial.ids
-    again = trial.tokenizer.encode(trial.images.clone(), trial.seeds).cpu()
+    again = trial.tokenizer.encode_unchecked(trial.images.clone(), trial.seeds).cpu()
     if not torch.equal(again, ids):
         differing = int((again != ids).sum())
         raise Broken(f"{differing} of {again.numel()} ids differ in a second call with the same seeds; {NOISE_ADVICE}")
-    unseeded = trial.tokenizer.encode(trial.images.clone(), None)
+    unseeded = trial.tokenizer.encode_unchecked(trial.images.clone())
     if unseeded.shape != ids.shape:
         raise Broken(f"encode without seeds gives {tuple(unseeded.shape)} instead of {tuple(ids.shape)}")
     return "equal with equal seeds; without seeds it runs"
@@ -224,7 +239,7 @@ def _same_pixels_twice(trial: Trial) -> str:
 def _neighbours_ids(trial: Trial) -> str:
     ids, ties = trial.ids, 0
     for i in range(len(trial.images)):
-        alone = trial.tokenizer.encode(trial.images[i : i + 1].clone(), trial.seeds[i : i + 1])
+        alone = trial.tokenizer.encode_unchecked(trial.images[i : i + 1].clone(), trial.seeds[i : i + 1])
         if alone.shape != ids[i : i + 1].shape:
             raise Broken(f"one image alone gives ids {tuple(alone.shape)} instead of {tuple(ids[i : i + 1].shape)}")
         ties += trial.differing(alone, ids[i : i + 1], i, f"alone and in a batch of 3: {BATCH_ADVICE}")
@@ -245,11 +260,13 @@ def _neighbours_pixels(trial: Trial) -> str:
 
 @rule("bits")
 def _bits(trial: Trial) -> str:
-    if trial.has_ids and trial.ids.dtype != torch.int64:
-        raise NotTried("the dtype of the ids is wrong, see above")
+    if trial.has_ids:
+        right = {"dtype": trial.ids.dtype == torch.int64, "shape": trial.ids.shape[1:] == (trial.spec.tokens,)}
+        for what in (what for what, holds in right.items() if not holds):
+            raise NotTried(f"the {what} of the ids is wrong, see above")
     trial.comparable  # noqa: B018, where decoding fails there is nothing to reconstruct
     image, seeds = trial.images[:1], trial.seeds[:1]
-    out, bits = trial.tokenizer.reconstruct(image.clone(), seeds)
+    out, bits = trial.reconstruct(image.clone(), seeds)
     if tuple(bits.shape) != (1,) or bits.dtype != torch.float64:
         raise Broken(f"reconstruct gives bits {tuple(bits.shape)} {_short(bits.dtype)}; return (B,) float64")
     value = float(bits[0])
@@ -276,7 +293,7 @@ def _bfloat16(trial: Trial) -> str:
     tokenizer.dtype = torch.bfloat16
     try:
         out = trial.pixels(slice(0, 1))
-        ids = tokenizer.encode(image, seeds) if trial.has_ids else None
+        ids = tokenizer.encode_unchecked(image, seeds) if trial.has_ids else None
     except NotTried:
         raise
     except Exception as error:
@@ -297,10 +314,10 @@ def _prefix(trial: Trial) -> str:
     expected, side = trial.ids, tuple(trial.output.shape)
     trial.release()
     shorter = lactok.load(name, trial.device)
-    ids = shorter.encode(trial.images.clone(), trial.seeds).cpu()
+    ids = shorter.encode_unchecked(trial.images.clone(), trial.seeds).cpu()
     if tuple(ids.shape) != (len(expected), k):
         raise Broken(f"{name} gives ids {tuple(ids.shape)} instead of {(len(expected), k)}; return "
-                     "ids[:, : self.info.tokens] from `_encode`")  # fmt: skip
+                     "ids[:, : self.spec.tokens] from `_encode`")  # fmt: skip
     for i in range(len(ids)):
         trial.differing(ids[i], expected[i, :k], i, f"{name} must give the first {k} ids of the full length")
     out = shorter.decode(ids.long(), trial.seeds)

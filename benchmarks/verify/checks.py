@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 
-class Checks:
-    """Collects comparisons of one reference set and prints a line for each."""
+class NotBuilt(Exception):
+    """The set is of a model that this project does not have; the message says which part of it."""
 
-    def __init__(self, name: str):
+
+class Checks:
+    """Collects comparisons of one reference set and prints a line for each.
+
+    Args:
+        name: of the set.
+        tolerances: the set's own, by name.
+
+    Attributes:
+        checked, failed: how many comparisons, and how many of them did not hold.
+        replayed: False for a set of a model that is not built here.
+    """
+
+    def __init__(self, name: str, tolerances: Mapping[str, float] | None = None):
         self.name = name
+        self.tolerances = tolerances or {}
         self.seen: set[str] = set()
         self.checked = 0
         self.failed = 0
+        self.replayed = True
+
+    def atol(self, default: float, name: str = "atol") -> float:
+        """An absolute tolerance: the set's own of that name, its `atol`, or the default."""
+        return self.tolerances.get(name, self.tolerances.get("atol", default))
+
+    def rtol(self, default: float, name: str = "rtol") -> float:
+        """A relative tolerance: the set's own of that name, its `rtol`, or the default."""
+        return self.tolerances.get(name, self.tolerances.get("rtol", default))
 
     def close(self, name: str, actual: Any, expected: Any, atol: float, rtol: float = 0.0) -> None:
         """Within atol + rtol * |expected| everywhere; integers and other exact things take atol 0."""
@@ -43,6 +66,11 @@ class Checks:
         """Every stored tensor must have been checked or skipped."""
         for name in sorted(set(stored) - self.seen):
             self._line(name, "stored but never checked", False)
+
+    def not_replayed(self, reason: str) -> None:
+        """Say that the set was left out, and why."""
+        self.replayed = False
+        print(f"{self.name}  not replayed: {reason}", flush=True)
 
     def _line(self, name: str, text: str, ok: bool) -> None:
         self.seen.add(name)

@@ -74,7 +74,8 @@ def _crop(folder: Path, described: dict[str, Any], checks: Checks) -> None:
     for key in ("image", "mask", "box"):
         checks.skip(f"{name} {key}", "an input")
     box, mask = tuple(stored["box"][:4]), stored["mask"] if described["has_mask"] else None
-    background = None if options.get("bgcolor") == "original" else GREY
+    colour = options.get("bgcolor", GREY)
+    background = None if colour == "original" else colour
     detection = Detection("any", 0.9, box, mask)
     (crop,) = crops(Image.fromarray(stored["image"]), [detection], background, options.get("crop") != "0")
     made = np.asarray(crop)

@@ -6,14 +6,18 @@ import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 import lactok
 from benchmarks.verify.checks import Checks
 from lactok.errors import UserError, unknown
 from lactok.specs import Asset
 
+Tensors = dict[str, Tensor]
+LISTS = ("tensors", "keys", "keys_list")  # where a manifest lists what the network needs
 # manifest -> tokenizer whose network must have exactly these tensors
 MODELS = {
     "llamagen_vq16": "llamagen-vq16",
@@ -35,34 +39,56 @@ MODELS = {
 }
 
 
-def compare(path: Path, checks: Checks) -> None:
+def replay(path: Path, alone: bool) -> Checks:
+    """A manifest compared with the model that its name stands for.
+
+    Args:
+        alone: nothing else was named; then a model that is not built here is an error instead of a line.
+
+    Raises:
+        UserError: not a manifest, or, alone, of a model that is not built here.
+    """
+    checks, known = Checks(path.stem), path.stem in MODELS
+    try:
+        described = json.loads(path.read_text())
+        key = next((key for key in LISTS if isinstance(described.get(key), list)), None)
+        if key is None and not known and not alone:  # a model's configuration lies beside some manifests
+            print(f"{path.stem}  skipped: lists no tensors, so it is no manifest", flush=True)
+            return checks
+        tensors, ignored = _empty(described[key or LISTS[0]]), _empty(described.get("ignored", []))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {text}") from error
+    if known:
+        compare(MODELS[path.stem], tensors, ignored, checks)
+    elif alone:
+        raise unknown("manifest", path.stem, MODELS)
+    else:
+        checks.not_replayed("no model of this manifest is built here")
+    return checks
+
+
+def _empty(listed: list[dict[str, Any]]) -> Tensors:
+    """Listed tensors on the meta device."""
+    return {
+        t["name" if "name" in t else "key"]: torch.empty(t["shape"], dtype=getattr(torch, t["dtype"]), device="meta")
+        for t in listed
+    }
+
+
+def compare(name: str, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
     """One check a tensor that the network loads, and one for what the file has beside them.
 
     The manifest's names go through the conversion that the file itself goes through, so what is left out of a file
     (`ignored` in the manifest) is shown to be left out.
-
-    Raises:
-        UserError: not a manifest, or of a model that is not built here.
     """
-    try:
-        described = json.loads(path.read_text())
-        tensors = described["tensors" if "tensors" in described else "keys"]
-        listed = [*tensors, *described.get("ignored", [])]
-        stored = {
-            t.get("name", t.get("key")): torch.empty(t["shape"], dtype=getattr(torch, t["dtype"]), device="meta")
-            for t in listed
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {error}") from error
-    if path.stem not in MODELS:
-        raise unknown("manifest", path.stem, MODELS)
-    tokenizer = lactok.build(MODELS[path.stem])
-    converted = tokenizer.spec.assets[0].converted(stored)
+    tokenizer = lactok.build(name)
+    converted = tokenizer.spec.assets[0].converted(tensors | ignored)
     own = {name: signature(t) for name, t in tokenizer.get_submodule("model").state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
     reason = left_out(tokenizer.spec.assets[0])
-    named = [(t.get("name", t.get("key")), reason(t.get("name", t.get("key")))) for t in tensors]
+    named = [(name, reason(name)) for name in tensors]
     for name, why in named:
         if why:
             checks.skip(name, why)

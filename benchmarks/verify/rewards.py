@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.verify.checks import Checks
+from benchmarks.verify.metrics import thinned
 from lactok.metrics.rewards import preprocess
 from lactok.metrics.rewards.image_reward import ImageRewardConfig, ImageRewardNetwork
 from lactok.metrics.rewards.image_reward import convert as convert_image_reward
@@ -66,10 +67,10 @@ def _image_reward(folder: Path, values: dict[str, Any], checks: Checks) -> None:
     for name in ("input_ids", "attention_mask", "pixel_values"):
         checks.skip(f"imagereward {name}", "an input")
     image = network.image_embeds(io["imagereward pixel_values"])
-    checks.close("imagereward image_embeds", image, io["imagereward image_embeds"], ATOL)
+    checks.close("imagereward image_embeds", image, io["imagereward image_embeds"], checks.atol(ATOL))
     feature = network.caption_feature(io["imagereward input_ids"], io["imagereward attention_mask"], image)
-    checks.close("imagereward cls_feature", feature, io["imagereward cls_feature"], ATOL)
-    checks.close("imagereward reward", network.reward(feature)[:, None], io["imagereward reward"], ATOL)
+    checks.close("imagereward cls_feature", feature, io["imagereward cls_feature"], checks.atol(ATOL))
+    checks.close("imagereward reward", network.reward(feature)[:, None], io["imagereward reward"], checks.atol(ATOL))
     checks.finish(io)
 
 
@@ -81,7 +82,7 @@ def _mps(folder: Path, values: dict[str, Any], checks: Checks) -> None:
     for name in ("q", "ctx", "keep"):
         checks.skip(f"mps cross.{name}", "an input")
     out = network.cross_model(io["mps cross.q"], io["mps cross.ctx"], io["mps cross.keep"])
-    checks.close("mps cross.out", out, io["mps cross.out"], ATOL)
+    checks.close("mps cross.out", out, io["mps cross.out"], checks.atol(ATOL))
     for case in sorted({k.split()[1].split(".")[0] for k in io} - {"cross"}):
         _mps_case(f"mps {case}.", network, io, checks)
     checks.finish(io)
@@ -89,9 +90,9 @@ def _mps(folder: Path, values: dict[str, Any], checks: Checks) -> None:
 
 def _mps_case(prefix: str, network: MPSNetwork, io: dict[str, Tensor], checks: Checks) -> None:
     def close(name: str, actual: Tensor) -> None:
-        checks.close(f"{prefix}{name}", actual, io[f"{prefix}{name}"], ATOL)
+        checks.close(f"{prefix}{name}", actual, io[f"{prefix}{name}"], checks.atol(ATOL))
 
-    for name in ("text_ids", "cond_ids", "px", "px2", "thr_hi"):
+    for name in ("text_ids", "cond_ids", "px", "px2"):
         checks.skip(f"{prefix}{name}", "an input")
     ids = io[f"{prefix}text_ids"]
     text = clip.text_tokens(network.model, ids)
@@ -102,12 +103,16 @@ def _mps_case(prefix: str, network: MPSNetwork, io: dict[str, Tensor], checks: C
     close("text_eos", end)
     close("img_tokens", image)
     close("sim", similarity)
-    high = float(io[f"{prefix}thr_hi"])
-    for threshold, suffix, cross in ((0.3, "_thr0.3", "cross_cls"), (high, "_thr_hi", "cross_cls_hi")):
+    for suffix in [k.removeprefix(f"{prefix}mask_thr") for k in io if k.startswith(f"{prefix}mask_thr")]:
+        # "0.3": the threshold itself; "_hi": stored beside, and what goes with it is named so too
+        named = suffix.startswith("_")
+        threshold = float(io[f"{prefix}thr{suffix}"]) if named else float(suffix)
+        if named:
+            checks.skip(f"{prefix}thr{suffix}", "an input")
         keep = similarity > threshold
-        checks.close(f"{prefix}mask{suffix}", keep[:, 0], io[f"{prefix}mask{suffix}"], 0)
-        close(cross, network.cross_model(image, text, keep)[:, 0])
-        close(f"score{suffix}", network.score(text, end, image, similarity, threshold))
+        checks.close(f"{prefix}mask_thr{suffix}", keep[:, 0], io[f"{prefix}mask_thr{suffix}"], 0)
+        close(f"cross_cls{suffix if named else ''}", network.cross_model(image, text, keep)[:, 0])
+        close(f"score_thr{suffix}", network.score(text, end, image, similarity, threshold))
     for i, picture in enumerate((image, other)):
         close(f"fwd_score{i}", network.score(text, end, picture, similarity, MPSForward.threshold))
 
@@ -130,7 +135,8 @@ def _preprocess(arrays: Any, images: list[dict[str, Any]], checks: Checks) -> No
         }
         for name, tensor in made.items():
             key = f"{i}.{name}"
-            checks.close(f"{key}.sub", tensor[:, ::7, ::7], arrays[f"{key}.sub"], 1e-5)
+            stored = arrays[f"{key}.sub"]
+            checks.close(f"{key}.sub", thinned(tensor, stored), stored, checks.atol(1e-5, "preprocessed"))
             magnitude = tensor.double().abs().sum((1, 2))
             checks.close(f"{key}.sum", tensor.double().sum((1, 2)), arrays[f"{key}.sum"], 1e-6 * float(magnitude.max()))
             checks.close(f"{key}.asum", magnitude, arrays[f"{key}.asum"], 0, 1e-6)

@@ -1,7 +1,11 @@
-"""Kind `seed_unclip`: SEED's diffusion decoder, with and without a negative embedding and guidance."""
+"""Kind `seed_unclip`: SEED's diffusion decoder, with and without a negative embedding and guidance.
+
+Which a set has stands in the tensors' names: `neg_g10_latent` is guided by 10 away from the negative embedding.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,8 @@ from lactok.nn.unclip import UnCLIP, UnCLIPConfig
 from lactok.nn.unclip_checkpoint import convert_text
 from lactok.weights import load_strict
 
-ATOL, RTOL = 6e-4, 1e-4  # the set's README
+ATOL, RTOL = 6e-4, 1e-4  # the kind's README
+SAMPLED = re.compile(r"((neg|noneg)_g([\d.]+))_latent")
 
 
 def config_of(values: dict[str, Any], prompt: torch.Tensor) -> UnCLIPConfig:
@@ -38,15 +43,15 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
         checks.skip(name, "an input")
 
     def close(name: str, actual: torch.Tensor) -> None:
-        checks.close(name, actual, io[name], ATOL, RTOL)
+        checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))
 
     steps, embeds, draw = config["steps"], io["image_embeds"], io["hidden_noise_draw"]
     checks.close("timesteps", model.timesteps(steps)[1], io["timesteps"], 0)
     close("prompt_embeds", model.prompt_embeds())
     close("class_labels_cond", model.class_labels(embeds, draw))
-    cases = {"neg_g10": (10.0, io["negative_image_embeds"]), "noneg_g10": (10.0, None), "noneg_g1": (1.0, None)}
-    for name, (guidance, negative) in cases.items():
-        latents = model.sample(embeds, io["latents"], draw, steps, guidance, negative)
+    for found in filter(None, map(SAMPLED.fullmatch, io)):
+        name, negative = found[1], io["negative_image_embeds"] if found[2] == "neg" else None
+        latents = model.sample(embeds, io["latents"], draw, steps, float(found[3]), negative)
         close(f"{name}_latent", latents)
         close(f"{name}_np", model.decode_latents(latents).clamp(0, 1).permute(0, 2, 3, 1))
     checks.finish(io)

@@ -8,18 +8,21 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.verify.checks import Checks
+from benchmarks.verify.checks import Checks, NotBuilt
 from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.weights import load_strict
 
-RTOL = 1e-4
-ATOL = {"titok_s128": 8e-4, "titok_b64": 2e-4, "titok_rgb_nonlegacy": 1e-4}  # the sets' READMEs
+# The READMEs of the kind's sets propose 1e-4 to 8e-4, about ten times what each saw between two runs. One value for
+# all lies above the largest difference that any of them saw, 7.7e-5, and not near what a mistake makes.
+ATOL, RTOL = 2e-4, 1e-4
 
 
 def config_of(values: dict[str, Any]) -> TiTokConfig:
     """Upstream's configuration with the set's own size table."""
     shrink, vq = values["shrink"], values["config"]["model"]["vq_model"]
+    if (mode := vq.get("quantize_mode", "vq")) != "vq":
+        raise NotBuilt(f"quantize_mode {mode}")
     size = (shrink["width"], shrink["layers"], shrink["heads"])
     pixel = MaskGITConfig(
         shrink["pix_hidden"], tuple(shrink["pix_mult"]), shrink["pix_res"], shrink["pix_z"], shrink["pix_emb"]
@@ -35,10 +38,10 @@ def config_of(values: dict[str, Any]) -> TiTokConfig:
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = TiTok(config_of(config)).eval()
     load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
-    io, atol = load_file(folder / "io.safetensors"), ATOL.get(checks.name, 1e-4)
+    io = load_file(folder / "io.safetensors")
 
     def close(name: str, actual: torch.Tensor) -> None:
-        checks.close(name, actual, io[name], atol, RTOL)
+        checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))
 
     checks.skip("image", "the input")
     features = model.encode_features(io["image"])

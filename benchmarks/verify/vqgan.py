@@ -8,24 +8,33 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.verify.checks import Checks
-from lactok.errors import UserError
+from benchmarks.verify.checks import Checks, NotBuilt
 from lactok.nn.vqgan import VQConfig, VQModel, from_taming
 from lactok.weights import load_strict
 
-ATOL, RTOL = 1e-4, 1e-4  # the set's README
+ATOL, RTOL = 1e-4, 1e-4  # the kind's README
 
 
 def config_of(values: dict[str, Any]) -> VQConfig:
-    """Upstream's constructor arguments; attention elsewhere than at the lowest level is not built here."""
+    """Upstream's constructor arguments.
+
+    `attn_resolutions` are of the *configured* resolution, halved a level; the size of the pictures plays no part.
+
+    Raises:
+        NotBuilt: `double_z`, which upstream's VQModel cannot run either: its quant_conv takes z_channels, not twice as
+            many; or a resolution that does not halve evenly, where encoder and decoder would differ.
+    """
     network = values["ddconfig"]
-    levels = len(network["ch_mult"])
-    if network["attn_resolutions"] != [network["resolution"] // 2 ** (levels - 1)] or network["double_z"]:
-        raise UserError("not built here: attention elsewhere than at the lowest level, or double_z")
+    levels, resolution = len(network["ch_mult"]), network["resolution"]
+    if network["double_z"]:
+        raise NotBuilt("double_z")
+    if resolution % 2 ** (levels - 1):
+        raise NotBuilt(f"resolution {resolution}, which cannot be halved {levels - 1} times")
     return VQConfig(
         channels=network["ch"], channel_mult=tuple(network["ch_mult"]), res_blocks=network["num_res_blocks"],
         z_channels=network["z_channels"], codebook_size=values["n_embed"], codebook_dim=values["embed_dim"],
         l2_norm=False, usage_buffer=False,
+        attention=tuple(i for i in range(levels) if resolution >> i in network["attn_resolutions"]),
     )  # fmt: skip
 
 
@@ -33,7 +42,7 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = VQModel(config_of(config)).eval()
     load_strict(model, from_taming(load_file(folder / "weights.safetensors")), checks.name)
-    autoencoder(model, load_file(folder / "io.safetensors"), checks, ATOL, RTOL)
+    autoencoder(model, load_file(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
 
 
 def autoencoder(model: VQModel, io: dict[str, torch.Tensor], checks: Checks, atol: float, rtol: float) -> None:

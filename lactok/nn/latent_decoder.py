@@ -7,7 +7,9 @@ have no bias). Here it *is* that bias: of SDXL's UNet 545.8 M parameters and of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -178,6 +180,41 @@ class ConditionEmbedding(nn.Module):
         return self.conv_out(x)
 
 
+# time and size of the call of a `LatentDecoder` that is running, where they are those of the whole batch
+_running: ContextVar[tuple[int, int] | None] = ContextVar("running", default=None)
+
+
+@contextmanager
+def _call_of(time_and_size: tuple[int, int] | None) -> Iterator[None]:
+    """Inside, every `Kept` knows the call; afterwards none does, also when the call fails."""
+    token = _running.set(time_and_size)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+class Kept(nn.Module):
+    """An embedding of times or sizes that is computed once for each, in inference mode; for weights that stay.
+
+    Outside a decoder's call, and where the images of a batch have different times, it is computed as ever.
+    """
+
+    def __init__(self, embedding: nn.Module):
+        super().__init__()
+        self.embedding = embedding
+        self.kept: dict[object, Tensor] = {}
+
+    def forward(self, sample: Tensor, *rest: Any) -> Tensor:
+        call, kind = _running.get(), sample.device.type
+        if call is None or not torch.is_inference_mode_enabled():
+            return self.embedding(sample, *rest)
+        key = (call, sample.device, torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind))
+        if key not in self.kept:
+            self.kept[key] = self.embedding(sample[:1], *rest)
+        return self.kept[key].expand(len(sample), -1)
+
+
 class LatentDecoder(nn.Module):
     """Predicts the noise in latents, given a code map.
 
@@ -200,33 +237,19 @@ class LatentDecoder(nn.Module):
         self.controlnet.controlnet_cond_embedding = ConditionEmbedding(config.code_dim, config.embedding, width)
         for network in (self.unet, self.controlnet):
             fold_cross_attention(network)
-        self.now: tuple[int, int] | None = None  # time and size that a remembering decoder is called with
 
     def remember(self) -> None:
         """Keep the embeddings of every time and size from now on, in inference mode. For weights that stay."""
         for network in (self.unet, self.controlnet):
-            for embedding in (network.time_embedding, network.add_embedding):
-                embedding.forward = self._remembered(embedding.forward)
+            for name in ("time_embedding", "add_embedding"):
+                if not isinstance(embedding := network.get_submodule(name), Kept):
+                    setattr(network, name, Kept(embedding))
 
     def cast(self, dtype: torch.dtype) -> None:
         """Keep the matrices and kernels in `dtype`, as autocast would cast them at every call: half the memory."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 module.to(dtype)
-
-    def _remembered(self, embed: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        kept: dict[object, Tensor] = {}
-
-        def forward(sample: Tensor, *rest: Any) -> Tensor:
-            if self.now is None or not torch.is_inference_mode_enabled():
-                return embed(sample, *rest)
-            kind = sample.device.type
-            key = (self.now, sample.device, torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind))
-            if key not in kept:
-                kept[key] = embed(sample[:1], *rest)  # time and size are those of the whole batch
-            return kept[key].expand(len(sample), -1)
-
-        return forward
 
     def copy_unet(self) -> None:
         """Start the copy from the UNet, as before stage 1; its condition embedding and zero convolutions stay."""
@@ -256,11 +279,9 @@ class LatentDecoder(nn.Module):
             cond_scale: strength of the condition.
         """
         times = torch.as_tensor(t, device=x.device).expand(len(x))
-        self.now = (t, size) if isinstance(t, int) else None
-        down, middle = self.residuals(x, times, code_map, size, cond_scale)
-        epsilon = self.unet(
-            x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x), down_block_additional_residuals=down,
-            mid_block_additional_residual=middle, return_dict=False,
-        )[0]  # fmt: skip
-        self.now = None
-        return epsilon
+        with _call_of((t, size) if isinstance(t, int) else None):
+            down, middle = self.residuals(x, times, code_map, size, cond_scale)
+            return self.unet(
+                x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x),
+                down_block_additional_residuals=down, mid_block_additional_residual=middle, return_dict=False,
+            )[0]  # fmt: skip

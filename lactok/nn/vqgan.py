@@ -20,7 +20,13 @@ from lactok.nn.quantize import VectorQuantizer
 
 @dataclass(frozen=True)
 class VQConfig:
-    """Shape of a `VQModel`; the defaults are LlamaGen's VQ-16."""
+    """Shape of a `VQModel`; the defaults are LlamaGen's VQ-16.
+
+    Attributes:
+        attention: levels, as indices of `channel_mult`, whose residual blocks are each followed by attention, in the
+            encoder and in the decoder. LlamaGen has it at the lowest alone; taming-transformers names resolutions.
+            Between the two residual blocks in the middle there always is one.
+    """
 
     channels: int = 128
     channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
@@ -30,11 +36,19 @@ class VQConfig:
     codebook_dim: int = 8
     l2_norm: bool = True
     usage_buffer: bool = True  # LlamaGen's files carry `quantize.codebook_used`
+    attention: tuple[int, ...] = (-1,)
 
     def __post_init__(self) -> None:
         widths = [self.channels * m for m in (1, *self.channel_mult)]
         if not self.channel_mult or any(w <= 0 or w % 32 for w in widths):
             raise UserError(f"channels * channel_mult must be multiples of 32 (GroupNorm's groups), not {widths}")
+        levels = len(self.channel_mult)
+        if any(not -levels <= level < levels for level in self.attention):
+            raise UserError(f"attention names levels of channel_mult, from 0 to {levels - 1}, not {self.attention}")
+
+    def attends(self, level: int) -> bool:
+        """Whether a level, 0 for the finest, has attention."""
+        return level in self.attention or level - len(self.channel_mult) in self.attention
 
     @property
     def downsampling(self) -> int:
@@ -103,7 +117,7 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, attention after each at the lowest one, then the change of resolution."""
+    """Residual blocks of one resolution, attention after each where it is wanted, then the change of resolution."""
 
     def __init__(self, widths: Sequence[int], attention: bool, resample: nn.Module | None, resample_name: str):
         super().__init__()
@@ -137,7 +151,8 @@ class Encoder(nn.Module):
         previous = config.channels
         for i, width in enumerate(widths):
             down = Downsample(width) if i != last else None
-            self.conv_blocks.append(Level([previous] + [width] * config.res_blocks, i == last, down, "downsample"))
+            blocks = [previous] + [width] * config.res_blocks
+            self.conv_blocks.append(Level(blocks, config.attends(i), down, "downsample"))
             previous = width
         self.mid = middle(previous)
         self.norm_out = norm(previous)
@@ -163,7 +178,8 @@ class Decoder(nn.Module):
         self.conv_blocks = nn.ModuleList()
         for i, width in enumerate(widths):
             up = Upsample(width) if i != last else None
-            self.conv_blocks.append(Level([previous] + [width] * (config.res_blocks + 1), i == 0, up, "upsample"))
+            blocks = [previous] + [width] * (config.res_blocks + 1)
+            self.conv_blocks.append(Level(blocks, config.attends(last - i), up, "upsample"))
             previous = width
         self.norm_out = norm(previous)
         self.conv_out = nn.Conv2d(previous, 3, 3, padding=1)
@@ -220,7 +236,8 @@ class VQModel(nn.Module):
 def from_taming(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A checkpoint of taming-transformers under this module's names; losses and optimizer states are left out.
 
-    Taming counts decoder levels from the finest (`up.0` runs last), LlamaGen in the order in which they run.
+    `down.i.attn.j` and `up.i.attn.j`, attention after the block j, may stand at any level. Taming counts decoder levels
+    from the finest (`up.0` runs last), LlamaGen in the order in which they run.
     """
     inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")} or tensors
     levels = 1 + max((int(m[1]) for k in inside if (m := re.match(r"decoder\.up\.(\d+)\.", k))), default=0)
