@@ -16,10 +16,19 @@ from lactok.errors import UserError
 Main = Callable[[Sequence[str] | None], int]
 
 _flags: set[str] = set()  # names of the arguments of the parser that was used last, without dashes
+_called: dict[str, str] = {}  # "python -m benchmarks.recon" -> how it was called instead, "lactok recon"
+
+
+def called(program: str, otherwise: str) -> None:
+    """Have a command's help and mistakes name it as it was called, instead of its parser's own `prog`."""
+    _called[program] = otherwise
 
 
 class Parser(argparse.ArgumentParser):
     """The arguments of a command; a mistake in them is a UserError, without the long usage that argparse prints."""
+
+    def __init__(self, prog: str | None = None, **kwargs: Any):
+        super().__init__(_called.get(prog or "", prog), **kwargs)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
         action = super().add_argument(*args, **kwargs)
