@@ -73,7 +73,9 @@ def figures(results: Results, out: Path) -> list[Path]:
         for metric in QUALITY:
             for rate, label in RATES.items():
                 points = _points([(row, row.tokenizer[rate]) for row in rows], metric)
-                written += _draw(points, label, find(metric).axis, out / f"rate-distortion-{metric}-{rate}__{group}", base=2)
+                written += _draw(
+                    points, label, find(metric).axis, out / f"rate-distortion-{metric}-{rate}__{group}", base=2
+                )
         for i, (machine, timed) in enumerate(_machines(rows).items(), 1):
             for metric in AGAINST_TIME:
                 label = f"Decoding, seconds per image ({machine})"

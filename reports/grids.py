@@ -1,4 +1,4 @@
-"""`python -m reports grid`: the grids of pictures of a paper, in rows and columns with captions above and at the left."""
+"""`python -m reports grid`: the grids of pictures of a paper, captions above and at the left."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from benchmarks.recon import __main__ as recon
 from lactok.command import Parser, command
 from lactok.errors import UserError, disk_errors
 
+
 def decode_seconds(name: str, device: str, dtype: str) -> float:
     """Median seconds to decode one picture."""
     import torch

@@ -235,7 +235,8 @@ def _digests(judge: Mapping[str, Any]) -> dict[str, Any]:
 def _geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[Line], list[str]]:
     judges = [_digests(r.result[k]) for k in ("detector", "colours", "scorer") for r in (first, second)]
     _same_judges(first, second, judges, "run both with the same `detector` and `colours`")
-    both = _prompts(first).join(_prompts(second), how="inner", lsuffix="_first", rsuffix="_second")
+    values, suffixes = (_prompts(first), _prompts(second)), ("_first", "_second")
+    both = values[0].merge(values[1], left_index=True, right_index=True, suffixes=suffixes)
     if not len(both):
         raise UserError(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
     both = both.reset_index()

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lactok.errors import MissingFile, UnknownName, UserError
 from lactok.evaluation import schema
 from lactok.evaluation.schema import Damaged, Entry
-from lactok.metrics import rewards
 from lactok.metrics.registry import Metric, described, find
+from lactok.metrics.rewards import titles
 
 if TYPE_CHECKING:
     import pandas
@@ -195,7 +195,7 @@ class PreferenceResult(PicturesResult):
         """A reward, or a distance; FID is rFID's distance of other pictures."""
         for reward in self.data.rewards:
             if reward.name == key:
-                return rewards.described(key, reward.higher_is_better)
+                return titles.described(key, reward.higher_is_better)
         return replace(find("rfid"), key=key, title="FID") if key == "fid" else super().metric(key)
 
 

@@ -11,7 +11,6 @@ Everything else reads the declaration: the scorer, the tables, the reports, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, version
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -243,9 +242,11 @@ def described(key: str, entry: Mapping[str, Any] | None = None) -> Metric:
     Args:
         entry: of the metric in `result.json`.
     """
-    if key in METRICS.registered or not key.startswith(TORCHMETRICS):
-        with suppress(UserError):
+    try:
+        if key in METRICS.registered or not key.startswith(TORCHMETRICS):
             return find(key)
+    except UserError:
+        pass
     stored, plain = entry or {}, key.removeprefix(TORCHMETRICS)
     return Metric(key, str(stored.get("title") or plain), stored.get("higher_is_better") is not False, own=False)
 

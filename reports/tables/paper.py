@@ -10,8 +10,8 @@ from benchmarks import published
 from benchmarks.ablation.studies import STUDIES, names
 from lactok import registry
 from lactok.evaluation.results import Result, Results
-from lactok.metrics import rewards
 from lactok.metrics.registry import Metric, find
+from lactok.metrics.rewards import titles
 from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table, column
 from reports.tables.choice import (
     Choice,
@@ -42,10 +42,10 @@ GENEVAL = tuple(
     )
 )
 PREFERENCE = (
-    column(rewards.described("image_reward")),
-    column(rewards.described("mps")),
-    column(rewards.described("hpsv2"), printed=3),
-    column(rewards.described("hpsv2.1"), printed=3, published="hpsv2"),
+    column(titles.described("image_reward")),
+    column(titles.described("mps")),
+    column(titles.described("hpsv2"), printed=3),
+    column(titles.described("hpsv2.1"), printed=3, published="hpsv2"),
 )
 SECONDS = Metric("seconds", "seconds", higher=False, digits=2)
 GFID = Metric("gfid", "gFID", higher=False, digits=2)

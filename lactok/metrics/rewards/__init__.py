@@ -15,7 +15,6 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError, unknown
-from lactok.metrics.registry import Metric
 from lactok.specs import Asset
 
 if TYPE_CHECKING:
@@ -42,20 +41,6 @@ VARIANTS: dict[str, str] = {
 }
 
 DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2.1")  # the paper's; it does not say which HPSv2
-
-# how tables write them: title, digits after the point
-SHOWN: dict[str, tuple[str, int]] = {
-    "image_reward": ("ImageReward", 3),
-    "mps": ("MPS", 2),
-    "hpsv2": ("HPSv2", 4),
-    "hpsv2.1": ("HPSv2.1", 4),
-    "pickscore": ("PickScore", 4),
-    "clip_score": ("CLIP score", 4),
-    "aesthetic": ("Aesthetic", 4),
-    "mps-0.01": ("MPS 0.01", 2),
-    "hpsv2-aa": ("HPSv2 aa", 4),
-    "hpsv2.1-aa": ("HPSv2.1 aa", 4),
-}
 
 GROUP = "lactok.rewards"
 
@@ -165,16 +150,6 @@ def find(name: str) -> type[Reward]:
     if not (isinstance(found, type) and issubclass(found, Reward) and isinstance(found.spec, RewardSpec)):
         raise UserError(f"plug-in {name!r} ({point.value}) is no reward; see lactok.metrics.rewards.Reward")
     return found
-
-
-def described(name: str, higher: bool = True) -> Metric:
-    """A reward as tables show it; nothing is imported for it.
-
-    Args:
-        higher: whether higher is better, as the reward's spec or its result says.
-    """
-    title, digits = SHOWN.get(name, (name, 4))
-    return Metric(name, title, higher, digits, own=name in SHOWN)
 
 
 def specs(chosen: Sequence[str]) -> tuple[dict[str, RewardSpec], dict[str, str]]:
