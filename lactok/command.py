@@ -16,10 +16,19 @@ from lactok.errors import UserError
 Main = Callable[[Sequence[str] | None], int]
 
 _flags: set[str] = set()  # names of the arguments of the command that is running, without dashes
+_called: dict[str, str] = {}  # "python -m benchmarks.recon" -> how it was called instead, "lactok recon"
+
+
+def called(program: str, otherwise: str) -> None:
+    """Have a command's help and mistakes name it as it was called, instead of its parser's own `prog`."""
+    _called[program] = otherwise
 
 
 class Parser(argparse.ArgumentParser):
     """The arguments of a command; a mistake in them is a UserError, without the long usage that argparse prints."""
+
+    def __init__(self, prog: str | None = None, **kwargs: Any):
+        super().__init__(_called.get(prog or "", prog), **kwargs)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse; also of the chosen subcommand."""

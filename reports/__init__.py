@@ -1,1 +1,1 @@
-"""Tables, figures and the page, from stored results; the commands come with a later version."""
+"""Tables, figures and the page, from stored results; the script `lactok`."""

@@ -17,10 +17,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from reports import figures, page, stored
+    from lactok.evaluation.results import GenerationResult, load_results
+    from reports import figures, page
     from reports.tables import files as tables
 
-    results = stored.read(args.runs)
+    results = load_results(args.runs).without(GenerationResult)  # pictures that nothing has judged
     for line in results.left_out:
         print(line, file=sys.stderr)
     out = Path(args.out)

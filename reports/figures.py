@@ -13,8 +13,9 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lactok.evaluation.results import ReconResult, Results
+from lactok.metrics.registry import find
 from reports.drawing import plain, save, style
-from reports.stored import ReconResult, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +26,7 @@ SIZE = (3.4, 2.7)  # inches: a column of a two-column page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 FAMILIES = ("lactok", "llamagen", "titok", "flextok", "seedtok", "vqgan", "reference")  # the others follow by name
-QUALITY = {
-    "psnr": "PSNR (dB) ↑",
-    "lpips_alex": "LPIPS (AlexNet) ↓",
-    "lpips_vgg": "LPIPS (VGG) ↓",
-    "rfid": "rFID ↓",
-}
+QUALITY = ("psnr", "lpips_alex", "lpips_vgg", "rfid")
 AGAINST_TIME = ("psnr", "lpips_alex", "lpips_vgg")
 RATES = {"bits": "Bits per image", "tokens": "Tokens per image"}
 FORMATS = ("svg", "pdf")
@@ -74,15 +70,17 @@ def figures(results: Results, out: Path) -> list[Path]:
     """
     written: list[Path] = []
     for group, rows in _groups(results.recon).items():
-        for metric, title in QUALITY.items():
+        for metric in QUALITY:
             for rate, label in RATES.items():
                 points = _points([(row, row.tokenizer[rate]) for row in rows], metric)
-                written += _draw(points, label, title, out / f"rate-distortion-{metric}-{rate}__{group}", base=2)
+                written += _draw(
+                    points, label, find(metric).axis, out / f"rate-distortion-{metric}-{rate}__{group}", base=2
+                )
         for i, (machine, timed) in enumerate(_machines(rows).items(), 1):
             for metric in AGAINST_TIME:
                 label = f"Decoding, seconds per image ({machine})"
                 name = f"quality-speed-{metric}__{group}" + f"__machine{i}" * (i > 1)
-                written += _draw(_points(timed, metric), label, QUALITY[metric], out / name, base=10)
+                written += _draw(_points(timed, metric), label, find(metric).axis, out / name, base=10)
     return written
 
 
@@ -111,24 +109,24 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
     points = []
     for row, x in rows:
         entry = row.metrics.get(metric)
-        if entry is None or entry["value"] is None or x is None or not 0 < x < inf or _lossless(row):
+        if entry is None or entry.value is None or x is None or not 0 < x < inf or _lossless(row):
             continue
         if row.label.endswith(EXCHANGED):  # a control, decoded from the ids of other photographs
             continue
-        low, high = entry.get("ci95") or (None, None)
+        low, high = entry.ci95 or (None, None)
         conditions = f" {row.dtype}" * (row.dtype != "float32") + f" seed {row.seed}" * (row.seed != 0)
         points.append(
             Point(
-                row.label + conditions, row.tokenizer["family"], float(x), float(entry["value"]), low, high,
-                curve=row.label.partition("@")[0] + conditions, marked="~" if entry.get("reliable") is False else "",
+                row.label + conditions, row.tokenizer["family"], float(x), float(entry.value), low, high,
+                curve=row.label.partition("@")[0] + conditions, marked="~" if entry.reliable is False else "",
             )
         )  # fmt: skip
     return sorted(points, key=lambda p: (p.name, p.x, p.y))
 
 
 def _lossless(row: ReconResult) -> bool:
-    psnr = row.metrics.get("psnr", {})
-    return bool(psnr) and psnr.get("capped") == psnr["n"]
+    psnr = row.metrics.get("psnr")
+    return psnr is not None and psnr.capped == psnr.n
 
 
 def _machines(rows: Sequence[ReconResult]) -> dict[str, list[tuple[ReconResult, float]]]:

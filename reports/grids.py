@@ -1,19 +1,31 @@
-"""`python -m reports grid`: the grids of pictures of a paper, from what is stored."""
+"""`python -m reports grid`: the grids of pictures of a paper, captions above and at the left."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lactok.errors import UserError, unknown
+from reports.drawing import save, style, wrap
 
 if TYPE_CHECKING:
-    from benchmarks.geneval.folder import Entry
-    from reports.pictures import Pictures
-    from reports.stored import ReconResult
+    from PIL.Image import Image
 
+    from benchmarks.geneval.folder import Entry
+    from lactok.evaluation.results import ReconResult
+    from reports.pictures import Pictures
+
+CELL = 1.25  # inches: five columns fill a page of 7 inches
+LEFT = 0.85  # inches for the rows' captions
+GAP = 0.04
+SMALLEST = 256  # pixels a cell, so that captions can be read in a PNG file
+MOST = 120e6  # pixels of the whole
+LINE = 1.25  # of the letters' height
+POINTS = 7.0
 ROWS = 4  # by default
 MORE = "python -m benchmarks.recon --pictures all, with the options of the run, stores every sample's"
 
@@ -51,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def reconstructions(args: argparse.Namespace) -> None:
-    from reports.layout import Line, grid
     from reports.pictures import opened
 
     rows = select(args.runs, args.tokenizers, args.photographs)
@@ -90,10 +101,11 @@ def select(
     Raises:
         UserError: a tokenizer that has no pictures, or rows of several data sets.
     """
+    from lactok.evaluation.config import split_names
+    from lactok.evaluation.results import load_results
     from reports.pictures import stored
-    from reports.stored import read
 
-    results = read(runs).recon
+    results = load_results(runs).recon
     with_pictures = [(r, p) for r in results if (p := stored(r)) is not None and p.by_sample]
     if not with_pictures:
         raise UserError(f"--runs {runs} holds no stored pictures; run python -m benchmarks.recon again to store them")
@@ -110,8 +122,6 @@ def select(
         labels = {r.label for r, _ in with_pictures}
         rows = sorted((by_name[name] for name in labels), key=lambda pair: (_bits(pair[0]), pair[0].label))
     else:
-        from benchmarks.recon.__main__ import split_names
-
         wanted = split_names(" ".join(names))
         for name in wanted:
             if name not in by_name:
@@ -176,7 +186,6 @@ def _crop(text: str | None) -> tuple[int, int, int, int] | None:
 def generated(args: argparse.Namespace) -> None:
     from benchmarks.geneval import folder
     from lactok.images import UnreadableImage
-    from reports.layout import Line, grid
 
     systems: list[dict[str, Entry]] = []
     for root in args.folders:
@@ -232,3 +241,65 @@ def _titles(folders: Sequence[Path]) -> list[str]:
     """The folders' own names, or as they were given where two are called the same."""
     names = [f.resolve().name for f in folders]
     return names if len(set(names)) == len(names) else [str(f) for f in folders]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the grid: its caption, and a picture a column."""
+
+    caption: str
+    pictures: Sequence[Image]
+
+
+def grid(columns: Sequence[str], lines: Sequence[Line], path: Path) -> None:
+    """Draw a grid into `path`, a .png or .pdf file, the same bytes every time.
+
+    Pixels are kept as they are: small pictures are enlarged by whole factors, larger ones than fit are shrunk; a PDF
+    file holds the pictures themselves. Captions are wrapped to their column.
+    """
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+
+    width, height = (max(p.size[i] for line in lines for p in line.pictures) for i in (0, 1))
+    factor: float = max(1, ceil(SMALLEST / max(width, height)))
+    total = width * height * factor**2 * len(lines) * len(columns)
+    factor *= min(1.0, sqrt(MOST / total))
+    width, height = round(width * factor), round(height * factor)
+    dpi = max(width, height) / CELL
+    gap, left = round(GAP * dpi), round(LEFT * dpi)
+    with style():
+        font = FontProperties(family=["DejaVu Sans"], size=POINTS)
+        renderer = RendererAgg(1, 1, dpi)
+
+        def measure(text: str) -> float:
+            return float(renderer.get_text_width_height_descent(text, font, False)[0])
+
+        heads = [wrap(c, width, measure) for c in columns]
+        sides = [wrap(line.caption, left - 2 * gap, measure, most=8) for line in lines]
+        line_height = POINTS / 72 * LINE * dpi
+        top = round(max(h.count("\n") + 1 for h in heads) * line_height) + 2 * gap
+        w, h = left + len(columns) * (width + gap), top + len(lines) * (height + gap)
+        figure = Figure(figsize=(w / dpi, h / dpi), dpi=dpi)
+        text: dict[str, Any] = {"fontproperties": font, "linespacing": LINE}
+        for i, head in enumerate(heads):
+            x = left + i * (width + gap) + width / 2
+            figure.text(x / w, 1 - (top - gap) / h, head, ha="center", va="bottom", **text)
+        for j, (line, side) in enumerate(zip(lines, sides, strict=True)):
+            y = h - top - j * (height + gap) - height
+            figure.text((left - gap) / w, (y + height / 2) / h, side, ha="right", va="center", **text)
+            for i, picture in enumerate(line.pictures):
+                x = left + i * (width + gap)
+                axes = figure.add_axes((x / w, y / h, width / w, height / h))
+                axes.imshow(_fitted(picture, width, height), aspect="auto", interpolation="none", resample=False)
+                axes.set_axis_off()
+        save(figure, path)
+
+
+def _fitted(picture: Image, width: int, height: int) -> Image:
+    """Shrunk smoothly where it is larger than a cell; smaller ones are enlarged when they are drawn."""
+    from PIL import Image as pil
+
+    if picture.width <= width and picture.height <= height:
+        return picture
+    return picture.resize((width, height), pil.Resampling.LANCZOS)

@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath  # which minds both kinds of slashes
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
-from reports.stored import ReconResult
+from lactok.evaluation.results import ReconResult
 
 if TYPE_CHECKING:
     from PIL.Image import Image

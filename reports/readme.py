@@ -7,13 +7,15 @@ the protocol's hashes, so that a test can tell when they are stale; nothing is m
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lactok.errors import UserError, disk_errors
+
+if TYPE_CHECKING:
+    from lactok.evaluation.results import ReconResult
 
 PROTOCOL = "square-256"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
@@ -48,12 +50,16 @@ def keep(runs: Path, root: Path) -> None:
         UserError: there is none.
     """
     from lactok.evaluation import protocol
+    from lactok.evaluation.results import load_results
     from lactok.evaluation.store import folder_safe
-    from reports.stored import read
 
     chosen = protocol.get(PROTOCOL)
-    suffix = f"__sample__{chosen.prepare_hash}-{chosen.score_hash}"
-    found = {name: r for r in read(runs).recon if r.name == f"{(name := folder_safe(r.label))}{suffix}"}
+    wanted = ("sample", chosen.prepare_hash, chosen.score_hash, None, "float32", 0)
+    found: dict[str, ReconResult] = {}
+    for r in load_results(runs).recon:
+        p = r.data.protocol
+        if (r.dataset, p.prepare, p.score, r.limit, r.dtype, r.seed) == wanted:
+            found.setdefault(folder_safe(r.label), r)
     if not found:
         raise UserError(f"{runs} has no sample run of today's {PROTOCOL}; make one with `python -m tox -e recon`")
     folder = root / "docs" / "sample-run"
@@ -64,23 +70,31 @@ def keep(runs: Path, root: Path) -> None:
         shutil.copyfile(result.folder / "result.json", place / "result.json")
 
 
-def kept(root: Path) -> list[dict[str, Any]]:
+def kept(root: Path) -> list[ReconResult]:
     """The kept results, in the registry's order.
 
     Raises:
-        UserError: none are kept.
+        UserError: none are kept, or one is damaged.
     """
     from lactok import registry
+    from lactok.evaluation.results import ReconResult, load
+    from lactok.evaluation.schema import Damaged
 
-    order = {name: i for i, name in enumerate(registry.TOKENIZERS)}
-    files = sorted((root / "docs" / "sample-run").glob("*/result.json"))
-    if not files:
+    results = []
+    for path in sorted((root / "docs" / "sample-run").glob("*/result.json")):
+        try:
+            result = load(path.parent)
+        except Damaged as error:
+            raise UserError(f"docs/sample-run/{path.parent.name}: {error}; keep a run anew") from error
+        if isinstance(result, ReconResult):
+            results.append(result)
+    if not results:
         raise UserError("docs/sample-run is empty; fill it with `python -m reports readme --runs runs`")
-    results = [json.loads(path.read_text()) for path in files]
-    return sorted(results, key=lambda r: order.get(r["tokenizer"]["name"], len(order)))
+    order = {name: i for i, name in enumerate(registry.list_tokenizers())}
+    return sorted(results, key=lambda r: order.get(r.label, len(order)))
 
 
-def drawn(root: Path, results: Sequence[dict[str, Any]]) -> dict[Path, str]:
+def drawn(root: Path, results: Sequence[ReconResult]) -> dict[Path, str]:
     """What README.md and the picture should hold.
 
     Raises:
@@ -94,7 +108,7 @@ def drawn(root: Path, results: Sequence[dict[str, Any]]) -> dict[Path, str]:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"README.md has no place for the table: write {BEGIN} and {END} on lines of their own")
-    picture = svg(results, f"{results[0]['dataset']['name']}, {PROTOCOL}")
+    picture = svg(results, f"{results[0].dataset}, {PROTOCOL}")
     return {
         readme: f"{before}{BEGIN}\n{markdown(results)}{END}{after}",
         root / "docs" / "table.svg": picture,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.geneval.result import _write_records as write_geneval_records
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.results import to_json, write_records
+from lactok.evaluation.schema import VERSION
 from lactok.evaluation.store import folder_safe, write_atomically
+from lactok.evaluation.writing import to_json, write_records
 
 PREPARE, SCORE = "ca775230", "916f5fde"
 SIZE = 64
@@ -111,11 +111,11 @@ def write_row(
     metrics |= {m: {"value": v, "ci95": None, "n": len(samples)} for m, v in distances.items() if m not in without}
     metrics["rfid"]["reliable"] = len(samples) > 2048
     result = {
-        "schema": 1,
+        "schema": VERSION, "suite": "recon", "limit": None,
         "tokenizer": {
             "name": kind.name, "family": kind.family, "tokens": kind.tokens, "codebook_size": kind.codebook,
             "bits": kind.bits, "bpp": kind.bits / SIZE**2, "decode_steps": 1, "options": {}, "license": "MIT",
-            "assets": [], **({"note": note} if note else {}),
+            "assets": [], "note": note or "",
         },
         "dataset": {"name": dataset, "n": len(samples), "sha256": digest([*samples]), "skipped": []},
         "protocol": {
@@ -174,18 +174,25 @@ def write_geneval(
                     "boxes": json.dumps({"kite": [[4.0, 4.0, 30.0, 30.0, 0.9]]}), "colours": "{}",
                     "metadata": json.dumps(metadata), "sha256": "0" * 64,
                 })  # fmt: skip
-    write_geneval_records(folder / "records.parquet", rows)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    write_records(folder / "records.parquet", columns, [name for name in columns if name != "correct"])
 
     judge = {"name": "toy", "version": 1, "license": "MIT", "assets": []}
     result = {
-        "schema": 1, "suite": "geneval",
-        "images": {"name": name, "prompts": len(tasks) * prompts, "n": len(rows), "sha256": "0" * 64},
+        "schema": VERSION, "suite": "geneval", "limit": None, "pictures": {"name": name, "generator": None},
+        "dataset": {
+            "name": name, "prompts": len(tasks) * prompts, "n": len(rows), "sha256": "0" * 64, "skipped": [],
+        },
         "detector": judge | {"threshold": 0.3, "counting_threshold": 0.9}, "colours": judge,
-        "scorer": {"version": 1, "options": {}}, "run": {"device": "cpu"}, "comparable": False,
+        "scorer": {"version": 1, "options": {}}, "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
+        "comparable": False,
         "comparable_note": text("not comparable with published GenEval scores: toy is not the official detector"),
-        "tasks": {t: mean([r["correct"] for r in rows if r["tag"] == t]) | {"prompts": prompts} for t in tasks},
-        "overall": mean([r["correct"] for r in rows]), "per_image": mean([r["correct"] for r in rows]),
-        "prompts": mean([True] * prompts), "left_out": [], "remarks": [],
+        "metrics": {
+            **{t: mean([r["correct"] for r in rows if r["tag"] == t]) | {"prompts": prompts} for t in tasks},
+            "overall": mean([r["correct"] for r in rows]), "per_image": mean([r["correct"] for r in rows]),
+            "prompts": mean([True] * prompts),
+        },
+        "tasks": [*tasks], "remarks": [],
     }  # fmt: skip
     write_atomically(folder / "result.json", to_json(result))
     write_atomically(folder / "run.json", to_json({"device": "cpu", "seconds": {"wall": {}, "cpu": {}}}))

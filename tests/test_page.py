@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from lactok.errors import UserError
-from reports import page, pictures, stored
+from lactok.evaluation.results import load, load_results
+from reports import page, pictures
 from reports.page.scripts import script
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \u2028\u2029 \"'`${x}` ../../up \x00\x7f \U0001f600"
@@ -64,7 +65,7 @@ def built(runs: Path) -> Any:
 
 
 def test_the_same_results_give_the_same_bytes(runs: Path, site: Path, tmp_path: Path) -> None:
-    page.build(stored.read(runs), tmp_path / "again")
+    page.build(load_results(runs), tmp_path / "again")
     assert contents(tmp_path / "again") == contents(site)
 
 
@@ -86,12 +87,12 @@ def test_building_again_removes_what_is_no_more_and_nothing_else(own_runs: Path)
 def test_records_are_those_of_the_run(runs: Path, site: Path) -> None:
     summary = data(site)
     row = next(r for r in summary["rows"] if r["name"] == "titok-s128" and r["dataset"] == "coco")
-    result = next(r for r in stored.read(runs).recon if r.label == "titok-s128" and r.dataset == "coco")
+    result = next(r for r in load_results(runs).recon if r.label == "titok-s128" and r.dataset == "coco")
     records = data(site, row["records"])
     samples = data(site, records["samples"])
     assert samples["ids"] == result.records["id"].tolist()
     assert records["columns"]["psnr"] == pytest.approx(result.records["psnr"].tolist(), abs=5e-5)
-    assert row["metrics"]["psnr"]["value"] == result.metrics["psnr"]["value"]
+    assert row["metrics"]["psnr"]["value"] == result["psnr"].value
     files = {data(site, r["records"])["samples"] for r in summary["rows"] if r["dataset"] == "coco"}
     assert files == {records["samples"]}
 
@@ -136,7 +137,7 @@ def test_an_index_leads_nowhere_but_to_its_folder(own_runs: Path, name: str) -> 
     assert built(own_runs)["groups"] == []
     assert not (own_runs.parent / "site" / "pictures").exists()
     with pytest.raises(UserError, match=r"images/index.json is damaged .* is not a file's name"):
-        pictures.stored(stored.load(row_of(own_runs)))
+        pictures.stored(load(row_of(own_runs)))
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,32 @@ def test_verdicts_have_their_pictures_and_boxes(site: Path) -> None:
     assert {v["correct"] for v in verdicts} == {True, False}
     assert verdicts[0]["objects"] == [{"class": "kite", "colour": None, "box": [4, 4, 30, 30], "score": 0.9}]
     assert all((site / v["picture"]["full"]).is_file() for v in verdicts)
+
+
+def test_a_metric_that_is_not_installed_is_shown_as_its_entry_says(own_runs: Path) -> None:
+    import pandas
+
+    result = json.loads((row_of(own_runs) / "result.json").read_text())
+    for name, title in (("constructor", "A lower is better"), ("torchmetrics:FrechetInceptionDistance", None)):
+        result["metrics"][name] = {"value": 2.5, "ci95": None, "n": 6, "higher_is_better": False}
+        result["metrics"][name] |= {"title": title} if title else {}
+    (row_of(own_runs) / "result.json").write_text(json.dumps(result))
+    records = pandas.read_parquet(row_of(own_runs) / "records.parquet").assign(constructor=[0.5] * 6)
+    records.to_parquet(row_of(own_runs) / "records.parquet")
+    summary = built(own_runs)
+    shown = {m["key"]: m for m in summary["metrics"]}
+    assert shown["other-constructor"] == {
+        "key": "other-constructor", "title": "A lower is better", "better": "lower", "digits": 3, "factor": 1,
+        "perImage": True,
+    }  # fmt: skip
+    assert shown["other-torchmetrics:FrechetInceptionDistance"]["title"] == "FrechetInceptionDistance"
+    assert not shown["other-torchmetrics:FrechetInceptionDistance"]["perImage"]
+    assert list(shown)[:2] == ["psnr", "ssim"]  # this project's stand first
+    (row,) = summary["rows"]
+    assert row["metrics"]["other-constructor"]["text"] == "2.500"
+    assert data(own_runs.parent / "site", row["records"])["columns"]["other-constructor"] == [0.5] * 6
+    sample = summary["groups"][0]["samples"][0]
+    assert sample["rows"][row["key"]]["scores"]["other-constructor"] == 0.5
 
 
 def test_published_numbers_come_with_what_would_be_measured(site: Path) -> None:

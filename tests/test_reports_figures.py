@@ -9,14 +9,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import test_recon
 from conftest import photograph
 from PIL import Image
 
+from benchmarks.recon.__main__ import main as measure
+from lactok.evaluation.results import load_results
 from reports import __main__ as reports
-from reports import figures, layout
+from reports import figures, grids
 from reports.drawing import wrap
-from reports.stored import read
 
 HOSTILE = ("$x_1^{2}$", "<script>&amp;", "_hidden", "a\x07b", "x" * 300, "日本 %s {0}", "\\frac{")
 
@@ -25,12 +25,12 @@ def stored(runs: Path, name: str, **changes: Any) -> Path:
     """A result folder of a tokenizer that nobody ran; `changes` are of its values by dotted path."""
     n = len(list(runs.iterdir())) if runs.is_dir() else 0
     result: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2, "suite": "recon", "limit": None,
         "tokenizer": {"name": name, "family": "titok", "tokens": 32 << n, "codebook_size": 4096, "bits": 384.0 * 2**n,
-                      "options": {}, "assets": []},
+                      "decode_steps": 1, "options": {}, "license": "MIT", "note": "", "assets": []},
         "dataset": {"name": "coco", "n": 50, "sha256": "ab" * 32, "skipped": []},
         "protocol": {"name": "square-256", "prepare": "11111111", "score": "22222222", "resolution": 256,
-                     "definition": {"prepare": {}, "score": {}}},
+                     "networks": [], "definition": {"prepare": {}, "score": {}}},
         "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
         "metrics": {
             "psnr": {"value": 20.0 + n, "ci95": [19.5 + n, 20.4 + n], "n": 50, "capped": 0},
@@ -84,11 +84,11 @@ def texts(path: Path) -> list[str]:
 
 
 def test_every_figure_is_drawn_in_both_formats(runs: Path, tmp_path: Path) -> None:
-    written = figures.build(read(runs), tmp_path / "build")
+    written = figures.build(load_results(runs), tmp_path / "build")
     group = "coco__11111111-22222222__n50"
     expected = {f"rate-distortion-{m}-{x}" for m in ("psnr", "lpips_alex", "rfid") for x in ("bits", "tokens")}
     (tmp_path / "build" / "figures" / "rate-distortion-old.svg").write_text("of an earlier build")
-    figures.build(read(runs), tmp_path / "build")
+    figures.build(load_results(runs), tmp_path / "build")
     expected |= {f"quality-speed-{m}" for m in ("psnr", "lpips_alex")}
     assert {p.name for p in written} == {f"{name}__{group}.{kind}" for name in expected for kind in ("svg", "pdf")}
     assert sorted(written) == sorted((tmp_path / "build" / "figures").iterdir())
@@ -102,7 +102,7 @@ def test_the_same_bytes_whatever_the_users_settings_and_no_dates(runs: Path, tmp
     import matplotlib
 
     def drawn(name: str) -> dict[str, bytes]:
-        return {p.name: p.read_bytes() for p in figures.figures(read(runs), tmp_path / name)}
+        return {p.name: p.read_bytes() for p in figures.figures(load_results(runs), tmp_path / name)}
 
     first = drawn("a")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.hashsalt": None, "pdf.fonttype": 3}):
@@ -119,7 +119,7 @@ def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:
     stored(tmp_path / "runs", "plain")
     stored(tmp_path / "runs", name, **{"tokenizer.family": name, "dataset.name": f"../{name}"})
     stored(tmp_path / "runs", "third", **{"tokenizer.family": name, "dataset.name": f"../{name}"})
-    written = figures.figures(read(tmp_path / "runs"), tmp_path / "out")
+    written = figures.figures(load_results(tmp_path / "runs"), tmp_path / "out")
     assert {p.parent for p in written} == {tmp_path / "out"}
     (path,) = (p for p in written if p.name.startswith("rate-distortion-psnr-bits") and p.suffix == ".svg")
     expected = name.replace("\x07", "\ufffd")
@@ -135,7 +135,7 @@ def test_only_comparable_rows_share_a_figure(runs: Path, points: dict[str, list[
     stored(runs, "titok+exchanged")
     stored(runs, "unknown bits", **{"tokenizer.bits": None})
     stored(runs, "half", **{"run.dtype": "bfloat16", "run.seed": 3})
-    figures.figures(read(runs), runs)
+    figures.figures(load_results(runs), runs)
     found = points["rate-distortion-psnr-bits__coco__11111111-22222222__n50"]
     assert [p.name for p in found] == ["half bfloat16 seed 3", "other", "titok@tokens=32", "titok@tokens=64"]
     assert [p.curve for p in found] == ["half bfloat16 seed 3", "other", "titok", "titok"]
@@ -152,7 +152,7 @@ def test_seconds_are_of_the_images_that_were_timed_on_that_machine(
     (stored(runs, "untimed") / "run.json").write_text(json.dumps(about | {"seconds": {"wall": {}}}))
     (stored(runs, "damaged") / "run.json").write_text("{")
     stored(runs, "codec", **{"tokenizer.tokens": None})
-    figures.figures(read(runs), runs)
+    figures.figures(load_results(runs), runs)
     name = "quality-speed-psnr__coco__11111111-22222222__n50"
     assert {p.name: p.x for p in points[f"{name}__machine2"]} == {
         "titok@tokens=32": 2.0, "titok@tokens=64": 1.0, "older": 0.2,
@@ -170,6 +170,13 @@ def test_families_differ_in_colour_and_shape() -> None:
 # grids
 
 
+def recon(out: Path, *words: str) -> None:
+    """Measure into a folder, on the CPU, without networks."""
+    with pytest.raises(SystemExit) as stop:
+        measure(["--resolution", "64", "--metrics", "psnr", "--out", str(out), *words])
+    assert stop.value.code == 0
+
+
 def grid(*arguments: object, code: int = 0) -> None:
     with pytest.raises(SystemExit) as stop:
         reports.main(["grid", *map(str, arguments)])
@@ -183,9 +190,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "photographs").mkdir()
     for i in range(8):
         photograph(i).save(root / "photographs" / f"{i}_$a.png")
-    test_recon.run(
-        root / "runs", "--tokenizers", "toy resize-8", "--dataset", str(root / "photographs"), "--pictures", "2"
-    )
+    recon(root / "runs", "--tokenizers", "toy resize-8", "--dataset", str(root / "photographs"), "--pictures", "2")
     return root / "runs"
 
 
@@ -197,15 +202,15 @@ def kept(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, Path]:
 
 
 def cell(sheet: Path, column: int, row_from_below: int = 0) -> np.ndarray:
-    dpi, gap = layout.SMALLEST / layout.CELL, round(layout.GAP * layout.SMALLEST / layout.CELL)
+    dpi, gap = grids.SMALLEST / grids.CELL, round(grids.GAP * grids.SMALLEST / grids.CELL)
     pixels = np.asarray(Image.open(sheet).convert("RGB"))
-    step = layout.SMALLEST + gap
-    bottom, left = len(pixels) - gap - row_from_below * step, round(layout.LEFT * dpi) + column * step
-    return pixels[bottom - layout.SMALLEST : bottom, left : left + layout.SMALLEST]
+    step = grids.SMALLEST + gap
+    bottom, left = len(pixels) - gap - row_from_below * step, round(grids.LEFT * dpi) + column * step
+    return pixels[bottom - grids.SMALLEST : bottom, left : left + grids.SMALLEST]
 
 
 def enlarged(path: Path, box: tuple[int, int, int, int] = (0, 0, 64, 64)) -> np.ndarray:
-    size = (layout.SMALLEST, layout.SMALLEST)
+    size = (grids.SMALLEST, grids.SMALLEST)
     return np.asarray(Image.open(path).convert("RGB").crop(box).resize(size, Image.Resampling.NEAREST))
 
 
@@ -277,7 +282,7 @@ def test_rows_of_two_sizes_and_rows_without_pictures(
     out = tmp_path / "other"
     (photographs,) = (measured.parent / "photographs",)
     for size in ("64", "32"):
-        test_recon.run(out, "--tokenizers", "toy", "--dataset", str(photographs), "--resolution", size)
+        recon(out, "--tokenizers", "toy", "--dataset", str(photographs), "--resolution", size)
     grid(
         "recon", "--runs", out, "--out", tmp_path / "x.png", "--tokenizers", *(p.name for p in out.glob("toy*")), code=2
     )

@@ -14,25 +14,35 @@ import pytest
 import lactok
 from lactok import registry
 from lactok.evaluation import protocol
-from lactok.metrics import METRIC_ASSETS
+from lactok.evaluation.results import ReconResult
+from lactok.metrics.registry import assets
 from reports.__main__ import main
 from reports.readme import PROTOCOL, ROOT, drawn, kept
 
 BUNDLED = Path(lactok.__file__).parent / "bundled"
-FETCHED = {a.name for a in METRIC_ASSETS}  # published networks, pinned by their sources' digests
+FETCHED = {a.name for a in assets()["metrics"]}  # published networks, pinned by their sources' digests
 HAS_WEIGHTS_HERE = "run `python -m tox -e recon`, then `python -m reports readme --runs runs`"
 
 
-def stale(results: list[dict[str, Any]]) -> list[str]:
+def has_weights(name: str) -> bool:
+    """Whether all that a tokenizer needs is bundled or pinned by its source."""
+    needed = registry.tokenizer_spec(name).assets
+    return all((BUNDLED / f"{a.name}.safetensors").is_file() or a.name in FETCHED for a in needed)
+
+
+def stale(results: list[ReconResult]) -> list[str]:
     """What of the kept results is not of this version."""
     found = []
     today = protocol.get(PROTOCOL)
-    for result in results:
+    kept_results = [r.result for r in results]
+    for result in kept_results:
         name = result["tokenizer"]["name"]
         hashes = (result["protocol"]["prepare"], result["protocol"]["score"])
         if hashes != (today.prepare_hash, today.score_hash):
             found.append(f"{name}: protocol")
-        expected = {a.name for a in registry.tokenizer_spec(name).assets} if name in registry.TOKENIZERS else set()
+        expected = (
+            {a.name for a in registry.tokenizer_spec(name).assets} if name in registry.list_tokenizers() else set()
+        )
         if expected != {a["name"] for a in result["tokenizer"]["assets"]}:
             found.append(f"{name}: weights")
         for asset in result["tokenizer"]["assets"]:
@@ -41,11 +51,8 @@ def stale(results: list[dict[str, Any]]) -> list[str]:
             file = BUNDLED / f"{asset['name']}.safetensors"
             if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != asset["sha256"]:
                 found.append(f"{name}: weights {asset['name']}")
-    names = {r["tokenizer"]["name"] for r in results}
-    shipped = {
-        name for name in registry.TOKENIZERS
-        if all((BUNDLED / f"{a.name}.safetensors").is_file() or a.name in FETCHED for a in registry.tokenizer_spec(name).assets)
-    }  # fmt: skip
+    names = {r["tokenizer"]["name"] for r in kept_results}
+    shipped = {name for name, place in registry.TOKENIZERS.own().items() if place.listed and has_weights(name)}
     return found + sorted(f"{name}: row" for name in names ^ shipped)
 
 
@@ -70,7 +77,7 @@ def test_readme_and_picture_are_what_it_gives() -> None:
 )
 def test_staleness_is_seen(change: Callable[[dict[str, Any]], None], what: str) -> None:
     results = kept(ROOT)
-    change(next(r for r in results if r["tokenizer"]["assets"]))
+    change(next(r.result for r in results if r.tokenizer["assets"]))
     assert any(line.endswith(what) or f": {what} " in line for line in stale(results))
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import shared
-from page_runs import KINDS, write_row, write_usual
+from page_runs import KINDS, write_geneval, write_row, write_usual
 
 from benchmarks import published
 from lactok.evaluation import protocol
-from lactok.evaluation.results import to_json
+from lactok.evaluation.results import load_results
+from lactok.evaluation.writing import to_json
 from reports.__main__ import main
 
 N = 5000
@@ -41,10 +45,9 @@ def command(*words: str) -> int:
 
 def tables(runs: Path, out: Path) -> dict[str, dict[str, Any]]:
     """The tables alone; figures and the page have tests of their own."""
-    from reports import stored
     from reports.tables.files import build
 
-    build(stored.read(runs), out)
+    build(load_results(runs), out)
     return {t["id"]: t for t in json.loads((out / "tables.json").read_text())["tables"]}
 
 
@@ -67,7 +70,7 @@ def full_coco(runs: Path, kind: Any, shift: float, **changes: Any) -> Path:
     result = json.loads((folder / "result.json").read_text())
     result["protocol"] |= {
         "name": "paper-1024", "resolution": 1024, "prepare": paper.prepare_hash, "score": paper.score_hash,
-        "definition": {"prepare": asdict(paper.prepare), "score": paper.score.hashed()},
+        "definition": {"prepare": asdict(paper.prepare), "score": paper.score.settings()},
     }  # fmt: skip
     result["run"] |= changes
     (folder / "result.json").write_bytes(to_json(result))
@@ -200,3 +203,128 @@ def test_compare_refuses_what_differs_in_more_than_the_tokenizer(
         assert command("compare", *names, "--runs", str(runs)) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
+
+
+def test_compare_pairs_prompts_of_geneval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    for name in ("one", "other"):
+        write_geneval(runs, name)
+    written = runs / "geneval__other__toy-toy" / "records.parquet"
+    import pandas
+
+    records = pandas.read_parquet(written)
+    records["correct"] = records["correct"] | (records["tag"] == "colors")
+    records.to_parquet(written)
+    out = tmp_path / "compared.json"
+    assert command("compare", "one", "other", "--runs", str(runs), "--json", str(out)) == 0
+    compared = json.loads(out.read_text())
+    differences = {name: metric["difference"] for name, metric in compared["metrics"].items()}
+    assert differences == {"single_object": 0, "counting": 0, "colors": 0.5, "overall": pytest.approx(0.5 / 3)}
+    assert {"what": "pictures", "first": "one", "second": "other"} in compared["differs"]
+    assert "| colors ↑" in capsys.readouterr().out
+
+
+def generation(runs: Path, name: str) -> None:
+    """A result of pictures that a generator made."""
+    result = {
+        "schema": 2, "suite": "generation", "limit": None, "metrics": {},
+        "pictures": {"name": name, "generator": {"name": name, "samples": 4, "seed": 0, "dtype": "float32"}},
+        "dataset": {"name": "geneval", "n": 8, "sha256": "0" * 64, "skipped": []},
+        "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
+    }  # fmt: skip
+    (runs / f"pictures-{name}").mkdir(parents=True)
+    (runs / f"pictures-{name}" / "result.json").write_text(json.dumps(result))
+
+
+def test_pictures_alone_are_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    write_usual(runs, samples=3, pictures=1)
+    plain = tables(runs, tmp_path / "plain")
+    for name in ("toy-pictures", "mine"):  # the first is the GenEval result's name too
+        generation(runs, name)
+    assert tables(runs, tmp_path / "more") == plain
+    assert command("--runs", str(runs), "--out", str(tmp_path / "out")) == 0
+    assert f"written: tables of {len(KINDS) + 4} results" in capsys.readouterr().out
+    assert command("compare", "pictures-mine", "pictures-toy-pictures", "--runs", str(runs)) == 2
+    assert "nothing has judged" in capsys.readouterr().err
+    assert command("compare", "toy-pictures", TITOK.name, "--runs", str(runs)) == 2
+    assert f"{TITOK.name} has several runs" in capsys.readouterr().err  # and toy-pictures had one
+
+
+def test_preference_scores_have_titles_and_directions(tmp_path: Path) -> None:
+    judge = {"version": 1, "license": "MIT", "variant": "", "assets": []}
+    result = {
+        "schema": 2, "suite": "preference", "limit": None, "pictures": {"name": "images-mine-0a1b2c"},
+        "rewards": [judge | {"name": n, "higher_is_better": n != "elsewhere"} for n in ("image_reward", "elsewhere")],
+        "reference": None, "dataset": {"name": "coco", "n": 3, "captions": 3, "sha256": "0" * 64, "skipped": []},
+        "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
+        "metrics": {n: {"value": 0.5, "ci95": None, "n": 3} for n in ("image_reward", "elsewhere", "fid", "kid")},
+    }  # fmt: skip
+    (tmp_path / "runs" / "row").mkdir(parents=True)
+    (tmp_path / "runs" / "row" / "result.json").write_text(json.dumps(result))
+    (table,) = [t for t in tables(tmp_path / "runs", tmp_path / "out").values() if t["id"].startswith("runs-")]
+    assert [(c["title"], c["higher_is_better"], c["factor"]) for c in table["columns"]] == [
+        ("ImageReward", True, 1), ("elsewhere", False, 1), ("FID", False, 1), ("KID x1000", False, 1000),
+    ]  # fmt: skip
+    assert " 500.0 |" in (tmp_path / "out" / "tables" / f"{table['id']}.md").read_text()
+    assert table["rows"][0]["row"] == "mine"
+
+
+def test_a_result_of_an_older_schema_is_read_and_that_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = full_coco(tmp_path / "runs", TITOK, 0)
+    older = json.loads((folder / "result.json").read_text()) | {"schema": 1}
+    del older["suite"], older["limit"], older["protocol"]["networks"]
+    new = tables(tmp_path / "runs", tmp_path / "new")
+    for name in (folder.name, "another__limit7"):
+        (tmp_path / "runs" / name).mkdir(exist_ok=True)
+        (tmp_path / "runs" / name / "result.json").write_bytes(to_json(older))
+    assert command("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["read as of today: 'another__limit7' and 1 more: of version 1 of the schema; run again to renew"]
+    assert [r.limit for r in load_results(tmp_path / "runs")] == [7, None]
+    shutil.rmtree(tmp_path / "runs" / "another__limit7")
+    assert tables(tmp_path / "runs", tmp_path / "old") == new
+
+
+def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Path(__file__).parents[1] / "docs" / "sample-run"
+    assert command("--runs", str(kept), "--out", str(tmp_path / "out")) == 0
+    older = [p for p in kept.glob("*/result.json") if json.loads(p.read_text())["schema"] == 1]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("read as of today")]
+    assert len(said) == bool(older)
+    assert not older or f" and {len(older) - 1} more" in said[0] or len(older) == 1
+    assert "lactok-h-tiny" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "lactok.evaluation.schema"], capture_output=True, text=True, cwd=root, check=True
+    )
+    published_file = root / "docs" / "result.schema.json"
+    remedy = "run `python -m lactok.evaluation.schema > docs/result.schema.json`"
+    assert published_file.read_text() == done.stdout, remedy
+
+
+def test_a_result_of_today_is_valid_and_a_spoilt_one_is_not(tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from benchmarks.recon.__main__ import main as recon
+
+    schema = json.loads((Path(__file__).parents[1] / "docs" / "result.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    with pytest.raises(SystemExit) as ended:
+        recon(["--tokenizers", "toy", "--metrics", "psnr", "--limit", "2", "--resolution", "32", "--out",
+               str(tmp_path / "runs")])  # fmt: skip
+    assert ended.value.code == 0
+    (file,) = (tmp_path / "runs").glob("*/result.json")
+    result = json.loads(file.read_text())
+    jsonschema.validate(result, schema)
+    write_geneval(tmp_path / "runs")
+    generation(tmp_path / "runs", "mine")
+    for other in (tmp_path / "runs").glob("*/result.json"):
+        jsonschema.validate(json.loads(other.read_text()), schema)
+    for key, value in (("schema", 1), ("suite", "other"), ("limit", "2"), ("metrics", {"psnr": {"value": "high"}})):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(result | {key: value}, schema)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import UserError, WrongValue, unknown
-from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result
+from lactok.evaluation.results import GenerationResult, GenEvalResult, PreferenceResult, ReconResult, Result
 from lactok.evaluation.statistics import Difference, paired_difference
-from lactok.metrics.registry import described, sorted_keys
+from lactok.evaluation.table import one_line
+from lactok.metrics.registry import Metric, sorted_keys
 
 if TYPE_CHECKING:
     import pandas
@@ -90,8 +91,22 @@ class Comparison:
 
         heads = ["metric", "first", "second", "second - first", "95 % interval", "p", "n", "better"]
         align = ["left"] + ["right"] * 6 + ["left"]
-        rows = [_row(line) for line in self.lines]
+        rows = [_row(self.first.metric(line.metric), line) for line in self.lines]
         return str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align))
+
+    def as_data(self) -> dict[str, Any]:
+        """What JSON can hold, all digits kept."""
+        metrics = {
+            line.metric: {
+                "first": line.first, "second": line.second, "higher_is_better": line.higher, "better": line.better,
+                "difference": line.difference.value, "ci95": line.difference.ci95, "p": line.difference.p,
+                "n": line.difference.n,
+            }
+            for line in self.lines
+        }  # fmt: skip
+        differs = [{"what": what, "first": a, "second": b} for what, a, b in self.changes]
+        runs = {"first": self.first.name, "second": self.second.name}
+        return {"schema": 1, **runs, "differs": differs, "metrics": metrics, "notes": list(self.notes)}
 
 
 def compare(first: Result, second: Result) -> Comparison:
@@ -111,6 +126,11 @@ def compare(first: Result, second: Result) -> Comparison:
     >>> lactok.compare(a, b)["psnr"].better
     'second'
     """
+    if isinstance(first, GenerationResult) and isinstance(second, GenerationResult):
+        raise WrongValue(
+            f"{first.name} and {second.name} are pictures that nothing has judged; name results of GenEval or of "
+            "preference scores"
+        )
     if isinstance(first, ReconResult) and isinstance(second, ReconResult):
         lines, notes = _recon(first, second)
     elif isinstance(first, GenEvalResult) and isinstance(second, GenEvalResult):
@@ -124,8 +144,8 @@ def compare(first: Result, second: Result) -> Comparison:
     return Comparison(first, second, tuple(lines), tuple(notes), tuple(differences(first, second)))
 
 
-def _row(line: Line) -> list[str]:
-    metric, d = described(line.metric, {"higher_is_better": line.higher}), line.difference
+def _row(metric: Metric, line: Line) -> list[str]:
+    d = line.difference
     digits = metric.digits + 1  # differences are smaller than what they are of
 
     def number(value: float | None, sign: str = "") -> str:
@@ -134,7 +154,7 @@ def _row(line: Line) -> list[str]:
     interval = f"{number(d.ci95[0], '+')} to {number(d.ci95[1], '+')}" if d.ci95 else "-"
     p = "-" if d.p is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
     values = [number(line.first), number(line.second), number(d.value, "+")]
-    name = " ".join(metric.head.split()).replace("|", "\\|")
+    name = one_line(metric.head).replace("|", "\\|")
     return [name, *values, interval, p, str(d.n), line.better or "-"]
 
 
@@ -151,7 +171,7 @@ def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[st
     lines, notes = [], []
     whole = len(pairs) == first.n == second.n
     for key in sorted_keys([m for m in first.metrics if m in second.metrics]):
-        metric = described(key, first[key].model_dump())
+        metric = first.metric(key)
         if f"{key}_first" in pairs:
             lines.append(_line(key, metric.higher, pairs))
             continue
@@ -215,10 +235,11 @@ def _digests(judge: Mapping[str, Any]) -> dict[str, Any]:
 def _geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[Line], list[str]]:
     judges = [_digests(r.result[k]) for k in ("detector", "colours", "scorer") for r in (first, second)]
     _same_judges(first, second, judges, "run both with the same `detector` and `colours`")
-    both = _prompts(first).join(_prompts(second), how="inner", lsuffix="_first", rsuffix="_second")
+    values, suffixes = (_prompts(first), _prompts(second)), ("_first", "_second")
+    both = values[0].merge(values[1], left_index=True, right_index=True, suffixes=suffixes)
     if not len(both):
         raise WrongValue(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
-    both["tag"] = both.index.get_level_values("tag")
+    both = both.reset_index()
     lines = [_line("correct", True, group) for _, group in both.groupby("tag", sort=False)]
     names = [str(tag) for tag, _ in both.groupby("tag", sort=False)]
     lines = [Line(n, True, x.first, x.second, x.difference) for n, x in zip(names, lines, strict=True)]
@@ -249,7 +270,7 @@ def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list
         what = "picture and caption" if shared else "reward"
         raise WrongValue(f"{first.name} and {second.name} have no {what} in common; score both with the same options")
     groups = [str(c) for c in both["caption"].fillna(both["id"])]
-    lines = [_line(n, bool(known[0][n].get("higher_is_better", True)), both, groups) for n in shared]
+    lines = [_line(n, first.metric(n).higher, both, groups) for n in shared]
     return lines, [f"Paired by picture name and caption: {len(both)} are in both; captions are resampled."]
 
 

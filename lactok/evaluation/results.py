@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lactok.errors import MissingFile, UnknownName, UserError
 from lactok.evaluation import schema
 from lactok.evaluation.schema import Damaged, Entry
+from lactok.metrics.registry import Metric, described, find
+from lactok.metrics.rewards import titles
 
 if TYPE_CHECKING:
     import pandas
@@ -69,6 +71,10 @@ class Result:
     def metrics(self) -> Mapping[str, Entry]:
         """Every measured number by its key."""
         return self.data.metrics
+
+    def metric(self, key: str) -> Metric:
+        """What is fixed about a measured number: title, direction, digits, scale."""
+        return described(key, self[key].model_dump())
 
     @property
     def result(self) -> dict[str, Any]:
@@ -177,9 +183,20 @@ class PicturesResult(Result):
 class GenEvalResult(PicturesResult):
     """GenEval of a generator, or of a folder of somebody's pictures."""
 
+    def metric(self, key: str) -> Metric:
+        """A share of correct pictures or prompts: all are told by their key."""
+        return Metric(key, key, True, own=False)
+
 
 class PreferenceResult(PicturesResult):
     """Rewards of pictures and, with references, their distance to photographs."""
+
+    def metric(self, key: str) -> Metric:
+        """A reward, or a distance; FID is rFID's distance of other pictures."""
+        for reward in self.data.rewards:
+            if reward.name == key:
+                return titles.described(key, reward.higher_is_better)
+        return replace(find("rfid"), key=key, title="FID") if key == "fid" else super().metric(key)
 
 
 class GenerationResult(PicturesResult):
@@ -294,8 +311,11 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
     if not found:
         what = f"; {left_out[0]}" if left_out else ""
         raise UserError(f"`runs` {folder} holds no results{what}; measure something first: {FIRST} --out {folder}")
-    older = [r.name for r in found if r.older]
-    if older:
-        more = f" and {len(older) - 1} more" if len(older) > 1 else ""
-        left_out.append(f"read as of today: {older[0]!a}{more}: of version 1 of the schema; run again to renew")
-    return Results(tuple(found), tuple(left_out))
+    return Results(tuple(found), (*left_out, *told_older(found)))
+
+
+def told_older(results: Sequence[Result]) -> list[str]:
+    """A line where some of the results are of an older version, none otherwise."""
+    older = [r.name for r in results if r.older]
+    more = f" and {len(older) - 1} more" if len(older) > 1 else ""
+    return [f"read as of today: {older[0]!a}{more}: of version 1 of the schema; run again to renew"] if older else []

@@ -10,13 +10,22 @@ from tabulate import tabulate
 
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.schema import Entry
-from lactok.metrics.registry import Metric, described, sorted_keys
+from lactok.metrics.registry import Metric, sorted_keys
 
 
 def metrics_of(results: Sequence[ReconResult]) -> list[Metric]:
     """The metrics that any of the results has, in the order of columns."""
-    entries = {key: entry for result in results for key, entry in result.metrics.items()}
-    return [described(key, entries[key].model_dump()) for key in sorted_keys(list(entries))]
+    having = {key: result for result in results for key in result.metrics}
+    return [having[key].metric(key) for key in sorted_keys(list(having))]
+
+
+def one_line(text: str) -> str:
+    """Text from outside on one line, without control characters.
+
+    >>> one_line(" a\\n b\\x1b")
+    'a b'
+    """
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).split())
 
 
 def number(metric: Metric, entry: Entry | None) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CAP = 100.0  # dB; equal images would be infinite
 
 
-@metric("psnr", title="PSNR", higher=True, digits=2, default=True, cap=CAP)
+@metric("psnr", title="PSNR", higher=True, digits=2, unit="dB", default=True, cap=CAP)
 def psnr(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
     """dB of uint8 batches (B, 3, H, W) -> (B,) float64, capped at `CAP`."""
     import torch

@@ -38,6 +38,7 @@ class Metric:
         higher: whether higher is better.
         digits: after the point in tables.
         scale: tables show the value times this.
+        unit: of the value, as axes of figures write it.
         networks: files of weights that it needs.
         default: whether it is measured where no metrics are named.
         cap: largest value that it can take; how many images reached it is counted.
@@ -60,12 +61,22 @@ class Metric:
     flops_a_pixel: float = 0.0
     libraries: tuple[str, ...] = ()
     version: int = 1
+    unit: str = ""
     own: bool = field(default=True, compare=False)
 
     @property
     def head(self) -> str:
         """As the head of a column: the title and the better direction."""
-        return f"{self.title} {'↑' if self.higher else '↓'}"
+        return f"{self.title} {self.arrow}"
+
+    @property
+    def axis(self) -> str:
+        """As the name of an axis: with its unit."""
+        return f"{self.title} ({self.unit}) {self.arrow}" if self.unit else self.head
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.higher else "↓"
 
     @property
     def needs(self) -> tuple[Asset, ...]:
@@ -227,14 +238,18 @@ def default_keys() -> tuple[str, ...]:
 def described(key: str, entry: Mapping[str, Any] | None = None) -> Metric:
     """The declaration of a stored metric; of one that is not installed here, what its result says.
 
+    A class of torchmetrics is not made to be described: that can mean a network of gigabytes.
+
     Args:
         entry: of the metric in `result.json`.
     """
     try:
-        return find(key)
+        if key in METRICS.registered or not key.startswith(TORCHMETRICS):
+            return find(key)
     except UserError:
-        stored = entry or {}
-        return Metric(key, str(stored.get("title") or key), bool(stored.get("higher_is_better", True)), own=False)
+        pass
+    stored, plain = entry or {}, key.removeprefix(TORCHMETRICS)
+    return Metric(key, str(stored.get("title") or plain), stored.get("higher_is_better") is not False, own=False)
 
 
 def sorted_keys(keys: Sequence[str]) -> list[str]:

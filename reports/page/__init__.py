@@ -7,11 +7,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from lactok.errors import UserError, disk_errors
-from reports import stored
+from lactok.evaluation.results import Results, load_results
 from reports.page import geneval, rows
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
-from reports.stored import Results
 from reports.tables import page
 
 TITLE = "<title>lactok reports</title>"
@@ -26,7 +25,7 @@ def build(runs: Path | Results, out: Path) -> None:
     Raises:
         UserError: `runs` holds no results, or `out` something that is no such page; or the disk is full.
     """
-    results = stored.read(runs) if isinstance(runs, Path) else runs
+    results = load_results(runs) if isinstance(runs, Path) else runs
     _check_ours(out)
     with disk_errors(out):
         _copy_static(out)

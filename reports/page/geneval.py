@@ -8,11 +8,11 @@ from typing import Any
 
 from benchmarks.geneval.prompts import TASKS
 from lactok.errors import UserError
-from lactok.evaluation.table import cell
+from lactok.evaluation.results import GenEvalResult
+from lactok.evaluation.table import number
 from reports.page.pictures import Pictures
 from reports.page.rows import key
 from reports.page.scripts import Scripts
-from reports.stored import GenEvalResult
 
 THUMBNAIL = 320  # px
 
@@ -38,24 +38,25 @@ def summary(
 
 
 def _line(result: GenEvalResult) -> dict[str, Any]:
-    tasks = result.result["tasks"]
+    tasks = result.data.tasks
     tags = [t for t in TASKS if t in tasks] + sorted(set(tasks) - set(TASKS))
     return {
         "key": key(result),
         "name": result.label,
-        "n": result.result["images"]["n"],
-        "detector": result.result["detector"]["name"],
-        "comparable": result.result["comparable"],
-        "note": result.result["comparable_note"],
-        "tasks": [{"task": t, **_score(tasks[t])} for t in tags],
-        "overall": _score(result.result["overall"]),
-        "prompts": _score(result.metrics.get("prompts")),
+        "n": result.n,
+        "detector": result.data.detector.name,
+        "comparable": result.data.comparable,
+        "note": result.data.comparable_note,
+        "tasks": [{"task": t, **_score(result, t)} for t in tags],
+        "overall": _score(result, "overall"),
+        "prompts": _score(result, "prompts"),
         "pictures": 0,
     }
 
 
-def _score(entry: Any) -> dict[str, Any]:
-    return {"value": entry and entry["value"], "text": cell("geneval", entry)}
+def _score(result: GenEvalResult, metric: str) -> dict[str, Any]:
+    entry = result.metrics.get(metric)
+    return {"value": entry and entry.value, "text": number(result.metric(metric), entry)}
 
 
 def _verdict(record: dict[str, Any], result: GenEvalResult, pictures: Pictures) -> dict[str, Any]:

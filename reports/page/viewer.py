@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lactok.errors import UserError
-from lactok.evaluation.protocol import PER_IMAGE
+from lactok.evaluation.results import ReconResult
 from reports import pictures
 from reports.page.pictures import Pictures
 from reports.pictures import Picture
-from reports.stored import ReconResult
 
 THUMBNAIL = 128  # px
+NO_METRICS = ("id", "caption", "bits", "near_ties")  # of the columns of records, all others are
 MOST = 200  # pictures of a row, best and worst ones first; more would make the page slow to build and to open
 
 
@@ -44,7 +44,7 @@ class Groups:
             entry = self._groups.setdefault(group, {}).setdefault(picture.sample, blank)
             if entry["photo"] is None and picture.reference.is_file():
                 entry["photo"] = self.pictures.add(picture.reference, THUMBNAIL)
-            scores = {m: records[m][i] for m in PER_IMAGE if m in records}
+            scores = {m: values[i] for m, values in records.items() if m not in NO_METRICS}
             entry["rows"][key] = {**shown, "why": picture.why, "scores": scores}
 
     def described(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

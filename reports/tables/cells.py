@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lactok.metrics.registry import Metric
+
 Mark = Literal["best", "second", ""]
 
 NOT_PUBLISHED = "not published"
@@ -14,28 +16,43 @@ NOT_PUBLISHED = "not published"
 
 @dataclass(frozen=True)
 class Column:
-    """A metric.
+    """A metric, beside it the same as a paper prints it.
 
     Attributes:
-        key: of the measured metric.
-        higher: whether higher is better.
-        digits: after the point, of measured numbers.
-        printed: the same of published numbers, as their paper prints them.
-        published: the column of the published table; by default `key`.
-        factor: shown is the value times this.
+        metric: as it is declared.
+        printed: digits after the point of published numbers.
+        published: the column of the published table.
     """
 
-    key: str
-    title: str
-    higher: bool
-    digits: int = 3
-    printed: int = 2
-    published: str = ""
-    factor: float = 1
+    metric: Metric
+    printed: int
+    published: str
+
+    @property
+    def key(self) -> str:
+        return self.metric.key
+
+    @property
+    def title(self) -> str:
+        return self.metric.title
 
     @property
     def head(self) -> str:
-        return f"{self.title} {'↑' if self.higher else '↓'}"
+        return self.metric.head
+
+    def number(self, value: float, sign: str = "") -> str:
+        """A measured value as tables write it."""
+        return f"{value * self.metric.scale:{sign}.{self.metric.digits}f}"
+
+
+def column(metric: Metric, printed: int = 2, published: str = "") -> Column:
+    """The column of a metric.
+
+    Args:
+        printed: digits after the point of published numbers, as their paper prints them.
+        published: the column of the published table, where its name is not the metric's key.
+    """
+    return Column(metric, printed, published or metric.key)
 
 
 @dataclass(frozen=True)
@@ -170,9 +187,9 @@ def marked(table: Table, apart: Callable[[int, int, Column], bool]) -> Table:
     for c, column in enumerate(table.columns):
         cells = [row.cells[c] for row in table.rows]
         measured = [x.measured.value if x.measured and m else None for x, m in zip(cells, taking_part, strict=True)]
-        own = marks(measured, column.higher, lambda i, j, column=column: apart(i, j, column))  # type: ignore[misc]
+        own = marks(measured, column.metric.higher, lambda i, j, column=column: apart(i, j, column))  # type: ignore[misc]
         printed = [x.published if m else None for x, m in zip(cells, taking_part, strict=True)]
-        theirs = marks(printed, column.higher, lambda i, j, printed=printed: printed[i] != printed[j])  # type: ignore[misc]
+        theirs = marks(printed, column.metric.higher, lambda i, j, printed=printed: printed[i] != printed[j])  # type: ignore[misc]
         columns.append([replace(x, mark=a, published_mark=b) for x, a, b in zip(cells, own, theirs, strict=True)])
     rows = [replace(row, cells=tuple(column[r] for column in columns)) for r, row in enumerate(table.rows)]
     return replace(table, rows=tuple(rows))

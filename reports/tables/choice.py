@@ -10,10 +10,10 @@ from typing import TypeVar
 from lactok import registry
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
+from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result
 from lactok.specs import Asset
-from reports.stored import GenEvalResult, PreferenceResult, ReconResult, Stored
 
-S = TypeVar("S", bound=Stored)
+S = TypeVar("S", bound=Result)
 
 COCO_CAPTIONS = datasets.PUBLISHED["coco"].size
 
@@ -28,7 +28,7 @@ class Choice:
         note: how it was chosen among several, or what a reader must know of it.
     """
 
-    run: Stored | None = None
+    run: Result | None = None
     reason: str = ""
     note: str = ""
 
@@ -57,16 +57,16 @@ def choose(runs: Sequence[S], obstacle: Callable[[S], str], missing: Callable[[]
             f"{best.label}: {best.name} is shown (today's protocol, float32 and the lowest seed come first); "
             f"left aside: {', '.join(r.name for r in rest)}."
         )
-    if skipped := len(best.result.get("dataset", {}).get("skipped", [])):
+    if skipped := len(best.data.dataset.skipped):
         notes.append(f"{best.label}: {skipped} images are left out, named in its result.json.")
     return Choice(best, note=" ".join(notes))
 
 
-def _order(run: Stored) -> tuple[object, ...]:
+def _order(run: Result) -> tuple[object, ...]:
     today = True
     if isinstance(run, ReconResult):
-        known = protocol.PROTOCOLS.get(run.protocol["name"])
-        today = known is not None and run.protocol["score"] == known.score_hash
+        known = protocol.protocols().get(run.data.protocol.name)
+        today = known is not None and run.data.protocol.score == known.score_hash
     return (not today, run.dtype != "float32", run.seed, run.name)
 
 
@@ -74,7 +74,7 @@ def recon_obstacle(run: ReconResult, dataset: str, wanted: str) -> str:
     """Why a reconstruction run is not of this data set, whole, under this protocol; "" if it is."""
     if run.dataset != dataset:
         return f"on {run.dataset}"
-    size, n = datasets.PUBLISHED[dataset].size, run.n + len(run.result["dataset"]["skipped"])
+    size, n = datasets.PUBLISHED[dataset].size, run.n + len(run.data.dataset.skipped)
     if n != size:
         return f"{n} of {size} images"
     if changed := protocol_changes(run, wanted):
@@ -87,26 +87,29 @@ def protocol_changes(run: ReconResult, wanted: str) -> str:
 
     Which metrics were asked for does not matter, nor do the versions of the libraries that compute them.
     """
-    if run.protocol["name"] != wanted:
+    stored = run.data.protocol
+    if stored.name != wanted:
         return "name"
-    today, definition = protocol.PROTOCOLS[wanted], run.protocol["definition"]
-    if definition["prepare"] != asdict(today.prepare):
+    today = protocol.protocols()[wanted]
+    if stored.definition.prepare != asdict(today.prepare):
         return "preparation"
-    free = ("metrics", "versions")
-    stored = {k: v for k, v in definition["score"].items() if k not in free}
-    return "" if stored == {k: v for k, v in asdict(today.score).items() if k not in free} else "scoring"
+    theirs, ours = (
+        {k: v for k, v in score.items() if k not in ("metrics", "versions")}
+        for score in (stored.definition.score, asdict(today.score))
+    )
+    return "" if theirs == ours else "scoring"
 
 
-def describe(run: Stored) -> str:
+def describe(run: Result) -> str:
     """A run's conditions in words: protocol, size, hashes, dtype and seed where they are not the usual ones."""
     parts = []
     if isinstance(run, ReconResult):
-        p = run.protocol
-        parts.append(f"{p['name']} at {p['resolution']} px ({p['prepare']}-{p['score']})")
+        p = run.data.protocol
+        parts.append(f"{p.name} at {p.resolution} px ({p.prepare}-{p.score})")
     elif isinstance(run, GenEvalResult):
-        parts.append(f"GenEval, {run.result['detector']['name']}, {run.result['colours']['name']}")
+        parts.append(f"GenEval, {run.data.detector.name}, {run.data.colours.name}")
     elif isinstance(run, PreferenceResult):
-        parts.append(f"captions {run.result['dataset']['name']}")
+        parts.append(f"captions {run.dataset}")
     parts += [run.dtype] * (run.dtype != "float32") + [f"seed {run.seed}"] * (run.seed != 0)
     return ", ".join(parts)
 
@@ -114,18 +117,18 @@ def describe(run: Stored) -> str:
 def geneval_obstacle(run: GenEvalResult) -> str:
     if "@" in run.label:
         return f"with options ({run.label})"
-    return "" if run.result["comparable"] else str(run.result["comparable_note"])
+    return "" if run.data.comparable else str(run.data.comparable_note)
 
 
 def preference_obstacle(run: PreferenceResult, name: str) -> str:
     """Why rewards are not of a picture for each of COCO's 5,000 captions; `name` is the system's with its options."""
-    dataset = run.result["dataset"]
+    captions = run.data.dataset.captions or 0
     if "@" in run.label and run.label != name:
         return f"with options ({run.label})"
-    if not dataset["name"].startswith("coco-"):
-        return f"captions of {dataset['name']}"
-    if dataset["n"] != COCO_CAPTIONS or dataset["captions"] > COCO_CAPTIONS:
-        return f"{dataset['n']} of {COCO_CAPTIONS} pictures"
+    if not run.dataset.startswith("coco-"):
+        return f"captions of {run.dataset}"
+    if run.n != COCO_CAPTIONS or captions > COCO_CAPTIONS:
+        return f"{run.n} of {COCO_CAPTIONS} pictures"
     return ""
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lactok.evaluation.table import one_line
 from reports.tables.cells import Cell, Column, Mark, Row, Table
 
 Style = Callable[[str, Mark], str]
@@ -21,18 +22,13 @@ _LATEX = {
 }  # fmt: skip
 
 
-def plain(text: str) -> str:
-    """One line without control characters."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).split())
-
-
 def escape_markdown(text: str) -> str:
     """Any text as itself in a table of Markdown.
 
     >>> escape_markdown("a|b_c *x* <i>")
     'a\\\\|b\\\\_c \\\\*x\\\\* &lt;i&gt;'
     """
-    text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", text)
 
 
@@ -42,7 +38,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("100 % of x_1 & {y}")
     '100 \\% of x\\_1 \\& \\{y\\}'
     """
-    return "".join(_LATEX.get(c, c) for c in plain(text))
+    return "".join(_LATEX.get(c, c) for c in one_line(text))
 
 
 def _markdown_style(text: str, mark: Mark) -> str:
@@ -53,26 +49,22 @@ def _latex_style(text: str, mark: Mark) -> str:
     return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[mark]
 
 
-def _number(value: float, digits: int, factor: float = 1) -> str:
-    return f"{value * factor:.{digits}f}"
-
-
 def _measured(cell: Cell, column: Column) -> str:
     """A value with half the width of its interval; `~` before a distance of too few images."""
     m = cell.measured
     assert m is not None, "only of measured cells"
-    text = _number(m.value, column.digits, column.factor)
+    text = column.number(m.value)
     if m.ci95 is not None:
-        text += f" ±{_number((m.ci95[1] - m.ci95[0]) / 2, column.digits, column.factor)}"
+        text += f" ±{column.number((m.ci95[1] - m.ci95[0]) / 2)}"
     return text if m.reliable else f"~{text}"
 
 
 def _difference(cell: Cell, column: Column) -> str:
     if cell.difference is None:
         return ""
-    text = f"{cell.difference * column.factor:+.{column.digits}f}"
+    text = column.number(cell.difference, "+")
     if cell.difference_ci95 is not None:
-        low, high = (f"{v * column.factor:+.{column.digits}f}" for v in cell.difference_ci95)
+        low, high = (column.number(v, "+") for v in cell.difference_ci95)
         text += f" ({low} to {high})"
     return text
 
@@ -102,7 +94,7 @@ def grid(table: Table, style: Style, escape: Callable[[str], str]) -> tuple[list
         theirs = [
             escape(empty(c.published_reason))
             if c.published is None
-            else style(escape(_number(c.published, k.printed, k.factor)), c.published_mark)
+            else style(escape(f"{c.published * k.metric.scale:.{k.printed}f}"), c.published_mark)
             for c, k in pairs
         ]
         own = [
@@ -192,7 +184,7 @@ def csv_text(tables: Sequence[Table]) -> str:
                 low, high = flat.pop("ci95") or (None, None)
                 low_d, high_d = flat.pop("difference_ci95") or (None, None)
                 flat |= {"low": low, "high": high, "difference_low": low_d, "difference_high": high_d}
-                writer.writerow([_no_formula(plain(v)) if isinstance(v := flat[k], str) else v for k in CSV_HEAD])
+                writer.writerow([_no_formula(one_line(v)) if isinstance(v := flat[k], str) else v for k in CSV_HEAD])
     return out.getvalue()
 
 
@@ -217,7 +209,8 @@ def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
 def as_data(table: Table) -> dict[str, Any]:
     """The table as JSON holds it; cells have all digits, marks as "best", "second" or ""."""
     columns = [
-        {"key": c.key, "title": c.title, "higher_is_better": c.higher, "factor": c.factor} for c in table.columns
+        {"key": c.key, "title": c.title, "higher_is_better": c.metric.higher, "factor": c.metric.scale}
+        for c in table.columns
     ]
     rows = []
     for row in table.rows:
@@ -231,6 +224,6 @@ def as_data(table: Table) -> dict[str, Any]:
 
 
 def json_text(tables: Sequence[Table]) -> str:
-    from lactok.evaluation.results import to_json
+    from lactok.evaluation.writing import to_json
 
     return to_json({"schema": 1, "tables": [as_data(t) for t in tables]}).decode()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lactok.evaluation.protocol import METRICS, digest
-from lactok.evaluation.table import DIGITS, TITLES
-from reports.stored import GenEvalResult, PreferenceResult, ReconResult, Results, Stored
-from reports.tables.cells import Cell, Column, Row, Table
+from benchmarks.geneval.prompts import TASKS
+from lactok.evaluation.protocol import digest
+from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result, Results
+from lactok.evaluation.table import metrics_of
+from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
 from reports.tables.measured import measure, with_marks
 
 RECON_FACTS = ("tokens", "codes", "bits", "usage")
-TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 
 def build(results: Results) -> list[Table]:
@@ -22,34 +22,30 @@ def build(results: Results) -> list[Table]:
     """
     recon: dict[tuple[str, ...], list[ReconResult]] = {}
     for r in results.recon:
-        key = (r.dataset, r.result["dataset"]["sha256"], r.protocol["prepare"], r.protocol["score"])
-        recon.setdefault(key, []).append(r)
+        recon.setdefault(_group(r), []).append(r)
     geneval: dict[str, list[GenEvalResult]] = {}
     for g in results.geneval:
         geneval.setdefault(digest([g.result[k] for k in ("detector", "colours", "scorer")]), []).append(g)
     preference: dict[str, list[PreferenceResult]] = {}
     for p in results.preference:
-        rewards = [[r["name"], r["version"], [a["sha256"] for a in r["assets"]]] for r in p.result["rewards"]]
-        preference.setdefault(digest([p.result["dataset"]["name"], rewards]), []).append(p)
+        rewards = [[r.name, r.version, [a.sha256 for a in r.assets]] for r in p.data.rewards]
+        preference.setdefault(digest([p.dataset, rewards]), []).append(p)
     tables = [_recon(runs) for _, runs in sorted(recon.items())]
     tables += [_geneval(runs) for runs in geneval.values()]
     return tables + [_preference(runs) for runs in preference.values()]
 
 
-def columns_of(runs: Sequence[ReconResult]) -> tuple[Column, ...]:
-    """The metrics of reconstructions that any of the runs has, in the order of the suite."""
-    return tuple(
-        Column(m, TITLES[m], METRICS[m], DIGITS.get(m, 3), factor=1000 if m == "kid" else 1)
-        for m in METRICS
-        if any(m in r.metrics for r in runs)
-    )
+def _group(run: ReconResult) -> tuple[str, ...]:
+    """What runs share that may stand beside each other: the images, their preparation, the score."""
+    protocol = run.data.protocol
+    return run.dataset, run.data.dataset.sha256, protocol.prepare, protocol.score
 
 
 def _rows(
-    runs: Sequence[Stored], columns: Sequence[Column], facts: Sequence[Sequence[str]], marked: Sequence[bool]
+    runs: Sequence[Result], columns: Sequence[Column], facts: Sequence[Sequence[str]], marked: Sequence[bool]
 ) -> Iterator[Row]:
     for run, own, takes_part in zip(runs, facts, marked, strict=True):
-        cells = [Cell(None, *measure(run, column)) for column in columns]
+        cells = [Cell(None, *measure(run, c)) for c in columns]
         yield Row(run.label, run.label, tuple(cells), run.name, describe(run), tuple(own), takes_part)
 
 
@@ -59,18 +55,18 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
 
     order = {name: i for i, name in enumerate(registry.list_tokenizers())}
     runs = sorted(runs, key=lambda r: (order.get(r.label.partition("@")[0], len(order)), r.name))
-    first, columns = runs[0], columns_of(runs)
+    first, columns = runs[0], tuple(column(m) for m in metrics_of(runs))
     size = f"{first.n} images" + (f", limit {first.limit}" if first.limit else "")
-    title = f"Runs found here: reconstruction, {first.dataset} ({size}), {first.protocol['name']} at "
-    title += f"{first.protocol['resolution']} px"
-    rows = _rows(runs, columns, [_facts(r) for r in runs], [r.tokenizer["tokens"] is not None for r in runs])
+    title = f"Runs found here: reconstruction, {first.dataset} ({size}), {first.data.protocol.name} at "
+    title += f"{first.data.protocol.resolution} px"
+    rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]
-    if any(r.tokenizer.get("over_budget") for r in runs):
+    if any(r.data.tokenizer.over_budget for r in runs):
         notes.append("Bits with * are above the budget: for some images no file is that small.")
     for r in runs:
-        if skipped := len(r.result["dataset"]["skipped"]):
+        if skipped := len(r.data.dataset.skipped):
             notes.append(f"{r.name}: {skipped} images are left out, named in its result.json.")
-    key = [first.dataset, first.result["dataset"]["sha256"], first.protocol["prepare"], first.protocol["score"]]
+    key = [*_group(first)]
     table = Table(
         f"runs-recon-{digest(key)[:8]}", title, columns, tuple(rows), "", first.dataset, RECON_FACTS, tuple(notes)
     )
@@ -78,20 +74,20 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
 
 
 def _facts(run: ReconResult) -> tuple[str, ...]:
-    info, codebook = run.tokenizer, run.result["codebook"]
-    bits = "-" if info["bits"] is None else f"{info['bits']:.0f}" + ("*" if info.get("over_budget") else "")
-    usage = f"{codebook['usage']:.0%}" if codebook else "-"
-    return str(info["tokens"] or "-"), str(info["codebook_size"] or "-"), bits, usage
+    tokenizer, codebook = run.data.tokenizer, run.data.codebook
+    bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}" + "*" * bool(tokenizer.over_budget)
+    usage = f"{codebook.usage:.0%}" if codebook else "-"
+    return str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits, usage
 
 
 def _geneval(runs: Sequence[GenEvalResult]) -> Table:
     tags = [t for t in TASKS if any(t in r.metrics for r in runs)]
-    tags += sorted({t for r in runs for t in r.result["tasks"]} - set(TASKS))
-    columns = tuple(Column(t, t, True) for t in (*tags, "overall", "prompts"))
+    tags += sorted({t for r in runs for t in r.data.tasks} - set(TASKS))
+    columns = tuple(column(runs[0].metric(t)) for t in (*tags, "overall", "prompts"))
     notes = ["Prompts are resampled for the intervals; overall is the mean of the tasks; prompts is the share with a "
              "correct image."]  # fmt: skip
-    notes += [f"{r.label}: {r.result['comparable_note']}." for r in runs]
-    judge = f"{runs[0].result['detector']['name']} and {runs[0].result['colours']['name']}"
+    notes += [f"{r.label}: {r.data.comparable_note}." for r in runs]
+    judge = f"{runs[0].data.detector.name} and {runs[0].data.colours.name}"
     table = Table(
         f"runs-geneval-{digest(runs[0].name)[:8]}", f"Runs found here: GenEval, judged by {judge}", columns,
         tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))), dataset="geneval", notes=tuple(notes),
@@ -100,13 +96,8 @@ def _geneval(runs: Sequence[GenEvalResult]) -> Table:
 
 
 def _preference(runs: Sequence[PreferenceResult]) -> Table:
-    higher = {r["name"]: bool(r.get("higher_is_better", True)) for run in runs for r in run.result["rewards"]}
-    metrics = dict.fromkeys(m for run in runs for m in run.metrics)
-    columns = tuple(
-        Column(m, TITLES.get(m, m), higher.get(m, False), DIGITS.get(m, 4), factor=1000 if m == "kid" else 1)
-        for m in metrics
-    )
-    source = runs[0].result["dataset"]["name"]
+    metrics = {key: run.metric(key) for run in runs for key in run.metrics}
+    columns, source = tuple(column(m) for m in metrics.values()), runs[0].dataset
     table = Table(
         f"runs-preference-{digest(runs[0].name)[:8]}", f"Runs found here: preference scores, captions {source}",
         columns,

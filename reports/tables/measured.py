@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lactok.errors import UserError
 from lactok.evaluation.compare import paired_images
+from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.statistics import mean_with_interval
 from lactok.metrics.frechet import SINGULAR_BELOW
-from reports.stored import ReconResult, Stored
 from reports.tables.cells import Column, Measured, Table, marked
 
 
-def measure(run: Stored, column: Column, again: str = "") -> tuple[Measured | None, str]:
+def measure(run: Result, column: Column, again: str = "") -> tuple[Measured | None, str]:
     """A run's number, or why it has none; `again` says how to get it."""
-    entry: Mapping[str, Any] | None = run.metrics.get(column.key)
+    entry = run.metrics.get(column.key)
     if entry is None:
         return None, f"not measured: {run.name} has no {column.title}" + (f"; {again}" if again else "")
-    if entry["value"] is None:
-        return None, f"could not be computed from {entry['n']} images"
-    interval = entry.get("ci95")
-    low_high = (float(interval[0]), float(interval[1])) if interval else None
-    return Measured(float(entry["value"]), low_high, entry["n"], entry.get("reliable") is not False), ""
+    if entry.value is None:
+        return None, f"could not be computed from {entry.n} images"
+    low_high = (float(entry.ci95[0]), float(entry.ci95[1])) if entry.ci95 else None
+    return Measured(float(entry.value), low_high, entry.n, entry.reliable is not False), ""
 
 
-def with_marks(table: Table, runs: Sequence[Stored | None]) -> Table:
+def with_marks(table: Table, runs: Sequence[Result | None]) -> Table:
     """The table with its best and second best marked; `runs` are those of its rows."""
 
     def apart(i: int, j: int, column: Column) -> bool:
@@ -38,7 +36,7 @@ def with_marks(table: Table, runs: Sequence[Stored | None]) -> Table:
     return marked(table, apart)
 
 
-def differ(a: Measured, b: Measured, run: Stored | None, other: Stored | None, metric: str) -> bool:
+def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, metric: str) -> bool:
     """Whether two measurements differ beyond their 95 % intervals.
 
     Of two reconstruction runs with records it is the interval of the paired differences, image by image. Distances of

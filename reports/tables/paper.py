@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from benchmarks import published
-from benchmarks.ablation.__main__ import STUDIES, names
+from benchmarks.ablation.studies import STUDIES, names
 from lactok import registry
-from reports.stored import Results, Stored
-from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table
+from lactok.evaluation.results import Result, Results
+from lactok.metrics.registry import Metric, find
+from lactok.metrics.rewards import titles
+from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table, column
 from reports.tables.choice import (
     Choice,
     choose,
@@ -24,24 +26,29 @@ from reports.tables.choice import (
 from reports.tables.measured import measure, with_marks
 
 RECON = (
-    Column("rfid", "rFID", False, 2),
-    Column("psnr", "PSNR", True, 2),
-    Column("ssim", "SSIM", True),
-    Column("lpips_vgg", "LPIPS vgg", False, published="lpips"),
-    Column("lpips_alex", "LPIPS alex", False, published="lpips"),
+    column(find("rfid")),
+    column(find("psnr")),
+    column(find("ssim")),
+    column(find("lpips_vgg"), published="lpips"),
+    column(find("lpips_alex"), published="lpips"),
 )
-GENEVAL = (
-    Column("two_object", "Two Obj", True, published="geneval_two_obj"),
-    Column("position", "Position", True, published="geneval_position"),
-    Column("color_attr", "Color Attri", True, published="geneval_color_attr"),
-    Column("overall", "Overall", True, published="geneval_overall"),
+GENEVAL = tuple(
+    column(Metric(key, title, higher=True), published=f"geneval_{printed}")
+    for key, title, printed in (
+        ("two_object", "Two Obj", "two_obj"),
+        ("position", "Position", "position"),
+        ("color_attr", "Color Attri", "color_attr"),
+        ("overall", "Overall", "overall"),
+    )
 )
 PREFERENCE = (
-    Column("image_reward", "ImageReward", True),
-    Column("mps", "MPS", True, 2),
-    Column("hpsv2", "HPSv2", True, 4, 3),
-    Column("hpsv2.1", "HPSv2.1", True, 4, 3, published="hpsv2"),
+    column(titles.described("image_reward")),
+    column(titles.described("mps")),
+    column(titles.described("hpsv2"), printed=3),
+    column(titles.described("hpsv2.1"), printed=3, published="hpsv2"),
 )
+SECONDS = Metric("seconds", "seconds", higher=False, digits=2)
+GFID = Metric("gfid", "gFID", higher=False, digits=2)
 
 ONE, TWO = "Table 1: reconstruction", "Table 2: reconstruction"
 LPIPS_NOTE = "The paper does not name its LPIPS network: its numbers stand under both."
@@ -133,9 +140,9 @@ def _table(
     for system, choice in zip(systems, choices, strict=True):
         theirs = printed.rows[system.key]
         cells = []
-        for column in columns:
-            number = theirs[column.published or column.key]
-            measured, reason = measure(choice.run, column, again) if choice.run else (None, choice.reason)
+        for one in columns:
+            number = theirs[one.published]
+            measured, reason = measure(choice.run, one, again) if choice.run else (None, choice.reason)
             cells.append(Cell(number, measured, reason, NOT_PUBLISHED if number is None else ""))
         run = choice.run
         rows.append(Row(system.label, system.name, tuple(cells), run.name if run else "", describe(run) if run else ""))
@@ -168,7 +175,7 @@ def _recon(
     )
 
 
-def _of(runs: Sequence[Stored], system: System) -> list[Stored]:
+def _of(runs: Sequence[Result], system: System) -> list[Result]:
     """The runs of a system, whatever their options: by its name here or as the paper writes it."""
     return [r for r in runs if r.label.partition("@")[0].lower() in (system.name, system.key)]
 
@@ -247,7 +254,7 @@ def _seconds() -> Table:
         for s in systems
     ]
     return _table(
-        "seconds", "Seconds an image of generation", printed, systems, [Column("seconds", "seconds", False, 2, 1)],
+        "seconds", "Seconds an image of generation", printed, systems, [column(SECONDS, printed=1)],
         [Choice(reason=r) for r in reasons], notes=("Times depend on the machine; the published ones are of theirs.",),
     )  # fmt: skip
 
@@ -257,5 +264,5 @@ def _titok_generation() -> Table:
     systems = [System(key, label, "") for key, label in SIZES]
     return _table(
         "titok-generation", "TiTok's README: generation, ImageNet 256", published.table("titok_generation"), systems,
-        [Column("gfid", "gFID", False, 2)], [Choice(reason=reason)] * len(systems),
+        [column(GFID)], [Choice(reason=reason)] * len(systems),
     )  # fmt: skip

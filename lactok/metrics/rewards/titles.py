@@ -1,0 +1,29 @@
+"""How tables write rewards: known without importing a network."""
+
+from __future__ import annotations
+
+from lactok.metrics.registry import Metric
+
+# name -> title, digits after the point
+SHOWN: dict[str, tuple[str, int]] = {
+    "image_reward": ("ImageReward", 3),
+    "mps": ("MPS", 2),
+    "hpsv2": ("HPSv2", 4),
+    "hpsv2.1": ("HPSv2.1", 4),
+    "pickscore": ("PickScore", 4),
+    "clip_score": ("CLIP score", 4),
+    "aesthetic": ("Aesthetic", 4),
+    "mps-0.01": ("MPS 0.01", 2),
+    "hpsv2-aa": ("HPSv2 aa", 4),
+    "hpsv2.1-aa": ("HPSv2.1 aa", 4),
+}
+
+
+def described(name: str, higher: bool = True) -> Metric:
+    """A reward as a metric of tables; one that is not of this project by its name.
+
+    Args:
+        higher: whether higher is better, as the reward's result says.
+    """
+    title, digits = SHOWN.get(name, (name, 4))
+    return Metric(name, title, higher, digits, own=name in SHOWN)

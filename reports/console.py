@@ -1,0 +1,88 @@
+"""The script `lactok`: every command from any folder, `lactok recon ...` for `python -m benchmarks.recon ...`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from lactok.command import called, command
+from lactok.errors import unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command.
+
+    Attributes:
+        module: as after `python -m`.
+        about: what it does, a line.
+        words: put before the user's own.
+    """
+
+    module: str
+    about: str
+    words: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "recon": Entry("benchmarks.recon", "how well tokenizers reconstruct photographs"),
+    "geneval": Entry("benchmarks.geneval", "whether generated pictures show what their prompts ask for"),
+    "preference": Entry("benchmarks.preference", "rewards of generated pictures, and their distance to photographs"),
+    "generation": Entry("benchmarks.generation", "pictures of a generator, for GenEval and preference scores"),
+    "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
+    "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
+    "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
+    "speed": Entry("benchmarks.speed", "speed and size of tokenizers"),
+    "verify": Entry("benchmarks.verify", "this project's models against stored outputs of the official code"),
+    "contract": Entry("benchmarks.contract", "whether an adapter does what a tokenizer has to"),
+    "scenes": Entry("benchmarks.scenes", "composed scenes: pictures, and a judge trained on them"),
+    "weights": Entry("lactok.weights", "which weights there are, where they are; fetch them"),
+    "train": Entry("lactok.train", "train a model of this project"),
+    "reports": Entry(
+        "reports", "tables, figures and the page, from stored results: build, compare, readme, serve, grid"
+    ),
+    "compare": Entry("reports", "two results, paired over the images that both have", ("compare",)),
+    "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),
+}
+
+
+def overview() -> str:
+    """The list of commands, a line each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {entry.about}" for name, entry in COMMANDS.items()]
+    return "\n".join(
+        ["usage: lactok COMMAND ...", "", *lines, "", "`lactok COMMAND --help` explains a command's arguments."]
+    )
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        from lactok import __version__
+
+        print(f"lactok {__version__}")
+        return 0
+    name, *own = words
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    entry = COMMANDS[name]
+    called(f"python -m {entry.module}", " ".join(["lactok", *([] if entry.words else [name])]))
+    importlib.import_module(_file(entry.module)).main([*entry.words, *own])
+    return 0  # not reached: a command ends by itself
+
+
+def _file(module: str) -> str:
+    """The module that holds the command: a package's is its `__main__`."""
+    found = find_spec(module)
+    return f"{module}.__main__" if found is not None and found.submodule_search_locations else module
+
+
+if __name__ == "__main__":
+    main()
