@@ -16,7 +16,7 @@ from conftest import shared
 from safetensors.torch import load_file, save_file
 from taming import CONFIG, write_set
 
-from benchmarks.verify import metrics
+from benchmarks.verify import metrics, sets
 from benchmarks.verify.__main__ import main
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.manifest import MODELS
@@ -263,3 +263,14 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is not a reference set: it has no set.json" in capsys.readouterr().err
     (tmp_path / "other.json").write_text("[]")
     assert verify("--manifest", tmp_path / "other.json") == 2
+
+
+def test_a_set_is_held_to_the_tolerances_of_its_readme(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text('{"kind": "titok", "name": "x"}')
+    text = "Worst difference: 7.7e-05; suggested tolerance atol=8e-04 on floats of O(1..10), rtol 1e-4."
+    (tmp_path / "README.md").write_text(text)
+    assert sets.read(tmp_path).tolerances == {"atol": 8e-4, "rtol": 1e-4}
+    (tmp_path / "set.json").write_text('{"kind": "titok", "name": "x", "tolerances": {"atol": 0.5}}')
+    assert sets.read(tmp_path).tolerances == {"atol": 0.5, "rtol": 1e-4}
+    (tmp_path / "README.md").write_text("nothing of the kind")
+    assert sets.read(tmp_path).tolerances == {"atol": 0.5}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class ReferenceSet:
 
     Attributes:
         config: its config.json, {} where it has none.
-        tolerances: by name, "atol" and "rtol" among them, where the set gives its own (`tolerances` of set.json).
+        tolerances: by name, "atol" and "rtol" among them, where the set gives its own: `tolerances` of set.json, or
+            what its README suggests.
     """
 
     folder: Path
@@ -65,10 +67,23 @@ def read(folder: Path) -> ReferenceSet:
         described = json.loads((folder / "set.json").read_text())
         config = folder / "config.json"
         values = json.loads(config.read_text()) if config.is_file() else {}
-        tolerances = {str(name): float(value) for name, value in described.get("tolerances", {}).items()}
+        tolerances = suggested(folder) | {str(k): float(v) for k, v in described.get("tolerances", {}).items()}
         return ReferenceSet(folder, str(described["kind"]), str(described["name"]), values, tolerances)
     except DAMAGE as error:
         raise _damaged(folder, error) from error
+
+
+_SUGGESTED = re.compile(
+    r"suggested tolerance atol=(?P<atol>[0-9.]+(?:e-?[0-9]+)?).*?rtol (?P<rtol>[0-9.]+(?:e-?[0-9]+)?)"
+)
+
+
+def suggested(folder: Path) -> dict[str, float]:
+    """The tolerances of a set's README, which its maker wrote by measuring: "suggested tolerance atol=1e-04 on floats
+    of O(1..10), rtol 1e-4"; empty where the README says it otherwise."""
+    readme = folder / "README.md"
+    found = _SUGGESTED.search(readme.read_text(encoding="utf-8")) if readme.is_file() else None
+    return {name: float(value) for name, value in found.groupdict().items()} if found else {}
 
 
 def replay(reference: ReferenceSet) -> Checks:
