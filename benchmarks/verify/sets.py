@@ -73,9 +73,8 @@ def read(folder: Path) -> ReferenceSet:
         raise _damaged(folder, error) from error
 
 
-_SUGGESTED = re.compile(
-    r"suggested tolerance atol=(?P<atol>[0-9.]+(?:e-?[0-9]+)?).*?rtol (?P<rtol>[0-9.]+(?:e-?[0-9]+)?)"
-)
+_NUMBER = r"[0-9.]+(?:e-?[0-9]+)?"
+_SUGGESTED = re.compile(rf"suggested tolerance atol=(?P<atol>{_NUMBER}).*?rtol (?P<rtol>{_NUMBER})")
 
 
 def suggested(folder: Path) -> dict[str, float]:
@@ -103,7 +102,7 @@ def replay(reference: ReferenceSet) -> Checks:
         run(reference.folder, reference.config, checks)
     except NotBuilt as reason:
         checks.not_replayed(str(reason))
-    except WeightsNotFound:
+    except (WeightsNotFound, BrokenPipeError):  # not the set's fault
         raise
     except DAMAGE as error:
         raise _damaged(reference.folder, error) from error
