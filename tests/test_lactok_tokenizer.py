@@ -10,7 +10,7 @@ from torch import Tensor
 
 import lactok
 from baselines.lactok import TINY, LaCTokTokenizer
-from benchmarks.ablation.__main__ import STUDIES, names
+from benchmarks.ablation.studies import STUDIES, names
 from benchmarks.speed import reference_lactok
 from lactok import registry, weights
 from lactok.errors import UserError, WeightsNotFound
