@@ -9,7 +9,8 @@ import pytest
 
 from lactok.errors import UserError
 from lactok.training import common, tiny
-from lactok.training.__main__ import TRAINERS, main
+from lactok.training.__main__ import main
+from lactok.training.run import TRAINERS
 
 
 @pytest.mark.parametrize("name", tiny.names())

@@ -15,7 +15,7 @@ from recipes import LEARNERS, VAE, trainer
 from lactok.errors import UserError
 from lactok.nn import samplers
 from lactok.training import common
-from lactok.training.__main__ import changes, parser
+from lactok.training.__main__ import parser
 from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.data import crops
 from lactok.training.feature_cache import Frozen
@@ -286,7 +286,7 @@ def test_the_command_line_changes_a_recipe() -> None:
     args = parser().parse_args(
         ["ldm", "--config", "x", "--set", "steps=3", "--set", "vae.weights=a/b.safetensors", "--set", "vae.scaling=0.3"]
     )
-    recipe = common.read_config(CONFIGS / "ldm-tiny.toml", LDMRecipe, changes(args.set))
+    recipe = common.read_config(CONFIGS / "ldm-tiny.toml", LDMRecipe, common.changes(args.set))
     assert (recipe.steps, recipe.vae.weights, recipe.vae.scaling) == (3, "a/b.safetensors", 0.3)
 
 

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmarks.speed.cost import Cost, cost, flops_a_second, scoring_flops
+from benchmarks.speed.cost import Cost, cost, features_of, flops_a_second, scoring_flops
 from lactok import registry, weights
 from lactok.errors import UserError
+from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset
-from lactok.evaluation.shards import Shard
-from lactok.evaluation.sources import Run, TokenizerRow
+from lactok.evaluation.reconstruction import ReconstructionWork
+from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
-from lactok.metrics import METRIC_NEEDS
-from lactok.metrics.scorer import Scorer
+from lactok.metrics.registry import find
 
-FIXED_MEMORY = 2e9  # libraries, Inception and LPIPS with its feature maps
+FIXED_MEMORY = 2e9  # libraries, the metrics' networks with their feature maps
+FEATURE_BYTES = 4 * 2048  # of an image, about
 UTILISATION = 0.4  # of the machine's convolution rate that whole networks reach, about
 
 
@@ -25,7 +26,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     """A table with a row a tokenizer; nothing is downloaded or computed."""
     rate = flops_a_second(run.device) * UTILISATION
     n, pixels = len(dataset.samples), run.protocol.prepare.resolution**2
-    needed = {asset.name: asset for m in run.protocol.score.metrics for asset in METRIC_NEEDS.get(m, ())}
+    needed = {asset.name: asset for m in run.protocol.score.metrics for asset in find(m).needs}
     downloads = sum(asset.size for asset in needed.values() if weights.locate(asset) is None)
     rows = []
     total_seconds = total_disk = 0.0
@@ -48,7 +49,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
             price = Cost(0, 0.0, 0.0)
         left = n if missing else _left(name, dataset, run, out)
         seconds = left * (price.encode_flops + price.decode_flops + scoring_flops(run.protocol)) / rate
-        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + 8192 * _feature_sets(run))
+        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + FEATURE_BYTES * len(features_of(run.protocol)))
         memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.micro_batch * _activations(price, pixels)
         total_seconds, total_disk = total_seconds + seconds, total_disk + disk
         rows.append([spec.name, state, f"{left} of {n}", _size(disk), _size(memory), _duration(seconds)])
@@ -68,12 +69,8 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
 def _left(name: str, dataset: Dataset, run: Run, out: Path) -> int:
     if not (out / "store").is_dir():
         return len(dataset.samples)
-    row, store = TokenizerRow(name), Store(out)
-    return sum(len(s) for s in dataset.shards() if not Shard(row, s, run, store).is_finished())
-
-
-def _feature_sets(run: Run) -> int:
-    return len(Scorer(run.protocol.score).feature_names)
+    work = ReconstructionWork(TokenizerSource(name), run, Store(out))
+    return sum(len(s) for s in dataset.shards() if not work.is_finished(s))
 
 
 def _activations(price: Cost, pixels: int) -> float:

@@ -12,48 +12,67 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recon import __main__ as recon
-from benchmarks.recon.exchange import paired_rows
-from lactok.command import Parser, command
-from lactok.errors import UserError, disk_errors
+from benchmarks.recon import pairs
+from lactok.command import command
+from lactok.errors import UserError, WrongValue, disk_errors
+from lactok.evaluation.config import Settings
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from lactok.evaluation.config import Run
     from lactok.evaluation.datasets import Dataset
-    from lactok.evaluation.sources import Row, Run
+    from lactok.evaluation.sources import Source
     from lactok.evaluation.store import Store
+    from lactok.metrics.registry import Metric
 
-FEATURES = "inception_tf1"
+
+def has_features(metric: Metric) -> bool:
+    """Whether a metric keeps the features by which reconstructions look for their originals."""
+    from lactok.metrics.inception_features import INCEPTION_TF1
+    from lactok.metrics.registry import DistanceMetric
+
+    return isinstance(metric, DistanceMetric) and metric.features.name == INCEPTION_TF1.name
 
 
-def stored_features(row: Row, dataset: Dataset, run: Run, store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a finished row's reconstructions and of their originals, both (N, 2048)."""
+def check_metrics(run: Run) -> None:
+    """Raise WrongValue where no metric of the run keeps the features that are needed."""
+    from lactok.metrics.registry import find, known
+
+    if not any(has_features(find(key)) for key in run.protocol.score.metrics):
+        others = " or ".join(metric.key for metric in known() if has_features(metric))
+        raise WrongValue(f"`metrics`: retrieval needs the features of {others}; name one of them")
+
+
+def stored_features(source: Source, dataset: Dataset, run: Run, store: Store) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a finished source's reconstructions and of their originals, both (N, 2048)."""
     import numpy as np
 
-    from lactok.evaluation.shards import Shard
+    from lactok.evaluation.reconstruction import ReconstructionWork
+    from lactok.metrics.inception_features import INCEPTION_TF1
 
+    work, name = ReconstructionWork(source, run, store), INCEPTION_TF1.name
     outputs, references = [], []
     for samples in dataset.shards():
-        keys = Shard(row, samples, run, store).keys()
+        keys = work.keys(samples)
         if keys is None:
-            raise UserError(f"{row.name}: a finished shard in {store.root} was lost; run the same command again")
-        scores = store.need("scores", keys.scores, ["index", FEATURES])
-        reference = store.need("reference", keys.reference, ["index", FEATURES])
+            raise UserError(f"{source.name}: a finished shard in {store.root} was lost; run the same command again")
+        scores = store.need("scores", keys.scores, ["index", name])
+        reference = store.need("reference", keys.reference, ["index", name])
         if len(scores["index"]):
-            outputs.append(scores[FEATURES])
-            references.append(reference[FEATURES][np.searchsorted(reference["index"], scores["index"])])
+            outputs.append(scores[name])
+            references.append(reference[name][np.searchsorted(reference["index"], scores["index"])])
     return np.concatenate(outputs), np.concatenate(references)
 
 
-def standing(row: Row, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
-    """Of a finished row: `right`, the share whose nearest original is its own, and `rank`, the mean of their ranks."""
+def standing(source: Source, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
+    """Of a finished source: `right`, the share whose nearest original is its own, and `rank`, the mean of ranks."""
     from lactok.evaluation.statistics import mean_with_interval
     from lactok.metrics.retrieval import ranks
 
-    found = ranks(*stored_features(row, dataset, run, store))
+    found = ranks(*stored_features(source, dataset, run, store))
     n = len(found)
-    entries: dict[str, Any] = {"name": row.name, "n": n}
+    entries: dict[str, Any] = {"name": source.name, "n": n}
     for key, values, chance in (("right", found == 0, 1 / n), ("rank", found, (n - 1) / 2)):
         mean, interval = mean_with_interval(values.astype(float))
         entries[key] = {"value": mean, "ci95": interval, "chance": chance}
@@ -61,6 +80,7 @@ def standing(row: Row, dataset: Dataset, run: Run, store: Store) -> dict[str, An
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
+    """A line a source, as Markdown."""
     from tabulate import tabulate
 
     rows = []
@@ -79,43 +99,30 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="python -m benchmarks.recon.retrieval", description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
-    recon.run_options(parser)
-    args = parser.parse_args(argv)
-    from lactok import registry
-
-    names = recon.split_names(args.tokenizers)
-    for name in names:
-        registry.tokenizer_spec(name)
-    if args.part:
-        raise UserError("--part: all images are looked through at once; leave it out")
-    dataset, run = recon.configure(args)
-    from lactok.evaluation.results import folder_name, to_json
-    from lactok.evaluation.sources import EXCHANGED
+    args = pairs.parser("retrieval", (__doc__ or "").split("\n\n")[1]).parse_args(argv)
+    settings = Settings.of(vars(args))
+    names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
+    settings.use_machine()
+    from lactok.evaluation.evaluate import metric_networks, said
     from lactok.evaluation.store import Store, write_atomically
-    from lactok.metrics.scorer import FEATURES as NEEDED
+    from lactok.evaluation.writing import folder_name, to_json
 
-    if FEATURES not in {NEEDED.get(m) for m in run.protocol.score.metrics}:
-        raise UserError("--metrics: retrieval needs the features of rfid or kid; name one of them")
-    there, rows, missing, failed = paired_rows(names, dataset)
-    results = recon.run_rows(rows, dataset, run, args, failed)
-
-    run, store = replace(run, networks=recon.metric_networks(run)), Store(Path(args.out))
-    finished = {r["tokenizer"]["name"] for r in results}
-    labels = [
-        label
-        for name in there
-        for label in (registry.tokenizer_spec(name).name, registry.tokenizer_spec(name).name + EXCHANGED)
-    ]
-    done = [make() for make, label in zip(rows, labels, strict=True) if label in finished]
-    found = [standing(row, dataset, run, store) for row in done]
-    path = Path(args.out) / f"{folder_name('retrieval', dataset, run, args.limit)}.json"
-    with disk_errors(path):
-        write_atomically(path, to_json(found))
-    print(f"\n{dataset.name}: {len(dataset.samples)} images, protocol {run.protocol.name}\n\n{table(found)}")
-    print(f"written: {path}")
-    return recon.exit_code(missing, failed, strict=True)
+    run = settings.run()
+    check_metrics(run)
+    dataset, out = settings.data(), Path(settings.out)
+    found = pairs.measured(names, dataset, run, settings)
+    if sources := found.finished():
+        run, store = replace(run, networks=metric_networks(run)), Store(out)
+        entries = [standing(source, dataset, run, store) for source in sources]
+        hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
+        name = folder_name(
+            "retrieval", dataset.name, hashes, limit=settings.limit, dtype=settings.dtype, seed=settings.seed
+        )
+        path = out / f"{name}.json"
+        with disk_errors(path):
+            write_atomically(path, to_json(entries))
+        print(f"\n{found.head()}\n\n{table(entries)}\nwritten: {path}")
+    return said(found.outcome.missing, found.outcome.failed, strict=True)
 
 
 if __name__ == "__main__":

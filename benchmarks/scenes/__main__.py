@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from lactok.command import Parser, command
-from lactok.errors import UserError, disk_errors
+from lactok.errors import WrongValue, at_least, disk_errors
 
 RECIPE = Path(__file__).parent / "scenes-tiny.toml"
 
@@ -44,52 +43,53 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.action == "make":
-        return make(args)
+        return make(args.out, args.count, args.samples, args.seed, args.broken)
     from lactok.device import check_device
 
     check_device(args.device)
-    return train(args) if args.action == "train-detector" else agree(args)
+    if args.action == "train-detector":
+        return train(args.config, args.set, args.out, args.device)
+    if args.weights:
+        from lactok import weights
+
+        weights.use_folder(args.weights)
+    return agree(args.scenes, args.detector, args.colours, args.device, args.seed, args.out)
 
 
-def make(args: argparse.Namespace) -> int:
-    for flag, value in (("count", args.count), ("samples", args.samples)):
-        if value < 1:
-            raise UserError(f"--{flag} {value}: 1 or more")
-    if not 0 <= args.broken <= 1:
-        raise UserError(f"--broken {args.broken}: a share, 0 to 1")
+def make(out: Path, count: int, samples: int, seed: int, broken: float) -> int:
+    at_least("count", count, 1)
+    at_least("samples", samples, 1)
+    if not 0 <= broken <= 1:
+        raise WrongValue(f"`broken` {broken}: a share, 0 to 1")
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
 
-    with progress("scenes", args.count, "captions") as report:
-        folder.make(args.out, args.count, args.samples, args.seed, args.broken, report)
-    print(f"wrote {args.count} captions with {args.samples} pictures each to {args.out}")
+    with progress("scenes", count, "captions") as report:
+        folder.make(out, count, samples, seed, broken, report)
+    print(f"wrote {count} captions with {samples} pictures each to {out}")
     return 0
 
 
-def train(args: argparse.Namespace) -> int:
+def train(config: str, settings: Sequence[str], out: Path | None, device: str) -> int:
     from benchmarks.scenes.training import SceneLearner, SceneRecipe, SceneTrainer
     from lactok.training import common
-    from lactok.training.__main__ import changes
     from lactok.training.distributed import accelerator_of
 
-    recipe = common.read_config(args.config, SceneRecipe, changes(args.set))
-    out = args.out or Path("training-runs") / recipe.name
-    with disk_errors(out):
-        accelerator = accelerator_of(args.device, recipe.precision)
-        SceneTrainer(recipe, SceneLearner(recipe), out, accelerator).run()
+    recipe = common.read_config(config, SceneRecipe, common.changes(settings))
+    folder = out or Path("training-runs") / recipe.name
+    with disk_errors(folder):
+        accelerator = accelerator_of(device, recipe.precision)
+        SceneTrainer(recipe, SceneLearner(recipe), folder, accelerator).run()
         accelerator.end_training()
     return 0
 
 
-def agree(args: argparse.Namespace) -> int:
+def agree(scenes: Path, detector: str, colours: str, device: str, seed: int, out: Path | None) -> int:
     from benchmarks.geneval import detectors
     from benchmarks.scenes.agreement import report_agreement
-    from lactok import weights
 
-    if args.weights:
-        weights.use_folder(args.weights)
-    judges = detectors.find("detector", args.detector), detectors.find("colour", args.colours)
-    report_agreement(args.scenes, *judges, args.device, args.seed, args.out)
+    judges = detectors.find("detector", detector), detectors.find("colour", colours)
+    report_agreement(scenes, *judges, device, seed, out)
     return 0
 
 

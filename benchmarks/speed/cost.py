@@ -11,10 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import lactok
 from lactok.device import synchronize
 from lactok.evaluation.protocol import Protocol
-
-# FLOPs of one image: Inception at 299 px; LPIPS trunks a pixel (AlexNet 1.3e9 and VGG16 30.7e9 at 224 px), both sides
-INCEPTION_FLOPS = 11.4e9
-LPIPS_FLOPS_A_PIXEL = {"lpips_alex": 2 * 1.3e9 / 224**2, "lpips_vgg": 2 * 30.7e9 / 224**2}
+from lactok.metrics.registry import DistanceMetric, Features, find
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,17 @@ def _count(name: str) -> Cost:
     return Cost(parameters, float(encode.get_total_flops()), flops, flops)
 
 
+def features_of(protocol: Protocol) -> dict[str, Features]:
+    """What is kept of every image for the distances of a protocol, by name."""
+    metrics = map(find, protocol.score.metrics)
+    return {m.features.name: m.features for m in metrics if isinstance(m, DistanceMetric)}
+
+
 def scoring_flops(protocol: Protocol) -> float:
-    """FLOPs of scoring one reconstruction; PSNR and SSIM are small beside these."""
+    """FLOPs of scoring one reconstruction, as the metrics declare them; those that are cheap declare none."""
     pixels = protocol.prepare.resolution**2
-    flops = sum(LPIPS_FLOPS_A_PIXEL.get(m, 0.0) * pixels for m in protocol.score.metrics)
-    flops += INCEPTION_FLOPS * bool({"rfid", "kid"} & set(protocol.score.metrics))
-    return flops + INCEPTION_FLOPS * ("rfid_clean" in protocol.score.metrics)
+    compared = sum(find(key).flops_a_pixel for key in protocol.score.metrics) * pixels
+    return compared + sum(features.flops for features in features_of(protocol).values())
 
 
 def flops_a_second(device: str) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok.command import Parser, command
-from lactok.errors import UserError
+from lactok.errors import WrongValue, disk_errors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -232,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
     if args.size < 64 or args.size % 8:
-        raise UserError(f"--size {args.size}: a multiple of 8, 64 or more")
+        raise WrongValue(f"`size` {args.size}: a multiple of 8, 64 or more")
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
     from tabulate import tabulate
 
-    from lactok.evaluation.results import processor
+    from lactok.evaluation.writing import processor
     from lactok.nn.samplers import times_of
 
     times_of("tlcm", args.steps)
@@ -274,7 +274,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     print(tabulate(body, head, tablefmt="pipe", disable_numparse=True))
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        with disk_errors(args.json):
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
 
 

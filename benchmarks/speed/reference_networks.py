@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok.command import Parser, command
-from lactok.errors import UserError, unknown
+from lactok.errors import at_least, disk_errors, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,14 +177,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in names:
         if name not in ROWS:
             raise unknown("row", name, ROWS)
-    if args.batch_size < 1:
-        raise UserError("--batch-size is 1 or more")
+    at_least("batch_size", args.batch_size, 1)
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
     import torch
 
-    from lactok.evaluation.results import processor
+    from lactok.evaluation.writing import processor
 
     rows = {}
     for name in names:  # a process each, so that one network's memory is free for the next
@@ -194,7 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
     print(table(rows))
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        with disk_errors(args.json):
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
 
 

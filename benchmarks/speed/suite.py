@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lactok.command import Parser, command
-from lactok.errors import UserError
+from lactok.errors import WrongValue
+from lactok.evaluation.config import Settings
 
 
 def parser() -> Parser:
@@ -23,35 +24,36 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if not 2 <= args.images <= 36:
-        raise UserError("--images: 2 to 36")
+        raise WrongValue(f"`images` {args.images}: 2 to 36")
     import torch
     from tabulate import tabulate
 
-    from benchmarks.recon.__main__ import metric_networks
     from benchmarks.speed import reference_script
-    from lactok import images, protocol
-    from lactok.evaluation.datasets import sample_set
-    from lactok.evaluation.executors import Timer
-    from lactok.evaluation.results import merge, processor
-    from lactok.evaluation.shards import Shard, run_shards
-    from lactok.evaluation.sources import Run, TokenizerRow
+    from lactok import images
+    from lactok.evaluation.evaluate import metric_networks
+    from lactok.evaluation.reconstruction import ReconstructionWork
+    from lactok.evaluation.reconstruction_result import merge
+    from lactok.evaluation.shards import run_shards
+    from lactok.evaluation.sources import TokenizerSource
     from lactok.evaluation.store import Store
+    from lactok.evaluation.timing import Timer
+    from lactok.evaluation.writing import processor
     from lactok.nn import inception, lpips
 
-    run = Run(protocol.get("square-256", args.resolution))
+    settings = Settings(resolution=args.resolution, limit=args.images)
+    run, dataset = settings.run(), settings.data()
     run = replace(run, networks=metric_networks(run))
-    dataset = sample_set().limited(args.images)
     references = [images.prepare(s.open(), run.protocol.prepare) for s in dataset.samples]
     lpips.load_lpips("alex")  # loading is not what is compared
     inception.inception()
     with tempfile.TemporaryDirectory() as scratch:
-        store, row = Store(Path(scratch)), TokenizerRow(args.tokenizer)
-        shards = list(dataset.shards())
-        timer = run_shards(lambda: row, shards, run, store)
+        source, store = TokenizerSource(args.tokenizer), Store(Path(scratch))
+        work, shards = ReconstructionWork(source, run, store), list(dataset.shards())
+        timer = run_shards(work, shards)
         distances = Timer()
         with distances.stage("distances and files"):
-            keys = [k for s in shards if (k := Shard(row, s, run, store).keys()) is not None]
-            result = merge(row, dataset, run, store, keys, Path(scratch) / "result", timer)
+            keys = [k for s in shards if (k := work.keys(s)) is not None]
+            result = merge(source, dataset, run, settings.limit, store, keys, Path(scratch) / "result", timer)
     ours = dict(timer.cpu) | dict(distances.cpu)
     theirs, values = reference_script.run(references, args.tokenizer)
     n = len(references)
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(tabulate(rows, [title, "s"], tablefmt="pipe", disable_numparse=True), end="\n\n")
     print(f"plain script / suite: {sum(theirs.values()) / sum(ours.values()):.2f}")
     for key, value in values.items():
-        print(f"{key}: suite {result['metrics'][key]['value']:.5f}, plain script {value:.5f}")
+        print(f"{key}: suite {result.metrics[key].value:.5f}, plain script {value:.5f}")
     return 0
 
 

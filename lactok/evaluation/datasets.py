@@ -53,13 +53,19 @@ class Sample:
         return image.crop((left, top, left + width, top + height))
 
 
-@cache
 def _file_sha256(path: Path) -> str:
     try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        stat = path.stat()
+        return _hashed(path, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise MissingFile(f"cannot read {path}: {error.strerror}") from error
+
+
+@cache
+def _hashed(path: Path, _size: int, _mtime: int) -> str:
+    """Of a file, computed once for an unchanged one: digests are asked for at every key."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any
     accepted = inspect.signature(kind.__init__).parameters
     given = {k: v for k, v in SUITED.items() if k in accepted} | dict(options)
     try:
-        made = kind(**given)
+        made = _made(kind, given)
     except Exception as error:  # a wrong option, or a package that the class needs
         raise WrongValue(f"metric {key} cannot be made: {' '.join(str(error).split())}") from error
     takes = list(inspect.signature(made.update).parameters)
@@ -71,11 +71,22 @@ def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any
         "libraries": ("torchmetrics",),
     }  # fmt: skip
     if "real" in takes:
-        make = partial(kind, **given)
+        make = partial(_made, kind, given)
         return StateMetric(**common, state=partial(_state, make), merge=partial(_merge, make))
     if takes[:2] not in (["preds", "target"], ["img1", "img2"]):
         raise WrongValue(f"metric {key} takes {', '.join(takes)}; it must be of two images or of two sets")
     return ImageMetric(**common, compute=partial(_pairs, made))
+
+
+def _made(kind: type[torchmetrics.Metric], given: Mapping[str, Any]) -> torchmetrics.Metric:
+    metric = kind(**given)
+    metric.distributed_available_fn = _alone
+    return metric
+
+
+def _alone() -> bool:
+    """What torchmetrics asks: no other process has a part of these images, also where several train together."""
+    return False
 
 
 def _pairs(metric: torchmetrics.Metric, references: Tensor, outputs: Tensor, device: str) -> Tensor:

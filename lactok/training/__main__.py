@@ -5,32 +5,11 @@
 
 from __future__ import annotations
 
-import importlib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lactok.command import Parser, command
-from lactok.errors import UserError, disk_errors
-
-# trainer -> what it trains, module, recipe and learner (VQ's has a loop of its own)
-TRAINERS = {
-    "vq": ("a VQ tokenizer (LlamaGen's classes)", "lactok.training.vq", "VQTraining", "VQTrainer"),
-    "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
-    "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
-    "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
-    "proxy": (
-        "a MaskGIT-VQGAN, for TiTok's proxy codes",
-        "lactok.training.maskgit_vqgan",
-        "ProxyRecipe",
-        "ProxyLearner",
-    ),
-    "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
-    "flextok": ("FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"),
-    "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "SeedTokLearner"),
-    "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
-}
+from lactok.training.run import TRAINERS, recipe_kind, train, train_tiny
 
 
 def parser() -> Parser:
@@ -62,29 +41,6 @@ def parser() -> Parser:
     return root
 
 
-def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
-    """What the command line says instead of the recipe: {"vae": {"scaling": 0.5}} for `--set vae.scaling=0.5`.
-
-    Raises:
-        UserError: not KEY=VALUE.
-    """
-    tree: dict[str, Any] = {"data": data} if data else {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UserError(f"--set {text}: write KEY=VALUE, as in --set peak_lr=1e-4 or --set vae.weights=FILE")
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value  # a word without quotes
-        *path, last = key.split(".")
-        place = tree
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = parsed
-    return tree
-
-
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
@@ -93,18 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_device(args.device)
     if args.trainer == "tiny":
-        from lactok.training import tiny
-
-        for stage in tiny.stages(args.name, args.runs):
-            values = stage.values | ({"data": args.data} if args.data else {})
-            _, module, kind, _ = TRAINERS[stage.trainer]
-            recipe = common.build(getattr(importlib.import_module(module), kind), values, stage.where)
-            train(stage.trainer, recipe, args.runs / recipe.name, args.device)
+        train_tiny(args.name, args.runs, args.device, common.changes([], args.data))
         return 0
-    overrides = changes(args.set, args.data)
-    _, module, kind, _ = TRAINERS["lactok" if args.trainer == "assemble" else args.trainer]
-    parts = importlib.import_module(module)
-    recipe = common.read_config(args.config, getattr(parts, kind), overrides)
+    kind = recipe_kind("lactok" if args.trainer == "assemble" else args.trainer)
+    recipe = common.read_config(args.config, kind, common.changes(args.set, args.data))
     if args.trainer == "assemble":
         from lactok.training.assemble import assemble
 
@@ -113,22 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     train(args.trainer, recipe, args.out or Path("training-runs") / recipe.name, args.device)
     return 0
-
-
-def train(trainer: str, recipe: Any, out: Path, device: str) -> None:
-    """Start a training, or go on with it."""
-    _, module, _, learner = TRAINERS[trainer]
-    make = getattr(importlib.import_module(module), learner)
-    with disk_errors(out):
-        if trainer == "vq":
-            make(recipe, out, device).run()
-            return
-        from lactok.training.distributed import accelerator_of
-        from lactok.training.trainer import Trainer
-
-        accelerator = accelerator_of(device, recipe.precision)
-        Trainer(recipe, make(recipe), out, accelerator).run()
-        accelerator.end_training()
 
 
 if __name__ == "__main__":

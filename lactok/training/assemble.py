@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lactok.errors import UserError, disk_errors
+from lactok.errors import WrongValue, disk_errors
 from lactok.training.common import save_state
 from lactok.training.lactok import LaCTokRecipe, build_model
 
@@ -19,7 +19,7 @@ def assemble(recipe: LaCTokRecipe, copy: str, out: Path) -> None:
         UserError: not a copy of this recipe's shape and stage.
     """
     if out.suffix != ".safetensors":
-        raise UserError(f"--out {out}: name a file, as in lactok-h.safetensors")
+        raise WrongValue(f"`out` {out}: name a file, as in lactok-h.safetensors")
     model = build_model(recipe, copy, recipe.stage)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)

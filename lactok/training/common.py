@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lactok.errors import UserError, unknown
+from lactok.errors import UserError, WrongValue, unknown
 
 T = TypeVar("T")
 
@@ -47,6 +47,33 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         inner = out.get(key)
         out[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return out
+
+
+def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
+    """What is said instead of the recipe: {"vae": {"scaling": 0.5}} for `vae.scaling=0.5`.
+
+    Args:
+        settings: texts KEY=VALUE, the value as in TOML or a word without quotes.
+        data: instead of the recipe's, if any.
+
+    Raises:
+        WrongValue: not KEY=VALUE.
+    """
+    tree: dict[str, Any] = {"data": data} if data else {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise WrongValue(f"`set` {text}: write KEY=VALUE, as in `set` peak_lr=1e-4 or `set` vae.weights=FILE")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value  # a word without quotes
+        *path, last = key.split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = parsed
+    return tree
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:

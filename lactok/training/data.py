@@ -90,7 +90,7 @@ class Photos:
         if shards is None:
             root = Path(data).expanduser()
             if not root.is_dir():
-                raise UserError(f"data folder {root} does not exist; set `data` in the config or pass --data")
+                raise UserError(f"data folder {root} does not exist; name another as `data`")
             files = list(root.rglob("*"))
             found = [(p.relative_to(root).parts, Photo(p)) for p in files if p.suffix.lower() in EXTENSIONS]
             tars = sorted(p for p in files if p.name.endswith((".tar", *COMPRESSED)) and p.is_file())

@@ -140,7 +140,7 @@ class Learner(nn.Module):
         return {}
 
     def notes(self) -> dict[str, Any]:
-        """What stands beside the exported weights, for trainings that take them as given (`given.load_weights`)."""
+        """What stands beside the exported weights, for trainings that take them as given (`pretrained.load_weights`)."""
         return {}
 
     def train(self, mode: bool = True) -> Learner:
@@ -218,7 +218,7 @@ class Trainer(Generic[R]):
             return
         tensors, meta = common.load_state(self.state_path)
         if meta["digest"] != self.recipe.digest:
-            raise UserError(f"{self.state_path} belongs to another recipe; choose another --out or delete it")
+            raise UserError(f"{self.state_path} belongs to another recipe; choose another `out` or delete it")
         stored = common.part("learned", tensors)
         if stored.keys() != self.learned.keys():
             odd = sorted(stored.keys() ^ self.learned.keys())

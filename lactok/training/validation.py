@@ -1,24 +1,23 @@
 """The reconstruction suite's own figures on held-out photographs, during training.
 
-Pictures and their reconstructions are written as PNG files and scored by the suite's command, as any folder is: the
-suite is built on this package, so that nothing here imports it.
+Pictures and their reconstructions are written as PNG files and scored as any folder of reconstructions is.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.errors import DiskError, UserError
+from lactok.evaluation.evaluate import evaluate
 from lactok.randomness import seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
 
@@ -59,26 +58,35 @@ def reconstruct(
 def score(out: Path, step: int, size: int, bits: float, metrics: str, device: torch.device) -> dict[str, float]:
     """The suite's figures of what `reconstruct` wrote, metric -> value; its results and store are in `out/runs`.
 
+    For one process alone, also where several train together.
+
     Raises:
+        DiskError: `out` is full.
         UserError: the suite did not finish; with what it said.
     """
-    command = [
-        sys.executable, "-m", "benchmarks.recon", "--images", str(out / "reference"), str(out / f"step-{step}"),
-        "--bits", f"{bits:g}", "--resolution", str(size), "--metrics", metrics, "--device", str(device),
-        "--out", str(out / "runs"),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env=alone())
-    results = sorted((out / "runs").glob(f"images-step-{step}-*/result.json"), key=lambda p: p.stat().st_mtime)
-    if done.returncode or not results:
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1].removeprefix("error: ")
-        raise UserError(f"the suite could not score {out}/step-{step}: {said}; go on without it: --set suite_every=0")
-    found = json.loads(results[-1].read_text())["metrics"]
-    return {name: float(entry["value"]) for name, entry in found.items() if entry["value"] is not None}
+    made = out / f"step-{step}"
+    try:
+        with undisturbed(device):
+            result = evaluate(
+                made, references=out / "reference", bits=bits, resolution=size, metrics=metrics, device=str(device),
+                out=out / "runs",
+            )  # fmt: skip
+    except DiskError:
+        raise
+    except Exception as error:  # whatever it is, the training can go on without
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"the suite could not score {made}: {said}; go on without it: `set` suite_every=0") from error
+    return {name: entry.value for name, entry in result.metrics.items() if entry.value is not None}
 
 
-def alone() -> dict[str, str]:
-    """The environment, without what tells a process that it is one of several."""
-    several = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {
-        k: v for k, v in os.environ.items() if k not in several and not k.startswith(("ACCELERATE_", "TORCHELASTIC"))
-    }
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Afterwards random numbers, threads and gradients are as before, so that a training goes on as without it."""
+    threads, python, arrays = torch.get_num_threads(), random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        random.setstate(python)
+        np.random.set_state(arrays)

@@ -137,7 +137,7 @@ class VQTrainer:
             return
         tensors, meta = common.load_state(path)
         if meta["digest"] != self.config.digest:
-            raise UserError(f"{path} belongs to another recipe; choose another --out or delete it")
+            raise UserError(f"{path} belongs to another recipe; choose another `out` or delete it")
         self.model.load_state_dict(common.part("model", tensors))
         self.average.state = common.part("average", tensors)
         common.load_optimizer(self.optimizer, common.part("optimizer", tensors))
