@@ -250,9 +250,9 @@ class TestPictures:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make(tmp_path)
-        entry = registry._registered_generators["toy-clouds"]
+        entry = registry.GENERATORS.registered["toy-clouds"]
         newer = replace(entry, spec=replace(entry.spec, version=2))
-        monkeypatch.setitem(registry._registered_generators, "toy-clouds", newer)
+        monkeypatch.setitem(registry.GENERATORS.registered, "toy-clouds", newer)
         with pytest.raises(UserError, match="holds pictures of another run"):
             make(tmp_path)
 
@@ -355,7 +355,7 @@ class TestCommand:
 @pytest.fixture
 def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
     """Entry points of generators that only this test has."""
-    with plugged(monkeypatch, tmp_path, "_generator_plugins", "_registered_generators") as points:
+    with plugged(monkeypatch, tmp_path, registry.GENERATORS) as points:
         yield points
 
 
