@@ -86,6 +86,7 @@ class Plugins(Generic[E]):
         return {name: place for package in self.packages() for name, place in places(package, self.decorator).items()}
 
     def points(self) -> dict[str, EntryPoint]:
+        """The entry points of the group by name."""
         return {point.name: point for point in points(self.group)}
 
     def names(self) -> list[str]:
@@ -94,12 +95,21 @@ class Plugins(Generic[E]):
         known = dict.fromkeys([*own, *self.points(), *self.registered])
         return [name for name in known if name not in own or own[name].listed]
 
+    def unlisted(self) -> list[str]:
+        """The packages' own that are found by name like any other and are not listed."""
+        return [name for name, place in self.own().items() if not place.listed]
+
     def check(self, name: str) -> None:
         """Raise UnknownName for a name that nobody registers; nothing is imported."""
         if name not in self.registered and name not in self.own() and name not in self.points():
-            raise unknown(self.what, name, self.names())
+            raise unknown(self.what, name, self.offered())
+
+    def offered(self) -> list[str]:
+        """What the error for an unknown name lists."""
+        return self.names()
 
     def add(self, name: str, entry: E) -> None:
+        """What a decorator does."""
         self.registered[name] = entry
 
     def get(self, name: str) -> E:

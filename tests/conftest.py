@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from recipes import recipes  # noqa: F401 (fixture)
 from torch import Tensor
 
 from lactok import registry, weights
+from lactok.plugins import Plugins
 from lactok.registry import register
 from lactok.specs import TokenizerSpec
 from lactok.tokenizer import Tokenizer
+from lactok.weights import resolution
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -81,10 +84,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("LACTOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
     weights.resolve.cache_clear()
-    weights._failed.clear()
+    resolution._failed.clear()
     yield tmp_path / "cache"
     weights.resolve.cache_clear()
-    weights._failed.clear()
+    resolution._failed.clear()
 
 
 def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str, Tensor]:
@@ -99,16 +102,16 @@ def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str
 
 @contextmanager
 def plugged(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: str, registered: str
+    monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: Plugins[Any]
 ) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import from `folder` and register is forgotten.
 
     Args:
-        plugins, registered: the registry's attributes for tokenizers or for generators.
+        plugins: of the kind that they are: `registry.TOKENIZERS`, `registry.GENERATORS`, `METRICS`, ...
     """
     points: dict[str, EntryPoint] = {}
-    monkeypatch.setattr(registry, plugins, lambda: points)
-    monkeypatch.setattr(registry, registered, dict(getattr(registry, registered)))
+    monkeypatch.setattr(plugins, "points", lambda: points)
+    monkeypatch.setattr(plugins, "registered", dict(plugins.registered))
     monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
     yield points

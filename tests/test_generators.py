@@ -375,7 +375,7 @@ class TestCommand:
 @pytest.fixture
 def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
     """Entry points of generators that only this test has."""
-    with plugged(monkeypatch, tmp_path, "_generator_plugins", "_registered_generators") as points:
+    with plugged(monkeypatch, tmp_path, registry.GENERATORS) as points:
         yield points
 
 

@@ -38,9 +38,9 @@ TRUTH = {"one": 0.75, "colour": 0.5, "place": 0.25}  # of the pictures below
 
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, cls in (("drawn", "DrawnDetector"), ("homeless", "Homeless")):
-        monkeypatch.setitem(detectors.DETECTORS, name, f"judges:{cls}")
-    monkeypatch.setitem(detectors.COLOUR_CLASSIFIERS, "drawn", "judges:DrawnColours")
+    for cls in (DrawnDetector, Homeless):
+        monkeypatch.setitem(detectors.DETECTORS.registered, cls.spec.name, cls)
+    monkeypatch.setitem(detectors.COLOUR_CLASSIFIERS.registered, "drawn", DrawnColours)
     monkeypatch.setattr(DrawnDetector, "calls", 0)
     monkeypatch.setattr(DrawnColours, "calls", 0)
     monkeypatch.setattr(datasets, "SHARD", 4)  # a prompt's samples
@@ -132,7 +132,9 @@ from benchmarks.geneval.__main__ import main
 from lactok.evaluation import datasets
 from lactok.evaluation.store import Store
 datasets.SHARD = 4
-detectors.DETECTORS["drawn"], detectors.COLOUR_CLASSIFIERS["drawn"] = "judges:DrawnDetector", "judges:DrawnColours"
+from judges import DrawnColours, DrawnDetector
+detectors.DETECTORS.add("drawn", DrawnDetector)
+detectors.COLOUR_CLASSIFIERS.add("drawn", DrawnColours)
 put = Store.put
 def put_and_die(self, kind, key, arrays):
     put(self, kind, key, arrays)

@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 
 from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
-from lactok.command import command
 from lactok.errors import UserError, WeightsNotFound
 from lactok.nn.lpips_checkpoint import LPIPS_HEADS
 from lactok.specs import Asset, Hub, Url
-from lactok.weights import cache, hub
+from lactok.weights import cache, hub, resolution
+from lactok.weights.__main__ import main
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -142,7 +142,7 @@ class TestAtTheShell:
         folder.mkdir(parents=True)
         (folder / name).symlink_to("/dev/full")  # every write to it fails as on a full disk
         line = user.refused(asset())
-        assert line == f"error: no space left in {user.cache}: free some and run again, or {weights.REMEDY}"
+        assert line == f"error: no space left in {user.cache}: free some and run again, or {resolution.REMEDY}"
 
     def test_no_space_for_the_conversion(self, local: LocalHub, user: User, checkpoint) -> None:
         content, _ = checkpoint
@@ -206,7 +206,7 @@ class TestCommands:
         assert "not run: llamagen-vq16: weights not found: llamagen-vq16; tried hub:FoundationVision/LlamaGen" in out
         assert "not run: plugged" not in out
         names = ["identity", "llamagen-vq16", "llamagen-vq8"]
-        monkeypatch.setattr(registry, "names", lambda: names)
+        monkeypatch.setattr(registry.TOKENIZERS, "names", lambda: names)
         for strict, code in (((), 0), (("--strict",), 3)):
             with pytest.raises(SystemExit) as stop:
                 recon.main([*arguments, *strict])
@@ -220,9 +220,9 @@ class TestCommands:
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", nobody + TEMPLATE)
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", nobody)
         assets = [asset(name="a"), LPIPS_HEADS["alex"], asset(name="b"), asset(name="c")]
-        monkeypatch.setattr(weights, "known_assets", lambda: {a.name: (a, "tests") for a in assets})
+        monkeypatch.setattr("lactok.weights.__main__.known_assets", lambda: {a.name: (a, "tests") for a in assets})
         with pytest.raises(SystemExit) as stop:
-            command(weights._main)(["fetch", "all"])
+            main(["fetch", "all"])
         assert stop.value.code == 2
         out, err = capsys.readouterr()
         assert out.count("\n") == 1  # what can be had is fetched

@@ -38,7 +38,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, name: str, small: Tokenizer, **argu
         for a in entry.spec.assets
     )
     spec = replace(small.spec, name=name, assets=assets)
-    monkeypatch.setitem(registry._registered, name, registry.Entry(spec, entry.factory, arguments))
+    monkeypatch.setitem(registry.TOKENIZERS.registered, name, registry.Entry(spec, entry.factory, arguments))
 
 
 def assert_same(name: str, small: Tokenizer) -> None:
@@ -131,13 +131,13 @@ def test_seedtok_from_six_files(here: LocalHub, monkeypatch: pytest.MonkeyPatch)
         file = "model.safetensors" if part == "text_encoder" else "diffusion_pytorch_model.safetensors"
         here.add(f"sd2-community/stable-diffusion-2-1-unclip/{part}/{file}", save(tensors))
     pretend(monkeypatch, "seedtok-2", small, config=small.model.config, unclip=TINY_UNCLIP)
-    entry = registry._registered["seedtok-2"]
+    entry = registry.TOKENIZERS.registered["seedtok-2"]
     assets = tuple(
         replace(a, sources=(replace(a.sources[0], where=address),)) if a.name == "eva-vit-g" else a
         for a in entry.spec.assets
     )
     monkeypatch.setitem(
-        registry._registered, "seedtok-2", replace(entry, spec=replace(entry.spec, assets=assets))
+        registry.TOKENIZERS.registered, "seedtok-2", replace(entry, spec=replace(entry.spec, assets=assets))
     )  # fmt: skip
     names = set(small.model.state_dict())
     monkeypatch.setattr("lactok.nn.unclip_checkpoint.seed_names", lambda: names)

@@ -58,9 +58,9 @@ class Broken(Bright):
 
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys = {c.spec.name: f"{__name__}:{c.__name__}" for c in (Bright, Mute, Unhad, Broken)}
-    monkeypatch.setattr(rewards, "REWARDS", toys)
-    monkeypatch.setattr(rewards, "VARIANTS", {})
+    monkeypatch.setattr(rewards.REWARDS, "own", dict)
+    monkeypatch.setattr(rewards.REWARDS, "registered", {c.spec.name: c for c in (Bright, Mute, Unhad, Broken)})
+    monkeypatch.setattr(rewards, "VARIANTS", ())
     monkeypatch.setattr(rewards, "DEFAULT", ("bright", "unhad"))
     datasets._file_sha256.cache_clear()
     Bright.calls = 0
@@ -193,9 +193,11 @@ def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from benchmarks import preference, rewards
+from benchmarks import preference
+from lactok.metrics import rewards
+from test_preference import Bright
 from lactok.evaluation.store import Store
-rewards.REWARDS = {{"bright": "test_preference:Bright"}}
+rewards.REWARDS.add("bright", Bright)
 put = Store.put
 def put_and_die(self, kind, key, arrays):
     put(self, kind, key, arrays)

@@ -280,6 +280,12 @@ def test_html_in_captions_is_read_as_text(folder: Path) -> None:
     assert clip.unescaped(" a cat &amp;amp; a dog ") == "a cat & a dog"
 
 
+def test_two_rewards_of_one_name_are_refused() -> None:
+    rewards.find("mps")
+    with pytest.raises(UserError, match="two rewards are named 'mps'"):
+        rewards.register_reward(RewardSpec("mps", "MIT"))(Plugged)
+
+
 def test_antialias_is_another_picture() -> None:
     rng = np.random.default_rng(0)
     from PIL import Image
@@ -298,17 +304,27 @@ class Plugged(Reward):
         return torch.tensor([float("nan")] * len(images))
 
 
-def test_plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [
-        EntryPoint("plugged", f"{__name__}:Plugged", "lactok.rewards"),
-        EntryPoint("broken", "no_such_module:X", "lactok.rewards"),
-        EntryPoint("other", "json:JSONDecoder", "lactok.rewards"),
-    ]
-    monkeypatch.setattr(
-        rewards, "entry_points", lambda group, name=None: [p for p in points if name is None or p.name == name]
-    )
+@pytest.fixture
+def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
+    """A reward of another package, one that cannot be imported, and what is none."""
+    with plugged(monkeypatch, tmp_path, rewards.REWARDS) as points:
+        for name, value in (
+            ("plugged", f"{__name__}:Plugged"), ("broken", "no_such_module:X"), ("other", "json:JSONDecoder"),
+        ):  # fmt: skip
+            points[name] = EntryPoint(name, value, "lactok.rewards")
+        yield points
+
+
+@pytest.mark.usefixtures("plug")
+def test_plug_ins(caplog: pytest.LogCaptureFixture) -> None:
     assert rewards.names()[-3:] == ["plugged", "broken", "other"]
     assert rewards.find("plugged") is Plugged
+    needed = rewards.assets()
+    assert needed["plugged"] == ()
+    assert [asset.name for asset in needed["mps-0.01"]] == ["mps-overall", "clip-tokenizer"]
+    assert [r.message.partition(" (")[0] for r in caplog.records] == [
+        "left out: plug-in 'broken'", "left out: plug-in 'other'",
+    ]  # fmt: skip
     known, broken = rewards.specs(["plugged", "broken", "other"])
     assert list(known) == ["plugged"]
     assert "cannot be imported: ModuleNotFoundError" in broken["broken"]
@@ -323,7 +339,11 @@ def test_plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_name_is_its_classes_own() -> None:
-    for name in [*rewards.REWARDS, *rewards.VARIANTS]:
+    assert rewards.names() == [
+        "image_reward", "mps", "hpsv2", "hpsv2.1", "pickscore", "clip_score", "aesthetic",
+    ]  # fmt: skip
+    assert rewards.VARIANTS == ("mps-0.01", "hpsv2-aa", "hpsv2.1-aa")
+    for name in [*rewards.names(), *rewards.VARIANTS]:
         spec = rewards.find(name).spec
         assert spec.name == name
         assert spec.variant

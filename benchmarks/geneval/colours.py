@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, JudgeSpec
+from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, JudgeSpec, register_colour_classifier
 from lactok.nn.clip_checkpoint import CLIP_L_14, CLIP_TOKENIZER
 
 if TYPE_CHECKING:
@@ -58,10 +58,11 @@ def directions(embeddings: Tensor) -> Tensor:
     return F.normalize(F.normalize(embeddings, dim=-1).mean(1), dim=-1)
 
 
+@register_colour_classifier(
+    JudgeSpec("clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER))
+)
 class ClipColours(ColourClassifier):
     """The official classifier: OpenAI's CLIP ViT-L/14, always in float32."""
-
-    spec = JudgeSpec("clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER))
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)

@@ -1,35 +1,28 @@
 """Detectors and colour classifiers: what GenEval's scorer asks of them, and how they are found by name.
 
-Another one is a class with an `spec`, found by name in the tables here or by the entry-point groups `lactok.detectors`
-and `lactok.colour_classifiers` of any installed package. Nothing is imported before it is loaded.
+Each is a class in a file of `benchmarks.geneval` or `benchmarks.scenes` under `@register_detector(JudgeSpec(...))` or
+`@register_colour_classifier(JudgeSpec(...))`, or of any other installed package that names it by the entry-point groups
+`lactok.detectors` and `lactok.colour_classifiers`. Nothing is imported before it is loaded.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lactok.errors import UserError, unknown
+from lactok.errors import WrongValue
+from lactok.plugins import Plugins
 from lactok.specs import Asset
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# name -> module:class
-DETECTORS: dict[str, str] = {
-    "mask2former-mmdet": "benchmarks.geneval.mask2former:OfficialMask2Former",
-    "mask2former-hf": "benchmarks.geneval.mask2former:HubMask2Former",
-    "scenes-tiny": "benchmarks.scenes.detector:SceneDetector",
-}
-COLOUR_CLASSIFIERS: dict[str, str] = {
-    "clip-vit-l-14": "benchmarks.geneval.colours:ClipColours",
-    "scenes-tiny": "benchmarks.scenes.detector:SceneColours",
-}
+C = TypeVar("C", bound=type[Any])
+PACKAGES = ("benchmarks.geneval", "benchmarks.scenes")  # whose files are looked through
 
 # GenEval's colours, in the order that ties are decided by
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
@@ -101,16 +94,51 @@ class ColourClassifier(ABC):
         """The colour of each detection, one of `COLOURS`; all are of one name."""
 
 
-def _groups(kind: str) -> tuple[Mapping[str, str], str, str]:
-    if kind == "detector":
-        return DETECTORS, "lactok.detectors", "detector"
-    return COLOUR_CLASSIFIERS, "lactok.colour_classifiers", "colour classifier"
+class Judges(Plugins[type[Any]]):
+    """All of one kind; an entry point may be a class with a `spec` that no decorator registers."""
+
+    def __init__(self, what: str, decorator: str, group: str):
+        super().__init__(what, decorator, group, lambda: PACKAGES)
+
+    def register(self, spec: JudgeSpec) -> Callable[[C], C]:
+        def add(judge: C) -> C:
+            known = self.registered.get(spec.name)
+            if known is not None and (known.__module__, known.__qualname__) != (judge.__module__, judge.__qualname__):
+                raise WrongValue(f"two of the kind {self.what} are named {spec.name!r}; rename one")
+            judge.spec = spec
+            self.add(spec.name, judge)
+            return judge
+
+        return add
+
+    def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
+        self.add(name, loaded)
+
+
+DETECTORS = Judges("detector", "register_detector", "lactok.detectors")
+COLOUR_CLASSIFIERS = Judges("colour classifier", "register_colour_classifier", "lactok.colour_classifiers")
+
+
+def register_detector(spec: JudgeSpec) -> Callable[[C], C]:
+    """Class decorator: the class is the detector `spec.name`, and `spec` its `spec`.
+
+    The name must stand in the decorator as its first text, since it is read from there before the module is imported.
+    """
+    return DETECTORS.register(spec)
+
+
+def register_colour_classifier(spec: JudgeSpec) -> Callable[[C], C]:
+    """As `register_detector`, of a colour classifier."""
+    return COLOUR_CLASSIFIERS.register(spec)
+
+
+def _of(kind: str) -> Judges:
+    return DETECTORS if kind == "detector" else COLOUR_CLASSIFIERS
 
 
 def names(kind: str) -> list[str]:
     """Of all detectors ("detector") or colour classifiers ("colour"), this project's first."""
-    table, group, _ = _groups(kind)
-    return [*dict.fromkeys([*table, *(point.name for point in entry_points(group=group))])]
+    return _of(kind).names()
 
 
 def find(kind: str, name: str) -> type[Any]:
@@ -119,16 +147,4 @@ def find(kind: str, name: str) -> type[Any]:
     Raises:
         UserError: unknown name, or a plug-in that cannot be imported.
     """
-    table, group, what = _groups(kind)
-    if name in table:
-        module, _, attribute = table[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    point = next(iter(entry_points(group=group, name=name)), None)
-    if point is None:
-        raise unknown(what, name, names(kind))
-    try:
-        return point.load()
-    except (Exception, SystemExit) as error:
-        raise UserError(
-            f"plug-in {name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+    return _of(kind).get(name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.geneval.assets import MASK2FORMER_HF, MASK2FORMER_MMDET
-from benchmarks.geneval.detectors import Detection, Detector, JudgeSpec
+from benchmarks.geneval.detectors import Detection, Detector, JudgeSpec, register_detector
 from benchmarks.geneval.prompts import OBJECTS
 
 if TYPE_CHECKING:
@@ -201,15 +201,19 @@ def loaded(tensors: dict[str, Tensor], name: str) -> Mask2FormerForUniversalSegm
     return model.eval()
 
 
+@register_detector(
+    JudgeSpec("mask2former-mmdet", OBJECTS, MASK2FORMER_MMDET.license, comparable=True, assets=(MASK2FORMER_MMDET,))
+)
 class OfficialMask2Former(Mask2Former):
     """The checkpoint that GenEval's authors used."""
 
     asset = MASK2FORMER_MMDET
-    spec = JudgeSpec("mask2former-mmdet", OBJECTS, MASK2FORMER_MMDET.license, comparable=True, assets=(asset,))
 
 
+@register_detector(
+    JudgeSpec("mask2former-hf", OBJECTS, MASK2FORMER_HF.license, comparable=False, assets=(MASK2FORMER_HF,))
+)
 class HubMask2Former(Mask2Former):
     """Facebook's checkpoint of the same architecture: other weights, so other scores."""
 
     asset = MASK2FORMER_HF
-    spec = JudgeSpec("mask2former-hf", OBJECTS, MASK2FORMER_HF.license, comparable=False, assets=(asset,))

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.geneval.detectors import COLOURS, ColourClassifier, Detection, Detector, JudgeSpec
+from benchmarks.geneval.detectors import (
+    COLOURS,
+    ColourClassifier,
+    Detection,
+    Detector,
+    JudgeSpec,
+    register_colour_classifier,
+    register_detector,
+)
 from benchmarks.scenes.finding import colours_of, detections
 from benchmarks.scenes.network import ColourNet, NetShape, SceneNet
 from benchmarks.scenes.objects import VOCABULARY
@@ -29,13 +37,14 @@ def part(name: str) -> dict[str, Tensor]:
     return {k.removeprefix(f"{name}."): v for k, v in weights.load(ASSET).items() if k.startswith(f"{name}.")}
 
 
-class SceneDetector(Detector):
-    """Anchor-free, with masks; 1.3 M parameters, the picture's shorter side at 256 px."""
-
-    spec = JudgeSpec(
+@register_detector(
+    JudgeSpec(
         "scenes-tiny", VOCABULARY, "MIT", comparable=False, threshold=THRESHOLD, counting_threshold=COUNTING_THRESHOLD,
         assets=(ASSET,), note=NOTE,
-    )  # fmt: skip
+    )
+)  # fmt: skip
+class SceneDetector(Detector):
+    """Anchor-free, with masks; 1.3 M parameters, the picture's shorter side at 256 px."""
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)
@@ -46,10 +55,9 @@ class SceneDetector(Detector):
         return detections(self.network, image)
 
 
+@register_colour_classifier(JudgeSpec("scenes-tiny", COLOURS, "MIT", comparable=False, assets=(ASSET,), note=NOTE))
 class SceneColours(ColourClassifier):
     """A small network on each object's masked crop."""
-
-    spec = JudgeSpec("scenes-tiny", COLOURS, "MIT", comparable=False, assets=(ASSET,), note=NOTE)
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)

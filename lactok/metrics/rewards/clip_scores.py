@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lactok import weights
-from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.nn import clip
 from lactok.nn.clip_checkpoint import CLIP_L_14
 from lactok.nn.loading import filled
@@ -42,12 +42,11 @@ AESTHETIC_HEAD = Asset(
 )
 
 
+@register_reward(
+    RewardSpec("pickscore", "MIT", "logit scale x cosine; PIL bicubic", (PICKSCORE_WEIGHTS, clip.TOKENIZER))
+)
 class PickScore(Reward):
     """PickScore (Kirstain et al. 2023; yuvalkirstain/PickScore): logit scale times cosine, about 20."""
-
-    spec = RewardSpec(
-        "pickscore", "MIT", "logit scale x cosine; PIL bicubic", (PICKSCORE_WEIGHTS, clip.TOKENIZER)
-    )  # fmt: skip
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
@@ -61,12 +60,13 @@ class PickScore(Reward):
         return self.model.logit_scale.exp() * cosine
 
 
-class CLIPScore(Reward):
-    """CLIPScore (Hessel et al. 2021) as LlamaGen's evaluation has it: the plain cosine, neither cut nor x 2.5."""
-
-    spec = RewardSpec(
+@register_reward(
+    RewardSpec(
         "clip_score", "MIT", 'ViT-B/32, "A photo depicts " before the caption, cosine', (CLIP_B32, clip.TOKENIZER)
     )
+)
+class CLIPScore(Reward):
+    """CLIPScore (Hessel et al. 2021) as LlamaGen's evaluation has it: the plain cosine, neither cut nor x 2.5."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
@@ -95,13 +95,14 @@ class LinearMLP(nn.Module):
             return self.layers(features.float())[:, 0]
 
 
-class Aesthetic(Reward):
-    """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
-
-    spec = RewardSpec(
+@register_reward(
+    RewardSpec(
         "aesthetic", "Apache-2.0", "ViT-L/14, sac+logos+ava1, linear MSE", (CLIP_L_14, AESTHETIC_HEAD),
         needs_caption=False,
-    )  # fmt: skip
+    )
+)  # fmt: skip
+class Aesthetic(Reward):
+    """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)

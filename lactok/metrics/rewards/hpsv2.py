@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lactok import weights
-from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.nn import clip
 from lactok.nn.loading import filled
 from lactok.specs import Asset, Hub
@@ -38,10 +38,10 @@ def spec(name: str, version: str, variant: str) -> RewardSpec:
     return RewardSpec(name, "Apache-2.0", variant, (WEIGHTS[version], clip.TOKENIZER), published="hpsv2")
 
 
+@register_reward(spec("hpsv2", "v2", PLAIN))
 class HPSv2(Reward):
     """Cosine of caption and picture, about 0.3."""
 
-    spec = spec("hpsv2", "v2", PLAIN)
     antialias = False
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
@@ -55,14 +55,16 @@ class HPSv2(Reward):
         return (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
 
 
+@register_reward(spec("hpsv2-aa", "v2", ANTIALIASED), listed=False)
 class HPSv2Antialiased(HPSv2):
-    spec = spec("hpsv2-aa", "v2", ANTIALIASED)
     antialias = True
 
 
+@register_reward(spec("hpsv2.1", "v2.1", PLAIN))
 class HPSv21(HPSv2):
-    spec = spec("hpsv2.1", "v2.1", PLAIN)
+    """As `HPSv2`, with the weights of version 2.1."""
 
 
+@register_reward(spec("hpsv2.1-aa", "v2.1", ANTIALIASED), listed=False)
 class HPSv21Antialiased(HPSv2Antialiased):
-    spec = spec("hpsv2.1-aa", "v2.1", ANTIALIASED)
+    """As `HPSv2Antialiased`, with the weights of version 2.1."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from lactok import weights
-from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.metrics.rewards.clip_scores import LinearMLP
 from lactok.nn.loading import Texts, filled, without_positions
 from lactok.specs import Asset, Hub
@@ -117,13 +117,14 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-class ImageReward(Reward):
-    """About -2 to 2."""
-
-    spec = RewardSpec(
+@register_reward(
+    RewardSpec(
         "image_reward", "Apache-2.0", "ImageReward-v1.0, 35 BERT tokens at most", (WEIGHTS, TOKENIZER),
         published="image_reward",
-    )  # fmt: skip
+    )
+)  # fmt: skip
+class ImageReward(Reward):
+    """About -2 to 2."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)

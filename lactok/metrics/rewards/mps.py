@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lactok import weights
-from lactok.metrics.rewards import Reward, RewardSpec, preprocess
+from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.nn import clip
 from lactok.nn.loading import filled, without_positions
 from lactok.specs import Asset, Hub
@@ -157,13 +157,15 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix("mps."): v for k, v in without_positions(tensors).items()}
 
 
+@register_reward(
+    RewardSpec(
+        "mps", WEIGHTS.license, "overall, mask above 0.3 as the authors' evaluation on HPDv2, a caption at a time",
+        (WEIGHTS, clip.TOKENIZER), published="mps",
+    )
+)  # fmt: skip
 class MPS(Reward):
     """About 10 to 13."""
 
-    spec = RewardSpec(
-        "mps", WEIGHTS.license, "overall, mask above 0.3 as the authors' evaluation on HPDv2, a caption at a time",
-        (WEIGHTS, clip.TOKENIZER), published="mps",
-    )  # fmt: skip
     threshold = 0.3
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
@@ -181,9 +183,12 @@ class MPS(Reward):
         return self.model.score(text, clip.at_end(text, ids), image, similarity, self.threshold)
 
 
-class MPSForward(MPS):
-    spec = RewardSpec(
+@register_reward(
+    RewardSpec(
         "mps-0.01", WEIGHTS.license, "overall, mask above 0.01 as the network's own forward(), a caption at a time",
         (WEIGHTS, clip.TOKENIZER), published="mps",
-    )  # fmt: skip
+    ),
+    listed=False,
+)  # fmt: skip
+class MPSForward(MPS):
     threshold = 0.01
