@@ -60,7 +60,7 @@ def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
                 listed = [
                     k.value.value for k in call.keywords if k.arg == "listed" and isinstance(k.value, ast.Constant)
                 ]
-                yield min(texts, key=lambda n: (n.lineno, n.col_offset)).value, False not in listed
+                yield str(min(texts, key=lambda n: (n.lineno, n.col_offset)).value), False not in listed
 
 
 def _name(function: ast.expr) -> str:

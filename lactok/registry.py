@@ -90,7 +90,7 @@ class Adapters(Plugins[Entry[S, M]]):
         self.check_name(base)
         if at and not text:
             raise WrongValue(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
-        found = self._from_file(base) if _FILE.fullmatch(base) else self.get(base)
+        found: Any = self._from_file(base) if _FILE.fullmatch(base) else self.get(base)
         more = ",".join(f"{key}={value}" for key, value in options.items())
         spec = found.spec.with_options(",".join(filter(None, (text, more))))
         return Entry(spec, found.factory, found.arguments, found.code)

@@ -30,7 +30,7 @@ from lactok import images, registry
 from lactok.errors import UserError, WeightsNotFound
 from lactok.evaluation import datasets
 from lactok.evaluation.config import Settings
-from lactok.evaluation.results import load
+from lactok.evaluation.results import load as load_result
 from lactok.randomness import noise, seed_of
 from lactok.specs import GeneratorSpec, Option
 from lactok.tokenizer import Generator
@@ -189,7 +189,7 @@ class TestPictures:
               for file in ("metadata.jsonl", "samples/0000.png", "samples/0001.png")),
             "generation.json", "records.parquet", "result.json",
         ]  # fmt: skip
-        result = load(tmp_path)
+        result = load_result(tmp_path)
         assert (result.suite, result.n, result.limit, result.label) == ("generation", 6, None, "toy-clouds")
         assert result.records["caption"].tolist()[::2] == [prompt["prompt"] for prompt in PROMPTS]
         assert made["00001/metadata.jsonl"] == b'{"prompt": "two caf\\u00e9 tables"}'

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from judges import DrawnColours, DrawnDetector, picture, write
+from judges import DrawnColours, DrawnDetector, Homeless, picture, write
 from PIL import Image
 
+from benchmarks.generation.work import planned
 from benchmarks.geneval import annotate, detectors, prompts
 from benchmarks.geneval.__main__ import main
 from benchmarks.geneval.detectors import Detection
-from benchmarks.generation.work import planned
 from lactok.evaluation import datasets
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.timing import Timer

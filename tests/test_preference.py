@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas
@@ -19,11 +20,14 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks import published
+from benchmarks.generation.work import planned
 from benchmarks.preference import __main__ as preference
 from benchmarks.preference import captions
 from lactok.errors import UserError
 from lactok.evaluation import datasets
+from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.statistics import mean_with_interval
+from lactok.evaluation.timing import Timer
 from lactok.metrics import rewards
 from lactok.metrics.rewards import Reward, RewardSpec
 from lactok.specs import Asset
@@ -193,7 +197,7 @@ def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from benchmarks import preference
+from benchmarks.preference import __main__ as preference
 from lactok.metrics import rewards
 from test_preference import Bright
 from lactok.evaluation.store import Store
@@ -358,17 +362,17 @@ def test_cocos_captions_are_those_of_the_lowest_annotation(tmp_path: Path, monke
 class Scorer:
     """Stands for Inception: 2048 numbers of an image that are cheap to compute."""
 
-    feature_names = ("inception_tf1",)
+    features: ClassVar[dict[str, object]] = {"inception_tf1": None}
 
-    def features(self, images: Tensor) -> dict[str, np.ndarray]:
+    def describe(self, images: Tensor) -> dict[str, np.ndarray]:
         return {"inception_tf1": images.flatten(1)[:, :2048].float().numpy()}
 
 
 def test_distances_to_photographs(
     captioned: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lactok.evaluation.shards.scorer", lambda run: Scorer())
-    monkeypatch.setattr("benchmarks.recon.__main__.metric_networks", lambda run: (("fid-inception", "0" * 64),))
+    monkeypatch.setattr("lactok.evaluation.reconstruction.scorer_of", lambda run: Scorer())
+    monkeypatch.setattr("lactok.evaluation.evaluate.metric_networks", lambda run: (("fid-inception", "0" * 64),))
     (captioned / "001.png").write_bytes(b"not a picture")
     arguments = ("--images", captioned, "--reference")
     (result,) = run(tmp_path / "same", *arguments, captioned, "--metrics", "mute,fid,kid").values()
@@ -394,29 +398,31 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
     calls = []
 
     def generate(
-        name: str, prompts: Sequence[dict], folder: Path, *, samples: int, seed: int, device: str, dtype: str,
-        part: tuple[int, int] = (1, 1),
-    ) -> None:  # fmt: skip
-        calls.append((name, [p["prompt"] for p in prompts], samples, seed, device, dtype, part))
+        name: str, prompts: Sequence[dict], folder: Path, run: Run, execution: Execution, *, samples: int, source: str
+    ) -> tuple[datasets.Dataset, Timer | None]:
+        calls.append((name, [p["prompt"] for p in prompts], samples, run.seed, run.device, run.dtype, execution.part))
         if name == "bad":
             raise UserError("no such generator")
-        for i, prompt in list(enumerate(prompts))[part[0] - 1 :: part[1]]:
-            place = folder / f"{i:05}"
-            (place / "samples").mkdir(parents=True, exist_ok=True)
-            (place / "metadata.jsonl").write_text(json.dumps(prompt))
-            photograph(i + seed).save(place / "samples" / "0000.png")
+        every = datasets.Dataset(source, planned(folder, prompts, samples))
+        part, parts = execution.part
+        for sample in [s for shard in list(every.shards())[part::parts] for s in shard]:
+            sample.path.parent.mkdir(parents=True, exist_ok=True)
+            (sample.path.parents[1] / "metadata.jsonl").write_text(sample.metadata)
+            photograph(int(sample.id.partition("/")[0]) + run.seed).save(sample.path)
+        return every, Timer() if all(s.path.is_file() for s in every.samples) else None
 
-    monkeypatch.setattr("benchmarks.generation.__main__.generate", generate)
+    monkeypatch.setattr("benchmarks.generation.work.generate", generate)
     monkeypatch.setattr("lactok.registry.generator_spec", lambda name: None)  # "toy" and "bad" are no adapters
+    monkeypatch.setattr(datasets, "SHARD", 2)
     file = tmp_path / "c.tsv"
     file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))
     arguments = ("--generators", "toy", "--captions", file, "--metrics", "bright", "--seed", "3")
     (whole,) = run(tmp_path / "whole", *arguments).values()
-    assert calls == [("toy", [f"caption {i}" for i in range(5)], 1, 3, "cpu", "float32", (1, 1))]
+    assert calls == [("toy", [f"caption {i}" for i in range(5)], 1, 3, "cpu", "float32", (0, 1))]
     assert whole["pictures"]["name"] == "toy"
     assert whole["dataset"]["n"] == 5
     assert run(tmp_path / "parts", *arguments, "--part", "2/2") == {}
-    assert "toy: 3 of 5 pictures are left to the other parts" in capsys.readouterr().out
+    assert not list((tmp_path / "parts").glob("*/result.json"))
     run(tmp_path / "parts", *arguments, "--part", "1/2")
     assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "whole")
     two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,toy", code=3)
