@@ -44,7 +44,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DrawnDetector, "calls", 0)
     monkeypatch.setattr(DrawnColours, "calls", 0)
     monkeypatch.setattr(datasets, "SHARD", 4)  # a prompt's samples
-    datasets._file_sha256.cache_clear()
 
 
 @pytest.fixture
@@ -157,7 +156,6 @@ main({arguments!r})
 def test_what_changed_is_judged_again_and_nothing_else(images: Path, tmp_path: Path) -> None:
     (before,) = run(tmp_path / "out", "--images", images)
     picture(BLUE_CAT).save(images / "00001" / "samples" / "0000.png")
-    datasets._file_sha256.cache_clear()
     after = run(tmp_path / "out", "--images", images)
     assert DrawnDetector.calls == 12 + 4
     assert {r["metrics"]["colour"]["value"] for r in after} == {0.5, 0.25}

@@ -66,7 +66,6 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewards.REWARDS, "registered", {c.spec.name: c for c in (Bright, Mute, Unhad, Broken)})
     monkeypatch.setattr(rewards, "VARIANTS", ())
     monkeypatch.setattr(rewards, "DEFAULT", ("bright", "unhad"))
-    datasets._file_sha256.cache_clear()
     Bright.calls = 0
 
 
@@ -115,7 +114,7 @@ def error_of(capsys: pytest.CaptureFixture[str], out: Path, *arguments: object) 
 
 def test_scores_of_a_folder(captioned: Path, tmp_path: Path) -> None:
     (result,) = run(tmp_path / "out", "--images", captioned, "--metrics", "bright").values()
-    assert result["schema"] == 1
+    assert (result["schema"], result["suite"], result["limit"]) == (2, "preference", None)
     assert result["dataset"]["n"] == 70
     assert result["rewards"][0]["variant"] == Bright.spec.variant
     expected = [np.asarray(photograph(i)).mean() / 255 + (9 + i) / 1000 for i in range(70)]
@@ -170,7 +169,6 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bytes(captioned: Path,
 def test_what_changed_is_scored_again(captioned: Path, tmp_path: Path) -> None:
     run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
     photograph(999).save(captioned / "069.png")
-    datasets._file_sha256.cache_clear()
     run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
     assert Bright.calls == 70 + 6  # the second shard has six pictures
     texts = json.loads((captioned / "captions.json").read_text()) | {"068.png": "another"}
@@ -185,7 +183,7 @@ def test_parts_and_workers_give_the_same_bytes(
     arguments = ("--images", captioned, "--metrics", "bright,mute")
     run(tmp_path / "whole", *arguments)
     assert run(tmp_path / "parts", *arguments, "--part", "2/2") == {}
-    assert "1 of 2 shards are left to the other parts" in capsys.readouterr().out
+    assert "1 of 2 shards are left to the other parts" in capsys.readouterr().err
     run(tmp_path / "parts", *arguments, "--part", "1/2")
     run(tmp_path / "workers", *arguments, "--workers", "2")
     assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
