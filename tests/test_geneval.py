@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from judges import DrawnColours, DrawnDetector, picture, write
+from judges import DrawnColours, DrawnDetector, Homeless, picture, write
 from PIL import Image
 
 from benchmarks.geneval import annotate, detectors, prompts
