@@ -101,9 +101,7 @@ def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str
 
 
 @contextmanager
-def plugged(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: Plugins[Any]
-) -> Iterator[dict[str, EntryPoint]]:
+def plugged(monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: Plugins[Any]) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import from `folder` and register is forgotten.
 
     Args:

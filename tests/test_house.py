@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tomllib
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -19,12 +25,22 @@ from lactok.specs import TokenizerSpec
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimage")
-COMMANDS = (
-    "benchmarks.recon", "benchmarks.verify", "benchmarks.speed", "benchmarks.speed.reference_networks", "benchmarks.speed.suite",
-    "benchmarks.ablation", "benchmarks.recon.exchange", "benchmarks.speed.reference_lactok", "benchmarks.geneval",
-    "benchmarks.generation", "benchmarks.preference", "benchmarks.recon.retrieval", "benchmarks.scenes", "lactok.weights",
-    "lactok.train", "reports",
-)  # fmt: skip
+PACKAGES = ("lactok", "baselines", "benchmarks", "reports")
+
+
+def commands() -> list[str]:
+    """Every module that `python -m` runs, by the last lines of its file."""
+    found = []
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            text = path.read_text()
+            if '\nif __name__ == "__main__":\n    main()' in text and ("@command" in text or path.stem == "train"):
+                parts = path.relative_to(ROOT).with_suffix("").parts
+                found.append(".".join(parts).removesuffix(".__main__"))
+    return found
+
+
+COMMANDS = commands()
 
 
 def python(code: str) -> str:
@@ -56,16 +72,112 @@ def test_importing_lactok_is_light() -> None:
     assert python(f"import sys, lactok; print([m for m in {HEAVY!r} if m in sys.modules])").strip() == "[]"
 
 
+def test_the_commands_are_found() -> None:
+    assert {"benchmarks.recon", "benchmarks.verify", "lactok.weights", "lactok.train", "reports"} <= set(COMMANDS)
+
+
+def linted(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says of the packages in a folder, by the contracts of this project."""
+    command = Path(sysconfig.get_path("scripts")) / "lint-imports"
+    if not command.is_file():
+        pytest.skip("import-linter is not installed")
+    arguments = [command, str(ROOT / "pyproject.toml"), "--no-cache"]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, env=environment)
+
+
 def test_imports_run_one_way() -> None:
-    allowed = {"lactok": (), "baselines": ("lactok",), "benchmarks": ("lactok",), "reports": ("benchmarks", "lactok")}
-    packages = set(allowed)
-    for package, others in allowed.items():
-        for path in (ROOT / package).rglob("*.py"):
-            for line in path.read_text().splitlines():
-                words = line.split()
-                if len(words) > 1 and words[0] in ("import", "from"):
-                    target = words[1].split(".")[0]
-                    assert target not in packages - {package, *others}, f"{path}: {line}"
+    done = linted(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 kept, 0 broken" in done.stdout
+
+
+def test_every_part_of_the_library_has_its_layer() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [c["layers"] for c in settings["contracts"] if c["id"] == "layers"]
+    named = set(re.findall(r"[\w.]+", " ".join(layers)))
+    parts = {
+        f"lactok.{p.stem}" for p in (ROOT / "lactok").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()
+    }
+    assert parts - named == {"lactok.__init__", "lactok.train"}  # the front door, and a command of one line
+
+
+def test_an_import_the_wrong_way_is_found(tmp_path: Path) -> None:
+    """In a function, for type checkers alone, and by the front door."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda folder, names: [
+            n for n in names if not (n.endswith(".py") or Path(folder, n).is_dir())
+        ])  # fmt: skip
+    for file, line in (
+        ("lactok/weights/cache.py", "def later() -> None:\n    from lactok.evaluation import config\n"),
+        ("benchmarks/published.py", "if TYPE_CHECKING:\n    from baselines import llamagen\n"),
+        ("lactok/nn/quantize.py", "import lactok\n"),
+    ):
+        with (tmp_path / file).open("a") as handle:
+            handle.write(f"\n{line}")
+    done = linted(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "0 kept, 3 broken" in done.stdout
+    assert "lactok.weights is not allowed to import lactok.evaluation" in done.stdout
+    assert "benchmarks.published -> baselines.llamagen" in done.stdout
+    assert "lactok.nn.quantize -> lactok " in done.stdout
+
+
+def named_modules(folder: Path, packages: Sequence[str]) -> list[str]:
+    """Texts in a folder's code that name a module of these packages, but for commands: `python -m benchmarks.recon`."""
+    names = "|".join(packages)
+    pattern = re.compile(rf"(?<!python -m )\b({names})\.[A-Za-z_]|^({names})$")
+    return [
+        f"{path.relative_to(folder)}, line {node.lineno}: {node.value}"
+        for path in sorted(folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and pattern.search(node.value)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("package", "above"),
+    [
+        ("lactok", ("baselines", "benchmarks", "reports")),
+        ("baselines", ("benchmarks", "reports")),
+        ("benchmarks", ("baselines", "reports")),
+    ],
+)
+def test_no_text_names_a_module_above(package: str, above: Sequence[str]) -> None:
+    assert named_modules(ROOT / package, above) == []
+
+
+def test_a_text_that_names_a_module_above_is_found(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(
+        '"""`python -m benchmarks.recon` is a command, benchmarks/recon a folder."""\n'
+        'TABLE = {"toy": "baselines.toy:Toy", "baselines of others": 1}\n'
+        'def score(name):\n    return ["python", "-m", "benchmarks.recon", f"benchmarks.{name}", "reports"]\n'
+    )
+    found = named_modules(tmp_path, ("baselines", "benchmarks", "reports"))
+    assert [text.partition(", ")[2] for text in found] == [
+        "line 2: baselines.toy:Toy", "line 4: benchmarks.recon", "line 4: reports",
+    ]  # fmt: skip
+
+
+def test_what_stands_in_decorators_is_what_is_registered() -> None:
+    """Names are read from files as text; importing every module registers the same."""
+    code = (
+        "import importlib, pkgutil\n"
+        "from benchmarks.geneval import detectors\n"
+        "from lactok import registry\n"
+        "from lactok.metrics import registry as metrics, rewards\n"
+        "for plugins in (registry.TOKENIZERS, registry.GENERATORS, metrics.METRICS, rewards.REWARDS,\n"
+        "                detectors.DETECTORS, detectors.COLOUR_CLASSIFIERS):\n"
+        "    for package in map(importlib.import_module, plugins.packages()):\n"
+        "        for module in pkgutil.iter_modules(package.__path__):\n"
+        "            if module.name != '__main__':\n"
+        "                importlib.import_module(f'{package.__name__}.{module.name}')\n"
+        "    assert plugins.own(), plugins.what\n"
+        "    assert plugins.own().keys() == plugins.registered.keys(), plugins.what\n"
+        "    for name, entry in plugins.registered.items():\n"
+        "        assert name == (entry.key if plugins.what == 'metric' else entry.spec.name)\n"
+    )
+    python(code)
 
 
 def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +192,8 @@ def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "broken": EntryPoint("broken", "no_such_module:X", "lactok.tokenizers"),
         "silent": EntryPoint("silent", "json:loads", "lactok.tokenizers"),
     }
-    monkeypatch.setattr(registry, "_plugins", lambda: points)
+    monkeypatch.setattr(registry.TOKENIZERS, "points", lambda: points)
+    monkeypatch.setattr(registry.TOKENIZERS, "registered", dict(registry.TOKENIZERS.registered))
     assert "plugged" in lactok.list_tokenizers()
     assert lactok.spec("plugged").family == "test"
     with pytest.raises(UserError, match=r"plug-in 'broken' .*cannot be imported"):

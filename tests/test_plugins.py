@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-import sysconfig
 import tomllib
-import venv
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from benchmarks.contract.check import check
 from conftest import plugged
+from environments import ROOT, installed, python
 
-from benchmarks.contract.__main__ import check
 from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
+from lactok.evaluation.config import split_names
 
-ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "lactok-dct"
 PAGE = (ROOT / "docs" / "adding-a-tokenizer.md").read_text()
 GROUP = "lactok.tokenizers"
 
 
-def python(executable: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([executable, *arguments], capture_output=True, text=True, cwd=cwd)
-
-
-def installer(executable: Path) -> list[str]:
-    """A command that installs into a bare environment: the pip that Python carries for this, else uv."""
-    spec = importlib.util.find_spec("ensurepip")
-    wheels = sorted((Path(spec.origin).parent / "_bundled").glob("pip-*.whl")) if spec and spec.origin else []
-    if wheels:
-        return [str(executable), f"{wheels[-1]}/pip", "install", "--quiet", "--no-index"]
-    if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--quiet", "--offline", "--python", str(executable)]
-    pytest.skip("neither Python's own pip (the system's package python3-venv) nor uv is here to install the example")
-
-
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """The Python of a new environment that sees the packages of this one, with the example installed."""
-    folder = tmp_path / "fresh"
-    venv.create(folder / "venv")
-    executable = folder / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    own = python(executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).stdout.strip()
-    # `addsitedir` also reads the .pth files there, an editable lactok's for one
-    seen = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)]
-    Path(own, "seen.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in seen))
-    source = shutil.copytree(EXAMPLE, folder / "source")  # building leaves files beside the code
-    command = [*installer(executable), "--no-build-isolation", "--no-deps", str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return executable
+    return installed(tmp_path, EXAMPLE)
 
 
 COMMANDS = """
@@ -65,7 +33,8 @@ import runpy, sys
 from lactok import registry
 print(*registry.list_tokenizers())
 # without the built-in networks, whose FLOPs take half a minute to count
-registry.TOKENIZERS = {k: v for k, v in registry.TOKENIZERS.items() if v == "baselines.reference"}
+own = {k: v for k, v in registry.TOKENIZERS.own().items() if v.module == "baselines.reference"}
+registry.TOKENIZERS.own = lambda: own
 for arguments in ("--tokenizers all --dry-run --metrics psnr", "--check dct-16"):
     sys.argv = ["recon", *arguments.split()]
     try:
@@ -93,7 +62,7 @@ def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path:
 def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import and register is forgotten."""
     registry.tokenizer_spec("identity")
-    with plugged(monkeypatch, tmp_path, "_plugins", "_registered") as points:
+    with plugged(monkeypatch, tmp_path, registry.TOKENIZERS) as points:
         yield points
 
 
@@ -102,10 +71,10 @@ def one_broken(plug: dict[str, EntryPoint], monkeypatch: pytest.MonkeyPatch, tmp
     """`identity`, and before it a plug-in whose module fails."""
     (tmp_path / "broken_plug.py").write_text("import lactok\n\nraise OSError('no such\\nlibrary')\n")
     plug["broken"] = EntryPoint("broken", "broken_plug:X", GROUP)
-    monkeypatch.setattr(registry, "TOKENIZERS", {"identity": "baselines.reference"})
-    monkeypatch.setattr(registry, "_registered", {"identity": registry._registered["identity"]})
-    monkeypatch.setattr(registry, "STUDIES", {})
-    monkeypatch.setattr(registry, "names", lambda: ["broken", "identity"])
+    own, identity = registry.TOKENIZERS.own()["identity"], registry.TOKENIZERS.registered["identity"]
+    monkeypatch.setattr(registry.TOKENIZERS, "own", lambda: {"identity": own})
+    monkeypatch.setattr(registry.TOKENIZERS, "registered", {"identity": identity})
+    monkeypatch.setattr(registry.TOKENIZERS, "names", lambda: ["broken", "identity"])
     return tmp_path
 
 
@@ -203,5 +172,5 @@ def test_the_commands_of_the_page_parse(plug: dict[str, EntryPoint]) -> None:
     assert len(lines) > 5
     for line in lines:
         arguments = recon.parser().parse_args(shlex.split(line, comments=True)[3:])
-        names = [arguments.check] if arguments.check else recon.split_names(arguments.tokenizers)
+        names = [arguments.check] if arguments.check else split_names(arguments.tokenizers)
         assert {n.partition("@")[0] for n in names} <= known

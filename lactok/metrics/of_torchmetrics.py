@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUITED: dict[str, Any] = {"data_range": 1.0, "normalize": True}  # to float32 images in [0, 1]
+KINDS: dict[str, Any] = {"data_range": object, "normalize": bool}  # MS-SSIM has a `normalize` of another meaning
 BATCH = 8  # images of a set at a time
 
 
@@ -77,7 +78,8 @@ def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any
     is_of_sets = "real" in names
     if not is_of_sets and (names[:2] not in (["preds", "target"], ["img1", "img2"]) or not plain):
         raise WrongValue(f"metric {key} takes {', '.join(names)}; it must be of two images or of two sets of images")
-    given = {k: v for k, v in SUITED.items() if k in accepted} | dict(options)
+    suited = {k: v for k, v in SUITED.items() if k in accepted and isinstance(accepted[k].default, KINDS[k])}
+    given = suited | dict(options)
     if odd := [k for k in options if k not in accepted]:  # torchmetrics says no more than that there are some
         own = [k for k in accepted if k not in ("self", "args", "kwargs")]
         raise unknown(f"option of {kind.__name__}", odd[0], own)
