@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lactok.errors import MissingFile, UnknownName, UserError
 from lactok.evaluation import schema
 from lactok.evaluation.schema import Damaged, Entry
-from lactok.metrics.registry import Metric, described, find
+from lactok.metrics.registry import Metric, described
 from lactok.metrics.rewards import titles
 
 if TYPE_CHECKING:
@@ -192,11 +192,11 @@ class PreferenceResult(PicturesResult):
     """Rewards of pictures and, with references, their distance to photographs."""
 
     def metric(self, key: str) -> Metric:
-        """A reward, or a distance; FID is rFID's distance of other pictures."""
+        """A reward, or a distance."""
         for reward in self.data.rewards:
             if reward.name == key:
                 return titles.described(key, reward.higher_is_better)
-        return replace(find("rfid"), key=key, title="FID") if key == "fid" else super().metric(key)
+        return super().metric(key)
 
 
 class GenerationResult(PicturesResult):
