@@ -24,7 +24,8 @@ from lactok.evaluation.statistics import mean_with_interval
 from lactok.evaluation.store import FeatureBlocks, Store
 from lactok.evaluation.table import number
 from lactok.evaluation.timing import Timer
-from lactok.metrics.registry import DistanceMetric, Metric, find
+from lactok.metrics.registry import DistanceMetric, find
+from lactok.metrics.rewards import titles
 
 # distances of the set of pictures to the set of references, both as square-256 prepares them
 DISTANCES = ("fid", "kid")
@@ -156,7 +157,7 @@ def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[J
     """The table as Markdown; results come with the system's plain name, by which the paper's row is found."""
     specs = {j.spec.name: j.spec for j in judges}
     keys = list(dict.fromkeys(m for _, r in results for m in r.metrics))
-    metrics = [Metric(k, k, specs[k].higher_is_better) if k in specs else find(k) for k in keys]
+    metrics = [titles.described(k, specs[k].higher_is_better) if k in specs else find(k) for k in keys]
     printed, rows = published.table("generation"), []
     for plain, result in results:
         rows.append([result.data.pictures.name, *(number(m, result.metrics.get(m.key)) for m in metrics)])
