@@ -54,13 +54,14 @@ def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
     for node in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
         for call in getattr(node, "decorator_list", ()):
             if isinstance(call, ast.Call) and _name(call.func) == decorator:
-                texts = [n for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+                constants = [n for n in ast.walk(call) if isinstance(n, ast.Constant)]
+                texts = [(n.lineno, n.col_offset, n.value) for n in constants if isinstance(n.value, str)]
                 if not texts:
                     raise UserError(f"{file}, line {call.lineno}: write the name as a text in @{decorator}(...)")
                 listed = [
                     k.value.value for k in call.keywords if k.arg == "listed" and isinstance(k.value, ast.Constant)
                 ]
-                yield str(min(texts, key=lambda n: (n.lineno, n.col_offset)).value), False not in listed
+                yield min(texts)[2], False not in listed
 
 
 def _name(function: ast.expr) -> str:

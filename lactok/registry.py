@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lactok.errors import MissingFile, UserError, WrongValue, unknown
 from lactok.plugins import Plugins, points
@@ -115,7 +115,7 @@ class Adapters(Plugins[Entry[S, M]]):
                 f"{name} does not say what it is: give the class `spec = lactok.{kind}(name=..., ...)`, or decorate it "
                 f"with @lactok.{self.decorator}"
             )
-        return Entry(spec, factory, {}, code)
+        return Entry(cast(S, spec), factory, {}, code)
 
 
 @lru_cache(maxsize=16)
@@ -158,12 +158,37 @@ def register(spec: TokenizerSpec, *, listed: bool = True, **arguments: Any) -> C
 
     Raises:
         WrongValue: another adapter has the name already.
+
+    >>> from lactok.tokenizer import Tokenizer
+    >>> @register(TokenizerSpec("mean-colour", "example", 1, 4096, 64, 64, "MIT"))
+    ... class MeanColour(Tokenizer):
+    ...     def _encode(self, images, seeds):
+    ...         red, green, blue = (images.mean((2, 3)) * 15).round().long().unbind(1)
+    ...         return (red * 256 + green * 16 + blue)[:, None]
+    ...     def _decode(self, ids, seeds):
+    ...         levels = torch.stack([ids // 256, ids // 16 % 16, ids % 16], 1) / 15
+    ...         return levels[..., None].expand(-1, -1, 64, 64)
+    >>> import torch
+    >>> load("mean-colour").encode(torch.ones(1, 3, 64, 64))
+    tensor([[4095]])
+    >>> _ = TOKENIZERS.registered.pop("mean-colour")  # as if it had never been
     """
     return TOKENIZERS.register(spec, arguments)
 
 
 def register_generator(spec: GeneratorSpec, **arguments: Any) -> Callable[[C], C]:
-    """As `register`, of a generator."""
+    """As `register`, of a generator.
+
+    >>> from lactok.tokenizer import Generator
+    >>> @register_generator(GeneratorSpec("grey", "example", "text", 64, "MIT"))
+    ... class Grey(Generator):
+    ...     def _generate(self, conditions, seeds):
+    ...         return torch.full((len(seeds), 3, 64, 64), 0.5)
+    >>> import torch
+    >>> load_generator("grey").generate(["a red bus"], seeds=[7]).shape
+    torch.Size([1, 3, 64, 64])
+    >>> _ = GENERATORS.registered.pop("grey")
+    """
     return GENERATORS.register(spec, arguments)
 
 
@@ -276,7 +301,19 @@ def generator_settings(name: str) -> dict[str, Any]:
 
 
 def build(name: str, device: str | torch.device = "meta", **options: object) -> Tokenizer:
-    """The network without weights: for manifests, sizes and speed, never for results."""
+    """The network without weights: for manifests, sizes and speed, never for results.
+
+    Args:
+        name: as `load`.
+        device: "meta" gives no memory to the tensors; on another device they are random.
+        options: those that may follow `@`, by keyword.
+
+    Raises:
+        As `load`, but for weights.
+
+    >>> sum(p.numel() for p in build("llamagen-vq16").parameters())
+    71883403
+    """
     import torch
 
     with torch.device(device):
