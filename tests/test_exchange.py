@@ -10,8 +10,9 @@ import torch
 
 import lactok
 from benchmarks.recon import exchange
-from lactok.evaluation import datasets, images, protocol
-from lactok.metrics.fidelity import psnr
+from lactok import images
+from lactok.evaluation import datasets, protocol
+from lactok.metrics.psnr import psnr
 
 
 def run(out: Path, tokenizers: str, photographs: Path, limit: int) -> int:

@@ -11,7 +11,7 @@ from conftest import photograph
 from PIL import Image
 
 from lactok import images
-from lactok.evaluation.protocol import Prepare
+from lactok.images import Prepare
 
 
 def opened(image: Image.Image, path: Path, **keywords: object) -> Image.Image:

@@ -14,10 +14,11 @@ from conftest import Toy, photograph
 from PIL import Image
 from test_recon import run, stable_bytes
 
-from lactok.evaluation import datasets, images, protocol
+from lactok import images
+from lactok.evaluation import datasets
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.kept_images import file_name
-from lactok.metrics import fidelity
+from lactok.metrics.psnr import psnr
 
 
 def row_folder(out: Path, name: str = "toy") -> Path:
@@ -31,7 +32,7 @@ def index(folder: Path) -> dict[str, list[str]]:
 
 
 def pictures(out: Path) -> dict[str, bytes]:
-    """All files that `pictures.publish` wrote, by path."""
+    """All files that `kept_images.publish` wrote, by path."""
     files = [*out.glob("*/images/*"), *out.glob("references/*/*")]
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(files)}
 
@@ -43,7 +44,7 @@ def check_pixels(out: Path, folder: Path) -> int:
     for entry in stored["pictures"]:
         both = [out / "references" / stored["references"] / entry["file"], folder / "images" / entry["file"]]
         planes = [torch.from_numpy(np.asarray(Image.open(p)).copy()).permute(2, 0, 1)[None] for p in both]
-        assert float(fidelity.psnr(*planes)) == records.psnr[entry["sample"]]
+        assert float(psnr(*planes)) == records.psnr[entry["sample"]]
     assert {p.name for p in (folder / "images").iterdir()} == {
         "index.json",
         *(entry["file"] for entry in stored["pictures"]),
@@ -97,19 +98,33 @@ def test_references_are_the_prepared_photographs_once_for_all_rows(photographs: 
     samples = datasets.get(str(photographs)).samples
     assert {p.name for p in folder.iterdir()} == {file_name(s) for s in samples}
     for sample in samples[:3]:
-        expected = images.prepare(sample.open(), protocol.Prepare(64))
+        expected = images.prepare(sample.open(), images.Prepare(64))
         assert np.array_equal(np.asarray(Image.open(folder / file_name(sample))), expected)
     assert check_pixels(out, row_folder(out)) == check_pixels(out, row_folder(out, "resize-8")) == 70
 
 
-def test_a_second_run_decodes_nothing(photographs: Path, tmp_path: Path, decodes: list[int]) -> None:
-    arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
+def shard_extremes(out: Path) -> set[str]:
+    """Ids of each shard's three best and three worst by PSNR."""
+    records = pandas.read_parquet(row_folder(out) / "records.parquet")
+    found: set[str] = set()
+    for shard in (records[:64], records[64:]):
+        ranked = shard.sort_values(["psnr", "id"])["id"].tolist()
+        found |= {*ranked[:3], *ranked[-3:]}
+    return found
+
+
+@pytest.mark.parametrize("pictures_kept", ["0", "6"])
+def test_every_image_is_decoded_once(photographs: Path, tmp_path: Path, decodes: list[int], pictures_kept: str) -> None:
+    """Each shard keeps its own best and worst while it is scored, so the best of all need no second decoding."""
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs), "--pictures", pictures_kept)
     run(tmp_path / "out", *arguments)
-    first, count = pictures(tmp_path / "out"), sum(decodes)
-    new = [s for s, why in index(row_folder(tmp_path / "out")).items() if "chosen" not in why]
-    assert count == 70 + len(new)  # the extremes are known after scoring only
+    first = pictures(tmp_path / "out")
+    assert sum(decodes) == 70
+    kept = len(list((tmp_path / "out" / "store" / "pictures").glob("*/*.png"))) // 2  # and the photograph of each
+    chosen = {s.id for s in datasets.get(str(photographs)).limited(int(pictures_kept) or None).samples}
+    assert kept == len(shard_extremes(tmp_path / "out") | (chosen if int(pictures_kept) else set()))
     run(tmp_path / "out", *arguments)
-    assert sum(decodes) == count
+    assert sum(decodes) == 70
     assert pictures(tmp_path / "out") == first
 
 
@@ -120,16 +135,18 @@ def test_more_pictures_later_decode_those_alone_and_change_no_result(
     run(tmp_path / "out", *arguments, "--pictures", "0")
     assert all("chosen" not in why for why in index(row_folder(tmp_path / "out")).values())
     first, times = stable_bytes(tmp_path / "out"), (row_folder(tmp_path / "out") / "run.json").read_bytes()
-    kept = len(index(row_folder(tmp_path / "out")))
+    shown, stored = len(index(row_folder(tmp_path / "out"))), len(shard_extremes(tmp_path / "out"))
+    assert shown == 6
+    assert stored == 12  # the second shard has six images, which are all
     decodes.clear()
     run(tmp_path / "out", *arguments, "--pictures", "all")
-    assert sum(decodes) == 70 - kept
+    assert sum(decodes) == 70 - stored
     assert toy_calls.calls == 70
     assert stable_bytes(tmp_path / "out") == first
     assert (row_folder(tmp_path / "out") / "run.json").read_bytes() == times
     assert check_pixels(tmp_path / "out", row_folder(tmp_path / "out")) == 70
     run(tmp_path / "out", *arguments, "--pictures", "0")
-    assert len(index(row_folder(tmp_path / "out"))) == kept
+    assert len(index(row_folder(tmp_path / "out"))) == shown
 
 
 def test_run_json_counts_the_images_that_its_seconds_belong_to(photographs: Path, tmp_path: Path) -> None:
@@ -164,13 +181,21 @@ def test_a_part_leaves_the_others_pictures_to_them(photographs: Path, tmp_path: 
     assert len(index(row_folder(tmp_path / "out"))) == 70
 
 
-def test_a_lost_picture_is_made_again(photographs: Path, tmp_path: Path) -> None:
+def test_a_lost_picture_is_made_again(photographs: Path, tmp_path: Path, decodes: list[int]) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
     run(tmp_path / "out", *arguments)
     first = pictures(tmp_path / "out")
     shutil.rmtree(tmp_path / "out" / "store" / "pictures")
     shutil.rmtree(row_folder(tmp_path / "out") / "images")
     run(tmp_path / "out", *arguments)
+    assert pictures(tmp_path / "out") == first
+    decodes.clear()
+    lost = next((tmp_path / "out" / "store" / "pictures").glob("*/*.png"))
+    content = lost.read_bytes()
+    lost.unlink()
+    run(tmp_path / "out", *arguments)
+    assert lost.read_bytes() == content
+    assert sum(decodes) == 1
     assert pictures(tmp_path / "out") == first
 
 
@@ -202,7 +227,6 @@ def test_a_changed_photograph_gets_a_reference_of_its_own(photographs: Path, tmp
     """An older row's pictures stay beside the photograph that they were made of."""
     before = file_name(datasets.get(str(photographs)).samples[0])
     photograph(999).save(photographs / "000.png")
-    datasets._file_sha256.cache_clear()
     assert file_name(datasets.get(str(photographs)).samples[0]) != before
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,20 @@ from benchmarks.recon import __main__ as recon
 from lactok import weights
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
-from lactok.evaluation.shards import Shard, run_shards
-from lactok.evaluation.sources import FolderRow, Run, TokenizerRow
-from lactok.evaluation.store import Store
+from lactok.evaluation.config import Run, split_names
+from lactok.evaluation.datasets import Dataset
+from lactok.evaluation.evaluate import available
+from lactok.evaluation.reconstruction import ReconstructionWork
+from lactok.evaluation.results import ReconResult
+from lactok.evaluation.schema import parsed
+from lactok.evaluation.shards import run_shards
+from lactok.evaluation.sources import FolderSource, TokenizerSource
+from lactok.evaluation.store import FeatureBlocks, Store
 from lactok.evaluation.table import markdown
+from lactok.evaluation.timing import Timer
+from lactok.images import Prepare
+from lactok.metrics.psnr import psnr
+from lactok.metrics.registry import METRICS, Features, metric
 
 FAST = ("--resolution", "64", "--metrics", "psnr,ssim")
 
@@ -67,24 +76,64 @@ def test_means_are_of_images_not_of_batches(photographs: Path, tmp_path: Path) -
     """70 images in batches of 8: a mean of batch means would differ."""
     (result,) = run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs)).values()
     from lactok import images
-    from lactok.metrics import fidelity
 
     toy = lactok.load("toy")
     values = []
     for sample in datasets.get(str(photographs)).samples:
-        reference = images.prepare(sample.open(), protocol.Prepare(64))
+        reference = images.prepare(sample.open(), Prepare(64))
         output = toy.reconstruct(images.tokenizer_input(reference, 32, "bicubic-aa")[None])[0]
         pixels = images.to_uint8(images.to_resolution(output, 64), "nearest")
-        values.append(fidelity.psnr(torch.from_numpy(reference.copy()).permute(2, 0, 1)[None], pixels))
+        values.append(psnr(torch.from_numpy(reference.copy()).permute(2, 0, 1)[None], pixels))
     assert result["metrics"]["psnr"]["value"] == pytest.approx(float(torch.cat(values).mean()), abs=1e-9)
 
 
-@pytest.mark.parametrize("batch", ["1", "8", "5"])
-def test_batch_size_changes_nothing(photographs: Path, tmp_path: Path, batch: str) -> None:
-    one = run(tmp_path / "a", "--tokenizers", "toy", "--dataset", str(photographs))
-    other = run(tmp_path / "b", "--tokenizers", "toy", "--dataset", str(photographs), "--batch-size", batch)
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The CPU takes as many images at a time as a GPU would; how many each call of the toy's encoder was given."""
+    monkeypatch.setattr(Run, "micro_batch", property(lambda run: run.batch_size))
+    sizes: list[int] = []
+    encode = Toy._encode
+
+    def counted(self: Toy, images: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return encode(self, images, seeds)
+
+    monkeypatch.setattr(Toy, "_encode", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("batch", [2, 7])
+def test_batch_size_changes_nothing(photographs: Path, tmp_path: Path, batches: list[int], batch: int) -> None:
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs), "--pictures", "all")
+    one = run(tmp_path / "a", *arguments, "--batch-size", "1")
+    assert batches == [1] * 70
+    batches.clear()
+    other = run(tmp_path / "b", *arguments, "--batch-size", str(batch))
+    full, rest = divmod(64, batch)
+    assert batches == [batch] * full + [rest] * bool(rest) + [min(batch, 6 - i) for i in range(0, 6, batch)]
     assert one == other
     assert stable_bytes(tmp_path / "a") == stable_bytes(tmp_path / "b")
+    files = [{p.name: p.read_bytes() for p in (tmp_path / x).glob("toy__*/images/*.png")} for x in "ab"]
+    assert len(files[0]) == 70
+    assert files[0] == files[1]
+
+
+def test_batch_size_changes_no_ids_of_a_network_and_pixels_by_rounding(tmp_path: Path, batches: list[int]) -> None:
+    """Convolutions of several images round otherwise: the same ids, pixels within 1e-4 of [0, 1]."""
+    samples = datasets.get("sample").limited(7).samples
+    source = TokenizerSource("llamagen-vq16-tiny")
+    base = Run(protocol.get("square-256"))
+    references = [lactok.images.prepare(s.open(), base.protocol.prepare) for s in samples]
+    tokenizer = source.tokenizer(base)
+    ids, pixels = {}, {}
+    for size in (1, 2, 7):
+        parts = [slice(start, start + size) for start in range(0, 7, size)]
+        ids[size] = torch.cat([source.encode(references[p], samples[p], base)[0] for p in parts])
+        pixels[size] = torch.cat([tokenizer.decode(ids[size][p]) for p in parts])
+    assert torch.equal(ids[1], ids[2])
+    assert torch.equal(ids[1], ids[7])
+    for size in (2, 7):
+        assert float((pixels[size] - pixels[1]).abs().max()) <= 1e-4
 
 
 def test_a_second_run_computes_nothing_and_gives_the_same_bytes(
@@ -112,7 +161,6 @@ def test_one_changed_photograph_redoes_one_shard(photographs: Path, tmp_path: Pa
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
     run(tmp_path / "out", *arguments)
     photograph(999).save(photographs / "069.png")
-    datasets._file_sha256.cache_clear()
     run(tmp_path / "out", *arguments)
     assert toy_calls.calls == 70 + 6  # the second shard has six images
 
@@ -131,7 +179,7 @@ def test_killed_and_started_again(photographs: Path, tmp_path: Path) -> None:
     arguments = [*FAST, "--tokenizers", "resize-8", "--dataset", str(photographs)]
     code = f"""
 import os, signal
-from benchmarks import recon
+from benchmarks.recon import __main__ as recon
 from lactok.evaluation.store import Store
 put = Store.put
 def put_and_die(self, kind, key, arrays):
@@ -210,19 +258,35 @@ def test_one_image_has_no_interval_and_no_distance(photographs: Path, tmp_path: 
     assert result["metrics"]["psnr"]["ci95"] is None
 
 
-def test_memory_holds_one_shard_at_a_time(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Merging never asks the store for more than one shard's features at once."""
-    held: list[int] = []
-    original = Store.get
+def test_distances_hold_a_few_shards_at_a_time(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as many shards need no more memory, and no block is of more than the shards of a group."""
+    import tracemalloc
 
-    def counted(self: Store, kind: str, key: str, names=None):
-        arrays = original(self, kind, key, names)
-        held.append(max((a.shape[0] for a in (arrays or {}).values() if a.ndim), default=0))
-        return arrays
+    width, blocks, peaks = 2**14, [], []
 
-    monkeypatch.setattr(Store, "get", counted)
-    run(tmp_path / "out", "--tokenizers", "toy", "--dataset", str(photographs))
-    assert max(held) == 64
+    def walked(references, outputs) -> float:
+        tracemalloc.start()
+        for block in (*references, *outputs):
+            assert block.shape[1] == width
+            blocks.append(len(block))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        return 0.0
+
+    features = Features("wide", lambda images, device: np.ones((len(images), width), np.float32))
+    monkeypatch.setattr(METRICS, "registered", dict(METRICS.registered))
+    metric("walked", title="walked", higher=False, features=features)(walked)
+    monkeypatch.setattr(FeatureBlocks, "GROUP", 2)
+    shards = Dataset.shards
+    monkeypatch.setattr(Dataset, "shards", lambda self: shards(self, 5))
+    for limit in (35, 70):
+        arguments = ("--dataset", str(photographs), "--limit", str(limit), "--pictures", "0")
+        (result,) = run(tmp_path / str(limit), "--tokenizers", "toy", *arguments, "--metrics", "walked").values()
+        assert result["metrics"]["walked"]["n"] == limit
+    assert blocks == [10, 10, 10, 5] * 2 + [10] * 14
+    assert 10 * 4 * width <= peaks[1] < 1.1 * peaks[0] < 35 * 4 * width
 
 
 def test_sample_set_is_as_documented() -> None:
@@ -233,7 +297,7 @@ def test_sample_set_is_as_documented() -> None:
 
 
 def test_every_key_part_counts(photographs: Path, tmp_path: Path) -> None:
-    row = TokenizerRow("toy")
+    row = TokenizerSource("toy")
     samples = datasets.get(str(photographs)).samples[:3]
     base = Run(protocol.get("square-256"))
     keys = {
@@ -242,7 +306,7 @@ def test_every_key_part_counts(photographs: Path, tmp_path: Path) -> None:
         row.key(samples, Run(protocol.get("llamagen-256"))),
         row.key(samples, Run(protocol.get("square-256"), dtype="bfloat16")),
         row.key(samples, Run(protocol.get("square-256"), seed=1)),
-        TokenizerRow("resize-8").key(samples, base),
+        TokenizerSource("resize-8").key(samples, base),
     }
     assert len(keys) == 6
     assert row.key(samples, base) == row.key(samples, Run(protocol.get("square-256", metrics="psnr")))
@@ -250,23 +314,21 @@ def test_every_key_part_counts(photographs: Path, tmp_path: Path) -> None:
 
 def test_unfinished_shards_are_not_finished(photographs: Path, tmp_path: Path) -> None:
     samples = datasets.get(str(photographs)).samples[:2]
-    shard = Shard(TokenizerRow("toy"), samples, Run(protocol.get("square-256", 64, "psnr")), Store(tmp_path))
-    assert not shard.is_finished()
-    shard.finish()
-    assert shard.is_finished()
+    work = ReconstructionWork(TokenizerSource("toy"), Run(protocol.get("square-256", 64, "psnr")), Store(tmp_path))
+    assert not work.is_finished(samples)
+    work.finish(samples, Timer())
+    assert work.is_finished(samples)
 
 
-def test_table_marks_what_a_reader_must_know() -> None:
-    result = {
-        "tokenizer": {"name": "x", "tokens": None, "codebook_size": None, "bits": 4000.0, "over_budget": 2},
-        "dataset": {"n": 3},
-        "metrics": {
-            "psnr": {"value": 20.0, "ci95": [19.0, 21.0]},
-            "rfid": {"value": 5.0, "ci95": None, "reliable": False},
-        },
-        "codebook": None,
+def test_table_marks_what_a_reader_must_know(photographs: Path, tmp_path: Path) -> None:
+    run_of = run(tmp_path / "out", "--tokenizers", "jpeg@bits=64", "--dataset", str(photographs), "--limit", "3")
+    (stored,) = run_of.values()
+    stored["tokenizer"] |= {"name": "x", "bits": 4000.0, "over_budget": 2}
+    stored["metrics"] = {
+        "psnr": {"value": 20.0, "ci95": [19.0, 21.0], "n": 3},
+        "rfid": {"value": 5.0, "ci95": None, "n": 3, "reliable": False},
     }
-    text = markdown([result])
+    text = markdown([ReconResult(tmp_path, parsed(stored)[0])])
     assert "PSNR ↑" in text
     assert "20.00 ±1.00" in text
     assert "~5.00" in text
@@ -383,7 +445,7 @@ def test_worker_processes_find_the_users_weights(photographs: Path, tmp_path: Pa
     weights.resolve.cache_clear()
 
 
-class Dying(FolderRow):
+class Dying(FolderSource):
     def outputs(self, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
@@ -392,8 +454,9 @@ class Dying(FolderRow):
 def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
     shards = list(datasets.get(str(photographs)).shards())
     run_of = Run(protocol.get("square-256", 64, "psnr"))
+    work = ReconstructionWork(Dying(photographs), run_of, Store(tmp_path / "out"))
     with pytest.raises(UserError, match="a worker process died"):
-        run_shards(partial(Dying, photographs), shards, run_of, Store(tmp_path / "out"), workers=2)
+        run_shards(work, shards, workers=2)
 
 
 def test_folders_of_one_name_are_two_data_sets(tmp_path: Path) -> None:
@@ -433,13 +496,13 @@ def test_dry_run_computes_nothing(photographs: Path, tmp_path: Path, capsys: pyt
 
 
 def test_option_names() -> None:
-    assert recon.split_names("a,b c@x=1,y=2,d") == ["a", "b", "c@x=1,y=2", "d"]
+    assert split_names("a,b c@x=1,y=2,d") == ["a", "b", "c@x=1,y=2", "d"]
     assert lactok.spec("jpeg@bits=3584").name == "jpeg"
     assert lactok.spec("jpeg@bits=4000").name == "jpeg@bits=4000"
 
 
 def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
-    rows, missing, broken = recon.available(["toy", "llamagen-vq16-tiny", "titok-s128", "flextok-d12-d12"], fetch=False)
+    rows, missing, broken = available(["toy", "llamagen-vq16-tiny", "titok-s128", "flextok-d12-d12"], fetch=False)
     assert len(rows) == 2
     assert set(missing) == {"titok-s128", "flextok-d12-d12"}
     assert missing["titok-s128"] == "its weights (0.3 GB) are not on this machine; name it to fetch them"
@@ -449,5 +512,5 @@ def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
 def test_a_network_of_the_metrics_is_fetched_for_local_rows(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("lactok.registry.resolve_assets", asked.append)
-    rows, missing, _ = recon.available(["seedtok-tiny"], fetch=False)  # its visual encoder is FID's Inception
+    rows, missing, _ = available(["seedtok-tiny"], fetch=False)  # its visual encoder is FID's Inception
     assert (len(rows), missing, asked) == (1, {}, ["seedtok-tiny"])

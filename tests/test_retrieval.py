@@ -11,7 +11,8 @@ import torch
 
 import lactok
 from benchmarks.recon import retrieval
-from lactok.evaluation import datasets, images, protocol
+from lactok import images
+from lactok.evaluation import datasets, protocol
 from lactok.metrics.retrieval import ranks
 from lactok.metrics.scorer import Scorer
 
@@ -45,11 +46,11 @@ def test_shares_of_a_tokenizer_and_with_ids_exchanged(
     pictures = torch.stack([torch.from_numpy(images.prepare(s.open(), prepare).copy()) for s in samples])
     pictures = pictures.permute(0, 3, 1, 2)
     tok = lactok.load("toy")
-    scorer = Scorer(protocol.get("square-256", 32, "rfid").score)
-    originals = scorer.features(pictures)["inception_tf1"]
+    scorer = Scorer(["rfid"])
+    originals = scorer.describe(pictures)["inception_tf1"]
     for row, shift in ((own, 0), (exchanged, -1)):
         outputs = (tok.decode(tok.encode(pictures.roll(shift, 0).float() / 255)) * 255).round().byte()
-        found = ranks(scorer.features(outputs)["inception_tf1"], originals)
+        found = ranks(scorer.describe(outputs)["inception_tf1"], originals)
         assert row["right"]["value"] == (found == 0).mean()
         assert row["rank"]["value"] == found.mean()
     said = capsys.readouterr().out

@@ -12,9 +12,7 @@ from lactok.evaluation.results import ReconResult
 from lactok.evaluation.table import metrics_of, number
 
 
-def table(
-    study: Study, found: Mapping[str, ReconResult], order: Sequence[str], seconds: Mapping[str, float]
-) -> str:
+def table(study: Study, found: Mapping[str, ReconResult], order: Sequence[str], seconds: Mapping[str, float]) -> str:
     """Markdown: a row a variant, measured metrics, decode time where it was taken, the published row beside.
 
     Args:

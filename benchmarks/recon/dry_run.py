@@ -26,6 +26,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     """A table with a row a tokenizer; nothing is downloaded or computed."""
     rate = flops_a_second(run.device) * UTILISATION
     n, pixels = len(dataset.samples), run.protocol.prepare.resolution**2
+    features = len(features_of(run.protocol))
     needed = {asset.name: asset for m in run.protocol.score.metrics for asset in find(m).needs}
     downloads = sum(asset.size for asset in needed.values() if weights.locate(asset) is None)
     rows = []
@@ -49,7 +50,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
             price = Cost(0, 0.0, 0.0)
         left = n if missing else _left(name, dataset, run, out)
         seconds = left * (price.encode_flops + price.decode_flops + scoring_flops(run.protocol)) / rate
-        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + FEATURE_BYTES * len(features_of(run.protocol)))
+        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + FEATURE_BYTES * features)
         memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.micro_batch * _activations(price, pixels)
         total_seconds, total_disk = total_seconds + seconds, total_disk + disk
         rows.append([spec.name, state, f"{left} of {n}", _size(disk), _size(memory), _duration(seconds)])

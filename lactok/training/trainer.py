@@ -140,7 +140,7 @@ class Learner(nn.Module):
         return {}
 
     def notes(self) -> dict[str, Any]:
-        """What stands beside the exported weights, for trainings that take them as given (`pretrained.load_weights`)."""
+        """What stands beside the exported weights, for trainings that take them (`pretrained.load_weights`)."""
         return {}
 
     def train(self, mode: bool = True) -> Learner:

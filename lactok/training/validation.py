@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -82,11 +81,10 @@ def score(out: Path, step: int, size: int, bits: float, metrics: str, device: to
 @contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
     """Afterwards random numbers, threads and gradients are as before, so that a training goes on as without it."""
-    threads, python, arrays = torch.get_num_threads(), random.getstate(), np.random.get_state()
+    threads, python = torch.get_num_threads(), random.getstate()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
             yield
     finally:
         torch.set_num_threads(threads)
         random.setstate(python)
-        np.random.set_state(arrays)

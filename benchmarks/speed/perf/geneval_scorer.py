@@ -1,4 +1,4 @@
-"""Speed of GenEval's scorer alone: `pytest benchmarks/speed/perf/geneval_scorer.py --benchmark-only`. Nothing is asserted.
+"""Speed of GenEval's scorer alone: `pytest benchmarks/speed/perf/geneval_scorer.py --benchmark-only`.
 
 A round is 553 images, one of each official prompt, with 100 detections each, as Mask2Former gives them: mean times
 below 332 ms a round are 100,000 images a minute in one process.
