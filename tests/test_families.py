@@ -287,7 +287,8 @@ def test_asking_for_information_imports_no_diffusers() -> None:
 
     code = (
         "import sys, lactok\nfrom lactok import registry\n"
-        "[registry.tokenizer_spec(n) for n in registry.list_tokenizers()]\nprint('diffusers' in sys.modules, 'transformers' in sys.modules)"
+        "[registry.tokenizer_spec(n) for n in registry.list_tokenizers()]\n"
+        "print('diffusers' in sys.modules, 'transformers' in sys.modules)"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]

@@ -245,7 +245,6 @@ class TestPictures:
         assert "result.json" not in first
         assert make(tmp_path / "parts", part="2/2") == whole
 
-
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
@@ -304,7 +303,12 @@ class TestCommand:
         assert "toy-clouds: a toy" in err
         assert f"written: {tmp_path / 'out' / 'toy-clouds@strength=0.5'}" in out
         assert {p.name for p in (tmp_path / "out" / "toy-clouds").iterdir()} == {
-            "00000", "00001", "generation.json", "records.parquet", "result.json", "run.json"
+            "00000",
+            "00001",
+            "generation.json",
+            "records.parquet",
+            "result.json",
+            "run.json",
         }
         assert (tmp_path / "out" / "toy-clouds" / "00001" / "metadata.jsonl").read_text() == '{"prompt": "two cats"}'
 

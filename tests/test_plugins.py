@@ -10,10 +10,10 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from benchmarks.contract.check import check
 from conftest import plugged
 from environments import ROOT, installed, python
 
+from benchmarks.contract.check import check
 from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
 from lactok.evaluation.config import split_names

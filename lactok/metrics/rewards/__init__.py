@@ -1,7 +1,7 @@
 """Rewards: how well people would like a picture, or how well it fits its caption; found by name.
 
-A reward is a class under `@register_reward(RewardSpec(...))` in a file of this package, or of another package that names
-it by an entry point of group `lactok.rewards`. Nothing is imported before it is loaded.
+A reward is a class under `@register_reward(RewardSpec(...))` in a file of this package, or of another package that
+names it by an entry point of group `lactok.rewards`. Nothing is imported before it is loaded.
 """
 
 from __future__ import annotations
