@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lactok.errors import UserError, unknown
+from lactok.errors import UserError, WrongValue, unknown
 
 E = TypeVar("E")
 
@@ -110,8 +110,19 @@ class Plugins(Generic[E]):
         return self.names()
 
     def add(self, name: str, entry: E) -> None:
-        """What a decorator does."""
+        """What a decorator does.
+
+        Raises:
+            WrongValue: something else has the name already; the same thing may come again, from a module loaded twice.
+        """
+        known, place, new = self.registered.get(name), self.own().get(name), _origin(self.maker(entry))
+        if (known is not None and _origin(self.maker(known)) != new) or (place is not None and place.module != new[0]):
+            raise WrongValue(f"two {self.what}s are named {name!r}; rename one")
         self.registered[name] = entry
+
+    def maker(self, entry: E) -> Any:
+        """The class or function that an entry is of."""
+        return entry
 
     def get(self, name: str) -> E:
         """What is registered under a name; its module is imported if need be.
@@ -142,6 +153,11 @@ class Plugins(Generic[E]):
         raise UserError(
             f"plug-in {point.value} does not register {name!r}; decorate its class with @lactok.{self.decorator}"
         )
+
+
+def _origin(maker: Any) -> tuple[str, str]:
+    """Module and name, which stay the same when a module is loaded twice."""
+    return getattr(maker, "__module__", ""), getattr(maker, "__qualname__", "")
 
 
 @lru_cache(maxsize=16)

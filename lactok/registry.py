@@ -68,13 +68,13 @@ class Adapters(Plugins[Entry[S, M]]):
 
     def register(self, spec: S, arguments: dict[str, Any]) -> Callable[[C], C]:
         def add(factory: C) -> C:
-            known = self.registered.get(spec.name)
-            if known is not None and _origin(known.factory) != _origin(factory):
-                raise WrongValue(f"two adapters are named {spec.name!r}: {known.factory!r} and {factory!r}; rename one")
             self.add(spec.name, Entry(spec, factory, arguments))
             return factory
 
         return add
+
+    def maker(self, entry: Entry[S, M]) -> Any:
+        return entry.factory
 
     def check_name(self, name: str) -> None:
         """Raise UnknownName or MissingFile for a name, options after `@`, that cannot be; torch is not imported."""
@@ -139,11 +139,6 @@ def _imported(file: Path, _mtime: int) -> ModuleType:
 
 TOKENIZERS: Adapters[TokenizerSpec, Tokenizer] = Adapters("tokenizer", "register", "lactok.tokenizers")
 GENERATORS: Adapters[GeneratorSpec, Generator] = Adapters("generator", "register_generator", "lactok.generators")
-
-
-def _origin(factory: Callable[..., Any]) -> tuple[str, str]:
-    """Module and name, which stay the same when a module is loaded twice."""
-    return factory.__module__, factory.__qualname__
 
 
 def register(spec: TokenizerSpec, *, listed: bool = True, **arguments: Any) -> Callable[[C], C]:

@@ -109,7 +109,7 @@ class TestByName:
                 load(name, dtype=dtype)
 
     def test_two_adapters_of_one_name_are_refused(self) -> None:
-        with pytest.raises(UserError, match="two adapters are named 'toy-clouds'"):
+        with pytest.raises(UserError, match="two generators are named 'toy-clouds'"):
             lactok.register_generator(TOY)(Small)
 
     def test_infos_import_no_diffusers(self) -> None:

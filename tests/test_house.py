@@ -205,7 +205,7 @@ def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_two_adapters_of_one_name_are_refused() -> None:
     spec = TokenizerSpec("identity", "x", 1, 2, 8, 8, "MIT")
     lactok.spec("identity")
-    with pytest.raises(UserError, match="two adapters are named 'identity'"):
+    with pytest.raises(UserError, match="two tokenizers are named 'identity'"):
         lactok.register(spec)(lambda spec: None)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lactok.errors import WrongValue
 from lactok.plugins import Plugins
 from lactok.specs import Asset
 
@@ -102,11 +101,8 @@ class Judges(Plugins[type[Any]]):
 
     def register(self, spec: JudgeSpec) -> Callable[[C], C]:
         def add(judge: C) -> C:
-            known = self.registered.get(spec.name)
-            if known is not None and (known.__module__, known.__qualname__) != (judge.__module__, judge.__qualname__):
-                raise WrongValue(f"two of the kind {self.what} are named {spec.name!r}; rename one")
-            judge.spec = spec
             self.add(spec.name, judge)
+            judge.spec = spec
             return judge
 
         return add

@@ -183,6 +183,9 @@ class Metrics(Plugins[Metric]):
             return by_name(name)
         return super().get(name)
 
+    def maker(self, entry: Metric) -> Any:
+        return getattr(entry, "compute", entry)
+
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
         """A torchmetrics class as a plug-in; everything else registers itself by the decorator."""
         if isinstance(loaded, type) and any(base.__module__.startswith("torchmetrics.") for base in loaded.__mro__):
@@ -230,10 +233,6 @@ def metric(
     def add(function: F) -> F:
         if _KEY.fullmatch(key) is None or key in COLUMNS:
             raise WrongValue(f"a metric cannot be named {key!r}: letters, digits, _ . - and none of {sorted(COLUMNS)}")
-        known, place = METRICS.registered.get(key), METRICS.own().get(key)
-        taken = known is not None and _origin(getattr(known, "compute", None)) != _origin(function)
-        if taken or (place is not None and place.module != function.__module__):
-            raise WrongValue(f"two metrics are named {key!r}; rename one")
         own = function.__module__.startswith(f"{__package__}.")
         common: dict[str, Any] = {"key": key, "title": title, "higher": higher, "own": own, **declared}
         try:
@@ -247,11 +246,6 @@ def metric(
         return function
 
     return add
-
-
-def _origin(function: Any) -> tuple[str, str]:
-    """Module and name, which stay the same when a module is loaded twice."""
-    return getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
 
 
 def find(key: str) -> Metric:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lactok.errors import UserError, WrongValue
+from lactok.errors import UserError
 from lactok.plugins import Plugins
 from lactok.specs import Asset
 
@@ -141,11 +141,8 @@ def register_reward(spec: RewardSpec, *, listed: bool = True) -> Callable[[R], R
     """
 
     def add(reward: R) -> R:
-        known = REWARDS.registered.get(spec.name)
-        if known is not None and (known.__module__, known.__qualname__) != (reward.__module__, reward.__qualname__):
-            raise WrongValue(f"two rewards are named {spec.name!r}; rename one")
-        reward.spec = spec
         REWARDS.add(spec.name, reward)
+        reward.spec = spec
         return reward
 
     return add
