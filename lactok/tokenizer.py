@@ -156,13 +156,13 @@ class Tokenizer(Reconstructor):
                 f"the adapter of {self.spec.name} returns ids {tuple(ids.shape)} {ids.dtype}; its spec promises "
                 f"{expected} torch.int64"
             )
-        self._check_codes(ids, f"the adapter of {self.spec.name} returns ids")
+        self._check_codes(ids, f"its spec promises ids 0 to {(self.spec.codebook_size or 0) - 1}, its adapter returns")
         return ids
 
     def _check_codes(self, ids: Tensor, what: str) -> None:
         size = self.spec.codebook_size
         if size is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < size):
-            raise ValueError(f"{what} {int(ids.min())} to {int(ids.max())}; they are 0 to {size - 1}")
+            raise ValueError(f"{self.spec.name}: {what} {int(ids.min())} to {int(ids.max())}")
 
     def _seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
         if seeds is None:
@@ -209,7 +209,7 @@ class Tokenizer(Reconstructor):
         if longest is not None and shortest is not None and not shortest <= ids.shape[1] <= longest:
             allowed = longest if shortest == longest else f"{shortest} to {longest}"
             raise ValueError(f"{self.spec.name} takes {allowed} ids an image, not {ids.shape[1]}")
-        self._check_codes(ids, f"{self.spec.name} is given ids")
+        self._check_codes(ids, f"it has ids 0 to {(self.spec.codebook_size or 0) - 1}, got")
         with self._compute():
             return self._decode(ids.to(self.device), self._seeds(seeds, len(ids)))
 
