@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lactok.evaluation.sources import FolderSource
 
         data = datasets.folder(existing_folder(args.images[0])).limited(settings.limit)
-        source = FolderSource(existing_folder(args.images[1]), args.bits)
-        outcome = evaluate_sources([lambda: source], data, run, settings.execution())
+        made = partial(FolderSource, existing_folder(args.images[1]), args.bits)
+        outcome = evaluate_sources([made], data, run, settings.execution())
         everything = False
     else:
         data = settings.data()

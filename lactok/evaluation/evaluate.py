@@ -75,7 +75,7 @@ def evaluate(
         raise TypeError(f"lactok.evaluate has no argument {', '.join(unknown)}") from None
     chosen.check()
     chosen.use_machine()
-    execution, data = chosen.execution(), None
+    execution = chosen.execution()
     source, run = _source(tokenizer, chosen, chosen.run(), references, bits)
     data = folder(Path(references)).limited(chosen.limit) if references is not None else chosen.data()
     run = replace(run, networks=metric_networks(run))

@@ -1,13 +1,15 @@
-"""Progress: a bar on a terminal, plain lines elsewhere."""
+"""Progress: a bar on a terminal, log lines elsewhere, which commands print."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Report = Callable[[int, int], None]
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def progress(label: str, total: int, unit: str = "shards") -> Iterator[Report]:
             nonlocal shown
             if done == total or time.monotonic() - shown > 10:
                 shown = time.monotonic()
-                print(f"{label}: {done}/{total} {unit}", file=sys.stderr, flush=True)
+                logger.info("%s: %d/%d %s", label, done, total, unit)
 
         yield report
-    print(f"{label}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+    logger.info("%s: done in %.1f s", label, time.monotonic() - started)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Sample
@@ -44,7 +45,8 @@ class ShardWork(ABC):
 
 def run_shards(work: ShardWork, shards: Sequence[Shard], workers: int = 1, report: Report | None = None) -> Timer:
     """Finish shards, in this process or in `workers` spawned ones; `report(done, total)` after each."""
-    return run_jobs(_finish, [list(s) for s in shards], _start, (work,), work.run.device, workers, report)
+    with _threads():
+        return run_jobs(_finish, [list(s) for s in shards], _start, (work,), work.run.device, workers, report)
 
 
 def complete(
@@ -69,6 +71,18 @@ def complete(
         logger.info("%s: %d of %d shards are left to the other parts", label, left, len(shards))
         return None
     return total
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """Afterwards this process computes with as many threads as before, whatever the run asked for."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 _worker: dict[str, ShardWork] = {}
