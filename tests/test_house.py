@@ -274,3 +274,27 @@ def test_weights_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "not on this machine" in done.stderr
     assert "llamagen-vq16  [MIT]" in run("list").stdout
+
+
+def test_no_command_imports_another() -> None:
+    """A module whose `main` is a command is imported by nobody: what others need lies in modules of their own."""
+    trees = {path: ast.parse(path.read_text()) for room in PACKAGES for path in sorted((ROOT / room).rglob("*.py"))}
+    found = {dotted(path) for path, tree in trees.items() if any(is_command(node) for node in tree.body)}
+    assert {"benchmarks.recon.__main__", "benchmarks.recon.exchange", "reports.__main__"} <= found
+    wrong = []
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            base = node.module if isinstance(node, ast.ImportFrom) else None
+            asked = {base, *(f"{base}.{name}" for name in names)} if base else set(names)
+            wrong += [f"{path.relative_to(ROOT)}: {name}" for name in asked & found]
+    assert wrong == ["lactok/train.py: lactok.training.__main__"]  # another name of the same command
+
+
+def is_command(node: ast.AST) -> bool:
+    decorators = getattr(node, "decorator_list", ())
+    return any(isinstance(d, ast.Name) and d.id == "command" for d in decorators)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
