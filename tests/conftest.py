@@ -81,10 +81,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("LACTOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
     weights.resolve.cache_clear()
-    weights._failed.clear()
+    weights.resolution._failed.clear()
     yield tmp_path / "cache"
     weights.resolve.cache_clear()
-    weights._failed.clear()
+    weights.resolution._failed.clear()
 
 
 def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str, Tensor]:

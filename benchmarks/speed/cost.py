@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import lactok
+from lactok import registry
 from lactok.device import synchronize
 from lactok.evaluation.protocol import Protocol
 from lactok.metrics.registry import DistanceMetric, Features, find
@@ -32,7 +33,7 @@ def cost(name: str) -> Cost:
 
     A decoder of many steps is counted at its two smallest numbers of steps: each further one costs the same.
     """
-    spec = lactok.spec(name)
+    spec = registry.tokenizer_spec(name)
     steps = spec.options.get("steps")
     if steps is None:
         return _count(name)
