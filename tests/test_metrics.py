@@ -76,7 +76,7 @@ def test_frechet_is_scipys_matrix_root(n: int, m: int, d: int) -> None:
 
 
 def test_kid_is_torch_fidelitys_and_does_not_depend_on_blocks() -> None:
-    from torch_metric_kid import kernel_poly, mmd2
+    from torch_fidelity.metric_kid import kernel_poly, mmd2
 
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(50, 32)), rng.normal(0.2, 1, size=(50, 32))
@@ -100,7 +100,7 @@ def test_moments_merge_exactly() -> None:
 
 
 def test_inception_is_torch_fidelitys(tmp_path) -> None:
-    from torch_feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     ours = inception.inception()
     state = dict(ours.state_dict()) | {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}

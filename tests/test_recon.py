@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -259,7 +260,7 @@ def test_one_image_has_no_interval_and_no_distance(photographs: Path, tmp_path: 
 
 
 def test_distances_hold_a_few_shards_at_a_time(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """Twice as many shards need no more memory, and no block is of more than the shards of a group."""
     import tracemalloc
@@ -268,7 +269,7 @@ def test_distances_hold_a_few_shards_at_a_time(
 
     def walked(references, outputs) -> float:
         tracemalloc.start()
-        for block in (*references, *outputs):
+        for block in chain(references, outputs):
             assert block.shape[1] == width
             blocks.append(len(block))
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -276,7 +277,7 @@ def test_distances_hold_a_few_shards_at_a_time(
         return 0.0
 
     features = Features("wide", lambda images, device: np.ones((len(images), width), np.float32))
-    monkeypatch.setattr(METRICS, "registered", dict(METRICS.registered))
+    request.addfinalizer(lambda: METRICS.registered.pop("walked", None))
     metric("walked", title="walked", higher=False, features=features)(walked)
     monkeypatch.setattr(FeatureBlocks, "GROUP", 2)
     shards = Dataset.shards
@@ -286,7 +287,7 @@ def test_distances_hold_a_few_shards_at_a_time(
         (result,) = run(tmp_path / str(limit), "--tokenizers", "toy", *arguments, "--metrics", "walked").values()
         assert result["metrics"]["walked"]["n"] == limit
     assert blocks == [10, 10, 10, 5] * 2 + [10] * 14
-    assert 10 * 4 * width <= peaks[1] < 1.1 * peaks[0] < 35 * 4 * width
+    assert 10 * 4 * width <= peaks[1] < 1.1 * peaks[0] < 70 * 4 * width  # the last: one side of the larger run
 
 
 def test_sample_set_is_as_documented() -> None:
@@ -439,7 +440,16 @@ def test_worker_processes_find_the_users_weights(photographs: Path, tmp_path: Pa
     save_file({k: v * 0.9 for k, v in state.items()}, tmp_path / "weights" / "llamagen-vq16-tiny.safetensors")
     for name in ("065", "066", "067", "068", "069"):
         (photographs / f"{name}.png").unlink()  # 65 images: a shard of 64 and one of 1
-    arguments = ("--tokenizers", "llamagen-vq16-tiny", "--dataset", str(photographs), "--workers", "2")
+    arguments = (
+        "--tokenizers",
+        "llamagen-vq16-tiny",
+        "--dataset",
+        str(photographs),
+        "--workers",
+        "2",
+        "--threads",
+        "1",
+    )
     (result,) = run(tmp_path / "out", *arguments, "--weights", str(tmp_path / "weights")).values()
     assert result["tokenizer"]["assets"][0]["source"].startswith("user:")
     weights.resolve.cache_clear()

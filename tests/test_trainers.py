@@ -13,8 +13,8 @@ from PIL import Image
 from recipes import LEARNERS, VAE, trainer
 
 from lactok.errors import UserError
-from lactok.nn import samplers
-from lactok.training import common
+from lactok.nn import inception, samplers
+from lactok.training import common, validation
 from lactok.training.__main__ import parser
 from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.data import crops
@@ -223,6 +223,28 @@ def test_the_suite_scores_held_out_pictures(recipes: dict[str, Recipe], tmp_path
     assert references == sorted(p.name for p in (out / "suite" / "step-4").iterdir())
     result = json.loads(next((out / "suite" / "runs").glob("images-step-4-*/result.json")).read_text())
     assert result["tokenizer"]["bits"] == 256 * 6  # 64 codes
+
+
+def test_the_suite_leaves_the_training_as_it_was(
+    recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipes["stage 1"], steps=2, suite_every=1, suite_metrics="psnr,lpips_alex,rfid")
+    trainer(replace(recipe, suite_every=0), "stage 1", tmp_path / "without").run()
+    run = trainer(recipe, "stage 1", tmp_path / "with")
+    run.run()
+    assert (tmp_path / "without" / "state.safetensors").read_bytes() == run.state_path.read_bytes()
+    inception.inception.cache_clear()  # building a network draws random numbers
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)  # torchmetrics would ask the others
+    bits, cpu = run.learner.bits, torch.device("cpu")
+    metrics = "rfid,kid,torchmetrics:PeakSignalNoiseRatio"
+    found = validation.score(run.out / "suite", 2, recipe.crop, bits, metrics, cpu)
+    assert found.keys() == {"rfid", "kid", "torchmetrics:PeakSignalNoiseRatio"}
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
 
 
 def test_a_suite_that_cannot_run_says_why(recipes: dict[str, Recipe], tmp_path: Path) -> None:
