@@ -1,6 +1,6 @@
 """Photographs to reference images, references to a tokenizer's input, outputs to scored pixels.
 
-Evaluation, training and `Tokenizer.reconstruct_image` all open and prepare photographs by these functions. torch is
+Evaluation and `Tokenizer.reconstruct_image` open and prepare photographs by these functions. torch is
 imported where a function needs it, so that protocols can be read without it.
 """
 
