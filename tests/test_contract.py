@@ -244,7 +244,7 @@ def test_a_class_of_a_file_is_tried(tmp_path: Path) -> None:
 def test_two_packages_of_adapters_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry.TOKENIZERS, "packages", lambda: ("baselines", "baselines"))
     text = broken(check("identity"))["registered"]
-    assert text.startswith("lactok itself and lactok itself have the name 'identity'")
+    assert text.startswith("package baselines and package baselines have the name 'identity'")
 
 
 def test_noise_from_the_seeds_is_right() -> None:

@@ -118,7 +118,7 @@ def test_a_name_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("identity", "somewhere:X", GROUP)
     monkeypatch.setattr("benchmarks.contract.rules.entry_points", lambda **_: [point])
     (clash,) = [f for f in check("identity") if f.state == "FAIL"]
-    assert clash.text.startswith("lactok itself and somewhere:X have the name 'identity'")
+    assert clash.text.startswith("package baselines and somewhere:X have the name 'identity'")
 
 
 def test_a_tokenizer_outside_torch_is_planned(

@@ -54,8 +54,8 @@ def _registered(trial: Trial) -> str:
     base = trial.entry.spec.name
     holders = [p.dist.name if p.dist else p.value for p in entry_points(group="lactok.tokenizers", name=base)]
     adapters = registry.TOKENIZERS
-    packages = [package for package in adapters.packages() if base in places(package, adapters.decorator)]
-    holders = ["lactok itself" if package == "baselines" else package for package in packages] + holders
+    packages = [f"package {p}" for p in adapters.packages() if base in places(p, adapters.decorator)]
+    holders = packages + holders
     if len(holders) > 1:
         raise Broken(f"{' and '.join(holders)} have the name {base!r}, and only one of them is seen; rename yours")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", base):
