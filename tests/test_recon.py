@@ -25,7 +25,6 @@ from lactok import weights
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Run, split_names
-from lactok.evaluation.datasets import Dataset
 from lactok.evaluation.evaluate import available
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.results import ReconResult
@@ -280,8 +279,7 @@ def test_distances_hold_a_few_shards_at_a_time(
     request.addfinalizer(lambda: METRICS.registered.pop("walked", None))
     metric("walked", title="walked", higher=False, features=features)(walked)
     monkeypatch.setattr(FeatureBlocks, "GROUP", 2)
-    shards = Dataset.shards
-    monkeypatch.setattr(Dataset, "shards", lambda self: shards(self, 5))
+    monkeypatch.setattr(datasets, "SHARD", 5)
     for limit in (35, 70):
         arguments = ("--dataset", str(photographs), "--limit", str(limit), "--pictures", "0")
         (result,) = run(tmp_path / str(limit), "--tokenizers", "toy", *arguments, "--metrics", "walked").values()
