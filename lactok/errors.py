@@ -54,15 +54,19 @@ def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:
     return UnknownName(f"unknown {kind} {name!r}{hint} Available: {', '.join(names) or 'none'}")
 
 
-def at_least(argument: str, value: int | None, least: int) -> None:
-    """Raise WrongValue where a number is too small; None stands for an argument that was left out.
+def at_least(argument: str, value: object, least: int) -> None:
+    """Raise WrongValue for what is no whole number, or too small a one; None is an argument that was left out.
 
     >>> at_least("limit", 0, 1)
     Traceback (most recent call last):
     ...
     lactok.errors.WrongValue: `limit` 0: 1 or more
     """
-    if value is not None and value < least:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise WrongValue(f"`{argument}` {value!r}: a whole number, {least} or more")
+    if value < least:
         raise WrongValue(f"`{argument}` {value}: {least} or more")
 
 

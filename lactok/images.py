@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lactok.errors import WrongValue
+from lactok.errors import MissingFile, WrongValue
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +76,7 @@ def opened(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Ima
         picture: a file's path, a PIL image, or an array (H, W, 3) or (H, W) uint8.
 
     Raises:
+        MissingFile: no such file.
         WrongValue: not a picture; the message says why.
     """
     if isinstance(picture, Image.Image):
@@ -83,7 +84,13 @@ def opened(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Ima
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
             raise WrongValue(f"a picture is an array (H, W, 3) or (H, W) uint8, not {picture.shape} {picture.dtype}")
+        if not picture.size:
+            raise WrongValue(f"a picture has pixels, and this array none: {picture.shape}")
         return to_rgb(Image.fromarray(picture))
+    if not isinstance(picture, str | PathLike):
+        raise WrongValue(f"a picture is a path, a PIL image or an array, not a {type(picture).__name__}")
+    if not Path(picture).is_file():
+        raise MissingFile(f"no such file {picture}")
     try:
         return open_photograph(Path(picture))
     except UnreadableImage as error:

@@ -34,6 +34,7 @@ S = TypeVar("S", TokenizerSpec, GeneratorSpec)
 M = TypeVar("M", bound="Reconstructor | Generator")
 
 ADAPTERS = "lactok.adapters"
+_NAME = re.compile(r"[\w.+-]+")
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -80,6 +81,8 @@ class Adapters(Plugins[Entry[S, M]]):
         """Raise UnknownName or MissingFile for a name, options after `@`, that cannot be; torch is not imported."""
         base = name.partition("@")[0]
         if (found := _FILE.fullmatch(base)) is None:
+            if base.endswith((".py", ".py:")):
+                raise WrongValue(f"{base}: name the class in it too, as in {base.rstrip(':')}:Mine")
             self.check(base)
         elif not Path(found["file"]).is_file():
             raise MissingFile(f"no such file {found['file']}; write FILE.py:CLASS")
@@ -115,6 +118,9 @@ class Adapters(Plugins[Entry[S, M]]):
                 f"{name} does not say what it is: give the class `spec = lactok.{kind}(name=..., ...)`, or decorate it "
                 f"with @lactok.{self.decorator}"
             )
+        if spec.name in self.own() or not _NAME.fullmatch(spec.name):
+            what = "has that name too" if spec.name in self.own() else "cannot have that name"
+            raise WrongValue(f"{name} is named {spec.name!r}: a {self.what} of lactok {what}")
         return Entry(cast(S, spec), factory, {}, code)
 
 

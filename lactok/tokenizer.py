@@ -53,7 +53,8 @@ class Adapter(nn.Module):
     def _images(self, out: Tensor) -> Tensor:
         """What a network gave as float32 in [0, 1]; raises UserError where it overflowed."""
         if not bool(out.isfinite().all()):
-            raise UserError(f"{self.spec.name}: its output is not finite in {self.dtype}; use bfloat16 or float32")
+            instead = "" if self.dtype == torch.float32 else "; use bfloat16 or float32"
+            raise UserError(f"{self.spec.name}: its output is not finite in {self.dtype}{instead}")
         return out.float().clamp(0, 1)
 
 

@@ -86,15 +86,21 @@ def test_metrics_are_a_text_or_a_list(measured: Callable[..., ReconResult]) -> N
         both["rfid"]
 
 
-class Weighted(Toy):
+class Weighted(lactok.Tokenizer):
     """The toy with a weight that brightens what it decodes."""
+
+    toy = (lactok.load("toy"),)  # in a tuple, so that its counter is no setting of this class
 
     def __init__(self, spec: lactok.TokenizerSpec | None = None):
         super().__init__(spec)
         self.gain = torch.nn.Parameter(torch.ones(1))
+        self.scale = 1.0
+
+    def _encode(self, images: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        return self.toy[0].encode(images, seeds)
 
     def _decode(self, ids: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
-        return super()._decode(ids, seeds) * self.gain
+        return self.toy[0].decode(ids, seeds) * self.gain * self.scale
 
 
 def test_a_tokenizer_at_hand(measured: Callable[..., ReconResult], toy_calls: type[Toy]) -> None:
@@ -102,21 +108,72 @@ def test_a_tokenizer_at_hand(measured: Callable[..., ReconResult], toy_calls: ty
     assert own.metrics == named.metrics
     assert own.records.equals(named.records)
     assert own.label == "toy"
-    Weighted.calls = 0
+    toy_calls.calls = 0
     tokenizer = Weighted(lactok.spec("toy")).eval()
     first = measured(tokenizer, "weighted")
     assert first.metrics == named.metrics
     measured(tokenizer, "weighted")
-    assert Weighted.calls == 12
+    assert toy_calls.calls == 12
     with torch.no_grad():
         tokenizer.gain[0] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
     measured(tokenizer, "weighted")
-    assert Weighted.calls == 24
+    assert toy_calls.calls == 24
+    tokenizer.scale = 0.5
+    darker = measured(tokenizer, "weighted")
+    assert toy_calls.calls == 36
+    assert lactok.compare(first, darker)["psnr"].difference.value != 0
     with pytest.raises(ValueError, match="`workers` 2"):
         measured(tokenizer, workers=2)
 
 
-def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:
+def test_an_object_is_known_by_its_code(measured: Callable[..., ReconResult], tmp_path: Path) -> None:
+    """As in a notebook, where a class is written again, or changed, under its name."""
+    found = []
+    for text in (
+        CLASS,
+        CLASS.replace("SHIFT = 0", "SHIFT = 1"),
+        CLASS.replace("* (levels - 1)", "* (levels - 2)"),
+        CLASS,
+    ):
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(text, names)
+        found.append(measured(names["Grey"]()))
+    first, shifted, darker, again = (r.result["tokenizer"]["code"] for r in found)
+    assert first == again
+    assert len({first, shifted, darker}) == 3
+    assert found[0].metrics == found[3].metrics
+    assert found[0].metrics != found[1].metrics != found[2].metrics
+    assert lactok.compare(found[0], found[1])["psnr"].difference.value != 0
+    (tmp_path / "mine.py").write_text(CLASS)
+    one = measured(lactok.load(f"{tmp_path}/mine.py:Grey"))
+    (tmp_path / "mine.py").write_text(CLASS.replace("SHIFT = 0", "SHIFT = 1"))
+    two = measured(lactok.load(f"{tmp_path}/mine.py:Grey"))
+    assert (one.metrics, two.metrics) == (found[0].metrics, found[1].metrics)
+    with pytest.raises(
+        ValueError, match=r"`tokenizer` llamagen-vq16-tiny: it has no weights; take it from lactok.load"
+    ):
+        measured(lactok.build("llamagen-vq16-tiny"))
+
+
+def test_an_edited_file_is_compared_with_what_it_was(
+    photographs: Path, file: Path, measured: Callable[..., ReconResult]
+) -> None:
+    """Both results lie in one folder, of which the second is the last."""
+    before = measured(f"{file}:Grey")
+    file.write_text(CLASS.replace("SHIFT = 0", "SHIFT = 1"))
+    after = measured(f"{file}:Grey")
+    assert before.folder == after.folder
+    difference = lactok.compare(before, after)["psnr"].difference.value
+    assert difference is not None
+    assert after["psnr"].value is not None
+    assert before["psnr"].value is not None
+    assert difference == pytest.approx(after["psnr"].value - before["psnr"].value)
+    assert difference != 0
+
+
+def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     shutil.copytree(photographs, tmp_path / "copies")
     settings: dict[str, Any] = {"references": photographs, "bits": 99, "out": tmp_path / "out", "limit": 5, **FAST}
     result = lactok.evaluate(tmp_path / "copies", **settings)
@@ -126,6 +183,13 @@ def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:
     changed = lactok.evaluate(tmp_path / "copies", **settings)
     assert changed["psnr"].value is not None
     assert changed["psnr"].value < 20
+    (tmp_path / "copies").rename("copies")
+    assert lactok.evaluate("copies", **settings)["psnr"] == changed["psnr"]
+    Path("copies").rename(tmp_path / "copies")
+    with pytest.raises(ValueError, match="`bits` -1: a number above 0"):
+        lactok.evaluate(tmp_path / "copies", **settings | {"bits": -1})
+    with pytest.raises(FileNotFoundError, match="`references`: no such folder"):
+        lactok.evaluate(tmp_path / "copies", references=tmp_path / "none", out=tmp_path / "out")
     with pytest.raises(ValueError, match="`references`: name the folder of photographs"):
         lactok.evaluate(tmp_path / "copies", out=tmp_path / "out")
     with pytest.raises(ValueError, match="`bits` is of a folder of reconstructions"):
@@ -148,6 +212,25 @@ def test_a_photograph_that_changed_is_measured_anew(
         ({"metric": "psnr"}, TypeError, "lactok.evaluate has no argument metric"),
         ({"limit": 0}, ValueError, "`limit` 0: 1 or more"),
         ({"batch_size": 0}, ValueError, "`batch_size` 0: 1 or more"),
+        ({"limit": "3"}, ValueError, "`limit` '3': a whole number, 1 or more"),
+        ({"limit": 2.5}, ValueError, "`limit` 2.5: a whole number"),
+        ({"limit": True}, ValueError, "`limit` True: a whole number"),
+        ({"workers": None}, ValueError, "`workers` None: 1 or more"),
+        ({"seed": "1"}, ValueError, "`seed` '1': a whole number"),
+        ({"resolution": "64"}, ValueError, "`resolution` '64': between"),
+        ({"metrics": 3}, ValueError, "`metrics` 3: default, all, keys"),
+        ({"metrics": [3]}, ValueError, "`metrics` [3]: default, all, keys"),
+        ({"part": (1, 2)}, ValueError, "`part` (1, 2): a text"),
+        ({"dataset": ["a.png"]}, ValueError, "`dataset` ['a.png']: a text"),
+        ({"dataset": ""}, ValueError, "`dataset` is empty"),
+        ({"dataset": Path("no-such")}, FileNotFoundError, "`dataset` ./no-such: no such folder"),
+        ({"device": 0}, ValueError, "`device` 0: not a device"),
+        ({"out": None}, ValueError, "`out` None: a text or a path"),
+        ({"tokenizer": None}, ValueError, "`tokenizer` NoneType: give a name"),
+        ({"tokenizer": Path("no/such")}, FileNotFoundError, "`tokenizer`: no such folder no/such"),
+        ({"tokenizer": "./mine.py"}, ValueError, "./mine.py: name the class in it too, as in ./mine.py:Mine"),
+        ({"tokenizer": lactok.load("resize-8"), "dtype": torch.bfloat16}, ValueError, "is loaded with float32"),
+        ({"tokenizer": lactok.load("resize-8"), "references": "x"}, ValueError, "`references` is of a folder"),
         ({"dtype": "int8"}, ValueError, "`dtype` int8: one of float32"),
         ({"part": "3/2"}, ValueError, "`part` 3/2: write I/N"),
         ({"pictures": "some"}, ValueError, "`pictures` some: write a number"),
@@ -183,6 +266,8 @@ def test_two_results_are_compared(measured: Callable[..., ReconResult]) -> None:
     assert lactok.compare(toy, toy)["psnr"].better == ""
     with pytest.raises(KeyError, match="unknown metric of both 'rfid'"):
         found["rfid"]
+    with pytest.raises(ValueError, match=r"str: no result; give two of lactok.evaluate"):
+        lactok.compare(toy, "toy")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot be compared"):
         lactok.compare(toy, measured("toy", resolution=96))
 
@@ -217,6 +302,8 @@ def test_a_class_of_a_file(photographs: Path, tmp_path: Path, file: Path, measur
         ("{file}:Silent", ValueError, "does not say what it is: give the class `spec = lactok.TokenizerSpec"),
         ("{folder}/none.py:Grey", FileNotFoundError, "no such file {folder}/none.py; write FILE.py:CLASS"),
         ("{folder}/bad.py:Grey", ValueError, "bad.py cannot be imported: SyntaxError"),
+        ("{folder}/taken.py:Grey", ValueError, "is named 'identity': a tokenizer of lactok has that name too"),
+        ("{folder}/odd.py:Grey", ValueError, "is named '../grey': a tokenizer of lactok cannot have that name"),
         ("{file}:Grey@level=2", KeyError, "unknown option of grey 'level', did you mean 'levels'"),
     ],
 )
@@ -225,6 +312,8 @@ def test_a_wrong_file_is_one_line(
     kind: type[Exception], message: str,
 ) -> None:  # fmt: skip
     (tmp_path / "bad.py").write_text("class Grey(\n")
+    (tmp_path / "taken.py").write_text(CLASS.replace('"grey"', '"identity"'))
+    (tmp_path / "odd.py").write_text(CLASS.replace('"grey"', '"../grey"'))
     name, message = (text.format(file=file, folder=tmp_path) for text in (name, message))
     with pytest.raises(kind) as caught:
         lactok.evaluate(name, dataset=str(photographs), out=tmp_path / "out")
@@ -251,9 +340,12 @@ def test_one_picture_of_any_kind(tmp_path: Path) -> None:
     picture.save(tmp_path / "b.png", exif=exif)
     turned = tokenizer.reconstruct_image(picture.transpose(Image.Transpose.ROTATE_180))
     assert tokenizer.reconstruct_image(tmp_path / "b.png").tobytes() == turned.tobytes() != found[0].tobytes()
-    for wrong in (tmp_path / "none.png", np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)):
-        with pytest.raises(ValueError, match=r"none.png|a picture is an array"):
-            tokenizer.reconstruct_image(wrong)
+    empty, four = np.zeros((0, 0, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    for wrong in (np.zeros((4, 4, 3)), four, empty, None, torch.zeros(3, 4, 4)):
+        with pytest.raises(ValueError, match=r"a picture (is|has)"):
+            tokenizer.reconstruct_image(wrong)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError, match=r"no such file .*none.png"):
+        tokenizer.reconstruct_image(tmp_path / "none.png")
 
 
 def test_names_and_specs() -> None:

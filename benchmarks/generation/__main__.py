@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lactok.command import Parser, command
+from lactok.command import Parser, as_flags, command
 from lactok.errors import DiskError, UserError, WeightsNotFound, WrongValue, at_least
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
@@ -17,7 +17,8 @@ def parser() -> Parser:
         prog="python -m benchmarks.generation",
         description="Make pictures of prompts; run again to go on with what was interrupted.",
     )
-    p.add_argument("--generators", required=True, help="names separated by spaces or commas, options after @")
+    p.add_argument("--generators", required=True, help="names separated by spaces or commas, options after @; "
+                   "FILE.py:CLASS")  # fmt: skip
     p.add_argument("--prompts", required=True, metavar="geneval|FILE",
                    help='GenEval\'s 553, a text file with a prompt a line, or .jsonl with "prompt"')  # fmt: skip
     p.add_argument("--samples", type=int, default=4, help="pictures a prompt (default: %(default)s)")
@@ -51,14 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     source = "geneval" if args.prompts == "geneval" else Path(args.prompts).stem
     failed = False
-    for spec in specs:
+    for name, spec in zip(names, specs, strict=True):
         if spec.note:
             print(f"{spec.name}: {spec.note}", file=sys.stderr)
         folder = Path(args.out) / folder_safe(spec.name)
         try:
-            generate(
-                spec.name, prompts, folder, settings.run(), settings.execution(), samples=args.samples, source=source
-            )
+            generate(name, prompts, folder, settings.run(), settings.execution(), samples=args.samples, source=source)
         except DiskError:
             raise
         except UserError as error:  # the others still run
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             failed = True
             kind = "not run" if isinstance(error, WeightsNotFound) else "failed"
-            print(f"{kind}: {spec.name}: {error}", file=sys.stderr)
+            print(f"{kind}: {spec.name}: {as_flags(str(error))}", file=sys.stderr)
         except Exception:  # one generator's bug must not lose the others
             failed = True
             log_bug(spec.name)

@@ -55,7 +55,7 @@ class GenerationWork(ShardWork):
     """Make the pictures of a shard that are not there yet, or cannot be read.
 
     Attributes:
-        name: of the generator, options after `@`.
+        name: of the generator as it is asked for.
         conditions: prompt -> what the generator takes of it.
     """
 
@@ -103,7 +103,7 @@ def generate(
     """A generator's pictures of prompts in `folder`; pictures that are there and can be read are kept.
 
     Args:
-        name: of a generator, with options after `@`.
+        name: of a generator, with options after `@`, or FILE.py:CLASS.
         prompts: each with a "prompt", or with a "class" for generators of ImageNet classes; other keys are kept.
         run: its seed is the run's; a picture's is hash(seed, number of its prompt, number of its sample).
         samples: pictures a prompt.
@@ -123,9 +123,10 @@ def generate(
         _claim(folder, name, {"seed": run.seed, "samples": samples, "dtype": run.dtype})
         for index, prompt in enumerate(prompts):
             _describe(prompt_folder(folder, index), prompt)
-    timer = complete(work, list(dataset.shards()), execution, f"{name}, pictures")
+    title = registry.generator_spec(name).name
+    timer = complete(work, list(dataset.shards()), execution, f"{title}, pictures")
     if timer is not None:
-        _write(name, dataset, len(prompts), folder, run, execution, samples, timer)
+        _write(title, dataset, len(prompts), folder, run, execution, samples, timer)
     return dataset, timer
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command
+from lactok.command import Parser, as_flags, command
 from lactok.errors import WeightsNotFound, WrongValue, at_least, disk_errors
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         report_agreement(images, detector, colours, args.device, args.seed)
     for name, reason in missing.items():
-        print(f"not run: {name}: {reason}", file=sys.stderr)
+        print(f"not run: {name}: {as_flags(reason)}", file=sys.stderr)
     incomplete = any(r.data.dataset.skipped for r in finished)
     return 3 if missing or (args.strict and incomplete) else 0
 

@@ -11,7 +11,7 @@ from benchmarks.geneval import folder, prompts
 from benchmarks.geneval.detectors import ColourClassifier, Detector
 from benchmarks.geneval.judge import Annotate, Judges, JudgingWork
 from benchmarks.geneval.result import Subject, merge
-from lactok import weights
+from lactok import registry, weights
 from lactok.errors import WeightsNotFound, WrongValue
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset
@@ -67,12 +67,13 @@ def judge_generator(
 
     None while other parts still have shards to do.
     """
+    generator, name = name, registry.generator_spec(name).name
     official = prompts.official()
     asked = [official[i] for i in folder.chosen(len(official), execution.limit)]
     more = f"samples{samples}" if samples != folder.SAMPLES else ""
     parts = folder_name(name, limit=execution.limit, dtype=run.dtype, seed=run.seed, more=more)
     root = execution.out / "generated" / parts
-    dataset, _ = generate(name, asked, root, run, execution, samples=samples, source="geneval")
+    dataset, _ = generate(generator, asked, root, run, execution, samples=samples, source="geneval")
     found = folder.read(root, samples, numbers=range(len(asked)))
     described = {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype}
     whole = replace(dataset, name=name)

@@ -41,12 +41,13 @@ class Work:
         name: of the row and its folder.
         plain: by which the paper's row is found.
         captioned: the pictures; of a generator the captions, until it has made them.
+        generator: as it is asked for; "" for a folder of pictures.
     """
 
     name: str
     plain: str
     captioned: Captioned
-    generator: bool = False
+    generator: str = ""
 
 
 def choose(metrics: str, reference: str | None) -> Chosen:
@@ -93,9 +94,8 @@ def of_generators(names: Sequence[str], captions: str | None, limit: int | None)
     wanted = Captioned(every.limited(limit), source)
     if not names:
         raise WrongValue("`generators` is empty; name some")
-    for name in names:
-        generator_spec(name)  # a typo costs no download
-    return [Work(name, name, wanted, generator=True) for name in names]
+    titles = {name: generator_spec(name).name for name in names}  # a typo costs no download
+    return [Work(title, title, wanted, generator=name) for name, title in titles.items()]
 
 
 def made(work: Work, run: Run, execution: Execution) -> Work | None:
@@ -112,7 +112,7 @@ def made(work: Work, run: Run, execution: Execution) -> Work | None:
     parts = [work.name, work.captioned.source, *limit, run.dtype, f"seed{run.seed}"]
     folder = execution.out / "generated" / "__".join(folder_safe(part) for part in parts)
     prompts = [{"prompt": s.caption, "file_name": s.id} for s in wanted]
-    _, timer = generate(work.name, prompts, folder, run, execution, samples=1, source=work.captioned.source)
+    _, timer = generate(work.generator, prompts, folder, run, execution, samples=1, source=work.captioned.source)
     if timer is None:
         return None
     return replace(work, captioned=replace(captions.pictures(folder), source=work.captioned.source))

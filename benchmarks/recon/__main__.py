@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation import datasets
     from lactok.evaluation.evaluate import available, evaluate_sources, existing_folder, known_networks, said
 
+    if args.bits is not None and not args.images:
+        raise WrongValue("`bits` is of a folder of reconstructions: name it with `images`, or leave it out")
     if args.images and args.dry_run:
         raise WrongValue("`dry_run` plans tokenizers; with `images` there is nothing to plan, leave one of them out")
     if args.images:

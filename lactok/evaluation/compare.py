@@ -126,6 +126,9 @@ def compare(first: Result, second: Result) -> Comparison:
     >>> lactok.compare(a, b)["psnr"].better
     'second'
     """
+    for given in (first, second):
+        if not isinstance(given, Result):
+            raise WrongValue(f"{type(given).__name__}: no result; give two of lactok.evaluate or lactok.load_results")
     if isinstance(first, GenerationResult) and isinstance(second, GenerationResult):
         raise WrongValue(
             f"{first.name} and {second.name} are pictures that nothing has judged; name results of GenEval or of "

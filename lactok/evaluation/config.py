@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -124,10 +124,36 @@ class Settings:
         """From a command's arguments by name; those that are no setting are left to the command."""
         return cls(**{f.name: arguments[f.name] for f in fields(cls) if f.name in arguments})
 
+    def __post_init__(self) -> None:
+        """Paths, devices, dtypes and numpy's numbers may be given as such; they are kept as texts and integers."""
+        for name in ("resolution", "limit", "pictures", "batch_size", "workers", "threads", "seed"):
+            value = getattr(self, name)
+            if hasattr(value, "__index__") and not isinstance(value, bool):
+                object.__setattr__(self, name, int(value))
+        object.__setattr__(self, "device", str(self.device))
+        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
+        if isinstance(self.dataset, os.PathLike):
+            object.__setattr__(self, "dataset", os.path.join(".", self.dataset))  # a folder, whatever its name
+
     def check(self) -> None:
         """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed."""
+        for argument in ("dataset", "protocol", "out", "weights", "part"):
+            value = getattr(self, argument)
+            path, optional = argument in ("out", "weights"), argument in ("weights", "part")
+            if not isinstance(value, str | os.PathLike if path else str) and not (optional and value is None):
+                raise WrongValue(f"`{argument}` {value!r}: a text{' or a path' * path}")
+            if value == "":
+                raise WrongValue(f"`{argument}` is empty; leave it out for the default")
+        if not isinstance(self.metrics, str) and not (
+            isinstance(self.metrics, Collection) and all(isinstance(key, str) for key in self.metrics)
+        ):
+            raise WrongValue(f"`metrics` {self.metrics!r}: default, all, keys separated by commas, or a list of keys")
         for argument, least in (("batch_size", 1), ("workers", 1), ("threads", 0), ("limit", 1)):
-            at_least(argument, getattr(self, argument), least)
+            if (value := getattr(self, argument)) is None and argument != "limit":
+                raise WrongValue(f"`{argument}` None: {least} or more")
+            at_least(argument, value, least)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise WrongValue(f"`seed` {self.seed!r}: a whole number")
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
         part_of(self.part)

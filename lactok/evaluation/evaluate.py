@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok import registry, weights
+from lactok.command import as_flags
 from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, folder
@@ -77,12 +78,16 @@ def evaluate(
     chosen.use_machine()
     execution = chosen.execution()
     source, run = _source(tokenizer, chosen, chosen.run(), references, bits)
-    data = folder(Path(references)).limited(chosen.limit) if references is not None else chosen.data()
+    if references is not None:
+        data = folder(existing_folder(references, "references")).limited(chosen.limit)
+    else:
+        data = chosen.data()
     run = replace(run, networks=metric_networks(run))
     result = evaluate_source(source, data, run, execution)
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
     _something_measured([result], data)
+    _ = result.records  # kept: the next tokenizer of this name writes over the folder
     return result
 
 
@@ -94,19 +99,34 @@ def _source(
     from lactok.evaluation.sources import FolderSource, ObjectSource, TokenizerSource
     from lactok.tokenizer import Reconstructor
 
-    if isinstance(given, Reconstructor):
-        if settings.workers > 1:
-            raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
-        dtype = str(given.dtype).removeprefix("torch.")
-        return ObjectSource(given), replace(run, device=str(given.device), dtype=dtype)
-    if isinstance(given, os.PathLike) or (os.sep in given and ".py:" not in given):
+    if not isinstance(given, str | os.PathLike | Reconstructor):
+        raise WrongValue(f"`tokenizer` {type(given).__name__}: give a name, a loaded tokenizer, or a folder as a path")
+    if not isinstance(given, Reconstructor) and _is_folder(given, references):
+        path = existing_folder(given, "tokenizer")
         if references is None:
             raise WrongValue("`references`: name the folder of photographs that these are reconstructions of")
-        return FolderSource(Path(given), bits), run
+        return FolderSource(path, bits), run
     for argument, value in (("references", references), ("bits", bits)):
         if value is not None:
             raise WrongValue(f"`{argument}` is of a folder of reconstructions, not of a tokenizer; leave it out")
-    return TokenizerSource(given), run
+    if not isinstance(given, Reconstructor):
+        return TokenizerSource(os.fspath(given)), run
+    if settings.workers > 1:
+        raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
+    device, dtype = str(given.device), str(given.dtype).removeprefix("torch.")
+    for argument, value in (("device", device), ("dtype", dtype)):
+        asked = getattr(settings, argument)
+        if asked not in (value, value.partition(":")[0], getattr(Settings, argument)):
+            raise WrongValue(f"`{argument}` {asked}: the tokenizer is loaded with {value}; load it with {asked}")
+    return ObjectSource(given), replace(run, device=device, dtype=dtype)
+
+
+def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
+    """Whether a folder of reconstructions is meant: a path, or a text with a slash or `references`."""
+    text = os.fspath(given)
+    if ".py:" in text or text.endswith(".py"):
+        return False
+    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and Path(text).is_dir())
 
 
 def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> Path:
@@ -240,7 +260,7 @@ def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
 def said(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
     """Name what did not run and why; the exit code: 3 if something failed or, where `strict`, lacks its weights."""
     for name, reason in missing.items():
-        print(f"not run: {name}: {reason}")
+        print(f"not run: {name}: {as_flags(reason)}")
     for name, reason in failed.items():
         logger.error("failed: %s: %s", name, reason)
     return 3 if failed or (missing and strict) else 0

@@ -96,8 +96,8 @@ def get(name: str, resolution: int | None = None, metrics: str | Sequence[str] =
         raise unknown("protocol", name, protocols())
     protocol = protocols()[name]
     if resolution is not None:
-        if not SMALLEST <= resolution <= 8192:
-            raise WrongValue(f"`resolution` {resolution}: between {SMALLEST} and 8192 pixels")
+        if not isinstance(resolution, int) or not SMALLEST <= resolution <= 8192:
+            raise WrongValue(f"`resolution` {resolution!r}: between {SMALLEST} and 8192 pixels")
         protocol = replace(protocol, prepare=replace(protocol.prepare, resolution=resolution))
     keys = registry.chosen(metrics, protocol.score.metrics)
     return replace(protocol, score=replace(protocol.score, metrics=keys))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from lactok import images, registry, weights
-from lactok.errors import MissingFile, WrongValue
+from lactok.errors import WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import EXTENSIONS, Sample
+from lactok.evaluation.identity import code_of
 from lactok.evaluation.protocol import digest
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
@@ -155,17 +157,22 @@ class TokenizerSource(Source):
 
 
 class ObjectSource(TokenizerSource):
-    """A tokenizer that the caller has at hand; known by its spec, its class and the values of its weights."""
+    """A tokenizer that the caller has at hand; known by its spec, its code and the values of its weights and settings.
+
+    Raises:
+        WrongValue: it was built without weights.
+    """
 
     def __init__(self, tokenizer: Reconstructor):
         self.asked, self.spec, self.name = tokenizer.spec.name, tokenizer.spec, tokenizer.spec.name
+        if any(tensor.is_meta for tensor in tokenizer.state_dict().values()):
+            raise WrongValue(f"`tokenizer` {self.name}: it has no weights; take it from lactok.load")
         state = hashlib.sha256()
         for name, tensor in sorted(tokenizer.state_dict().items()):
             state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
                          repr(tensor.item()).encode())  # fmt: skip
-        kind = type(tokenizer)
-        self.code = digest([kind.__module__, kind.__qualname__])
+        self.code = code_of(tokenizer)
         self.assets = {self.name: {"name": self.name, "source": "given", "sha256": state.hexdigest()}}
         self._loaded = tokenizer
 
@@ -195,11 +202,15 @@ class ExchangedSource(TokenizerSource):
 
 
 class FolderSource(Source):
-    """Reconstructions on disk, matched to the references by relative path without its ending."""
+    """Reconstructions on disk, matched to the references by relative path without its ending.
+
+    Raises:
+        WrongValue: what is no number of bits.
+    """
 
     def __init__(self, folder: Path, bits: float | None = None):
-        if not folder.is_dir():
-            raise MissingFile(f"`images`: no such folder {folder}")
+        if bits is not None and not (isinstance(bits, int | float) and 0 < bits < math.inf):
+            raise WrongValue(f"`bits` {bits!r}: a number above 0, the bits that an image takes")
         self.folder, self.bits = folder, bits
         self._files: dict[str, list[Path]] = {}
         for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()):
