@@ -422,3 +422,25 @@ def test_the_page_on_adding_a_generator_runs(
     assert "pictures/clouds@size=128/00001/samples/0001.png" in made
     (script,) = [block for block in code if block not in files.values()]
     exec(compile(script, "page", "exec"), {"__name__": "__main__"})
+
+
+def test_a_generator_of_a_file(tmp_path: Path) -> None:
+    """Made without an entry point, in this process and in others, and shown under its own name."""
+    (tmp_path / "mine.py").write_text(
+        "import torch, lactok\n"
+        "class Grey(lactok.Generator):\n"
+        '    spec = lactok.GeneratorSpec("grey", "test", "text", 8, "MIT")\n'
+        "    def _generate(self, conditions, seeds):\n"
+        "        return (seeds % 97).float()[:, None, None, None].expand(-1, 3, 8, 8) / 97\n"
+    )
+    (tmp_path / "prompts.txt").write_text("a red bus\na blue cat\n")
+    name, found = f"{tmp_path}/mine.py:Grey", []
+    for out, more in (("one", ()), ("two", ("--workers", "2"))):
+        arguments = ("--generators", name, "--prompts", str(tmp_path / "prompts.txt"), "--samples", "2", *more)
+        assert run(*arguments, "--out", str(tmp_path / out)) == 0
+        made = tmp_path / out / "grey"
+        found.append({str(p.relative_to(made)): p.read_bytes() for p in made.rglob("*.png")})
+    assert found[0] == found[1]
+    assert len(found[0]) == 4
+    result = json.loads((tmp_path / "one" / "grey" / "result.json").read_text())
+    assert result["pictures"]["generator"]["name"] == result["pictures"]["name"] == "grey"
