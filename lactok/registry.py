@@ -7,21 +7,17 @@ Packages of adapters are named by entry points of group `lactok.adapters`; see `
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import re
-import sys
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lactok.errors import MissingFile, UserError, WrongValue, unknown
 from lactok.plugins import Plugins, points
 from lactok.specs import Asset, GeneratorSpec, TokenizerSpec
-from lactok.weights.cache import sha256
+from lactok.userfile import import_file
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +40,8 @@ class Entry(Generic[S, M]):
 
     Attributes:
         factory: `factory(spec, **arguments)` makes it without weights.
-        code: sha256 of the file that it was taken from, for `FILE.py:CLASS`; else "".
+        code: sha256 of the file that it was taken from and of what that imports beside it, for `FILE.py:CLASS`;
+            else "".
     """
 
     spec: S
@@ -101,13 +98,11 @@ class Adapters(Plugins[Entry[S, M]]):
     def _from_file(self, name: str) -> Entry[S, M]:
         """A class of a Python file, decorated or with a `spec` of its own."""
         path, _, attribute = name.rpartition(":")
-        file = Path(path).resolve()
-        module = _imported(file, file.stat().st_mtime_ns)
+        module, code = import_file(path)
         factory = getattr(module, attribute, None)
         if factory is None:
             classes = [k for k, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]
             raise unknown(f"class of {path}", attribute, classes)
-        code = sha256(file)
         entry = next((e for e in self.registered.values() if e.factory is factory), None)
         if entry is not None:
             return Entry(entry.spec, factory, entry.arguments, code)
@@ -122,25 +117,6 @@ class Adapters(Plugins[Entry[S, M]]):
             what = "has that name too" if spec.name in self.own() else "cannot have that name"
             raise WrongValue(f"{name} is named {spec.name!r}: a {self.what} of lactok {what}")
         return Entry(cast(S, spec), factory, {}, code)
-
-
-@lru_cache(maxsize=16)
-def _imported(file: Path, _mtime: int) -> ModuleType:
-    """A Python file as a module of its own; imported again when it has changed."""
-    name = f"lactok_adapter_{file.stem}_{zlib.crc32(str(file).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None, "its name ends in .py"
-    assert spec.loader is not None, "its name ends in .py"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise WrongValue(f"{file} cannot be imported: {text}") from error
-    return module
 
 
 TOKENIZERS: Adapters[TokenizerSpec, Tokenizer] = Adapters("tokenizer", "register", "lactok.tokenizers")

@@ -210,7 +210,7 @@ class Tokenizer(Reconstructor):
         if longest is not None and shortest is not None and not shortest <= ids.shape[1] <= longest:
             allowed = longest if shortest == longest else f"{shortest} to {longest}"
             raise ValueError(f"{self.spec.name} takes {allowed} ids an image, not {ids.shape[1]}")
-        self._check_codes(ids, f"it has ids 0 to {(self.spec.codebook_size or 0) - 1}, got")
+        self._check_codes(ids, f"its ids are 0 to {(self.spec.codebook_size or 0) - 1}, not")
         with self._compute():
             return self._decode(ids.to(self.device), self._seeds(seeds, len(ids)))
 

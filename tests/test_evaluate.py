@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,27 @@ def test_a_class_of_a_file(photographs: Path, tmp_path: Path, file: Path, measur
     ids = [np.load(r.folder / "tokens.npz")["ids"] for r in (lactok.load_results(tmp_path / "command")[0], edited)]
     assert (ids[1] - ids[0] == 1).all()
     assert edited.result["tokenizer"]["code"] != result.result["tokenizer"]["code"]
+
+
+def test_modules_beside_a_file(
+    tmp_path: Path, measured: Callable[..., ReconResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file imports those of its own folder, and what they say decides what is computed."""
+    monkeypatch.setattr("sys.path", [p for p in sys.path if p])  # as the script `lactok` has it
+    results = []
+    for folder, shift in (("a", 0), ("b", 1), ("a", 1)):
+        (tmp_path / folder / "settings").mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "settings" / "__init__.py").write_text("from settings.values import SHIFT\n")
+        (tmp_path / folder / "settings" / "values.py").write_text(f"SHIFT = {shift}\n")
+        (tmp_path / folder / "mine.py").write_text(CLASS.replace("SHIFT = 0", "from settings import SHIFT"))
+        results.append(measured(f"{tmp_path / folder / 'mine.py'}:Grey", f"out-{len(results)}"))
+    ids = [np.load(r.folder / "tokens.npz")["ids"] for r in results]
+    assert (ids[1] - ids[0] == 1).all()
+    assert (ids[2] == ids[1]).all()
+    codes = [r.result["tokenizer"]["code"] for r in results]
+    assert codes[0] != codes[1] == codes[2]
+    assert "settings" not in sys.modules
+    assert not list(tmp_path.rglob("__pycache__"))
 
 
 @pytest.mark.parametrize(

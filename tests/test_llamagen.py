@@ -40,7 +40,7 @@ def test_output_is_float32_in_range_and_input_is_checked() -> None:
         tokenizer.encode(torch.rand(1, 3, 128, 128))
     with pytest.raises(ValueError, match="float32"):
         tokenizer.encode(torch.zeros(1, 3, 256, 256, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="they are 0 to 4095"):
+    with pytest.raises(ValueError, match="its ids are 0 to 4095, not 4096"):
         tokenizer.decode(torch.full((1, 256), 4096))
     with pytest.raises(ValueError, match="seeds are"):
         tokenizer.encode(torch.rand(2, 3, 256, 256), torch.zeros(1, dtype=torch.int64))

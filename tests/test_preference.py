@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -410,7 +411,7 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
         return every, Timer() if all(s.path.is_file() for s in every.samples) else None
 
     monkeypatch.setattr("benchmarks.generation.work.generate", generate)
-    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: None)  # "toy" and "bad" are no adapters
+    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: SimpleNamespace(name=name))  # no adapters
     monkeypatch.setattr(datasets, "SHARD", 2)
     file = tmp_path / "c.tsv"
     file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))
