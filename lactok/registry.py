@@ -10,7 +10,7 @@ import fnmatch
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -86,6 +86,7 @@ class Adapters(Plugins[Entry[S, M]]):
 
     def entry(self, name: str, **options: object) -> Entry[S, M]:
         """What is registered under a name, with the options after `@` and those given by keyword."""
+        _check_text(name)
         base, at, text = name.partition("@")
         self.check_name(base)
         if at and not text:
@@ -117,6 +118,11 @@ class Adapters(Plugins[Entry[S, M]]):
             what = "has that name too" if spec.name in self.own() else "cannot have that name"
             raise WrongValue(f"{name} is named {spec.name!r}: a {self.what} of lactok {what}")
         return Entry(cast(S, spec), factory, {}, code)
+
+
+def _check_text(name: object) -> None:
+    if not isinstance(name, str):
+        raise WrongValue(f"`name` {name!r}: a text")
 
 
 TOKENIZERS: Adapters[TokenizerSpec, Tokenizer] = Adapters("tokenizer", "register", "lactok.tokenizers")
@@ -218,6 +224,7 @@ def spec(name: str, **options: object) -> TokenizerSpec | GeneratorSpec:
     >>> spec("sdxl").condition
     'text'
     """
+    _check_text(name)
     base = name.partition("@")[0]
     if base in GENERATORS.names():
         return generator_spec(name, **options)
@@ -280,6 +287,8 @@ def generator_settings(name: str) -> dict[str, Any]:
 def build(name: str, device: str | torch.device = "meta", **options: object) -> Tokenizer:
     """The network without weights: for manifests, sizes and speed, never for results.
 
+    Suites refuse it until weights of yours are loaded into it by `load_state_dict`.
+
     Args:
         name: as `load`.
         device: "meta" gives no memory to the tensors; on another device they are random.
@@ -294,11 +303,20 @@ def build(name: str, device: str | torch.device = "meta", **options: object) -> 
     import torch
 
     with torch.device(device):
-        return TOKENIZERS.entry(name, **options).create().eval()
+        model = TOKENIZERS.entry(name, **options).create().eval()
+    if model.state_dict():
+        model.without_weights = True
+        for module in model.modules():
+            module.register_load_state_dict_post_hook(partial(_has_weights, model))
+    return model
+
+
+def _has_weights(model: Reconstructor, _module: object, _keys: object) -> None:
+    model.__dict__.pop("without_weights", None)
 
 
 def load(
-    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *, offload: bool = False,
+    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | str | None = None, *, offload: bool = False,
     compile: bool = False, **options: object,
 ) -> Tokenizer:  # fmt: skip
     """A tokenizer with its weights, in eval mode.
@@ -306,7 +324,7 @@ def load(
     Args:
         name: with options after `@`, for example "flextok-d18-d28@tokens=64", or FILE.py:CLASS.
         device: where it computes; inputs may be anywhere.
-        dtype: compute dtype (autocast), float32 if not given; inputs and outputs stay float32.
+        dtype: compute dtype (autocast) or its name, float32 if not given; inputs and outputs stay float32.
         offload: keep the weights in main memory and bring each layer to the device when it computes: slow, for a
             device on which they do not fit. LaCTok has it.
         compile: `torch.compile` the networks; the first call takes minutes. LaCTok has it.
@@ -328,14 +346,14 @@ def load(
 
 
 def load_generator(
-    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, **options: object
+    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | str | None = None, **options: object
 ) -> Generator:
     """A generator with its weights, in eval mode.
 
     Args:
         name: with options after `@`, for example "sdxl@steps=30,guidance=5", or FILE.py:CLASS.
         device: where it computes; pictures come back on it.
-        dtype: compute dtype, float32 if not given; pictures stay float32.
+        dtype: compute dtype or its name, float32 if not given; pictures stay float32.
         options: those that may follow `@`, by keyword.
 
     Raises:
@@ -352,9 +370,10 @@ def _compute_dtype(given: object) -> torch.dtype:
 
     if given is None:
         return torch.float32
-    if not isinstance(given, torch.dtype) or not given.is_floating_point:
+    found = getattr(torch, given, None) if isinstance(given, str) else given
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise WrongValue(f"`dtype` {given!r}: not a torch dtype to compute in; for example torch.bfloat16")
-    return given
+    return found
 
 
 def _with_weights(found: Entry[S, M]) -> M:

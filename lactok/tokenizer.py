@@ -27,6 +27,7 @@ class Adapter(nn.Module):
 
     spec: TokenizerSpec | GeneratorSpec
     dtype: torch.dtype
+    without_weights = False  # True of what `lactok.build` makes, until weights are loaded into it
 
     def __init__(self, spec: TokenizerSpec | GeneratorSpec | None = None):
         super().__init__()
@@ -50,8 +51,22 @@ class Adapter(nn.Module):
             return exact_float32()
         return torch.autocast(self.device.type, self.dtype)
 
-    def _images(self, out: Tensor) -> Tensor:
-        """What a network gave as float32 in [0, 1]; raises UserError where it overflowed."""
+    def _images(self, out: object, batch: int) -> Tensor:
+        """What the adapter returned as float32 in [0, 1], if it is what the spec promises.
+
+        Raises:
+            ValueError: it is not.
+            UserError: the network overflowed.
+        """
+        name, side = self.spec.name, self.spec.output_size
+        if not isinstance(out, Tensor):
+            raise ValueError(f"the adapter of {name} returns {type(out).__name__} instead of a tensor of images")
+        shape = tuple(out.shape)
+        if len(shape) != 4 or shape[:2] != (batch, 3) or (side is not None and shape[2:] != (side, side)):
+            promised = f"({batch}, 3, {side or 'H'}, {side or 'W'})"
+            raise ValueError(f"the adapter of {name} returns images {shape}; its spec promises {promised}")
+        if not out.is_floating_point():
+            raise ValueError(f"the adapter of {name} returns {out.dtype} images; they are floating point, in [0, 1]")
         if not bool(out.isfinite().all()):
             instead = "" if self.dtype == torch.float32 else "; use bfloat16 or float32"
             raise UserError(f"{self.spec.name}: its output is not finite in {self.dtype}{instead}")
@@ -139,6 +154,7 @@ class Tokenizer(Reconstructor):
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
     def _check_images(self, images: Tensor) -> Tensor:
+        _check_tensor("images", images)
         size = self.spec.input_size
         b_c_h_w = tuple(images.shape)
         if len(b_c_h_w) != 4 or b_c_h_w[1] != 3 or (size is not None and b_c_h_w[2:] != (size, size)):
@@ -168,6 +184,7 @@ class Tokenizer(Reconstructor):
     def _seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
         if seeds is None:
             return torch.zeros(batch, dtype=torch.int64)
+        _check_tensor("seeds", seeds)
         if seeds.shape != (batch,) or seeds.dtype != torch.int64:
             raise ValueError(f"seeds are ({batch},) int64, one an image, not {tuple(seeds.shape)} {seeds.dtype}")
         return seeds.cpu()
@@ -201,6 +218,7 @@ class Tokenizer(Reconstructor):
     @torch.inference_mode()
     def decode_unclamped(self, ids: Tensor, seeds: Tensor | None = None) -> Tensor:
         """As `decode`, but what the adapter returns is passed on as it is: for those who examine adapters."""
+        _check_tensor("ids", ids)
         if ids.ndim != 2 or ids.dtype != torch.int64:
             raise ValueError(f"ids are (B, L) int64, not {tuple(ids.shape)} {ids.dtype}")
         longest = self.spec.tokens
@@ -228,7 +246,7 @@ class Tokenizer(Reconstructor):
             ValueError: ids that are not (B, L) int64, of another length or not codes of this tokenizer.
             UserError: the decoder overflowed in its compute dtype.
         """
-        return self._images(self.decode_unclamped(ids, seeds))
+        return self._images(self.decode_unclamped(ids, seeds), len(ids))
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`decode(encode(images))` and the bits it took, (B,) float64."""
@@ -282,10 +300,7 @@ class Generator(Adapter):
         self._check(conditions, seeds)
         with self._compute():
             out = self._generate(list(conditions), torch.tensor(list(seeds), dtype=torch.int64))  # type: ignore[arg-type]
-        size = self.spec.output_size
-        if tuple(out.shape) != (len(seeds), 3, size, size):
-            raise ValueError(f"{self.spec.name} made {tuple(out.shape)}, not ({len(seeds)}, 3, {size}, {size})")
-        return self._images(out)
+        return self._images(out, len(seeds))
 
     def _check(self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int]) -> None:
         name = self.spec.name
@@ -299,6 +314,11 @@ class Generator(Adapter):
         for seed in seeds:
             if not _is_integer(seed, 2**63):
                 raise ValueError(f"seeds are integers from 0 to 2^63 - 1, not {seed!r}")
+
+
+def _check_tensor(argument: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"`{argument}` {type(value).__name__}: a torch tensor")
 
 
 def _is_integer(value: object, end: int) -> bool:

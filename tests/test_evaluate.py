@@ -156,14 +156,58 @@ def test_an_object_is_known_by_its_code(measured: Callable[..., ReconResult], tm
         measured(lactok.build("llamagen-vq16-tiny"))
 
 
+def test_a_network_that_was_built_is_measured_with_weights_alone(measured: Callable[..., ReconResult]) -> None:
+    small: dict[str, Any] = {"limit": 1, "resolution": None}
+    loaded, built = lactok.load("llamagen-vq16-tiny"), lactok.build("llamagen-vq16-tiny", "cpu").requires_grad_(False)
+    with pytest.raises(ValueError, match="it has no weights; take it from"):
+        measured(built, **small)
+    built.load_state_dict(loaded.state_dict())
+    found = [measured(tokenizer, **small) for tokenizer in (built, loaded)]
+    assert found[0].result == found[1].result
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (".expand(-1, 3, 16, 16)", r"returns images \(1, 3, 16, 16\); its spec promises \(1, 3, 32, 32\)"),
+        (".expand(-1, 3, 32, 32).mul(255).byte()", "returns torch.uint8 images; they are floating point"),
+        (".expand(-1, 3, 32, 32).numpy()", "returns ndarray instead of a tensor of images"),
+    ],
+)
+def test_what_a_decoder_returns_is_checked(measured: Callable[..., ReconResult], change: str, message: str) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(CLASS.replace(".expand(-1, 3, 32, 32)", change), names)
+    with pytest.raises(ValueError, match=message):
+        measured(names["Grey"]())
+
+
+def test_arguments_that_are_no_tensors() -> None:
+    tokenizer = lactok.load("toy")
+    for call, argument in (
+        (lambda: tokenizer.encode(np.zeros((1, 3, 32, 32), np.float32)), "images"),
+        (lambda: tokenizer.encode(torch.zeros(1, 3, 32, 32), [1]), "seeds"),
+        (lambda: tokenizer.decode([[1, 2]]), "ids"),
+    ):
+        with pytest.raises(ValueError, match=f"`{argument}` [a-z]+: a torch tensor"):
+            call()
+    with pytest.raises(ValueError, match="`name` None: a text"):
+        lactok.spec(None)  # type: ignore[arg-type]
+    assert lactok.load("toy", dtype="bfloat16").dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="`dtype` 'bf16': not a torch dtype"):
+        lactok.load("toy", dtype="bf16")
+
+
 def test_an_edited_file_is_compared_with_what_it_was(
-    photographs: Path, file: Path, measured: Callable[..., ReconResult]
+    file: Path, measured: Callable[..., ReconResult], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both results lie in one folder, of which the second is the last."""
     before = measured(f"{file}:Grey")
+    assert measured(f"{file}:Grey").result == before.result
+    assert "is replaced" not in caplog.text
     file.write_text(CLASS.replace("SHIFT = 0", "SHIFT = 1"))
     after = measured(f"{file}:Grey")
     assert before.folder == after.folder
+    assert f"grey: the result of its earlier code or weights in {after.folder} is replaced" in caplog.text
     difference = lactok.compare(before, after)["psnr"].difference.value
     assert difference is not None
     assert after["psnr"].value is not None
@@ -195,6 +239,8 @@ def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path, monkeypa
         lactok.evaluate(tmp_path / "copies", out=tmp_path / "out")
     with pytest.raises(ValueError, match="`bits` is of a folder of reconstructions"):
         lactok.evaluate("toy", bits=3, out=tmp_path / "out")
+    with pytest.raises(ValueError, match="`dataset`: the photographs are those of `references`"):
+        lactok.evaluate(tmp_path / "copies", dataset="coco", **settings)
 
 
 def test_a_photograph_that_changed_is_measured_anew(

@@ -157,7 +157,7 @@ class TestGenerate:
             generator.generate([condition], [1])
 
     def test_bad_outputs(self) -> None:
-        with pytest.raises(ValueError, match=r"toy-small made \(1, 3, 16, 16\), not \(1, 3, 32, 32\)"):
+        with pytest.raises(ValueError, match=r"of toy-small returns images \(1, 3, 16, 16\); its spec"):
             lactok.load_generator("toy-small").generate(["a cat"], [1])
         with pytest.raises(UserError, match="not finite"):
             lactok.load_generator("toy-nan").generate(["a cat"], [1])
@@ -298,19 +298,29 @@ class TestCommand:
     def test_a_folder_a_generator(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "prompts.txt").write_text("a bench\n\n two cats \na dog\n")
         where = ("--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out"), "--samples", "1")
-        assert run("--generators", "toy-clouds,toy-clouds@strength=0.5", *where, "--limit", "2") == 0
+        generators = ("--generators", "toy-clouds,toy-clouds@strength=0.5", *where)
+        assert run(*generators, "--limit", "2", "--dry-run") == 0
+        planned = "toy-clouds@strength=0.5: 2 prompts, 2 of 2 pictures to make; weights ready\n"
+        assert capsys.readouterr().out.endswith(planned)
+        assert not (tmp_path / "out").exists()
+        assert run(*generators, "--limit", "2") == 0
         out, err = capsys.readouterr()
         assert "toy-clouds: a toy" in err
         assert f"written: {tmp_path / 'out' / 'toy-clouds@strength=0.5'}" in out
         assert {p.name for p in (tmp_path / "out" / "toy-clouds").iterdir()} == {
-            "00000",
             "00001",
+            "00002",
             "generation.json",
             "records.parquet",
             "result.json",
             "run.json",
         }
-        assert (tmp_path / "out" / "toy-clouds" / "00001" / "metadata.jsonl").read_text() == '{"prompt": "two cats"}'
+        folder = tmp_path / "out" / "toy-clouds"
+        assert (folder / "00002" / "metadata.jsonl").read_text() == '{"prompt": "a dog"}'
+        drawn = {p: p.stat().st_mtime_ns for p in folder.rglob("*.png")}
+        assert run(*generators) == 0  # the rest, with the same numbers and seeds
+        assert len(list(folder.rglob("*.png"))) == 3
+        assert {p: p.stat().st_mtime_ns for p in drawn} == drawn
 
     def test_one_that_fails_does_not_stop_the_others(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

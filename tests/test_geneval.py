@@ -273,7 +273,7 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
         asked.append((name, len(wanted), samples, run.seed, run.device, run.dtype, execution.part))
         if name == "sd3":
             raise WeightsNotFound("weights not found: sd3")
-        every = datasets.Dataset(source, planned(folder, wanted, samples))
+        every = datasets.Dataset(source, planned(folder, dict(enumerate(wanted)), samples))
         for shard in list(every.shards())[execution.part[0] :: execution.part[1]]:
             for sample in shard:
                 thing = json.loads(sample.metadata)["include"][0]
@@ -311,8 +311,8 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
         (("--images", ".", "--device", "toaster"), "not a device"),
         (("--images", ".", "--weights", "no/such"), "no such folder"),
         (("--images", "."), "holds no folders 00000, 00001"),
-        (("--images", ".", "--detector", "homeless"), "weights not found: homeless"),
-        (("--images", ".", "--detector", "homeless"), "--detector scenes-tiny --colours scenes-tiny needs no download"),
+        (("--generators", "sd3", "--detector", "homeless"), "weights not found: homeless"),
+        (("--generators", "sd3", "--detector", "homeless"), "--detector scenes-tiny --colours scenes-tiny needs no"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -333,6 +333,17 @@ def test_an_object_that_nobody_knows_is_named(images: Path, tmp_path: Path, caps
     write(images, 3, {"tag": "own", "prompt": "x", "include": [{"class": "unicorn", "count": 1}]}, [picture()] * 4)
     run(tmp_path / "out", "--images", images, code=2)
     assert "00003 asks for 'unicorn', which drawn does not know" in capsys.readouterr().err
+
+
+def test_words_are_looked_at_before_anything_is_fetched_or_made(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(images, 3, {"tag": "own", "prompt": "x", "include": [{"class": "unicorn", "count": 1}]}, [picture()] * 4)
+    run(tmp_path / "out", "--images", images, code=2, judge="homeless")
+    assert "00003 asks for 'unicorn', which homeless does not know" in capsys.readouterr().err
+    run(tmp_path / "out", "--generators", "sd1.5", "--limit", 40, code=2, judge="scenes-tiny")
+    assert "which scenes-tiny does not know" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_anything_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

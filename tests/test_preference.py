@@ -402,7 +402,7 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
         calls.append((name, [p["prompt"] for p in prompts], samples, run.seed, run.device, run.dtype, execution.part))
         if name == "bad":
             raise UserError("no such generator")
-        every = datasets.Dataset(source, planned(folder, prompts, samples))
+        every = datasets.Dataset(source, planned(folder, dict(enumerate(prompts)), samples))
         part, parts = execution.part
         for sample in [s for shard in list(every.shards())[part::parts] for s in shard]:
             sample.path.parent.mkdir(parents=True, exist_ok=True)

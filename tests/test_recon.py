@@ -229,6 +229,15 @@ def test_only_broken_photographs_are_a_mistake(tmp_path: Path, capsys: pytest.Ca
     assert caught.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith(f": nothing to measure in {count} images; the first, 0.png: not an image")
+    assert not list((tmp_path / "out").glob("*/result.json"))
+
+
+@pytest.mark.parametrize("other", ["--tokenizers", "--dataset"])
+def test_a_folder_of_reconstructions_stands_alone(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    run(tmp_path / "out", "--images", str(photographs), str(photographs), other, "all", code=2)
+    assert f"error: {other} does not go with --images" in capsys.readouterr().err
 
 
 def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:

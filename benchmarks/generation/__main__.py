@@ -5,11 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lactok.command import Parser, as_flags, command
 from lactok.errors import DiskError, UserError, WeightsNotFound, WrongValue, at_least
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
+
+if TYPE_CHECKING:
+    from benchmarks.generation.prompts import Prompt
+    from lactok.evaluation.datasets import Sample
+    from lactok.specs import GeneratorSpec
 
 
 def parser() -> Parser:
@@ -26,8 +32,9 @@ def parser() -> Parser:
         p, "out", "seed", "device", "dtype", "part", "limit", "batch_size", "workers", "weights",
         out={"required": True, "metavar": "DIR", "default": None, "help": "a folder a generator is made in it"},
         seed={"help": "of the run; a picture's is hash(seed, prompt, sample) (default: %(default)s)"},
-        limit={"help": "only the first N prompts"},
+        limit={"help": "use this many prompts, a fixed random choice"},
     )  # fmt: skip
+    p.add_argument("--dry-run", action="store_true", help="say how many pictures would be made and what is missing")
     return p
 
 
@@ -45,19 +52,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.store import folder_safe
 
     specs = [registry.generator_spec(name) for name in names]
-    prompts = read_prompts(args.prompts)[: args.limit]
+    every = read_prompts(args.prompts)
     settings.use_machine()
-    from benchmarks.generation.work import generate
+    from benchmarks.generation.work import generate, planned
+    from lactok.evaluation.datasets import limited_numbers
     from lactok.evaluation.evaluate import log_bug
 
+    numbers = limited_numbers(len(every), args.limit)  # a prompt keeps its number, so the rest can be made later
+    prompts = [every[i] for i in numbers]
     source = "geneval" if args.prompts == "geneval" else Path(args.prompts).stem
     failed = False
     for name, spec in zip(names, specs, strict=True):
         if spec.note:
             print(f"{spec.name}: {spec.note}", file=sys.stderr)
         folder = Path(args.out) / folder_safe(spec.name)
+        if args.dry_run:
+            print(plan(name, spec, prompts, planned(folder, dict(zip(numbers, prompts, strict=True)), args.samples)))
+            continue
         try:
-            generate(name, prompts, folder, settings.run(), settings.execution(), samples=args.samples, source=source)
+            generate(
+                name, prompts, folder, settings.run(), settings.execution(),
+                samples=args.samples, source=source, numbers=numbers,
+            )  # fmt: skip
         except DiskError:
             raise
         except UserError as error:  # the others still run
@@ -72,6 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print(f"written: {folder}")
     return 3 if failed else 0
+
+
+def plan(name: str, spec: GeneratorSpec, prompts: Sequence[Prompt], pictures: Sequence[Sample]) -> str:
+    """What would be made; raises WrongValue for prompts that the generator cannot take."""
+    from benchmarks.generation.prompts import conditions
+    from lactok import weights
+
+    conditions(name, prompts)
+    left, state = sum(not picture.path.is_file() for picture in pictures), weights.state(spec.assets)
+    return f"{spec.name}: {len(prompts)} prompts, {left} of {len(pictures)} pictures to make; weights {state}"
 
 
 if __name__ == "__main__":

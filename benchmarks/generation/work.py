@@ -38,14 +38,18 @@ def prompt_folder(folder: Path, index: int) -> Path:
     return folder / f"{index:05}"
 
 
-def planned(folder: Path, prompts: Sequence[Prompt], samples: int) -> tuple[Sample, ...]:
-    """The pictures to be made, prompt by prompt; their ids are prompt/sample ("00012/0003")."""
+def planned(folder: Path, prompts: Mapping[int, Prompt], samples: int) -> tuple[Sample, ...]:
+    """The pictures to be made, prompt by prompt; their ids are prompt/sample ("00012/0003").
+
+    Args:
+        prompts: by their numbers.
+    """
     return tuple(
         Sample(
             f"{index:05}/{sample:04}", prompt_folder(folder, index) / "samples" / f"{sample:04}.png",
             str(prompt.get("prompt", prompt.get("class", ""))), metadata=json.dumps(dict(prompt)),
         )
-        for index, prompt in enumerate(prompts)
+        for index, prompt in prompts.items()
         for sample in range(samples)
     )  # fmt: skip
 
@@ -56,11 +60,11 @@ class GenerationWork(ShardWork):
 
     Attributes:
         name: of the generator as it is asked for.
-        conditions: prompt -> what the generator takes of it.
+        conditions: number of a prompt -> what the generator takes of it.
     """
 
     name: str
-    conditions: Sequence[Any]
+    conditions: Mapping[int, Any]
     run: Run
     _loaded: list[Generator] = field(default_factory=list, repr=False)
 
@@ -98,7 +102,7 @@ def place(sample: Sample) -> tuple[int, int]:
 
 def generate(
     name: str, prompts: Sequence[Prompt], folder: Path, run: Run, execution: Execution, *, samples: int,
-    source: str = "prompts",
+    source: str = "prompts", numbers: Sequence[int] | None = None,
 ) -> tuple[Dataset, Timer | None]:  # fmt: skip
     """A generator's pictures of prompts in `folder`; pictures that are there and can be read are kept.
 
@@ -108,6 +112,7 @@ def generate(
         run: its seed is the run's; a picture's is hash(seed, number of its prompt, number of its sample).
         samples: pictures a prompt.
         source: what the prompts are called.
+        numbers: of the prompts, where they are some of many; by default 0, 1, ...
 
     Returns:
         All pictures, and what the work took; None while other parts still have some to make.
@@ -117,11 +122,12 @@ def generate(
         WeightsNotFound: the generator's weights cannot be had.
         DiskError: a full disk.
     """
-    dataset = Dataset(f"{source}-{digest([dict(p) for p in prompts])[:6]}", planned(folder, prompts, samples))
-    work = GenerationWork(name, conditions(name, prompts), run)
+    numbered = dict(zip(range(len(prompts)) if numbers is None else numbers, prompts, strict=True))
+    dataset = Dataset(f"{source}-{digest([dict(p) for p in prompts])[:6]}", planned(folder, numbered, samples))
+    work = GenerationWork(name, dict(zip(numbered, conditions(name, prompts), strict=True)), run)
     with disk_errors(folder):
         _claim(folder, name, {"seed": run.seed, "samples": samples, "dtype": run.dtype})
-        for index, prompt in enumerate(prompts):
+        for index, prompt in numbered.items():
             _describe(prompt_folder(folder, index), prompt)
     title = registry.generator_spec(name).name
     timer = complete(work, list(dataset.shards()), execution, f"{title}, pictures")

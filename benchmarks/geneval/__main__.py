@@ -81,10 +81,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = suite.plan(detector, colours, names, args.images, args.scenes, args.samples, args.limit)
         print("\n".join(lines))
         return 0
-    judges, run, execution = suite.resolved(detector, colours), settings.run(), settings.execution()
-    images = args.images
+    run, execution = settings.run(), settings.execution()
+    images, subject = args.images, None
+    if images is not None:  # what is wrong with it is said before anything is fetched or generated
+        subject = suite.of_images(images, args.samples, args.limit, detector, colours)
+    elif names:
+        suite.check_words(((repr(p["prompt"]), p) for p in suite.prompts_of(args.limit)), detector, colours)
+    judges = suite.resolved(detector, colours)
     if args.scenes is not None:
         images = suite.compose(execution.out, args.scenes, args.samples, args.seed)
+        subject = suite.of_images(images, args.samples, args.limit, detector, colours)
     results: list[GenEvalResult | None] = []
     missing: dict[str, str] = {}
     for name in names:
@@ -92,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             results.append(suite.judge_generator(name, args.samples, judges, run, execution, args.annotate))
         except WeightsNotFound as error:  # the other generators still run
             missing[name] = str(error)
-    if images is not None:
-        subject = suite.of_images(images, args.samples, args.limit)
+    if subject is not None:
         results.append(suite.judge_images(subject, judges, run, execution, args.annotate))
     finished = [r for r in results if r is not None]
     if finished:

@@ -5,7 +5,6 @@ Whatever is wrong is a line that names the folder or the picture; what is right 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from lactok.errors import MissingFile, WrongValue
-from lactok.evaluation.datasets import Sample
+from lactok.evaluation.datasets import Sample, limited_numbers
 from lactok.evaluation.protocol import digest
 from lactok.images import open_photograph
 
@@ -73,13 +72,6 @@ class Folder:
         return digest([[e.id, e.prompt, [[p.id, p.sha256] for p in e.pictures]] for e in self.entries])
 
 
-def chosen(count: int, limit: int | None) -> list[int]:
-    """A fixed random choice of `limit` of the prompts 0 ... count - 1, in order: those whose numbers hash lowest."""
-    if limit is None or limit >= count:
-        return list(range(count))
-    return sorted(sorted(range(count), key=lambda i: hashlib.sha256(f"{i:05}".encode()).digest())[:limit])
-
-
 def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: Sequence[int] | None = None) -> Folder:
     """A folder and everything that is wrong with it, without opening the pictures.
 
@@ -98,7 +90,7 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
         raise WrongValue(f"{root} holds no folders 00000, 00001, ...; expected {LAYOUT}")
     if numbers is None:
         numbers = range(max(there) + 1)
-    numbers = [numbers[i] for i in chosen(len(numbers), limit)]
+    numbers = [numbers[i] for i in limited_numbers(len(numbers), limit)]
     entries: list[Entry] = []
     left_out, remarks = [], []
     for number in numbers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generation.prompts import Prompt
 from benchmarks.generation.work import generate
 from benchmarks.geneval import folder, prompts
 from benchmarks.geneval.detectors import ColourClassifier, Detector
@@ -14,7 +16,7 @@ from benchmarks.geneval.result import Subject, merge
 from lactok import registry, weights
 from lactok.errors import WeightsNotFound, WrongValue
 from lactok.evaluation.config import Execution, Run
-from lactok.evaluation.datasets import Dataset
+from lactok.evaluation.datasets import Dataset, limited_numbers
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
 from lactok.evaluation.shards import complete
@@ -46,9 +48,12 @@ def compose(out: Path, captions: int, samples: int, seed: int) -> Path:
     return made
 
 
-def of_images(images: Path, samples: int, limit: int | None) -> Subject:
-    """A folder of somebody's pictures."""
+def of_images(
+    images: Path, samples: int, limit: int | None, detector: type[Detector], colours: type[ColourClassifier]
+) -> Subject:
+    """A folder of somebody's pictures; raises WrongValue where the judges lack a word of its prompts."""
     found = folder.read(images, samples, limit)
+    check_words(((entry.id, entry.prompt) for entry in found.entries), detector, colours)
     return Subject(f"{found.name}-{found.sha256[:6]}", found)
 
 
@@ -60,6 +65,12 @@ def judge_images(
     return _judged(subject, dataset, judges, run, execution, annotated, Timer(run.device))
 
 
+def prompts_of(limit: int | None) -> list[Prompt]:
+    """GenEval's prompts, or a fixed random choice of them, which are numbered anew."""
+    official = prompts.official()
+    return [official[i] for i in limited_numbers(len(official), limit)]
+
+
 def judge_generator(
     name: str, samples: int, judges: Judges, run: Run, execution: Execution, annotated: Annotate
 ) -> GenEvalResult | None:
@@ -68,8 +79,7 @@ def judge_generator(
     None while other parts still have shards to do.
     """
     generator, name = name, registry.generator_spec(name).name
-    official = prompts.official()
-    asked = [official[i] for i in folder.chosen(len(official), execution.limit)]
+    asked = prompts_of(execution.limit)
     more = f"samples{samples}" if samples != folder.SAMPLES else ""
     parts = folder_name(name, limit=execution.limit, dtype=run.dtype, seed=run.seed, more=more)
     root = execution.out / "generated" / parts
@@ -84,7 +94,6 @@ def _judged(
     subject: Subject, dataset: Dataset, judges: Judges, run: Run, execution: Execution, annotated: Annotate,
     timer: Timer,
 ) -> GenEvalResult | None:  # fmt: skip
-    check_words(subject.pictures, judges)
     work = JudgingWork(judges, run, Store(execution.out), annotated)
     took = complete(work, list(dataset.shards()), execution, subject.name, timer)
     if took is None:
@@ -93,17 +102,20 @@ def _judged(
     return merge(subject, dataset, work, execution.limit, target, took)
 
 
-def check_words(found: folder.Folder, judges: Judges) -> None:
-    """Raise WrongValue for an object or a colour that a prompt asks for and the judges do not know."""
-    detector, colours = judges.detector.spec, judges.colours.spec
-    for entry in found.entries:
-        for clause in (*entry.prompt.get("include", []), *entry.prompt.get("exclude", [])):
+def check_words(asked: Iterable[tuple[str, Prompt]], detector: type[Detector], colours: type[ColourClassifier]) -> None:
+    """Raise WrongValue for an object or a colour that a prompt asks for and the judges do not know.
+
+    Args:
+        asked: prompts, each with its name.
+    """
+    for name, prompt in asked:
+        for clause in (*prompt.get("include", []), *prompt.get("exclude", [])):
             for word, spec, argument in (
-                (clause["class"], detector, "detector"),
-                (clause.get("color"), colours, "colours"),
+                (clause["class"], detector.spec, "detector"),
+                (clause.get("color"), colours.spec, "colours"),
             ):
                 if word is not None and word not in spec.vocabulary:
-                    raise WrongValue(f"{entry.id} asks for {word!r}, which {spec.name} does not know; use another "
+                    raise WrongValue(f"{name} asks for {word!r}, which {spec.name} does not know; use another "
                                      f"`{argument}`, or one of: {', '.join(spec.vocabulary)}")  # fmt: skip
 
 
@@ -121,10 +133,10 @@ def plan(
             lines.append(f"{spec.name}: {asset.name}: {where}")
         if not spec.assets:
             lines.append(f"{spec.name}: needs no weights")
-    asked = len(folder.chosen(len(prompts.official()), limit))
+    asked = len(limited_numbers(len(prompts.official()), limit))
     lines += [f"{name}: {asked} prompts, {asked * samples} pictures to make and to judge" for name in names]
     if scenes is not None:
-        judged = len(folder.chosen(scenes, limit))
+        judged = len(limited_numbers(scenes, limit))
         lines.append(f"scenes: {scenes} captions, {scenes * samples} pictures to compose, {judged * samples} to judge")
     if images is not None:
         found = folder.read(images, samples, limit)

@@ -196,10 +196,7 @@ def plan(chosen: Chosen, work: Sequence[Work]) -> str:
     known, broken = specs(chosen.rewards)
     rows = []
     for name, spec in known.items():
-        missing = [a for a in spec.assets if weights.locate(a) is None]
-        size = sum(a.size for a in missing) / 1e9
-        state = "nowhere to be had" if any(not a.sources for a in missing) else f"to fetch, {size:.1f} GB"
-        rows.append([name, state if missing else "ready", spec.license, spec.variant])
+        rows.append([name, weights.state(spec.assets), spec.license, spec.variant])
     rows += [[name, "ready", "-", "at 256 px"] for name in chosen.distances]
     lines = [
         f"would {'make and ' if w.generator else ''}score {len(w.captioned.dataset.samples)} pictures of {w.plain} "

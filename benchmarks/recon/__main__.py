@@ -24,8 +24,8 @@ def parser() -> Parser:
         prog="python -m benchmarks.recon",
         description="Encode and decode photographs with tokenizers and score the reconstructions.",
     )
-    p.add_argument("--tokenizers", default="all", help="names separated by spaces or commas, options after @; "
-                   "FILE.py:CLASS; all; or local: of all those whose weights need no download")  # fmt: skip
+    p.add_argument("--tokenizers", metavar="NAMES", help="names separated by spaces or commas, options after @; "
+                   "FILE.py:CLASS; all (the default); or local: all those whose weights need no download")  # fmt: skip
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
     p.add_argument("--bits", type=float, help="bits an image of --images")
     add_options(p)
@@ -48,8 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_check(args.check, args.device, args.weights)
     settings = Settings.of(vars(args))
     settings.check()
-    everything = args.tokenizers in ("all", "local")
-    names = registry.list_tokenizers() if everything else split_names(args.tokenizers)
+    for argument, given in (("tokenizers", args.tokenizers is not None), ("dataset", args.dataset != Settings.dataset)):
+        if args.images and given:
+            raise WrongValue(f"`{argument}` does not go with `images`, which names both folders; leave one of them out")
+    asked = "all" if args.tokenizers is None else args.tokenizers
+    everything = asked in ("all", "local")
+    names = registry.list_tokenizers() if everything else split_names(asked)
     if not names:
         raise WrongValue("`tokenizers` is empty; name some, or use all")
     for name in names:
@@ -80,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(plan(names, data, replace(run, networks=known_networks(run)), Path(settings.out)))
             return 0
-        sources, missing, failed = available(names, fetch=args.tokenizers != "local")
+        sources, missing, failed = available(names, fetch=asked != "local")
         outcome = evaluate_sources(sources, data, run, settings.execution())
         outcome.missing, outcome.failed = missing, failed | outcome.failed
     if outcome.results:

@@ -16,6 +16,7 @@ from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
 from lactok.metrics.registry import find
+from lactok.weights import size_text
 
 FIXED_MEMORY = 2e9  # libraries, the metrics' networks with their feature maps
 FEATURE_BYTES = 4 * 2048  # of an image, about
@@ -40,9 +41,6 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
             continue
         missing = [a for a in spec.assets if weights.locate(a) is None]
         downloads += sum(a.size for a in missing)
-        state = f"to fetch, {_size(sum(a.size for a in missing))}" if missing else "ready"
-        if any(not a.sources for a in missing):
-            state = "nowhere to be had"
         try:
             price = cost(name)
         except Exception as error:  # an adapter that computes outside torch, or one with a bug
@@ -53,14 +51,23 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + FEATURE_BYTES * features)
         memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.micro_batch * _activations(price, pixels)
         total_seconds, total_disk = total_seconds + seconds, total_disk + disk
-        rows.append([spec.name, state, f"{left} of {n}", _size(disk), _size(memory), _duration(seconds)])
+        rows.append(
+            [
+                spec.name,
+                weights.state(spec.assets),
+                f"{left} of {n}",
+                size_text(disk),
+                size_text(memory),
+                _duration(seconds),
+            ]
+        )
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
     lines = [
         f"would run on {dataset.name} ({n} images), protocol {run.protocol.name} "
         f"at {run.protocol.prepare.resolution} px, into {out}:",
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
-        f"in all about {_duration(total_seconds)}, {_size(total_disk)} of disk, {_size(downloads)} of downloads; "
-        "times are estimated from FLOPs and may be off by two or three",
+        f"in all about {_duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
+        "downloads; times are estimated from FLOPs and may be off by two or three",
         "where weights come from: python -m lactok.weights list",
         *unplanned,
     ]
@@ -77,10 +84,6 @@ def _left(name: str, dataset: Dataset, run: Run, out: Path) -> int:
 def _activations(price: Cost, pixels: int) -> float:
     """Bytes an image, about: the metrics' feature maps, and a megabyte for each GFLOP of a decoder's step."""
     return 4.0 * 64 * pixels + price.step_flops * 1.2e-3
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _duration(seconds: float) -> str:

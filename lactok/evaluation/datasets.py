@@ -89,6 +89,13 @@ class Dataset:
             yield self.samples[start : start + SHARD]
 
 
+def limited_numbers(count: int, limit: int | None) -> list[int]:
+    """A fixed random choice of `limit` of the prompts 0 ... count - 1, in order: those whose numbers hash lowest."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return sorted(sorted(range(count), key=lambda i: hashlib.sha256(f"{i:05}".encode()).digest())[:limit])
+
+
 def sample_set() -> Dataset:
     """The colour photographs that scikit-image and scikit-learn ship, six windows of each.
 

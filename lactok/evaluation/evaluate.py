@@ -79,6 +79,8 @@ def evaluate(
     execution = chosen.execution()
     source, run = _source(tokenizer, chosen, chosen.run(), references, bits)
     if references is not None:
+        if chosen.dataset != Settings.dataset:
+            raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
         data = folder(existing_folder(references, "references")).limited(chosen.limit)
     else:
         data = chosen.data()
@@ -86,7 +88,6 @@ def evaluate(
     result = evaluate_source(source, data, run, execution)
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
-    _something_measured([result], data)
     _ = result.records  # kept: the next tokenizer of this name writes over the folder
     return result
 
@@ -182,6 +183,7 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
     if timer is None:
         return None
     keys = [k for s in shards if (k := work.keys(s)) is not None]
+    reconstruction_result.check_measured(dataset, store, keys)
     hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
     name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
     kept_images.publish(execution.out / name, work, dataset, keys)
@@ -198,8 +200,10 @@ def evaluate_sources(
 
     Raises:
         DiskError: nothing can be stored any more.
-        UserError: no source measured an image, or a network of the metrics cannot be had.
+        WrongValue: there is nothing to measure in any image.
+        UserError: a network of the metrics cannot be had.
     """
+    from lactok.evaluation import reconstruction_result
     from lactok.evaluation.store import Store
 
     Store(execution.out)
@@ -211,7 +215,7 @@ def evaluate_sources(
         name = str(getattr(make, "args", ["?"])[0])
         try:
             result = evaluate_source(make(), dataset, run, execution)
-        except DiskError:
+        except (DiskError, reconstruction_result.NothingMeasured):
             raise
         except UserError as error:
             outcome.failed[name] = str(error)
@@ -222,14 +226,7 @@ def evaluate_sources(
             continue
         if result is not None:
             outcome.results.append(result)
-    _something_measured(outcome.results, dataset)
     return outcome
-
-
-def _something_measured(results: Sequence[ReconResult], dataset: Dataset) -> None:
-    if results and not any(result.n for result in results):
-        first, count = results[0].data.dataset.skipped[0], len(dataset.samples)
-        raise WrongValue(f"{dataset.name}: nothing to measure in {count} images; the first, {first.id}: {first.reason}")
 
 
 def log_bug(name: str) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lactok.errors import disk_errors
+from lactok.errors import WrongValue, disk_errors
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
@@ -23,6 +24,26 @@ from lactok.evaluation.store import FeatureBlocks, Store, write_atomically
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import write_result
 from lactok.metrics.registry import DistanceMetric, ImageMetric, Metric, StateMetric, find
+
+logger = logging.getLogger(__name__)
+
+
+class NothingMeasured(WrongValue):
+    """There is no image in a data set that can be measured."""
+
+
+def check_measured(dataset: Dataset, store: Store, keys: Sequence[ShardKeys]) -> None:
+    """Raise NothingMeasured where every image was left out, so that no result of nothing is written."""
+    errors: dict[str, str] = {}
+    for key in keys:
+        scores = store.need("scores", key.scores, ["index", "errors"])
+        if len(scores["index"]):
+            return
+        errors |= json.loads(str(scores["errors"]))
+    first = min(errors)
+    raise NothingMeasured(
+        f"{dataset.name}: nothing to measure in {len(dataset.samples)} images; the first, {first}: {errors[first]}"
+    )
 
 
 def merge(
@@ -65,10 +86,22 @@ def merge(
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
         "codebook": codebook_statistics(histogram) | {"near_ties": near_ties} if histogram is not None else None,
     }
+    _say_if_replaced(folder, description)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write_tokens(folder / "tokens.npz", source, store, keys, shards)
     return write_result(folder, content, columns, run, timer)
+
+
+def _say_if_replaced(folder: Path, description: Mapping[str, Any]) -> None:
+    """A class that is edited, or a network that is trained on, keeps its name: its earlier result goes."""
+    try:
+        before = json.loads((folder / "result.json").read_bytes())["tokenizer"]
+        made_of = [(d.get("code", ""), [a["sha256"] for a in d["assets"]]) for d in (before, description)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # there is none, or none that can be read
+    if made_of[0] != made_of[1]:
+        logger.warning("%s: the result of its earlier code or weights in %s is replaced", description["name"], folder)
 
 
 def _records(

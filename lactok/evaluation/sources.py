@@ -165,7 +165,7 @@ class ObjectSource(TokenizerSource):
 
     def __init__(self, tokenizer: Reconstructor):
         self.asked, self.spec, self.name = tokenizer.spec.name, tokenizer.spec, tokenizer.spec.name
-        if any(tensor.is_meta for tensor in tokenizer.state_dict().values()):
+        if tokenizer.without_weights or any(tensor.is_meta for tensor in tokenizer.state_dict().values()):
             raise WrongValue(f"`tokenizer` {self.name}: it has no weights; take it from lactok.load")
         state = hashlib.sha256()
         for name, tensor in sorted(tokenizer.state_dict().items()):

@@ -10,6 +10,8 @@ from lactok.weights.resolution import (
     locate,
     own_is_meta,
     resolve,
+    size_text,
+    state,
     use_folder,
     user_folders,
 )
@@ -24,6 +26,8 @@ __all__ = [
     "own_is_meta",
     "resolve",
     "sha256",
+    "size_text",
+    "state",
     "use_folder",
     "user_folders",
 ]

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -80,6 +80,24 @@ def locate(asset: Asset) -> Resolved | None:
     if bundled.is_file():
         return Resolved(asset, bundled, "bundled", sha256(bundled))
     return _cached(asset)
+
+
+def state(assets: Iterable[Asset]) -> str:
+    """In a few words whether assets are on this machine; nothing is fetched: "ready", "to fetch, 1.2 GB"."""
+    missing = [asset for asset in assets if locate(asset) is None]
+    if any(not asset.sources for asset in missing):
+        return "nowhere to be had"
+    size = sum(asset.size for asset in missing)
+    return f"to fetch, {size_text(size)}" if missing else "ready"
+
+
+def size_text(count: float) -> str:
+    """Bytes as people read them.
+
+    >>> size_text(1234567)
+    '1.2 MB'
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @lru_cache(maxsize=256)
