@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,49 @@ ROOT = Path(__file__).parents[1]
 STEPS = 3
 COPIES = ("vae", "ldm", "tlcm", "stage 1", "stage 2")
 SPREAD = ("ldm", "tlcm", "stage 2")
+
+
+KILLED = """
+import os, signal, sys, threading, time
+from lactok.evaluation.executors import run_jobs
+from lactok.evaluation.timing import Timer
+
+def work(job):
+    open(f"{sys.argv[1]}/{os.getpid()}", "w").close()
+    time.sleep(60)
+    return Timer("cpu")
+
+def end():
+    while len(os.listdir(sys.argv[1])) < 2:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    threading.Thread(target=end).start()
+    run_jobs(work, [1, 2], print, (), "cpu", workers=2)
+"""
+
+
+def test_workers_end_with_the_run_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    (tmp_path / "workers").mkdir()
+    command = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path / "workers")]
+    assert subprocess.run(command, timeout=300, check=False).returncode == -signal.SIGKILL
+    workers = [int(path.name) for path in (tmp_path / "workers").iterdir()]
+    assert len(workers) == 2
+    for _ in range(100):
+        if not any(_alive(worker) for worker in workers):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still there: {[w for w in workers if _alive(w)]}")
+
+
+def _alive(process: int) -> bool:
+    """Whether it runs; one that has ended and was not asked for is no longer alive."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def made(recipe: Recipe, kind: str, out: Path) -> Trainer:

@@ -199,12 +199,16 @@ recon.main({[*arguments, "--out", str(tmp_path / "out")]!r})
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
 
 
-def test_a_damaged_shard_is_made_again(photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["cut", "in an array", "in a name of the contents"])
+def test_a_damaged_shard_is_made_again(photographs: Path, tmp_path: Path, where: str) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
     run(tmp_path / "out", *arguments)
     first = stable_bytes(tmp_path / "out")
     for path in (tmp_path / "out").glob("store/*/*/*.npz"):
-        path.write_bytes(path.read_bytes()[:100])
+        data = bytearray(path.read_bytes())
+        position = {"cut": 100, "in an array": data.index(b"index.npy") + 150}.get(where, data.rindex(b"index.npy"))
+        data[position] ^= 255
+        path.write_bytes(data[:100] if where == "cut" else data)
     run(tmp_path / "out", *arguments)
     assert stable_bytes(tmp_path / "out") == first
 

@@ -151,6 +151,7 @@ def test_seconds_are_of_the_images_that_were_timed_on_that_machine(
     (stored(runs, "older") / "run.json").write_text(json.dumps(about))
     (stored(runs, "untimed") / "run.json").write_text(json.dumps(about | {"seconds": {"wall": {}}}))
     (stored(runs, "damaged") / "run.json").write_text("{")
+    (stored(runs, "of-texts") / "run.json").write_text('{"machine": "x", "seconds": "x"}')
     stored(runs, "codec", **{"tokenizer.tokens": None})
     figures.figures(load_results(runs), runs)
     name = "quality-speed-psnr__coco__11111111-22222222__n50"

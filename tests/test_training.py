@@ -33,6 +33,29 @@ def curve(out: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds_a_step"} for row in rows]
 
 
+def test_the_gradient_of_indexing_is_repeatable(
+    monkeypatch: pytest.MonkeyPatch, recipe: VQTraining, tmp_path: Path
+) -> None:
+    """On several threads it is added in another order now and then, so the same step gave other weights."""
+    draw = torch.Generator().manual_seed(0)
+    rows, factors = torch.randint(0, 7, (50_000,), generator=draw), torch.randn(50_000, 4, generator=draw)
+    gradients = set()
+    for _ in range(100):
+        table = torch.zeros(7, 4, requires_grad=True)
+        with common.repeatable("cpu"):
+            (table[rows] * factors).sum().backward()
+        gradients.add(table.grad.numpy().tobytes())
+    assert len(gradients) == 1
+    assert not torch.are_deterministic_algorithms_enabled()
+    found: list[bool] = []
+    trainer, losses = VQTrainer(recipe, tmp_path), VQTrainer.losses
+    monkeypatch.setattr(
+        VQTrainer, "losses", lambda *a: found.append(torch.are_deterministic_algorithms_enabled()) or losses(*a)
+    )
+    trainer.train_step()
+    assert found == [True]
+
+
 @pytest.mark.parametrize("adversarial", [0.0, 0.5])
 def test_killed_and_resumed_is_bit_for_bit(recipe: VQTraining, tmp_path: Path, adversarial: float) -> None:
     recipe = replace(recipe, adversarial=adversarial, adversarial_start=2)

@@ -234,6 +234,8 @@ def test_a_damaged_set_is_one_line(made: Path, damage: str, capsys: pytest.Captu
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {made} is incomplete or damaged: ")
     assert len(line) < 500
+    if damage in ("a list for a config", "no JSON"):
+        assert "damaged: config.json " in line
 
 
 def test_a_wrong_manifest_fails(tmp_path: Path) -> None:
@@ -261,6 +263,8 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify() == 2
     assert verify(tmp_path) == 2
     assert "is not a reference set: it has no set.json" in capsys.readouterr().err
+    assert verify(tmp_path / "none") == 2
+    assert f"no such folder {tmp_path / 'none'}" in capsys.readouterr().err
     (tmp_path / "other.json").write_text("[]")
     assert verify("--manifest", tmp_path / "other.json") == 2
 

@@ -19,7 +19,7 @@ from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, limited_numbers
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
-from lactok.evaluation.shards import complete
+from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name
@@ -90,6 +90,7 @@ def judge_generator(
     return _judged(Subject(name, found, described), whole, judges, run, execution, annotated, Timer(run.device))
 
 
+@again_if_lost
 def _judged(
     subject: Subject, dataset: Dataset, judges: Judges, run: Run, execution: Execution, annotated: Annotate,
     timer: Timer,

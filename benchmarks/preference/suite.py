@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.errors import DiskError, UserError, WrongValue, unknown
 from lactok.evaluation.config import Execution, Run
+from lactok.evaluation.shards import again_if_lost
 
 if TYPE_CHECKING:
     from benchmarks.preference.captions import Captioned
@@ -143,6 +144,7 @@ def measure(
     return found
 
 
+@again_if_lost
 def measure_row(
     work: Work, judges: Sequence[Judge], distances: Sequence[str], reference: Dataset | None, run: Run,
     execution: Execution, store: Store, failed: dict[str, str],

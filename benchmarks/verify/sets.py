@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from benchmarks.verify.checks import Checks, NotBuilt
-from lactok.errors import UserError, WeightsNotFound
+from lactok.errors import MissingFile, UserError, WeightsNotFound
 
 # kind -> module with replay(folder, config, checks)
 KINDS = {
@@ -61,16 +61,27 @@ def read(folder: Path) -> ReferenceSet:
     Raises:
         UserError: no set.json, or a damaged one.
     """
+    if not folder.exists():
+        raise MissingFile(f"no such folder {folder}; name reference sets (folders with a set.json)")
     if not (folder / "set.json").is_file():
         raise UserError(f"{folder} is not a reference set: it has no set.json")
     try:
-        described = json.loads((folder / "set.json").read_text())
-        config = folder / "config.json"
-        values = json.loads(config.read_text()) if config.is_file() else {}
+        described = _object(folder / "set.json")
+        values = _object(folder / "config.json") if (folder / "config.json").is_file() else {}
         tolerances = suggested(folder) | {str(k): float(v) for k, v in described.get("tolerances", {}).items()}
         return ReferenceSet(folder, str(described["kind"]), str(described["name"]), values, tolerances)
     except DAMAGE as error:
         raise _damaged(folder, error) from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path.name} is no JSON object")
+    return value
 
 
 _NUMBER = r"[0-9.]+(?:e-?[0-9]+)?"

@@ -16,6 +16,7 @@ from lactok.command import as_flags
 from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, folder
+from lactok.evaluation.shards import again_if_lost, complete
 from lactok.metrics.registry import METRICS, assets, find
 
 if TYPE_CHECKING:
@@ -168,12 +169,12 @@ def available(
     return sources, missing, broken
 
 
+@again_if_lost
 def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execution) -> ReconResult | None:
     """Measure one source; None while other parts still have shards to do."""
     from lactok.evaluation import kept_images, reconstruction_result
     from lactok.evaluation.reconstruction import ReconstructionWork
     from lactok.evaluation.results import ReconResult
-    from lactok.evaluation.shards import complete
     from lactok.evaluation.store import Store
     from lactok.evaluation.writing import folder_name
 

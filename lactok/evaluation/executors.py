@@ -35,7 +35,7 @@ def run_jobs(
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, start, arguments) as pool:
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (start, arguments)) as pool:
         futures = [pool.submit(work, job) for job in jobs]
         try:
             _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
@@ -47,6 +47,23 @@ def run_jobs(
         finally:
             pool.shutdown(cancel_futures=True)
     return total
+
+
+def _start_worker(start: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    """A worker ends with the process that it works for, also where that one is killed."""
+    import multiprocessing
+    import os
+    import threading
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+    start(*arguments)
 
 
 def _collect(results: Iterator[Timer], total: Timer, jobs: int, report: Report | None) -> None:

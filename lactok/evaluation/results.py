@@ -126,9 +126,11 @@ class Result:
     def about(self) -> dict[str, Any]:
         """`run.json`: what may differ between two runs of the same bytes; empty where it cannot be read."""
         try:
-            return dict(json.loads((self.folder / "run.json").read_bytes()))
+            found = dict(json.loads((self.folder / "run.json").read_bytes()))
         except (OSError, ValueError, TypeError):
             return {}
+        tables = [found.get(name, {}) for name in ("machine", "versions", "seconds", "images")]
+        return found if all(isinstance(table, dict) for table in tables) else {}
 
     def seconds(self, stage: str) -> float | None:
         """Wall time of a stage, a sample; None where none was timed.

@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.executors import run_jobs
 from lactok.evaluation.progress import Report, progress
+from lactok.evaluation.store import LostShard
 from lactok.evaluation.timing import Timer
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Shard = Sequence[Sample]
 logger = logging.getLogger(__name__)
 
@@ -71,6 +76,23 @@ def complete(
         logger.info("%s: %d of %d shards are left to the other parts", label, left, len(shards))
         return None
     return total
+
+
+def again_if_lost(measure: Callable[P, T]) -> Callable[P, T]:
+    """Decorator of what finishes shards and merges them: where a merge finds one damaged, it is made again at once."""
+
+    @wraps(measure)
+    def measured(*args: P.args, **kwargs: P.kwargs) -> T:
+        lost: set[str] = set()
+        while True:
+            try:
+                return measure(*args, **kwargs)
+            except LostShard as error:
+                if error.path in lost:  # it was made again and does not stay
+                    raise
+                lost.add(error.path)
+
+    return measured
 
 
 @contextmanager

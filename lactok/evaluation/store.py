@@ -18,6 +18,14 @@ Arrays = dict[str, np.ndarray]
 logger = logging.getLogger(__name__)
 
 
+class LostShard(UserError):
+    """A shard that was finished is missing or damaged; nothing of it is left, so it is made again."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"a finished shard was lost, {path}; run the same command again to make it anew")
+        self.path = str(path)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +60,21 @@ class Store:
         return self.get(kind, key, ()) is not None
 
     def need(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays:
-        """`get` for a shard that was finished before; if it was lost since, say so."""
+        """`get` for a shard that was finished before.
+
+        Args:
+            names: the first is of an array that every such shard has.
+
+        Raises:
+            LostShard: it was lost since, or is damaged.
+        """
         arrays = self.get(kind, key, names)
+        path = self._path(kind, key, ".npz")
+        if arrays is not None and names and names[0] not in arrays:  # its table of contents is damaged
+            path.unlink(missing_ok=True)
+            arrays = None
         if arrays is None:
-            raise UserError(f"a finished shard in {self.root} was lost; run the same command again to make it anew")
+            raise LostShard(path)
         return arrays
 
     def get(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays | None:
@@ -66,8 +85,8 @@ class Store:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files if names is None or name in names}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            logger.warning("%s is damaged (%s): it is made again", path, error)
+        except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            logger.warning("%s is damaged: it is made again", path)
             path.unlink(missing_ok=True)
             return None
 

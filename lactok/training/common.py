@@ -7,7 +7,8 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,25 @@ from torch import Tensor, nn
 from lactok.errors import UserError, WrongValue, unknown
 
 T = TypeVar("T")
+
+
+@contextmanager
+def repeatable(device: torch.device | str) -> Iterator[None]:
+    """The same gradients every time on the CPU, where indexing adds its gradient in no fixed order on several threads.
+
+    On a GPU nothing is changed: there some operations have no other way.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic: Any = torch.utils.deterministic
+    fills = deterministic.fill_uninitialized_memory  # a help to find bugs that costs time
+    if torch.device(device).type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        deterministic.fill_uninitialized_memory = fills
 
 
 def read_config(path: str | Path, kind: type[T], overrides: Mapping[str, Any] | None = None) -> T:

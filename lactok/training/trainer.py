@@ -284,8 +284,9 @@ class Trainer(Generic[R]):
             last = i == len(parts) - 1
             with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():
                 images = images.to(self.accelerator.device, memory_format=torch.channels_last)
-                loss, found = self.module(images, seeds, self.step)
-                self.accelerator.backward(loss / len(parts))
+                with common.repeatable(self.accelerator.device):
+                    loss, found = self.module(images, seeds, self.step)
+                    self.accelerator.backward(loss / len(parts))
             for key, value in ({"loss": loss} | found).items():
                 sums[key] = sums.get(key, torch.zeros(())) + value.detach().float().cpu() / len(parts)
         means = self.accelerator.reduce(torch.stack([*sums.values()]).to(self.accelerator.device), "mean")

@@ -194,9 +194,10 @@ class VQTrainer:
         low, high = stage.scale
         images = random_crops(self.photos.train, stage.batch, stage.crop, (low, high), config.seed, step)
         images = images.to(self.device)
-        total, parts, output, z, ids = self.losses(images, step)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        with common.repeatable(self.device):
+            total, parts, output, z, ids = self.losses(images, step)
+            total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step()
         if self.discriminator is not None and step >= config.adversarial_start:
