@@ -349,17 +349,19 @@ def test_modules_beside_a_file(
     monkeypatch.setattr("sys.path", [p for p in sys.path if p])  # as the script `lactok` has it
     results = []
     for folder, shift in (("a", 0), ("b", 1), ("a", 1)):
-        (tmp_path / folder / "settings").mkdir(parents=True, exist_ok=True)
-        (tmp_path / folder / "settings" / "__init__.py").write_text("from settings.values import SHIFT\n")
+        for inside in ("settings", "bare", "lactok"):  # the last as where a clone lies beside the file
+            (tmp_path / folder / inside).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "settings" / "__init__.py").write_text("from .values import SHIFT\n")
+        (tmp_path / folder / "bare" / "one.py").write_text("from settings import SHIFT\n")
         (tmp_path / folder / "settings" / "values.py").write_text(f"SHIFT = {shift}\n")
-        (tmp_path / folder / "mine.py").write_text(CLASS.replace("SHIFT = 0", "from settings import SHIFT"))
+        (tmp_path / folder / "mine.py").write_text(CLASS.replace("SHIFT = 0", "from bare.one import SHIFT"))
         results.append(measured(f"{tmp_path / folder / 'mine.py'}:Grey", f"out-{len(results)}"))
     ids = [np.load(r.folder / "tokens.npz")["ids"] for r in results]
     assert (ids[1] - ids[0] == 1).all()
     assert (ids[2] == ids[1]).all()
     codes = [r.result["tokenizer"]["code"] for r in results]
     assert codes[0] != codes[1] == codes[2]
-    assert "settings" not in sys.modules
+    assert not {"settings", "settings.values", "bare", "bare.one"} & sys.modules.keys()
     assert not list(tmp_path.rglob("__pycache__"))
 
 
