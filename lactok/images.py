@@ -1,6 +1,6 @@
 """Photographs to reference images, references to a tokenizer's input, outputs to scored pixels.
 
-Evaluation and `Tokenizer.reconstruct_image` open and prepare photographs by these functions. torch is
+Evaluation, training and `Tokenizer.reconstruct_image` open photographs by these functions. torch is
 imported where a function needs it, so that protocols can be read without it.
 """
 
@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -51,8 +51,11 @@ class UnreadableImage(Exception):
     """A photograph that cannot be used; the message says why. The others still run."""
 
 
-def open_photograph(path: Path) -> Image.Image:
+def open_photograph(file: Path | BinaryIO) -> Image.Image:
     """Any readable image as upright 8-bit RGB: EXIF rotation applied, transparency over white, 16 bits scaled to 8.
+
+    Args:
+        file: a path, or a file that is open.
 
     Raises:
         UnreadableImage: not an image, truncated, or unreasonably large.
@@ -60,7 +63,7 @@ def open_photograph(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 image.load()
                 return to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:

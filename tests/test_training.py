@@ -6,26 +6,36 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lactok.errors import UserError
+from lactok.images import open_photograph
 from lactok.nn.vqgan import VQConfig
 from lactok.training import common
-from lactok.training.data import Photos, random_crops
-from lactok.training.vq import Stage, VQTrainer, VQTraining
+from lactok.training.data import Photo, Photos, random_crops
+from lactok.training.distributed import accelerator_of
+from lactok.training.trainer import Trainer
+from lactok.training.vq import Sizes, VQLearner, VQRecipe
 
 CONFIGS = Path(common.__file__).parent / "configs"
 
 
 @pytest.fixture
-def recipe(photographs: Path) -> VQTraining:
-    return VQTraining(
-        name="test-vq", data=str(photographs), held_out=3,
-        model=VQConfig(32, (1, 1), 1, 32, 64, 4, usage_buffer=False),
-        stages=(Stage(32, 2, 4, (32, 48)), Stage(48, 1, 2, (48, 48))), warmup=2, revive_every=2, revive_after=2,
-        log_every=1, eval_every=6, eval_size=32, save_every=3, bf16=False,
+def recipe(photographs: Path) -> VQRecipe:
+    return VQRecipe(
+        name="test-vq", data=str(photographs), held_out=3, steps=6, batch=2, crop=32, scale=(32, 48),
+        model=VQConfig(32, (1, 1), 1, 32, 64, 4, usage_buffer=False), later=(Sizes(4, 48, 1, (48, 48)),),
+        warmup=2, revive_every=2, revive_after=2, log_every=1, eval_every=6, eval_size=32, save_every=3, bf16=False,
     )  # fmt: skip
+
+
+def trainer(recipe: VQRecipe, out: Path) -> Trainer[VQRecipe]:
+    made = Trainer(recipe, VQLearner(recipe), out, accelerator_of("cpu"))
+    made.learner.train()
+    return made
 
 
 def curve(out: Path) -> list[dict[str, float]]:
@@ -34,7 +44,7 @@ def curve(out: Path) -> list[dict[str, float]]:
 
 
 def test_the_gradient_of_indexing_is_repeatable(
-    monkeypatch: pytest.MonkeyPatch, recipe: VQTraining, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, recipe: VQRecipe, tmp_path: Path
 ) -> None:
     """On several threads it is added in another order now and then, so the same step gave other weights."""
     draw = torch.Generator().manual_seed(0)
@@ -48,25 +58,25 @@ def test_the_gradient_of_indexing_is_repeatable(
     assert len(gradients) == 1
     assert not torch.are_deterministic_algorithms_enabled()
     found: list[bool] = []
-    trainer, losses = VQTrainer(recipe, tmp_path), VQTrainer.losses
+    forward = VQLearner.forward
     monkeypatch.setattr(
-        VQTrainer, "losses", lambda *a: found.append(torch.are_deterministic_algorithms_enabled()) or losses(*a)
+        VQLearner, "forward", lambda *a: found.append(torch.are_deterministic_algorithms_enabled()) or forward(*a)
     )
-    trainer.train_step()
+    trainer(recipe, tmp_path).train_step()
     assert found == [True]
 
 
 @pytest.mark.parametrize("adversarial", [0.0, 0.5])
-def test_killed_and_resumed_is_bit_for_bit(recipe: VQTraining, tmp_path: Path, adversarial: float) -> None:
+def test_killed_and_resumed_is_bit_for_bit(recipe: VQRecipe, tmp_path: Path, adversarial: float) -> None:
     recipe = replace(recipe, adversarial=adversarial, adversarial_start=2)
-    VQTrainer(recipe, tmp_path / "whole").run()
-    broken = VQTrainer(recipe, tmp_path / "broken")
+    trainer(recipe, tmp_path / "whole").run()
+    broken = trainer(recipe, tmp_path / "broken")
     for step in range(5):  # the checkpoint of step 3 is on disk, steps 4 and 5 are lost
         broken.train_step()
-        broken.curve.log(step, lost=1)
+        broken.record.log("train", step + 1, {"lost": 1})
         if step == 2:
             broken.save()
-    resumed = VQTrainer(recipe, tmp_path / "broken")
+    resumed = trainer(recipe, tmp_path / "broken")
     assert resumed.step == 3
     resumed.run()
     for name in ("state.safetensors", "test-vq.safetensors"):
@@ -74,29 +84,29 @@ def test_killed_and_resumed_is_bit_for_bit(recipe: VQTraining, tmp_path: Path, a
     assert curve(tmp_path / "whole")[3:] == curve(tmp_path / "broken")[3:]
 
 
-def test_training_learns(recipe: VQTraining, tmp_path: Path) -> None:
-    recipe = replace(recipe, stages=(Stage(32, 4, 40, (32, 48)),), peak_lr=2e-3, save_every=100)
-    trainer = VQTrainer(recipe, tmp_path)
-    values = [trainer.train_step()["l2"] for _ in range(40)]
+def test_training_learns(recipe: VQRecipe, tmp_path: Path) -> None:
+    run = trainer(replace(recipe, steps=40, batch=4, later=(), peak_lr=2e-3, save_every=100), tmp_path)
+    values = [run.train_step()["l2"] for _ in range(40)]
     assert sum(values[-5:]) < 0.7 * sum(values[:5])
 
 
-def test_dead_codes_move_onto_features(recipe: VQTraining, tmp_path: Path) -> None:
-    trainer = VQTrainer(recipe, tmp_path)
-    trainer.revival.last_used[:] = 10
-    trainer.revival.last_used[:5] = 0
-    before = trainer.model.quantize.embedding.weight.detach().clone()
+def test_dead_codes_move_onto_features(recipe: VQRecipe, tmp_path: Path) -> None:
+    learner = VQLearner(recipe)
+    assert learner.revival is not None
+    learner.revival.last_used[:] = 10
+    learner.revival.last_used[:5] = 0
+    before = learner.model.quantize.embedding.weight.detach().clone()
     z = torch.randn(1, 4, 8, 8)
-    trainer.revive(z, step=10)
-    after = trainer.model.quantize.embedding.weight.detach()
+    learner.revival.revive(z.permute(0, 2, 3, 1).flatten(0, 2), step=10)
+    after = learner.model.quantize.embedding.weight.detach()
     moved = (before != after).any(1).nonzero().flatten().tolist()
     assert moved == [0, 1, 2, 3, 4]
     features = torch.nn.functional.normalize(z.permute(0, 2, 3, 1).flatten(0, 2), dim=-1)
     assert torch.cdist(after[:5], features).min(1).values.max() < 1e-3
 
 
-def test_weight_decay_spares_norms_biases_and_codes(recipe: VQTraining, tmp_path: Path) -> None:
-    decayed, spared = VQTrainer(recipe, tmp_path).optimizer.param_groups
+def test_weight_decay_spares_norms_biases_and_codes(recipe: VQRecipe, tmp_path: Path) -> None:
+    decayed, spared = trainer(recipe, tmp_path).optimizer.param_groups
     assert decayed["weight_decay"] > 0
     assert all(p.ndim == 4 for p in decayed["params"])
     assert spared["weight_decay"] == 0
@@ -119,6 +129,41 @@ def test_held_out_images_are_chosen_by_name(photographs: Path) -> None:
     assert photos == Photos.of(str(photographs), 3)
 
 
+def test_other_photographs_are_refused(recipe: VQRecipe, photographs: Path, tmp_path: Path) -> None:
+    """A checkpoint is of what it was trained on: one changed byte, or a picture more, is other data."""
+    trainer(recipe, tmp_path / "out").save()
+    trainer(recipe, tmp_path / "out")
+    one, two = photographs / "000.png", photographs / "001.png"
+    before = one.read_bytes()
+    one.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"was trained on other pictures than .* holds now"):
+        trainer(recipe, tmp_path / "out")
+    one.write_bytes(before)
+    (photographs / "more.png").write_bytes(two.read_bytes())
+    with pytest.raises(UserError, match="was trained on other pictures"):
+        trainer(recipe, tmp_path / "out")
+    (photographs / "more.png").unlink()
+    moved = photographs.rename(tmp_path / "moved")
+    trainer(replace(recipe, data=str(moved)), tmp_path / "out")
+
+
+def test_photographs_are_opened_as_evaluation_opens_them(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # on its side
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(np.full((4, 6), 65535, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("RGBA", (6, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    opened = {name: Photo(tmp_path / name).open_rgb() for name in ("turned.jpg", "deep.png", "clear.png")}
+    assert opened["turned.jpg"].size == (4, 6)
+    for name in ("deep.png", "clear.png"):
+        assert opened[name].getextrema() == ((255, 255),) * 3
+    for name, image in opened.items():
+        assert image.tobytes() == open_photograph(tmp_path / name).tobytes()
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"broken.png is not a readable image \(not an image\)"):
+        Photo(tmp_path / "broken.png").open_rgb()
+
+
 def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "curve.jsonl").write_text('{"step": 0, "l2": 1}\n{"step": 1, "l')
     common.Curve(tmp_path / "curve.jsonl", 5).log(1, l2=2)
@@ -127,14 +172,14 @@ def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("vq*.toml")), ids=lambda p: p.stem)
 def test_shipped_recipes_are_valid(path: Path) -> None:
-    assert common.read_config(path, VQTraining).steps > 0
+    assert common.read_config(path, VQRecipe).steps > 0
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nam = 'x'", "unknown key in .*'nam', did you mean 'name'"),
-        ("name = 'x'", "missing data, held_out, model, stages"),
+        ("name = 'x'", "missing data, steps, batch, crop, scale, model"),
         ("name = ", "config .*Invalid value"),
         ("name = 'x'\nheld_out = 'many'", "held_out must be int"),
     ],
@@ -142,16 +187,16 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 def test_a_wrong_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.toml").write_text(text)
     with pytest.raises(UserError, match=message):
-        common.read_config(tmp_path / "a.toml", VQTraining)
+        common.read_config(tmp_path / "a.toml", VQRecipe)
 
 
-def test_other_mistakes(recipe: VQTraining, tmp_path: Path) -> None:
+def test_other_mistakes(recipe: VQRecipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        common.read_config(tmp_path / "none.toml", VQTraining)
+        common.read_config(tmp_path / "none.toml", VQRecipe)
     with pytest.raises(UserError, match="does not exist"):
-        VQTrainer(replace(recipe, data=str(tmp_path / "none")), tmp_path / "a")
+        trainer(replace(recipe, data=str(tmp_path / "none")), tmp_path / "a")
     with pytest.raises(UserError, match="more than the 70 held out"):
-        VQTrainer(replace(recipe, held_out=70), tmp_path / "b")
-    VQTrainer(recipe, tmp_path / "c").save()
+        trainer(replace(recipe, held_out=70), tmp_path / "b")
+    trainer(recipe, tmp_path / "c").save()
     with pytest.raises(UserError, match="another recipe"):
-        VQTrainer(replace(recipe, peak_lr=1e-5), tmp_path / "c")
+        trainer(replace(recipe, peak_lr=1e-5), tmp_path / "c")

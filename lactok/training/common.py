@@ -140,23 +140,6 @@ def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-class Average:
-    """Exponential moving average of a module's parameters and buffers."""
-
-    def __init__(self, module: nn.Module, decay: float):
-        self.decay = decay
-        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for key, value in module.state_dict().items():
-            if value.is_floating_point():
-                self.state[key].lerp_(value, 1 - decay)
-            else:
-                self.state[key].copy_(value)
-
-
 def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically: after a kill the file is the old one or the new one, whole."""
     temporary = path.with_suffix(".part")

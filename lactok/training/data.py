@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,11 +13,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.images import UnreadableImage, open_photograph
 from lactok.training.shards import COMPRESSED, EXTENSIONS, indices, refuse_compressed, shards_of
+
+HASHED = 10_000  # pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +56,14 @@ class Photo:
             return file.read(self.size if self.member else -1)
 
     def open_rgb(self) -> Image.Image:
-        """Decoded.
+        """Decoded as evaluation does: upright, transparency over white, 16 bits brought to 8.
 
         Raises:
             UserError: not a readable picture.
         """
         try:
-            with Image.open(io.BytesIO(self.read())) as image:
-                return image.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
+            return open_photograph(io.BytesIO(self.read()))
+        except (UnreadableImage, OSError) as error:
             raise UserError(f"{self} is not a readable image ({error}); remove it from the data") from error
 
 
@@ -73,6 +76,18 @@ class Photos:
 
     train: tuple[Photo, ...]
     held_out: tuple[Photo, ...]
+
+    def digest(self) -> str:
+        """Of what is trained on and held out: names and sizes, and the bytes of `HASHED` pictures, spread evenly.
+
+        Up to that number any changed byte is seen; millions of pictures are not all read before a training begins.
+        """
+        every = (*self.train, *self.held_out)
+        listed = [[photo.name, photo.size if photo.member else photo.file.stat().st_size] for photo in every]
+        found = hashlib.sha256(json.dumps([len(self.train), listed]).encode())
+        for photo in every[:: -(-len(every) // HASHED)]:
+            found.update(hashlib.sha256(photo.read()).digest())
+        return found.hexdigest()
 
     @classmethod
     def of(cls, data: str | Path, held_out: int, out: Path | None = None) -> Photos:
@@ -145,7 +160,8 @@ def random_crops(
 ) -> Tensor:
     """The batch of one step: (batch, 3, crop, crop) in [-1, 1].
 
-    All draws come from (seed, step) and epochs are permutations, so a resumed run sees what an unbroken one would.
+    All draws come from (seed, step) and epochs are permutations, so a resumed run sees what an unbroken one would. So
+    is llamagen-vq16-tiny trained; newer recipes take `crops`, whose draws are a picture's own.
     """
     rng = np.random.default_rng([seed, step])
     images = []

@@ -9,9 +9,9 @@ from typing import Any
 
 from lactok.errors import disk_errors
 
-# trainer -> what it trains, module, recipe and learner (VQ's has a loop of its own)
+# trainer -> what it trains, module, recipe and learner
 TRAINERS = {
-    "vq": ("a VQ tokenizer (LlamaGen's classes)", "lactok.training.vq", "VQTraining", "VQTrainer"),
+    "vq": ("a VQ tokenizer (LlamaGen's classes)", "lactok.training.vq", "VQRecipe", "VQLearner"),
     "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
     "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
     "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
@@ -45,14 +45,11 @@ def train(trainer: str, recipe: Any, out: Path, device: str) -> None:
         UserError: data, weights or a checkpoint that do not fit; the disk is full or cannot be written to.
     """
     _, module, _, learner = TRAINERS[trainer]
+    from lactok.training.distributed import accelerator_of
+    from lactok.training.trainer import Trainer
+
     make = getattr(importlib.import_module(module), learner)
     with disk_errors(out):
-        if trainer == "vq":
-            make(recipe, out, device).run()
-            return
-        from lactok.training.distributed import accelerator_of
-        from lactok.training.trainer import Trainer
-
         accelerator = accelerator_of(device, recipe.precision)
         Trainer(recipe, make(recipe), out, accelerator).run()
         accelerator.end_training()

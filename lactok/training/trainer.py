@@ -104,6 +104,23 @@ class Recipe:
             raise UserError("steps, batch and accumulate are at least 1; scale is two numbers")
 
     @property
+    def batches(self) -> tuple[int, ...]:
+        """Every size of batch that comes."""
+        return (self.batch,)
+
+    def batch_at(self, step: int) -> int:
+        """Images of a step."""
+        return self.batch
+
+    def pictures(self, photos: Photos, step: int, positions: range, out: Path) -> Tensor:
+        """What the learner gets of some positions of the run: (len(positions), 3, S, S) in [-1, 1].
+
+        Args:
+            out: where broken pictures are named.
+        """
+        return crops(photos, positions, self.crop, self.scale, self.seed, out, self.variants)
+
+    @property
     def digest(self) -> str:
         """Of everything that determines the result; a checkpoint of another recipe is refused."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in _OUTWARD}
@@ -114,7 +131,12 @@ class Learner(nn.Module):
     """The networks of a training and its loss as `forward`, so that wrappers of several processes see the loss.
 
     Parameters that require no gradient are frozen parts; they are neither optimized nor saved.
+
+    Attributes:
+        channels_last: the layout of its maps; convolutions on a CPU are up to twice as fast in it.
     """
+
+    channels_last = True
 
     @abstractmethod
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -167,10 +189,10 @@ class Trainer(Generic[R]):
 
     def __init__(self, recipe: R, learner: Learner, out: Path, accelerator: Accelerator):
         self.recipe, self.learner, self.out, self.accelerator = recipe, learner, out, accelerator
-        share = recipe.batch / (accelerator.num_processes * recipe.accumulate)
-        if share != int(share):
+        odd = [batch for batch in recipe.batches if batch % (accelerator.num_processes * recipe.accumulate)]
+        if odd:
             raise UserError(
-                f"batch = {recipe.batch} does not divide into {accelerator.num_processes} processes with accumulate = "
+                f"batch = {odd[0]} does not divide into {accelerator.num_processes} processes with accumulate = "
                 f"{recipe.accumulate}"
             )
         if recipe.suite_every and not isinstance(learner, validation.Reconstructs):
@@ -178,6 +200,7 @@ class Trainer(Generic[R]):
         out.mkdir(parents=True, exist_ok=True)
         with distributed.main_first(accelerator):
             self.photos = self.find_photos()
+            self.data = self.photos.digest()
         if accelerator.is_main_process:
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
         if not learner.learned():
@@ -189,7 +212,8 @@ class Trainer(Generic[R]):
             distributed.shard(learner, accelerator)
             self.module = learner
         else:
-            learner.to(memory_format=torch.channels_last)  # convolutions on a CPU are up to twice as fast
+            if learner.channels_last:
+                learner.to(memory_format=torch.channels_last)
             self.module = accelerator.prepare(learner)
         self.learned = learner.learned()
         self.average = {k: p.detach().clone() for k, p in self.learned.items()}
@@ -219,6 +243,11 @@ class Trainer(Generic[R]):
         tensors, meta = common.load_state(self.state_path)
         if meta["digest"] != self.recipe.digest:
             raise UserError(f"{self.state_path} belongs to another recipe; choose another `out` or delete it")
+        if meta.get("data", self.data) != self.data:
+            raise UserError(
+                f"{self.state_path} was trained on other pictures than {self.recipe.data} holds now; bring them back, "
+                "choose another `out`, or delete it"
+            )
         stored = common.part("learned", tensors)
         if stored.keys() != self.learned.keys():
             odd = sorted(stored.keys() ^ self.learned.keys())
@@ -248,7 +277,7 @@ class Trainer(Generic[R]):
         tensors |= common.prefixed("remembered", self.learner.remembered())
         tensors = distributed.whole(tensors, keep=main)
         if main:
-            meta = {"step": self.step, "digest": self.recipe.digest, "name": self.recipe.name}
+            meta = {"step": self.step, "digest": self.recipe.digest, "data": self.data, "name": self.recipe.name}
             common.save_state(self.state_path, tensors, meta)
 
     # -- a step
@@ -262,14 +291,10 @@ class Trainer(Generic[R]):
     def parts(self, step: int) -> list[range]:
         """This process's positions of a step's batch, one range for each accumulated part."""
         recipe, accelerator = self.recipe, self.accelerator
-        size = recipe.batch // (accelerator.num_processes * recipe.accumulate)
-        first = step * recipe.batch + accelerator.process_index * size * recipe.accumulate
+        batch = recipe.batch_at(step)
+        size = batch // (accelerator.num_processes * recipe.accumulate)
+        first = step * batch + accelerator.process_index * size * recipe.accumulate
         return [range(first + i * size, first + (i + 1) * size) for i in range(recipe.accumulate)]
-
-    def pictures(self, positions: range) -> Tensor:
-        """What the learner gets of some positions of the run: (len(positions), 3, S, S) in [-1, 1]."""
-        recipe = self.recipe
-        return crops(self.photos, positions, recipe.crop, recipe.scale, recipe.seed, self.out, recipe.variants)
 
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
@@ -279,11 +304,13 @@ class Trainer(Generic[R]):
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for i, positions in enumerate(parts := self.parts(self.step)):
-            images = self.pictures(positions)
+            images = recipe.pictures(self.photos, self.step, positions, self.out)
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
             with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():
-                images = images.to(self.accelerator.device, memory_format=torch.channels_last)
+                images = images.to(self.accelerator.device)
+                if self.learner.channels_last:
+                    images = images.contiguous(memory_format=torch.channels_last)
                 with common.repeatable(self.accelerator.device):
                     loss, found = self.module(images, seeds, self.step)
                     self.accelerator.backward(loss / len(parts))
