@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,29 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
 
 def trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
     return Trainer(recipe, LEARNERS[kind](recipe), out, accelerator_of("cpu"))  # type: ignore[call-arg]
+
+
+def assert_resumes(
+    folder: Path, make: Callable[[Path], Trainer], killed: Callable[[Path], Trainer] | None = None, kept: int = 2
+) -> None:
+    """A run that was killed and goes on gives the same checkpoint and weights as an unbroken one, bit for bit.
+
+    Args:
+        make: of a folder, the trainer.
+        killed: the trainer of the run that is killed, if another.
+        kept: steps at which the checkpoint was written; what came after is lost.
+    """
+    whole = make(folder / "whole")
+    whole.run()
+    broken = (killed or make)(folder / "broken")
+    broken.learner.train()
+    for step in range(kept + 2):
+        broken.train_step()
+        broken.record.log("train", step + 1, {"lost": 1})
+        if step == kept - 1:
+            broken.save()
+    resumed = make(folder / "broken")
+    assert resumed.step == kept
+    resumed.run()
+    for name in ("state.safetensors", whole.export_path.name):
+        assert (folder / "whole" / name).read_bytes() == (folder / "broken" / name).read_bytes()

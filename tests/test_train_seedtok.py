@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from recipes import assert_resumes
 from safetensors.torch import load_file
 
 from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
@@ -78,18 +79,7 @@ def pictures(n: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_killed_and_resumed_is_bit_for_bit(stages: Stages, tmp_path: Path, stage: int) -> None:
     recipe = stages[stage]
-    trainer(recipe, tmp_path / "whole").run()
-    broken = trainer(recipe, tmp_path / "broken")
-    broken.learner.train()
-    for step in range(3):  # the checkpoint of step 2 is on disk, step 3 is lost
-        broken.train_step()
-        if step == 1:
-            broken.save()
-    resumed = trainer(recipe, tmp_path / "broken")
-    assert resumed.step == 2
-    resumed.run()
-    for name in ("state.safetensors", f"{recipe.name}.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+    assert_resumes(tmp_path, lambda out: trainer(recipe, out))
 
 
 def test_what_learns_and_what_is_frozen(stages: Stages, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import shared
+from recipes import assert_resumes
 
 import lactok
 from lactok.errors import UserError
@@ -73,18 +74,7 @@ def trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
 @pytest.mark.parametrize("kind", LEARNERS)
 def test_killed_and_resumed_is_bit_for_bit(small: Recipes, tmp_path: Path, kind: str) -> None:
     recipe = small[kind]
-    trainer(recipe, kind, tmp_path / "whole").run()
-    broken = trainer(recipe, kind, tmp_path / "broken")
-    broken.learner.train()
-    for step in range(3):  # the checkpoint of step 2 is on disk, step 3 is lost
-        broken.train_step()
-        if step == 1:
-            broken.save()
-    resumed = trainer(recipe, kind, tmp_path / "broken")
-    assert resumed.step == 2
-    resumed.run()
-    for name in ("state.safetensors", f"{recipe.name}.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+    assert_resumes(tmp_path, lambda out: trainer(recipe, kind, out))
 
 
 def test_what_learns_and_what_is_frozen(small: Recipes, tmp_path: Path) -> None:

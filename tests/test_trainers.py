@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from recipes import LEARNERS, VAE, trainer
+from recipes import LEARNERS, VAE, assert_resumes, trainer
 
 from lactok.errors import UserError
 from lactok.nn import inception, samplers
@@ -34,18 +34,7 @@ def test_killed_and_resumed_is_bit_for_bit(
     for path in sorted(photographs.iterdir())[5:]:  # few, so that they come again
         path.unlink()
     recipe = replace(recipes[kind], variants=variants)
-    trainer(recipe, kind, tmp_path / "whole").run()
-    broken = trainer(recipe, kind, tmp_path / "broken")
-    broken.learner.train()
-    for step in range(3):  # the checkpoint of step 2 is on disk, step 3 is lost
-        broken.train_step()
-        if step == 1:
-            broken.save()
-    resumed = trainer(recipe, kind, tmp_path / "broken")
-    assert resumed.step == 2
-    resumed.run()
-    for name in ("state.safetensors", f"{recipe.name}.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+    assert_resumes(tmp_path, lambda out: trainer(recipe, kind, out))
 
 
 @pytest.mark.parametrize(

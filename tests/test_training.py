@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recipes import assert_resumes
 
 from lactok.errors import UserError
 from lactok.images import open_photograph
@@ -69,18 +70,7 @@ def test_the_gradient_of_indexing_is_repeatable(
 @pytest.mark.parametrize("adversarial", [0.0, 0.5])
 def test_killed_and_resumed_is_bit_for_bit(recipe: VQRecipe, tmp_path: Path, adversarial: float) -> None:
     recipe = replace(recipe, adversarial=adversarial, adversarial_start=2)
-    trainer(recipe, tmp_path / "whole").run()
-    broken = trainer(recipe, tmp_path / "broken")
-    for step in range(5):  # the checkpoint of step 3 is on disk, steps 4 and 5 are lost
-        broken.train_step()
-        broken.record.log("train", step + 1, {"lost": 1})
-        if step == 2:
-            broken.save()
-    resumed = trainer(recipe, tmp_path / "broken")
-    assert resumed.step == 3
-    resumed.run()
-    for name in ("state.safetensors", "test-vq.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+    assert_resumes(tmp_path, lambda out: trainer(recipe, out), kept=3)
     assert curve(tmp_path / "whole")[3:] == curve(tmp_path / "broken")[3:]
 
 

@@ -296,6 +296,10 @@ class Trainer(Generic[R]):
         first = step * batch + accelerator.process_index * size * recipe.accumulate
         return [range(first + i * size, first + (i + 1) * size) for i in range(recipe.accumulate)]
 
+    def pictures(self, positions: range) -> Tensor:
+        """What the learner gets of some positions of the run, see `Recipe.pictures`."""
+        return self.recipe.pictures(self.photos, self.step, positions, self.out)
+
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
         lr = self.learning_rate(self.step)
@@ -304,7 +308,7 @@ class Trainer(Generic[R]):
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for i, positions in enumerate(parts := self.parts(self.step)):
-            images = recipe.pictures(self.photos, self.step, positions, self.out)
+            images = self.pictures(positions)
             seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
             last = i == len(parts) - 1
             with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():
