@@ -122,7 +122,7 @@ def select(
         labels = {r.label for r, _ in with_pictures}
         rows = sorted((by_name[name] for name in labels), key=lambda pair: (_bits(pair[0]), pair[0].label))
     else:
-        wanted = split_names(" ".join(names))
+        wanted = split_names(" ".join(names), more=", or leave it out")
         for name in wanted:
             if name not in by_name:
                 raise unknown("tokenizer", name, {r.label for r, _ in with_pictures})
@@ -130,8 +130,6 @@ def select(
     sets = sorted({p.references for _, p in rows})
     if len(sets) > 1:
         raise UserError(f"these rows are of several photographs or sizes; choose by --photographs: {', '.join(sets)}")
-    if not rows:
-        raise UserError("--tokenizers is empty; name some, or leave it out")
     return rows
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.command import Parser, as_flags, command
-from lactok.errors import DiskError, UserError, WeightsNotFound, WrongValue, at_least
+from lactok.errors import DiskError, UserError, WeightsNotFound, at_least
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -44,9 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.of(vars(args))
     settings.check()
     at_least("samples", args.samples, 1)
-    names = split_names(args.generators)
-    if not names:
-        raise WrongValue("`generators` is empty; name some")
+    names = split_names(args.generators, "generators")
     from benchmarks.generation.prompts import read_prompts
     from lactok import registry
     from lactok.evaluation.store import folder_safe

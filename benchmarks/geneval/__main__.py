@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.command import Parser, as_flags, command
-from lactok.errors import WeightsNotFound, WrongValue, at_least, disk_errors
+from lactok.errors import WeightsNotFound, at_least, disk_errors
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -59,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.check()
     at_least("samples", args.samples, 1)
     at_least("scenes", args.scenes, 1)
-    names = split_names(args.generators) if args.generators is not None else []
-    if args.generators is not None and not names:
-        raise WrongValue("`generators` is empty; name some")
+    names = split_names(args.generators, "generators") if args.generators is not None else []
     from benchmarks.geneval import detectors
     from lactok import registry
 

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.images is not None:
         work = [suite.of_images(args.images, args.captions, chosen, args.limit)]
     else:
-        work = suite.of_generators(split_names(args.generators), args.captions, args.limit)
+        work = suite.of_generators(split_names(args.generators, "generators"), args.captions, args.limit)
     reference = datasets.get(args.reference) if args.reference else None
     if args.dry_run:
         print(suite.plan(chosen, work))

@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise WrongValue(f"`{argument}` does not go with `images`, which names both folders; leave one of them out")
     asked = "all" if args.tokenizers is None else args.tokenizers
     everything = asked in ("all", "local")
-    names = registry.list_tokenizers() if everything else split_names(asked)
-    if not names:
-        raise WrongValue("`tokenizers` is empty; name some, or use all")
+    names = registry.list_tokenizers() if everything else split_names(asked, more=", or use all")
     for name in names:
         registry.TOKENIZERS.check_name(name)
     if not everything:

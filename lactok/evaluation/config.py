@@ -217,8 +217,15 @@ def pictures_of(given: int | str) -> int | None:
     return int(text)
 
 
-def split_names(text: str) -> list[str]:
+def split_names(text: str, argument: str = "tokenizers", more: str = "") -> list[str]:
     """Names separated by spaces or commas; a comma inside options (`a@x=1,y=2`) belongs to the name.
+
+    Args:
+        argument: which says them.
+        more: what else can be done where there is no name.
+
+    Raises:
+        WrongValue: there is no name.
 
     >>> split_names("jpeg@bits=3584, flextok-tiny@tokens=4,steps=2 identity")
     ['jpeg@bits=3584', 'flextok-tiny@tokens=4,steps=2', 'identity']
@@ -230,4 +237,6 @@ def split_names(text: str) -> list[str]:
                 names[-1] += f",{part}"
             elif part:
                 names.append(part)
+    if not names:
+        raise WrongValue(f"`{argument}` is empty; name some{more}")
     return list(dict.fromkeys(names))
