@@ -21,6 +21,8 @@ from lactok.errors import MissingFile, WrongValue
 if TYPE_CHECKING:
     from torch import Tensor
 
+# of files that are taken for photographs, by evaluation and training
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 BICUBIC, BILINEAR, BOX = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX
 
 Crop = Literal["resize-then-crop", "adm"]

@@ -13,6 +13,7 @@ from PIL import Image
 from recipes import assert_resumes
 
 from lactok.errors import UserError
+from lactok.evaluation import datasets
 from lactok.images import open_photograph
 from lactok.nn.vqgan import VQConfig
 from lactok.training import common
@@ -149,6 +150,9 @@ def test_photographs_are_opened_as_evaluation_opens_them(tmp_path: Path) -> None
         assert opened[name].getextrema() == ((255, 255),) * 3
     for name, image in opened.items():
         assert image.tobytes() == open_photograph(tmp_path / name).tobytes()
+    Image.new("RGB", (6, 4)).save(tmp_path / "scan.tif")
+    Image.new("RGB", (6, 4)).save(tmp_path / "plain.bmp")
+    assert {p.name for p in Photos.of(tmp_path, 0).train} == {s.id for s in datasets.folder(tmp_path).samples}
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"broken.png is not a readable image \(not an image\)"):
         Photo(tmp_path / "broken.png").open_rgb()

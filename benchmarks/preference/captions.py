@@ -10,8 +10,9 @@ from typing import Any
 
 from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation import datasets
-from lactok.evaluation.datasets import EXTENSIONS, Dataset, Sample, data_folder, id_of, named_by_content
+from lactok.evaluation.datasets import Dataset, Sample, data_folder, id_of, named_by_content
 from lactok.evaluation.protocol import digest
+from lactok.images import EXTENSIONS
 
 COCO_FILE = Path("annotations") / "captions_val2017.json"
 

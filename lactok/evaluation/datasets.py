@@ -14,9 +14,8 @@ from PIL import Image
 
 from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
 from lactok.evaluation.protocol import digest
-from lactok.images import UnreadableImage, open_photograph
+from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 FEW = 30
 SHARD = 64  # samples that are worked on, stored and resumed together
 

@@ -15,11 +15,12 @@ from pathlib import Path, PurePosixPath
 
 from lactok.errors import disk_errors
 from lactok.evaluation.config import Run
-from lactok.evaluation.datasets import EXTENSIONS, Dataset, Sample
+from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ReconstructionWork, ShardKeys, picture_key, prepared_key, ranked_samples
 from lactok.evaluation.store import folder_safe, write_atomically
 from lactok.evaluation.writing import to_json
+from lactok.images import EXTENSIONS
 
 
 def chosen(dataset: Dataset, count: int | None) -> frozenset[str]:

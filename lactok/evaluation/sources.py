@@ -17,9 +17,10 @@ from torch import Tensor
 from lactok import images, registry, weights
 from lactok.errors import WrongValue
 from lactok.evaluation.config import Run
-from lactok.evaluation.datasets import EXTENSIONS, Sample
+from lactok.evaluation.datasets import Sample
 from lactok.evaluation.identity import code_of
 from lactok.evaluation.protocol import digest
+from lactok.images import EXTENSIONS
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
 

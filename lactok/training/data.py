@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.images import UnreadableImage, open_photograph
-from lactok.training.shards import COMPRESSED, EXTENSIONS, indices, refuse_compressed, shards_of
+from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
+from lactok.training.shards import COMPRESSED, indices, refuse_compressed, shards_of
 
 HASHED = 10_000  # pictures
 

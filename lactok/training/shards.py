@@ -1,8 +1,8 @@
 """Training pictures in webdataset shards, read at random: an index of every tar's headers instead of a stream.
 
 The layout (https://github.com/webdataset/webdataset): plain tar files in which members of one basename, up to its first
-dot, are one sample. A sample's picture is its member ending in .jpg, .jpeg, .png or .webp, the one with the shortest
-ending where there are several; captions and other members are passed over.
+dot, are one sample. A sample's picture is its member ending in .jpg, .png or any of `EXTENSIONS`, the one with the
+shortest ending where there are several; captions and other members are passed over.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lactok.errors import UserError
+from lactok.images import EXTENSIONS
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _SAMPLE = re.compile(r"((?:.*/)?[^./][^/.]*)\.([^/]*)")  # webdataset's key and ending
