@@ -65,31 +65,71 @@ MODELS = (
     # 50 steps and a guidance of 9 are what djghosh13/geneval generation/diffusers_generate.py samples these two with;
     # the size is the pipeline's own, as there
     Settings(
-        "sd1.5", "StableDiffusionPipeline", "PNDMScheduler", "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "451f4fe16113bff5a5d2269ed5ad43b0592e9a14", steps=50, guidance=9.0, size=512, license="CreativeML OpenRAIL-M",
-        gated=False, gigabytes=4.3, dtype="float16", paper="Rombach et al. 2022, arXiv 2112.10752", parts=NO_CHECKER,
+        "sd1.5",
+        "StableDiffusionPipeline",
+        "PNDMScheduler",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        steps=50,
+        guidance=9.0,
+        size=512,
+        license="CreativeML OpenRAIL-M",
+        gated=False,
+        gigabytes=4.3,
+        dtype="float16",
+        paper="Rombach et al. 2022, arXiv 2112.10752",
+        parts=NO_CHECKER,
     ),
     Settings(
-        "sdxl", "StableDiffusionXLPipeline", "EulerDiscreteScheduler", "stabilityai/stable-diffusion-xl-base-1.0",
-        "462165984030d82259a11f4367a4eed129e94a7b", steps=50, guidance=9.0, size=1024,
-        license="CreativeML Open RAIL++-M", gated=False, gigabytes=13.9, dtype="float16",
-        paper="Podell et al. 2023, arXiv 2307.01952", parts=NO_WATERMARK,
+        "sdxl",
+        "StableDiffusionXLPipeline",
+        "EulerDiscreteScheduler",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "462165984030d82259a11f4367a4eed129e94a7b",
+        steps=50,
+        guidance=9.0,
+        size=1024,
+        license="CreativeML Open RAIL++-M",
+        gated=False,
+        gigabytes=13.9,
+        dtype="float16",
+        paper="Podell et al. 2023, arXiv 2307.01952",
+        parts=NO_WATERMARK,
     ),
     # 28 steps and a guidance of 7: the model card and the pipeline's defaults
     Settings(
-        "sd3", "StableDiffusion3Pipeline", "FlowMatchEulerDiscreteScheduler",
-        "stabilityai/stable-diffusion-3-medium-diffusers", "ea42f8cef0f178587cf766dc8129abd379c90671", steps=28,
-        guidance=7.0, size=1024, license="Stability AI Community License", gated=True, gigabytes=15.5,
-        dtype="float16", paper="Esser et al. 2024, arXiv 2403.03206",
+        "sd3",
+        "StableDiffusion3Pipeline",
+        "FlowMatchEulerDiscreteScheduler",
+        "stabilityai/stable-diffusion-3-medium-diffusers",
+        "ea42f8cef0f178587cf766dc8129abd379c90671",
+        steps=28,
+        guidance=7.0,
+        size=1024,
+        license="Stability AI Community License",
+        gated=True,
+        gigabytes=15.5,
+        dtype="float16",
+        paper="Esser et al. 2024, arXiv 2403.03206",
     ),
     # 50 steps and a guidance of 3.5 (distilled: one evaluation a step): the model card
     Settings(
-        "flux.1-dev", "FluxPipeline", "FlowMatchEulerDiscreteScheduler", "black-forest-labs/FLUX.1-dev",
-        "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21", steps=50, guidance=3.5, size=1024,
-        license="FLUX.1 [dev] Non-Commercial License", gated=True, gigabytes=33.7, dtype="bfloat16",
-        paper="Black Forest Labs 2024", packed=True,
+        "flux.1-dev",
+        "FluxPipeline",
+        "FlowMatchEulerDiscreteScheduler",
+        "black-forest-labs/FLUX.1-dev",
+        "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        steps=50,
+        guidance=3.5,
+        size=1024,
+        license="FLUX.1 [dev] Non-Commercial License",
+        gated=True,
+        gigabytes=33.7,
+        dtype="bfloat16",
+        paper="Black Forest Labs 2024",
+        packed=True,
     ),
-)  # fmt: skip
+)
 
 
 BY_NAME = {model.name: model for model in MODELS}
@@ -105,9 +145,15 @@ def published(name: str) -> GeneratorSpec:
     }
     checker = "its safety checker is off; " if "safety_checker" in settings.parts else ""
     return GeneratorSpec(
-        settings.name, "diffusion", "text", settings.size, settings.license, options=options, paper=settings.paper,
+        settings.name,
+        "diffusion",
+        "text",
+        settings.size,
+        settings.license,
+        options=options,
+        paper=settings.paper,
         note=f"{checker}{settings.dtype} suits it on a GPU",
-    )  # fmt: skip
+    )
 
 
 @register_generator(published("sd1.5"))
@@ -158,9 +204,14 @@ class Diffusion(Generator):
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         values = self.spec.values
         made = self.pipeline(
-            conditions, height=self.spec.output_size, width=self.spec.output_size, latents=self._latents(seeds),
-            num_inference_steps=int(values["steps"]), guidance_scale=float(values["guidance"]), output_type="pt",
-        )  # fmt: skip
+            conditions,
+            height=self.spec.output_size,
+            width=self.spec.output_size,
+            latents=self._latents(seeds),
+            num_inference_steps=int(values["steps"]),
+            guidance_scale=float(values["guidance"]),
+            output_type="pt",
+        )
         return made.images
 
     def _latents(self, seeds: Tensor) -> Tensor:

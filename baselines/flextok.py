@@ -27,9 +27,15 @@ WIDE = FlexTokConfig()
 MEDIUM = replace(WIDE, decoder=(1152, 18))
 SMALL = replace(WIDE, encoder=(768, 12), decoder=(768, 12))
 TINY = FlexTokConfig(
-    encoder=(128, 2), decoder=(128, 4), head_dim=32, latent_channels=4, scaling=0.8668, vae_channels=(16, 32, 64, 96),
-    vae_layers=1, vae_groups=8,
-)  # fmt: skip
+    encoder=(128, 2),
+    decoder=(128, 4),
+    head_dim=32,
+    latent_channels=4,
+    scaling=0.8668,
+    vae_channels=(16, 32, 64, 96),
+    vae_layers=1,
+    vae_groups=8,
+)
 OPTIONS = {
     "tokens": Option(256, "length of the prefix that is kept", 1, 256),
     "steps": Option(20, "Euler steps; the official demo's 20, its code's default is 25", 1, 1000),
@@ -45,10 +51,19 @@ def _info(name: str, repo: str, gigabytes: float) -> TokenizerSpec:
         Asset(f"{name}-config", LICENSE, (Hub(repo, "config.json"),), f"{FILES}:check_config", 10_000),
     )
     return TokenizerSpec(
-        name=name, family="flextok", tokens=256, codebook_size=64000, input_size=256, output_size=256, license=LICENSE,
-        resample="bilinear-aa", decode_steps=20, options=OPTIONS, paper="Bachmann et al. 2025, arXiv 2502.13967",
+        name=name,
+        family="flextok",
+        tokens=256,
+        codebook_size=64000,
+        input_size=256,
+        output_size=256,
+        license=LICENSE,
+        resample="bilinear-aa",
+        decode_steps=20,
+        options=OPTIONS,
+        paper="Bachmann et al. 2025, arXiv 2502.13967",
         assets=assets,
-    )  # fmt: skip
+    )
 
 
 TINY_OPTIONS = OPTIONS | {
@@ -95,12 +110,21 @@ class FlexTokTokenizer(Tokenizer):
 
 @register(
     TokenizerSpec(
-        name="flextok-tiny", family="flextok", tokens=256, codebook_size=64000, input_size=256, output_size=256,
-        license="MIT", resample="bilinear-aa", decode_steps=4, options=TINY_OPTIONS,
-        paper="Bachmann et al. 2025, arXiv 2502.13967", assets=(Asset("flextok-tiny", "MIT"), Asset("vae-tiny", "MIT")),
+        name="flextok-tiny",
+        family="flextok",
+        tokens=256,
+        codebook_size=64000,
+        input_size=256,
+        output_size=256,
+        license="MIT",
+        resample="bilinear-aa",
+        decode_steps=4,
+        options=TINY_OPTIONS,
+        paper="Bachmann et al. 2025, arXiv 2502.13967",
+        assets=(Asset("flextok-tiny", "MIT"), Asset("vae-tiny", "MIT")),
         note="trained here on 900 photographs",
     )
-)  # fmt: skip
+)
 class TinyFlexTok(FlexTokTokenizer):
     """The network trained here, its VAE the one that the small LaCToks have; the latents are the posterior's mean."""
 

@@ -37,9 +37,12 @@ TINY = LaCTokConfig(
 SHARED = (
     Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0),
     Option(256, "side of the encoder's input: 196, 256 or 324 ids", choices=(224, 256, 288)),
-    Option("whole", "the VAE decodes the picture whole or in tiles, which needs less memory and shows slightly",
-           choices=("whole", "tiled")),
-)  # fmt: skip
+    Option(
+        "whole",
+        "the VAE decodes the picture whole or in tiles, which needs less memory and shows slightly",
+        choices=("whole", "tiled"),
+    ),
+)
 STEPS = {
     "tlcm": Option(3, "TLCM's steps; trained with 2, released with 3", choices=(1, 2, 3, 4)),
     "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
@@ -50,15 +53,27 @@ STEPS = {
 def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: int, note: str) -> TokenizerSpec:
     scale, side, tiles = SHARED
     options = {
-        "steps": STEPS[sampler], "cond_scale": scale, "input": side,
+        "steps": STEPS[sampler],
+        "cond_scale": scale,
+        "input": side,
         "size": Option(size, "side of the output in pixels, from the same ids", size // 4, 4 * size, multiple=8),
         "vae": tiles,
-    }  # fmt: skip
+    }
     return TokenizerSpec(
-        name=name, family="lactok", tokens=256, codebook_size=codes, input_size=256, output_size=size,
-        license=assets[0].license, resample="bilinear", decode_steps=int(options["steps"].default), options=options,
-        paper=PAPER, assets=assets, note=note,
-    )  # fmt: skip
+        name=name,
+        family="lactok",
+        tokens=256,
+        codebook_size=codes,
+        input_size=256,
+        output_size=size,
+        license=assets[0].license,
+        resample="bilinear",
+        decode_steps=int(options["steps"].default),
+        options=options,
+        paper=PAPER,
+        assets=assets,
+        note=note,
+    )
 
 
 def _official(name: str, sampler: str, note: str = "") -> TokenizerSpec:

@@ -28,9 +28,17 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _info(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerSpec:
     side = 256 // config.downsampling
     return TokenizerSpec(
-        name=name, family="llamagen", tokens=side * side, codebook_size=config.codebook_size, input_size=256,
-        output_size=256, license=asset.license, paper=PAPER, assets=(asset,), note=note,
-    )  # fmt: skip
+        name=name,
+        family="llamagen",
+        tokens=side * side,
+        codebook_size=config.codebook_size,
+        input_size=256,
+        output_size=256,
+        license=asset.license,
+        paper=PAPER,
+        assets=(asset,),
+        note=note,
+    )
 
 
 VQ16 = VQConfig()

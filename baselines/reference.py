@@ -26,9 +26,16 @@ WINDOW = 3  # qualities tried on either side of the budget's edge: sizes rise wi
 
 def _info(name: str, note: str, bits: Option | None = None) -> TokenizerSpec:
     return TokenizerSpec(
-        name=name, family="reference", tokens=None, codebook_size=None, input_size=None, output_size=None,
-        license="-", options={"bits": bits} if bits else {}, note=note,
-    )  # fmt: skip
+        name=name,
+        family="reference",
+        tokens=None,
+        codebook_size=None,
+        input_size=None,
+        output_size=None,
+        license="-",
+        options={"bits": bits} if bits else {},
+        note=note,
+    )
 
 
 def to_images(batch: Tensor) -> list[Image.Image]:

@@ -24,9 +24,12 @@ from lactok.tokenizer import Tokenizer
 FILES = "lactok.nn.unclip_checkpoint"
 EVA = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth"
 QUANTIZER = Asset(
-    "seed-2-quantizer", "Apache-2.0; its Q-Former BSD-3-Clause",
-    (Hub("AILab-CVC/seed-tokenizer-2", "seed_quantizer.pt"),), f"{FILES}:convert_seed", 1_230_000_000,
-)  # fmt: skip
+    "seed-2-quantizer",
+    "Apache-2.0; its Q-Former BSD-3-Clause",
+    (Hub("AILab-CVC/seed-tokenizer-2", "seed_quantizer.pt"),),
+    f"{FILES}:convert_seed",
+    1_230_000_000,
+)
 VIT = Asset("eva-vit-g", "MIT (EVA), as LAVIS serves it", (Url(EVA),), f"{FILES}:convert_eva", 2_030_000_000)
 
 
@@ -73,36 +76,67 @@ def trained(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
 
 
 TINY = SeedConfig(
-    image_size=256, inception=128, hidden=96, layers=2, intermediate=192, heads=6,
-    codebook_size=4096, code_dim=12, features=128, depth=1, positions=32,
-)  # fmt: skip
+    image_size=256,
+    inception=128,
+    hidden=96,
+    layers=2,
+    intermediate=192,
+    heads=6,
+    codebook_size=4096,
+    code_dim=12,
+    features=128,
+    depth=1,
+    positions=32,
+)
 TINY_VAE = dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668}
 TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(TINY.features, TINY_VAE, 256)
 
 
 @register(
     TokenizerSpec(
-        name="seedtok-2", family="seedtok", tokens=32, codebook_size=8192, input_size=224, output_size=768,
-        license="Apache-2.0 and openrail++", fit="squash", resample="bilinear-aa", decode_steps=20,
-        options=_options(20, 10.0, 4), paper=PAPER, assets=(QUANTIZER, VIT, *DIFFUSION.values()),
+        name="seedtok-2",
+        family="seedtok",
+        tokens=32,
+        codebook_size=8192,
+        input_size=224,
+        output_size=768,
+        license="Apache-2.0 and openrail++",
+        fit="squash",
+        resample="bilinear-aa",
+        decode_steps=20,
+        options=_options(20, 10.0, 4),
+        paper=PAPER,
+        assets=(QUANTIZER, VIT, *DIFFUSION.values()),
         note="keeps what an image is about, not its pixels",
     )
-)  # fmt: skip
+)
 @register(
     TokenizerSpec(
-        name="seedtok-tiny", family="seedtok", tokens=32, codebook_size=TINY.codebook_size, input_size=256,
-        output_size=256, license="MIT; its Inception Apache-2.0", decode_steps=2, options=_options(2, 1.0, 2),
+        name="seedtok-tiny",
+        family="seedtok",
+        tokens=32,
+        codebook_size=TINY.codebook_size,
+        input_size=256,
+        output_size=256,
+        license="MIT; its Inception Apache-2.0",
+        decode_steps=2,
+        options=_options(2, 1.0, 2),
         paper=PAPER,
         assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT"), INCEPTION),
         note="trained here on 900 photographs; FID's Inception is its visual encoder and taught its decoder",
     ),
-    config=TINY, unclip=TINY_UNCLIP, parts=trained,
-)  # fmt: skip
+    config=TINY,
+    unclip=TINY_UNCLIP,
+    parts=trained,
+)
 class SeedTokenizer(Tokenizer):
     def __init__(
-        self, spec: TokenizerSpec, config: SeedConfig | None = None, unclip: UnCLIPConfig | None = None,
+        self,
+        spec: TokenizerSpec,
+        config: SeedConfig | None = None,
+        unclip: UnCLIPConfig | None = None,
         parts: Callable[[Mapping[str, Mapping[str, Tensor]]], Parts] = official,
-    ):  # fmt: skip
+    ):
         super().__init__(spec)
         self.model = SeedQuantizer(config or SeedConfig())
         self.unclip = UnCLIP(unclip or UnCLIPConfig())

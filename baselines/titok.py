@@ -30,9 +30,7 @@ CONFIGS = {
     "titok-bl128": _vq8k("base", 128),
     "titok-bl64": _vq8k("base", 64),
 }
-TINY = TiTokConfig(
-    (128, 3, 4), (128, 3, 4), 128, mixed=False, pixel=MaskGITConfig(16, (1, 2, 4, 4, 4), 1, 32, 512, 4)
-)  # fmt: skip
+TINY = TiTokConfig((128, 3, 4), (128, 3, 4), 128, mixed=False, pixel=MaskGITConfig(16, (1, 2, 4, 4, 4), 1, 32, 512, 4))
 MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
 
 
@@ -49,9 +47,17 @@ def _official(name: str) -> TokenizerSpec:
 
 def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerSpec:
     return TokenizerSpec(
-        name=name, family="titok", tokens=config.tokens, codebook_size=config.codebook_size, input_size=256,
-        output_size=256, license=asset.license, paper="Yu et al. 2024, arXiv 2406.07550", assets=(asset,), note=note,
-    )  # fmt: skip
+        name=name,
+        family="titok",
+        tokens=config.tokens,
+        codebook_size=config.codebook_size,
+        input_size=256,
+        output_size=256,
+        license=asset.license,
+        paper="Yu et al. 2024, arXiv 2406.07550",
+        assets=(asset,),
+        note=note,
+    )
 
 
 @register(_official("titok-s128"), config=CONFIGS["titok-s128"])

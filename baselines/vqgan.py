@@ -24,9 +24,17 @@ def taming(codebook_size: int) -> VQConfig:
 
 def _info(name: str, codes: int, asset: Asset, paper: str, resample: Resample = "bicubic-aa") -> TokenizerSpec:
     return TokenizerSpec(
-        name=name, family="vqgan", tokens=256, codebook_size=codes, input_size=256, output_size=256,
-        license=asset.license, paper=paper, assets=(asset,), resample=resample,
-    )  # fmt: skip
+        name=name,
+        family="vqgan",
+        tokens=256,
+        codebook_size=codes,
+        input_size=256,
+        output_size=256,
+        license=asset.license,
+        paper=paper,
+        assets=(asset,),
+        resample=resample,
+    )
 
 
 def _esser(name: str, codes: int, *sources: Source) -> TokenizerSpec:

@@ -23,11 +23,13 @@ _TABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "ablation_tokens_mjhq5k": (("ablation_tokens_mjhq5k",), "", f"{PAPER}, Table 5"),
     "ablation_cfg_coco5k": (("ablation_cfg_coco5k_lactokgen-t*",), "", f"{PAPER}, Table 6"),
     "generation_seconds": (
-        ("generation/seconds_per_image_cvpr2026",), "=seconds", f"{PAPER}, its later version (CVPR 2026)",
+        ("generation/seconds_per_image_cvpr2026",),
+        "=seconds",
+        f"{PAPER}, its later version (CVPR 2026)",
     ),
     "titok_reconstruction": (("titok_readme_imagenet256/reconstruction_fid",), "=rfid", README),
     "titok_generation": (("titok_readme_imagenet256/generation_fid",), "=gfid", README),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

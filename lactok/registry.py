@@ -316,9 +316,14 @@ def _has_weights(model: Reconstructor, _module: object, _keys: object) -> None:
 
 
 def load(
-    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | str | None = None, *, offload: bool = False,
-    compile: bool = False, **options: object,
-) -> Tokenizer:  # fmt: skip
+    name: str,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str | None = None,
+    *,
+    offload: bool = False,
+    compile: bool = False,
+    **options: object,
+) -> Tokenizer:
     """A tokenizer with its weights, in eval mode.
 
     Args:

@@ -20,8 +20,17 @@ Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
 
 # file names that say nothing about the model (their part before "." or "-0"): never enough to know a file by
 GENERIC = {"model", "pytorch_model", "diffusion_pytorch_model", "config", "checkpoint", "ckpt", "weights"} | {
-    "last", "best", "latest", "final", "ema", "adapter_model", "imagenet", "vqgan", "vae", "model_index",
-}  # fmt: skip
+    "last",
+    "best",
+    "latest",
+    "final",
+    "ema",
+    "adapter_model",
+    "imagenet",
+    "vqgan",
+    "vae",
+    "model_index",
+}
 
 
 @dataclass(frozen=True)
@@ -249,8 +258,10 @@ class TokenizerSpec(Optioned):
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
-        "tokens": "tokens", "steps": "decode_steps", "size": "output_size",
-    }  # fmt: skip
+        "tokens": "tokens",
+        "steps": "decode_steps",
+        "size": "output_size",
+    }
 
     name: str
     family: str

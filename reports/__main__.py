@@ -20,9 +20,10 @@ COMMANDS = {
 
 def parser() -> Parser:
     p = Parser(
-        prog="python -m reports", description="Tables, figures and the page, from stored results.",
+        prog="python -m reports",
+        description="Tables, figures and the page, from stored results.",
         epilog="python -m reports [--runs DIR] [--out DIR] is short for python -m reports build.",
-    )  # fmt: skip
+    )
     actions = p.add_subparsers(dest="action", required=True, metavar="COMMAND")
     for name, (module, about) in COMMANDS.items():
         own = actions.add_parser(name, help=about, description=about)

@@ -117,10 +117,16 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
         conditions = f" {row.dtype}" * (row.dtype != "float32") + f" seed {row.seed}" * (row.seed != 0)
         points.append(
             Point(
-                row.label + conditions, row.tokenizer["family"], float(x), float(entry.value), low, high,
-                curve=row.label.partition("@")[0] + conditions, marked="~" if entry.reliable is False else "",
+                row.label + conditions,
+                row.tokenizer["family"],
+                float(x),
+                float(entry.value),
+                low,
+                high,
+                curve=row.label.partition("@")[0] + conditions,
+                marked="~" if entry.reliable is False else "",
             )
-        )  # fmt: skip
+        )
     return sorted(points, key=lambda p: (p.name, p.x, p.y))
 
 
@@ -191,8 +197,16 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
         for p in members:
             if p.low is not None and p.high is not None:
                 axes.plot([p.x, p.x], [p.low, p.high], color=colour, linewidth=0.7, alpha=0.7, zorder=2)
-        axes.plot([p.x for p in members], [p.y for p in members], color=colour, marker=marker, markersize=4.5,
-                  markeredgecolor="white", markeredgewidth=0.4, zorder=3)  # fmt: skip
+        axes.plot(
+            [p.x for p in members],
+            [p.y for p in members],
+            color=colour,
+            marker=marker,
+            markersize=4.5,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            zorder=3,
+        )
     axes.set_xscale("log", base=base)
     axes.margins(x=0.12, y=0.12)
     wide = max(p.x for p in points) > 16 * min(p.x for p in points)
@@ -224,8 +238,16 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         taken.append(legend.get_window_extent(renderer))
     places = [(x * d, y * d) for d in (5, 10, 16, 24) for x, y in SIDES]
     for p, (x, y) in zip(points, at, strict=True):
-        text = axes.annotate(plain(p.marked + p.name, 32), (p.x, p.y), (0, 0), textcoords="offset points", fontsize=5.5,
-                             color="#333333", zorder=4, annotation_clip=False)  # fmt: skip
+        text = axes.annotate(
+            plain(p.marked + p.name, 32),
+            (p.x, p.y),
+            (0, 0),
+            textcoords="offset points",
+            fontsize=5.5,
+            color="#333333",
+            zorder=4,
+            annotation_clip=False,
+        )
         text.set_in_layout(False)
         size = text.get_window_extent(renderer).size
         costs = []

@@ -34,19 +34,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="recon|generation")
     recon = kinds.add_parser("recon", help="a row a sample: the photograph and what each tokenizer made of it")
     recon.add_argument("--runs", default="runs", metavar="DIR", help="stored results (default: %(default)s)")
-    recon.add_argument("--samples", metavar="a,b,...|N",
-                       help=f"samples by id, or so many of those that all have (default: up to {ROWS})")  # fmt: skip
-    recon.add_argument("--tokenizers", nargs="+", metavar="NAME", help="which and in this order (default: all that "
-                       "have pictures, by bits); a result folder's name tells two runs of one apart")  # fmt: skip
-    recon.add_argument("--photographs", metavar="NAME", help="where the runs hold several data sets or sizes: which, "
-                       "by the name of its folder in references/")  # fmt: skip
+    recon.add_argument(
+        "--samples",
+        metavar="a,b,...|N",
+        help=f"samples by id, or so many of those that all have (default: up to {ROWS})",
+    )
+    recon.add_argument(
+        "--tokenizers",
+        nargs="+",
+        metavar="NAME",
+        help="which and in this order (default: all that "
+        "have pictures, by bits); a result folder's name tells two runs of one apart",
+    )
+    recon.add_argument(
+        "--photographs",
+        metavar="NAME",
+        help="where the runs hold several data sets or sizes: which, by the name of its folder in references/",
+    )
     recon.add_argument("--crop", metavar="x,y,w,h", help="this window of every picture, in pixels")
     generation = kinds.add_parser("generation", help="a row a prompt: what each system generated")
-    generation.add_argument("--folders", nargs="+", required=True, type=Path, metavar="DIR",
-                            help="folders of pictures in GenEval's layout, one a system")  # fmt: skip
-    generation.add_argument("--prompts", metavar="00003,00017|N",
-                            help="prompts by their folders in the first DIR, or so many of those that all have, of "
-                            f"every task in turn (default: up to {ROWS})")  # fmt: skip
+    generation.add_argument(
+        "--folders",
+        nargs="+",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folders of pictures in GenEval's layout, one a system",
+    )
+    generation.add_argument(
+        "--prompts",
+        metavar="00003,00017|N",
+        help="prompts by their folders in the first DIR, or so many of those that all have, of "
+        f"every task in turn (default: up to {ROWS})",
+    )
     for kind in (recon, generation):
         kind.add_argument("--out", required=True, type=Path, metavar="FILE", help="a .png or .pdf file")
 
@@ -227,8 +247,10 @@ def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text:
         if not named:
             raise UserError(f"--prompts: no folder {name} with pictures; there are {_some([e.id for e in shared])}")
         if named[0] not in shared:
-            raise UserError(f"--prompts: {name} ({named[0].prompt['prompt']!r}) is not in all folders; "
-                            f"there are {_some([e.id for e in shared])}")  # fmt: skip
+            raise UserError(
+                f"--prompts: {name} ({named[0].prompt['prompt']!r}) is not in all folders; "
+                f"there are {_some([e.id for e in shared])}"
+            )
         found += named
     if not found:
         raise UserError("--prompts is empty; name folders such as 00003, or write a number")

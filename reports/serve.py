@@ -39,8 +39,9 @@ TYPES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("reports/build"), metavar="DIR",
-                        help="the built page (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=Path("reports/build"), metavar="DIR", help="the built page (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=PORT, help="0: any free one (default: %(default)s)")
 
 

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 
 COMMANDS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--force-color-profile=srgb",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--force-color-profile=srgb",
+)
 NOWHERE = "http://127.0.0.1:9"  # for what the browser asks on its own account
 DESKTOP, PHONE = (1280, 800), (360, 740)
 
@@ -126,9 +133,12 @@ class Chromium:
         """
         watched = Watched(folder.resolve().as_uri() + "/")
         context = self.browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light",
-            reduced_motion="reduce", proxy={"server": self.proxy.address, "bypass": "<-loopback>"}, **options,
-        )  # fmt: skip
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            proxy={"server": self.proxy.address, "bypass": "<-loopback>"},
+            **options,
+        )
         context.set_default_timeout(30_000)
         try:
             page = context.new_page()

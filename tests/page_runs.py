@@ -93,9 +93,12 @@ def write_row(
     (runs / "references" / references).mkdir(parents=True, exist_ok=True)
     scores = scores or score(kind, len(samples))
     columns: dict[str, list[Any]] = {
-        "id": list(samples), "caption": list(captions), "sha256": [digest(s) for s in samples],
-        "bits": [kind.bits] * len(samples), **{k: v for k, v in scores.items() if k not in without},
-    }  # fmt: skip
+        "id": list(samples),
+        "caption": list(captions),
+        "sha256": [digest(s) for s in samples],
+        "bits": [kind.bits] * len(samples),
+        **{k: v for k, v in scores.items() if k not in without},
+    }
     write_records(folder / "records.parquet", columns)
     for i, sample in enumerate(samples):
         if sample in pictured:
@@ -111,24 +114,44 @@ def write_row(
     metrics |= {m: {"value": v, "ci95": None, "n": len(samples)} for m, v in distances.items() if m not in without}
     metrics["rfid"]["reliable"] = len(samples) > 2048
     result = {
-        "schema": VERSION, "suite": "recon", "limit": None,
+        "schema": VERSION,
+        "suite": "recon",
+        "limit": None,
         "tokenizer": {
-            "name": kind.name, "family": kind.family, "tokens": kind.tokens, "codebook_size": kind.codebook,
-            "bits": kind.bits, "bpp": kind.bits / SIZE**2, "decode_steps": 1, "options": {}, "license": "MIT",
-            "assets": [], "note": note or "",
+            "name": kind.name,
+            "family": kind.family,
+            "tokens": kind.tokens,
+            "codebook_size": kind.codebook,
+            "bits": kind.bits,
+            "bpp": kind.bits / SIZE**2,
+            "decode_steps": 1,
+            "options": {},
+            "license": "MIT",
+            "assets": [],
+            "note": note or "",
         },
         "dataset": {"name": dataset, "n": len(samples), "sha256": digest([*samples]), "skipped": []},
         "protocol": {
-            "name": "square-256", "prepare": PREPARE, "score": SCORE, "resolution": SIZE, "networks": [],
+            "name": "square-256",
+            "prepare": PREPARE,
+            "score": SCORE,
+            "resolution": SIZE,
+            "networks": [],
             "definition": {"prepare": {"resolution": SIZE}, "score": {"metrics": list(metrics)}},
         },
         "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
         "metrics": metrics,
-        "codebook": None if kind.tokens is None or kind.codebook is None else {
-            "seen": kind.tokens * len(samples), "used": kind.codebook // 2, "usage": 0.5, "perplexity": 300.0,
-            "entropy_bits": 8.2, "near_ties": 0,
+        "codebook": None
+        if kind.tokens is None or kind.codebook is None
+        else {
+            "seen": kind.tokens * len(samples),
+            "used": kind.codebook // 2,
+            "usage": 0.5,
+            "perplexity": 300.0,
+            "entropy_bits": 8.2,
+            "near_ties": 0,
         },
-    }  # fmt: skip
+    }
     write_atomically(folder / "result.json", to_json(result))
     about = {"device": "cpu", "seconds": {"wall": {"decode": 1.5}, "cpu": {"decode": 1.5}}, "batch_size": 8}
     write_atomically(folder / "run.json", to_json(about))
@@ -168,32 +191,51 @@ def write_geneval(
                 image = picture(1000 + number * each + k)
                 image.save(folder / "annotated" / f"{identifier.replace('/', '-')}.png")
                 metadata = {"tag": task, "include": [{"class": "kite", "count": 1}], "prompt": f"a photo of {number}"}
-                rows.append({
-                    "id": identifier, "tag": task, "prompt": text(f"a photo of {number} kites"), "correct": correct,
-                    "reason": "" if correct else text("expected kite>=1, found 0"), "error": None,
-                    "boxes": json.dumps({"kite": [[4.0, 4.0, 30.0, 30.0, 0.9]]}), "colours": "{}",
-                    "metadata": json.dumps(metadata), "sha256": "0" * 64,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "id": identifier,
+                        "tag": task,
+                        "prompt": text(f"a photo of {number} kites"),
+                        "correct": correct,
+                        "reason": "" if correct else text("expected kite>=1, found 0"),
+                        "error": None,
+                        "boxes": json.dumps({"kite": [[4.0, 4.0, 30.0, 30.0, 0.9]]}),
+                        "colours": "{}",
+                        "metadata": json.dumps(metadata),
+                        "sha256": "0" * 64,
+                    }
+                )
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     write_records(folder / "records.parquet", columns, [name for name in columns if name != "correct"])
 
     judge = {"name": "toy", "version": 1, "license": "MIT", "assets": []}
     result = {
-        "schema": VERSION, "suite": "geneval", "limit": None, "pictures": {"name": name, "generator": None},
+        "schema": VERSION,
+        "suite": "geneval",
+        "limit": None,
+        "pictures": {"name": name, "generator": None},
         "dataset": {
-            "name": name, "prompts": len(tasks) * prompts, "n": len(rows), "sha256": "0" * 64, "skipped": [],
+            "name": name,
+            "prompts": len(tasks) * prompts,
+            "n": len(rows),
+            "sha256": "0" * 64,
+            "skipped": [],
         },
-        "detector": judge | {"threshold": 0.3, "counting_threshold": 0.9}, "colours": judge,
-        "scorer": {"version": 1, "options": {}}, "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
+        "detector": judge | {"threshold": 0.3, "counting_threshold": 0.9},
+        "colours": judge,
+        "scorer": {"version": 1, "options": {}},
+        "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
         "comparable": False,
         "comparable_note": text("not comparable with published GenEval scores: toy is not the official detector"),
         "metrics": {
             **{t: mean([r["correct"] for r in rows if r["tag"] == t]) | {"prompts": prompts} for t in tasks},
-            "overall": mean([r["correct"] for r in rows]), "per_image": mean([r["correct"] for r in rows]),
+            "overall": mean([r["correct"] for r in rows]),
+            "per_image": mean([r["correct"] for r in rows]),
             "prompts": mean([True] * prompts),
         },
-        "tasks": [*tasks], "remarks": [],
-    }  # fmt: skip
+        "tasks": [*tasks],
+        "remarks": [],
+    }
     write_atomically(folder / "result.json", to_json(result))
     write_atomically(folder / "run.json", to_json({"device": "cpu", "seconds": {"wall": {}, "cpu": {}}}))
     return folder

@@ -24,9 +24,14 @@ UNET = UNetShape((8, 16), (0, 1), head_channels=8)
 VAE = VAEShape((8, 8, 8, 8))
 VQ = VQConfig(32, (1, 1, 1, 1, 1), 1, 32, 64, 8, usage_buffer=False)
 LEARNERS: dict[str, type[Learner]] = {
-    "vae": VAELearner, "ldm": LDMLearner, "hyper-sd": AccelerateLearner, "tlcm": AccelerateLearner,
-    "flextok": FlexTokLearner, "stage 1": LaCTokLearner, "stage 2": LaCTokLearner,
-}  # fmt: skip
+    "vae": VAELearner,
+    "ldm": LDMLearner,
+    "hyper-sd": AccelerateLearner,
+    "tlcm": AccelerateLearner,
+    "flextok": FlexTokLearner,
+    "stage 1": LaCTokLearner,
+    "stage 2": LaCTokLearner,
+}
 
 
 @pytest.fixture
@@ -35,9 +40,17 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
     from lactok.nn.latent_decoder import fold_cross_attention
 
     common_keys = {
-        "data": str(photographs), "steps": 4, "batch": 2, "crop": 32, "scale": (32, 48), "held_out": 2, "warmup": 1,
-        "log_every": 1, "eval_every": 4, "save_every": 2,
-    }  # fmt: skip
+        "data": str(photographs),
+        "steps": 4,
+        "batch": 2,
+        "crop": 32,
+        "scale": (32, 48),
+        "held_out": 2,
+        "warmup": 1,
+        "log_every": 1,
+        "eval_every": 4,
+        "save_every": 2,
+    }
     torch.manual_seed(0)
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -50,9 +63,15 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
     given = {"unet": UNET, "unet_weights": str(tmp_path / "unet.safetensors"), "vae": vae}
     fast = {**common_keys, **given, "rank": 2, "grid": 8, "segments": (2, 1)}
     lactok = {
-        **common_keys, **given, "encoder": VQ, "encoder_weights": str(tmp_path / "vq.safetensors"), "eval_steps": 1,
-        "encoder_sizes": (32, 48), "embedding": (8, 8), "lpips_net": "alex",
-    }  # fmt: skip
+        **common_keys,
+        **given,
+        "encoder": VQ,
+        "encoder_weights": str(tmp_path / "vq.safetensors"),
+        "eval_steps": 1,
+        "encoder_sizes": (32, 48),
+        "embedding": (8, 8),
+        "lpips_net": "alex",
+    }
     out: dict[str, Recipe] = {
         "vae": VAERecipe(name="vae", model=VAE, eval_size=32, **common_keys),
         "ldm": LDMRecipe(name="ldm", unet=UNET, vae=vae, **common_keys),

@@ -26,18 +26,36 @@ from lactok.tokenizer import Tokenizer
 
 TINY_UNCLIP = UnCLIPConfig(
     unet={
-        "sample_size": 8, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "block_out_channels": [32, 64],
-        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "layers_per_block": 1, "cross_attention_dim": 32,
-        "attention_head_dim": [2, 4], "use_linear_projection": True, "class_embed_type": "projection",
+        "sample_size": 8,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "block_out_channels": [32, 64],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "layers_per_block": 1,
+        "cross_attention_dim": 32,
+        "attention_head_dim": [2, 4],
+        "use_linear_projection": True,
+        "class_embed_type": "projection",
         "projection_class_embeddings_input_dim": 96,
     },
-    vae={"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
-         "up_block_types": ["UpDecoderBlock2D"]},
-    text={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-          "max_position_embeddings": 16, "vocab_size": 100, "hidden_act": "gelu", "bos_token_id": 98,
-          "eos_token_id": 99},
-    features=48, prompt=(98, 99) + (0,) * 14,
-)  # fmt: skip
+    vae={
+        "block_out_channels": [32],
+        "down_block_types": ["DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D"],
+    },
+    text={
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 16,
+        "vocab_size": 100,
+        "hidden_act": "gelu",
+        "bos_token_id": 98,
+        "eos_token_id": 99,
+    },
+    features=48,
+    prompt=(98, 99) + (0,) * 14,
+)
 
 
 def reference(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -49,9 +67,12 @@ def titok(name: str) -> Tokenizer:
     values, tensors = reference(name)
     config = titok_set.config_of(values)
     spec = replace(
-        registry.tokenizer_spec("titok-s128"), tokens=config.tokens, codebook_size=config.codebook_size,
-        input_size=config.image_size, output_size=config.image_size,
-    )  # fmt: skip
+        registry.tokenizer_spec("titok-s128"),
+        tokens=config.tokens,
+        codebook_size=config.codebook_size,
+        input_size=config.image_size,
+        output_size=config.image_size,
+    )
     tokenizer = TiTokTokenizer(spec, config)
     tokenizer.load_assets({"weights": tensors})
     return tokenizer

@@ -12,12 +12,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 CONFIG: dict[str, Any] = {
-    "n_embed": 64, "embed_dim": 8,
+    "n_embed": 64,
+    "embed_dim": 8,
     "ddconfig": {
-        "double_z": False, "z_channels": 16, "resolution": 64, "in_channels": 3, "out_ch": 3, "ch": 32,
-        "ch_mult": [1, 1, 2], "num_res_blocks": 1, "attn_resolutions": [64, 16], "dropout": 0.0,
+        "double_z": False,
+        "z_channels": 16,
+        "resolution": 64,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1, 1, 2],
+        "num_res_blocks": 1,
+        "attn_resolutions": [64, 16],
+        "dropout": 0.0,
     },
-}  # fmt: skip
+}
 
 
 class Taming:
@@ -103,10 +112,16 @@ class Taming:
         codes = table[ids].permute(0, 3, 1, 2)
         quantized = z + (codes - z)
         return {
-            "image": image, "encoder_out": features, "pre_quant": z, "indices": ids, "indices_flat": ids.flatten(),
-            "codebook_entry": codes, "quantized": quantized, "decoded_from_code": self.decode(codes),
+            "image": image,
+            "encoder_out": features,
+            "pre_quant": z,
+            "indices": ids,
+            "indices_flat": ids.flatten(),
+            "codebook_entry": codes,
+            "quantized": quantized,
+            "decoded_from_code": self.decode(codes),
             "decoded_from_quant": self.decode(quantized),
-        }  # fmt: skip
+        }
 
 
 def write_set(folder: Path, config: dict[str, Any] = CONFIG, **described: Any) -> Path:

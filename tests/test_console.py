@@ -13,9 +13,23 @@ from reports.console import COMMANDS
 
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "benchmarks.recon", "reports.build")
 NAMES = {
-    "recon", "geneval", "preference", "generation", "ablation", "exchange", "retrieval", "speed", "verify", "contract",
-    "scenes", "weights", "train", "reports", "compare", "serve",
-}  # fmt: skip
+    "recon",
+    "geneval",
+    "preference",
+    "generation",
+    "ablation",
+    "exchange",
+    "retrieval",
+    "speed",
+    "verify",
+    "contract",
+    "scenes",
+    "weights",
+    "train",
+    "reports",
+    "compare",
+    "serve",
+}
 
 
 def lactok(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -292,7 +292,7 @@ def test_a_photograph_that_changed_is_measured_anew(
         ({"weights": "no/such"}, FileNotFoundError, "no such folder"),
         ({"tokenizer": Path("no/such"), "references": "no/such"}, FileNotFoundError, "no such folder"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_of_the_kinds_that_python_users_know(
     tmp_path: Path, settings: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
@@ -378,9 +378,14 @@ def test_modules_beside_a_file(
     ],
 )
 def test_a_wrong_file_is_one_line(
-    tmp_path: Path, photographs: Path, file: Path, capsys: pytest.CaptureFixture[str], name: str,
-    kind: type[Exception], message: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    photographs: Path,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    kind: type[Exception],
+    message: str,
+) -> None:
     (tmp_path / "bad.py").write_text("class Grey(\n")
     (tmp_path / "taken.py").write_text(CLASS.replace('"grey"', '"identity"'))
     (tmp_path / "odd.py").write_text(CLASS.replace('"grey"', '"../grey"'))
@@ -438,10 +443,15 @@ def test_names_and_specs() -> None:
 @pytest.mark.parametrize(
     ("former", "today"),
     [
-        ("TokenizerInfo", "TokenizerSpec"), ("GeneratorInfo", "GeneratorSpec"), ("Registry", "PackageIndex"),
-        ("info", "spec"), ("generator_info", "spec"), ("names", "list_tokenizers"), ("generators", "list_generators"),
+        ("TokenizerInfo", "TokenizerSpec"),
+        ("GeneratorInfo", "GeneratorSpec"),
+        ("Registry", "PackageIndex"),
+        ("info", "spec"),
+        ("generator_info", "spec"),
+        ("names", "list_tokenizers"),
+        ("generators", "list_generators"),
     ],
-)  # fmt: skip
+)
 def test_former_names_warn(former: str, today: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"lactok.{former} is lactok.{today} now"):
         assert getattr(lactok, former) is getattr(lactok, today)

@@ -17,10 +17,22 @@ from lactok.metrics.psnr import psnr
 
 def run(out: Path, tokenizers: str, photographs: Path, limit: int) -> int:
     with pytest.raises(SystemExit) as stop:
-        exchange.main([
-            "--tokenizers", tokenizers, "--dataset", str(photographs), "--resolution", "32", "--metrics", "psnr",
-            "--limit", str(limit), "--out", str(out),
-        ])  # fmt: skip
+        exchange.main(
+            [
+                "--tokenizers",
+                tokenizers,
+                "--dataset",
+                str(photographs),
+                "--resolution",
+                "32",
+                "--metrics",
+                "psnr",
+                "--limit",
+                str(limit),
+                "--out",
+                str(out),
+            ]
+        )
     return int(stop.value.code or 0)
 
 

@@ -185,10 +185,15 @@ class TestPictures:
     def test_the_layout_is_genevals(self, tmp_path: Path, calls: type[Clouds]) -> None:
         made = make(tmp_path)
         assert list(made) == [
-            *(f"{i:05}/{file}" for i in range(3)
-              for file in ("metadata.jsonl", "samples/0000.png", "samples/0001.png")),
-            "generation.json", "records.parquet", "result.json",
-        ]  # fmt: skip
+            *(
+                f"{i:05}/{file}"
+                for i in range(3)
+                for file in ("metadata.jsonl", "samples/0000.png", "samples/0001.png")
+            ),
+            "generation.json",
+            "records.parquet",
+            "result.json",
+        ]
         result = load_result(tmp_path)
         assert (result.suite, result.n, result.limit, result.label) == ("generation", 6, None, "toy-clouds")
         assert result.records["caption"].tolist()[::2] == [prompt["prompt"] for prompt in PROMPTS]
@@ -354,9 +359,13 @@ class TestCommand:
         ],
     )
     def test_a_users_mistake_is_one_line(
-        self, tmp_path: Path, arguments: tuple[str, str], message: str, monkeypatch: pytest.MonkeyPatch,
+        self,
+        tmp_path: Path,
+        arguments: tuple[str, str],
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         monkeypatch.chdir(tmp_path)
         Path("good.txt").write_text("a bench\n")
         Path("empty.txt").write_text("\n")

@@ -29,10 +29,11 @@ OWN = [
     {"tag": "one", "prompt": "a cat", "include": [{"class": "cat", "count": 1}]},
     {"tag": "colour", "prompt": "a red cat", "include": [{"class": "cat", "count": 1, "color": "red"}]},
     {
-        "tag": "place", "prompt": "a dog right of a cat",
+        "tag": "place",
+        "prompt": "a dog right of a cat",
         "include": [{"class": "cat", "count": 1}, {"class": "dog", "count": 1, "position": ["right of", 0]}],
     },
-]  # fmt: skip
+]
 TRUTH = {"one": 0.75, "colour": 0.5, "place": 0.25}  # of the pictures below
 
 
@@ -202,8 +203,10 @@ def test_missing_and_corrupt_pictures_are_left_out_and_named(
     write(images, 7, {"tag": "own", "prompt": "x", "include": [{"class": "cat"}]}, [])
     (result,) = run(tmp_path / "out", "--images", images)
     assert {tag: (t["value"], t["n"], t["prompts"]) for tag in result["tasks"] for t in [result["metrics"][tag]]} == {
-        "one": (1.0, 3, 1), "colour": (1.0, 2, 1), "place": (0.25, 4, 1),
-    }  # fmt: skip
+        "one": (1.0, 3, 1),
+        "colour": (1.0, 2, 1),
+        "place": (0.25, 4, 1),
+    }
     named = {note["id"]: note["reason"] for note in result["dataset"]["skipped"]}
     assert list(named) == sorted(named)
     assert named["00000"] == "3 of 4 samples"
@@ -267,9 +270,15 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     asked: list[tuple[Any, ...]] = []
 
     def generate(
-        name: str, wanted: Sequence[dict[str, Any]], folder: Path, run: Run, execution: Execution, *, samples: int,
+        name: str,
+        wanted: Sequence[dict[str, Any]],
+        folder: Path,
+        run: Run,
+        execution: Execution,
+        *,
+        samples: int,
         source: str,
-    ) -> tuple[datasets.Dataset, Timer]:  # fmt: skip
+    ) -> tuple[datasets.Dataset, Timer]:
         asked.append((name, len(wanted), samples, run.seed, run.device, run.dtype, execution.part))
         if name == "sd3":
             raise WeightsNotFound("weights not found: sd3")
@@ -316,9 +325,12 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
     message: str,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         main(["--detector", "drawn", "--colours", "drawn", "--out", str(tmp_path / "out"), *arguments])
@@ -372,13 +384,22 @@ def test_dry_run_of_scenes_composes_nothing(tmp_path: Path, capsys: pytest.Captu
 def test_a_task_may_not_have_the_name_of_a_score_of_all_tasks(images: Path, tmp_path: Path) -> None:
     write(images, 3, OWN[0] | {"tag": "overall"}, [picture(RED_CAT)] * 4)
     (result,) = run(tmp_path / "out", "--images", images)
-    assert {"id": "00003", "reason": "metadata.jsonl: 'tag' is 'overall', which is the name of a score over all tasks; "
-            "use another"} in result["dataset"]["skipped"]  # fmt: skip
+    assert {
+        "id": "00003",
+        "reason": "metadata.jsonl: 'tag' is 'overall', which is the name of a score over all tasks; use another",
+    } in result["dataset"]["skipped"]
 
 
 HOSTILE = [
-    "x" * 100_000, "\x00\x1b[31m\u202e" * 50, "\ud800 half a pair", "多" * 500, "🦄" * 300, "a\nb\n" * 400, "", "  \t ",
-]  # fmt: skip
+    "x" * 100_000,
+    "\x00\x1b[31m\u202e" * 50,
+    "\ud800 half a pair",
+    "多" * 500,
+    "🦄" * 300,
+    "a\nb\n" * 400,
+    "",
+    "  \t ",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -126,7 +126,7 @@ def test_conversion_is_total() -> None:
         ("transformer_module.queries_embedder.weight", "query_embed.weight"),
         ("mask_predictor.mask_embedder.1.0.weight", "mask_embed.2.weight"),
     ],
-)  # fmt: skip
+)
 def test_where_tensors_go(ours: str, theirs: str) -> None:
     stored = filled(mmdet_shapes())
     (value,) = (v for k, v in stored.items() if theirs in k)
@@ -151,11 +151,15 @@ def test_the_names_of_3_x_mean_the_same() -> None:
 def test_older_names_of_transformers_mean_the_same() -> None:
     own = {k: v for k, v in mask2former.network().state_dict().items() if "swin.layernorm" not in k}
     renames = {
-        "encoder.swin.": "encoder.", "attention.q_proj": "attention.self.query", "attention.k_proj":
-        "attention.self.key", "attention.v_proj": "attention.self.value", "attention.o_proj": "attention.output.dense",
-        "attention.relative_position_bias.": "attention.self.", "mlp.fc1": "intermediate.dense",
+        "encoder.swin.": "encoder.",
+        "attention.q_proj": "attention.self.query",
+        "attention.k_proj": "attention.self.key",
+        "attention.v_proj": "attention.self.value",
+        "attention.o_proj": "attention.output.dense",
+        "attention.relative_position_bias.": "attention.self.",
+        "mlp.fc1": "intermediate.dense",
         "mlp.fc2": "output.dense",
-    }  # fmt: skip
+    }
     older = {}
     for name, tensor in own.items():
         for new, old in renames.items() if "pixel_level_module.encoder" in name else ():
@@ -211,8 +215,9 @@ def test_preprocessing() -> None:
     assert pixels.shape == (3, 672, 1344)
     expected = [(10 - 123.675) / 58.395, (20 - 116.28) / 57.12, (30 - 103.53) / 57.375]
     np.testing.assert_allclose(pixels[:, 0, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(pixels[:, 671, 0], [(128 - m) / s for m, s in
-                               zip(mask2former.MEAN, mask2former.STD, strict=True)], rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        pixels[:, 671, 0], [(128 - m) / s for m, s in zip(mask2former.MEAN, mask2former.STD, strict=True)], rtol=1e-5
+    )
 
 
 SIZES = [((64, 64), (100, 100)), ((50, 40), (37, 29)), ((12, 31), (80, 203)), ((1, 5), (3, 9)), ((200, 90), (100, 45))]
@@ -281,8 +286,9 @@ def test_clip_classifies_with_its_own_tokens_and_pixels(monkeypatch: pytest.Monk
     words = ["<start>", "<unk>", "a", "photo", "of", "cat", "-", "colored", "object", *COLOURS]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)} | {"<|endoftext|>": 49407}, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing("<start> $A <|endoftext|>", special_tokens=[
-        ("<start>", 0), ("<|endoftext|>", 49407)])  # fmt: skip
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "<start> $A <|endoftext|>", special_tokens=[("<start>", 0), ("<|endoftext|>", 49407)]
+    )
     text = {"hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
     vision = text | {"patch_size": 32}
     tower = clip.Tower(16, 8, 1, 2)

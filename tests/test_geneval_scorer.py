@@ -29,8 +29,13 @@ def never(name: str, detections: Sequence[Detection]) -> list[str]:
 def test_the_prompts_are_the_official_ones() -> None:
     assert hashlib.sha256(prompts.metadata_file()).hexdigest() == prompts.SHA256
     assert Counter(p["tag"] for p in prompts.official()) == {
-        "single_object": 80, "two_object": 99, "counting": 80, "colors": 94, "position": 100, "color_attr": 100,
-    }  # fmt: skip
+        "single_object": 80,
+        "two_object": 99,
+        "counting": 80,
+        "colors": 94,
+        "position": 100,
+        "color_attr": 100,
+    }
     assert list(dict.fromkeys(p["tag"] for p in prompts.official())) == list(prompts.TASKS)
     assert not any(map(prompts.fault, prompts.official()))
 

@@ -107,9 +107,11 @@ def test_every_part_of_the_library_has_its_layer() -> None:
 def test_an_import_the_wrong_way_is_found(tmp_path: Path) -> None:
     """In a function, for type checkers alone, and by the front door."""
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda folder, names: [
-            n for n in names if not (n.endswith(".py") or Path(folder, n).is_dir())
-        ])  # fmt: skip
+        shutil.copytree(
+            ROOT / package,
+            tmp_path / package,
+            ignore=lambda folder, names: [n for n in names if not (n.endswith(".py") or Path(folder, n).is_dir())],
+        )
     for file, line in (
         ("lactok/weights/cache.py", "def later() -> None:\n    from lactok.evaluation import config\n"),
         ("benchmarks/published.py", "if TYPE_CHECKING:\n    from baselines import llamagen\n"),
@@ -157,8 +159,10 @@ def test_a_text_that_names_a_module_above_is_found(tmp_path: Path) -> None:
     )
     found = named_modules(tmp_path, ("baselines", "benchmarks", "reports"))
     assert [text.partition(", ")[2] for text in found] == [
-        "line 2: baselines.toy:Toy", "line 4: benchmarks.recon", "line 4: reports",
-    ]  # fmt: skip
+        "line 2: baselines.toy:Toy",
+        "line 4: benchmarks.recon",
+        "line 4: reports",
+    ]
 
 
 def test_what_stands_in_decorators_is_what_is_registered() -> None:

@@ -198,9 +198,15 @@ class TestCommands:
         (plugged.folder / "photographs").mkdir()
         photograph(1).save(plugged.folder / "photographs" / "1.png")
         arguments = (
-            "--tokenizers", "all", "--metrics", "psnr", "--dataset", str(plugged.folder / "photographs"),
-            "--out", str(plugged.folder / "runs"),
-        )  # fmt: skip
+            "--tokenizers",
+            "all",
+            "--metrics",
+            "psnr",
+            "--dataset",
+            str(plugged.folder / "photographs"),
+            "--out",
+            str(plugged.folder / "runs"),
+        )
         out, _ = plugged.run(sys.executable, "-m", "benchmarks.recon", *arguments)
         assert "| plugged " in next((plugged.folder / "runs").glob("table*.md")).read_text()
         assert "not run: llamagen-vq16: weights not found: llamagen-vq16; tried hub:FoundationVision/LlamaGen" in out

@@ -179,6 +179,12 @@ def test_the_papers_iterations() -> None:
 def test_what_learns_is_the_copy_its_embedding_and_its_zero_convolutions() -> None:
     decoder = LatentDecoder(DecoderConfig(UNET.arguments(), embedding=(8, 8)))
     assert {name.partition(".")[0] for name, _ in decoder.controlnet.named_parameters()} == {
-        "conv_in", "time_embedding", "add_embedding", "down_blocks", "mid_block",  # the trunk
-        "controlnet_cond_embedding", "controlnet_down_blocks", "controlnet_mid_block",
-    }  # fmt: skip
+        "conv_in",
+        "time_embedding",
+        "add_embedding",
+        "down_blocks",
+        "mid_block",  # the trunk
+        "controlnet_cond_embedding",
+        "controlnet_down_blocks",
+        "controlnet_mid_block",
+    }

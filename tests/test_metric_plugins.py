@@ -333,5 +333,8 @@ def test_the_page_on_adding_a_metric_runs(
     assert list(result.metrics) == ["edges", "palette", "uqi"]
     assert result["palette"].reliable is False
     (shown,) = map(json.loads, blocks("json"))
-    assert shown.keys() == {k for k, v in lactok.evaluate("resize-12", metrics="grey_levels", limit=2)["grey_levels"]
-                            .model_dump().items() if v is not None}  # fmt: skip
+    assert shown.keys() == {
+        k
+        for k, v in lactok.evaluate("resize-12", metrics="grey_levels", limit=2)["grey_levels"].model_dump().items()
+        if v is not None
+    }

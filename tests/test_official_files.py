@@ -138,7 +138,7 @@ def test_seedtok_from_six_files(here: LocalHub, monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setitem(
         registry.TOKENIZERS.registered, "seedtok-2", replace(entry, spec=replace(entry.spec, assets=assets))
-    )  # fmt: skip
+    )
     names = set(small.model.state_dict())
     monkeypatch.setattr("lactok.nn.unclip_checkpoint.seed_names", lambda: names)
     assert_same("seedtok-2", small)

@@ -47,9 +47,12 @@ def test_the_wheel_holds_everything(clone: Path, tmp_path: Path) -> None:
     outside = {p.relative_to(clone).as_posix() for n in FOLDERS for p in (clone / n).rglob("*") if p.is_file()}
     assert outside - inside == set()
     assert {
-        "lactok/py.typed", "lactok/bundled/llamagen-vq16-tiny.safetensors", "benchmarks/published.json",
-        "benchmarks/scenes/scenes-tiny.toml", "reports/page/static/index.html",
-    } <= inside  # fmt: skip
+        "lactok/py.typed",
+        "lactok/bundled/llamagen-vq16-tiny.safetensors",
+        "benchmarks/published.json",
+        "benchmarks/scenes/scenes-tiny.toml",
+        "reports/page/static/index.html",
+    } <= inside
     assert any(name.startswith("lactok/training/configs/") for name in inside)
 
 

@@ -208,9 +208,13 @@ def test_a_metric_that_is_not_installed_is_shown_as_its_entry_says(own_runs: Pat
     summary = built(own_runs)
     shown = {m["key"]: m for m in summary["metrics"]}
     assert shown["other-constructor"] == {
-        "key": "other-constructor", "title": "A lower is better", "better": "lower", "digits": 3, "factor": 1,
+        "key": "other-constructor",
+        "title": "A lower is better",
+        "better": "lower",
+        "digits": 3,
+        "factor": 1,
         "perImage": True,
-    }  # fmt: skip
+    }
     assert shown["other-torchmetrics:FrechetInceptionDistance"]["title"] == "FrechetInceptionDistance"
     assert not shown["other-torchmetrics:FrechetInceptionDistance"]["perImage"]
     assert list(shown)[:2] == ["psnr", "ssim"]  # this project's stand first

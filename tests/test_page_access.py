@@ -51,8 +51,12 @@ def nothing_matches(page: Page) -> None:
 
 STATES: dict[str, Callable[[Page], None]] = {
     **{view: lambda page, view=view: go(page, view) for view in VIEWS},
-    "wipe": wipe, "error map": error_map, "help": help_, "verdict": verdict, "nothing matches": nothing_matches,
-}  # fmt: skip
+    "wipe": wipe,
+    "error map": error_map,
+    "help": help_,
+    "verdict": verdict,
+    "nothing matches": nothing_matches,
+}
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

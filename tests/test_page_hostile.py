@@ -105,9 +105,15 @@ def test_a_very_long_name_fits_a_phone(chromium: Chromium, tmp_path: Path) -> No
 
 def test_an_address_from_outside_shows_a_view_and_nothing_else(chromium: Chromium, usual_page: Path) -> None:
     fragments = (
-        "__proto__", "constructor", "toString", "<img src=x onerror=alert(1)>", "pictures?row=__proto__&sample=x",
-        "pictures?row=nobody&sample=%3Cimg%20src=x%20onerror=alert(1)%3E", "records?run=../../../etc/passwd", "%",
-    )  # fmt: skip
+        "__proto__",
+        "constructor",
+        "toString",
+        "<img src=x onerror=alert(1)>",
+        "pictures?row=__proto__&sample=x",
+        "pictures?row=nobody&sample=%3Cimg%20src=x%20onerror=alert(1)%3E",
+        "records?run=../../../etc/passwd",
+        "%",
+    )
     with chromium.open(usual_page, fragment="#__proto__") as (page, _):
         for fragment in fragments:
             page.evaluate("f => { location.hash = f }", fragment)

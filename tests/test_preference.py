@@ -377,8 +377,12 @@ def test_distances_to_photographs(
     (result,) = run(tmp_path / "same", *arguments, captioned, "--metrics", "mute,fid,kid").values()
     assert result["metrics"]["fid"]["value"] == pytest.approx(0, abs=1e-3)
     assert result["metrics"]["fid"] | {"value": 0} == {
-        "value": 0, "ci95": None, "n": 69, "references": 69, "reliable": False,
-    }  # fmt: skip
+        "value": 0,
+        "ci95": None,
+        "n": 69,
+        "references": 69,
+        "reliable": False,
+    }
     assert result["reference"]["prepare"]["resolution"] == 256
     assert "~" in capsys.readouterr().out
     other = tmp_path / "other"

@@ -134,9 +134,14 @@ def mishaps(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
 def join(rank: int, port: int, work: str, recipes: dict[str, Recipe], folder: Path) -> None:
     """One of two processes, as a launcher would start it."""
     os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
     torch.set_num_threads(1)
     globals()[work](rank, recipes, folder)
     torch.distributed.destroy_process_group()
@@ -234,13 +239,23 @@ def test_launched_from_the_command_line(recipes: dict[str, Recipe], photographs:
         "log_every = 1\n[unet]\nchannels = [8, 16]\ntransformers = [0, 1]\nhead_channels = 8\n"
         f"[vae]\nweights = '{recipe.vae.weights}'\nscaling = 0.5\n[vae.shape]\nchannels = [8, 8, 8, 8]\n"
     )
-    launch = ["accelerate.commands.launch", "--num_processes=2", "--num_machines=1", "--cpu", "--mixed_precision=no",
-              "--dynamo_backend=no", "--main_process_port=0"]  # fmt: skip
+    launch = [
+        "accelerate.commands.launch",
+        "--num_processes=2",
+        "--num_machines=1",
+        "--cpu",
+        "--mixed_precision=no",
+        "--dynamo_backend=no",
+        "--main_process_port=0",
+    ]
     train = ["lactok.train", "ldm", "--config", str(tmp_path / "ldm.toml"), "--out", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, "-m", *launch, "-m", *train], capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-m", *launch, "-m", *train],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("wrote ") == 1
     rows = [json.loads(line) for line in (tmp_path / "out" / "curve.jsonl").read_text().splitlines()]

@@ -171,9 +171,16 @@ def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:
 
 def test_all_metrics_with_the_real_networks(photographs: Path, tmp_path: Path) -> None:
     (identity,) = run(
-        tmp_path / "out", "--tokenizers", "identity", "--dataset", str(photographs), "--limit", "4",
-        "--metrics", "psnr,lpips_alex,rfid,rfid_clean,kid",
-    ).values()  # fmt: skip
+        tmp_path / "out",
+        "--tokenizers",
+        "identity",
+        "--dataset",
+        str(photographs),
+        "--limit",
+        "4",
+        "--metrics",
+        "psnr,lpips_alex,rfid,rfid_clean,kid",
+    ).values()
     values = {k: v["value"] for k, v in identity["metrics"].items()}
     assert values["lpips_alex"] == 0
     assert values["rfid"] == pytest.approx(0, abs=1e-3)
@@ -276,7 +283,7 @@ def test_table_marks_what_a_reader_must_know(photographs: Path, tmp_path: Path) 
         (("--images", "no", "such"), "no such folder"),
         (("--tokenizers", "toy", "--device", "toaster"), "not a device"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:

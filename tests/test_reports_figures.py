@@ -25,12 +25,30 @@ def stored(runs: Path, name: str, **changes: Any) -> Path:
     """A result folder of a tokenizer that nobody ran; `changes` are of its values by dotted path."""
     n = len(list(runs.iterdir())) if runs.is_dir() else 0
     result: dict[str, Any] = {
-        "schema": 2, "suite": "recon", "limit": None,
-        "tokenizer": {"name": name, "family": "titok", "tokens": 32 << n, "codebook_size": 4096, "bits": 384.0 * 2**n,
-                      "decode_steps": 1, "options": {}, "license": "MIT", "note": "", "assets": []},
+        "schema": 2,
+        "suite": "recon",
+        "limit": None,
+        "tokenizer": {
+            "name": name,
+            "family": "titok",
+            "tokens": 32 << n,
+            "codebook_size": 4096,
+            "bits": 384.0 * 2**n,
+            "decode_steps": 1,
+            "options": {},
+            "license": "MIT",
+            "note": "",
+            "assets": [],
+        },
         "dataset": {"name": "coco", "n": 50, "sha256": "ab" * 32, "skipped": []},
-        "protocol": {"name": "square-256", "prepare": "11111111", "score": "22222222", "resolution": 256,
-                     "networks": [], "definition": {"prepare": {}, "score": {}}},
+        "protocol": {
+            "name": "square-256",
+            "prepare": "11111111",
+            "score": "22222222",
+            "resolution": 256,
+            "networks": [],
+            "definition": {"prepare": {}, "score": {}},
+        },
         "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
         "metrics": {
             "psnr": {"value": 20.0 + n, "ci95": [19.5 + n, 20.4 + n], "n": 50, "capped": 0},
@@ -38,7 +56,7 @@ def stored(runs: Path, name: str, **changes: Any) -> Path:
             "rfid": {"value": 30.0 - n, "ci95": None, "n": 50, "reliable": False},
         },
         "codebook": None,
-    }  # fmt: skip
+    }
     for path, value in changes.items():
         *parents, last = path.split(".")
         part = result
@@ -156,8 +174,10 @@ def test_seconds_are_of_the_images_that_were_timed_on_that_machine(
     figures.figures(load_results(runs), runs)
     name = "quality-speed-psnr__coco__11111111-22222222__n50"
     assert {p.name: p.x for p in points[f"{name}__machine2"]} == {
-        "titok@tokens=32": 2.0, "titok@tokens=64": 1.0, "older": 0.2,
-    }  # fmt: skip
+        "titok@tokens=32": 2.0,
+        "titok@tokens=64": 1.0,
+        "older": 0.2,
+    }
     assert [p.name for p in points[name]] == ["other"]
 
 
@@ -264,7 +284,7 @@ def test_captions_are_wrapped() -> None:
         (("--runs", "no/such"), "no such folder"),
         (("--out", "x.gif"), "a .png or .pdf file"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_of_a_grid_is_one_line(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
@@ -318,8 +338,11 @@ def test_generated_pictures_by_prompt(tmp_path: Path, capsys: pytest.CaptureFixt
             assert np.array_equal(cell(out, column, row), enlarged(folder / "samples" / "0000.png"))
     grid("generation", "--folders", one, other, "--out", tmp_path / "y.pdf")  # two in common
     assert (tmp_path / "y.pdf").read_bytes()[:4] == b"%PDF"
-    for prompts, message in (("3", "between 1 and 2"), ("00001", "('a dog') is not in all folders"),
-                             ("00009", "no folder 00009")):  # fmt: skip
+    for prompts, message in (
+        ("3", "between 1 and 2"),
+        ("00001", "('a dog') is not in all folders"),
+        ("00009", "no folder 00009"),
+    ):
         grid("generation", "--folders", one, other, "--prompts", prompts, "--out", out, code=2)
         assert message in capsys.readouterr().err
     (one / "00000" / "samples" / "0000.png").write_bytes(b"no picture")

@@ -91,11 +91,25 @@ def test_files_have_their_types(port: int, path: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/nothing", "/pictures/", "/pictures", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt",
-        "/inside/../../secret.txt", "/..%5csecret.txt", "/link.txt", "/out/", "/out/index.html", "//etc/passwd",
-        "/index.html/", "/%00", "/a.css%00.png", "/../build-2/index.html", "http://127.0.0.1/../secret.txt",
+        "/nothing",
+        "/pictures/",
+        "/pictures",
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/inside/../../secret.txt",
+        "/..%5csecret.txt",
+        "/link.txt",
+        "/out/",
+        "/out/index.html",
+        "//etc/passwd",
+        "/index.html/",
+        "/%00",
+        "/a.css%00.png",
+        "/../build-2/index.html",
+        "http://127.0.0.1/../secret.txt",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_the_pages_is_not_found(port: int, path: str) -> None:
     answer, body = ask(port, path)
     assert answer.status == 404

@@ -63,15 +63,24 @@ def full_coco(runs: Path, kind: Any, shift: float, **changes: Any) -> Path:
     own -= own.mean()
     scores = {"psnr": shared_part + shift + own, "lpips_vgg": np.full(N, 0.5)}
     folder = write_row(
-        runs, kind, "coco", [f"{i}.jpg" for i in range(N)], [None] * N, {}, name=changes.pop("name", kind.name),
+        runs,
+        kind,
+        "coco",
+        [f"{i}.jpg" for i in range(N)],
+        [None] * N,
+        {},
+        name=changes.pop("name", kind.name),
         scores={k: v.tolist() for k, v in scores.items()},
-    )  # fmt: skip
+    )
     paper = protocol.get("paper-1024")
     result = json.loads((folder / "result.json").read_text())
     result["protocol"] |= {
-        "name": "paper-1024", "resolution": 1024, "prepare": paper.prepare_hash, "score": paper.score_hash,
+        "name": "paper-1024",
+        "resolution": 1024,
+        "prepare": paper.prepare_hash,
+        "score": paper.score_hash,
         "definition": {"prepare": asdict(paper.prepare), "score": paper.score.settings()},
-    }  # fmt: skip
+    }
     result["run"] |= changes
     (folder / "result.json").write_bytes(to_json(result))
     return folder
@@ -227,11 +236,14 @@ def test_compare_pairs_prompts_of_geneval(tmp_path: Path, capsys: pytest.Capture
 def generation(runs: Path, name: str) -> None:
     """A result of pictures that a generator made."""
     result = {
-        "schema": 2, "suite": "generation", "limit": None, "metrics": {},
+        "schema": 2,
+        "suite": "generation",
+        "limit": None,
+        "metrics": {},
         "pictures": {"name": name, "generator": {"name": name, "samples": 4, "seed": 0, "dtype": "float32"}},
         "dataset": {"name": "geneval", "n": 8, "sha256": "0" * 64, "skipped": []},
         "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
-    }  # fmt: skip
+    }
     (runs / f"pictures-{name}").mkdir(parents=True)
     (runs / f"pictures-{name}" / "result.json").write_text(json.dumps(result))
 
@@ -254,18 +266,25 @@ def test_pictures_alone_are_no_row(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_preference_scores_have_titles_and_directions(tmp_path: Path) -> None:
     judge = {"version": 1, "license": "MIT", "variant": "", "assets": []}
     result = {
-        "schema": 2, "suite": "preference", "limit": None, "pictures": {"name": "images-mine-0a1b2c"},
+        "schema": 2,
+        "suite": "preference",
+        "limit": None,
+        "pictures": {"name": "images-mine-0a1b2c"},
         "rewards": [judge | {"name": n, "higher_is_better": n != "elsewhere"} for n in ("image_reward", "elsewhere")],
-        "reference": None, "dataset": {"name": "coco", "n": 3, "captions": 3, "sha256": "0" * 64, "skipped": []},
+        "reference": None,
+        "dataset": {"name": "coco", "n": 3, "captions": 3, "sha256": "0" * 64, "skipped": []},
         "run": {"dtype": "float32", "seed": 0, "device": "cpu"},
         "metrics": {n: {"value": 0.5, "ci95": None, "n": 3} for n in ("image_reward", "elsewhere", "fid", "kid")},
-    }  # fmt: skip
+    }
     (tmp_path / "runs" / "row").mkdir(parents=True)
     (tmp_path / "runs" / "row" / "result.json").write_text(json.dumps(result))
     (table,) = [t for t in tables(tmp_path / "runs", tmp_path / "out").values() if t["id"].startswith("runs-")]
     assert [(c["title"], c["higher_is_better"], c["factor"]) for c in table["columns"]] == [
-        ("ImageReward", True, 1), ("elsewhere", False, 1), ("FID", False, 1), ("KID x1000", False, 1000),
-    ]  # fmt: skip
+        ("ImageReward", True, 1),
+        ("elsewhere", False, 1),
+        ("FID", False, 1),
+        ("KID x1000", False, 1000),
+    ]
     assert " 500.0 |" in (tmp_path / "out" / "tables" / f"{table['id']}.md").read_text()
     assert table["rows"][0]["row"] == "mine"
 
@@ -315,8 +334,20 @@ def test_a_result_of_today_is_valid_and_a_spoilt_one_is_not(tmp_path: Path) -> N
     schema = json.loads((Path(__file__).parents[1] / "docs" / "result.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     with pytest.raises(SystemExit) as ended:
-        recon(["--tokenizers", "toy", "--metrics", "psnr", "--limit", "2", "--resolution", "32", "--out",
-               str(tmp_path / "runs")])  # fmt: skip
+        recon(
+            [
+                "--tokenizers",
+                "toy",
+                "--metrics",
+                "psnr",
+                "--limit",
+                "2",
+                "--resolution",
+                "32",
+                "--out",
+                str(tmp_path / "runs"),
+            ]
+        )
     assert ended.value.code == 0
     (file,) = (tmp_path / "runs").glob("*/result.json")
     result = json.loads(file.read_text())

@@ -25,7 +25,7 @@ from lactok.nn import clip
 
 TINY = clip.Shape(
     clip.Tower(32, 128, 2, 4), clip.Tower(48, 192, 2, 4), projection=24, patch=56, act="gelu", vocabulary=40
-)  # fmt: skip
+)
 CAPTIONS = ["a red bus", "two cats on a table"]
 PICTURES = [photograph(1, 300, 200), photograph(2, 180, 333)]
 
@@ -310,8 +310,10 @@ def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, 
     """A reward of another package, one that cannot be imported, and what is none."""
     with plugged(monkeypatch, tmp_path, rewards.REWARDS) as points:
         for name, value in (
-            ("plugged", f"{__name__}:Plugged"), ("broken", "no_such_module:X"), ("other", "json:JSONDecoder"),
-        ):  # fmt: skip
+            ("plugged", f"{__name__}:Plugged"),
+            ("broken", "no_such_module:X"),
+            ("other", "json:JSONDecoder"),
+        ):
             points[name] = EntryPoint(name, value, "lactok.rewards")
         yield points
 
@@ -324,8 +326,9 @@ def test_plug_ins(caplog: pytest.LogCaptureFixture) -> None:
     assert needed["plugged"] == ()
     assert [asset.name for asset in needed["mps-0.01"]] == ["mps-overall", "clip-tokenizer"]
     assert [r.message.partition(" (")[0] for r in caplog.records] == [
-        "left out: plug-in 'broken'", "left out: plug-in 'other'",
-    ]  # fmt: skip
+        "left out: plug-in 'broken'",
+        "left out: plug-in 'other'",
+    ]
     known, broken = rewards.specs(["plugged", "broken", "other"])
     assert list(known) == ["plugged"]
     assert "cannot be imported: ModuleNotFoundError" in broken["broken"]
@@ -341,8 +344,14 @@ def test_plug_ins(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_every_name_is_its_classes_own() -> None:
     assert rewards.names() == [
-        "image_reward", "mps", "hpsv2", "hpsv2.1", "pickscore", "clip_score", "aesthetic",
-    ]  # fmt: skip
+        "image_reward",
+        "mps",
+        "hpsv2",
+        "hpsv2.1",
+        "pickscore",
+        "clip_score",
+        "aesthetic",
+    ]
     assert rewards.VARIANTS == ("mps-0.01", "hpsv2-aa", "hpsv2.1-aa")
     for name in [*rewards.names(), *rewards.VARIANTS]:
         spec = rewards.find(name).spec

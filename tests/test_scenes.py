@@ -44,9 +44,17 @@ from lactok.training import common
 from lactok.training.distributed import accelerator_of
 
 TINY = SceneRecipe(
-    name="tiny", steps=4, batch=2, model=NetShape((8, 8, 8, 8), (1, 1, 1, 1), 8), workers=0, validation=2, warmup=1,
-    log_every=1, eval_every=4, save_every=2,
-)  # fmt: skip
+    name="tiny",
+    steps=4,
+    batch=2,
+    model=NetShape((8, 8, 8, 8), (1, 1, 1, 1), 8),
+    workers=0,
+    validation=2,
+    warmup=1,
+    log_every=1,
+    eval_every=4,
+    save_every=2,
+)
 
 
 def any_scene(seed: int, name: str | None = None) -> Scene:
@@ -193,8 +201,9 @@ def test_captions_hold_or_fail_as_recorded(made: Path) -> None:
                 broken[record["violation"]["kind"]] += 1
             if caption["tag"] == "position" and (record["holds"] or record["violation"]["kind"] == "relation"):
                 target, mover = record["objects"][:2]
-                shown = [r for r in ("left of", "right of", "above", "below")
-                         if stands(mover["box"], target["box"], r, 0.35)]  # fmt: skip
+                shown = [
+                    r for r in ("left of", "right of", "above", "below") if stands(mover["box"], target["box"], r, 0.35)
+                ]
                 wanted = caption["include"][1]["position"][0]
                 assert shown == [wanted if record["holds"] else record["violation"]["found"]]
     assert broken.keys() == {"missing", "count", "colour", "relation"}
@@ -291,8 +300,11 @@ def test_peaks_become_boxes_of_the_image(size: tuple[int, int], times: int) -> N
     assert found.mask is not None
     rows, columns = np.nonzero(found.mask)
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (
-        found.box[0], found.box[2], found.box[1], found.box[3],
-    )  # fmt: skip
+        found.box[0],
+        found.box[2],
+        found.box[1],
+        found.box[3],
+    )
 
 
 def test_labelled_pictures_carry_the_whole_truth() -> None:

@@ -33,9 +33,19 @@ from lactok.training.trainer import Trainer
 
 CONFIGS = Path(common.__file__).parent / "configs"
 MODEL = SeedConfig(
-    image_size=64, inception=8, hidden=12, layers=2, intermediate=16, heads=2, queries=4, codebook_size=16, code_dim=4,
-    features=6, depth=1, positions=8,
-)  # fmt: skip
+    image_size=64,
+    inception=8,
+    hidden=12,
+    layers=2,
+    intermediate=16,
+    heads=2,
+    queries=4,
+    codebook_size=16,
+    code_dim=4,
+    features=6,
+    depth=1,
+    positions=8,
+)
 VIT = replace(MODEL, inception=0, patch=32, vit=(12, 1, 2), vit_ratio=2.0)
 VAE = VAEShape((8, 8, 8, 8))
 Stages = dict[int, SeedTokRecipe]
@@ -50,11 +60,25 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
     vae, first, second = (tmp_path / f"{name}.safetensors" for name in ("vae", "first", "second"))
     common.save_state(vae, AutoencoderKL(**VAE.arguments()).state_dict(), {})
     keys: dict[str, Any] = {
-        "data": str(photographs), "steps": 4, "batch": 2, "crop": 64, "scale": (64, 80), "held_out": 2, "warmup": 1,
-        "log_every": 1, "eval_every": 4, "save_every": 2, "variants": 1, "revive_every": 1, "revive_after": 1,
-        "model": MODEL, "unclip": UnCLIPShape((8, 16), (0, 1), predictor=4), "vae": VAEPart(VAE, str(vae), 0.5),
-        "eval_steps": 2, "few_steps": 2,
-    }  # fmt: skip
+        "data": str(photographs),
+        "steps": 4,
+        "batch": 2,
+        "crop": 64,
+        "scale": (64, 80),
+        "held_out": 2,
+        "warmup": 1,
+        "log_every": 1,
+        "eval_every": 4,
+        "save_every": 2,
+        "variants": 1,
+        "revive_every": 1,
+        "revive_after": 1,
+        "model": MODEL,
+        "unclip": UnCLIPShape((8, 16), (0, 1), predictor=4),
+        "vae": VAEPart(VAE, str(vae), 0.5),
+        "eval_steps": 2,
+        "few_steps": 2,
+    }
     out: Stages = {1: SeedTokRecipe(name="first", stage=1, **keys)}
     learner = SeedTokLearner(out[1])
     learner.fit_teachers()
@@ -366,15 +390,14 @@ def test_pictures_teach_the_quantizer_only_jointly(stages: Stages, joint: bool) 
 
 def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
     learner = SeedTokLearner(stages[3]).eval()
-    spec = replace(
-        registry.tokenizer_spec("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64
-    )  # fmt: skip
+    spec = replace(registry.tokenizer_spec("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64)
     vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
     tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained)
     tensors = {
-        "seedtok-tiny": learner.exported(), "vae-tiny": load_file(stages[3].vae.weights),
+        "seedtok-tiny": learner.exported(),
+        "vae-tiny": load_file(stages[3].vae.weights),
         "fid-inception": weights.load(INCEPTION),
-    }  # fmt: skip
+    }
     tokenizer.load_assets(tensors)
     images, seeds = pictures() / 2 + 0.5, torch.tensor([1, 2])
     with torch.no_grad():

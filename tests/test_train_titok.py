@@ -41,8 +41,10 @@ class Recipes:
 
     def __getitem__(self, kind: str) -> ProxyRecipe | TiTokRecipe:
         recipes: dict[str, ProxyRecipe | TiTokRecipe] = {
-            "proxy": self.proxy, "stage 1": self.first, "stage 2": self.second,
-        }  # fmt: skip
+            "proxy": self.proxy,
+            "stage 1": self.first,
+            "stage 2": self.second,
+        }
         return recipes[kind]
 
 
@@ -51,9 +53,20 @@ def small(photographs: Path, tmp_path: Path) -> Recipes:
     for path in sorted(photographs.iterdir())[6:]:  # few, so that they come again
         path.unlink()
     keys: dict[str, Any] = {
-        "data": str(photographs), "steps": 4, "batch": 2, "crop": 32, "scale": (32, 48), "held_out": 2, "warmup": 1,
-        "log_every": 1, "eval_every": 4, "save_every": 2, "variants": 1, "revive_every": 1, "revive_after": 1,
-    }  # fmt: skip
+        "data": str(photographs),
+        "steps": 4,
+        "batch": 2,
+        "crop": 32,
+        "scale": (32, 48),
+        "held_out": 2,
+        "warmup": 1,
+        "log_every": 1,
+        "eval_every": 4,
+        "save_every": 2,
+        "variants": 1,
+        "revive_every": 1,
+        "revive_after": 1,
+    }
     torch.manual_seed(0)
     proxy, start = tmp_path / "proxy.safetensors", tmp_path / "start.safetensors"
     vqgan = MaskGITVQGAN(PIXEL)

@@ -184,10 +184,11 @@ def test_checkpointing_keeps_less_and_gives_the_same_gradients(
         torch.testing.assert_close(others[name], gradient, atol=1e-6 * float(largest), rtol=0, msg=name)
     assert less < 0.8 * size
     parts = {
-        "vae": {"vae.encoder.", "vae.decoder."}, "ldm": {"unet."},
+        "vae": {"vae.encoder.", "vae.decoder."},
+        "ldm": {"unet."},
         "stage 1": {"model.decoder.unet.", "model.decoder.controlnet."},
         "stage 2": {"model.decoder.unet.", "model.decoder.controlnet.", "model.vae.decoder."},
-    }[kind]  # fmt: skip
+    }[kind]
     for part in parts:  # frozen ones are in eval mode and recompute none the less
         assert any(name.startswith(part) for name in recomputed), part
 

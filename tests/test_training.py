@@ -28,10 +28,24 @@ CONFIGS = Path(common.__file__).parent / "configs"
 @pytest.fixture
 def recipe(photographs: Path) -> VQRecipe:
     return VQRecipe(
-        name="test-vq", data=str(photographs), held_out=3, steps=6, batch=2, crop=32, scale=(32, 48),
-        model=VQConfig(32, (1, 1), 1, 32, 64, 4, usage_buffer=False), later=(Sizes(4, 48, 1, (48, 48)),),
-        warmup=2, revive_every=2, revive_after=2, log_every=1, eval_every=6, eval_size=32, save_every=3, bf16=False,
-    )  # fmt: skip
+        name="test-vq",
+        data=str(photographs),
+        held_out=3,
+        steps=6,
+        batch=2,
+        crop=32,
+        scale=(32, 48),
+        model=VQConfig(32, (1, 1), 1, 32, 64, 4, usage_buffer=False),
+        later=(Sizes(4, 48, 1, (48, 48)),),
+        warmup=2,
+        revive_every=2,
+        revive_after=2,
+        log_every=1,
+        eval_every=6,
+        eval_size=32,
+        save_every=3,
+        bf16=False,
+    )
 
 
 def trainer(recipe: VQRecipe, out: Path) -> Trainer[VQRecipe]:

@@ -50,9 +50,21 @@ def made(tmp_path: Path) -> Path:
 
 
 SETS = [
-    "llamagen_vq16", "metrics", "vqgan_f16", "titok_s128", "titok_b64", "titok_rgb_nonlegacy", "flextok",
-    "flextok_maxt1", "seed2", "seed2_unclip", "geneval", "rewards", "lactok", "lactok_enc",
-]  # fmt: skip
+    "llamagen_vq16",
+    "metrics",
+    "vqgan_f16",
+    "titok_s128",
+    "titok_b64",
+    "titok_rgb_nonlegacy",
+    "flextok",
+    "flextok_maxt1",
+    "seed2",
+    "seed2_unclip",
+    "geneval",
+    "rewards",
+    "lactok",
+    "lactok_enc",
+]
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -105,8 +117,12 @@ class TestVQGAN:
         assert "unexpected (decoder.conv_blocks.2.attn.0.k.bias" in capsys.readouterr().err
 
     def test_the_published_names_stay(self) -> None:
-        taming = [f"{p}.{part}.{i}.attn.{j}.q.bias" for p, part, n in (("encoder", "down", 1), ("decoder", "up", 2))
-                  for i in (0, 2) for j in range(n)]  # fmt: skip
+        taming = [
+            f"{p}.{part}.{i}.attn.{j}.q.bias"
+            for p, part, n in (("encoder", "down", 1), ("decoder", "up", 2))
+            for i in (0, 2)
+            for j in range(n)
+        ]
         names = from_taming({name: torch.zeros(1) for name in taming})
         model = VQModel(VQConfig(32, (1, 1, 2), 1, attention=(0, 2), usage_buffer=False))
         assert set(names) == {k for k in model.state_dict() if k.endswith("q.bias") and ".attn." in k}
@@ -137,9 +153,13 @@ def test_the_encoders_sizes_are_the_sets(tmp_path: Path, capsys: pytest.CaptureF
             features = model.encode_features(resized)
             ids = model.quantize.encode(features)
             made = {
-                "resized": resized, "pre_quant": features, "indices": ids.int(), "margin": features[:, 0],
-                "quant": model.quantize.straight_through(features, ids), "get_quant": model.quantize.lookup(ids),
-            }  # fmt: skip
+                "resized": resized,
+                "pre_quant": features,
+                "indices": ids.int(),
+                "margin": features[:, 0],
+                "quant": model.quantize.straight_through(features, ids),
+                "get_quant": model.quantize.lookup(ids),
+            }
             io |= {f"{size}/{key}": value.clone(memory_format=torch.contiguous_format) for key, value in made.items()}
     kept = {k: v.half() for k, v in model.state_dict().items() if not k.startswith("decoder.")}
     save_file(io, tmp_path / "tensors.safetensors")

@@ -14,15 +14,16 @@ from lactok.evaluation.options import add_options
 
 def parser() -> Parser:
     p = Parser(
-        prog="python -m benchmarks.ablation", description="Ablations of LaCTok: " + "; ".join(
-            f"{name}: {study.title}" for name, study in STUDIES.items()
-        ),
-    )  # fmt: skip
+        prog="python -m benchmarks.ablation",
+        description="Ablations of LaCTok: " + "; ".join(f"{name}: {study.title}" for name, study in STUDIES.items()),
+    )
     p.add_argument("study", choices=list(STUDIES))
     p.add_argument(
-        "--scale", choices=list(SUFFIX), default="tiny",
+        "--scale",
+        choices=list(SUFFIX),
+        default="tiny",
         help="tiny: the small models of the recipes here; full: the paper's size (%(default)s)",
-    )  # fmt: skip
+    )
     add_options(p)
     p.add_argument("--strict", action="store_true", help="exit with 3 if any variant lacks its weights")
     return p
@@ -47,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = {result.label: result for result in outcome.results}
     seconds = {name: decode_seconds(name, run.device, run.dtype) for name in found} if study.timed else {}
     text = table(study, found, order, seconds)
-    print(f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
-          f"{run.protocol.name} at {run.protocol.prepare.resolution} px\n\n{text}")  # fmt: skip
+    print(
+        f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
+        f"{run.protocol.name} at {run.protocol.prepare.resolution} px\n\n{text}"
+    )
     if study.table:
         print("The paper's columns: MJHQ-5K at 1024 px with the full models; its LPIPS network is not named.")
     path = Path(settings.out) / f"ablation-{args.study}-{args.scale}.md"

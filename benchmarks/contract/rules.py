@@ -118,8 +118,10 @@ def _loading(trial: Trial) -> str:
     given, expected = trial.tokenizer.spec, registry.tokenizer_spec(trial.name)
     if given != expected:
         differing = [f for f in expected.__dataclass_fields__ if getattr(given, f, None) != getattr(expected, f)]
-        raise Broken(f"its spec is not the registered one in {', '.join(differing)}; pass the `spec` that the "
-                     "constructor gets to super().__init__ unchanged")  # fmt: skip
+        raise Broken(
+            f"its spec is not the registered one in {', '.join(differing)}; pass the `spec` that the "
+            "constructor gets to super().__init__ unchanged"
+        )
     return f"{expected.name} on {trial.tokenizer.device}"
 
 
@@ -127,8 +129,10 @@ def _loading(trial: Trial) -> str:
 def _shape_of_ids(trial: Trial) -> str:
     shape, expected = tuple(trial.ids.shape), (len(trial.images), trial.spec.tokens)
     if shape != expected:
-        raise Broken(f"encode gives {shape}, the spec promises (B, tokens) = {expected}; flatten the ids to one row an "
-                     "image, or correct `tokens`")  # fmt: skip
+        raise Broken(
+            f"encode gives {shape}, the spec promises (B, tokens) = {expected}; flatten the ids to one row an "
+            "image, or correct `tokens`"
+        )
     return f"{shape}"
 
 
@@ -158,10 +162,14 @@ def _wrong_input(trial: Trial) -> str:
     except ValueError:
         return "encode refuses images of another shape"
     except Exception as error:
-        raise Broken(f"encode meets {tuple(narrow.shape)} with {type(error).__name__} instead of ValueError; implement "
-                     "`_encode` and leave `encode`, which checks, as it is") from error  # fmt: skip
-    raise Broken(f"encode takes {tuple(narrow.shape)} without a word; implement `_encode` and leave `encode`, which "
-                 "checks, as it is")  # fmt: skip
+        raise Broken(
+            f"encode meets {tuple(narrow.shape)} with {type(error).__name__} instead of ValueError; implement "
+            "`_encode` and leave `encode`, which checks, as it is"
+        ) from error
+    raise Broken(
+        f"encode takes {tuple(narrow.shape)} without a word; implement `_encode` and leave `encode`, which "
+        "checks, as it is"
+    )
 
 
 @rule("input left alone")
@@ -253,8 +261,10 @@ def _neighbours_pixels(trial: Trial) -> str:
         alone = trial.pixels(slice(i, i + 1))
         worst = max(worst, float((alone - together[i : i + 1]).abs().max()))
     if worst > PIXEL_TOLERANCE:
-        raise Broken(f"the output of an image alone and in a batch of 3 differs by {worst:.2g}, more than "
-                     f"{PIXEL_TOLERANCE:g}; {BATCH_ADVICE}")  # fmt: skip
+        raise Broken(
+            f"the output of an image alone and in a batch of 3 differs by {worst:.2g}, more than "
+            f"{PIXEL_TOLERANCE:g}; {BATCH_ADVICE}"
+        )
     return f"within {worst:.1g} alone and in a batch of {len(trial.images)}"
 
 
@@ -277,8 +287,10 @@ def _bits(trial: Trial) -> str:
     spec = trial.spec
     expected = (spec.tokens or 0) * math.log2(spec.codebook_size or 1)
     if spec.bits is None or not math.isclose(spec.bits, expected) or not math.isclose(value, expected):
-        raise Broken(f"spec says {spec.bits}, reconstruct {value}, and tokens * log2(codebook_size) is {expected:.1f}; "
-                     "leave both to lactok")  # fmt: skip
+        raise Broken(
+            f"spec says {spec.bits}, reconstruct {value}, and tokens * log2(codebook_size) is {expected:.1f}; "
+            "leave both to lactok"
+        )
     plain = trial.tokenizer.decode(trial.tokenizer.encode(image.clone(), seeds), seeds)
     if out.shape != plain.shape or float((out - plain).abs().max()) > PIXEL_TOLERANCE:
         raise Broken("reconstruct gives other pixels than decode(encode(images)); leave it to lactok")
@@ -316,14 +328,18 @@ def _prefix(trial: Trial) -> str:
     shorter = lactok.load(name, trial.device)
     ids = shorter.encode_unchecked(trial.images.clone(), trial.seeds).cpu()
     if tuple(ids.shape) != (len(expected), k):
-        raise Broken(f"{name} gives ids {tuple(ids.shape)} instead of {(len(expected), k)}; return "
-                     "ids[:, : self.spec.tokens] from `_encode`")  # fmt: skip
+        raise Broken(
+            f"{name} gives ids {tuple(ids.shape)} instead of {(len(expected), k)}; return "
+            "ids[:, : self.spec.tokens] from `_encode`"
+        )
     for i in range(len(ids)):
         trial.differing(ids[i], expected[i, :k], i, f"{name} must give the first {k} ids of the full length")
     out = shorter.decode(ids.long(), trial.seeds)
     if tuple(out.shape) != side or not out.isfinite().all():
-        raise Broken(f"{name} decodes its ids to {tuple(out.shape)}, NaN perhaps, instead of {side}; `_decode` must "
-                     "take (B, k) ids")  # fmt: skip
+        raise Broken(
+            f"{name} decodes its ids to {tuple(out.shape)}, NaN perhaps, instead of {side}; `_decode` must "
+            "take (B, k) ids"
+        )
     return f"{name}: the first {k} ids, and they decode"
 
 

@@ -23,17 +23,31 @@ def parser() -> Parser:
         prog="python -m benchmarks.generation",
         description="Make pictures of prompts; run again to go on with what was interrupted.",
     )
-    p.add_argument("--generators", required=True, help="names separated by spaces or commas, options after @; "
-                   "FILE.py:CLASS")  # fmt: skip
-    p.add_argument("--prompts", required=True, metavar="geneval|FILE",
-                   help='GenEval\'s 553, a text file with a prompt a line, or .jsonl with "prompt"')  # fmt: skip
+    p.add_argument(
+        "--generators", required=True, help="names separated by spaces or commas, options after @; FILE.py:CLASS"
+    )
+    p.add_argument(
+        "--prompts",
+        required=True,
+        metavar="geneval|FILE",
+        help='GenEval\'s 553, a text file with a prompt a line, or .jsonl with "prompt"',
+    )
     p.add_argument("--samples", type=int, default=4, help="pictures a prompt (default: %(default)s)")
     add_options(
-        p, "out", "seed", "device", "dtype", "part", "limit", "batch_size", "workers", "weights",
+        p,
+        "out",
+        "seed",
+        "device",
+        "dtype",
+        "part",
+        "limit",
+        "batch_size",
+        "workers",
+        "weights",
         out={"required": True, "metavar": "DIR", "default": None, "help": "a folder a generator is made in it"},
         seed={"help": "of the run; a picture's is hash(seed, prompt, sample) (default: %(default)s)"},
         limit={"help": "use this many prompts, a fixed random choice"},
-    )  # fmt: skip
+    )
     p.add_argument("--dry-run", action="store_true", help="say how many pictures would be made and what is missing")
     return p
 
@@ -69,9 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         try:
             generate(
-                name, prompts, folder, settings.run(), settings.execution(),
-                samples=args.samples, source=source, numbers=numbers,
-            )  # fmt: skip
+                name,
+                prompts,
+                folder,
+                settings.run(),
+                settings.execution(),
+                samples=args.samples,
+                source=source,
+                numbers=numbers,
+            )
         except DiskError:
             raise
         except UserError as error:  # the others still run

@@ -46,12 +46,14 @@ def planned(folder: Path, prompts: Mapping[int, Prompt], samples: int) -> tuple[
     """
     return tuple(
         Sample(
-            f"{index:05}/{sample:04}", prompt_folder(folder, index) / "samples" / f"{sample:04}.png",
-            str(prompt.get("prompt", prompt.get("class", ""))), metadata=json.dumps(dict(prompt)),
+            f"{index:05}/{sample:04}",
+            prompt_folder(folder, index) / "samples" / f"{sample:04}.png",
+            str(prompt.get("prompt", prompt.get("class", ""))),
+            metadata=json.dumps(dict(prompt)),
         )
         for index, prompt in prompts.items()
         for sample in range(samples)
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +103,16 @@ def place(sample: Sample) -> tuple[int, int]:
 
 
 def generate(
-    name: str, prompts: Sequence[Prompt], folder: Path, run: Run, execution: Execution, *, samples: int,
-    source: str = "prompts", numbers: Sequence[int] | None = None,
-) -> tuple[Dataset, Timer | None]:  # fmt: skip
+    name: str,
+    prompts: Sequence[Prompt],
+    folder: Path,
+    run: Run,
+    execution: Execution,
+    *,
+    samples: int,
+    source: str = "prompts",
+    numbers: Sequence[int] | None = None,
+) -> tuple[Dataset, Timer | None]:
     """A generator's pictures of prompts in `folder`; pictures that are there and can be read are kept.
 
     Args:
@@ -145,15 +154,19 @@ def _write(
         "suite": "generation",
         "limit": execution.limit,
         "pictures": {
-            "name": name, "generator": {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype},
+            "name": name,
+            "generator": {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype},
         },
         "dataset": {
-            "name": dataset.name, "n": len(pictures), "skipped": [], "prompts": prompts,
+            "name": dataset.name,
+            "n": len(pictures),
+            "skipped": [],
+            "prompts": prompts,
             "sha256": digest([[s.id, s.sha256, s.metadata] for s in pictures]),
         },
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": {},
-    }  # fmt: skip
+    }
     columns: dict[str, list[Any]] = {
         "id": [s.id for s in pictures],
         "caption": [s.caption for s in pictures],

@@ -27,26 +27,60 @@ def parser() -> Parser:
         "its prompt count, and a prompt without any is left out. With --strict that ends with exit code 3.",
     )
     what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument("--images", type=Path, metavar="DIR", help="pictures in GenEval's layout: "
-                      "DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png")  # fmt: skip
-    what.add_argument("--generators", metavar="NAMES", help="generators, separated by spaces or commas, options after "
-                      "@: make the pictures of GenEval's 553 prompts first")  # fmt: skip
-    what.add_argument("--scenes", nargs="?", type=int, const=SCENES, metavar="N", help="compose pictures of known "
-                      "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download")  # fmt: skip
+    what.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="pictures in GenEval's layout: DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png",
+    )
+    what.add_argument(
+        "--generators",
+        metavar="NAMES",
+        help="generators, separated by spaces or commas, options after "
+        "@: make the pictures of GenEval's 553 prompts first",
+    )
+    what.add_argument(
+        "--scenes",
+        nargs="?",
+        type=int,
+        const=SCENES,
+        metavar="N",
+        help="compose pictures of known "
+        "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",
+    )
     p.add_argument("--samples", type=int, default=4, help="pictures a prompt (default: %(default)s, as published)")
-    p.add_argument("--detector", help="mask2former-mmdet (the official one, default), mask2former-hf, scenes-tiny "
-                   "(default with --scenes, needs no download), or a plug-in's")  # fmt: skip
-    p.add_argument("--colours", help="clip-vit-l-14 (the official one, default), scenes-tiny (default with --scenes), "
-                   "or a plug-in's")  # fmt: skip
+    p.add_argument(
+        "--detector",
+        help="mask2former-mmdet (the official one, default), mask2former-hf, scenes-tiny "
+        "(default with --scenes, needs no download), or a plug-in's",
+    )
+    p.add_argument(
+        "--colours",
+        help="clip-vit-l-14 (the official one, default), scenes-tiny (default with --scenes), or a plug-in's",
+    )
     add_options(
-        p, "out", "limit", "device", "dtype", "batch_size", "seed", "part", "workers", "threads", "weights",
+        p,
+        "out",
+        "limit",
+        "device",
+        "dtype",
+        "batch_size",
+        "seed",
+        "part",
+        "workers",
+        "threads",
+        "weights",
         limit={"help": "use this many prompts, a fixed random choice"},
         dtype={"help": "of the generators; the judges compute in float32 (default: %(default)s)"},
         seed={"help": "of the generators (default: %(default)s)"},
         workers={"help": "processes, each with its own generator or judges (default: %(default)s)"},
-    )  # fmt: skip
-    p.add_argument("--annotate", default="wrong", choices=["none", "wrong", "all"],
-                   help="draw the verdicts (of wrong images by default): boxes, masks, colours, reason")  # fmt: skip
+    )
+    p.add_argument(
+        "--annotate",
+        default="wrong",
+        choices=["none", "wrong", "all"],
+        help="draw the verdicts (of wrong images by default): boxes, masks, colours, reason",
+    )
     p.add_argument("--strict", action="store_true", help="exit with 3 if anything is left out")
     p.add_argument("--dry-run", action="store_true", help="say what would run and what is missing")
     return p

@@ -17,15 +17,27 @@ LONGEST = 1000  # characters of a text that are looked at
 RIGHT, WRONG, INK, PAPER = (0, 120, 60), (180, 30, 30), (20, 20, 20), (255, 255, 255)
 # of boxes and masks, a colour a class
 PALETTE = (
-    (230, 25, 75), (0, 130, 200), (245, 130, 48), (60, 180, 75), (145, 30, 180), (0, 160, 160), (240, 50, 230),
-    (128, 100, 0), (0, 0, 128), (128, 0, 0),
-)  # fmt: skip
+    (230, 25, 75),
+    (0, 130, 200),
+    (245, 130, 48),
+    (60, 180, 75),
+    (145, 30, 180),
+    (0, 160, 160),
+    (240, 50, 230),
+    (128, 100, 0),
+    (0, 0, 128),
+    (128, 0, 0),
+)
 
 
 def draw(
-    image: Image.Image, kept: Mapping[str, Sequence[Detection]], colours: Mapping[str, Sequence[str]], prompt: str,
-    correct: bool, reason: str,
-) -> Image.Image:  # fmt: skip
+    image: Image.Image,
+    kept: Mapping[str, Sequence[Detection]],
+    colours: Mapping[str, Sequence[str]],
+    prompt: str,
+    correct: bool,
+    reason: str,
+) -> Image.Image:
     """An RGB image with boxes and masks of the detections that counted, and what was asked and decided below it.
 
     Args:
@@ -56,9 +68,13 @@ def _mask(picture: Image.Image, detection: Detection, colour: tuple[int, int, in
 
 
 def _box(
-    pen: ImageDraw.ImageDraw, detection: Detection, colour: tuple[int, int, int], label: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont, scale: float,
-) -> None:  # fmt: skip
+    pen: ImageDraw.ImageDraw,
+    detection: Detection,
+    colour: tuple[int, int, int],
+    label: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    scale: float,
+) -> None:
     sides = np.nan_to_num(np.asarray(detection.box, np.float64) * scale)
     limits = np.array([*pen.im.size, *pen.im.size]) - 1
     left, top, right, bottom = np.clip(sides, 0, limits).tolist()
@@ -71,9 +87,12 @@ def _box(
 
 
 def _captioned(
-    picture: Image.Image, prompt: str, correct: bool, reason: str,
+    picture: Image.Image,
+    prompt: str,
+    correct: bool,
+    reason: str,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> Image.Image:  # fmt: skip
+) -> Image.Image:
     """The picture on a sheet with the prompt and the verdict below."""
     width = max(picture.width, SIDE[0])
     verdict = "correct" if correct else f"wrong: {reason}"

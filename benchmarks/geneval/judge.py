@@ -87,8 +87,16 @@ class JudgingWork(ShardWork):
         """Changes with the detections, the prompts, the colour classifier and its weights, the scorer."""
         colours = self.judges.identity(self.judges.colours.spec)
         prompts = [s.metadata for s in samples]
-        return digest(["geneval verdicts", self.detections_key(samples), colours, prompts, scorer.VERSION,
-                       vars(self.judges.options)])  # fmt: skip
+        return digest(
+            [
+                "geneval verdicts",
+                self.detections_key(samples),
+                colours,
+                prompts,
+                scorer.VERSION,
+                vars(self.judges.options),
+            ]
+        )
 
     def picture_key(self, verdicts_key: str, sample: Sample) -> str:
         """Of the drawn verdict on one picture of a shard."""
@@ -166,9 +174,13 @@ class JudgingWork(ShardWork):
         return stored.unpack(arrays, len(samples)), errors, remarks
 
     def _verdicts(
-        self, samples: Sequence[Sample], detections: Sequence[Sequence[Detection]], errors: dict[int, str],
-        remarks: dict[int, str], timer: Timer,
-    ) -> list[Record]:  # fmt: skip
+        self,
+        samples: Sequence[Sample],
+        detections: Sequence[Sequence[Detection]],
+        errors: dict[int, str],
+        remarks: dict[int, str],
+        timer: Timer,
+    ) -> list[Record]:
         records: list[Record] = []
         for i, (sample, found) in enumerate(zip(samples, detections, strict=True)):
             if i in errors:
@@ -178,11 +190,16 @@ class JudgingWork(ShardWork):
                 verdict = scorer.score(prompt_of(sample), found, self._classify(sample), self.judges.options)
             boxes = {name: [[*d.box, d.score] for d in kept] for name, kept in verdict.kept.items()}
             colours = {name: list(seen) for name, seen in verdict.colours.items()}
-            records.append({"correct": verdict.correct, "reason": verdict.reason, "boxes": boxes, "colours": colours,
-                            "remark": remarks.get(i, "")})  # fmt: skip
-        self.store.put(
-            "geneval-verdicts", self.verdicts_key(samples), {"records": np.array(json.dumps(records))}
-        )  # fmt: skip
+            records.append(
+                {
+                    "correct": verdict.correct,
+                    "reason": verdict.reason,
+                    "boxes": boxes,
+                    "colours": colours,
+                    "remark": remarks.get(i, ""),
+                }
+            )
+        self.store.put("geneval-verdicts", self.verdicts_key(samples), {"records": np.array(json.dumps(records))})
         return records
 
     def _classify(self, sample: Sample) -> scorer.Classify:

@@ -36,9 +36,7 @@ def network() -> Mask2FormerForUniversalSegmentation:
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
     stages = [f"stage{i}" for i in range(1, 5)]
-    swin = SwinConfig(
-        depths=[2, 2, 18, 2], embed_dim=96, num_heads=[3, 6, 12, 24], window_size=7, out_features=stages
-    )  # fmt: skip
+    swin = SwinConfig(depths=[2, 2, 18, 2], embed_dim=96, num_heads=[3, 6, 12, 24], window_size=7, out_features=stages)
     with torch.device("meta"):
         return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=swin, num_labels=len(OBJECTS)))
 
@@ -173,7 +171,7 @@ class Mask2Former(Detector):
             original = (image.height, image.width)
             found = instances(
                 out.class_queries_logits[0], out.masks_queries_logits[0], pixels.shape[1:], size, original
-            )  # fmt: skip
+            )
         labels, scores, boxes = found.labels.tolist(), found.scores.tolist(), found.boxes.tolist()
         masks = found.masks.cpu().numpy()
         return [

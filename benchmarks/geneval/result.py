@@ -44,10 +44,14 @@ class Subject:
         made = self.generator or {}
         samples = made.get("samples", SAMPLES)
         return folder_name(
-            "geneval", self.name, f"{judges.detector.spec.name}-{judges.colours.spec.name}", limit=limit,
-            dtype=made.get("dtype", "float32"), seed=made.get("seed", 0),
+            "geneval",
+            self.name,
+            f"{judges.detector.spec.name}-{judges.colours.spec.name}",
+            limit=limit,
+            dtype=made.get("dtype", "float32"),
+            seed=made.get("seed", 0),
             more=f"samples{samples}" if samples != SAMPLES else "",
-        )  # fmt: skip
+        )
 
 
 def merge(
@@ -136,12 +140,20 @@ def _rows(found: Folder, dataset: Dataset, work: JudgingWork) -> tuple[list[dict
             left_out.append(Note(picture.id, error))
         elif record["remark"]:
             remarks.append(Note(picture.id, record["remark"]))
-        rows.append({
-            "id": picture.id, "tag": prompt["tag"], "prompt": prompt["prompt"],
-            "correct": record.get("correct"), "reason": record.get("reason"), "error": error,
-            "boxes": json.dumps(record.get("boxes", {})), "colours": json.dumps(record.get("colours", {})),
-            "metadata": picture.metadata, "sha256": picture.sha256,
-        })  # fmt: skip
+        rows.append(
+            {
+                "id": picture.id,
+                "tag": prompt["tag"],
+                "prompt": prompt["prompt"],
+                "correct": record.get("correct"),
+                "reason": record.get("reason"),
+                "error": error,
+                "boxes": json.dumps(record.get("boxes", {})),
+                "colours": json.dumps(record.get("colours", {})),
+                "metadata": picture.metadata,
+                "sha256": picture.sha256,
+            }
+        )
     return rows, sorted(left_out, key=lambda n: n.id), sorted(remarks, key=lambda n: n.id)
 
 
@@ -169,9 +181,7 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
         cells = [number(Metric(key, key, True), r.metrics.get(key)) for key in columns]
         name = r.data.pictures.generator.name if r.data.pictures.generator else r.dataset
         rows.append([name if r.data.comparable else f"{name}*", *cells, str(r.n)])
-    text = tabulate(
-        rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1)
-    )  # fmt: skip
+    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
     notes = [
         "± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks; prompts is the "
         "share with a correct image."

@@ -92,9 +92,14 @@ def judge_generator(
 
 @again_if_lost
 def _judged(
-    subject: Subject, dataset: Dataset, judges: Judges, run: Run, execution: Execution, annotated: Annotate,
+    subject: Subject,
+    dataset: Dataset,
+    judges: Judges,
+    run: Run,
+    execution: Execution,
+    annotated: Annotate,
     timer: Timer,
-) -> GenEvalResult | None:  # fmt: skip
+) -> GenEvalResult | None:
     work = JudgingWork(judges, run, Store(execution.out), annotated)
     took = complete(work, list(dataset.shards()), execution, subject.name, timer)
     if took is None:
@@ -116,14 +121,21 @@ def check_words(asked: Iterable[tuple[str, Prompt]], detector: type[Detector], c
                 (clause.get("color"), colours.spec, "colours"),
             ):
                 if word is not None and word not in spec.vocabulary:
-                    raise WrongValue(f"{name} asks for {word!r}, which {spec.name} does not know; use another "
-                                     f"`{argument}`, or one of: {', '.join(spec.vocabulary)}")  # fmt: skip
+                    raise WrongValue(
+                        f"{name} asks for {word!r}, which {spec.name} does not know; use another "
+                        f"`{argument}`, or one of: {', '.join(spec.vocabulary)}"
+                    )
 
 
 def plan(
-    detector: type[Detector], colours: type[ColourClassifier], names: list[str], images: Path | None,
-    scenes: int | None, samples: int, limit: int | None,
-) -> list[str]:  # fmt: skip
+    detector: type[Detector],
+    colours: type[ColourClassifier],
+    names: list[str],
+    images: Path | None,
+    scenes: int | None,
+    samples: int,
+    limit: int | None,
+) -> list[str]:
     """What would be judged and what is missing; nothing is fetched, made or written."""
     lines: list[str] = []
     specs: list[Any] = [detector.spec, colours.spec]

@@ -26,19 +26,38 @@ def parser() -> Parser:
         description="Score generated pictures with ImageReward, MPS, HPSv2 and others, and their distance to a set of "
         "photographs.",
     )
-    p.add_argument("--images", type=Path, metavar="DIR", help="a folder of pictures: GenEval's layout, or flat with "
-                   "captions.json or --captions")  # fmt: skip
+    p.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="a folder of pictures: GenEval's layout, or flat with captions.json or --captions",
+    )
     p.add_argument("--generators", help="names separated by spaces or commas: make the pictures first")
-    p.add_argument("--captions", metavar="FILE", help=".tsv, .jsonl or .json of captions by file name; coco: of COCO "
-                   "2017 val in the data folder (default with --generators)")  # fmt: skip
+    p.add_argument(
+        "--captions",
+        metavar="FILE",
+        help=".tsv, .jsonl or .json of captions by file name; coco: of COCO "
+        "2017 val in the data folder (default with --generators)",
+    )
     p.add_argument("--reference", metavar="DIR", help="photographs for fid and kid: a folder or a data set's name")
     add_options(
-        p, "metrics", "limit", "out", "device", "dtype", "batch_size", "seed", "part", "workers", "threads", "weights",
+        p,
+        "metrics",
+        "limit",
+        "out",
+        "device",
+        "dtype",
+        "batch_size",
+        "seed",
+        "part",
+        "workers",
+        "threads",
+        "weights",
         metrics={"help": "default, all, or names separated by commas: rewards, fid, kid"},
         limit={"help": "use this many pictures (captions), a fixed random choice"},
         batch_size={"help": "pictures at a time on a GPU; the CPU takes one by one (default: %(default)s)"},
         seed={"help": "of --generators (default: %(default)s)"},
-    )  # fmt: skip
+    )
     p.add_argument("--strict", action="store_true", help="exit with 3 if any reward lacks its weights")
     p.add_argument("--dry-run", action="store_true", help="say what would run and what is missing")
     return p

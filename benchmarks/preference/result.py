@@ -48,9 +48,18 @@ def folder_name(name: str, captioned: Captioned, judges: Sequence[Judge], run: R
 
 
 def merge(
-    name: str, captioned: Captioned, judges: Sequence[Judge], wanted: Sequence[str], reference: Dataset | None,
-    run: Run, limit: int | None, store: Store, folder: Path, timer: Timer, generator: dict[str, Any] | None = None,
-) -> PreferenceResult:  # fmt: skip
+    name: str,
+    captioned: Captioned,
+    judges: Sequence[Judge],
+    wanted: Sequence[str],
+    reference: Dataset | None,
+    run: Run,
+    limit: int | None,
+    store: Store,
+    folder: Path,
+    timer: Timer,
+    generator: dict[str, Any] | None = None,
+) -> PreferenceResult:
     """Write a result folder from finished shards, in shard order.
 
     Args:
@@ -127,9 +136,12 @@ def _blocks(shards: Sequence[Sequence[Sample]], run: Run, store: Store) -> tuple
 
 
 def _distances(
-    wanted: Sequence[str], shards: Sequence[Sequence[Sample]], references: Sequence[Sequence[Sample]], run: Run,
+    wanted: Sequence[str],
+    shards: Sequence[Sequence[Sample]],
+    references: Sequence[Sequence[Sample]],
+    run: Run,
     store: Store,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
+) -> dict[str, dict[str, Any]]:
     pictures, n = _blocks(shards, run, store)
     others, m = _blocks(references, run, store)
     out: dict[str, dict[str, Any]] = {}

@@ -118,9 +118,14 @@ def made(work: Work, run: Run, execution: Execution) -> Work | None:
 
 
 def measure(
-    work: Sequence[Work], judges: Sequence[Judge], chosen: Chosen, reference: Dataset | None, run: Run,
-    execution: Execution, failed: dict[str, str],
-) -> list[tuple[str, PreferenceResult]]:  # fmt: skip
+    work: Sequence[Work],
+    judges: Sequence[Judge],
+    chosen: Chosen,
+    reference: Dataset | None,
+    run: Run,
+    execution: Execution,
+    failed: dict[str, str],
+) -> list[tuple[str, PreferenceResult]]:
     """The results of all rows that are finished, by their plain name; why others are not is added to `failed`."""
     from lactok.evaluation.store import Store
 
@@ -144,9 +149,15 @@ def measure(
 
 @again_if_lost
 def measure_row(
-    work: Work, judges: Sequence[Judge], distances: Sequence[str], reference: Dataset | None, run: Run,
-    execution: Execution, store: Store, failed: dict[str, str],
-) -> PreferenceResult | None:  # fmt: skip
+    work: Work,
+    judges: Sequence[Judge],
+    distances: Sequence[str],
+    reference: Dataset | None,
+    run: Run,
+    execution: Execution,
+    store: Store,
+    failed: dict[str, str],
+) -> PreferenceResult | None:
     """One row of the table; None while other parts still have shards to do, or if no reward could score."""
     from benchmarks.preference import result
     from benchmarks.preference.scoring import FeatureWork, RewardWork

@@ -24,8 +24,12 @@ def parser() -> Parser:
         prog="python -m benchmarks.recon",
         description="Encode and decode photographs with tokenizers and score the reconstructions.",
     )
-    p.add_argument("--tokenizers", metavar="NAMES", help="names separated by spaces or commas, options after @; "
-                   "FILE.py:CLASS; all (the default); or local: all those whose weights need no download")  # fmt: skip
+    p.add_argument(
+        "--tokenizers",
+        metavar="NAMES",
+        help="names separated by spaces or commas, options after @; "
+        "FILE.py:CLASS; all (the default); or local: all those whose weights need no download",
+    )
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
     p.add_argument("--bits", type=float, help="bits an image of --images")
     add_options(p)
@@ -105,8 +109,10 @@ def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, pictur
     if picture:
         with disk_errors(picture):
             picture.write_text(svg(outcome.results, f"{data.name}, {protocol.name}"))
-    print(f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
-          f"({protocol.prepare.resolution} px, {hashes})\n\n{text}")  # fmt: skip
+    print(
+        f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
+        f"({protocol.prepare.resolution} px, {hashes})\n\n{text}"
+    )
     skipped = {s.id: s.reason for result in outcome.results for s in result.data.dataset.skipped}
     for identifier, reason in skipped.items():
         print(f"left out: {identifier}: {reason}")

@@ -19,8 +19,13 @@ from lactok.errors import disk_errors
 from lactok.randomness import seed_of
 
 GOALS = {
-    "single_object": 0.95, "two_object": 0.90, "counting": 0.95, "colors": 0.95, "position": 0.90, "color_attr": 0.90,
-}  # fmt: skip
+    "single_object": 0.95,
+    "two_object": 0.90,
+    "counting": 0.95,
+    "colors": 0.95,
+    "position": 0.90,
+    "color_attr": 0.90,
+}
 SHUFFLES = 10  # times that captions are dealt to the scenes of other captions
 
 # a caption, what was found, and the colour of each detection by its index -> correct, and the reasons if not
@@ -98,10 +103,13 @@ def _against_truth(judged: Sequence[Judged], score: Score) -> dict[str, Any]:
             errors[f"not seen: {j.truth.violation.kind}"] += 1
     right = confusion["holds"]["correct"] + confusion["broken"]["incorrect"]
     return {
-        "n": len(judged), "agreement": right / len(judged), "confusion": confusion, "errors": dict(errors),
+        "n": len(judged),
+        "agreement": right / len(judged),
+        "confusion": confusion,
+        "errors": dict(errors),
         "score": (confusion["holds"]["correct"] + confusion["broken"]["correct"]) / len(judged),
         "true": sum(confusion["holds"].values()) / len(judged),
-    }  # fmt: skip
+    }
 
 
 def clause_of(reason: str) -> str:
@@ -140,9 +148,13 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def report_agreement(
-    scenes: Path, detector: type[Detector], colours: type[ColourClassifier], device: str, seed: int = 0,
+    scenes: Path,
+    detector: type[Detector],
+    colours: type[ColourClassifier],
+    device: str,
+    seed: int = 0,
     out: Path | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Judge a folder that `make` wrote, print the table and write the figures (to DIR/agreement.json)."""
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
@@ -170,8 +182,21 @@ def table(found: Mapping[str, Any]) -> str:
         shares = [_percent(t.get(key)) for key in ("agreement", "goal", "score", "true", "shuffled", "chance")]
         errors = ", ".join(f"{n} {what}" for what, n in t.get("errors", {}).items())
         rows.append([task, t.get("n", found["pictures"]), *shares[:2], *cells, *shares[2:], errors])
-    head = ["task", "n", "agreement", "goal", "holds: correct", "incorrect", "broken: correct", "incorrect", "score",
-            "true", "shuffled", "chance", "errors"]  # fmt: skip
+    head = [
+        "task",
+        "n",
+        "agreement",
+        "goal",
+        "holds: correct",
+        "incorrect",
+        "broken: correct",
+        "incorrect",
+        "score",
+        "true",
+        "shuffled",
+        "chance",
+        "errors",
+    ]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 

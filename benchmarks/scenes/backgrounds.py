@@ -124,5 +124,7 @@ def clutter(image: Image.Image, avoid: Sequence[RGB], rng: Rng) -> None:
             corners = int(rng.integers(4, 9))
             angles = turn + np.arange(corners) * 2 * math.pi / corners
             radii = side * rng.uniform(0.5, 1.0, corners)
-            draw.polygon([(x + r * math.cos(a), y + 0.7 * r * math.sin(a)) for a, r in zip(angles, radii, strict=True)],
-                         fill=fill)  # fmt: skip
+            draw.polygon(
+                [(x + r * math.cos(a), y + 0.7 * r * math.sin(a)) for a, r in zip(angles, radii, strict=True)],
+                fill=fill,
+            )

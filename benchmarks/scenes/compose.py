@@ -198,8 +198,14 @@ def painted(
     angle, strength = rng.uniform(0.2, 2.9), rng.uniform(0.15, 0.55)
     for part, (left, top) in zip(sprites, places, strict=True):
         reach = 0.06 * max(part.shape[:2]) + 1
-        shadow(picture, part[..., 3], left + round(reach * math.cos(angle)), top + round(reach * math.sin(angle)),
-               reach, strength)  # fmt: skip
+        shadow(
+            picture,
+            part[..., 3],
+            left + round(reach * math.cos(angle)),
+            top + round(reach * math.sin(angle)),
+            reach,
+            strength,
+        )
     for part, (left, top) in zip(sprites, places, strict=True):
         window = picture[top : top + part.shape[0], left : left + part.shape[1]]
         window += (part[..., 3:] / 255) * (part[..., :3] - window)

@@ -39,10 +39,16 @@ def part(name: str) -> dict[str, Tensor]:
 
 @register_detector(
     JudgeSpec(
-        "scenes-tiny", VOCABULARY, "MIT", comparable=False, threshold=THRESHOLD, counting_threshold=COUNTING_THRESHOLD,
-        assets=(ASSET,), note=NOTE,
+        "scenes-tiny",
+        VOCABULARY,
+        "MIT",
+        comparable=False,
+        threshold=THRESHOLD,
+        counting_threshold=COUNTING_THRESHOLD,
+        assets=(ASSET,),
+        note=NOTE,
     )
-)  # fmt: skip
+)
 class SceneDetector(Detector):
     """Anchor-free, with masks; 1.3 M parameters, the picture's shorter side at 256 px."""
 

@@ -54,9 +54,11 @@ def evaluate(
     f1 = 2 * truly / (kept.sum(0) + total)
     share = np.array(exact).mean(0)
     values = {
-        "f1": float(f1.max()), "exact": float(share.max()),
-        "mask_iou": float(np.mean(overlaps or [0])), "colour": float(np.mean(right or [False])),
-    }  # fmt: skip
+        "f1": float(f1.max()),
+        "exact": float(share.max()),
+        "mask_iou": float(np.mean(overlaps or [0])),
+        "colour": float(np.mean(right or [False])),
+    }
     return values, {"threshold": best(f1), "counting_threshold": best(share)}, torch.stack(pictures)
 
 

@@ -313,8 +313,14 @@ def sports_ball(pen: Pen, rng: Rng) -> None:
         between = angle + math.radians(36)
         for side in (-1, 1):
             corner = angle + math.radians(36) + side * math.radians(36 - 15)
-            pen.line([(0.70 * math.cos(corner), 0.70 * math.sin(corner)),
-                      (0.62 * math.cos(between), 0.62 * math.sin(between))], 0.05, patch)  # fmt: skip
+            pen.line(
+                [
+                    (0.70 * math.cos(corner), 0.70 * math.sin(corner)),
+                    (0.62 * math.cos(between), 0.62 * math.sin(between)),
+                ],
+                0.05,
+                patch,
+            )
     angles = np.radians(72 * np.arange(5) - 90)
     pen.fill(np.stack([0.38 * np.cos(angles), 0.38 * np.sin(angles)], 1), patch)
 

@@ -76,9 +76,11 @@ def smooth(points: Sequence[tuple[float, float]], steps: int = 6) -> Points:
     before, after, second = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
     curve = 0.5 * (
-        2 * p + (after - before) * t + (2 * before - 5 * p + 4 * after - second) * t**2
+        2 * p
+        + (after - before) * t
+        + (2 * before - 5 * p + 4 * after - second) * t**2
         + (3 * p - before - 3 * after + second) * t**3
-    )  # fmt: skip
+    )
     return np.asarray(curve.transpose(1, 0, 2).reshape(-1, 2))
 
 

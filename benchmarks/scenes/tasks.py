@@ -65,9 +65,13 @@ def color_attr(rng: Rng) -> Metadata:
 
 
 _CAPTIONS: dict[str, Callable[[Rng], Metadata]] = {
-    "single_object": single_object, "two_object": two_object, "counting": counting, "colors": colors,
-    "position": position, "color_attr": color_attr,
-}  # fmt: skip
+    "single_object": single_object,
+    "two_object": two_object,
+    "counting": counting,
+    "colors": colors,
+    "position": position,
+    "color_attr": color_attr,
+}
 
 
 def metadata(task: str, rng: Rng) -> Metadata:

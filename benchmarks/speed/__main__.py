@@ -18,15 +18,22 @@ def parser() -> Parser:
     p = Parser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
     add_options(
-        p, "batch_size", "resolution", "device", "dtype", "weights",
+        p,
+        "batch_size",
+        "resolution",
+        "device",
+        "dtype",
+        "weights",
         batch_size={"help": "images at a time (default: %(default)s)"},
         resolution={"default": 256, "help": "for rows without a size of their own (default: %(default)s)"},
         weights={"type": Path},
-    )  # fmt: skip
+    )
     p.add_argument(
-        "--repeats", type=int, default=5,
+        "--repeats",
+        type=int,
+        default=5,
         help="timed calls after one to warm up; the median counts; 0 times the first call itself",
-    )  # fmt: skip
+    )
     p.add_argument("--sizes", action="store_true", help="run nothing: parameters, FLOPs and what the weights need")
     p.add_argument("--random", action="store_true", help="random weights where the real ones are missing")
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")

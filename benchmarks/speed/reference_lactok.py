@@ -35,8 +35,11 @@ def config(shape: str) -> LaCTokConfig:
 
     if shape == "full":
         return LaCTokConfig()
-    unet = dict(SDXL_UNET) | {"block_out_channels": [64, 128, 256], "transformer_layers_per_block": [1, 1, 2],
-                              "attention_head_dim": [1, 2, 4]}  # fmt: skip
+    unet = dict(SDXL_UNET) | {
+        "block_out_channels": [64, 128, 256],
+        "transformer_layers_per_block": [1, 1, 2],
+        "attention_head_dim": [1, 2, 4],
+    }
     vae = dict(SDXL_VAE) | {"block_out_channels": [32, 32, 64, 64]}
     return LaCTokConfig(VQConfig(channels=32, usage_buffer=False), DecoderConfig(unet), vae)
 
@@ -135,9 +138,14 @@ def plain_decode(model: nn.Module, code_map: Tensor, starts: Sequence[Tensor], t
         conditions, when = size_conditions(unet, size, x), torch.full((len(x),), t, device=x.device)
         down, middle = controlnet(x, when, text, code_map, added_cond_kwargs=conditions, return_dict=False)
         return unet(
-            x, when, text, added_cond_kwargs=conditions, down_block_additional_residuals=down,
-            mid_block_additional_residual=middle, return_dict=False,
-        )[0]  # fmt: skip
+            x,
+            when,
+            text,
+            added_cond_kwargs=conditions,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+            return_dict=False,
+        )[0]
 
     return decode_latents(model.get_submodule("vae"), samplers.consistency(predict, starts, times))
 
@@ -254,11 +262,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     body = []
     for variant, row in rows.items():
         row["difference"] = float(np.abs(row.pop("output") - plain["output"]).max()) if variant != "plain" else 0.0
-        body.append([
-            variant, f"{row['parameters'] / 1e6:.1f} M", f"{row['weights'] / 1e9:.2f} GB",
-            f"{row['peak'] / 1e9:.2f} GB", f"{row['flops'] / 1e12:.2f} T", f"{row['seconds']:.2f} s",
-            f"{plain['seconds'] / row['seconds']:.2f}x", f"{row['difference']:.0e}",
-        ])  # fmt: skip
+        body.append(
+            [
+                variant,
+                f"{row['parameters'] / 1e6:.1f} M",
+                f"{row['weights'] / 1e9:.2f} GB",
+                f"{row['peak'] / 1e9:.2f} GB",
+                f"{row['flops'] / 1e12:.2f} T",
+                f"{row['seconds']:.2f} s",
+                f"{plain['seconds'] / row['seconds']:.2f}x",
+                f"{row['difference']:.0e}",
+            ]
+        )
     plain.pop("output")
     machine = f"{processor()}, {torch.get_num_threads()} threads"
     print(f"{machine}, {args.shape} model, {args.size} px, {args.steps} steps, random weights\n")

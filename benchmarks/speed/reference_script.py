@@ -69,10 +69,15 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
             metrics["psnr"].append(peak_signal_noise_ratio(first, second, data_range=255))
             metrics["ssim"].append(
                 structural_similarity(
-                    first / np.float32(255), second / np.float32(255), channel_axis=-1, data_range=1.0,
-                    gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                    first / np.float32(255),
+                    second / np.float32(255),
+                    channel_axis=-1,
+                    data_range=1.0,
+                    gaussian_weights=True,
+                    sigma=1.5,
+                    use_sample_covariance=False,
                 )
-            )  # fmt: skip
+            )
         stage("PSNR and SSIM (scikit-image)", started)
         started = cpu_seconds()
         net: lpips.LPIPS = load_lpips("alex").model
@@ -83,10 +88,18 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
         stage("LPIPS (lpips)", started)
         started = cpu_seconds()
         distances = calculate_metrics(
-            input1=str(folders[0]), input2=str(folders[1]), fid=True, kid=True, cuda=False, verbose=False,
-            kid_subset_size=len(references), kid_subsets=1, feature_extractor_weights_path=str(weights), cache=False,
+            input1=str(folders[0]),
+            input2=str(folders[1]),
+            fid=True,
+            kid=True,
+            cuda=False,
+            verbose=False,
+            kid_subset_size=len(references),
+            kid_subsets=1,
+            feature_extractor_weights_path=str(weights),
+            cache=False,
             batch_size=8,
-        )  # fmt: skip
+        )
         stage("FID and KID (torch-fidelity)", started)
     values = {k: float(np.mean(v)) for k, v in metrics.items()}
     return seconds, values | {"rfid": distances["frechet_inception_distance"]}

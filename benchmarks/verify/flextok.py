@@ -30,9 +30,11 @@ def config_of(values: dict[str, Any]) -> FlexTokConfig:
     """Upstream's configuration and that of the VAE inside it."""
     vae = values["vae_base_cfg"]
     return replace(
-        read_config(values["hydra_config"]), vae_channels=tuple(vae["block_out_channels"]),
-        vae_layers=vae["layers_per_block"], vae_groups=vae["norm_num_groups"],
-    )  # fmt: skip
+        read_config(values["hydra_config"]),
+        vae_channels=tuple(vae["block_out_channels"]),
+        vae_layers=vae["layers_per_block"],
+        vae_groups=vae["norm_num_groups"],
+    )
 
 
 @torch.inference_mode()

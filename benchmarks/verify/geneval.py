@@ -31,10 +31,18 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     _summary(folder, checks)
     _instances(np.load(folder / "mask2former_postprocess.npz"), checks)
     seen = {
-        "cases.jsonl", "crops", "crops.json", "evaluation_metadata.jsonl", "generation_prompts.txt",
-        "mask2former_postprocess.npz", "object_names.txt", "primitives.json", "results.jsonl", "set.json",
+        "cases.jsonl",
+        "crops",
+        "crops.json",
+        "evaluation_metadata.jsonl",
+        "generation_prompts.txt",
+        "mask2former_postprocess.npz",
+        "object_names.txt",
+        "primitives.json",
+        "results.jsonl",
+        "set.json",
         "summary.txt",
-    }  # fmt: skip
+    }
     checks.finish(path.name for path in folder.iterdir() if path.name not in seen and path.suffix != ".md")
 
 
@@ -102,9 +110,13 @@ def _instances(arrays: Any, checks: Checks) -> None:
         for key in given:
             checks.skip(f"{i}.{key}", "an input")
         found = instances(
-            torch.from_numpy(given["cls"]), torch.from_numpy(given["mask_low"]), tuple(given["batch"].tolist()),
-            tuple(given["img"].tolist()), tuple(given["ori"].tolist()), int(given["max_per_image"]),
-        )  # fmt: skip
+            torch.from_numpy(given["cls"]),
+            torch.from_numpy(given["mask_low"]),
+            tuple(given["batch"].tolist()),
+            tuple(given["img"].tolist()),
+            tuple(given["ori"].tolist()),
+            int(given["max_per_image"]),
+        )
         checks.close(f"{i}.labels", found.labels, arrays[f"{i}.labels"], 0)
         checks.close(f"{i}.boxes", torch.cat([found.boxes, found.scores[:, None]], 1), arrays[f"{i}.boxes"], 1e-6)
         packed = np.packbits(found.masks.numpy())

@@ -32,8 +32,9 @@ def build(config: dict[str, Any], stored: dict[str, Tensor], lora: bool) -> LaCT
     shape = LaCTokConfig(
         # the smallest encoder: the set has none
         VQConfig(32, (1,), 1, z_channels=32, codebook_size=codes, codebook_dim=dim, usage_buffer=False),
-        DecoderConfig(config["unet"], dim, tuple(config["conditioning_embedding_out_channels"])), config["vae"],
-    )  # fmt: skip
+        DecoderConfig(config["unet"], dim, tuple(config["conditioning_embedding_out_channels"])),
+        config["vae"],
+    )
     model = LaCTok(shape)
     tensors = {k.replace(UNET, "decoder.unet.", 1): v.float() for k, v in stored.items()}
     tensors = drop_cross_attention(merge_lora(tensors, config["lora"]["scaling"] if lora else 0.0))
@@ -194,9 +195,14 @@ def _training(
 
 
 def _gradients(
-    stage: str, loss: Tensor, model: LaCTok, codes: Tensor, io: dict[str, Tensor], config: dict[str, Any],
+    stage: str,
+    loss: Tensor,
+    model: LaCTok,
+    codes: Tensor,
+    io: dict[str, Tensor],
+    config: dict[str, Any],
     checks: Checks,
-) -> None:  # fmt: skip
+) -> None:
     expected = config[stage]
     stored_loss = expected.get("loss", config.get("losses", {}).get(stage))
     if stored_loss is not None:

@@ -21,9 +21,14 @@ def config_of(values: dict[str, Any]) -> VQConfig:
     """The set's own names of the configuration."""
     size, dim = values["codebook"]
     return VQConfig(
-        channels=values["ch"], channel_mult=tuple(values["ch_mult"]), res_blocks=values["num_res_blocks"],
-        z_channels=values["z"], codebook_size=size, codebook_dim=dim, usage_buffer=False,
-    )  # fmt: skip
+        channels=values["ch"],
+        channel_mult=tuple(values["ch_mult"]),
+        res_blocks=values["num_res_blocks"],
+        z_channels=values["z"],
+        codebook_size=size,
+        codebook_dim=dim,
+        usage_buffer=False,
+    )
 
 
 @torch.inference_mode()

@@ -19,9 +19,14 @@ ATOL, RTOL = 3e-4, 1e-4  # the kind's README
 def config_of(values: dict[str, Any]) -> VQConfig:
     """The set's own names of the configuration."""
     return VQConfig(
-        channels=values["ch"], channel_mult=tuple(values["ch_mult"]), res_blocks=values["nrb"],
-        z_channels=values["zc"], codebook_size=values["n_e"], codebook_dim=values["e_dim"], l2_norm=values["l2_norm"],
-    )  # fmt: skip
+        channels=values["ch"],
+        channel_mult=tuple(values["ch_mult"]),
+        res_blocks=values["nrb"],
+        z_channels=values["zc"],
+        codebook_size=values["n_e"],
+        codebook_dim=values["e_dim"],
+        l2_norm=values["l2_norm"],
+    )
 
 
 @torch.inference_mode()

@@ -42,18 +42,28 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
 def image_reward_config(values: dict[str, Any]) -> ImageRewardConfig:
     vision, text = values["vision"], values["text"]
     return ImageRewardConfig(
-        vision["image"], vision["patch"], (vision["width"], vision["depth"], vision["heads"]),
-        (text["hidden"], text["inter"], text["layers"], text["heads"]), text["vocab"], text["max_pos"],
-    )  # fmt: skip
+        vision["image"],
+        vision["patch"],
+        (vision["width"], vision["depth"], vision["heads"]),
+        (text["hidden"], text["inter"], text["layers"], text["heads"]),
+        text["vocab"],
+        text["max_pos"],
+    )
 
 
 def mps_network(values: dict[str, Any]) -> MPSNetwork:
     text, vision, cross = (values["config"][part] for part in ("text", "vision", "cross"))
     first, second = (clip.Tower(t["hidden"], t["inter"], t["layers"], t["heads"]) for t in (text, vision))
     shape = clip.Shape(
-        first, second, projection=values["config"]["proj"], patch=vision["patch"], act=values["config"]["act"],
-        image=vision["image"], vocabulary=text["vocab"], positions=text["pos"],
-    )  # fmt: skip
+        first,
+        second,
+        projection=values["config"]["proj"],
+        patch=vision["patch"],
+        act=values["config"]["act"],
+        image=vision["image"],
+        vocabulary=text["vocab"],
+        positions=text["pos"],
+    )
     return MPSNetwork(
         shape, CrossModel(cross["dim"], cross["layers"], cross["dim_head"], cross["heads"], cross["ff_mult"])
     )

@@ -22,12 +22,22 @@ def config_of(values: dict[str, Any]) -> SeedConfig:
     build = values["build"]
     vit = build["vit"]
     return SeedConfig(
-        image_size=build["img_size"], patch=values["vit_patch_size"], vit=(vit["dim"], vit["depth"], vit["heads"]),
-        vit_ratio=values["vit_mlp_ratio"], hidden=build["hidden"], layers=build["layers"],
-        intermediate=build["inter"], heads=values["heads_qformer"], cross_every=values["cross_attention_freq"],
-        queries=values["num_query_token"], codebook_size=build["n_embed"], code_dim=build["cbd"],
-        features=build["feat"], depth=build["depth"], positions=values["max_position_embeddings"],
-    )  # fmt: skip
+        image_size=build["img_size"],
+        patch=values["vit_patch_size"],
+        vit=(vit["dim"], vit["depth"], vit["heads"]),
+        vit_ratio=values["vit_mlp_ratio"],
+        hidden=build["hidden"],
+        layers=build["layers"],
+        intermediate=build["inter"],
+        heads=values["heads_qformer"],
+        cross_every=values["cross_attention_freq"],
+        queries=values["num_query_token"],
+        codebook_size=build["n_embed"],
+        code_dim=build["cbd"],
+        features=build["feat"],
+        depth=build["depth"],
+        positions=values["max_position_embeddings"],
+    )
 
 
 @torch.inference_mode()

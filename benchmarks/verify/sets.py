@@ -33,9 +33,20 @@ KINDS = {
 }
 # what a damaged file, a missing entry or a tensor of another shape ends in somewhere inside a replay
 DAMAGE = (
-    UserError, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError,
-    AssertionError, StopIteration, EOFError, SafetensorError, zipfile.BadZipFile,
-)  # fmt: skip
+    UserError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    StopIteration,
+    EOFError,
+    SafetensorError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)

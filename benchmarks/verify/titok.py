@@ -28,10 +28,17 @@ def config_of(values: dict[str, Any]) -> TiTokConfig:
         shrink["pix_hidden"], tuple(shrink["pix_mult"]), shrink["pix_res"], shrink["pix_z"], shrink["pix_emb"]
     )
     return TiTokConfig(
-        size, size, vq["num_latent_tokens"], vq["codebook_size"], vq["token_size"], vq["use_l2_norm"],
-        vq.get("is_legacy", True), values["config"]["dataset"]["preprocessing"]["crop_size"],
-        vq["vit_enc_patch_size"], pixel,
-    )  # fmt: skip
+        size,
+        size,
+        vq["num_latent_tokens"],
+        vq["codebook_size"],
+        vq["token_size"],
+        vq["use_l2_norm"],
+        vq.get("is_legacy", True),
+        values["config"]["dataset"]["preprocessing"]["crop_size"],
+        vq["vit_enc_patch_size"],
+        pixel,
+    )
 
 
 @torch.inference_mode()

@@ -31,11 +31,16 @@ def config_of(values: dict[str, Any]) -> VQConfig:
     if resolution % 2 ** (levels - 1):
         raise NotBuilt(f"resolution {resolution}, which cannot be halved {levels - 1} times")
     return VQConfig(
-        channels=network["ch"], channel_mult=tuple(network["ch_mult"]), res_blocks=network["num_res_blocks"],
-        z_channels=network["z_channels"], codebook_size=values["n_embed"], codebook_dim=values["embed_dim"],
-        l2_norm=False, usage_buffer=False,
+        channels=network["ch"],
+        channel_mult=tuple(network["ch_mult"]),
+        res_blocks=network["num_res_blocks"],
+        z_channels=network["z_channels"],
+        codebook_size=values["n_embed"],
+        codebook_dim=values["embed_dim"],
+        l2_norm=False,
+        usage_buffer=False,
         attention=tuple(i for i in range(levels) if resolution >> i in network["attn_resolutions"]),
-    )  # fmt: skip
+    )
 
 
 @torch.inference_mode()

@@ -24,10 +24,17 @@ TO_RGB = ((1.0, 1.0, 1.0), (0.0, -0.3441, 1.772), (1.402, -0.7141, 0.0))  # and 
 
 @register(
     TokenizerSpec(
-        name="dct-16", family="dct", tokens=(SIDE // BLOCK) ** 2, codebook_size=math.prod(LEVELS), input_size=SIDE,
-        output_size=SIDE, license="MIT", paper="Ahmed et al. 1974, Discrete Cosine Transform", note="needs no weights",
+        name="dct-16",
+        family="dct",
+        tokens=(SIDE // BLOCK) ** 2,
+        codebook_size=math.prod(LEVELS),
+        input_size=SIDE,
+        output_size=SIDE,
+        license="MIT",
+        paper="Ahmed et al. 1974, Discrete Cosine Transform",
+        note="needs no weights",
     )
-)  # fmt: skip
+)
 class DCT(Tokenizer):
     def __init__(self, spec: TokenizerSpec):
         super().__init__(spec)

@@ -98,12 +98,17 @@ class Comparison:
         """What JSON can hold, all digits kept."""
         metrics = {
             line.metric: {
-                "first": line.first, "second": line.second, "higher_is_better": line.higher, "better": line.better,
-                "difference": line.difference.value, "ci95": line.difference.ci95, "p": line.difference.p,
+                "first": line.first,
+                "second": line.second,
+                "higher_is_better": line.higher,
+                "better": line.better,
+                "difference": line.difference.value,
+                "ci95": line.difference.ci95,
+                "p": line.difference.p,
                 "n": line.difference.n,
             }
             for line in self.lines
-        }  # fmt: skip
+        }
         differs = [{"what": what, "first": a, "second": b} for what, a, b in self.changes]
         runs = {"first": self.first.name, "second": self.second.name}
         return {"schema": 1, **runs, "differs": differs, "metrics": metrics, "notes": list(self.notes)}

@@ -42,9 +42,12 @@ class Outcome:
 
 
 def evaluate(
-    tokenizer: str | os.PathLike[str] | Reconstructor, *, references: str | os.PathLike[str] | None = None,
-    bits: float | None = None, **settings: Any,
-) -> ReconResult:  # fmt: skip
+    tokenizer: str | os.PathLike[str] | Reconstructor,
+    *,
+    references: str | os.PathLike[str] | None = None,
+    bits: float | None = None,
+    **settings: Any,
+) -> ReconResult:
     """How well a tokenizer reconstructs photographs; what `python -m benchmarks.recon` measures, for one row.
 
     Args:
@@ -94,9 +97,12 @@ def evaluate(
 
 
 def _source(
-    given: str | os.PathLike[str] | Reconstructor, settings: Settings, run: Run,
-    references: str | os.PathLike[str] | None, bits: float | None,
-) -> tuple[Source, Run]:  # fmt: skip
+    given: str | os.PathLike[str] | Reconstructor,
+    settings: Settings,
+    run: Run,
+    references: str | os.PathLike[str] | None,
+    bits: float | None,
+) -> tuple[Source, Run]:
     """The source that an argument means, and the run as it computes."""
     from lactok.evaluation.sources import FolderSource, ObjectSource, TokenizerSource
     from lactok.tokenizer import Reconstructor

@@ -13,9 +13,14 @@ Job = TypeVar("Job")
 
 
 def run_jobs(
-    work: Callable[[Job], Timer], jobs: Sequence[Job], start: Callable[..., None], arguments: tuple[object, ...],
-    device: str, workers: int = 1, report: Report | None = None,
-) -> Timer:  # fmt: skip
+    work: Callable[[Job], Timer],
+    jobs: Sequence[Job],
+    start: Callable[..., None],
+    arguments: tuple[object, ...],
+    device: str,
+    workers: int = 1,
+    report: Report | None = None,
+) -> Timer:
     """`work(job)` of each job, in this process or in `workers` spawned ones; what they took together.
 
     Args:

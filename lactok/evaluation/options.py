@@ -15,7 +15,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "metrics": {"help": "default, all, or keys separated by commas; torchmetrics:CLASS for one of torchmetrics'"},
     "limit": {"type": int, "metavar": "N", "help": "use N samples, a fixed random choice"},
     "pictures": {
-        "metavar": "N|all", "help": "keep the reconstructions of this many samples, a fixed random choice, besides the "
+        "metavar": "N|all",
+        "help": "keep the reconstructions of this many samples, a fixed random choice, besides the "
         "best and the worst (default: %(default)s)",
     },
     "out": {"help": "results and the store (default: %(default)s)"},
@@ -27,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "part": {"metavar": "I/N", "help": "do only every N-th shard, from the I-th on; the last part to end merges"},
     "seed": {"type": int, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
     "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},
-}  # fmt: skip
+}
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str, **instead: dict[str, Any]) -> None:

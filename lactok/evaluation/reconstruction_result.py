@@ -47,9 +47,15 @@ def check_measured(dataset: Dataset, store: Store, keys: Sequence[ShardKeys]) ->
 
 
 def merge(
-    source: Source, dataset: Dataset, run: Run, limit: int | None, store: Store, keys: Sequence[ShardKeys],
-    folder: Path, timer: Timer,
-) -> ResultPart:  # fmt: skip
+    source: Source,
+    dataset: Dataset,
+    run: Run,
+    limit: int | None,
+    store: Store,
+    keys: Sequence[ShardKeys],
+    folder: Path,
+    timer: Timer,
+) -> ResultPart:
     """Write a source's result folder from its finished shards, in shard order."""
     shards = list(dataset.shards())
     columns, skipped, histogram, near_ties = _records(source, shards, run, store, keys)

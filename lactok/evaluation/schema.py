@@ -314,14 +314,17 @@ def _upgraded_geneval(new: dict[str, Any]) -> dict[str, Any]:
     return new | {
         "pictures": {"name": own.get("name", images["name"]), "generator": generator},
         "dataset": {
-            "name": images["name"], "n": images["n"], "sha256": images["sha256"], "prompts": images.get("prompts"),
+            "name": images["name"],
+            "n": images["n"],
+            "sha256": images["sha256"],
+            "prompts": images.get("prompts"),
             "skipped": [{"id": note["id"], "reason": note["text"]} for note in left_out],
         },
         "run": {"dtype": own.get("dtype", "float32"), "seed": own.get("seed", 0), "device": "cpu", **new["run"]},
         "metrics": {**tasks, **others},
         "tasks": list(tasks),
         "remarks": [{"id": note["id"], "reason": note["text"]} for note in remarks],
-    }  # fmt: skip
+    }
 
 
 def as_data(result: ResultPart) -> dict[str, Any]:

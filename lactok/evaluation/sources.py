@@ -171,8 +171,11 @@ class ObjectSource(TokenizerSource):
         state = hashlib.sha256()
         for name, tensor in sorted(tokenizer.state_dict().items()):
             state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
-                         repr(tensor.item()).encode())  # fmt: skip
+            state.update(
+                tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+                if tensor.dim()
+                else repr(tensor.item()).encode()
+            )
         self.code = code_of(tokenizer)
         self.assets = {self.name: {"name": self.name, "source": "given", "sha256": state.hexdigest()}}
         self._loaded = tokenizer
@@ -237,9 +240,17 @@ class FolderSource(Source):
 
     def describe(self) -> dict[str, Any]:
         return {
-            "name": self.name, "family": "images", "tokens": None, "codebook_size": None, "bits": self.bits,
-            "decode_steps": None, "options": {}, "license": "-", "note": "scored from files", "assets": [],
-        }  # fmt: skip
+            "name": self.name,
+            "family": "images",
+            "tokens": None,
+            "codebook_size": None,
+            "bits": self.bits,
+            "decode_steps": None,
+            "options": {},
+            "license": "-",
+            "note": "scored from files",
+            "assets": [],
+        }
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         hashes = []

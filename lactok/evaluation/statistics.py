@@ -35,9 +35,13 @@ def mean_with_interval(
         _, which, counts = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
         return mean, clustered_mean([(np.bincount(which, weights=values), counts)])[1]
     result = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // len(values)), method="percentile",
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, 4_000_000 // len(values)),
+        method="percentile",
         rng=np.random.default_rng(0),
-    )  # fmt: skip
+    )
     return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
 
 
@@ -64,9 +68,14 @@ def clustered_mean(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[flo
     if min(len(i) for i in indices) == 1:
         return mean, None
     result = bootstrap(
-        indices, statistic, n_resamples=RESAMPLES, batch=max(1, 4_000_000 // max(len(i) for i in indices)),
-        vectorized=True, method="percentile", rng=np.random.default_rng(0),
-    )  # fmt: skip
+        indices,
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=max(1, 4_000_000 // max(len(i) for i in indices)),
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
     return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
 
 
@@ -114,9 +123,14 @@ def _sign_flips(differences: np.ndarray, groups: np.ndarray | None) -> float | N
     if len(sums) < 2:
         return None
     result = permutation_test(
-        (sums,), np.mean, permutation_type="samples", vectorized=True, n_resamples=PERMUTATIONS,
-        batch=max(1, 4_000_000 // len(sums)), rng=np.random.default_rng(0),
-    )  # fmt: skip
+        (sums,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        batch=max(1, 4_000_000 // len(sums)),
+        rng=np.random.default_rng(0),
+    )
     return float(result.pvalue)
 
 

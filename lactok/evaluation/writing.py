@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from lactok.evaluation.timing import Timer
 
 LIBRARIES = (
-    "torch", "torchvision", "torch-fidelity", "lpips", "clean-fid", "scikit-image", "scipy", "numpy", "pillow",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "torch-fidelity",
+    "lpips",
+    "clean-fid",
+    "scikit-image",
+    "scipy",
+    "numpy",
+    "pillow",
+)
 
 
 def folder_name(*parts: str, limit: int | None = None, dtype: str = "float32", seed: int = 0, more: str = "") -> str:
@@ -38,9 +46,14 @@ def folder_name(*parts: str, limit: int | None = None, dtype: str = "float32", s
 
 
 def write_result(
-    folder: Path, content: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], run: Run, timer: Timer,
-    libraries: Sequence[str] = LIBRARIES, texts: Sequence[str] = ("caption",),
-) -> ResultPart:  # fmt: skip
+    folder: Path,
+    content: Mapping[str, Any],
+    columns: Mapping[str, Sequence[Any]],
+    run: Run,
+    timer: Timer,
+    libraries: Sequence[str] = LIBRARIES,
+    texts: Sequence[str] = ("caption",),
+) -> ResultPart:
     """Write a result's folder, `result.json` last.
 
     Args:

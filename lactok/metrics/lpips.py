@@ -16,18 +16,27 @@ PIXELS = 2**21  # at a time: VGG's feature maps take about 0.9 kB a pixel
 
 
 @metric(
-    "lpips_alex", title="LPIPS alex", higher=False, default=True, libraries=("lpips",),
-    networks=(LPIPS_BACKBONES["alex"], LPIPS_HEADS["alex"]), flops_a_pixel=2 * 1.3e9 / 224**2,
-)  # fmt: skip
+    "lpips_alex",
+    title="LPIPS alex",
+    higher=False,
+    default=True,
+    libraries=("lpips",),
+    networks=(LPIPS_BACKBONES["alex"], LPIPS_HEADS["alex"]),
+    flops_a_pixel=2 * 1.3e9 / 224**2,
+)
 def lpips_alex(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
     """uint8 batches (B, 3, H, W) -> (B,) float64."""
     return _distances("alex", references, outputs, device)
 
 
 @metric(
-    "lpips_vgg", title="LPIPS vgg", higher=False, libraries=("lpips",),
-    networks=(LPIPS_BACKBONES["vgg"], LPIPS_HEADS["vgg"]), flops_a_pixel=2 * 30.7e9 / 224**2,
-)  # fmt: skip
+    "lpips_vgg",
+    title="LPIPS vgg",
+    higher=False,
+    libraries=("lpips",),
+    networks=(LPIPS_BACKBONES["vgg"], LPIPS_HEADS["vgg"]),
+    flops_a_pixel=2 * 30.7e9 / 224**2,
+)
 def lpips_vgg(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
     """uint8 batches (B, 3, H, W) -> (B,) float64."""
     return _distances("vgg", references, outputs, device)

@@ -89,9 +89,12 @@ def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any
     if made.higher_is_better is None:
         raise WrongValue(f"metric {key}: torchmetrics does not say whether higher is better, so it cannot be ranked")
     common: dict[str, Any] = {
-        "key": key, "title": key.removeprefix(TORCHMETRICS), "higher": bool(made.higher_is_better), "own": False,
+        "key": key,
+        "title": key.removeprefix(TORCHMETRICS),
+        "higher": bool(made.higher_is_better),
+        "own": False,
         "libraries": ("torchmetrics", library) if library else ("torchmetrics",),
-    }  # fmt: skip
+    }
     if is_of_sets:
         sets = _Sets(key, made)
         return StateMetric(**common, state=sets.state, merge=sets.merge)

@@ -29,9 +29,7 @@ def rfid_clean(references: Blocks, outputs: Blocks) -> float:
     return frechet(references, outputs)
 
 
-@metric(
-    "fid", title="FID", higher=False, digits=2, reliable_from=SINGULAR_BELOW, features=INCEPTION_TF1, listed=False
-)  # fmt: skip
+@metric("fid", title="FID", higher=False, digits=2, reliable_from=SINGULAR_BELOW, features=INCEPTION_TF1, listed=False)
 def fid(references: Blocks, outputs: Blocks) -> float:
     """The same of generated pictures and photographs; no metric of reconstructions, so it is not listed among them."""
     return frechet(references, outputs)

@@ -46,15 +46,22 @@ class Shape:
     def build(self) -> CLIPModel:
         text, vision = (
             {
-                "hidden_size": t.width, "intermediate_size": t.intermediate, "num_hidden_layers": t.layers,
-                "num_attention_heads": t.heads, "projection_dim": self.projection, "hidden_act": self.act,
+                "hidden_size": t.width,
+                "intermediate_size": t.intermediate,
+                "num_hidden_layers": t.layers,
+                "num_attention_heads": t.heads,
+                "projection_dim": self.projection,
+                "hidden_act": self.act,
             }
             for t in (self.text, self.vision)
-        )  # fmt: skip
+        )
         text |= {
-            "vocab_size": self.vocabulary, "max_position_embeddings": self.positions,
-            "bos_token_id": self.vocabulary - 2, "eos_token_id": self.vocabulary - 1, "pad_token_id": 1,
-        }  # fmt: skip
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": self.positions,
+            "bos_token_id": self.vocabulary - 2,
+            "eos_token_id": self.vocabulary - 1,
+            "pad_token_id": 1,
+        }
         vision |= {"image_size": self.image, "patch_size": self.patch}
         return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=self.projection))
 

@@ -302,10 +302,13 @@ class FlexTok(nn.Module):
         self.config = config
         levels = len(config.vae_channels)
         self.vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
-            block_out_channels=config.vae_channels, layers_per_block=config.vae_layers,
-            latent_channels=config.latent_channels, norm_num_groups=config.vae_groups,
-        )  # fmt: skip
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=config.vae_channels,
+            layers_per_block=config.vae_layers,
+            latent_channels=config.latent_channels,
+            norm_num_groups=config.vae_groups,
+        )
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.fsq = FSQ(config.levels)

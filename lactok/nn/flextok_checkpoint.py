@@ -91,15 +91,52 @@ OPERATIONS = tuple(f"flextok.model.utils.dict_ops.channels_{way}" for way in ("f
 WRAPPER = "flextok.model.utils.wrappers.SequentialModuleDictWrapper"
 
 # beside keys that end in _key or _keys (routing), which change nothing here
-KEYS = frozenset((
-    "_target_", "_partial_", "per_sample_op", "latent_channels", "scaling_factor", "sample_posterior", "frozen",
-    "channels_in", "dim", "patch_sizes", "flatten_patches", "max_sizes", "posemb_type", "posemb_scaling",
-    "n_min", "n_max", "size_sampling_mode", "ordering_mode", "mask_mode", "pad_to_multiple",
-    "compile_block_mask", "per_subseq_embs", "depth", "head_dim", "use_act_checkpoint", "dim_out",
-    "use_mup_readout", "weight_init_style", "dtype_override", "dim_in", "dropout_prob",
-    "frequency_embedding_size", "max_timestep", "adaLN_expansion", "channels_out", "levels", "drop_quant_p",
-    "packed_call", "ln", "stratisfied", "mode_scale", "out_channels",
-))  # fmt: skip
+KEYS = frozenset(
+    (
+        "_target_",
+        "_partial_",
+        "per_sample_op",
+        "latent_channels",
+        "scaling_factor",
+        "sample_posterior",
+        "frozen",
+        "channels_in",
+        "dim",
+        "patch_sizes",
+        "flatten_patches",
+        "max_sizes",
+        "posemb_type",
+        "posemb_scaling",
+        "n_min",
+        "n_max",
+        "size_sampling_mode",
+        "ordering_mode",
+        "mask_mode",
+        "pad_to_multiple",
+        "compile_block_mask",
+        "per_subseq_embs",
+        "depth",
+        "head_dim",
+        "use_act_checkpoint",
+        "dim_out",
+        "use_mup_readout",
+        "weight_init_style",
+        "dtype_override",
+        "dim_in",
+        "dropout_prob",
+        "frequency_embedding_size",
+        "max_timestep",
+        "adaLN_expansion",
+        "channels_out",
+        "levels",
+        "drop_quant_p",
+        "packed_call",
+        "ln",
+        "stratisfied",
+        "mode_scale",
+        "out_channels",
+    )
+)
 
 
 # what the class would otherwise choose is not what is built here

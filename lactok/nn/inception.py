@@ -23,9 +23,14 @@ INCEPTION_BLOCKS = (
 )
 # of these the maps are of use by themselves; the last is what is pooled
 INCEPTION_MAPS = {
-    "MaxPool_1": 64, "MaxPool_2": 192, "Mixed_5d": 288, "Mixed_6a": 768, "Mixed_6e": 768, "Mixed_7a": 1280,
+    "MaxPool_1": 64,
+    "MaxPool_2": 192,
+    "Mixed_5d": 288,
+    "Mixed_6a": 768,
+    "Mixed_6e": 768,
+    "Mixed_7a": 1280,
     "Mixed_7c": 2048,
-}  # fmt: skip
+}
 
 
 class Inception(FeatureExtractorInceptionV3):

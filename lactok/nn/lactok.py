@@ -27,10 +27,15 @@ if TYPE_CHECKING:
 
 # stabilityai/stable-diffusion-xl-base-1.0
 SDXL_VAE: Mapping[str, Any] = {
-    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "sample_size": 1024,
-    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "scaling_factor": 0.13025, "force_upcast": True,
-}  # fmt: skip
+    "block_out_channels": [128, 256, 512, 512],
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 1024,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "scaling_factor": 0.13025,
+    "force_upcast": True,
+}
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,14 @@ class VAEShape:
         """Of diffusers' `AutoencoderKL`."""
         n = len(self.channels)
         return {
-            "block_out_channels": list(self.channels), "layers_per_block": self.layers,
-            "latent_channels": self.latent_channels, "sample_size": self.sample_size, "norm_num_groups": self.groups,
-            "down_block_types": ["DownEncoderBlock2D"] * n, "up_block_types": ["UpDecoderBlock2D"] * n,
-        }  # fmt: skip
+            "block_out_channels": list(self.channels),
+            "layers_per_block": self.layers,
+            "latent_channels": self.latent_channels,
+            "sample_size": self.sample_size,
+            "norm_num_groups": self.groups,
+            "down_block_types": ["DownEncoderBlock2D"] * n,
+            "up_block_types": ["UpDecoderBlock2D"] * n,
+        }
 
 
 @dataclass(frozen=True)
@@ -167,8 +176,10 @@ class LaCTok(nn.Module):
         shape = self.latent_shape(size)
         return samplers.sample(
             lambda x, t: self.decoder(x, t, code_map, size, cond_scale).float(),
-            lambda stream: noise(seeds, shape, stream).to(code_map), sampler, steps,
-        )  # fmt: skip
+            lambda stream: noise(seeds, shape, stream).to(code_map),
+            sampler,
+            steps,
+        )
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) -> mean and log variance of the latents, unscaled."""

@@ -104,9 +104,12 @@ def add_lora(unet: Mapping[str, Tensor], lora: Mapping[str, Tensor], scale: floa
 
 
 def assemble(
-    encoder: Mapping[str, Tensor], vae: Mapping[str, Tensor], unet: Mapping[str, Tensor],
-    lora: Mapping[str, Tensor] | None, copy: Mapping[str, Tensor],
-) -> dict[str, Tensor]:  # fmt: skip
+    encoder: Mapping[str, Tensor],
+    vae: Mapping[str, Tensor],
+    unet: Mapping[str, Tensor],
+    lora: Mapping[str, Tensor] | None,
+    copy: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
     """All of `LaCTok` from its parts as the trainers export them, in float32.
 
     Args:

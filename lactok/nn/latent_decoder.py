@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
 # stabilityai/stable-diffusion-xl-base-1.0; `attention_head_dim` holds numbers of heads, 64 channels each
 SDXL_UNET: Mapping[str, Any] = {
-    "sample_size": 128, "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "sample_size": 128,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-    "block_out_channels": [320, 640, 1280], "transformer_layers_per_block": [1, 2, 10], "cross_attention_dim": 2048,
-    "attention_head_dim": [5, 10, 20], "use_linear_projection": True, "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
-}  # fmt: skip
+    "block_out_channels": [320, 640, 1280],
+    "transformer_layers_per_block": [1, 2, 10],
+    "cross_attention_dim": 2048,
+    "attention_head_dim": [5, 10, 20],
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
 CROSS_ATTENTION = ("attn2.to_q.", "attn2.to_k.", "attn2.to_v.", "attn2.to_out.0.weight", "norm2.")
 
 
@@ -70,15 +76,21 @@ class UNetShape:
         down = ["CrossAttnDownBlock2D" if n else "DownBlock2D" for n in self.transformers]
         up = ["CrossAttnUpBlock2D" if n else "UpBlock2D" for n in reversed(self.transformers)]
         return {
-            "down_block_types": down, "up_block_types": up, "block_out_channels": list(self.channels),
-            "transformer_layers_per_block": [max(1, n) for n in self.transformers], "layers_per_block": self.layers,
-            "attention_head_dim": [c // self.head_channels for c in self.channels], "norm_num_groups": self.groups,
-            "use_linear_projection": True, "cross_attention_dim": self.text_channels,
+            "down_block_types": down,
+            "up_block_types": up,
+            "block_out_channels": list(self.channels),
+            "transformer_layers_per_block": [max(1, n) for n in self.transformers],
+            "layers_per_block": self.layers,
+            "attention_head_dim": [c // self.head_channels for c in self.channels],
+            "norm_num_groups": self.groups,
+            "use_linear_projection": True,
+            "cross_attention_dim": self.text_channels,
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": self.size_channels,
             "projection_class_embeddings_input_dim": 6 * self.size_channels + self.pooled_channels,
-            "in_channels": self.latent_channels, "out_channels": self.latent_channels,
-        }  # fmt: skip
+            "in_channels": self.latent_channels,
+            "out_channels": self.latent_channels,
+        }
 
 
 @dataclass(frozen=True)
@@ -230,9 +242,11 @@ class LatentDecoder(nn.Module):
         self.config = config
         self.unet: UNet2DConditionModel = UNet2DConditionModel(**config.unet)
         self.controlnet: ControlNetModel = ControlNetModel.from_unet(
-            self.unet, conditioning_embedding_out_channels=(8,), conditioning_channels=config.code_dim,
+            self.unet,
+            conditioning_embedding_out_channels=(8,),
+            conditioning_channels=config.code_dim,
             load_weights_from_unet=False,
-        )  # fmt: skip
+        )
         width = config.unet["block_out_channels"][0]
         self.controlnet.controlnet_cond_embedding = ConditionEmbedding(config.code_dim, config.embedding, width)
         for network in (self.unet, self.controlnet):
@@ -263,9 +277,14 @@ class LatentDecoder(nn.Module):
         """What the copy adds to the UNet's skips and to its middle, each times `cond_scale`, biases included."""
         times = torch.as_tensor(t, device=x.device).expand(len(x))
         down, middle = self.controlnet(
-            x, times, None, code_map, conditioning_scale=cond_scale,
-            added_cond_kwargs=size_conditions(self.unet, size, x), return_dict=False,
-        )  # fmt: skip
+            x,
+            times,
+            None,
+            code_map,
+            conditioning_scale=cond_scale,
+            added_cond_kwargs=size_conditions(self.unet, size, x),
+            return_dict=False,
+        )
         return tuple(down), middle
 
     def forward(self, x: Tensor, t: int | Tensor, code_map: Tensor, size: int, cond_scale: float = 1.0) -> Tensor:
@@ -282,6 +301,11 @@ class LatentDecoder(nn.Module):
         with _call_of((t, size) if isinstance(t, int) else None):
             down, middle = self.residuals(x, times, code_map, size, cond_scale)
             return self.unet(
-                x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x),
-                down_block_additional_residuals=down, mid_block_additional_residual=middle, return_dict=False,
-            )[0]  # fmt: skip
+                x,
+                times,
+                None,
+                added_cond_kwargs=size_conditions(self.unet, size, x),
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+                return_dict=False,
+            )[0]

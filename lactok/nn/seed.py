@@ -247,9 +247,12 @@ class SeedQuantizer(nn.Module):
         self.pos_embed_image = nn.Parameter(torch.zeros(1, config.queries, width))
         self.blocks_image = nn.ModuleList(Block(width, 12, 4) for _ in range(config.depth))
         self.image_down = nn.Sequential(
-            nn.Linear(width, 256, bias=False), nn.ReLU(), nn.Linear(256, 128, bias=False), nn.ReLU(),
+            nn.Linear(width, 256, bias=False),
+            nn.ReLU(),
+            nn.Linear(256, 128, bias=False),
+            nn.ReLU(),
             nn.Linear(128, 32, bias=False),
-        )  # fmt: skip
+        )
         self.distill_image_proj = nn.Linear(config.queries * 32, config.features)
 
     def causal_embeddings(self, images: Tensor) -> Tensor:

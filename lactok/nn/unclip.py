@@ -23,22 +23,38 @@ if TYPE_CHECKING:
 
 # stabilityai/stable-diffusion-2-1-unclip
 UNET = {
-    "sample_size": 96, "cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20],
-    "use_linear_projection": True, "class_embed_type": "projection", "projection_class_embeddings_input_dim": 2048,
+    "sample_size": 96,
+    "cross_attention_dim": 1024,
+    "attention_head_dim": [5, 10, 20, 20],
+    "use_linear_projection": True,
+    "class_embed_type": "projection",
+    "projection_class_embeddings_input_dim": 2048,
     "upcast_attention": True,
-}  # fmt: skip
+}
 VAE = {
-    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "sample_size": 768,
-    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
-}  # fmt: skip
+    "block_out_channels": [128, 256, 512, 512],
+    "layers_per_block": 2,
+    "sample_size": 768,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+}
 TEXT = {
-    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
-    "max_position_embeddings": 77, "vocab_size": 49408, "hidden_act": "gelu",
-}  # fmt: skip
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 77,
+    "vocab_size": 49408,
+    "hidden_act": "gelu",
+}
 SCHEDULER = {
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "skip_prk_steps": True,
-    "prediction_type": "v_prediction", "steps_offset": 1,
-}  # fmt: skip
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "skip_prk_steps": True,
+    "prediction_type": "v_prediction",
+    "steps_offset": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -97,20 +113,33 @@ class UnCLIPShape:
             vae: arguments of diffusers' `AutoencoderKL`.
         """
         unet = {
-            "sample_size": size // 2 ** (len(vae["block_out_channels"]) - 1), "in_channels": vae["latent_channels"],
-            "out_channels": vae["latent_channels"], "block_out_channels": list(self.channels),
-            "layers_per_block": self.layers, "norm_num_groups": self.groups, "attention_head_dim": self.heads,
+            "sample_size": size // 2 ** (len(vae["block_out_channels"]) - 1),
+            "in_channels": vae["latent_channels"],
+            "out_channels": vae["latent_channels"],
+            "block_out_channels": list(self.channels),
+            "layers_per_block": self.layers,
+            "norm_num_groups": self.groups,
+            "attention_head_dim": self.heads,
             "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in self.attention],
-            "up_block_types": ["UpBlock2D"] * len(self.channels), "mid_block_type": None,
-            "cross_attention_dim": self.text, "use_linear_projection": True,
-            "class_embed_type": "projection", "projection_class_embeddings_input_dim": 2 * features,
+            "up_block_types": ["UpBlock2D"] * len(self.channels),
+            "mid_block_type": None,
+            "cross_attention_dim": self.text,
+            "use_linear_projection": True,
+            "class_embed_type": "projection",
+            "projection_class_embeddings_input_dim": 2 * features,
             "resnet_time_scale_shift": "scale_shift",
-        }  # fmt: skip
+        }
         text = {
-            "hidden_size": self.text, "intermediate_size": 2 * self.text, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "max_position_embeddings": 2, "vocab_size": 2, "hidden_act": "gelu",
-            "bos_token_id": 0, "eos_token_id": 1,
-        }  # fmt: skip
+            "hidden_size": self.text,
+            "intermediate_size": 2 * self.text,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 2,
+            "vocab_size": 2,
+            "hidden_act": "gelu",
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        }
         scheduler = {**SCHEDULER, "timestep_spacing": "trailing"}  # few steps start at pure noise
         return UnCLIPConfig(
             unet, vae, text, scheduler, features, prompt=(0, 1), one_start=True, predictor=self.predictor
@@ -200,9 +229,14 @@ class UnCLIP(nn.Module):
         return self.grid(self.predictor(image_embeds))
 
     def sample(
-        self, image_embeds: Tensor, start: Tensor, draw: Tensor, steps: int = 20, guidance: float = 10.0,
+        self,
+        image_embeds: Tensor,
+        start: Tensor,
+        draw: Tensor,
+        steps: int = 20,
+        guidance: float = 10.0,
         negative: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Latents of the pictures.
 
         Args:

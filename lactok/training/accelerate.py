@@ -31,9 +31,21 @@ from lactok.training.trainer import Learner, Recipe
 METHODS = {"tlcm": samplers.TLCM[2], "hyper-sd": samplers.HYPER_SD}
 # the layers that the published LoRAs change; matched by the end of a layer's name
 TARGETS = (
-    "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2",
-    "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv", "time_emb_proj",
-)  # fmt: skip
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "proj_in",
+    "proj_out",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "conv1",
+    "conv2",
+    "conv_shortcut",
+    "downsamplers.0.conv",
+    "upsamplers.0.conv",
+    "time_emb_proj",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,19 @@ _SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 TRAINING_ASSETS = (
     Asset("sdxl-unet", SDXL_LICENSE, (Hub(_SDXL, "unet/diffusion_pytorch_model.safetensors"),), size=10_270_000_000),
     Asset(
-        "sdxl-vae", SDXL_LICENSE, (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors"),),
-        "lactok.nn.unclip_checkpoint:convert_vae", 335_000_000,
+        "sdxl-vae",
+        SDXL_LICENSE,
+        (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors"),),
+        "lactok.nn.unclip_checkpoint:convert_vae",
+        335_000_000,
     ),
     Asset(
-        "hyper-sdxl-1step-unet", SDXL_LICENSE, (Hub("ByteDance/Hyper-SD", "Hyper-SDXL-1step-Unet.safetensors"),),
+        "hyper-sdxl-1step-unet",
+        SDXL_LICENSE,
+        (Hub("ByteDance/Hyper-SD", "Hyper-SDXL-1step-Unet.safetensors"),),
         size=5_140_000_000,
     ),
-)  # fmt: skip
+)
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:

@@ -45,10 +45,18 @@ class FlexTokShape:
         shape = vae.shape
         side = size // 2 ** (len(shape.channels) - 1)
         return FlexTokConfig(
-            encoder=self.encoder, decoder=self.decoder, registers=self.registers, head_dim=self.head_dim,
-            grid=side // 2, latent_channels=shape.latent_channels, levels=self.levels, scaling=vae.scaling,
-            vae_channels=shape.channels, vae_layers=shape.layers, vae_groups=shape.groups,
-        )  # fmt: skip
+            encoder=self.encoder,
+            decoder=self.decoder,
+            registers=self.registers,
+            head_dim=self.head_dim,
+            grid=side // 2,
+            latent_channels=shape.latent_channels,
+            levels=self.levels,
+            scaling=vae.scaling,
+            vae_channels=shape.channels,
+            vae_layers=shape.layers,
+            vae_groups=shape.groups,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

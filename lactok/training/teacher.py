@@ -86,10 +86,12 @@ class Teacher(nn.Module):
         mean = vectors.mean(0)
         centred = vectors - mean
         groups = centred.split(WIDTHS, 1)
-        scale = torch.cat([
-            (share / group.square().sum(1).mean()).sqrt().expand(group.shape[1])
-            for share, group in zip(SHARES, groups, strict=True)
-        ])  # fmt: skip
+        scale = torch.cat(
+            [
+                (share / group.square().sum(1).mean()).sqrt().expand(group.shape[1])
+                for share, group in zip(SHARES, groups, strict=True)
+            ]
+        )
         scaled = centred * scale
         variances, directions = torch.linalg.eigh(scaled @ scaled.t() / len(scaled))
         variances, directions = variances.flip(0)[:features], directions.flip(1)[:, :features]

@@ -67,9 +67,14 @@ def score(out: Path, step: int, size: int, bits: float, metrics: str, device: to
     try:
         with undisturbed(device):
             result = evaluate(
-                made, references=out / "reference", bits=bits, resolution=size, metrics=metrics, device=str(device),
+                made,
+                references=out / "reference",
+                bits=bits,
+                resolution=size,
+                metrics=metrics,
+                device=str(device),
                 out=out / "runs",
-            )  # fmt: skip
+            )
     except DiskError:
         raise
     except Exception as error:  # whatever it is, the training can go on without

@@ -73,7 +73,12 @@ def _verdict(record: dict[str, Any], result: GenEvalResult, pictures: Pictures) 
     file = str(known["id"]).replace("/", "-") + ".png"
     path = result.folder / "annotated" / file
     return {
-        "id": known["id"], "task": known["tag"], "prompt": known["prompt"], "correct": known["correct"],
-        "reason": known["reason"], "error": known["error"], "objects": objects,
+        "id": known["id"],
+        "task": known["tag"],
+        "prompt": known["prompt"],
+        "correct": known["correct"],
+        "reason": known["reason"],
+        "error": known["error"],
+        "objects": objects,
         "picture": pictures.add(path, THUMBNAIL) if "\0" not in file and path.is_file() else None,
-    }  # fmt: skip
+    }

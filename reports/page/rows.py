@@ -68,10 +68,13 @@ def _name(metric: Metric) -> str:
 def _metric(metric: Metric, per_image: set[str]) -> dict[str, Any]:
     name = _name(metric)
     return {
-        "key": name, "title": metric.title, "better": "higher" if metric.higher else "lower",
-        "digits": metric.digits, "factor": metric.scale,
+        "key": name,
+        "title": metric.title,
+        "better": "higher" if metric.higher else "lower",
+        "digits": metric.digits,
+        "factor": metric.scale,
         "perImage": isinstance(metric, ImageMetric) or name in per_image,
-    }  # fmt: skip
+    }
 
 
 def _row(result: ReconResult) -> dict[str, Any]:
@@ -104,9 +107,12 @@ def _row(result: ReconResult) -> dict[str, Any]:
 
 def _value(metric: Metric, entry: Entry) -> dict[str, Any]:
     return {
-        "value": entry.value, "ci95": entry.ci95, "text": number(metric, entry),
-        "reliable": entry.reliable is not False, "exact": (entry.capped or 0) == entry.n > 0,
-    }  # fmt: skip
+        "value": entry.value,
+        "ci95": entry.ci95,
+        "text": number(metric, entry),
+        "reliable": entry.reliable is not False,
+        "exact": (entry.capped or 0) == entry.n > 0,
+    }
 
 
 def _columns(result: ReconResult) -> Columns:

@@ -15,11 +15,27 @@ Style = Callable[[str, Mark], str]
 LATEX_HEAD = "% needs \\usepackage{booktabs}\n"
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    '"': r"\textquotedbl{}", "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
-    "−": r"$-$", "–": "--", "×": r"$\times$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': r"\textquotedbl{}",
+    "|": r"\textbar{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "–": "--",
+    "×": r"$\times$",
+}
 
 
 def escape_markdown(text: str) -> str:
@@ -166,10 +182,28 @@ def latex(table: Table) -> str:
 
 
 CSV_HEAD = (
-    "table", "source", "row", "name", "dataset", "protocol", "metric", "published", "published_mark",
-    "published_reason", "measured", "mark", "low", "high", "difference", "difference_low", "difference_high", "n",
-    "reliable", "run", "reason",
-)  # fmt: skip
+    "table",
+    "source",
+    "row",
+    "name",
+    "dataset",
+    "protocol",
+    "metric",
+    "published",
+    "published_mark",
+    "published_reason",
+    "measured",
+    "mark",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "n",
+    "reliable",
+    "run",
+    "reason",
+)
 
 
 def csv_text(tables: Sequence[Table]) -> str:
@@ -196,14 +230,23 @@ def _no_formula(text: str) -> str:
 def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
     m = cell.measured
     return {
-        "row": row.label, "name": row.name, "metric": column.key, "published": cell.published,
-        "published_mark": cell.published_mark, "published_reason": cell.published_reason,
-        "measured": m.value if m else None, "mark": cell.mark,
-        "ci95": list(m.ci95) if m and m.ci95 else None, "difference": cell.difference,
-        "difference_ci95": list(cell.difference_ci95) if cell.difference_ci95 else None, "n": m.n if m else None,
-        "reliable": m.reliable if m else None, "protocol": row.protocol if m else "", "run": row.run if m else "",
+        "row": row.label,
+        "name": row.name,
+        "metric": column.key,
+        "published": cell.published,
+        "published_mark": cell.published_mark,
+        "published_reason": cell.published_reason,
+        "measured": m.value if m else None,
+        "mark": cell.mark,
+        "ci95": list(m.ci95) if m and m.ci95 else None,
+        "difference": cell.difference,
+        "difference_ci95": list(cell.difference_ci95) if cell.difference_ci95 else None,
+        "n": m.n if m else None,
+        "reliable": m.reliable if m else None,
+        "protocol": row.protocol if m else "",
+        "run": row.run if m else "",
         "reason": cell.reason,
-    }  # fmt: skip
+    }
 
 
 def as_data(table: Table) -> dict[str, Any]:
@@ -218,9 +261,14 @@ def as_data(table: Table) -> dict[str, Any]:
         shared = {k: cells[0][k] for k in ("row", "name")} | {"facts": dict(zip(table.facts, row.facts, strict=True))}
         rows.append(shared | {"cells": [{k: v for k, v in c.items() if k not in ("row", "name")} for c in cells]})
     return {
-        "id": table.id, "title": table.title, "source": table.source, "dataset": table.dataset, "columns": columns,
-        "rows": rows, "notes": list(table.notes),
-    }  # fmt: skip
+        "id": table.id,
+        "title": table.title,
+        "source": table.source,
+        "dataset": table.dataset,
+        "columns": columns,
+        "rows": rows,
+        "notes": list(table.notes),
+    }
 
 
 def json_text(tables: Sequence[Table]) -> str:

@@ -84,14 +84,20 @@ def _geneval(runs: Sequence[GenEvalResult]) -> Table:
     tags = [t for t in TASKS if any(t in r.metrics for r in runs)]
     tags += sorted({t for r in runs for t in r.data.tasks} - set(TASKS))
     columns = tuple(column(runs[0].metric(t)) for t in (*tags, "overall", "prompts"))
-    notes = ["Prompts are resampled for the intervals; overall is the mean of the tasks; prompts is the share with a "
-             "correct image."]  # fmt: skip
+    notes = [
+        "Prompts are resampled for the intervals; overall is the mean of the tasks; prompts is the share with a "
+        "correct image."
+    ]
     notes += [f"{r.label}: {r.data.comparable_note}." for r in runs]
     judge = f"{runs[0].data.detector.name} and {runs[0].data.colours.name}"
     table = Table(
-        f"runs-geneval-{digest(runs[0].name)[:8]}", f"Runs found here: GenEval, judged by {judge}", columns,
-        tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))), dataset="geneval", notes=tuple(notes),
-    )  # fmt: skip
+        f"runs-geneval-{digest(runs[0].name)[:8]}",
+        f"Runs found here: GenEval, judged by {judge}",
+        columns,
+        tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
+        dataset="geneval",
+        notes=tuple(notes),
+    )
     return with_marks(table, runs)
 
 
@@ -99,9 +105,11 @@ def _preference(runs: Sequence[PreferenceResult]) -> Table:
     metrics = {key: run.metric(key) for run in runs for key in run.metrics}
     columns, source = tuple(column(m) for m in metrics.values()), runs[0].dataset
     table = Table(
-        f"runs-preference-{digest(runs[0].name)[:8]}", f"Runs found here: preference scores, captions {source}",
+        f"runs-preference-{digest(runs[0].name)[:8]}",
+        f"Runs found here: preference scores, captions {source}",
         columns,
-        tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))), dataset=source,
+        tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
+        dataset=source,
         notes=("Captions are resampled for the intervals.",),
-    )  # fmt: skip
+    )
     return with_marks(table, runs)

@@ -123,18 +123,32 @@ def build(results: Results) -> tuple[Table, ...]:
         _guidance(results),
         _seconds(),
         _recon(
-            results, "titok-reconstruction", "TiTok's README: reconstruction, ImageNet 256", "titok_reconstruction",
-            systems=[System(key, label, key) for key, label in SIZES], columns=RECON[:1], protocol="titok-256",
-            dataset="imagenet", notes=("Under TiTok's own evaluation, pixels truncated, at 256 px.",),
+            results,
+            "titok-reconstruction",
+            "TiTok's README: reconstruction, ImageNet 256",
+            "titok_reconstruction",
+            systems=[System(key, label, key) for key, label in SIZES],
+            columns=RECON[:1],
+            protocol="titok-256",
+            dataset="imagenet",
+            notes=("Under TiTok's own evaluation, pixels truncated, at 256 px.",),
         ),
         _titok_generation(),
-    )  # fmt: skip
+    )
 
 
 def _table(
-    id: str, title: str, printed: published.Table, systems: Sequence[System], columns: Sequence[Column],
-    choices: Sequence[Choice], *, dataset: str = "", notes: Sequence[str] = (), again: str = "",
-) -> Table:  # fmt: skip
+    id: str,
+    title: str,
+    printed: published.Table,
+    systems: Sequence[System],
+    columns: Sequence[Column],
+    choices: Sequence[Choice],
+    *,
+    dataset: str = "",
+    notes: Sequence[str] = (),
+    again: str = "",
+) -> Table:
     """A published table with the chosen runs beside it; `again`: how to measure a metric that a run lacks."""
     rows: list[Row] = []
     for system, choice in zip(systems, choices, strict=True):
@@ -152,9 +166,18 @@ def _table(
 
 
 def _recon(
-    results: Results, id: str, title: str, printed: str, *, systems: Sequence[System], columns: Sequence[Column],
-    dataset: str, protocol: str, notes: Sequence[str] = (), never: str = "",
-) -> Table:  # fmt: skip
+    results: Results,
+    id: str,
+    title: str,
+    printed: str,
+    *,
+    systems: Sequence[System],
+    columns: Sequence[Column],
+    dataset: str,
+    protocol: str,
+    notes: Sequence[str] = (),
+    never: str = "",
+) -> Table:
     """Reconstruction; `never`: why no run may stand here."""
     choices = []
     for system in systems:
@@ -188,9 +211,14 @@ def _geneval(results: Results) -> Table:
         return choose(_of(results.geneval, system), obstacle, missing)
 
     return _table(
-        "table3-geneval", "Table 3: generation, GenEval", published.table("generation"), GENERATORS, GENEVAL,
-        [choice(s) for s in GENERATORS], dataset="geneval",
-    )  # fmt: skip
+        "table3-geneval",
+        "Table 3: generation, GenEval",
+        published.table("generation"),
+        GENERATORS,
+        GENEVAL,
+        [choice(s) for s in GENERATORS],
+        dataset="geneval",
+    )
 
 
 def _preference_choice(results: Results, system: System, name: str) -> Choice:
@@ -204,11 +232,16 @@ def _preference_choice(results: Results, system: System, name: str) -> Choice:
 
 def _preference(results: Results) -> Table:
     return _table(
-        "table3-coco", "Table 3: generation, preference scores on MSCOCO-2017", published.table("generation"),
-        GENERATORS, PREFERENCE, [_preference_choice(results, s, s.name) for s in GENERATORS], dataset="coco",
+        "table3-coco",
+        "Table 3: generation, preference scores on MSCOCO-2017",
+        published.table("generation"),
+        GENERATORS,
+        PREFERENCE,
+        [_preference_choice(results, s, s.name) for s in GENERATORS],
+        dataset="coco",
         notes=(HPS_NOTE,),
         again="run again with --metrics default",
-    )  # fmt: skip
+    )
 
 
 def _guidance(results: Results) -> Table:
@@ -216,10 +249,16 @@ def _guidance(results: Results) -> Table:
     systems = [System(key, f"LaCTokGen-T*, scale {key}", f"lactokgen-t-star@guidance={key}") for key in printed.rows]
     star = GENERATORS[-1]
     return _table(
-        "table6", "Table 6: scale of the classifier-free guidance, MSCOCO-2017", printed, systems, PREFERENCE,
-        [_preference_choice(results, star, s.name) for s in systems], dataset="coco", notes=(HPS_NOTE,),
+        "table6",
+        "Table 6: scale of the classifier-free guidance, MSCOCO-2017",
+        printed,
+        systems,
+        PREFERENCE,
+        [_preference_choice(results, star, s.name) for s in systems],
+        dataset="coco",
+        notes=(HPS_NOTE,),
         again="run again with --metrics default",
-    )  # fmt: skip
+    )
 
 
 def _ablation(results: Results, study: str, id: str, title: str) -> Table:
@@ -254,15 +293,24 @@ def _seconds() -> Table:
         for s in systems
     ]
     return _table(
-        "seconds", "Seconds an image of generation", printed, systems, [column(SECONDS, printed=1)],
-        [Choice(reason=r) for r in reasons], notes=("Times depend on the machine; the published ones are of theirs.",),
-    )  # fmt: skip
+        "seconds",
+        "Seconds an image of generation",
+        printed,
+        systems,
+        [column(SECONDS, printed=1)],
+        [Choice(reason=r) for r in reasons],
+        notes=("Times depend on the machine; the published ones are of theirs.",),
+    )
 
 
 def _titok_generation() -> Table:
     reason = "suite not built yet: generation by ImageNet class and its FID"
     systems = [System(key, label, "") for key, label in SIZES]
     return _table(
-        "titok-generation", "TiTok's README: generation, ImageNet 256", published.table("titok_generation"), systems,
-        [column(GFID)], [Choice(reason=reason)] * len(systems),
-    )  # fmt: skip
+        "titok-generation",
+        "TiTok's README: generation, ImageNet 256",
+        published.table("titok_generation"),
+        systems,
+        [column(GFID)],
+        [Choice(reason=reason)] * len(systems),
+    )

@@ -85,9 +85,15 @@ class LinearMLP(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, 1024), nn.Dropout(0.2), nn.Linear(1024, 128), nn.Dropout(0.2), nn.Linear(128, 64),
-            nn.Dropout(0.1), nn.Linear(64, 16), nn.Linear(16, 1),
-        )  # fmt: skip
+            nn.Linear(width, 1024),
+            nn.Dropout(0.2),
+            nn.Linear(1024, 128),
+            nn.Dropout(0.2),
+            nn.Linear(128, 64),
+            nn.Dropout(0.1),
+            nn.Linear(64, 16),
+            nn.Linear(16, 1),
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width) -> (B,), in float32 whatever the compute dtype: a score has more digits than bfloat16."""
@@ -97,10 +103,13 @@ class LinearMLP(nn.Module):
 
 @register_reward(
     RewardSpec(
-        "aesthetic", "Apache-2.0", "ViT-L/14, sac+logos+ava1, linear MSE", (CLIP_L_14, AESTHETIC_HEAD),
+        "aesthetic",
+        "Apache-2.0",
+        "ViT-L/14, sac+logos+ava1, linear MSE",
+        (CLIP_L_14, AESTHETIC_HEAD),
         needs_caption=False,
     )
-)  # fmt: skip
+)
 class Aesthetic(Reward):
     """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
 

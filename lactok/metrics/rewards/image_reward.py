@@ -59,21 +59,32 @@ class ImageRewardNetwork(nn.Module):
         width, layers, heads = config.vision
         self.visual_encoder = BlipVisionModel(
             BlipVisionConfig(
-                hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=heads,
-                image_size=config.image, patch_size=config.patch,
+                hidden_size=width,
+                intermediate_size=4 * width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                image_size=config.image,
+                patch_size=config.patch,
                 layer_norm_eps=1e-6,  # not transformers' 1e-5, which costs 2e-4 in the score
             )
-        )  # fmt: skip
+        )
         hidden, intermediate, layers, heads = config.text
         self.text_encoder = BlipTextModel(
             BlipTextConfig(
-                vocab_size=config.vocabulary, hidden_size=hidden, encoder_hidden_size=width,
-                intermediate_size=intermediate, num_hidden_layers=layers, num_attention_heads=heads,
-                max_position_embeddings=config.positions, bos_token_id=None, eos_token_id=None, sep_token_id=None,
+                vocab_size=config.vocabulary,
+                hidden_size=hidden,
+                encoder_hidden_size=width,
+                intermediate_size=intermediate,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                max_position_embeddings=config.positions,
+                bos_token_id=None,
+                eos_token_id=None,
+                sep_token_id=None,
                 pad_token_id=0,
             ),
             add_pooling_layer=False,
-        )  # fmt: skip
+        )
         self.mlp = LinearMLP(hidden)
 
     def image_embeds(self, pixels: Tensor) -> Tensor:
@@ -119,10 +130,13 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @register_reward(
     RewardSpec(
-        "image_reward", "Apache-2.0", "ImageReward-v1.0, 35 BERT tokens at most", (WEIGHTS, TOKENIZER),
+        "image_reward",
+        "Apache-2.0",
+        "ImageReward-v1.0, 35 BERT tokens at most",
+        (WEIGHTS, TOKENIZER),
         published="image_reward",
     )
-)  # fmt: skip
+)
 class ImageReward(Reward):
     """About -2 to 2."""
 

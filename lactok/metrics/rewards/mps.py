@@ -159,10 +159,13 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @register_reward(
     RewardSpec(
-        "mps", WEIGHTS.license, "overall, mask above 0.3 as the authors' evaluation on HPDv2, a caption at a time",
-        (WEIGHTS, clip.TOKENIZER), published="mps",
+        "mps",
+        WEIGHTS.license,
+        "overall, mask above 0.3 as the authors' evaluation on HPDv2, a caption at a time",
+        (WEIGHTS, clip.TOKENIZER),
+        published="mps",
     )
-)  # fmt: skip
+)
 class MPS(Reward):
     """About 10 to 13."""
 
@@ -185,10 +188,13 @@ class MPS(Reward):
 
 @register_reward(
     RewardSpec(
-        "mps-0.01", WEIGHTS.license, "overall, mask above 0.01 as the network's own forward(), a caption at a time",
-        (WEIGHTS, clip.TOKENIZER), published="mps",
+        "mps-0.01",
+        WEIGHTS.license,
+        "overall, mask above 0.01 as the network's own forward(), a caption at a time",
+        (WEIGHTS, clip.TOKENIZER),
+        published="mps",
     ),
     listed=False,
-)  # fmt: skip
+)
 class MPSForward(MPS):
     threshold = 0.01

@@ -49,9 +49,11 @@ def hps(image: Image.Image, antialias: bool) -> Tensor:
     scale = SIZE / max(height, width)
     if scale != 1.0:
         plane = resize(
-            plane, [max(1, round(height * scale)), max(1, round(width * scale))], InterpolationMode.BICUBIC,
+            plane,
+            [max(1, round(height * scale)), max(1, round(width * scale))],
+            InterpolationMode.BICUBIC,
             antialias=antialias,
-        )  # fmt: skip
+        )
     # upstream pads only what it has resized, so that 224x100 pixels would not fit its network
     spare_h, spare_w = SIZE - plane.shape[1], SIZE - plane.shape[2]
     plane = pad(plane, [spare_w // 2, spare_h // 2, spare_w - spare_w // 2, spare_h - spare_h // 2])
