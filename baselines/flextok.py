@@ -20,22 +20,14 @@ from lactok.randomness import noise
 from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
+from lactok.weights.metadata import bundled_shape
 
 LICENSE = "Apple ML Research Model licence (non-commercial research only)"
 FILES = "lactok.nn.flextok_checkpoint"
 WIDE = FlexTokConfig()
 MEDIUM = replace(WIDE, decoder=(1152, 18))
 SMALL = replace(WIDE, encoder=(768, 12), decoder=(768, 12))
-TINY = FlexTokConfig(
-    encoder=(128, 2),
-    decoder=(128, 4),
-    head_dim=32,
-    latent_channels=4,
-    scaling=0.8668,
-    vae_channels=(16, 32, 64, 96),
-    vae_layers=1,
-    vae_groups=8,
-)
+TINY = bundled_shape("flextok-tiny", "model", FlexTokConfig)
 OPTIONS = {
     "tokens": Option(256, "length of the prefix that is kept", 1, 256),
     "steps": Option(20, "Euler steps; the official demo's 20, its code's default is 25", 1, 1000),
@@ -112,8 +104,8 @@ class FlexTokTokenizer(Tokenizer):
     TokenizerSpec(
         name="flextok-tiny",
         family="flextok",
-        tokens=256,
-        codebook_size=64000,
+        tokens=TINY.registers,
+        codebook_size=math.prod(TINY.levels),
         input_size=256,
         output_size=256,
         license="MIT",

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from lactok import weights
-from lactok.nn.lactok import LaCTok, LaCTokConfig, VAEShape
+from lactok.nn.lactok import LaCTok, LaCTokConfig, bundled_vae
 from lactok.nn.lactok_checkpoint import assemble
 from lactok.nn.latent_decoder import DecoderConfig, UNetShape
 from lactok.nn.vqgan import VQConfig
 from lactok.registry import register
 from lactok.specs import Asset, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
+from lactok.weights.metadata import bundled_shape
 
 PAPER = "Xie et al. 2025, arXiv 2503.08377"
 LICENSE = "its SDXL parts CreativeML Open RAIL++-M; the authors state no licence of their own"
@@ -28,11 +29,15 @@ NOTE = (
     "(CreativeML Open RAIL++-M); its authors (github Alpha-X-95/LaCToK) name no address for it, so ask them, or train "
     "your own: `python -m lactok.train lactok`, then `assemble`"
 )
-TINY_VQ = VQConfig(32, (1, 1, 2, 3, 4), 1, 64, 4096, 8, usage_buffer=False)
+TINY_VQ = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
 TINY = LaCTokConfig(
     TINY_VQ,
-    DecoderConfig(UNetShape((32, 64, 96), (0, 1, 1)).arguments(), TINY_VQ.codebook_dim, (8, 16, 32, 48)),
-    dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668},
+    DecoderConfig(
+        bundled_shape("ldm-tiny", "unet", UNetShape).arguments(),
+        TINY_VQ.codebook_dim,
+        bundled_shape("vq-ladd-tiny", "embedding", tuple[int, ...]),
+    ),
+    bundled_vae("vae-tiny", "ldm-tiny"),
 )
 SHARED = (
     Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0),

@@ -11,6 +11,7 @@ from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
 from lactok.specs import Asset, Hub, TokenizerSpec
 from lactok.tokenizer import Tokenizer
+from lactok.weights.metadata import bundled_shape
 
 PAPER = "Sun et al. 2024, arXiv 2406.06525"
 OFFICIAL = "baselines.llamagen:convert"
@@ -43,7 +44,7 @@ def _info(name: str, asset: Asset, config: VQConfig, note: str = "") -> Tokenize
 
 VQ16 = VQConfig()
 VQ8 = VQConfig(channel_mult=(1, 2, 2, 4))
-TINY = VQConfig(32, (1, 1, 2, 3, 4), 1, 64, 4096, 8, usage_buffer=False)
+TINY = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
 
 
 def _official(name: str, repo: str, file: str) -> Asset:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from lactok import weights
 from lactok.nn.inception_checkpoint import INCEPTION
-from lactok.nn.lactok import VAEShape
+from lactok.nn.lactok import bundled_vae
 from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.nn.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
 from lactok.randomness import noise
 from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, TokenizerSpec, Url
 from lactok.tokenizer import Tokenizer
+from lactok.weights.metadata import bundled_shape
 
 FILES = "lactok.nn.unclip_checkpoint"
 EVA = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth"
@@ -75,21 +76,10 @@ def trained(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
     return parts | {"unclip.vae": vae}
 
 
-TINY = SeedConfig(
-    image_size=256,
-    inception=128,
-    hidden=96,
-    layers=2,
-    intermediate=192,
-    heads=6,
-    codebook_size=4096,
-    code_dim=12,
-    features=128,
-    depth=1,
-    positions=32,
+TINY = bundled_shape("seedtok-tiny", "model", SeedConfig)
+TINY_UNCLIP = bundled_shape("seedtok-tiny", "unclip", UnCLIPShape).config(
+    TINY.features, bundled_vae("vae-tiny", "seedtok-tiny"), TINY.image_size
 )
-TINY_VAE = dict(VAEShape((16, 32, 64, 96)).arguments()) | {"scaling_factor": 0.8668}
-TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(TINY.features, TINY_VAE, 256)
 
 
 @register(
@@ -114,10 +104,10 @@ TINY_UNCLIP = UnCLIPShape((32, 40, 40, 40), (0, 0, 0, 1), predictor=16).config(T
     TokenizerSpec(
         name="seedtok-tiny",
         family="seedtok",
-        tokens=32,
+        tokens=TINY.queries,
         codebook_size=TINY.codebook_size,
-        input_size=256,
-        output_size=256,
+        input_size=TINY.image_size,
+        output_size=TINY.image_size,
         license="MIT; its Inception Apache-2.0",
         decode_steps=2,
         options=_options(2, 1.0, 2),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.nn.titok import SIZES, Size, TiTok, TiTokConfig
 from lactok.registry import register
 from lactok.specs import Asset, Hub, TokenizerSpec
 from lactok.tokenizer import Tokenizer
+from lactok.weights.metadata import bundled_shape
 
 
 def _legacy(size: Size, tokens: int) -> TiTokConfig:
@@ -30,7 +30,7 @@ CONFIGS = {
     "titok-bl128": _vq8k("base", 128),
     "titok-bl64": _vq8k("base", 64),
 }
-TINY = TiTokConfig((128, 3, 4), (128, 3, 4), 128, mixed=False, pixel=MaskGITConfig(16, (1, 2, 4, 4, 4), 1, 32, 512, 4))
+TINY = bundled_shape("titok-s128-tiny", "model", TiTokConfig)
 MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
 
 

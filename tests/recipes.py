@@ -11,13 +11,15 @@ import torch
 from lactok.nn.lactok import VAEShape
 from lactok.nn.latent_decoder import UNetShape
 from lactok.nn.vqgan import VQConfig, VQModel
-from lactok.training import common
+from lactok.training import checkpoint
 from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
 from lactok.training.distributed import accelerator_of
 from lactok.training.flextok import FlexTokLearner, FlexTokRecipe, FlexTokShape
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
-from lactok.training.trainer import Learner, Recipe, Trainer
+from lactok.training.learner import Learner
+from lactok.training.recipe import Recipe
+from lactok.training.trainer import Trainer
 from lactok.training.vae import VAELearner, VAERecipe
 
 UNET = UNetShape((8, 16), (0, 1), head_channels=8)
@@ -58,8 +60,8 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
     fold_cross_attention(unet)
     files = {"vae": AutoencoderKL(**VAE.arguments()), "unet": unet, "vq": VQModel(VQ)}
     for name, module in files.items():
-        common.save_state(tmp_path / f"{name}.safetensors", module.state_dict(), {})
-    vae = VAEPart(VAE, str(tmp_path / "vae.safetensors"), 0.5)
+        checkpoint.save_state(tmp_path / f"{name}.safetensors", module.state_dict(), {})
+    vae = VAEPart(weights=str(tmp_path / "vae.safetensors"), scaling=0.5, shape=VAE)
     given = {"unet": UNET, "unet_weights": str(tmp_path / "unet.safetensors"), "vae": vae}
     fast = {**common_keys, **given, "rank": 2, "grid": 8, "segments": (2, 1)}
     lactok = {
@@ -80,7 +82,7 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
         "flextok": FlexTokRecipe(
             name="flextok",
             model=FlexTokShape((16, 1), (16, 1), 8, 8, (5, 5)),
-            vae=VAEPart(VAE, vae.weights, 0.5),
+            vae=vae,
             lengths=(1, 2, 8),
             groups=2,
             eval_lengths=(1, 8),
@@ -90,8 +92,8 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
         "stage 1": LaCTokRecipe(name="stage-1", stage=1, **lactok),
     }
     lora, copy = tmp_path / "lora.safetensors", tmp_path / "copy.safetensors"
-    common.save_state(lora, AccelerateLearner(out["hyper-sd"]).exported(), {})  # type: ignore[arg-type]
-    common.save_state(copy, LaCTokLearner(out["stage 1"]).exported(), {})  # type: ignore[arg-type]
+    checkpoint.save_state(lora, AccelerateLearner(out["hyper-sd"]).exported(), {})  # type: ignore[arg-type]
+    checkpoint.save_state(copy, LaCTokLearner(out["stage 1"]).exported(), {})  # type: ignore[arg-type]
     second = {**lactok, "sampler": "hyper-sd", "lora": str(lora), "copy": str(copy)}
     return out | {"stage 2": LaCTokRecipe(name="stage-2", stage=2, **second)}
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import shared
+from safetensors.torch import save_file
 
+from lactok import config
 from lactok.errors import UserError
 from lactok.nn import samplers
 from lactok.nn.lactok import SDXL_VAE, LaCTok, LaCTokConfig, VAEShape
@@ -24,8 +26,8 @@ from lactok.nn.latent_decoder import (
     size_conditions,
 )
 from lactok.nn.vqgan import VQConfig
-from lactok.training import common
-from lactok.training.lactok import LaCTokRecipe
+from lactok.training import numerics, pretrained
+from lactok.training.lactok import LaCTokRecipe, shape
 from lactok.weights import known_assets
 
 UNET = UNetShape((8, 16), (0, 1), head_channels=8)
@@ -152,26 +154,30 @@ def test_the_steps_are_cut_not_rounded() -> None:
     assert samplers.ddim_times(25)[:2] == (999, 959)
 
 
-CONFIGS = Path(common.__file__).parent / "configs"
+CONFIGS = Path(numerics.__file__).parent / "configs"
 
 
 @pytest.mark.parametrize("name", ["lactok-1-512", "lactok-1-1024", "lactok-h-2", "lactok-t-2"])
-def test_the_default_recipes_are_the_papers(name: str) -> None:
-    recipe = common.read_config(CONFIGS / f"{name}.toml", LaCTokRecipe)
-    vae = {k: v for k, v in dict(SDXL_VAE).items() if k not in ("scaling_factor", "force_upcast")}
-    assert dict(recipe.vae.shape.arguments()) == vae | {"norm_num_groups": 32}
-    given = dict(recipe.unet.arguments())
+def test_the_default_recipes_are_the_papers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = tmp_path / "published.safetensors"
+    save_file({"weight": torch.zeros(1)}, published)  # the published files do not say their shapes
+    monkeypatch.setattr(pretrained, "find", lambda *_: published)
+    recipe = config.read(CONFIGS / f"{name}.toml", LaCTokRecipe)
+    network = shape(recipe, recipe.copy)
+    vae = {k: v for k, v in dict(SDXL_VAE).items() if k != "force_upcast"}
+    assert network.vae == vae | {"norm_num_groups": 32}
+    given = network.decoder.unet
     assert {k: given[k] for k in SDXL_UNET if k in given} == {k: v for k, v in SDXL_UNET.items() if k in given}
     assert (given["layers_per_block"], given["norm_num_groups"]) == (2, 32)  # diffusers' own defaults
-    assert recipe.encoder == VQConfig()
-    assert (recipe.vae.scaling, recipe.peak_lr, recipe.betas, recipe.batch) == (0.13025, 1e-5, (0.9, 0.99), 4)
+    assert network.encoder == VQConfig()
+    assert (recipe.peak_lr, recipe.betas, recipe.batch) == (1e-5, (0.9, 0.99), 4)
     assert (recipe.lpips_net, recipe.l1, recipe.encoder_sizes) == ("vgg", 0.0, (224, 256, 288))
-    assert recipe.embedding == DecoderConfig().embedding
+    assert network.decoder.embedding == DecoderConfig().embedding
     assert {recipe.encoder_weights, recipe.unet_weights, recipe.vae.weights} <= known_assets().keys()
 
 
 def test_the_papers_iterations() -> None:
-    steps = {p.stem: common.read_config(p, LaCTokRecipe).steps for p in CONFIGS.glob("lactok-*.toml")}
+    steps = {p.stem: config.read(p, LaCTokRecipe).steps for p in CONFIGS.glob("lactok-*.toml")}
     assert steps["lactok-1-512"] + steps["lactok-1-1024"] == 80_000
     assert steps["lactok-h-2"] == steps["lactok-t-2"] == 20_000
 

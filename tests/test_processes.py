@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import multiprocessing
 
 from lactok.errors import UserError
-from lactok.training import common, distributed
+from lactok.training import checkpoint, distributed
 from lactok.training.data import Photos
 from lactok.training.ldm import LDMRecipe
 from lactok.training.trainer import Recipe, Trainer
@@ -106,7 +106,7 @@ def compared(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
 def whole_runs(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
     """Spread over both: a run, and one that is killed after the checkpoint of step 2."""
     if rank == 1:
-        common.save_state = None  # type: ignore[assignment]  # only the main process writes
+        checkpoint.save_state = None  # type: ignore[assignment]  # only the main process writes
     recipe = replace(recipes["stage 1"], fsdp=True)
     made(recipe, "stage 1", folder / "whole").run()
     broken = made(recipe, "stage 1", folder / "broken")

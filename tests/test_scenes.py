@@ -39,8 +39,8 @@ from benchmarks.scenes.training import (
     objects_of,
     scene_for,
 )
-from lactok import weights
-from lactok.training import common
+from lactok import config, weights
+from lactok.training import checkpoint
 from lactok.training.distributed import accelerator_of
 
 TINY = SceneRecipe(
@@ -240,7 +240,8 @@ def random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: P
     """Weights of no training, by which nearly everything is an object."""
     learner = SceneLearner(replace(TINY, model=NetShape()))
     nn.init.zeros_(learner.detector.heat.bias)  # type: ignore[arg-type]
-    common.save_state(tmp_path / f"{ASSET.name}.safetensors", {k: v.half() for k, v in learner.exported().items()}, {})
+    halves = {k: v.half() for k, v in learner.exported().items()}
+    checkpoint.save_state(tmp_path / f"{ASSET.name}.safetensors", halves, {})
     monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
     weights.resolve.cache_clear()
     return tmp_path
@@ -361,7 +362,7 @@ def test_streams_of_scenes_are_apart() -> None:
 
 
 def test_the_recipe_is_read() -> None:
-    recipe = common.read_config(commands.RECIPE, SceneRecipe)
+    recipe = config.read(commands.RECIPE, SceneRecipe)
     assert recipe.name == ASSET.name
     assert recipe.model == NetShape()  # what the shipped detector is built with
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lactok import config
 from lactok.errors import UserError
-from lactok.training import common, tiny
+from lactok.training import tiny
 from lactok.training.__main__ import main
 from lactok.training.run import TRAINERS
 
@@ -19,7 +20,7 @@ def test_every_stage_is_a_whole_recipe(name: str, tmp_path: Path) -> None:
     trained: set[str] = set()
     for stage in stages:
         _, module, kind, _ = TRAINERS[stage.trainer]
-        recipe = common.build(getattr(importlib.import_module(module), kind), stage.values, stage.where)
+        recipe = config.build(getattr(importlib.import_module(module), kind), stage.values, stage.where)
         for text in _strings(stage.values):
             if text.startswith(str(tmp_path)):
                 assert Path(text).parent.name in trained, f"{stage.where} needs {text} before it is trained"
@@ -64,7 +65,7 @@ def test_a_stage_with_a_strange_key_is_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(tiny, "CONFIGS", tmp_path)
     (stage,) = tiny.stages("odd")
     with pytest.raises(UserError, match=r"odd.toml, stage 1 'step', did you mean 'steps'"):
-        common.build(importlib.import_module("lactok.training.vae").VAERecipe, stage.values, stage.where)
+        config.build(importlib.import_module("lactok.training.vae").VAERecipe, stage.values, stage.where)
 
 
 def _strings(value: object) -> list[str]:

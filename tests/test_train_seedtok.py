@@ -14,7 +14,7 @@ from recipes import assert_resumes
 from safetensors.torch import load_file
 
 from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
-from lactok import registry, weights
+from lactok import config, registry, weights
 from lactok.errors import UserError
 from lactok.metrics.retrieval import ranks
 from lactok.nn.inception import inception, tf1_resize
@@ -23,15 +23,18 @@ from lactok.nn.lactok import VAEShape
 from lactok.nn.seed import SeedConfig, clip_normalise
 from lactok.nn.unclip import UnCLIPShape
 from lactok.randomness import noise, seed_of
-from lactok.training import common
+from lactok.training import checkpoint, numerics
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.distributed import accelerator_of
 from lactok.training.ldm import VAEPart
-from lactok.training.seedtok import RIDGE, SeedTokLearner, SeedTokRecipe, mixed
+from lactok.training.seedtok import SeedTokRecipe, learner_of
+from lactok.training.seedtok.decoder import RIDGE
+from lactok.training.seedtok.joint import JointLearner
+from lactok.training.seedtok.quantizer import mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
 
-CONFIGS = Path(common.__file__).parent / "configs"
+CONFIGS = Path(numerics.__file__).parent / "configs"
 MODEL = SeedConfig(
     image_size=64,
     inception=8,
@@ -58,7 +61,7 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
         path.unlink()
     torch.manual_seed(0)
     vae, first, second = (tmp_path / f"{name}.safetensors" for name in ("vae", "first", "second"))
-    common.save_state(vae, AutoencoderKL(**VAE.arguments()).state_dict(), {})
+    checkpoint.save_state(vae, AutoencoderKL(**VAE.arguments()).state_dict(), {})
     keys: dict[str, Any] = {
         "data": str(photographs),
         "steps": 4,
@@ -75,25 +78,25 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
         "revive_after": 1,
         "model": MODEL,
         "unclip": UnCLIPShape((8, 16), (0, 1), predictor=4),
-        "vae": VAEPart(VAE, str(vae), 0.5),
+        "vae": VAEPart(weights=str(vae), scaling=0.5, shape=VAE),
         "eval_steps": 2,
         "few_steps": 2,
     }
     out: Stages = {1: SeedTokRecipe(name="first", stage=1, **keys)}
-    learner = SeedTokLearner(out[1])
+    learner = learner_of(out[1])
     learner.fit_teachers()
-    common.save_state(first, learner.exported(), {"stage": 1})
+    checkpoint.save_state(first, learner.exported(), {"stage": 1})
     out[2] = SeedTokRecipe(name="second", stage=2, quantizer=str(first), **keys)
-    decoder = SeedTokLearner(out[2])
+    decoder = learner_of(out[2])
     decoder.fit_teachers()
-    common.save_state(second, decoder.exported(), {"stage": 2})
+    checkpoint.save_state(second, decoder.exported(), {"stage": 2})
     keys |= {"plain": 1, "fade": 2, "settle": 2}
     out[3] = SeedTokRecipe(name="third", stage=3, quantizer=str(first), decoder=str(second), **keys)
     return out
 
 
 def trainer(recipe: SeedTokRecipe, out: Path) -> Trainer:
-    return Trainer(recipe, SeedTokLearner(recipe), out, accelerator_of("cpu"))
+    return Trainer(recipe, learner_of(recipe), out, accelerator_of("cpu"))
 
 
 def pictures(n: int = 2) -> torch.Tensor:
@@ -107,7 +110,7 @@ def test_killed_and_resumed_is_bit_for_bit(stages: Stages, tmp_path: Path, stage
 
 
 def test_what_learns_and_what_is_frozen(stages: Stages, tmp_path: Path) -> None:
-    quantizer = {f"model.{name}" for name, _ in SeedTokLearner(stages[1]).model.named_children()}
+    quantizer = {f"model.{name}" for name, _ in learner_of(stages[1]).model.named_children()}
     quantizer |= {"model.query_tokens", "model.pos_embed", "model.pos_embed_image"}
     decoder = {"unclip.unet", "unclip.text_encoder"}
     both = quantizer | decoder | {"unclip.predictor"}
@@ -138,7 +141,7 @@ def test_the_visual_encoder_may_be_a_small_vit(stages: Stages, tmp_path: Path) -
 
 
 def test_the_visual_encoder_starts_as_the_teacher_s_part(stages: Stages) -> None:
-    learner = SeedTokLearner(stages[1]).eval()
+    learner = learner_of(stages[1]).eval()
     images = pictures()
     learner(images, torch.tensor([1, 2]), 0)
     pooled = learner.model.visual_encoder(clip_normalise(images / 2 + 0.5))[:, 0, :6]
@@ -158,7 +161,7 @@ def test_the_loss_goes_down(stages: Stages, tmp_path: Path, stage: int) -> None:
 
 
 def test_stage_1_predicts_the_teacher(stages: Stages) -> None:
-    learner = SeedTokLearner(stages[1])
+    learner = learner_of(stages[1])
     images = pictures()
     loss, parts = learner(images, torch.tensor([1, 2]), 0)
     ids = learner.model.encode(clip_normalise(images / 2 + 0.5))
@@ -186,7 +189,7 @@ def test_mixtures_have_the_embedding_of_their_parts(stages: Stages) -> None:
     mean = features.mean(0)
     torch.testing.assert_close((mixing @ features)[~alone], mean + weights @ (features - mean), atol=1e-5, rtol=1e-5)
 
-    learner = SeedTokLearner(stages[1])
+    learner = learner_of(stages[1])
     learner.fit_teachers()
     images = pictures(4)
     places = learner.model.visual_encoder.seen(clip_normalise(images / 2 + 0.5))
@@ -239,7 +242,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
     """By diffusers' own scheduler."""
     from diffusers import DDPMScheduler
 
-    learner = SeedTokLearner(replace(stages[2], unconditional=0.0))
+    learner = learner_of(replace(stages[2], unconditional=0.0))
     images, seeds, unclip = pictures(), torch.tensor([1, 2]), learner.unclip
     mean, deviation = learner.moments(images).chunk(2, 1)
     latents = (mean + deviation * noise(seeds, (4, 8, 8), "posterior")) * 0.5
@@ -255,7 +258,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
     ).sample
     expected = F.mse_loss(predicted, scheduler.get_velocity(latents, draw, times))
     torch.testing.assert_close(learner(images, seeds, 0)[0], expected)
-    blind = SeedTokLearner(replace(stages[2], unconditional=1.0))
+    blind = learner_of(replace(stages[2], unconditional=1.0))
     other = pictures().flip(2)
     blind.moments = learner.moments
     blind.unclip.predictor = None
@@ -265,7 +268,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
 
 
 def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
-    learner = SeedTokLearner(stages[3])
+    learner = learner_of(stages[3])
     images, seeds = pictures(), torch.tensor([1, 2])
     _, parts = learner(images, seeds, 3)  # all is visible
     embeds = learner.model.image_embeds(learner.model.encode(clip_normalise(images / 2 + 0.5)))
@@ -282,7 +285,7 @@ def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
 
 
 def test_the_predictor_is_the_ridge_regression_of_latents(stages: Stages) -> None:
-    learner = SeedTokLearner(stages[2])
+    learner = learner_of(stages[2])
     learner.fit_teachers()
     squares = list(learner.squares(9))
     embeds = torch.cat([learner.embed(image) for image in squares])
@@ -305,7 +308,7 @@ def test_the_regression_fades_in(stages: Stages, tmp_path: Path) -> None:
     predictor, seeds = run.learner.unclip.predictor, torch.tensor([1, 2])
     assert predictor is not None
     embeds = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
-    whole = 0.5 * SeedTokLearner(stages[3]).regression
+    whole = 0.5 * learner_of(stages[3]).regression
     assert not predictor.weight.any()
     first, second = run.learner.painted(embeds, seeds, 2, visible=0.0)
     assert torch.equal(first, second)  # one picture for all
@@ -322,7 +325,7 @@ def test_the_regression_fades_in(stages: Stages, tmp_path: Path) -> None:
 
 
 def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
-    learner = SeedTokLearner(replace(stages[3], plain=0, fade=0, settle=20))
+    learner = learner_of(replace(stages[3], plain=0, fade=0, settle=20))
     predictor, content = learner.unclip.predictor, learner.content
     assert predictor is not None
     assert content is not None
@@ -334,14 +337,14 @@ def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
             return float(content.far(inception_features(learner.inception, picture)))
 
     before = far()
-    learner.settle(predictor, content)
+    learner.settle(predictor)
     assert far() < before
     assert predictor.weight.grad is None
 
 
 def test_the_fixed_picture_settles_once(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(SeedTokLearner, "settle", lambda self, *_: calls.append(self))
+    monkeypatch.setattr(JointLearner, "settle", lambda self, *_: calls.append(self))
     run = trainer(replace(stages[3], accumulate=2), tmp_path / "out")
     run.train_step()
     run.save()
@@ -350,7 +353,7 @@ def test_the_fixed_picture_settles_once(stages: Stages, tmp_path: Path, monkeypa
 
 
 def test_every_picture_starts_from_the_same_noise(stages: Stages) -> None:
-    unclip, seeds = SeedTokLearner(stages[3]).unclip, torch.tensor([1, 2, 3])
+    unclip, seeds = learner_of(stages[3]).unclip, torch.tensor([1, 2, 3])
     start = unclip.start(seeds)
     assert start.shape == (3, 4, 8, 8)
     assert torch.equal(start, start[:1].expand(3, -1, -1, -1))
@@ -359,15 +362,15 @@ def test_every_picture_starts_from_the_same_noise(stages: Stages) -> None:
 
 
 def test_no_stage_exports_the_published_network(stages: Stages) -> None:
-    first = SeedTokLearner(stages[1])
+    first = learner_of(stages[1])
     assert not any("visual_encoder.features" in name for name in first.exported())
-    later = SeedTokLearner(stages[3]).model.visual_encoder.features
+    later = learner_of(stages[3]).model.visual_encoder.features
     for name, value in first.model.visual_encoder.features.state_dict().items():
         assert torch.equal(value, later.state_dict()[name])  # not rounded by a file in fp16
 
 
 def test_right_is_by_fid_s_features(stages: Stages, photographs: Path) -> None:
-    learner = SeedTokLearner(stages[2]).eval()
+    learner = learner_of(stages[2]).eval()
     photos = Photos.of(str(photographs), 2).train
     with torch.no_grad():
         learner.fit_teachers()
@@ -381,7 +384,7 @@ def test_right_is_by_fid_s_features(stages: Stages, photographs: Path) -> None:
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_pictures_teach_the_quantizer_only_jointly(stages: Stages, joint: bool) -> None:
-    learner = SeedTokLearner(replace(stages[3], joint=joint, embedding=0.0, cosine=0.0, rebuild=0.0, codebook=0.0))
+    learner = learner_of(replace(stages[3], joint=joint, embedding=0.0, cosine=0.0, rebuild=0.0, codebook=0.0))
     learner(pictures(), torch.tensor([1, 2]), 3)[0].backward()
     gradient = learner.model.distill_image_proj.weight.grad
     assert (gradient is not None and bool(gradient.any())) == joint
@@ -389,7 +392,7 @@ def test_pictures_teach_the_quantizer_only_jointly(stages: Stages, joint: bool) 
 
 
 def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
-    learner = SeedTokLearner(stages[3]).eval()
+    learner = learner_of(stages[3]).eval()
     spec = replace(registry.tokenizer_spec("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64)
     vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
     tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained)
@@ -428,15 +431,31 @@ def test_mistakes_in_recipes_are_one_line(stages: Stages, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="multiples of groups"):
         UnCLIPShape((8, 12), (0, 0))
     with pytest.raises(UserError, match="does not exist; train it first"):
-        SeedTokLearner(replace(stages[2], quantizer=str(tmp_path / "none.safetensors")))
+        learner_of(replace(stages[2], quantizer=str(tmp_path / "none.safetensors")))
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_shipped_recipes_are_of_one_tokenizer(stage: int) -> None:
-    recipe = common.read_config(CONFIGS / "seedtok" / f"seedtok-tiny-{stage}.toml", SeedTokRecipe)
+    recipe = config.read(CONFIGS / "seedtok" / f"seedtok-tiny-{stage}.toml", SeedTokRecipe)
     assert recipe.stage == stage
-    assert recipe.model == TINY
-    vae = {k: v for k, v in TINY_UNCLIP.vae.items() if k != "scaling_factor"}
-    assert recipe.unclip.config(TINY.features, TINY_UNCLIP.vae, 256) == TINY_UNCLIP
-    assert dict(recipe.vae.shape.arguments()) == vae
+    if stage == 1:
+        assert recipe.quantizer_shape() == TINY
+    if stage == 2:
+        assert recipe.vae is not None
+        assert recipe.decoder_shape().config(TINY.features, recipe.vae.arguments(), 256) == TINY_UNCLIP
     assert recipe.eval_steps == registry.tokenizer_spec("seedtok-tiny").decode_steps or stage < 3
+
+
+def test_later_stages_take_their_shapes_from_the_weights(stages: Stages, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path, recipe in ((first, stages[1]), (second, stages[2])):
+        learner = learner_of(recipe)
+        learner.fit_teachers()
+        checkpoint.save_state(path, learner.exported(), learner.notes())
+    second_stage = replace(stages[2], model=None, quantizer=str(first))
+    assert learner_of(second_stage).shape == MODEL
+    third = replace(stages[3], model=None, unclip=None, quantizer=str(first), decoder=str(second))
+    assert (third.quantizer_shape(), third.decoder_shape()) == (MODEL, stages[2].unclip)
+    assert learner_of(third).notes()["config"].keys() == {"model", "unclip"}
+    with pytest.raises(UserError, match="does not say the shape of its network; state it in the recipe"):
+        replace(stages[3], model=None).quantizer_shape()

@@ -16,7 +16,7 @@ import lactok
 from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
-from lactok.training import common
+from lactok.training import checkpoint, numerics
 from lactok.training.codebook import CodebookLearner
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.distributed import accelerator_of
@@ -25,7 +25,7 @@ from lactok.training.positional import cell_places, patch_places, sincos
 from lactok.training.titok import TiTokLearner, TiTokRecipe
 from lactok.training.trainer import Recipe, Trainer
 
-CONFIGS = Path(common.__file__).parent / "configs"
+CONFIGS = Path(numerics.__file__).parent / "configs"
 PIXEL = MaskGITConfig(8, (1, 1, 2), 1, 8, 16, 4)  # 4 pixels a code
 MODEL = TiTokConfig((16, 1, 2), (16, 1, 2), 4, 32, 4, image_size=32, patch=4, pixel=PIXEL)
 LEARNERS: dict[str, type[CodebookLearner]] = {"proxy": ProxyLearner, "stage 1": TiTokLearner, "stage 2": TiTokLearner}
@@ -71,8 +71,8 @@ def small(photographs: Path, tmp_path: Path) -> Recipes:
     proxy, start = tmp_path / "proxy.safetensors", tmp_path / "start.safetensors"
     vqgan = MaskGITVQGAN(PIXEL)
     torch.nn.init.normal_(vqgan.quantize.embedding.weight)
-    common.save_state(proxy, vqgan.state_dict(), {})
-    common.save_state(start, TiTok(MODEL).state_dict(), {"stage": 1})
+    checkpoint.save_state(proxy, vqgan.state_dict(), {})
+    checkpoint.save_state(start, TiTok(MODEL).state_dict(), {"stage": 1})
     return Recipes(
         ProxyRecipe(name="proxy", model=PIXEL, eval_size=32, **keys),
         TiTokRecipe(name="first", stage=1, model=MODEL, proxy=str(proxy), **keys),
@@ -124,7 +124,7 @@ def test_stage_1_predicts_the_proxy_s_ids(small: Recipes) -> None:
     learner = TiTokLearner(recipe)
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     seeds, model, proxy = torch.tensor([1, 2]), learner.model, MaskGITVQGAN(PIXEL)
-    proxy.load_state_dict(common.load_state(Path(recipe.proxy))[0])
+    proxy.load_state_dict(checkpoint.load_state(Path(recipe.proxy))[0])
     assert torch.equal(model.pixel_quantize.embedding.weight, proxy.quantize.embedding.weight)
     loss, parts = learner(images, seeds, 0)
     x = images / 2 + 0.5

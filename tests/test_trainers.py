@@ -12,19 +12,21 @@ import torch
 from PIL import Image
 from recipes import LEARNERS, VAE, assert_resumes, trainer
 
+from lactok import config
 from lactok.errors import UserError
 from lactok.nn import inception, samplers
-from lactok.training import common, validation
+from lactok.training import validation
 from lactok.training.__main__ import parser
 from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.data import crops
 from lactok.training.feature_cache import Frozen
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.learner import Learner
+from lactok.training.recipe import Recipe
 from lactok.training.vae import VAERecipe
 
-CONFIGS = Path(common.__file__).parent / "configs"
+CONFIGS = Path(validation.__file__).parent / "configs"
 
 
 @pytest.mark.parametrize(("kind", "variants"), [*((kind, 0) for kind in LEARNERS), ("ldm", 1), ("stage 2", 1)])
@@ -286,7 +288,7 @@ def test_mistakes(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no LoRA; was it merged already"):
         LaCTokLearner(replace(stage_2, lora=stage_2.unet_weights))
     with pytest.raises(UserError, match="does not exist; train it first"):
-        LDMLearner(replace(recipes["ldm"], vae=VAEPart(VAE, str(tmp_path / "none.safetensors"))))  # type: ignore[arg-type]
+        LDMLearner(replace(recipes["ldm"], vae=VAEPart(weights=str(tmp_path / "none.safetensors"), shape=VAE)))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="does not divide"):
         trainer(replace(recipes["ldm"], accumulate=3), "ldm", tmp_path / "x")
     trainer(recipes["ldm"], "ldm", tmp_path / "y").save()
@@ -298,7 +300,7 @@ def test_the_command_line_changes_a_recipe() -> None:
     args = parser().parse_args(
         ["ldm", "--config", "x", "--set", "steps=3", "--set", "vae.weights=a/b.safetensors", "--set", "vae.scaling=0.3"]
     )
-    recipe = common.read_config(CONFIGS / "ldm-tiny.toml", LDMRecipe, common.changes(args.set))
+    recipe = config.read(CONFIGS / "ldm-tiny.toml", LDMRecipe, config.changes(args.set))
     assert (recipe.steps, recipe.vae.weights, recipe.vae.scaling) == (3, "a/b.safetensors", 0.3)
 
 
@@ -307,4 +309,4 @@ def test_the_command_line_changes_a_recipe() -> None:
 )
 def test_shipped_recipes_are_whole(path: str) -> None:
     kinds = {"vae": VAERecipe, "ldm": LDMRecipe, "acc": AccelerateRecipe, "lac": LaCTokRecipe}
-    assert common.read_config(CONFIGS / path, kinds[path[:3]]).name
+    assert config.read(CONFIGS / path, kinds[path[:3]]).name

@@ -12,17 +12,18 @@ import torch
 from PIL import Image
 from recipes import assert_resumes
 
+from lactok import config
 from lactok.errors import UserError
 from lactok.evaluation import datasets
 from lactok.images import open_photograph
 from lactok.nn.vqgan import VQConfig
-from lactok.training import common
+from lactok.training import numerics, record
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.distributed import accelerator_of
 from lactok.training.trainer import Trainer
 from lactok.training.vq import Sizes, VQLearner, VQRecipe
 
-CONFIGS = Path(common.__file__).parent / "configs"
+CONFIGS = Path(numerics.__file__).parent / "configs"
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_the_gradient_of_indexing_is_repeatable(
     gradients = set()
     for _ in range(100):
         table = torch.zeros(7, 4, requires_grad=True)
-        with common.repeatable("cpu"):
+        with numerics.repeatable("cpu"):
             (table[rows] * factors).sum().backward()
         gradients.add(table.grad.numpy().tobytes())
     assert len(gradients) == 1
@@ -174,13 +175,13 @@ def test_photographs_are_opened_as_evaluation_opens_them(tmp_path: Path) -> None
 
 def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "curve.jsonl").write_text('{"step": 0, "l2": 1}\n{"step": 1, "l')
-    common.Curve(tmp_path / "curve.jsonl", 5).log(1, l2=2)
+    record.Curve(tmp_path / "curve.jsonl", 5).log(1, l2=2)
     assert [row["step"] for row in curve(tmp_path)] == [0, 1]
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("vq*.toml")), ids=lambda p: p.stem)
 def test_shipped_recipes_are_valid(path: Path) -> None:
-    assert common.read_config(path, VQRecipe).steps > 0
+    assert config.read(path, VQRecipe).steps > 0
 
 
 @pytest.mark.parametrize(
@@ -189,18 +190,25 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("nam = 'x'", "unknown key in .*'nam', did you mean 'name'"),
         ("name = 'x'", "missing data, steps, batch, crop, scale, model"),
         ("name = ", "config .*Invalid value"),
-        ("name = 'x'\nheld_out = 'many'", "held_out must be int"),
+        ("name = 'x'\nheld_out = 'many'", "held_out = 'many': should be a valid integer"),
+        ("name = 'x'\nscale = [128, '288']", "scale.1 = '288': should be a valid integer"),
+        ("name = 'x'\nscale = [128, 288, 300]", "scale = .*: Tuple should have at most 2 items"),
+        ("name = 'x'\nscale = [128]", "scale = .*: too few values"),
+        ("name = 'x'\nbf16 = 1", "bf16 = 1: should be a valid boolean"),
+        ("name = 'x'\npeak_lr = inf", "peak_lr = inf: should be a finite number"),
+        ("name = 'x'\n[model]\nchannel_mult = [1, 1.5]", "model.channel_mult.1 = 1.5: should be a valid integer"),
+        ("name = 'x'\n[model]\nchanel_mult = [1]", r"unknown key in .* \[model\] 'chanel_mult', did you mean"),
     ],
 )
 def test_a_wrong_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.toml").write_text(text)
     with pytest.raises(UserError, match=message):
-        common.read_config(tmp_path / "a.toml", VQRecipe)
+        config.read(tmp_path / "a.toml", VQRecipe)
 
 
 def test_other_mistakes(recipe: VQRecipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        common.read_config(tmp_path / "none.toml", VQRecipe)
+        config.read(tmp_path / "none.toml", VQRecipe)
     with pytest.raises(UserError, match="does not exist"):
         trainer(replace(recipe, data=str(tmp_path / "none")), tmp_path / "a")
     with pytest.raises(UserError, match="more than the 70 held out"):

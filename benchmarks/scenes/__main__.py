@@ -70,12 +70,12 @@ def make(out: Path, count: int, samples: int, seed: int, broken: float) -> int:
     return 0
 
 
-def train(config: str, settings: Sequence[str], out: Path | None, device: str) -> int:
+def train(recipe_file: str, settings: Sequence[str], out: Path | None, device: str) -> int:
     from benchmarks.scenes.training import SceneLearner, SceneRecipe, SceneTrainer
-    from lactok.training import common
+    from lactok import config
     from lactok.training.distributed import accelerator_of
 
-    recipe = common.read_config(config, SceneRecipe, common.changes(settings))
+    recipe = config.read(recipe_file, SceneRecipe, config.changes(settings))
     folder = out or Path("training-runs") / recipe.name
     with disk_errors(folder):
         accelerator = accelerator_of(device, recipe.precision)

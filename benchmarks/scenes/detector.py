@@ -25,10 +25,10 @@ from benchmarks.scenes.network import ColourNet, NetShape, SceneNet
 from benchmarks.scenes.objects import VOCABULARY
 from lactok import weights
 from lactok.specs import Asset
+from lactok.weights.metadata import BUNDLED, bundled_shape, notes
 
 ASSET = Asset("scenes-tiny", license="MIT", size=2_800_000)
-# chosen on the training's validation scenes
-THRESHOLD, COUNTING_THRESHOLD = 0.36, 0.34
+NOTES = notes(BUNDLED / "scenes-tiny.safetensors")  # its thresholds were chosen on the training's validation scenes
 NOTE = "for composed scenes alone, or pictures of generators that were trained on them"
 
 
@@ -43,8 +43,8 @@ def part(name: str) -> dict[str, Tensor]:
         VOCABULARY,
         "MIT",
         comparable=False,
-        threshold=THRESHOLD,
-        counting_threshold=COUNTING_THRESHOLD,
+        threshold=NOTES["threshold"],
+        counting_threshold=NOTES["counting_threshold"],
         assets=(ASSET,),
         note=NOTE,
     )
@@ -54,7 +54,7 @@ class SceneDetector(Detector):
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)
-        self.network = SceneNet(len(VOCABULARY), NetShape())
+        self.network = SceneNet(len(VOCABULARY), bundled_shape(ASSET.name, "model", NetShape))
         _ready(self.network, part("detector"), device)
 
     def detect(self, image: Image.Image) -> list[Detection]:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
+
 STRIDE = 4
 PROTOTYPES = 12
 NEAR = 16.0  # pixels that an output of 0 stands for in a distance
@@ -39,7 +41,7 @@ class Output(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NetShape:
+class NetShape(Config):
     """`channels` and `blocks` at strides 4, 8, 16 and 32; `head`: channels of the pyramid and the heads."""
 
     channels: tuple[int, int, int, int] = (40, 80, 112, 128)

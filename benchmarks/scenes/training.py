@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,9 @@ from benchmarks.scenes.objects import VOCABULARY
 from benchmarks.scenes.tasks import chosen, metadata, one_of, shown
 from lactok.randomness import seed_of
 from lactok.training.data import Photo, Photos
-from lactok.training.trainer import Learner, Recipe, Trainer
+from lactok.training.learner import Learner
+from lactok.training.recipe import Recipe
+from lactok.training.trainer import Trainer
 
 NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # cells about a centre that learn its box and mask
 
@@ -169,9 +171,9 @@ class SceneLearner(Learner):
         values, self.thresholds, pictures = evaluation.evaluate(self.detector, self.colours, scenes)
         return values, pictures
 
-    def notes(self) -> dict[str, float]:
-        """The thresholds that did best on the validation scenes."""
-        return self.thresholds
+    def notes(self) -> dict[str, Any]:
+        """The thresholds that did best on the validation scenes, and the network's shape."""
+        return {**self.thresholds, "config": {"model": asdict(self.recipe.model)}}
 
     def exported(self) -> dict[str, Tensor]:
         return self.state_dict()

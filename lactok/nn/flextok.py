@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.nn.quantize import FSQ
 
 
 @dataclass(frozen=True)
-class FlexTokConfig:
+class FlexTokConfig(Config):
     """Shape of a `FlexTok`; the defaults are d18-d28's.
 
     Attributes:

@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.errors import UserError
 from lactok.nn import samplers
 from lactok.nn.latent_decoder import DecoderConfig, LatentDecoder, fold_upsampling
 from lactok.nn.quantize import VectorQuantizer
 from lactok.nn.vqgan import Encoder, VQConfig
 from lactok.randomness import noise
+from lactok.weights.metadata import BUNDLED, bundled_shape, notes
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -39,7 +41,7 @@ SDXL_VAE: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class VAEShape:
+class VAEShape(Config):
     """SDXL's kind of VAE in a recipe: widths from the finest level to the coarsest, each of half the side.
 
     `sample_size` is the side of a tile in pixels where pictures are decoded in tiles.
@@ -67,6 +69,21 @@ class VAEShape:
             "down_block_types": ["DownEncoderBlock2D"] * n,
             "up_block_types": ["UpDecoderBlock2D"] * n,
         }
+
+
+# the same network as a recipe would state it
+SDXL_VAE_SHAPE = VAEShape(channels=(128, 256, 512, 512), layers=2, groups=32, sample_size=1024)
+
+
+def bundled_vae(name: str, beside: str) -> dict[str, object]:
+    """Arguments of diffusers' `AutoencoderKL` for a VAE that the package ships.
+
+    Args:
+        name: of the VAE's weights, which say its shape.
+        beside: the weights of the network that works in its latents, which say the scaling that it was trained with.
+    """
+    scaling = notes(BUNDLED / f"{beside}.safetensors")["scaling"]
+    return dict(bundled_shape(name, "model", VAEShape).arguments()) | {"scaling_factor": scaling}
 
 
 @dataclass(frozen=True)

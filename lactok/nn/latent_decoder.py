@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ CROSS_ATTENTION = ("attn2.to_q.", "attn2.to_k.", "attn2.to_v.", "attn2.to_out.0.
 
 
 @dataclass(frozen=True)
-class UNetShape:
+class UNetShape(Config):
     """An SDXL-like UNet in a recipe.
 
     Attributes:
@@ -91,6 +92,19 @@ class UNetShape:
             "in_channels": self.latent_channels,
             "out_channels": self.latent_channels,
         }
+
+
+# the same network as a recipe would state it
+SDXL_UNET_SHAPE = UNetShape(
+    channels=(320, 640, 1280),
+    transformers=(0, 2, 10),
+    head_channels=64,
+    layers=2,
+    groups=32,
+    text_channels=2048,
+    pooled_channels=1280,
+    size_channels=256,
+)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.nn.quantize import VectorQuantizer
 
 
 @dataclass(frozen=True)
-class MaskGITConfig:
+class MaskGITConfig(Config):
     """Shape of a `MaskGITVQGAN`; the defaults are the ImageNet f16 model.
 
     `groups` are the group norms'; narrow networks need fewer, or each channel's mean is lost.

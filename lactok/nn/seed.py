@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.nn.quantize import VectorQuantizer
 
 
 @dataclass(frozen=True)
-class SeedConfig:
+class SeedConfig(Config):
     """Shape of a `SeedQuantizer`; the defaults are seed-tokenizer-2's.
 
     Attributes:

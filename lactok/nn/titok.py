@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.nn.maskgit_vqgan import Decoder, MaskGITConfig
 from lactok.nn.quantize import VectorQuantizer
 
@@ -23,7 +24,7 @@ Size = Literal["small", "base", "large"]
 
 
 @dataclass(frozen=True)
-class TiTokConfig:
+class TiTokConfig(Config):
     """Shape of a `TiTok`; the defaults are TiTok-S-128.
 
     Attributes:

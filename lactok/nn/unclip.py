@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.errors import UserError
 from lactok.randomness import noise
 
@@ -81,7 +82,7 @@ class UnCLIPConfig:
 
 
 @dataclass(frozen=True)
-class UnCLIPShape:
+class UnCLIPShape(Config):
     """A small unCLIP in a recipe.
 
     Attributes:

@@ -14,12 +14,13 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.errors import UserError
 from lactok.nn.quantize import VectorQuantizer
 
 
 @dataclass(frozen=True)
-class VQConfig:
+class VQConfig(Config):
     """Shape of a `VQModel`; the defaults are LlamaGen's VQ-16.
 
     Attributes:

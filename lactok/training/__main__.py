@@ -44,15 +44,15 @@ def parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    from lactok import config
     from lactok.device import check_device
-    from lactok.training import common
 
     check_device(args.device)
     if args.trainer == "tiny":
-        train_tiny(args.name, args.runs, args.device, common.changes([], args.data))
+        train_tiny(args.name, args.runs, args.device, config.changes([], args.data))
         return 0
     kind = recipe_kind("lactok" if args.trainer == "assemble" else args.trainer)
-    recipe = common.read_config(args.config, kind, common.changes(args.set, args.data))
+    recipe = config.read(args.config, kind, config.changes(args.set, args.data))
     if args.trainer == "assemble":
         from lactok.training.assemble import assemble
 

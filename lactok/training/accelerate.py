@@ -24,8 +24,9 @@ from lactok.nn.latent_decoder import UNetShape
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
-from lactok.training.pretrained import load_weights
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.learner import Learner
+from lactok.training.pretrained import load_weights, shape_of
+from lactok.training.recipe import Recipe
 
 # how the student samples when it is done
 METHODS = {"tlcm": samplers.TLCM[2], "hyper-sd": samplers.HYPER_SD}
@@ -54,7 +55,8 @@ class AccelerateRecipe(Recipe):
 
     Attributes:
         method: tlcm or hyper-sd.
-        unet, unet_weights, vae: the trained model.
+        unet_weights, vae: the trained model.
+        unet: its shape, only for weights that do not say it themselves.
         rank, alpha: of the LoRA; its scale is alpha / rank.
         grid: DDIM steps that the trajectory is cut into.
         segments: numbers of segments, one stage each, of equal length; the last is 1.
@@ -63,8 +65,8 @@ class AccelerateRecipe(Recipe):
     """
 
     method: str
-    unet: UNetShape
     unet_weights: str
+    unet: UNetShape | None = None
     vae: VAEPart
     rank: int = 8
     alpha: float = 8.0
@@ -92,7 +94,8 @@ class AccelerateLearner(Learner):
 
         super().__init__()
         self.recipe = recipe
-        model = LDMLearner(LDMRecipe(**_shared(recipe), unet=recipe.unet, vae=recipe.vae))
+        unet = recipe.unet or shape_of(recipe.unet_weights, "unet", UNetShape, "the latent diffusion model")
+        model = LDMLearner(LDMRecipe(**_shared(recipe), unet=unet, vae=recipe.vae))
         load_weights(model.unet, recipe.unet_weights, "the latent diffusion model", scaling=recipe.vae.scaling)
         model.requires_grad_(False)
         torch.manual_seed(recipe.seed)
@@ -165,7 +168,7 @@ class AccelerateLearner(Learner):
         spread = {"deviation_few": float(few.std()), "deviation_many": float(many.std())}
         return {"distance": float(F.mse_loss(few, many)), **spread}, pictures
 
-    def notes(self) -> dict[str, float]:
+    def notes(self) -> dict[str, Any]:
         return self.model.notes()
 
     def exported(self) -> dict[str, Tensor]:

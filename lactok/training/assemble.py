@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lactok.errors import WrongValue, disk_errors
-from lactok.training.common import save_state
+from lactok.training.checkpoint import save_state
 from lactok.training.lactok import LaCTokRecipe, build_model
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lactok.nn.quantize import VectorQuantizer
 from lactok.training.dead_codes import Revival
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.learner import Learner
+from lactok.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lactok.config import Config
 from lactok.errors import UserError
 from lactok.nn.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
 from lactok.nn.lactok import drawn_latents, moments
@@ -25,13 +27,14 @@ from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen
 from lactok.training.ldm import VAEPart
+from lactok.training.learner import Learner
 from lactok.training.positional import patch_places, sincos
 from lactok.training.pretrained import load_weights
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class FlexTokShape:
+class FlexTokShape(Config):
     """The networks' part of a recipe; `encoder` and `decoder` are (width, blocks)."""
 
     encoder: tuple[int, int]
@@ -41,8 +44,14 @@ class FlexTokShape:
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
 
     def config(self, vae: VAEPart, size: int) -> FlexTokConfig:
-        """Of the whole tokenizer, for pictures of side `size`."""
-        shape = vae.shape
+        """The shape of the whole tokenizer for pictures of side `size`.
+
+        Raises:
+            UserError: the latents of such a picture do not divide into patches.
+        """
+        shape = vae.known_shape()
+        if size % 2 ** len(shape.channels):
+            raise UserError(f"crop must be a multiple of {2 ** len(shape.channels)}")
         side = size // 2 ** (len(shape.channels) - 1)
         return FlexTokConfig(
             encoder=self.encoder,
@@ -88,8 +97,6 @@ class FlexTokRecipe(Recipe):
             raise UserError(f"lengths and eval_lengths are numbers of registers, 1 to {highest}")
         if self.groups < 1 or self.batch % self.groups:
             raise UserError(f"batch = {self.batch} does not divide into groups = {self.groups}")
-        if self.crop % 2 ** len(self.vae.shape.channels):
-            raise UserError(f"crop must be a multiple of {2 ** len(self.vae.shape.channels)}")
 
 
 def register_places(registers: int, grid: int) -> Tensor:
@@ -218,3 +225,6 @@ class FlexTokLearner(Learner):
     def exported(self) -> dict[str, Tensor]:
         """Encoder and decoder; the VAE is as it was."""
         return {k: v for k, v in self.model.state_dict().items() if not k.startswith("vae.")}
+
+    def notes(self) -> dict[str, Any]:
+        return {"scaling": self.recipe.vae.scaling, "config": {"model": asdict(self.model.config)}}

@@ -11,6 +11,7 @@ import copy
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +21,16 @@ from lactok.errors import UserError, unknown
 from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
 from lactok.nn.lactok_checkpoint import add_lora
-from lactok.nn.latent_decoder import DecoderConfig, UNetShape, fold_upsampling
+from lactok.nn.latent_decoder import SDXL_UNET_SHAPE, DecoderConfig, UNetShape, fold_upsampling
 from lactok.nn.lpips import load_lpips
 from lactok.nn.vqgan import VQConfig
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
-from lactok.training.pretrained import find, load_parts, load_weights
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.learner import Learner
+from lactok.training.pretrained import find, load_parts, load_weights, shape_of
+from lactok.training.recipe import Recipe
 from lactok.weights import load_strict
 from lactok.weights.cache import load_safetensors
 
@@ -42,13 +44,14 @@ class LaCTokRecipe(Recipe):
     Attributes:
         stage: 1 or 2.
         sampler: stage 2's: hyper-sd (one step) or tlcm (two, the first without gradient). Stage 1 is evaluated with it.
-        encoder, encoder_weights: the VQ tokenizer whose encoder and codebook are used.
-        unet, unet_weights, vae: the latent diffusion model.
+        encoder_weights: of the VQ tokenizer whose encoder and codebook are used.
+        unet_weights, vae: the latent diffusion model.
+        encoder, unet: their shapes, only for weights that neither say them nor are the published ones.
         lora, lora_scale: the accelerator, and 1 for those trained here (the published one has 8 / 64); stage 1 must
             not have it.
         accelerated: `unet_weights` are of an accelerated model already, as Hyper-SD's published UNet; stage 2 needs
             this or `lora`.
-        embedding: widths of the condition embedding.
+        embedding: widths of the condition embedding; stage 2 takes them from `copy`.
         copy: the copy's weights from stage 1; stage 2 needs them.
         encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
         lpips_net: alex or vgg.
@@ -60,17 +63,17 @@ class LaCTokRecipe(Recipe):
     """
 
     stage: int
-    encoder: VQConfig
     encoder_weights: str
-    unet: UNetShape
     unet_weights: str
     vae: VAEPart
+    encoder: VQConfig | None = None
+    unet: UNetShape | None = None
     sampler: str = "ddim"
     lora: str = ""
     lora_scale: float = 1.0
     accelerated: bool = False
     copy: str = ""
-    embedding: tuple[int, ...] = (8, 32, 96, 256)
+    embedding: tuple[int, ...] | None = None
     encoder_sizes: tuple[int, ...] = (224, 256, 288)
     lpips_net: str = "vgg"
     l1: float = 0.0
@@ -95,6 +98,19 @@ class LaCTokRecipe(Recipe):
             raise UserError("crop must be a multiple of 8, encoder_sizes of 16")
 
 
+def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
+    """The shape of the recipe's network: what the recipe states, else what the weights say, else the published one."""
+    encoder = recipe.encoder or shape_of(recipe.encoder_weights, "model", VQConfig, "encoder_weights", VQConfig())
+    unet = recipe.unet or shape_of(
+        recipe.unet_weights, "unet", UNetShape, "the latent diffusion model", SDXL_UNET_SHAPE
+    )
+    embedding = recipe.embedding or DecoderConfig().embedding
+    if copy and not recipe.embedding:
+        embedding = shape_of(copy, "embedding", tuple[int, ...], "copy", embedding)
+    decoder = DecoderConfig(unet.arguments(), encoder.codebook_dim, embedding)
+    return LaCTokConfig(encoder, decoder, recipe.vae.arguments())
+
+
 def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
     """The recipe's network with all its weights, the accelerator merged.
 
@@ -106,10 +122,9 @@ def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
         UserError: weights that are missing, of another network, stage or VAE scaling.
     """
     scaling = recipe.vae.scaling
-    vae = dict(recipe.vae.shape.arguments()) | {"scaling_factor": scaling}
-    decoder = DecoderConfig(recipe.unet.arguments(), recipe.encoder.codebook_dim, recipe.embedding)
+    config = shape(recipe, copy)
     torch.manual_seed(recipe.seed)
-    model = LaCTok(LaCTokConfig(recipe.encoder, decoder, vae))
+    model = LaCTok(config)
     load_parts(model, ("encoder", "quant_conv", "quantize"), recipe.encoder_weights, "encoder_weights")
     load_weights(model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=scaling)
     unet = model.decoder.unet
@@ -192,7 +207,7 @@ class LaCTokLearner(Learner):
     @property
     def bits(self) -> float:
         """Of an image: tokens of the encoder's own 256 pixels times bits of a code."""
-        encoder = self.recipe.encoder
+        encoder = self.model.config.encoder
         return (256 // encoder.downsampling) ** 2 * math.log2(encoder.codebook_size)
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
@@ -216,8 +231,9 @@ class LaCTokLearner(Learner):
                 pictures += [image, output]
         return {"psnr": float(torch.stack(psnr).mean()), "lpips": float(torch.stack(lpips).mean())}, torch.cat(pictures)
 
-    def notes(self) -> dict[str, float]:
-        return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling}
+    def notes(self) -> dict[str, Any]:
+        config = {"embedding": self.model.config.decoder.embedding}
+        return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling, "config": config}
 
     def exported(self) -> dict[str, Tensor]:
         """The copy alone; everything else is as it was."""

@@ -6,39 +6,55 @@ et al. 2022, arXiv 2112.10752, equation 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from lactok.config import Config
 from lactok.nn import samplers
-from lactok.nn.lactok import VAEShape, decode_latents, drawn_latents, moments
+from lactok.nn.lactok import SDXL_VAE_SHAPE, VAEShape, decode_latents, drawn_latents, moments
 from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
 from lactok.training.feature_cache import Frozen
-from lactok.training.pretrained import load_weights
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.learner import Learner
+from lactok.training.pretrained import load_weights, shape_of
+from lactok.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 
-@dataclass(frozen=True)
-class VAEPart:
-    """A trained VAE: its shape, weights and the factor that brings its latents to deviation 1."""
+@dataclass(frozen=True, kw_only=True)
+class VAEPart(Config):
+    """A trained VAE, which a training takes as given.
 
-    shape: VAEShape
+    Attributes:
+        weights: a file or the name of an asset.
+        scaling: the factor that brings its latents to a standard deviation of 1.
+        shape: only for weights that do not say it themselves and are not of SDXL's VAE.
+    """
+
     weights: str
     scaling: float = 1.0
+    shape: VAEShape | None = None
+
+    def known_shape(self) -> VAEShape:
+        """The shape of its network."""
+        return self.shape or shape_of(self.weights, "model", VAEShape, "the VAE", SDXL_VAE_SHAPE)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of diffusers' `AutoencoderKL`."""
+        return dict(self.known_shape().arguments()) | {"scaling_factor": self.scaling}
 
     def load(self) -> AutoencoderKL:
-        """Frozen, in eval mode."""
+        """Build the network with its weights, frozen and in eval mode."""
         from diffusers import AutoencoderKL
 
-        vae = AutoencoderKL(**self.shape.arguments(), scaling_factor=self.scaling)
+        vae = AutoencoderKL(**self.arguments())
         load_weights(vae, self.weights, "the VAE", within=0.1, scaling=self.scaling)
         return vae.eval().requires_grad_(False)
 
@@ -78,9 +94,9 @@ class LDMLearner(Learner):
         return drawn_latents(self.vae, self.moments(images), noise(seeds, shape, "posterior").to(images))
 
     def latent_shape(self, size: int) -> tuple[int, int, int]:
-        shape = self.recipe.vae.shape
-        side = size // 2 ** (len(shape.channels) - 1)
-        return (shape.latent_channels, side, side)
+        vae = self.vae.config
+        side = size // 2 ** (len(vae.block_out_channels) - 1)
+        return (vae.latent_channels, side, side)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         latents = self.latents(images, seeds)
@@ -105,8 +121,8 @@ class LDMLearner(Learner):
     def exported(self) -> dict[str, Tensor]:
         return self.unet.state_dict()
 
-    def notes(self) -> dict[str, float]:
-        return {"scaling": self.recipe.vae.scaling}
+    def notes(self) -> dict[str, Any]:
+        return {"scaling": self.recipe.vae.scaling, "config": {"unet": asdict(self.recipe.unet)}}
 
 
 def noise_loss(predicted: Tensor, draw: Tensor, t: Tensor, weight_cap: float = 0.0) -> Tensor:

@@ -7,7 +7,8 @@ are revived, which is ours.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,3 +78,6 @@ class ProxyLearner(CodebookLearner):
 
     def exported(self) -> dict[str, Tensor]:
         return self.model.state_dict()
+
+    def notes(self) -> dict[str, Any]:
+        return {"config": {"model": asdict(self.recipe.model)}}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from lactok import weights
 from lactok.errors import UserError
 from lactok.nn.lactok_checkpoint import drop_cross_attention
 from lactok.weights.cache import load_safetensors
+from lactok.weights.metadata import notes, shape
+
+T = TypeVar("T")
 
 
 def find(text: str, what: str) -> Path:
@@ -30,13 +31,14 @@ def find(text: str, what: str) -> Path:
     raise UserError(f"{what}: {path} does not exist; train it first or name its weights in the recipe")
 
 
-def notes(path: Path) -> dict[str, Any]:
-    """What a training wrote beside its exported weights; nothing for files from elsewhere."""
-    try:
-        with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("meta", "{}"))
-    except Exception as error:  # its errors have no common class
-        raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+def shape_of(text: str, part: str, kind: type[T], what: str, otherwise: T | None = None) -> T:
+    """The shape of the network that given weights are of.
+
+    Args:
+        text: a file or the name of an asset, as in `find`; `what` says whose weights are meant.
+        part, kind, otherwise: as in `lactok.weights.metadata.shape`.
+    """
+    return shape(find(text, what), part, kind, otherwise)
 
 
 def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-6, **expected: float) -> None:

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lactok.training.common import Curve
+
+class Curve:
+    """`curve.jsonl`: one JSON object a logged step; on resuming, what lies after the checkpoint is dropped."""
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if self._step(line) < step]
+            temporary = path.with_suffix(".part")
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+            os.replace(temporary, path)
+
+    @staticmethod
+    def _step(line: str) -> float:
+        """The step of a line; a line cut short by a kill counts as after the end."""
+        try:
+            return float(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            return math.inf
+
+    def log(self, step: int, **values: float) -> None:
+        row = {"step": step} | {k: round(float(v), 6) for k, v in values.items()}
+        with self.path.open("a") as handle:
+            handle.write(json.dumps(row) + "\n")
+        print(" ".join(f"{k} {v:g}" for k, v in row.items()), flush=True)
 
 
 class Record:

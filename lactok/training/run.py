@@ -23,7 +23,7 @@ TRAINERS = {
     ),
     "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
     "flextok": ("FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"),
-    "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "SeedTokLearner"),
+    "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "learner_of"),
     "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
 }
 
@@ -65,8 +65,9 @@ def train_tiny(name: str, runs: Path, device: str, changes: Mapping[str, Any]) -
     Raises:
         UnknownName: no such small tokenizer; and what `train` raises.
     """
-    from lactok.training import common, tiny
+    from lactok import config
+    from lactok.training import tiny
 
     for stage in tiny.stages(name, runs):
-        recipe = common.build(recipe_kind(stage.trainer), common.merged(stage.values, changes), stage.where)
+        recipe = config.build(recipe_kind(stage.trainer), config.merged(stage.values, changes), stage.where)
         train(stage.trainer, recipe, runs / recipe.name, device)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lactok import config
 from lactok.errors import unknown
-from lactok.training import common
 
 CONFIGS = Path(__file__).parent / "configs"
 RUNS = "training-runs"
@@ -49,7 +49,7 @@ def stages(name: str, runs: Path = Path(RUNS)) -> list[Stage]:
     for i, table in enumerate(tomllib.loads(path.read_text())["train"]):
         trainer, where = table.pop("trainer"), f"{path.name}, stage {i + 1}"
         if recipe := table.pop("recipe", None):
-            table = common.merged(tomllib.loads((CONFIGS / recipe).read_text()), table)
+            table = config.merged(tomllib.loads((CONFIGS / recipe).read_text()), table)
         found.append(Stage(trainer, _moved(table, runs), where))
     return found
 

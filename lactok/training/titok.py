@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from lactok.errors import UserError, unknown
 from lactok.nn.lpips import load_lpips
-from lactok.nn.maskgit_vqgan import MaskGITVQGAN
+from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
@@ -27,7 +28,7 @@ from lactok.training.feature_cache import Frozen
 from lactok.training.held_out import compare
 from lactok.training.maskgit_vqgan import check_pixel
 from lactok.training.positional import cell_places, patch_places, sincos
-from lactok.training.pretrained import load_weights
+from lactok.training.pretrained import load_weights, shape_of
 
 FROZEN_1 = ("pixel_quantize", "pixel_decoder")
 FROZEN_2 = ("encoder", "latent_tokens", "quantize")
@@ -39,7 +40,9 @@ class TiTokRecipe(CodebookRecipe):
 
     Attributes:
         stage: 1 or 2.
-        proxy: stage 1's: weights of the VQGAN of shape `model.pixel`.
+        model: the shape, which stage 1 states and stage 2 takes from the weights of stage 1. Its `pixel` is the
+            VQGAN's, where that one's weights say their shape.
+        proxy: stage 1's: weights of the VQGAN.
         start: stage 2's: weights of stage 1.
         pixels: weight, in stage 1, of the squared error between the mean code under the predicted distribution and the
             VQGAN's code, relative to the codes' variance; the paper has none.
@@ -52,7 +55,7 @@ class TiTokRecipe(CodebookRecipe):
     """
 
     stage: int
-    model: TiTokConfig
+    model: TiTokConfig | None = None
     proxy: str = ""
     start: str = ""
     pixels: float = 0.0
@@ -64,13 +67,35 @@ class TiTokRecipe(CodebookRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        model = self.model
         if self.stage not in (1, 2):
             raise UserError(f"stage = {self.stage}: 1 or 2")
-        if not model.legacy:
-            raise UserError("model.legacy = false: only the first layout, which predicts a VQGAN's ids, is trained")
         if bool(self.proxy) != (self.stage == 1) or bool(self.start) != (self.stage == 2):
             raise UserError("stage 1 needs `proxy`, the VQGAN's weights; stage 2 needs `start`, those of stage 1")
+        if self.lpips_net not in ("alex", "vgg"):
+            raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
+        if self.model:
+            self._check(self.model)
+        elif self.stage == 1:
+            raise UserError("stage 1 needs [model], the shape of the network")
+
+    def shape(self) -> TiTokConfig:
+        """The shape of the network, checked against the rest of the recipe; reads the heads of weight files.
+
+        Raises:
+            UserError: weights that are missing, or a shape that does not fit the recipe.
+        """
+        if self.stage == 2:
+            model = self.model or shape_of(self.start, "model", TiTokConfig, "start")
+        else:
+            assert self.model
+            pixel = shape_of(self.proxy, "model", MaskGITConfig, "proxy", self.model.pixel)
+            model = replace(self.model, pixel=pixel)
+        self._check(model)
+        return model
+
+    def _check(self, model: TiTokConfig) -> None:
+        if not model.legacy:
+            raise UserError("model.legacy = false: only the first layout, which predicts a VQGAN's ids, is trained")
         check_pixel(model.pixel)
         if self.crop != model.image_size:
             raise UserError(
@@ -82,8 +107,6 @@ class TiTokRecipe(CodebookRecipe):
             raise UserError(f"places: rows and columns that make model.tokens = {model.tokens} cells")
         if not 0 <= self.window <= model.grid:
             raise UserError(f"window = {self.window}: 0 to {model.grid} codes")
-        if self.lpips_net not in ("alex", "vgg"):
-            raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
 
 
 class TiTokLearner(CodebookLearner):
@@ -91,7 +114,8 @@ class TiTokLearner(CodebookLearner):
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        self.model = TiTok(recipe.model)
+        self.shape = recipe.shape()
+        self.model = TiTok(self.shape)
         self.proxy: MaskGITVQGAN | None = None
         if recipe.stage == 1:
             self._load_proxy()
@@ -115,7 +139,7 @@ class TiTokLearner(CodebookLearner):
 
     def _load_proxy(self) -> None:
         """The VQGAN, and its codes and decoder as TiTok's own."""
-        proxy = MaskGITVQGAN(self.recipe.model.pixel)
+        proxy = MaskGITVQGAN(self.shape.pixel)
         load_weights(proxy, self.recipe.proxy, "proxy")
         self.proxy = proxy.requires_grad_(False)
         self.model.pixel_quantize.load_state_dict(proxy.quantize.state_dict())
@@ -124,7 +148,7 @@ class TiTokLearner(CodebookLearner):
     @torch.no_grad()
     def _start_from_places(self) -> None:
         """See `places` of the recipe."""
-        model, grid = self.model, self.recipe.model.grid
+        model, grid = self.model, self.shape.grid
         rows, columns = self.recipe.places
         model.latent_tokens.mul_(0.1)
         # what a picture says counts as much as where it is said: patches answer to differences from mid-grey
@@ -175,8 +199,8 @@ class TiTokLearner(CodebookLearner):
 
     def windows(self, pixel_codes: Tensor, images: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """A square of each picture: its codes (B, C, w, w) and pixels (B, 3, w*p, w*p)."""
-        side, patch = self.recipe.window, self.recipe.model.patch
-        places = self.recipe.model.grid - side + 1
+        side, patch = self.recipe.window, self.shape.patch
+        places = self.shape.grid - side + 1
         codes, pixels = [], []
         for i, seed in enumerate(seeds.tolist()):
             top, left = divmod(seed_of(seed, "window", 0) % places**2, places)
@@ -189,7 +213,7 @@ class TiTokLearner(CodebookLearner):
     @property
     def bits(self) -> float:
         """Of an image."""
-        return self.recipe.model.tokens * math.log2(self.recipe.model.codebook_size)
+        return self.shape.tokens * math.log2(self.shape.codebook_size)
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
         return (self.model.decode(self.model.encode(images / 2 + 0.5)) * 2 - 1).clamp(-1, 1)
@@ -210,8 +234,8 @@ class TiTokLearner(CodebookLearner):
             values["cross_entropy"] = float(torch.stack(entropies).mean())
         return values, pictures
 
-    def notes(self) -> dict[str, int]:
-        return {"stage": self.recipe.stage}
+    def notes(self) -> dict[str, Any]:
+        return {"stage": self.recipe.stage, "config": {"model": asdict(self.shape)}}
 
     def exported(self) -> dict[str, Tensor]:
         return self.model.state_dict()

@@ -7,179 +7,28 @@ one process with the whole batch sees.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 import time
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lactok.errors import UserError
 from lactok.randomness import seed_of
-from lactok.training import common, distributed, validation
-from lactok.training.data import Photo, Photos, crops
+from lactok.training import checkpoint, distributed, numerics, validation
+from lactok.training.data import Photos
 from lactok.training.dead_codes import forget
+from lactok.training.learner import Learner
+from lactok.training.recipe import Recipe
 from lactok.training.record import Record
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-# keys of a recipe that change where and how often something is written, not what is learned
-_OUTWARD = (
-    "data",
-    "log_every",
-    "eval_every",
-    "save_every",
-    "suite_every",
-    "suite_metrics",
-    "accumulate",
-    "checkpointing",
-    "fsdp",
-    "workers",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What every recipe has; the TOML files in `configs/` hold these keys and those of the trainer.
-
-    Attributes:
-        data: a folder of pictures or of webdataset shards, or shards by name, glob or brace pattern.
-        batch: images a step, over all processes and all accumulated parts.
-        crop: side of the pictures in pixels.
-        scale: range of the shorter side that a photograph is brought to before it is cropped.
-        variants: crops that are made of each photograph; they come again every `variants` epochs, and what frozen
-            networks make of them is kept in memory. 0: always new ones.
-        schedule: "cosine" to zero, or "constant", after `warmup` steps.
-        average: decay of the averaged weights that are evaluated and exported.
-        accumulate: parts of a process's share of the batch, computed one after the other.
-        precision: "no" or "bf16".
-        checkpointing: recompute activations in the backward pass instead of keeping them.
-        fsdp: spread the weights over the processes, frozen ones included, instead of a copy on each.
-        suite_every: steps between runs of the reconstruction suite on the held-out pictures, for trainings of a
-            tokenizer; 0: never.
-        suite_metrics: of the suite: default, all, or keys separated by commas.
-    """
-
-    name: str
-    data: str
-    steps: int
-    batch: int
-    crop: int
-    scale: tuple[int, int]
-    variants: int = 0
-    held_out: int = 50
-    seed: int = 0
-    peak_lr: float = 1e-4
-    warmup: int = 100
-    schedule: str = "cosine"
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    average: float = 0.999
-    accumulate: int = 1
-    precision: str = "no"
-    checkpointing: bool = False
-    fsdp: bool = False
-    log_every: int = 20
-    eval_every: int = 500
-    save_every: int = 100
-    suite_every: int = 0
-    suite_metrics: str = "default"
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("no", "bf16"):
-            raise UserError(f"precision = {self.precision!r}: no or bf16")
-        if self.schedule not in ("cosine", "constant"):
-            raise UserError(f"schedule = {self.schedule!r}: cosine or constant")
-        if min(self.steps, self.batch, self.accumulate) < 1 or len(self.scale) != 2:
-            raise UserError("steps, batch and accumulate are at least 1; scale is two numbers")
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """Every size of batch that comes."""
-        return (self.batch,)
-
-    def batch_at(self, step: int) -> int:
-        """Images of a step."""
-        return self.batch
-
-    def pictures(self, photos: Photos, step: int, positions: range, out: Path) -> Tensor:
-        """What the learner gets of some positions of the run: (len(positions), 3, S, S) in [-1, 1].
-
-        Args:
-            out: where broken pictures are named.
-        """
-        return crops(photos, positions, self.crop, self.scale, self.seed, out, self.variants)
-
-    @property
-    def digest(self) -> str:
-        """Of everything that determines the result; a checkpoint of another recipe is refused."""
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in _OUTWARD}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-class Learner(nn.Module):
-    """The networks of a training and its loss as `forward`, so that wrappers of several processes see the loss.
-
-    Parameters that require no gradient are frozen parts; they are neither optimized nor saved.
-
-    Attributes:
-        channels_last: the layout of its maps; convolutions on a CPU are up to twice as fast in it.
-    """
-
-    channels_last = True
-
-    @abstractmethod
-    def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images (B, 3, S, S) in [-1, 1] and their seeds (B,) -> the loss, a mean over images, and its parts."""
-
-    @abstractmethod
-    def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """Figures on held-out photographs, and a few pictures (N, 3, H, W) in [-1, 1]; averaged weights are in."""
-
-    @abstractmethod
-    def exported(self) -> dict[str, Tensor]:
-        """What the package ships of it; averaged weights are in."""
-
-    def after_step(self, step: int) -> dict[str, Tensor]:
-        """After the optimizer's step: name of a learned parameter -> rows (m,) that were overwritten, as revived codes.
-
-        Their averages follow and the optimizer forgets them. Called without gradient.
-        """
-        return {}
-
-    def remembered(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps besides what is learned; restored in place."""
-        return {}
-
-    def notes(self) -> dict[str, Any]:
-        """What stands beside the exported weights, for trainings that take them (`pretrained.load_weights`)."""
-        return {}
-
-    def train(self, mode: bool = True) -> Learner:
-        """Training mode for what learns; frozen parts stay in eval mode (LPIPS has dropout)."""
-        super().train(mode)
-        for part in self.children():
-            if not any(p.requires_grad for p in part.parameters()):
-                part.eval()
-        return self
-
-    def learned(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
-    def decayed(self, name: str, parameter: nn.Parameter) -> bool:
-        """Weight decay goes to matrices and kernels, not to norms and biases."""
-        return parameter.ndim > 1
-
 
 R = TypeVar("R", bound=Recipe)
 
@@ -206,7 +55,7 @@ class Trainer(Generic[R]):
         if not learner.learned():
             raise UserError(f"{recipe.name}: nothing is left to learn, every part is frozen")
         if recipe.precision == "bf16":
-            common.float32_norms(learner)
+            numerics.use_float32_norms(learner)
         self.module: nn.Module
         if recipe.fsdp:
             distributed.shard(learner, accelerator)
@@ -240,7 +89,7 @@ class Trainer(Generic[R]):
     def resume(self) -> None:
         if not self.state_path.exists():
             return
-        tensors, meta = common.load_state(self.state_path)
+        tensors, meta = checkpoint.load_state(self.state_path)
         if meta["digest"] != self.recipe.digest:
             raise UserError(f"{self.state_path} belongs to another recipe; choose another `out` or delete it")
         if meta.get("data", self.data) != self.data:
@@ -248,20 +97,20 @@ class Trainer(Generic[R]):
                 f"{self.state_path} was trained on other pictures than {self.recipe.data} holds now; bring them back, "
                 "choose another `out`, or delete it"
             )
-        stored = common.part("learned", tensors)
+        stored = checkpoint.part("learned", tensors)
         if stored.keys() != self.learned.keys():
             odd = sorted(stored.keys() ^ self.learned.keys())
             raise UserError(f"{self.state_path} holds other weights than this recipe learns ({odd[0]}, ...)")
         with torch.no_grad():
             for name, parameter in self.learned.items():
                 parameter.copy_(distributed.like(stored[name], parameter))
-        average = common.part("average", tensors)
+        average = checkpoint.part("average", tensors)
         self.average = {k: distributed.like(average[k], p) for k, p in self.learned.items()}
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        state = common.part("optimizer", tensors)
+        state = checkpoint.part("optimizer", tensors)
         state = {k: distributed.like(v, parameters[int(k.partition(".")[0])]) for k, v in state.items()}
-        common.load_optimizer(self.optimizer, state)
-        memory = common.part("remembered", tensors)
+        checkpoint.load_optimizer(self.optimizer, state)
+        memory = checkpoint.part("remembered", tensors)
         for name, tensor in self.learner.remembered().items():
             tensor.copy_(memory[name])
         self.step = meta["step"]
@@ -272,21 +121,15 @@ class Trainer(Generic[R]):
         main = self.accelerator.is_main_process
         if not main and not self.recipe.fsdp:
             return
-        tensors = common.prefixed("learned", self.learned) | common.prefixed("average", self.average)
-        tensors |= common.prefixed("optimizer", common.optimizer_tensors(self.optimizer))
-        tensors |= common.prefixed("remembered", self.learner.remembered())
+        tensors = checkpoint.prefixed("learned", self.learned) | checkpoint.prefixed("average", self.average)
+        tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
+        tensors |= checkpoint.prefixed("remembered", self.learner.remembered())
         tensors = distributed.whole(tensors, keep=main)
         if main:
             meta = {"step": self.step, "digest": self.recipe.digest, "data": self.data, "name": self.recipe.name}
-            common.save_state(self.state_path, tensors, meta)
+            checkpoint.save_state(self.state_path, tensors, meta)
 
     # -- a step
-
-    def learning_rate(self, step: int) -> float:
-        recipe = self.recipe
-        if recipe.schedule == "constant":
-            return recipe.peak_lr * min(1.0, (step + 1) / max(1, recipe.warmup))
-        return common.learning_rate(step, recipe.steps, recipe.warmup, recipe.peak_lr)
 
     def parts(self, step: int) -> list[range]:
         """This process's positions of a step's batch, one range for each accumulated part."""
@@ -302,7 +145,7 @@ class Trainer(Generic[R]):
 
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
-        lr = self.learning_rate(self.step)
+        lr = recipe.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
@@ -315,7 +158,7 @@ class Trainer(Generic[R]):
                 images = images.to(self.accelerator.device)
                 if self.learner.channels_last:
                     images = images.contiguous(memory_format=torch.channels_last)
-                with common.repeatable(self.accelerator.device):
+                with numerics.repeatable(self.accelerator.device):
                     loss, found = self.module(images, seeds, self.step)
                     self.accelerator.backward(loss / len(parts))
             for key, value in ({"loss": loss} | found).items():
@@ -343,9 +186,8 @@ class Trainer(Generic[R]):
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        for name, parameter in self.learned.items():
-            self.average[name].lerp_(parameter.detach().to(self.average[name].dtype), 1 - decay)
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))  # a short run has an average too
+        get_ema_multi_avg_fn(decay)([*self.average.values()], [*self.learned.values()], None)
 
     # -- evaluation
 
@@ -385,7 +227,7 @@ class Trainer(Generic[R]):
             tensors = distributed.whole(self.learner.exported(), keep=main)
         if not main:
             return
-        common.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
+        checkpoint.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
         grid = make_grid(pictures.float().clamp(-1, 1).cpu() / 2 + 0.5, nrow=4)
         save_image(grid, self.out / "pictures.png")
         self.record.log("held_out", self.step, values, prefix="held_out_")

@@ -7,7 +7,8 @@ than it brings.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,8 @@ from lactok.nn.lactok import VAEShape
 from lactok.nn.lpips import load_lpips
 from lactok.randomness import noise
 from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.trainer import Learner, Recipe
+from lactok.training.learner import Learner
+from lactok.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,9 @@ class VAELearner(Learner):
         self.scaling = 1 / values["latent_deviation"]
         return values, torch.cat(pictures)
 
-    def notes(self) -> dict[str, float]:
-        """`scaling` brings the latents of held-out photographs to deviation 1."""
-        return {"scaling": self.scaling}
+    def notes(self) -> dict[str, Any]:
+        """`scaling` brings the latents of held-out photographs to a standard deviation of 1."""
+        return {"scaling": self.scaling, "config": {"model": asdict(self.recipe.model)}}
 
     def exported(self) -> dict[str, Tensor]:
         return self.vae.state_dict()

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Config
 from lactok.errors import UserError, unknown
 from lactok.nn.lpips import load_lpips
 from lactok.nn.vqgan import VQConfig, VQModel
@@ -25,7 +27,7 @@ from lactok.training.held_out import compare
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Config):
     """Crops and batches from a step on."""
 
     start: int
@@ -161,6 +163,9 @@ class VQLearner(CodebookLearner):
 
     def exported(self) -> dict[str, Tensor]:
         return self.model.state_dict()
+
+    def notes(self) -> dict[str, Any]:
+        return {"config": {"model": asdict(self.recipe.model)}}
 
 
 class Adversary:

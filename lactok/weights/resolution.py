@@ -24,6 +24,7 @@ from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors
 from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights import cache
 from lactok.weights.cache import sha256
+from lactok.weights.metadata import bundled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,9 +77,8 @@ def locate(asset: Asset) -> Resolved | None:
         for name in asset.file_names:
             if (folder / name).is_file():
                 return _users(asset, folder, name)
-    bundled = Path(__file__).parents[1] / "bundled" / f"{asset.name}.safetensors"
-    if bundled.is_file():
-        return Resolved(asset, bundled, "bundled", sha256(bundled))
+    if path := bundled(asset.name):
+        return Resolved(asset, path, "bundled", sha256(path))
     return _cached(asset)
 
 

@@ -1,0 +1,135 @@
+"""Plain values, as TOML and JSON files hold them, and the dataclasses that they fill: recipes, shapes of networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lactok.errors import MissingFile, UserError, WrongValue, unknown
+
+T = TypeVar("T")
+
+
+class Config:
+    """The base of dataclasses that `build` fills: pydantic refuses unknown keys and values of another type."""
+
+    __pydantic_config__: typing.ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+
+def read(path: str | Path, kind: type[T], changes: Mapping[str, Any] | None = None, examples: Path | None = None) -> T:
+    """Fill a dataclass from a TOML file; tables of the file are nested dataclasses.
+
+    Args:
+        kind: a dataclass of base `Config`.
+        changes: values that take the place of the file's.
+        examples: the folder that a message names where there is no such file.
+
+    Raises:
+        UserError: there is no such file, it is not TOML, or its keys and values are not those of `kind`.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except FileNotFoundError:
+        hint = f"; the recipes are in {examples}" if examples else ""
+        raise MissingFile(f"config {path} does not exist{hint}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongValue(f"config {path}: {error}") from None
+    return build(kind, merged(values, changes or {}), str(path))
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put changes in the place of values, table by table.
+
+    >>> merged({"steps": 1, "vae": {"scaling": 1.0, "weights": "a"}}, {"vae": {"scaling": 0.5}})
+    {'steps': 1, 'vae': {'scaling': 0.5, 'weights': 'a'}}
+    """
+    out = dict(values)
+    for key, value in changes.items():
+        inner = out.get(key)
+        out[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
+    """Read what a user sets instead of a recipe's values.
+
+    Args:
+        settings: texts KEY=VALUE, the value as in TOML or a word without quotes; "vae.scaling=0.5" is
+            {"vae": {"scaling": 0.5}}.
+        data: the value of the key "data", if any.
+
+    Raises:
+        WrongValue: a text that is not KEY=VALUE.
+    """
+    tree: dict[str, Any] = {"data": data} if data else {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise WrongValue(f"`set` {text}: write KEY=VALUE, as in `set` peak_lr=1e-4 or `set` vae.weights=FILE")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value  # a word without quotes
+        *path, last = key.split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = parsed
+    return tree
+
+
+def build(kind: type[T], values: Any, where: str) -> T:
+    """Make a value of a type from plain values: tables become dataclasses, lists become tuples, whole numbers floats.
+
+    Args:
+        kind: a dataclass of base `Config`, or any type that pydantic knows.
+        where: what the messages call the place that the values come from.
+
+    Raises:
+        UserError: unknown or missing keys, or values of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        # as JSON, since a strict reader of Python values would want tuples where TOML has lists
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _explained(kind, error.errors(), where) from None
+
+
+def _explained(kind: Any, mistakes: Sequence[Any], where: str) -> UserError:
+    """One of pydantic's mistakes as an error of one line: unknown keys before wrong values before missing keys."""
+
+    def rank(mistake: Any) -> int:
+        if mistake["type"] == "unexpected_keyword_argument":
+            return 0
+        return 2 if mistake["type"] == "missing" and isinstance(mistake["loc"][-1], str) else 1
+
+    first = min(mistakes, key=rank)
+    *tables, key = first["loc"] or ("",)
+    place = where + "".join(f" [{table}]" for table in tables if isinstance(table, str))
+    if first["type"] == "unexpected_keyword_argument":
+        for table in tables:
+            kind = _part(kind, table)
+        return unknown(f"key in {place}", str(key), (field.name for field in dataclasses.fields(kind)))
+    if first["type"] == "missing" and isinstance(key, int):
+        return WrongValue(f"{where}: {'.'.join(map(str, tables))} = {first['input']!r}: too few values")
+    if first["type"] == "missing":
+        beside = [m["loc"][-1] for m in mistakes if m["type"] == "missing" and [*m["loc"][:-1]] == tables]
+        return WrongValue(f"{place}: missing {', '.join(map(str, beside))}")
+    if first["type"] == "value_error":
+        return WrongValue(f"{where}: {first['ctx']['error']}")
+    name = ".".join(str(part) for part in first["loc"])
+    return WrongValue(f"{where}: {name} = {first['input']!r}: {first['msg'].removeprefix('Input ')}")
+
+
+def _part(kind: Any, key: str | int) -> Any:
+    """The dataclass behind a key of a dataclass, or behind a place in a tuple of dataclasses."""
+    hint = kind if isinstance(key, int) else typing.get_type_hints(kind)[key]
+    inside = [part for part in typing.get_args(hint) if part not in (type(None), ...)]
+    return inside[0] if inside else hint

@@ -1,0 +1,62 @@
+"""What stands in a weight file beside its tensors: how it was trained, and the shape of its network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lactok import config
+from lactok.errors import UserError, WrongValue
+
+T = TypeVar("T")
+BUNDLED = Path(__file__).parents[1] / "bundled"
+
+
+def bundled(name: str) -> Path | None:
+    """The file of a small model that the package ships, or None for any other name."""
+    path = BUNDLED / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def notes(path: Path) -> dict[str, Any]:
+    """Read what a training wrote beside its weights, without reading the weights.
+
+    Returns:
+        `name`, `step`, where they apply `stage` and `scaling` (the factor of a VAE's latents), and under `config` the
+        shapes of the networks; nothing for files from elsewhere.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return json.loads((file.metadata() or {}).get("meta", "{}"))
+    except Exception as error:  # its errors have no common class
+        raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def shape(path: Path, part: str, kind: type[T], otherwise: T | None = None) -> T:
+    """The shape of a network as its weight file says it.
+
+    Args:
+        part: which of the file's networks, "model" for most.
+        kind: the dataclass, or another type of plain values.
+        otherwise: the shape for files that say none, as the authors' own.
+
+    Raises:
+        UserError: the file says no shape, or one of another kind of network.
+    """
+    found = notes(path).get("config", {}).get(part)
+    if found is not None:
+        return config.build(kind, found, f"{path} [{part}]")
+    if otherwise is None:
+        raise WrongValue(f"{path} does not say the shape of its network; state it in the recipe")
+    return otherwise
+
+
+def bundled_shape(name: str, part: str, kind: type[T]) -> T:
+    """The shape of a network that the package ships, by the name of its weights; see `shape`."""
+    return shape(BUNDLED / f"{name}.safetensors", part, kind)
