@@ -159,7 +159,7 @@ def test_the_legend_hides_a_family_and_the_plot_has_a_table(page: Page) -> None:
 
 def test_a_mark_says_its_values_by_pointer_and_by_keyboard(page: Page) -> None:
     page.get_by_role("link", name="Plots").click()
-    hint = plot(page).locator(".hint")
+    hint = page.locator(".hint")
     assert not hint.is_visible()
     plot(page).locator(".point").first.focus()
     assert hint.is_visible()

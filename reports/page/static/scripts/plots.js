@@ -8,7 +8,8 @@ lactok.views.plots = function (data) {
     view.append(lactok.nothing("There is nothing to plot yet.", "python -m benchmarks.recon --tokenizers local"));
     return view;
   }
-  const compact = (v) => (Math.abs(v) >= 10000 ? `${Number((v / 1000).toPrecision(3))}k` : String(Number(v.toPrecision(4))));
+  const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 }); // 20K, 1.5M
+  const compact = (v) => short.format(v);
   const RATES = [
     { key: "bits", title: "bits an image", value: (r) => r.bits, format: compact, text: (v) => lactok.count(Math.round(v)) },
     { key: "bpp", title: "bits a pixel", value: (r) => r.bpp, format: compact, text: (v) => lactok.fixed(v, 4) },
@@ -52,12 +53,12 @@ lactok.views.plots = function (data) {
       return;
     }
     const points = kept.map((r) => point(r, rate, metric));
-    place.append(lactok.plot(points, {
-      title: text,
-      description: `${points.length} tokenizers; ${metric.better} is better. The table below has the same numbers.`,
+    const axes = {
       x: { title: rate.title + (log.input.checked ? " (logarithmic)" : ""), log: log.input.checked, format: rate.format },
-      y: { title: `${metric.title} (${metric.better} is better)`, log: false, format: (v) => String(Number(v.toPrecision(6))) },
-    }), element("ul", { class: "notes" }, notes(rows, able, kept, rate, metric).map((t) => element("li", {}, t))), table(kept, rate, metric));
+      y: { title: `${metric.title} (${metric.better} is better)` },
+    };
+    const description = `${points.length} tokenizers; ${metric.better} is better. The table below has the same numbers.`;
+    place.append(lactok.plot(points, axes, text, description), element("ul", { class: "notes" }, notes(rows, able, kept, rate, metric).map((t) => element("li", {}, t))), table(kept, rate, metric));
   }
 
   function has(row, rate, metric) {
