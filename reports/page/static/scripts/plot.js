@@ -6,11 +6,11 @@
   const DESKTOP = { width: 860, height: 500 };
   const PHONE = { width: 340, height: 380 };
   const MARGIN = { left: 66, right: 24, top: 20, bottom: 58 };
-  const TICKS_APART = { x: 110, y: 60 }; // pixels, about: D3 takes round values
+  const TICKS_APART = { x: 80, y: 60 }; // pixels, about: D3 takes round values
   const ROOM = 0.07; // of an axis, left free at both of its ends
   const SYMBOL_AREA = 110; // square pixels
   const COLOURS = 8; // style.css has .series-0 to .series-7
-  const LETTER_WIDTH = 6.8; // of a name beside a mark, in pixels, on average
+  const LETTER_WIDTH = 6.8; // pixels, on average
   const LONGEST_NAME = 26; // letters; longer names are cut, and the hint has the whole
   // Where a name may stand, seen from its mark, the best first; `before` is the share of it left of its anchor.
   const PLACES = [
@@ -79,14 +79,13 @@
     const { left, right, top, bottom } = area;
     const xCount = (right - left) / TICKS_APART.x;
     const yCount = (bottom - top) / TICKS_APART.y;
-    // A logarithmic scale has more ticks than there is room for numbers: its format leaves the text of some empty.
-    const xText = axes.x.log ? x.tickFormat(xCount, axes.x.format) : axes.x.format;
+    const xTicks = x.ticks(xCount);
+    const xText = axes.x.format;
     const yText = y.tickFormat(yCount);
     return svg("g", { class: "axes", "aria-hidden": "true" },
-      x.ticks(xCount).map((value) => [
-        svg("line", { x1: x(value), x2: x(value), y1: top, y2: bottom, class: "grid" }),
-        svg("text", { x: x(value), y: bottom + 20, "text-anchor": "middle" }, xText(value)),
-      ]),
+      xTicks.map((value) => svg("line", { x1: x(value), x2: x(value), y1: top, y2: bottom, class: "grid" })),
+      numbered(xTicks, xCount, x, axes.x).map((value) =>
+        svg("text", { x: x(value), y: bottom + 20, "text-anchor": "middle" }, xText(value))),
       y.ticks(yCount).map((value) => [
         svg("line", { x1: left, x2: right, y1: y(value), y2: y(value), class: "grid" }),
         svg("text", { x: left - 10, y: y(value) + 4, "text-anchor": "end" }, yText(value)),
@@ -94,6 +93,19 @@
       svg("path", { d: `M${left},${top}V${bottom}H${right}`, class: "axis" }),
       svg("text", { x: (left + right) / 2, y: area.height - 12, "text-anchor": "middle", class: "axis-title" }, axes.x.title),
       svg("text", { transform: `translate(18,${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis-title" }, axes.y.title));
+  }
+
+  /** The ticks of the horizontal axis that get a number, so that the numbers keep clear of each other. */
+  function numbered(ticks, count, x, { log, format }) {
+    // A logarithmic scale leaves the text of its less round ticks empty, sometimes of all.
+    const round = log ? ticks.filter(x.tickFormat(count, format)) : ticks;
+    let end = -Infinity; // of the number before, in pixels
+    return (round.length > 1 ? round : ticks).filter((value) => {
+      const half = (format(value).length * LETTER_WIDTH) / 2;
+      const hasRoom = x(value) - half > end + LETTER_WIDTH;
+      if (hasRoom) end = x(value) + half;
+      return hasRoom;
+    });
   }
 
   /** Joins the points of each line, from left to right. */
