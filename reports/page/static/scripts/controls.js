@@ -94,7 +94,8 @@
     }
     function show() {
       const end = Math.min(count, (page + 1) * size);
-      shown.textContent = count ? `${lactok.count(page * size + 1)} to ${lactok.count(end)} of ${lactok.count(count)}` : "none";
+      const range = `${lactok.count(page * size + 1)} to ${lactok.count(end)}`;
+      shown.textContent = count ? `${range} of ${lactok.count(count)}` : "none";
       first.disabled = page === 0;
       previous.disabled = page === 0;
       next.disabled = page >= lastPage();

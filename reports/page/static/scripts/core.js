@@ -39,7 +39,7 @@ const lactok = { views: {} };
     return waiting.get(name);
   };
 
-  /** A new HTML element: attributes (`class`, `aria-label`, ...), listeners (`onclick: function`), and children or texts. */
+  /** A new HTML element: attributes (`class`, `aria-label`), listeners (`onclick: function`), children or texts. */
   lactok.element = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 
   /** A new SVG element, in the same way. */

@@ -5,7 +5,8 @@
   const { element } = lactok;
 
   function picture(source, alt) {
-    return element("img", { src: source.full, alt, width: source.width, height: source.height, draggable: "false", decoding: "async" });
+    const { full, width, height } = source;
+    return element("img", { src: full, alt, width, height, draggable: "false", decoding: "async" });
   }
 
   function layer(kind, source, alt) {
@@ -23,22 +24,26 @@
   }
 
   /** The photograph. */
-  lactok.photoFrame = (sample) =>
-    figure(stage(sample.photo, [layer("plain", sample.photo, `photograph ${sample.id}`)]),
-      [element("strong", {}, "photograph"), element("span", { class: "scores" }, `${sample.photo.width} × ${sample.photo.height} px`)]);
+  lactok.photoFrame = ({ id, photo }) => {
+    const size = element("span", { class: "scores" }, `${photo.width} × ${photo.height} px`);
+    const caption = [element("strong", {}, "photograph"), size];
+    return figure(stage(photo, [layer("plain", photo, `photograph ${id}`)]), caption);
+  };
 
   /** A tokenizer's reconstruction; mode "error" lays it over the photograph as a difference. */
   lactok.rowFrame = (sample, row, metrics, mode, attributes) => {
     const made = sample.rows[row.key];
     const name = element("strong", {}, row.name);
     if (!made) {
-      const empty = element("div", { class: "stage missing" }, element("p", {}, "no picture of this sample was stored"));
+      const text = element("p", {}, "no picture of this sample was stored");
+      const empty = element("div", { class: "stage missing" }, text);
       const like = sample.photo || Object.values(sample.rows)[0];
       empty.style.aspectRatio = `${like.width} / ${like.height}`;
       return figure(empty, [name], attributes);
     }
-    const reasons = made.why.filter((reason) => reason !== "chosen");
-    const caption = [name, reasons.map((reason) => element("span", { class: `tag ${reason}` }, reason)), scoreLine(made, metrics)];
+    const tags = made.why.filter((reason) => reason !== "chosen")
+      .map((reason) => element("span", { class: `tag ${reason}` }, reason));
+    const caption = [name, tags, scoreLine(made, metrics)];
     if (mode === "error" && sample.photo) {
       // The two are moved and scaled as one: each by itself would be sampled at positions that differ by a hair.
       const difference = `difference of ${row.name} from photograph ${sample.id}`;

@@ -37,7 +37,7 @@ lactok.views.geneval = function (data) {
   function scores() {
     const tasks = unique(results.flatMap((each) => each.tasks.map((entry) => entry.task)));
     const columns = [
-      { title: "Images", head: true, value: (row) => row.name, cell: (row) => (row.comparable ? row.name : `${row.name}*`) },
+      { title: "Images", head: true, value: (row) => row.name, cell: nameCell },
       { title: "Detector", value: (row) => row.detector },
       ...tasks.map((name) => scoreColumn(name, (row) => row.tasks.find((entry) => entry.task === name))),
       scoreColumn("Overall ↑", (row) => row.overall),
@@ -51,6 +51,11 @@ lactok.views.geneval = function (data) {
     return element("div", {},
       lactok.table(columns, { caption: "GenEval scores", rows: results }).element,
       element("ul", { class: "notes" }, notes.map((note) => element("li", {}, note))));
+  }
+
+  /** The star leads to the note under the table. */
+  function nameCell(row) {
+    return row.comparable ? row.name : `${row.name}*`;
   }
 
   /** entryOf(row): the entry {value, text} of a row, or undefined. */
@@ -69,7 +74,9 @@ lactok.views.geneval = function (data) {
     withPicture.input.checked = result.pictures > 0;
     about.replaceChildren();
     try {
-      if (!result.verdicts) throw new Error("The verdicts of this result could not be read; see what is left out under Tables.");
+      if (!result.verdicts) {
+        throw new Error("The verdicts of this result could not be read; see what is left out under Tables.");
+      }
       const loaded = await lactok.load(result.verdicts);
       if (wanted !== result) return;
       verdicts = loaded;
@@ -112,19 +119,21 @@ lactok.views.geneval = function (data) {
     const { prompt, picture } = verdict;
     const colour = { correct: "right", wrong: "wrong", "not judged": "none" }[kindOf(verdict)];
     const enlarge = () => showDetails(verdict);
-    const button = picture
-      ? lactok.button(
-        element("img", { src: picture.thumb, alt: altOf(verdict), loading: "lazy", width: picture.width, height: picture.height }),
-        enlarge, { class: "picture", "aria-label": `enlarge: ${prompt}` })
-      : lactok.button("no picture stored; show what was found", enlarge, { class: "picture missing" });
     return element("article", { class: "card" },
-      button,
+      picture
+        ? lactok.button(thumbnail(verdict), enlarge, { class: "picture", "aria-label": `enlarge: ${prompt}` })
+        : lactok.button("no picture stored; show what was found", enlarge, { class: "picture missing" }),
       element("h3", {}, prompt),
       element("p", {},
         element("span", { class: `verdict ${colour}` }, kindOf(verdict)), " ",
         element("span", { class: "task" }, verdict.task), " ",
         element("span", { class: "task" }, verdict.id)),
       reasonOf(verdict));
+  }
+
+  function thumbnail(verdict) {
+    const { thumb, width, height } = verdict.picture;
+    return element("img", { src: thumb, alt: altOf(verdict), loading: "lazy", width, height });
   }
 
   function altOf(verdict) {
@@ -142,7 +151,11 @@ lactok.views.geneval = function (data) {
     const columns = [
       { title: "Object", head: true, value: (object) => object.class },
       { title: "Colour", value: (object) => object.colour },
-      { title: "Score", numeric: true, better: "higher", value: (object) => object.score, cell: (object) => lactok.fixed(object.score, 3) },
+      {
+        title: "Score", numeric: true, better: "higher",
+        value: (object) => object.score,
+        cell: (object) => lactok.fixed(object.score, 3),
+      },
       { title: "Box: left, top, right, bottom", numeric: true, cell: (object) => object.box.join(", ") },
     ];
     const objects = verdict.objects.length

@@ -44,9 +44,9 @@ lactok.load("summary").then((data) => {
   });
 
   function help() {
-    const about = "Heads of tables sort them. In plots, marks tell their numbers on touch, hover or focus. Pictures zoom by"
-      + " wheel, double click, pinch or buttons and move by dragging, all of them together. The error map is the difference"
-      + " from the photograph, made brighter.";
+    const about = "Heads of tables sort them. In plots, marks tell their numbers on touch, hover or focus."
+      + " Pictures zoom by wheel, double click, pinch or buttons and move by dragging, all of them together."
+      + " The error map is the difference from the photograph, made brighter.";
     const keys = [
       ["← →", "previous and next sample"],
       ["↑ ↓", "previous and next tokenizer"],

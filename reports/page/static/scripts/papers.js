@@ -59,7 +59,8 @@ lactok.paper = function (table) {
     if (cell.measured === null) return "–";
     const value = scaled(cell.measured).toFixed(metric.digits);
     const text = marked(cell.reliable ? value : `~${value}`, cell.mark);
-    return element("span", { class: cell.reliable ? null : "unreliable" }, text, cell.ci95 && spread(cell, metric, scaled));
+    const half = cell.ci95 && spread(cell, metric, scaled);
+    return element("span", { class: cell.reliable ? null : "unreliable" }, text, half);
   }
 
   function spread(cell, metric, scaled) {
@@ -80,7 +81,8 @@ lactok.paper = function (table) {
   function notes() {
     const list = [...table.notes];
     if (cells.some((cell) => cell.mark || cell.published_mark)) {
-      list.push("Bold is the best of a column, underlined the second best; ties and differences inside the 95 % interval are not marked.");
+      list.push("Bold is the best of a column, underlined the second best;"
+        + " ties and differences inside the 95 % interval are not marked.");
     }
     if (cells.some((cell) => cell.measured !== null)) {
       list.push("± is half the 95 % bootstrap interval of the mean; distances of sets have none.");

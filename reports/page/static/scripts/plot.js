@@ -40,7 +40,8 @@
    */
   lactok.plot = (points, axes, title, description) => {
     const { width, height } = matchMedia("(max-width: 40rem)").matches ? PHONE : DESKTOP;
-    const area = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom, width, height };
+    const { left, top } = MARGIN;
+    const area = { left, right: width - MARGIN.right, top, bottom: height - MARGIN.bottom, width, height };
     const xs = points.map((point) => point.x);
     const ys = points.flatMap((point) => [point.y, ...(point.interval || [])]);
     const x = scale(xs, axes.x.log, area.left, area.right);
@@ -51,7 +52,8 @@
       bar: point.interval && { low: y(point.interval[0]), high: y(point.interval[1]) },
     }));
     const hint = makeHint(area);
-    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": `${title}. ${description}` },
+    const label = `${title}. ${description}`;
+    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": label },
       svg("title", {}, title),
       svg("desc", {}, description),
       drawAxes(x, y, axes, area),
@@ -91,8 +93,12 @@
         svg("text", { x: left - 10, y: y(value) + 4, "text-anchor": "end" }, yText(value)),
       ]),
       svg("path", { d: `M${left},${top}V${bottom}H${right}`, class: "axis" }),
-      svg("text", { x: (left + right) / 2, y: area.height - 12, "text-anchor": "middle", class: "axis-title" }, axes.x.title),
-      svg("text", { transform: `translate(18,${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis-title" }, axes.y.title));
+      axisTitle(axes.x.title, `translate(${(left + right) / 2},${area.height - 12})`),
+      axisTitle(axes.y.title, `translate(18,${(top + bottom) / 2}) rotate(-90)`));
+  }
+
+  function axisTitle(text, transform) {
+    return svg("text", { transform, "text-anchor": "middle", class: "axis-title" }, text);
   }
 
   /** The ticks of the horizontal axis that get a number, so that the numbers keep clear of each other. */

@@ -11,13 +11,16 @@ lactok.views.plots = function (data) {
 
   const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 }); // 20K, 1.5M
   const compact = (value) => short.format(value);
+  const whole = (value) => lactok.count(Math.round(value));
+  const fraction = (value) => lactok.fixed(value, 4);
+  const duration = lactok.duration;
   // What may stand on the horizontal axis: `format` writes the numbers of the axis, `text` those of a row.
   const RATES = [
-    { key: "bits", title: "bits an image", value: (row) => row.bits, format: compact, text: (value) => lactok.count(Math.round(value)) },
-    { key: "bpp", title: "bits a pixel", value: (row) => row.bpp, format: compact, text: (value) => lactok.fixed(value, 4) },
-    { key: "tokens", title: "tokens", value: (row) => row.tokens, format: compact, text: lactok.count },
-    { key: "decode", title: "decode time an image", value: (row) => row.decode, format: lactok.duration, text: lactok.duration },
-    { key: "encode", title: "encode time an image", value: (row) => row.encode, format: lactok.duration, text: lactok.duration },
+    { key: "bits", title: "bits an image", format: compact, text: whole },
+    { key: "bpp", title: "bits a pixel", format: compact, text: fraction },
+    { key: "tokens", title: "tokens", format: compact, text: whole },
+    { key: "decode", title: "decode time an image", format: duration, text: duration },
+    { key: "encode", title: "encode time an image", format: duration, text: duration },
   ];
   const families = unique(data.rows.map((row) => row.family)).sort();
   const measures = unique(data.rows.map((row) => row.measure));
@@ -26,7 +29,7 @@ lactok.views.plots = function (data) {
   const measureSelect = lactok.select("Measured on", measures.map((measure) => [measure, measure]), draw);
   const rateSelect = lactok.select("Across", RATES.map((rate) => [rate.key, rate.title]), draw, "bits");
   const logarithmic = lactok.checkbox("logarithmic", true, draw);
-  const metricSelect = lactok.select("Up", data.metrics.map((metric) => [metric.key, `${metric.title} ${lactok.arrow(metric)}`]), draw);
+  const metricSelect = lactok.select("Up", data.metrics.map((metric) => [metric.key, titleOf(metric)]), draw);
   const withLossless = lactok.checkbox("with lossless rows", false, draw);
   const legend = element("div", { class: "legend", role: "group", "aria-label": "Families shown" });
   const figure = element("div", { class: "figure" });
@@ -43,7 +46,8 @@ lactok.views.plots = function (data) {
     const metric = data.metrics.find((each) => each.key === metricSelect.value);
     const measured = data.rows.filter((row) => row.measure === measureSelect.value);
     const complete = measured.filter((row) => hasBoth(row, rate, metric));
-    const shown = complete.filter((row) => !hiddenFamilies.has(row.family) && (withLossless.input.checked || !isLossless(row)));
+    const shown = complete.filter((row) =>
+      !hiddenFamilies.has(row.family) && (withLossless.input.checked || !isLossless(row)));
     drawLegend(unique(measured.map((row) => row.family)));
     const title = `${metric.title} against ${rate.title}, ${measureSelect.value}`;
     figure.replaceChildren(element("h2", {}, title));
@@ -57,17 +61,21 @@ lactok.views.plots = function (data) {
       y: { title: `${metric.title} (${metric.better} is better)` },
     };
     const points = shown.map((row) => pointOf(row, rate, metric));
-    const description = `${points.length} tokenizers; ${metric.better} is better. The table below has the same numbers.`;
+    const counted = `${points.length} tokenizers; ${metric.better} is better.`;
     figure.append(
-      lactok.plot(points, axes, title, description),
-      element("ul", { class: "notes" }, notes(measured, complete, shown, rate, metric).map((note) => element("li", {}, note))),
+      lactok.plot(points, axes, title, `${counted} The table below has the same numbers.`),
+      notes(measured, complete, shown, rate, metric),
       table(shown, rate, metric));
+  }
+
+  function titleOf(metric) {
+    return `${metric.title} ${lactok.arrow(metric)}`;
   }
 
   /** A logarithmic axis has no place for 0, so a rate counts from above 0. */
   function hasBoth(row, rate, metric) {
     const entry = row.metrics[metric.key];
-    return rate.value(row) > 0 && Boolean(entry) && entry.value !== null;
+    return row[rate.key] > 0 && Boolean(entry) && entry.value !== null;
   }
 
   function isLossless(row) {
@@ -81,10 +89,10 @@ lactok.views.plots = function (data) {
 
   function pointOf(row, rate, metric) {
     const entry = row.metrics[metric.key];
-    const label = [row.name, `${metric.title} ${entry.text}`, `${rate.title}: ${rate.text(rate.value(row))}`];
+    const label = [row.name, `${metric.title} ${entry.text}`, `${rate.title}: ${rate.text(row[rate.key])}`];
     if (!entry.reliable) label.push("unreliable: too few images");
     return {
-      x: rate.value(row),
+      x: row[rate.key],
       y: entry.value * metric.factor,
       interval: entry.ci95 && entry.ci95.map((end) => end * metric.factor),
       series: families.indexOf(row.family),
@@ -104,7 +112,8 @@ lactok.views.plots = function (data) {
         draw();
         legend.children[i].focus(); // the button that was pressed has been replaced
       };
-      return lactok.button([mark, family], toggle, { class: "chip", "aria-pressed": String(!hiddenFamilies.has(family)) });
+      const isShown = !hiddenFamilies.has(family);
+      return lactok.button([mark, family], toggle, { class: "chip", "aria-pressed": String(isShown) });
     }));
   }
 
@@ -121,23 +130,25 @@ lactok.views.plots = function (data) {
     const names = (rows) => rows.map((row) => row.name).join(", ");
     const incomplete = measured.filter((row) => !complete.includes(row));
     if (incomplete.length) list.push(`Without ${rate.title} or ${metric.title}: ${names(incomplete)}.`);
-    const lossless = complete.filter((row) => isLossless(row) && !shown.includes(row) && !hiddenFamilies.has(row.family));
+    const lossless = complete.filter((row) =>
+      isLossless(row) && !shown.includes(row) && !hiddenFamilies.has(row.family));
     if (lossless.length) list.push(`Lossless, not shown: ${names(lossless)}.`);
     if (rate.key === "decode" || rate.key === "encode") {
       const machines = unique(shown.map((row) => row.machine).filter(Boolean));
       const where = machines.length ? `, on ${machines.join("; ")}` : "";
-      list.push(`Wall time of the runs, divided by the images that they took${where}. Measure speed alone with python -m benchmarks.speed.`);
+      list.push(`Wall time of the runs, divided by the images that they took${where}.`
+        + " Measure speed alone with python -m benchmarks.speed.");
     }
-    return list;
+    return element("ul", { class: "notes" }, list.map((note) => element("li", {}, note)));
   }
 
   function table(rows, rate, metric) {
     const columns = [
       { title: "Tokenizer", head: true, value: (row) => row.name },
       { title: "Family", value: (row) => row.family },
-      { title: rate.title, numeric: true, value: rate.value, cell: (row) => rate.text(rate.value(row)) },
+      { title: rate.title, numeric: true, value: (row) => row[rate.key], cell: (row) => rate.text(row[rate.key]) },
       {
-        title: `${metric.title} ${lactok.arrow(metric)}`,
+        title: titleOf(metric),
         numeric: true,
         better: metric.better,
         value: (row) => row.metrics[metric.key].value,

@@ -17,7 +17,9 @@ lactok.views.records = function (data) {
   let chosen = rows[0];
   let filter = () => {}; // replaced by `fill`, when there are records to filter
   const titleOf = (row) => [row.name, row.measure, ...row.unusual].join(", ");
-  const select = lactok.select("Run", rows.map((row) => [row.key, titleOf(row)]), (key) => show(rows.find((row) => row.key === key)));
+  const select = lactok.select("Run", rows.map((row) => [row.key, titleOf(row)]), (key) => {
+    show(rows.find((row) => row.key === key));
+  });
   const search = lactok.search("Sample or caption", () => filter());
   const shown = element("p", { class: "shown" });
   const place = element("div", {});
@@ -59,14 +61,16 @@ lactok.views.records = function (data) {
         title, hint, numeric: true, value: (i) => columns[key][i], cell: (i) => lactok.count(columns[key][i]),
       })),
     ].filter(Boolean);
-    const table = lactok.table(shownColumns, { caption: `Records of ${row.name}`, rows: everything, size: 50, sort: [1, false] });
+    const options = { caption: `Records of ${row.name}`, rows: everything, size: 50, sort: [1, false] };
+    const table = lactok.table(shownColumns, options);
     filter = () => {
       const text = search.value.toLowerCase();
       const captionOf = (i) => (captions && captions[i]) || "";
       const kept = everything.filter((i) =>
         ids[i].toLowerCase().includes(text) || captionOf(i).toLowerCase().includes(text));
       table.update(kept);
-      shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(ids.length)} samples, ${lactok.count(pictures.size)} with pictures`;
+      shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(ids.length)} samples,`
+        + ` ${lactok.count(pictures.size)} with pictures`;
     };
     filter();
     place.replaceChildren(table.element);
@@ -85,7 +89,8 @@ lactok.views.records = function (data) {
     if (!sample) return element("span", { class: "none" }, "–");
     const made = sample.rows[row.key];
     const address = new URLSearchParams({ row: row.key, sample: sample.id });
-    return element("a", { href: `#pictures?${address}`, class: "thumb", "aria-label": `open ${sample.id} in the viewer` },
+    const label = `open ${sample.id} in the viewer`;
+    return element("a", { href: `#pictures?${address}`, class: "thumb", "aria-label": label },
       element("img", { src: made.thumb, alt: "", width: 64, height: 64, loading: "lazy" }));
   }
 };

@@ -27,7 +27,8 @@ lactok.views.tables = function (data) {
     const titleOf = (table) => (isMeasured(table) ? table.title : `${table.title} (nothing measured yet)`);
     const select = lactok.select("Table", data.tables.map((table) => [table.id, titleOf(table)]), show, first.id);
     show(first.id);
-    return [element("h2", {}, "Published and measured here"), element("div", { class: "controls" }, select.element), place];
+    const controls = element("div", { class: "controls" }, select.element);
+    return [element("h2", {}, "Published and measured here"), controls, place];
   }
 
   /** The table of all runs, with its filters and notes. */

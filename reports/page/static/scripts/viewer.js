@@ -20,7 +20,9 @@ lactok.views.pictures = function (data) {
 
   const grid = element("div", { class: "frames" });
   const viewer = element("section", { class: "viewer", tabindex: "-1", "aria-label": "Viewer" });
-  const groups = lactok.select("Data set", data.groups.map((each, i) => [String(i), each.title]), (i) => open(data.groups[i]));
+  const groups = lactok.select("Data set", data.groups.map((each, i) => [String(i), each.title]), (i) => {
+    open(data.groups[i]);
+  });
   const tokenizers = lactok.select("Tokenizer", [], (key) => choose(rows.find((each) => each.key === key)));
   const orders = [
     ["", "of most tokenizers"],
@@ -59,10 +61,12 @@ lactok.views.pictures = function (data) {
         lactok.button("−", () => zoom.by(1 / 1.5), { "aria-label": "Zoom out" }), level,
         lactok.button("+", () => zoom.by(1.5), { "aria-label": "Zoom in" }), lactok.button("Reset", zoom.reset)),
       gain.element),
-    element("div", { class: "bar step" }, lactok.button("‹", () => stepSample(-1), { "aria-label": "Previous sample" }), title,
+    element("div", { class: "bar step" },
+      lactok.button("‹", () => stepSample(-1), { "aria-label": "Previous sample" }), title,
       lactok.button("›", () => stepSample(1), { "aria-label": "Next sample" })),
     caption, strip, choice, notice, grid, without,
-    element("p", { class: "about" }, "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
+    element("p", { class: "about" },
+      "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
   setGain(2);
   viewer.addEventListener("keydown", keys);
   view.append(viewer);
@@ -75,7 +79,8 @@ lactok.views.pictures = function (data) {
 
   /** The tokenizers with pictures of these samples. */
   function rowsOf(those) {
-    return data.rows.filter((each) => each.group === those.key && those.samples.some((sample) => sample.rows[each.key]));
+    return data.rows.filter((each) =>
+      each.group === those.key && those.samples.some((sample) => sample.rows[each.key]));
   }
 
   /** Shows another group: the pictures of another data set. */
@@ -161,7 +166,9 @@ lactok.views.pictures = function (data) {
       button.disabled = !sample.photo && button.dataset.mode !== "side";
     }
     count.textContent = `Tokenizers shown: ${wanted.length} of ${rows.length}`;
-    [...chips.children].forEach((button, i) => button.setAttribute("aria-pressed", String(!hiddenRows.has(rows[i].key))));
+    [...chips.children].forEach((button, i) => {
+      button.setAttribute("aria-pressed", String(!hiddenRows.has(rows[i].key)));
+    });
     markInStrip();
     const scores = made ? lactok.scores(made, metrics).join(", ") : "no picture";
     lactok.say(`sample ${at + 1} of ${samples.length}, ${sample.id}; ${row.name}: ${scores}`);
@@ -170,7 +177,8 @@ lactok.views.pictures = function (data) {
   /** Why the sample cannot be shown in the current mode, or an empty text. */
   function whatIsLacking(sample) {
     if (!sample.photo) {
-      return "No photograph of this sample was stored, so there is nothing to compare with; the same python -m benchmarks.recon again stores it.";
+      return "No photograph of this sample was stored, so there is nothing to compare with;"
+        + " the same python -m benchmarks.recon again stores it.";
     }
     if (mode === "wipe" && !sample.rows[row.key]) return `${row.name} has no picture of this sample.`;
     return "";
