@@ -44,19 +44,19 @@
     const area = { left, right: width - MARGIN.right, top, bottom: height - MARGIN.bottom, width, height };
     const xs = points.map((point) => point.x);
     const ys = points.flatMap((point) => [point.y, ...(point.interval || [])]);
-    const x = scale(xs, axes.x.log, area.left, area.right);
-    const y = scale(ys, false, area.bottom, area.top);
+    const xScale = makeScale(xs, axes.x.log, area.left, area.right);
+    const yScale = makeScale(ys, false, area.bottom, area.top);
     const placed = points.map((point) => ({
       ...point,
-      at: { x: x(point.x), y: y(point.y) },
-      bar: point.interval && { low: y(point.interval[0]), high: y(point.interval[1]) },
+      at: { x: xScale(point.x), y: yScale(point.y) },
+      bar: point.interval && { low: yScale(point.interval[0]), high: yScale(point.interval[1]) },
     }));
     const hint = makeHint(area);
     const label = `${title}. ${description}`;
     const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": label },
       svg("title", {}, title),
       svg("desc", {}, description),
-      drawAxes(x, y, axes, area),
+      drawAxes(xScale, yScale, axes, area),
       drawLines(placed),
       placed.filter((point) => point.bar).map(drawInterval),
       drawNames(placed, area),
@@ -65,32 +65,32 @@
   };
 
   /** A D3 scale from values to the pixels `from` to `to`, with some room beyond the lowest and the highest value. */
-  function scale(values, log, from, to) {
+  function makeScale(values, log, from, to) {
     let [low, high] = d3.extent(values);
     if (low === high) {
       const half = Math.abs(low) * ROOM || 1; // a single value stands in the middle
       low -= half;
       high += half;
     }
-    const made = (log ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range([from, to]);
+    const scale = (log ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range([from, to]);
     const room = ROOM * (to - from);
-    return made.domain([made.invert(from - room), made.invert(to + room)]);
+    return scale.domain([scale.invert(from - room), scale.invert(to + room)]);
   }
 
-  function drawAxes(x, y, axes, area) {
+  function drawAxes(xScale, yScale, axes, area) {
     const { left, right, top, bottom } = area;
     const xCount = (right - left) / TICKS_APART.x;
     const yCount = (bottom - top) / TICKS_APART.y;
-    const xTicks = x.ticks(xCount);
+    const xTicks = xScale.ticks(xCount);
     const xText = axes.x.format;
-    const yText = y.tickFormat(yCount);
+    const yText = yScale.tickFormat(yCount);
     return svg("g", { class: "axes", "aria-hidden": "true" },
-      xTicks.map((value) => svg("line", { x1: x(value), x2: x(value), y1: top, y2: bottom, class: "grid" })),
-      numbered(xTicks, xCount, x, axes.x).map((value) =>
-        svg("text", { x: x(value), y: bottom + 20, "text-anchor": "middle" }, xText(value))),
-      y.ticks(yCount).map((value) => [
-        svg("line", { x1: left, x2: right, y1: y(value), y2: y(value), class: "grid" }),
-        svg("text", { x: left - 10, y: y(value) + 4, "text-anchor": "end" }, yText(value)),
+      xTicks.map((value) => svg("line", { x1: xScale(value), x2: xScale(value), y1: top, y2: bottom, class: "grid" })),
+      numbered(xTicks, xCount, xScale, axes.x).map((value) =>
+        svg("text", { x: xScale(value), y: bottom + 20, "text-anchor": "middle" }, xText(value))),
+      yScale.ticks(yCount).map((value) => [
+        svg("line", { x1: left, x2: right, y1: yScale(value), y2: yScale(value), class: "grid" }),
+        svg("text", { x: left - 10, y: yScale(value) + 4, "text-anchor": "end" }, yText(value)),
       ]),
       svg("path", { d: `M${left},${top}V${bottom}H${right}`, class: "axis" }),
       axisTitle(axes.x.title, `translate(${(left + right) / 2},${area.height - 12})`),
@@ -102,14 +102,14 @@
   }
 
   /** The ticks of the horizontal axis that get a number, so that the numbers keep clear of each other. */
-  function numbered(ticks, count, x, { log, format }) {
+  function numbered(ticks, count, scale, { log, format }) {
     // A logarithmic scale leaves the text of its less round ticks empty, sometimes of all.
-    const round = log ? ticks.filter(x.tickFormat(count, format)) : ticks;
+    const round = log ? ticks.filter(scale.tickFormat(count, format)) : ticks;
     let end = -Infinity; // of the number before, in pixels
     return (round.length > 1 ? round : ticks).filter((value) => {
       const half = (format(value).length * LETTER_WIDTH) / 2;
-      const hasRoom = x(value) - half > end + LETTER_WIDTH;
-      if (hasRoom) end = x(value) + half;
+      const hasRoom = scale(value) - half > end + LETTER_WIDTH;
+      if (hasRoom) end = scale(value) + half;
       return hasRoom;
     });
   }
