@@ -52,6 +52,8 @@ def test_the_wheel_holds_everything(clone: Path, tmp_path: Path) -> None:
         "benchmarks/published.json",
         "benchmarks/scenes/scenes-tiny.toml",
         "reports/page/static/index.html",
+        "reports/page/static/vendor/d3.js",
+        "reports/page/static/vendor/d3.license.txt",
     } <= inside
     assert any(name.startswith("lactok/training/configs/") for name in inside)
 

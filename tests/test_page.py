@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -250,6 +251,17 @@ def test_many_records_leave_the_first_view_small(tmp_path: Path) -> None:
     page.build(tmp_path / "few", tmp_path / "small")
     grown = len(files["data/summary.js"]) - len(contents(tmp_path / "small")["data/summary.js"])
     assert grown < 2000  # bytes: the summary holds no records, however many there are
+
+
+def test_the_library_of_the_plots_is_the_file_that_its_note_names(site: Path) -> None:
+    note = (site / "vendor" / "d3.readme.md").read_text("ascii")
+    digest = hashlib.sha256((site / "vendor" / "d3.js").read_bytes()).hexdigest()
+    assert f"sha256 of `d3.js`: `{digest}`" in note
+    licence = (site / "vendor" / "d3.license.txt").read_text("ascii")
+    bundled = set(re.findall(r"^  // node_modules/([^/]+)/", (site / "vendor" / "d3.js").read_text("ascii"), re.M))
+    assert bundled == set(re.findall(r"^\| (d3-\w+) \|", note, re.M))
+    assert bundled == set(re.findall(r"^(d3-\w+): Copyright ", licence, re.M))
+    assert "THE SOFTWARE IS PROVIDED" in licence
 
 
 def test_the_page_refers_to_nothing_elsewhere(site: Path) -> None:

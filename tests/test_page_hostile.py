@@ -86,7 +86,8 @@ def inserted(html: str) -> set[str]:
                     if name in ("aria-label", "title", "alt", "value"):
                         continue  # text to read
                     found.add(f"{tag} {name}")
-            if tag == "script" and not str(dict(attributes).get("src", "")).startswith(("scripts/", "data/")):
+            source = str(dict(attributes).get("src", ""))
+            if tag == "script" and not source.startswith(("scripts/", "vendor/", "data/")):
                 found.add("script")
 
     Parser().feed(html)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import page_runs
 import pytest
-from browser import Chromium, select
+from browser import DESKTOP, PHONE, Chromium, select
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -159,7 +159,7 @@ def test_the_legend_hides_a_family_and_the_plot_has_a_table(page: Page) -> None:
 
 def test_a_mark_says_its_values_by_pointer_and_by_keyboard(page: Page) -> None:
     page.get_by_role("link", name="Plots").click()
-    hint = plot(page).locator(".hint")
+    hint = page.locator(".hint")
     assert not hint.is_visible()
     plot(page).locator(".point").first.focus()
     assert hint.is_visible()
@@ -169,3 +169,40 @@ def test_a_mark_says_its_values_by_pointer_and_by_keyboard(page: Page) -> None:
     assert not hint.is_visible()
     plot(page).locator(".point").last.hover()
     assert hint.is_visible()
+
+
+MEETING = """texts => {
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  const apart = 4; // pixels: a text's box is higher than its letters
+  const meet = (a, b) => a.left < b.right && a.right > b.left && a.top + apart < b.bottom && a.bottom - apart > b.top;
+  return texts.filter((_, i) => boxes.some((other, j) => j < i && meet(boxes[i], other))).map(t => t.textContent);
+}"""
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_numbers_and_names_of_a_plot_keep_clear_of_each_other(
+    chromium: Chromium, usual_page: Path, size: tuple[int, int]
+) -> None:
+    with chromium.open(usual_page, size=size, fragment="#plots") as (page, _):
+        numbers = plot(page).locator(".axes text:not(.axis-title)")
+        names = plot(page).locator(".names text")
+        for rate in ("bits", "bpp", "tokens", "decode"):
+            select(page, "Across").select_option(rate)
+            for logarithmic in (True, False):
+                page.get_by_label("logarithmic").set_checked(logarithmic)
+                assert numbers.count() >= 4
+                assert names.count() >= 4
+                assert numbers.evaluate_all(MEETING) == []
+                assert names.evaluate_all(MEETING) == []
+
+
+def test_a_hint_stays_in_the_plot(chromium: Chromium, usual_page: Path) -> None:
+    with chromium.open(usual_page, size=PHONE, fragment="#plots") as (page, _):
+        for mark in plot(page).locator(".point").all():
+            mark.focus()
+            hint, whole = page.locator(".hint").bounding_box(), plot(page).bounding_box()
+            assert hint is not None
+            assert whole is not None
+            assert whole["x"] - 1 <= hint["x"]
+            assert hint["x"] + hint["width"] <= whole["x"] + whole["width"] + 1
+            assert hint["y"] >= whole["y"] - 1

@@ -5,7 +5,8 @@
   const { element } = lactok;
 
   function picture(source, alt) {
-    return element("img", { src: source.full, alt, width: source.width, height: source.height, draggable: "false", decoding: "async" });
+    const { full, width, height } = source;
+    return element("img", { src: full, alt, width, height, draggable: "false", decoding: "async" });
   }
 
   function layer(kind, source, alt) {
@@ -23,60 +24,71 @@
   }
 
   /** The photograph. */
-  lactok.photoFrame = (sample) =>
-    figure(stage(sample.photo, [layer("plain", sample.photo, `photograph ${sample.id}`)]),
-      [element("strong", {}, "photograph"), element("span", { class: "scores" }, `${sample.photo.width} × ${sample.photo.height} px`)]);
+  lactok.photoFrame = ({ id, photo }) => {
+    const size = element("span", { class: "scores" }, `${photo.width} × ${photo.height} px`);
+    const caption = [element("strong", {}, "photograph"), size];
+    return figure(stage(photo, [layer("plain", photo, `photograph ${id}`)]), caption);
+  };
 
-  /** A row's reconstruction; mode "error" lays it over the photograph as a difference. */
+  /** A tokenizer's reconstruction; mode "error" lays it over the photograph as a difference. */
   lactok.rowFrame = (sample, row, metrics, mode, attributes) => {
     const made = sample.rows[row.key];
     const name = element("strong", {}, row.name);
     if (!made) {
-      const empty = element("div", { class: "stage missing" }, element("p", {}, "no picture of this sample was stored"));
+      const text = element("p", {}, "no picture of this sample was stored");
+      const empty = element("div", { class: "stage missing" }, text);
       const like = sample.photo || Object.values(sample.rows)[0];
       empty.style.aspectRatio = `${like.width} / ${like.height}`;
       return figure(empty, [name], attributes);
     }
-    const why = made.why.filter((w) => w !== "chosen").map((w) => element("span", { class: `tag ${w}` }, w));
-    const caption = [name, why, element("span", { class: "scores" }, scores(made, metrics))];
+    const tags = made.why.filter((reason) => reason !== "chosen")
+      .map((reason) => element("span", { class: `tag ${reason}` }, reason));
+    const caption = [name, tags, scoreLine(made, metrics)];
     if (mode === "error" && sample.photo) {
-      // moved and scaled as one: each by itself would be sampled at positions that differ by a hair
-      const pair = element("div", { class: "pair" }, picture(sample.photo, ""), picture(made, `difference of ${row.name} from photograph ${sample.id}`));
+      // The two are moved and scaled as one: each by itself would be sampled at positions that differ by a hair.
+      const difference = `difference of ${row.name} from photograph ${sample.id}`;
+      const pair = element("div", { class: "pair" }, picture(sample.photo, ""), picture(made, difference));
       return figure(stage(made, [element("div", { class: "layer" }, pair)], "error"), caption, attributes);
     }
     return figure(stage(made, [layer("plain", made, `${row.name} of ${sample.id}`)]), caption, attributes);
   };
 
-  /** The photograph left of a line, the reconstruction right of it; the slider moves the line. */
+  /**
+   * The photograph left of a line, the reconstruction right of it; the slider and the line itself move the line.
+   * share: where the line is, in percent; moved(share) is called when it moves.
+   */
   lactok.wipeFrame = (sample, row, metrics, share, moved) => {
     const made = sample.rows[row.key];
     const line = element("div", { class: "wipe-line", "aria-hidden": "true" });
-    const stageOf = stage(made, [
+    const both = stage(made, [
       layer("plain", sample.photo, `photograph ${sample.id}`),
       layer("over", made, `${row.name} of ${sample.id}`), line]);
-    const slider = lactok.slider("Wipe", [0, 100, 1], share, (v) => {
-      stageOf.style.setProperty("--wipe", `${v}%`);
-      moved(v);
-    }, (v) => `${v} % photograph`);
-    stageOf.style.setProperty("--wipe", `${share}%`);
+    const place = (value) => both.style.setProperty("--wipe", `${value}%`);
+    const slider = lactok.slider("Wipe", [0, 100, 1], share, (value) => {
+      place(value);
+      moved(value);
+    }, (value) => `${value} % photograph`);
+    place(share);
     line.addEventListener("pointerdown", (event) => {
       event.stopPropagation();
       line.setPointerCapture(event.pointerId);
     });
     line.addEventListener("pointermove", (event) => {
       if (!line.hasPointerCapture(event.pointerId)) return;
-      const box = stageOf.getBoundingClientRect();
-      const v = Math.round(Math.min(100, Math.max(0, ((event.clientX - box.left) / box.width) * 100)));
-      stageOf.style.setProperty("--wipe", `${v}%`);
-      slider.set(v, false);
-      moved(v);
+      const box = both.getBoundingClientRect();
+      const percent = (100 * (event.clientX - box.left)) / box.width;
+      slider.set(Math.round(Math.min(100, Math.max(0, percent))), true);
     });
-    return figure([stageOf, slider.element],
-      [element("strong", {}, `photograph | ${row.name}`), element("span", { class: "scores" }, scores(made, metrics))], { class: "frame wide" });
+    return figure([both, slider.element],
+      [element("strong", {}, `photograph | ${row.name}`), scoreLine(made, metrics)], { class: "frame wide" });
   };
 
-  function scores(made, metrics) {
-    return metrics.filter((m) => made.scores[m.key] !== undefined)
-      .map((m) => `${m.title} ${lactok.score(m, made.scores[m.key])}`).join(" · ");
+  /** A picture's scores as texts, in the order of the metrics. */
+  lactok.scores = (made, metrics) =>
+    metrics.filter((metric) => made.scores[metric.key] !== undefined)
+      .map((metric) => `${metric.title} ${lactok.score(metric, made.scores[metric.key])}`);
+
+  function scoreLine(made, metrics) {
+    return element("span", { class: "scores" }, lactok.scores(made, metrics).join(" · "));
   }
 })();

@@ -9,58 +9,74 @@ lactok.views.geneval = function (data) {
     view.append(lactok.nothing("No generated images were judged yet.", "python -m benchmarks.geneval --scenes"));
     return view;
   }
-  const SIZE = 24;
+  const PAGE_SIZE = 24; // verdicts
   let result = results[0];
-  let verdicts = [];
-  let kept = [];
+  let verdicts = []; // of this result
+  let kept = []; // of them, those that pass the filters
   const about = element("div", {});
   const cards = element("div", { class: "cards" });
   const shown = element("p", { class: "shown" });
-  const which = lactok.select("Result", results.map((r) => [r.key, `${r.name}, ${r.detector}`]), (key) => {
-    result = results.find((r) => r.key === key);
+  const which = lactok.select("Result", results.map((each) => [each.key, `${each.name}, ${each.detector}`]), (key) => {
+    result = results.find((each) => each.key === key);
     open();
   });
   const task = lactok.select("Task", [], filter);
-  const verdict = lactok.select("Verdict", [["", "all"], ["wrong", "wrong"], ["correct", "correct"], ["error", "not judged"]], filter);
-  const drawn = lactok.checkbox("with pictures only", true, filter);
+  const kinds = [["", "all"], ["wrong", "wrong"], ["correct", "correct"], ["not judged", "not judged"]];
+  const kind = lactok.select("Verdict", kinds, filter);
+  const withPicture = lactok.checkbox("with pictures only", true, filter);
   const search = lactok.search("Prompt", filter);
-  const pager = lactok.pager(SIZE, draw);
+  const pager = lactok.pager(PAGE_SIZE, draw);
   view.append(scores(), element("h2", {}, "Verdicts"),
     element("div", { class: "controls", role: "group", "aria-label": "Filter the verdicts" },
-      results.length > 1 && which.element, task.element, verdict.element, search.element, drawn.element, shown),
+      results.length > 1 && which.element, task.element, kind.element, search.element, withPicture.element, shown),
     about, cards, pager.element);
   open();
   return view;
 
+  /** The table of all results: a column a task. */
   function scores() {
-    const tasks = unique(results.flatMap((r) => r.tasks.map((t) => t.task)));
-    const of = (r, t) => r.tasks.find((e) => e.task === t);
-    const table = lactok.table([
-      { title: "Images", head: true, value: (r) => r.name, cell: (r) => r.name + (r.comparable ? "" : "*") },
-      { title: "Detector", value: (r) => r.detector },
-      ...tasks.map((t) => ({ title: t, numeric: true, better: "higher", value: (r) => (of(r, t) ? of(r, t).value : null), cell: (r) => score(of(r, t)) })),
-      { title: "Overall ↑", numeric: true, better: "higher", value: (r) => r.overall.value, cell: (r) => score(r.overall) },
-      { title: "Prompts", hint: "share of prompts with a correct image", numeric: true, better: "higher", value: (r) => r.prompts.value, cell: (r) => score(r.prompts) },
-      { title: "Images judged", numeric: true, value: (r) => r.n, cell: (r) => lactok.count(r.n) },
-    ], { caption: "GenEval scores", rows: results });
-    const notes = ["± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks.",
-      ...unique(results.filter((r) => !r.comparable).map((r) => `* ${r.note}`))];
-    return element("div", {}, table.element, element("ul", { class: "notes" }, notes.map((n) => element("li", {}, n))));
+    const tasks = unique(results.flatMap((each) => each.tasks.map((entry) => entry.task)));
+    const columns = [
+      { title: "Images", head: true, value: (row) => row.name, cell: nameCell },
+      { title: "Detector", value: (row) => row.detector },
+      ...tasks.map((name) => scoreColumn(name, (row) => row.tasks.find((entry) => entry.task === name))),
+      scoreColumn("Overall ↑", (row) => row.overall),
+      { ...scoreColumn("Prompts", (row) => row.prompts), hint: "share of prompts with a correct image" },
+      { title: "Images judged", numeric: true, value: (row) => row.n, cell: (row) => lactok.count(row.n) },
+    ];
+    const notes = [
+      "± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks.",
+      ...unique(results.filter((each) => !each.comparable).map((each) => `* ${each.note}`)),
+    ];
+    return element("div", {},
+      lactok.table(columns, { caption: "GenEval scores", rows: results }).element,
+      element("ul", { class: "notes" }, notes.map((note) => element("li", {}, note))));
   }
 
-  function score(entry) {
-    if (!entry) return "–";
-    const [main, spread] = entry.text.split(" ±");
-    return spread ? [main, element("span", { class: "spread" }, ` ±${spread}`)] : main;
+  /** The star leads to the note under the table. */
+  function nameCell(row) {
+    return row.comparable ? row.name : `${row.name}*`;
   }
 
+  /** entryOf(row): the entry {value, text} of a row, or undefined. */
+  function scoreColumn(title, entryOf) {
+    return {
+      title, numeric: true, better: "higher",
+      value: (row) => entryOf(row)?.value ?? null,
+      cell: (row) => (entryOf(row) ? lactok.valueWithSpread(entryOf(row).text) : "–"),
+    };
+  }
+
+  /** Loads the verdicts of the current result and shows them, unless another was chosen meanwhile. */
   async function open() {
     const wanted = result;
-    task.options([["", "all tasks"], ...result.tasks.map((t) => [t.task, t.task])], "");
-    drawn.input.checked = result.pictures > 0;
+    task.options([["", "all tasks"], ...result.tasks.map((each) => [each.task, each.task])], "");
+    withPicture.input.checked = result.pictures > 0;
     about.replaceChildren();
     try {
-      if (!result.verdicts) throw new Error("The verdicts of this result could not be read; see what is left out under Tables.");
+      if (!result.verdicts) {
+        throw new Error("The verdicts of this result could not be read; see what is left out under Tables.");
+      }
       const loaded = await lactok.load(result.verdicts);
       if (wanted !== result) return;
       verdicts = loaded;
@@ -78,9 +94,11 @@ lactok.views.geneval = function (data) {
 
   function filter() {
     const text = search.value.toLowerCase();
-    const kinds = { wrong: (v) => v.correct === false, correct: (v) => v.correct === true, error: (v) => v.correct === null };
-    kept = verdicts.filter((v) => (!task.value || v.task === task.value) && (!verdict.value || kinds[verdict.value](v))
-      && (!drawn.input.checked || v.picture) && (!text || v.prompt.toLowerCase().includes(text)));
+    kept = verdicts.filter((verdict) =>
+      (!task.value || verdict.task === task.value)
+      && (!kind.value || kindOf(verdict) === kind.value)
+      && (!withPicture.input.checked || verdict.picture)
+      && (!text || verdict.prompt.toLowerCase().includes(text)));
     shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(verdicts.length)} verdicts`;
     lactok.say(shown.textContent);
     pager.reset(kept.length);
@@ -92,29 +110,61 @@ lactok.views.geneval = function (data) {
     if (!kept.length) cards.append(element("p", { class: "empty" }, "nothing matches"));
   }
 
-  function word(v) {
-    return v.correct === null ? "not judged" : v.correct ? "correct" : "wrong";
+  function kindOf(verdict) {
+    if (verdict.correct === null) return "not judged";
+    return verdict.correct ? "correct" : "wrong";
   }
 
-  function card(v) {
-    const tag = element("span", { class: `verdict ${v.correct === null ? "none" : v.correct ? "right" : "wrong"}` }, word(v));
-    const picture = v.picture
-      ? lactok.button(element("img", { src: v.picture.thumb, alt: `detections in the picture of "${v.prompt}"`, loading: "lazy", width: v.picture.width, height: v.picture.height }), () => enlarge(v), { class: "picture", "aria-label": `enlarge: ${v.prompt}` })
-      : lactok.button("no picture stored; show what was found", () => enlarge(v), { class: "picture missing" });
-    return element("article", { class: "card" }, picture, element("h3", {}, v.prompt),
-      element("p", {}, tag, " ", element("span", { class: "task" }, v.task), " ", element("span", { class: "task" }, v.id)),
-      (v.error || v.reason) && element("p", { class: "reason" }, v.error || v.reason));
+  function card(verdict) {
+    const { prompt, picture } = verdict;
+    const colour = { correct: "right", wrong: "wrong", "not judged": "none" }[kindOf(verdict)];
+    const enlarge = () => showDetails(verdict);
+    return element("article", { class: "card" },
+      picture
+        ? lactok.button(thumbnail(verdict), enlarge, { class: "picture", "aria-label": `enlarge: ${prompt}` })
+        : lactok.button("no picture stored; show what was found", enlarge, { class: "picture missing" }),
+      element("h3", {}, prompt),
+      element("p", {},
+        element("span", { class: `verdict ${colour}` }, kindOf(verdict)), " ",
+        element("span", { class: "task" }, verdict.task), " ",
+        element("span", { class: "task" }, verdict.id)),
+      reasonOf(verdict));
   }
 
-  function enlarge(v) {
-    const objects = v.objects.length ? lactok.table([
-      { title: "Object", head: true, value: (o) => o.class },
-      { title: "Colour", value: (o) => o.colour },
-      { title: "Score", numeric: true, better: "higher", value: (o) => o.score, cell: (o) => lactok.fixed(o.score, 3) },
-      { title: "Box: left, top, right, bottom", numeric: true, cell: (o) => o.box.join(", ") },
-    ], { caption: "Objects that counted", rows: v.objects }).element : element("p", {}, "Nothing was found in it.");
-    lactok.dialog(v.prompt,
-      element("p", {}, `${word(v)}, ${v.task}, ${v.id}`), (v.error || v.reason) && element("p", { class: "reason" }, v.error || v.reason),
-      v.picture && element("img", { src: v.picture.full, alt: `detections in the picture of "${v.prompt}"`, class: "large" }), objects);
+  function thumbnail(verdict) {
+    const { thumb, width, height } = verdict.picture;
+    return element("img", { src: thumb, alt: altOf(verdict), loading: "lazy", width, height });
+  }
+
+  function altOf(verdict) {
+    return `detections in the picture of "${verdict.prompt}"`;
+  }
+
+  /** Why an image is wrong or could not be judged, if that was said. */
+  function reasonOf(verdict) {
+    const reason = verdict.error || verdict.reason;
+    return reason && element("p", { class: "reason" }, reason);
+  }
+
+  /** A dialog with the picture and the objects that were found in it. */
+  function showDetails(verdict) {
+    const columns = [
+      { title: "Object", head: true, value: (object) => object.class },
+      { title: "Colour", value: (object) => object.colour },
+      {
+        title: "Score", numeric: true, better: "higher",
+        value: (object) => object.score,
+        cell: (object) => lactok.fixed(object.score, 3),
+      },
+      { title: "Box: left, top, right, bottom", numeric: true, cell: (object) => object.box.join(", ") },
+    ];
+    const objects = verdict.objects.length
+      ? lactok.table(columns, { caption: "Objects that counted", rows: verdict.objects }).element
+      : element("p", {}, "Nothing was found in it.");
+    lactok.dialog(verdict.prompt,
+      element("p", {}, `${kindOf(verdict)}, ${verdict.task}, ${verdict.id}`),
+      reasonOf(verdict),
+      verdict.picture && element("img", { src: verdict.picture.full, alt: altOf(verdict), class: "large" }),
+      objects);
   }
 };

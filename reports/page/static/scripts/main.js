@@ -5,8 +5,9 @@ lactok.load("summary").then((data) => {
   const { element } = lactok;
   const content = document.getElementById("content");
   const links = [...document.querySelectorAll("nav a")];
-  const made = new Map();
+  const made = new Map(); // the name of a view -> its section, made when it is first looked at
 
+  /** Shows the view that the address names, the tables if it names none; `moved` is false at the start. */
   function show(moved) {
     const [name, query] = location.hash.slice(1).split("?");
     const view = Object.hasOwn(lactok.views, name) ? name : "tables";
@@ -32,7 +33,7 @@ lactok.load("summary").then((data) => {
 
   addEventListener("hashchange", () => show(true));
   document.querySelector(".skip").addEventListener("click", (event) => {
-    event.preventDefault(); // the address names the view
+    event.preventDefault(); // The address names the view and has to stay.
     content.focus();
   });
   show(false);
@@ -43,17 +44,27 @@ lactok.load("summary").then((data) => {
   });
 
   function help() {
+    const about = "Heads of tables sort them. In plots, marks tell their numbers on touch, hover or focus."
+      + " Pictures zoom by wheel, double click, pinch or buttons and move by dragging, all of them together."
+      + " The error map is the difference from the photograph, made brighter.";
     const keys = [
-      ["← →", "previous and next sample"], ["↑ ↓", "previous and next tokenizer"], ["+ − 0", "zoom in, out, whole picture"],
-      ["Shift and arrows", "move a zoomed picture"], ["w", "wipe between photograph and reconstruction"], ["e", "error map"], ["?", "this help"],
+      ["← →", "previous and next sample"],
+      ["↑ ↓", "previous and next tokenizer"],
+      ["+ − 0", "zoom in, out, whole picture"],
+      ["Shift and arrows", "move a zoomed picture"],
+      ["w", "wipe between photograph and reconstruction"],
+      ["e", "error map"],
+      ["?", "this help"],
     ];
     lactok.dialog("Help",
-      element("p", {}, "Heads of tables sort them. In plots, marks tell their numbers on touch, hover or focus. Pictures zoom by wheel, double click, pinch or buttons and move by dragging, all of them together. The error map is the difference from the photograph, made brighter."),
+      element("p", {}, about),
       element("h3", {}, "Keys in the picture viewer"),
-      element("dl", { class: "keys" }, keys.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, what)])));
+      element("dl", { class: "keys" }, keys.map(([key, what]) =>
+        [element("dt", {}, element("kbd", {}, key)), element("dd", {}, what)])));
   }
 }).catch((error) => document.getElementById("content").append(lactok.failed(error)));
 
+// The theme is the system's, or the one that the reader chose.
 (function () {
   const theme = document.getElementById("theme");
   const apply = (value) => {

@@ -3,88 +3,117 @@
 
 lactok.paper = function (table) {
   const { element } = lactok;
-  const printed = table.source !== "";
+  const isPublished = table.source !== "";
   const facts = table.rows.length ? Object.keys(table.rows[0].facts) : [];
+  const cells = table.rows.flatMap((row) => row.cells);
   const columns = [
-    { title: "Method", head: true, value: (r) => r.row, cell: (r) => [r.row, r.name && r.name !== r.row && element("span", { class: "alias" }, r.name)].filter(Boolean) },
-    ...facts.map((fact) => ({ title: fact, value: (r) => r.facts[fact] })),
-    ...table.columns.flatMap(metric),
-    { title: "Images", numeric: true, better: "higher", value: count, cell: (r) => lactok.count(count(r)) },
+    { title: "Method", head: true, value: (row) => row.row, cell: methodCell },
+    ...facts.map((fact) => ({ title: fact, value: (row) => row.facts[fact] })),
+    ...table.columns.flatMap(metricColumns),
+    { title: "Images", numeric: true, better: "higher", value: imagesOf, cell: (row) => lactok.count(imagesOf(row)) },
   ];
   return element("section", { class: "paper" },
     element("h3", {}, table.title),
-    printed && element("p", { class: "about" }, `Published: ${table.source}.`),
+    isPublished && element("p", { class: "about" }, `Published: ${table.source}.`),
     lactok.table(columns, { caption: table.title, rows: table.rows }).element,
     notes(), reasons());
 
-  function count(row) {
-    const counts = row.cells.map((c) => c.n).filter((n) => n !== null);
+  /** The name in the paper and, where it is another, the one in this project. */
+  function methodCell(row) {
+    const alias = row.name && row.name !== row.row;
+    return [row.row, alias && element("span", { class: "alias" }, row.name)];
+  }
+
+  /** The images of a row's measured values, or null where nothing was measured. */
+  function imagesOf(row) {
+    const counts = row.cells.map((cell) => cell.n).filter((count) => count !== null);
     return counts.length ? Math.max(...counts) : null;
   }
 
-  /** The columns of a metric. */
-  function metric(column, i) {
-    const arrow = column.higher_is_better ? "↑" : "↓";
-    const better = column.higher_is_better ? "higher" : "lower";
-    const title = `${column.title} ${arrow}`;
-    const scaled = (v) => (v === null ? null : v * column.factor);
-    const here = (r) => measured(r.cells[i], column, scaled);
-    if (!printed) return [{ title, numeric: true, better, value: (r) => r.cells[i].measured, cell: here }];
-    const made = [
-      { title: "published", group: title, first: true, numeric: true, better, value: (r) => r.cells[i].published, cell: (r) => marked(lactok.fixed(scaled(r.cells[i].published), column.printed), r.cells[i].published_mark) },
-      { title: "here", group: title, numeric: true, better, value: (r) => r.cells[i].measured, cell: here },
-    ];
-    if (table.rows.some((r) => r.cells[i].difference !== null)) {
-      made.push({ title: "difference", group: title, numeric: true, value: (r) => r.cells[i].difference, cell: (r) => signed(scaled(r.cells[i].difference), column.digits) });
-    }
-    return made;
+  /** The columns of the i-th metric: what was published, what was measured, and the difference where there is one. */
+  function metricColumns(metric, i) {
+    const better = metric.higher_is_better ? "higher" : "lower";
+    const title = `${metric.title} ${lactok.arrow({ better })}`;
+    const scaled = (value) => (value === null ? null : value * metric.factor);
+    const here = {
+      title: "here", group: title, numeric: true, better,
+      value: (row) => row.cells[i].measured,
+      cell: (row) => measuredCell(row.cells[i], metric, scaled),
+    };
+    if (!isPublished) return [{ ...here, title, group: undefined }];
+    const published = {
+      title: "published", group: title, first: true, numeric: true, better,
+      value: (row) => row.cells[i].published,
+      cell: (row) => marked(lactok.fixed(scaled(row.cells[i].published), metric.printed), row.cells[i].published_mark),
+    };
+    const difference = {
+      title: "difference", group: title, numeric: true,
+      value: (row) => row.cells[i].difference,
+      cell: (row) => signed(scaled(row.cells[i].difference), metric.digits),
+    };
+    const hasDifference = table.rows.some((row) => row.cells[i].difference !== null);
+    return hasDifference ? [published, here, difference] : [published, here];
   }
 
-  function measured(cell, column, scaled) {
+  function measuredCell(cell, metric, scaled) {
     if (cell.measured === null) return "–";
-    const spread = cell.ci95 && element("span", { class: "spread" }, ` ±${((scaled(cell.ci95[1]) - scaled(cell.ci95[0])) / 2).toFixed(column.digits)}`);
-    const text = marked((cell.reliable ? "" : "~") + scaled(cell.measured).toFixed(column.digits), cell.mark);
-    return element("span", { class: cell.reliable ? null : "unreliable" }, text, spread);
+    const value = scaled(cell.measured).toFixed(metric.digits);
+    const text = marked(cell.reliable ? value : `~${value}`, cell.mark);
+    const half = cell.ci95 && spread(cell, metric, scaled);
+    return element("span", { class: cell.reliable ? null : "unreliable" }, text, half);
   }
 
+  function spread(cell, metric, scaled) {
+    const half = (scaled(cell.ci95[1]) - scaled(cell.ci95[0])) / 2;
+    return element("span", { class: "spread" }, ` ±${half.toFixed(metric.digits)}`);
+  }
+
+  /** mark: "best", "second" or nothing. */
   function marked(text, mark) {
     return mark ? element(mark === "best" ? "strong" : "span", { class: mark }, text) : text;
   }
 
   function signed(value, digits) {
-    return value === null ? "–" : (value > 0 ? "+" : "") + value.toFixed(digits);
+    if (value === null) return "–";
+    return (value > 0 ? "+" : "") + value.toFixed(digits);
   }
 
   function notes() {
-    const cells = table.rows.flatMap((r) => r.cells);
     const list = [...table.notes];
-    if (cells.some((c) => c.mark || c.published_mark)) {
-      list.push("Bold is the best of a column, underlined the second best; ties and differences inside the 95 % interval are not marked.");
+    if (cells.some((cell) => cell.mark || cell.published_mark)) {
+      list.push("Bold is the best of a column, underlined the second best;"
+        + " ties and differences inside the 95 % interval are not marked.");
     }
-    if (cells.some((c) => c.measured !== null)) list.push("± is half the 95 % bootstrap interval of the mean; distances of sets have none.");
-    if (cells.some((c) => c.reliable === false)) list.push("~: of fewer than 2049 images, biased upwards and not comparable with published numbers.");
-    return list.length ? element("ul", { class: "notes" }, list.map((t) => element("li", {}, t))) : null;
+    if (cells.some((cell) => cell.measured !== null)) {
+      list.push("± is half the 95 % bootstrap interval of the mean; distances of sets have none.");
+    }
+    if (cells.some((cell) => cell.reliable === false)) {
+      list.push("~: of fewer than 2049 images, biased upwards and not comparable with published numbers.");
+    }
+    return list.length ? element("ul", { class: "notes" }, list.map((note) => element("li", {}, note))) : null;
   }
 
   /** Why places are empty, each reason once with its rows. */
   function reasons() {
-    const found = new Map();
+    const rowsOfReason = new Map();
     for (const row of table.rows) {
-      for (const cell of row.cells) {
-        if (!cell.reason) continue;
-        if (!found.has(cell.reason)) found.set(cell.reason, new Set());
-        found.get(cell.reason).add(row.row);
+      for (const { reason } of row.cells) {
+        if (!reason) continue;
+        if (!rowsOfReason.has(reason)) rowsOfReason.set(reason, new Set());
+        rowsOfReason.get(reason).add(row.row);
       }
     }
-    if (!found.size) return null;
-    return element("details", { open: !table.rows.some((r) => count(r) !== null) },
+    if (!rowsOfReason.size) return null;
+    const nothingMeasured = table.rows.every((row) => imagesOf(row) === null);
+    return element("details", { open: nothingMeasured },
       element("summary", {}, "What fills the empty places"),
-      element("ul", { class: "reasons" }, [...found].map(([reason, rows]) =>
+      element("ul", { class: "reasons" }, [...rowsOfReason].map(([reason, rows]) =>
         element("li", {}, element("strong", {}, [...rows].join(", ")), ": ", withCommands(reason)))));
   }
 
-  /** Commands in a text as code. */
+  /** A text as nodes, its commands as code. */
   function withCommands(text) {
-    return text.split(/(python -m [^;]+)/).map((part) => (part.startsWith("python -m ") ? element("code", {}, part) : part));
+    const parts = text.split(/(python -m [^;]+)/);
+    return parts.map((part) => (part.startsWith("python -m ") ? element("code", {}, part) : part));
   }
 };

@@ -1,164 +1,195 @@
-// A scatter plot as inline SVG: axes, intervals, marks of a family's shape, labels that keep clear of each other.
+// A scatter plot as inline SVG. D3 (vendor/d3.js) gives the scales, their ticks, the symbols and the joined lines.
 "use strict";
 
 (function () {
   const { svg } = lactok;
-  const WIDE = [860, 500];
-  const NARROW = [340, 380]; // for a phone
-  const EDGE = { left: 66, right: 16, top: 20, bottom: 58 };
-  const SHAPES = [
-    "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0z", // circle
-    "M-5.5,-5.5h11v11h-11z", // square
-    "M0,-7.2L6.6,5.2H-6.6z", // triangle
-    "M0,-7.5L7.5,0L0,7.5L-7.5,0z", // diamond
-    "M-2.2,-7h4.4v4.8h4.8v4.4h-4.8v4.8h-4.4v-4.8h-4.8v-4.4h4.8z", // plus
-    "M0,7.2L6.6,-5.2H-6.6z", // triangle down
+  const DESKTOP = { width: 860, height: 500 };
+  const PHONE = { width: 340, height: 380 };
+  const MARGIN = { left: 66, right: 24, top: 20, bottom: 58 };
+  const TICKS_APART = { x: 80, y: 60 }; // pixels, about: D3 takes round values
+  const ROOM = 0.07; // of an axis, left free at both of its ends
+  const SYMBOL_AREA = 110; // square pixels
+  const COLOURS = 8; // style.css has .series-0 to .series-7
+  const LETTER_WIDTH = 6.8; // pixels, on average
+  const LONGEST_NAME = 26; // letters; longer names are cut, and the hint has the whole
+  // Where a name may stand, seen from its mark, the best first; `before` is the share of it left of its anchor.
+  const PLACES = [
+    { anchor: "start", before: 0, x: 12, y: 4 },
+    { anchor: "end", before: 1, x: -12, y: 4 },
+    { anchor: "middle", before: 0.5, x: 0, y: -14 },
+    { anchor: "middle", before: 0.5, x: 0, y: 22 },
   ];
 
-  /** The mark of the i-th family, as in the plot and its legend. */
-  lactok.mark = (i, hollow) =>
-    svg("path", { d: SHAPES[i % SHAPES.length], class: `mark series-${i % 8}${hollow ? " hollow" : ""}` });
+  const colour = (series) => `series-${series % COLOURS}`;
 
-  /**
-   * points: {x, y, interval: [low, high] or null, series, hollow, name, label, line: those of one are joined};
-   * axes x, y: {title, log, format}.
-   * title and description are for screen readers.
-   */
-  lactok.plot = (points, { x, y, title, description }) => {
-    const [width, height] = matchMedia("(max-width: 40rem)").matches ? NARROW : WIDE;
-    const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": `${title}. ${description}` },
-      svg("title", {}, title), svg("desc", {}, description));
-    const across = scale(points.map((p) => p.x), x.log, EDGE.left, width - EDGE.right);
-    const heights = points.flatMap((p) => (p.interval ? [p.y, ...p.interval] : [p.y]));
-    const up = scale(heights, y.log, height - EDGE.bottom, EDGE.top);
-    root.append(axes(across, up, x, y, width, height));
-    const placed = points.map((p) => ({ ...p, at: [across.at(p.x), up.at(p.y)], ends: p.interval && p.interval.map(up.at) }));
-    root.append(lines(placed));
-    for (const p of placed) if (p.ends) root.append(bar(p.at[0], ...p.ends, p.series));
-    root.append(names(placed, width, height));
-    const hint = tooltip(width, height);
-    for (const p of placed) {
-      const mark = svg("g", { class: "point", tabindex: "0", role: "img", "aria-label": p.label.join(", "), transform: `translate(${p.at[0]},${p.at[1]})` },
-        svg("circle", { r: 15, class: "reach" }), lactok.mark(p.series, p.hollow));
-      for (const event of ["pointerenter", "focus"]) mark.addEventListener(event, () => hint.show(p));
-      for (const event of ["pointerleave", "blur"]) mark.addEventListener(event, hint.hide);
-      root.append(mark);
-    }
-    root.append(hint.element);
-    return root;
+  /** The mark of a family, by its number: as in the plot, so in its legend. `hollow` marks are not filled. */
+  lactok.mark = (series, hollow) => {
+    const shape = d3.symbolsFill[series % d3.symbolsFill.length];
+    const outline = d3.symbol(shape, SYMBOL_AREA)();
+    return svg("path", { d: outline, class: `mark ${colour(series)}${hollow ? " hollow" : ""}` });
   };
 
-  /** From values to pixels, with round steps and a margin. */
-  function scale(values, log, from, to) {
-    const change = log ? Math.log10 : (v) => v;
-    let low = Math.min(...values.map(change));
-    let high = Math.max(...values.map(change));
-    const room = (high - low || Math.abs(high) || 1) * 0.07;
-    low -= room;
-    high += room;
-    const at = (v) => from + ((change(v) - low) / (high - low)) * (to - from);
-    const steps = log && high - low > 0.7 ? decades(low, high) : round(log ? 10 ** low : low, log ? 10 ** high : high);
-    return { at, steps };
-  }
+  /**
+   * Draws points as SVG, with a hint over it; returns the element of both.
+   *
+   * points: a list of {x, y, interval, series, hollow, name, label, line}. `interval` is [low, high] of y, or null;
+   *   `series` is the number of the family; `name` is written beside the mark; `label` is a list of lines, told by
+   *   the hint and to screen readers; points with the same `line` are joined.
+   * axes: {x: {title, log, format}, y: {title}}. `format` writes a number of the axis as text.
+   * title, description: of the plot, for screen readers.
+   */
+  lactok.plot = (points, axes, title, description) => {
+    const { width, height } = matchMedia("(max-width: 40rem)").matches ? PHONE : DESKTOP;
+    const { left, top } = MARGIN;
+    const area = { left, right: width - MARGIN.right, top, bottom: height - MARGIN.bottom, width, height };
+    const xs = points.map((point) => point.x);
+    const ys = points.flatMap((point) => [point.y, ...(point.interval || [])]);
+    const xScale = makeScale(xs, axes.x.log, area.left, area.right);
+    const yScale = makeScale(ys, false, area.bottom, area.top);
+    const placed = points.map((point) => ({
+      ...point,
+      at: { x: xScale(point.x), y: yScale(point.y) },
+      bar: point.interval && { low: yScale(point.interval[0]), high: yScale(point.interval[1]) },
+    }));
+    const hint = makeHint(area);
+    const label = `${title}. ${description}`;
+    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "group", "aria-label": label },
+      svg("title", {}, title),
+      svg("desc", {}, description),
+      drawAxes(xScale, yScale, axes, area),
+      drawLines(placed),
+      placed.filter((point) => point.bar).map(drawInterval),
+      drawNames(placed, area),
+      placed.map((point) => drawPoint(point, hint)));
+    return lactok.element("div", { class: "plot-frame" }, drawing, hint.element);
+  };
 
-  function decades(low, high) {
-    const factors = high - low > 3 ? [1] : high - low > 1.5 ? [1, 3] : [1, 2, 5];
-    const steps = [];
-    for (let e = Math.floor(low); e <= Math.ceil(high); e++) {
-      for (const f of factors) {
-        const v = f * 10 ** e;
-        if (Math.log10(v) >= low && Math.log10(v) <= high) steps.push(v);
-      }
+  /** A D3 scale from values to the pixels `from` to `to`, with some room beyond the lowest and the highest value. */
+  function makeScale(values, log, from, to) {
+    let [low, high] = d3.extent(values);
+    if (low === high) {
+      const half = Math.abs(low) * ROOM || 1; // a single value stands in the middle
+      low -= half;
+      high += half;
     }
-    return steps;
+    const scale = (log ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range([from, to]);
+    const room = ROOM * (to - from);
+    return scale.domain([scale.invert(from - room), scale.invert(to + room)]);
   }
 
-  function round(low, high) {
-    const raw = (high - low) / 6;
-    const unit = 10 ** Math.floor(Math.log10(raw));
-    const step = [1, 2, 5, 10].map((f) => f * unit).find((s) => s >= raw);
-    const steps = [];
-    for (let i = Math.ceil(low / step); i * step <= high; i++) steps.push(Number((i * step).toPrecision(12)));
-    return steps;
+  function drawAxes(xScale, yScale, axes, area) {
+    const { left, right, top, bottom } = area;
+    const xCount = (right - left) / TICKS_APART.x;
+    const yCount = (bottom - top) / TICKS_APART.y;
+    const xTicks = xScale.ticks(xCount);
+    const xText = axes.x.format;
+    const yText = yScale.tickFormat(yCount);
+    return svg("g", { class: "axes", "aria-hidden": "true" },
+      xTicks.map((value) => svg("line", { x1: xScale(value), x2: xScale(value), y1: top, y2: bottom, class: "grid" })),
+      numbered(xTicks, xCount, xScale, axes.x).map((value) =>
+        svg("text", { x: xScale(value), y: bottom + 20, "text-anchor": "middle" }, xText(value))),
+      yScale.ticks(yCount).map((value) => [
+        svg("line", { x1: left, x2: right, y1: yScale(value), y2: yScale(value), class: "grid" }),
+        svg("text", { x: left - 10, y: yScale(value) + 4, "text-anchor": "end" }, yText(value)),
+      ]),
+      svg("path", { d: `M${left},${top}V${bottom}H${right}`, class: "axis" }),
+      axisTitle(axes.x.title, `translate(${(left + right) / 2},${area.height - 12})`),
+      axisTitle(axes.y.title, `translate(18,${(top + bottom) / 2}) rotate(-90)`));
   }
 
-  function axes(across, up, x, y, width, height) {
-    const bottom = height - EDGE.bottom;
-    const group = svg("g", { class: "axes", "aria-hidden": "true" });
-    let free = 0; // where the last number ends
-    for (const v of across.steps) {
-      const at = across.at(v);
-      const text = x.format(v);
-      const half = text.length * 4 + 4;
-      group.append(svg("line", { x1: at, x2: at, y1: EDGE.top, y2: bottom, class: "grid" }));
-      if (at - half < free) continue;
-      group.append(svg("text", { x: at, y: bottom + 20, "text-anchor": "middle" }, text));
-      free = at + half;
-    }
-    for (const v of up.steps) {
-      const at = up.at(v);
-      group.append(svg("line", { x1: EDGE.left, x2: width - EDGE.right, y1: at, y2: at, class: "grid" }),
-        svg("text", { x: EDGE.left - 10, y: at + 4, "text-anchor": "end" }, y.format(v)));
-    }
-    group.append(svg("path", { d: `M${EDGE.left},${EDGE.top}V${bottom}H${width - EDGE.right}`, class: "axis" }),
-      svg("text", { x: (EDGE.left + width - EDGE.right) / 2, y: height - 12, "text-anchor": "middle", class: "axis-title" }, x.title),
-      svg("text", { transform: `translate(18,${(EDGE.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis-title" }, y.title));
-    return group;
+  function axisTitle(text, transform) {
+    return svg("text", { transform, "text-anchor": "middle", class: "axis-title" }, text);
   }
 
-  /** Joins the settings of one tokenizer, from left to right. */
-  function lines(points) {
-    const group = svg("g", { "aria-hidden": "true" });
-    for (const name of lactok.unique(points.map((p) => p.line))) {
-      const own = points.filter((p) => p.line === name).sort((a, b) => a.at[0] - b.at[0]);
-      if (own.length > 1) group.append(svg("path", { d: `M${own.map((p) => p.at.join(",")).join("L")}`, class: `joined series-${own[0].series % 8}` }));
-    }
-    return group;
+  /** The ticks of the horizontal axis that get a number, so that the numbers keep clear of each other. */
+  function numbered(ticks, count, scale, { log, format }) {
+    // A logarithmic scale leaves the text of its less round ticks empty, sometimes of all.
+    const round = log ? ticks.filter(scale.tickFormat(count, format)) : ticks;
+    let end = -Infinity; // of the number before, in pixels
+    return (round.length > 1 ? round : ticks).filter((value) => {
+      const half = (format(value).length * LETTER_WIDTH) / 2;
+      const hasRoom = scale(value) - half > end + LETTER_WIDTH;
+      if (hasRoom) end = scale(value) + half;
+      return hasRoom;
+    });
   }
 
-  function bar(x, low, high, series) {
-    return svg("path", { d: `M${x},${low}V${high}M${x - 4},${low}h8M${x - 4},${high}h8`, class: `interval series-${series % 8}`, "aria-hidden": "true" });
+  /** Joins the points of each line, from left to right. */
+  function drawLines(points) {
+    const path = d3.line((point) => point.at.x, (point) => point.at.y);
+    const lines = [...Map.groupBy(points, (point) => point.line).values()].filter((line) => line.length > 1);
+    return svg("g", { "aria-hidden": "true" }, lines.map((line) =>
+      svg("path", { d: path(line.toSorted((a, b) => a.at.x - b.at.x)), class: `joined ${colour(line[0].series)}` })));
   }
 
-  /** Names beside their marks where they fit: right, left, above or below, clear of the intervals where that can be. */
-  function names(points, width, height) {
+  function drawInterval({ at, bar, series }) {
+    const outline = `M${at.x},${bar.low}V${bar.high}M${at.x - 4},${bar.low}h8M${at.x - 4},${bar.high}h8`;
+    return svg("path", { d: outline, class: `interval ${colour(series)}`, "aria-hidden": "true" });
+  }
+
+  /** Writes names beside their marks: clear of the marks and of each other, and of the intervals where that can be. */
+  function drawNames(points, area) {
+    const taken = points.map(({ at }) => ({ left: at.x - 8, right: at.x + 8, top: at.y - 8, bottom: at.y + 8 }));
+    const bars = points.filter((point) => point.bar)
+      .map(({ at, bar }) => ({ left: at.x - 4, right: at.x + 4, top: bar.high, bottom: bar.low }));
     const group = svg("g", { class: "names", "aria-hidden": "true" });
-    const taken = points.map((p) => [p.at[0] - 8, p.at[1] - 8, p.at[0] + 8, p.at[1] + 8]);
-    const bars = points.filter((p) => p.ends).map((p) => [p.at[0] - 4, Math.min(...p.ends), p.at[0] + 4, Math.max(...p.ends)]);
-    const meets = (box, others) => others.some((t) => t[0] < box[2] && t[2] > box[0] && t[1] < box[3] && t[3] > box[1]);
-    for (const p of points) {
-      const [x, y] = p.at;
-      const text = p.name.length > 26 ? `${p.name.slice(0, 25)}…` : p.name;
-      const long = text.length * 6.8;
-      const places = [["start", 12, 4, 12], ["end", -12, 4, -12 - long], ["middle", 0, -14, -long / 2], ["middle", 0, 22, -long / 2]];
-      const free = places.map(([anchor, dx, dy, left]) => ({ anchor, dx, dy, box: [x + left, y + dy - 11, x + left + long, y + dy + 3] }))
-        .filter(({ box }) => box[0] > EDGE.left && box[2] < width - 4 && box[1] > 4 && box[3] < height - EDGE.bottom && !meets(box, taken));
-      const best = free.find(({ box }) => !meets(box, bars)) || free[0];
-      if (best) {
-        taken.push(best.box);
-        group.append(svg("text", { x: x + best.dx, y: y + best.dy, "text-anchor": best.anchor }, text));
-      }
+    for (const { at, name } of points) {
+      const text = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+      const possible = PLACES.map((place) => ({ ...place, box: boxOfName(at, place, text) }))
+        .filter(({ box }) => isInside(box, area) && !meetsAny(box, taken));
+      const best = possible.find(({ box }) => !meetsAny(box, bars)) || possible[0];
+      if (!best) continue; // There is no room; the hint tells the name.
+      taken.push(best.box);
+      group.append(svg("text", { x: at.x + best.x, y: at.y + best.y, "text-anchor": best.anchor }, text));
     }
     return group;
   }
 
-  function tooltip(width, height) {
-    const box = svg("rect", { rx: 6, class: "hint-box" });
-    const text = svg("text", { class: "hint-text" });
-    const group = svg("g", { class: "hint", "aria-hidden": "true", visibility: "hidden" }, box, text);
+  function boxOfName(at, place, text) {
+    const width = text.length * LETTER_WIDTH;
+    const left = at.x + place.x - place.before * width;
+    return { left, right: left + width, top: at.y + place.y - 11, bottom: at.y + place.y + 3 };
+  }
+
+  function isInside(box, area) {
+    return box.left > area.left && box.right < area.width - 4 && box.top > 4 && box.bottom < area.bottom;
+  }
+
+  function meetsAny(box, others) {
+    return others.some((other) =>
+      other.left < box.right && other.right > box.left && other.top < box.bottom && other.bottom > box.top);
+  }
+
+  /** A mark that takes the focus, is read by screen readers, and shows the hint. */
+  function drawPoint(point, hint) {
+    const show = () => hint.show(point);
+    return svg("g", {
+      class: "point", tabindex: "0", role: "img", "aria-label": point.label.join(", "),
+      transform: `translate(${point.at.x},${point.at.y})`,
+      onpointerenter: show, onfocus: show, onpointerleave: hint.hide, onblur: hint.hide,
+    },
+    svg("circle", { r: 15, class: "reach" }),
+    lactok.mark(point.series, point.hollow));
+  }
+
+  /** The box that tells a point's values, over the plot; it is hidden until it is shown. */
+  function makeHint(area) {
+    const box = lactok.element("div", { class: "hint", "aria-hidden": "true", hidden: true });
     return {
-      element: group,
-      show(point) {
-        const wide = Math.max(...point.label.map((l) => l.length)) * 7.2 + 24;
-        const tall = point.label.length * 19 + 14;
-        const left = Math.max(4, Math.min(point.at[0] + 14, width - wide - 4));
-        const top = point.at[1] - tall - 12 > 4 ? point.at[1] - tall - 12 : Math.min(point.at[1] + 14, height - tall - 4);
-        text.replaceChildren(...point.label.map((l, i) =>
-          svg("tspan", { x: left + 12, y: top + 22 + i * 19, class: i ? null : "strong" }, l)));
-        for (const [k, v] of Object.entries({ x: left, y: top, width: wide, height: tall })) box.setAttribute(k, v);
-        group.setAttribute("visibility", "visible");
+      element: box,
+      show({ at, label }) {
+        box.replaceChildren(...label.map((line) => lactok.element("div", {}, line)));
+        // From the left edge of the plot to the right one, the box goes from right of the point to left of it.
+        const share = (100 * at.x) / area.width;
+        const away = at.y > area.height / 3 ? "calc(-100% - 14px)" : "14px";
+        box.style.left = `${share}%`;
+        box.style.top = `${(100 * at.y) / area.height}%`;
+        box.style.transform = `translate(${-share}%, ${away})`;
+        box.hidden = false;
       },
-      hide: () => group.setAttribute("visibility", "hidden"),
+      hide() {
+        box.hidden = true;
+      },
     };
   }
 })();

@@ -8,115 +8,153 @@ lactok.views.plots = function (data) {
     view.append(lactok.nothing("There is nothing to plot yet.", "python -m benchmarks.recon --tokenizers local"));
     return view;
   }
-  const compact = (v) => (Math.abs(v) >= 10000 ? `${Number((v / 1000).toPrecision(3))}k` : String(Number(v.toPrecision(4))));
+
+  const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 }); // 20K, 1.5M
+  const compact = (value) => short.format(value);
+  const whole = (value) => lactok.count(Math.round(value));
+  const fraction = (value) => lactok.fixed(value, 4);
+  const duration = lactok.duration;
+  // What may stand on the horizontal axis: `format` writes the numbers of the axis, `text` those of a row.
   const RATES = [
-    { key: "bits", title: "bits an image", value: (r) => r.bits, format: compact, text: (v) => lactok.count(Math.round(v)) },
-    { key: "bpp", title: "bits a pixel", value: (r) => r.bpp, format: compact, text: (v) => lactok.fixed(v, 4) },
-    { key: "tokens", title: "tokens", value: (r) => r.tokens, format: compact, text: lactok.count },
-    { key: "decode", title: "decode time an image", value: (r) => r.decode, format: lactok.duration, text: lactok.duration },
-    { key: "encode", title: "encode time an image", value: (r) => r.encode, format: lactok.duration, text: lactok.duration },
+    { key: "bits", title: "bits an image", format: compact, text: whole },
+    { key: "bpp", title: "bits a pixel", format: compact, text: fraction },
+    { key: "tokens", title: "tokens", format: compact, text: whole },
+    { key: "decode", title: "decode time an image", format: duration, text: duration },
+    { key: "encode", title: "encode time an image", format: duration, text: duration },
   ];
-  const families = unique(data.rows.map((r) => r.family)).sort();
-  const measures = unique(data.rows.map((r) => r.measure));
-  const hidden = new Set();
-  let exact = false;
-  const measure = lactok.select("Measured on", measures.map((m) => [m, m]), draw);
-  const across = lactok.select("Across", RATES.map((r) => [r.key, r.title]), draw, "bits");
-  const up = lactok.select("Up", data.metrics.map((m) => [m.key, `${m.title} ${lactok.arrow(m)}`]), draw);
-  const log = lactok.checkbox("logarithmic", true, draw);
-  const lossless = lactok.checkbox("with lossless rows", false, (checked) => {
-    exact = checked;
-    draw();
-  });
+  const families = unique(data.rows.map((row) => row.family)).sort();
+  const measures = unique(data.rows.map((row) => row.measure));
+  const hiddenFamilies = new Set();
+
+  const measureSelect = lactok.select("Measured on", measures.map((measure) => [measure, measure]), draw);
+  const rateSelect = lactok.select("Across", RATES.map((rate) => [rate.key, rate.title]), draw, "bits");
+  const logarithmic = lactok.checkbox("logarithmic", true, draw);
+  const metricSelect = lactok.select("Up", data.metrics.map((metric) => [metric.key, titleOf(metric)]), draw);
+  const withLossless = lactok.checkbox("with lossless rows", false, draw);
   const legend = element("div", { class: "legend", role: "group", "aria-label": "Families shown" });
-  const place = element("div", { class: "figure" });
+  const figure = element("div", { class: "figure" });
   view.append(
-    element("div", { class: "controls", role: "group", "aria-label": "Axes" }, measure.element, across.element, log.element, up.element, lossless.element),
-    legend, place);
+    element("div", { class: "controls", role: "group", "aria-label": "Axes" },
+      measureSelect.element, rateSelect.element, logarithmic.element, metricSelect.element, withLossless.element),
+    legend, figure);
   draw();
   matchMedia("(max-width: 40rem)").addEventListener("change", draw);
   return view;
 
   function draw() {
-    const rate = RATES.find((r) => r.key === across.value);
-    const metric = data.metrics.find((m) => m.key === up.value);
-    const rows = data.rows.filter((r) => r.measure === measure.value);
-    drawLegend(unique(rows.map((r) => r.family)));
-    const able = rows.filter((r) => has(r, rate, metric));
-    const kept = able.filter((r) => !hidden.has(r.family) && (exact || !isExact(r)));
-    const title = `${metric.title} against ${rate.title}`;
-    const text = `${title}, ${measure.value}`;
-    place.replaceChildren(element("h2", {}, text));
-    if (!kept.length) {
-      place.append(element("p", { class: "notice" }, "No row shown has both of these values."));
+    const rate = RATES.find((each) => each.key === rateSelect.value);
+    const metric = data.metrics.find((each) => each.key === metricSelect.value);
+    const measured = data.rows.filter((row) => row.measure === measureSelect.value);
+    const complete = measured.filter((row) => hasBoth(row, rate, metric));
+    const shown = complete.filter((row) =>
+      !hiddenFamilies.has(row.family) && (withLossless.input.checked || !isLossless(row)));
+    drawLegend(unique(measured.map((row) => row.family)));
+    const title = `${metric.title} against ${rate.title}, ${measureSelect.value}`;
+    figure.replaceChildren(element("h2", {}, title));
+    if (!shown.length) {
+      figure.append(element("p", { class: "notice" }, "No row shown has both of these values."));
       return;
     }
-    const points = kept.map((r) => point(r, rate, metric));
-    place.append(lactok.plot(points, {
-      title: text,
-      description: `${points.length} tokenizers; ${metric.better} is better. The table below has the same numbers.`,
-      x: { title: rate.title + (log.input.checked ? " (logarithmic)" : ""), log: log.input.checked, format: rate.format },
-      y: { title: `${metric.title} (${metric.better} is better)`, log: false, format: (v) => String(Number(v.toPrecision(6))) },
-    }), element("ul", { class: "notes" }, notes(rows, able, kept, rate, metric).map((t) => element("li", {}, t))), table(kept, rate, metric));
+    const log = logarithmic.input.checked;
+    const axes = {
+      x: { title: log ? `${rate.title} (logarithmic)` : rate.title, log, format: rate.format },
+      y: { title: `${metric.title} (${metric.better} is better)` },
+    };
+    const points = shown.map((row) => pointOf(row, rate, metric));
+    const counted = `${points.length} tokenizers; ${metric.better} is better.`;
+    figure.append(
+      lactok.plot(points, axes, title, `${counted} The table below has the same numbers.`),
+      notes(measured, complete, shown, rate, metric),
+      table(shown, rate, metric));
   }
 
-  function has(row, rate, metric) {
+  function titleOf(metric) {
+    return `${metric.title} ${lactok.arrow(metric)}`;
+  }
+
+  /** A logarithmic axis has no place for 0, so a rate counts from above 0. */
+  function hasBoth(row, rate, metric) {
     const entry = row.metrics[metric.key];
-    const x = rate.value(row);
-    return x !== null && x !== undefined && x > 0 && entry && entry.value !== null;
+    return row[rate.key] > 0 && Boolean(entry) && entry.value !== null;
   }
 
-  function isExact(row) {
-    return Object.values(row.metrics).some((e) => e.exact);
+  function isLossless(row) {
+    return Object.values(row.metrics).some((entry) => entry.exact);
   }
 
-  function point(row, rate, metric) {
+  /** The settings of one tokenizer differ after the `@` of their names. */
+  function tokenizerOf(row) {
+    return row.name.split("@")[0];
+  }
+
+  function pointOf(row, rate, metric) {
     const entry = row.metrics[metric.key];
-    const scaled = (v) => v * metric.factor;
-    const label = [row.name, `${metric.title} ${entry.text}`, `${rate.title}: ${rate.text(rate.value(row))}`];
+    const label = [row.name, `${metric.title} ${entry.text}`, `${rate.title}: ${rate.text(row[rate.key])}`];
     if (!entry.reliable) label.push("unreliable: too few images");
     return {
-      x: rate.value(row), y: scaled(entry.value), interval: entry.ci95 ? entry.ci95.map(scaled) : null,
-      series: families.indexOf(row.family), hollow: !entry.reliable, name: row.name, label, line: row.name.split("@")[0],
+      x: row[rate.key],
+      y: entry.value * metric.factor,
+      interval: entry.ci95 && entry.ci95.map((end) => end * metric.factor),
+      series: families.indexOf(row.family),
+      hollow: !entry.reliable,
+      name: row.name,
+      label,
+      line: tokenizerOf(row),
     };
   }
 
   function drawLegend(present) {
-    legend.replaceChildren(...present.map((family) => lactok.button(
-      [lactok.svg("svg", { viewBox: "-9 -9 18 18", width: 16, height: 16, "aria-hidden": "true" }, lactok.mark(families.indexOf(family))), family],
-      (event) => {
-        const at = [...legend.children].indexOf(event.currentTarget);
-        if (!hidden.delete(family)) hidden.add(family);
+    legend.replaceChildren(...present.map((family, i) => {
+      const mark = lactok.svg("svg", { viewBox: "-9 -9 18 18", width: 16, height: 16, "aria-hidden": "true" },
+        lactok.mark(families.indexOf(family)));
+      const toggle = () => {
+        if (!hiddenFamilies.delete(family)) hiddenFamilies.add(family);
         draw();
-        legend.children[at].focus();
-      }, { class: "chip", "aria-pressed": String(!hidden.has(family)) })));
+        legend.children[i].focus(); // the button that was pressed has been replaced
+      };
+      const isShown = !hiddenFamilies.has(family);
+      return lactok.button([mark, family], toggle, { class: "chip", "aria-pressed": String(isShown) });
+    }));
   }
 
-  function notes(rows, able, kept, rate, metric) {
+  /** What a reader has to know of the plot, and which rows are not in it. */
+  function notes(measured, complete, shown, rate, metric) {
     const list = [];
-    if (kept.some((r) => r.metrics[metric.key].ci95)) list.push("Bars are 95 % bootstrap intervals of the mean over images.");
+    const entries = shown.map((row) => row.metrics[metric.key]);
+    if (entries.some((entry) => entry.ci95)) list.push("Bars are 95 % bootstrap intervals of the mean over images.");
     else list.push(`${metric.title} is a distance between sets and has no interval here.`);
-    if (kept.some((r) => !r.metrics[metric.key].reliable)) {
+    if (entries.some((entry) => !entry.reliable)) {
       list.push("Hollow marks: fewer than 2049 images, so the value is biased upwards; compare only within this plot.");
     }
-    if (unique(kept.map((r) => r.name.split("@")[0])).length < kept.length) list.push("Lines join the settings of one tokenizer.");
-    const lacking = rows.filter((r) => !able.includes(r)).map((r) => r.name);
-    if (lacking.length) list.push(`Without ${rate.title} or ${metric.title}: ${lacking.join(", ")}.`);
-    const dropped = able.filter((r) => isExact(r) && !kept.includes(r) && !hidden.has(r.family)).map((r) => r.name);
-    if (dropped.length) list.push(`Lossless, not shown: ${dropped.join(", ")}.`);
+    if (unique(shown.map(tokenizerOf)).length < shown.length) list.push("Lines join the settings of one tokenizer.");
+    const names = (rows) => rows.map((row) => row.name).join(", ");
+    const incomplete = measured.filter((row) => !complete.includes(row));
+    if (incomplete.length) list.push(`Without ${rate.title} or ${metric.title}: ${names(incomplete)}.`);
+    const lossless = complete.filter((row) =>
+      isLossless(row) && !shown.includes(row) && !hiddenFamilies.has(row.family));
+    if (lossless.length) list.push(`Lossless, not shown: ${names(lossless)}.`);
     if (rate.key === "decode" || rate.key === "encode") {
-      const where = unique(kept.map((r) => r.machine).filter(Boolean));
-      list.push(`Wall time of the runs, divided by the images that they took,${where.length ? ` on ${where.join("; ")}` : ""}. Measure speed alone with python -m benchmarks.speed.`);
+      const machines = unique(shown.map((row) => row.machine).filter(Boolean));
+      const where = machines.length ? `, on ${machines.join("; ")}` : "";
+      list.push(`Wall time of the runs, divided by the images that they took${where}.`
+        + " Measure speed alone with python -m benchmarks.speed.");
     }
-    return list;
+    return element("ul", { class: "notes" }, list.map((note) => element("li", {}, note)));
   }
 
   function table(rows, rate, metric) {
-    return lactok.table([
-      { title: "Tokenizer", head: true, value: (r) => r.name },
-      { title: "Family", value: (r) => r.family },
-      { title: rate.title, numeric: true, value: rate.value, cell: (r) => rate.text(rate.value(r)) },
-      { title: `${metric.title} ${lactok.arrow(metric)}`, numeric: true, better: metric.better, value: (r) => r.metrics[metric.key].value, cell: (r) => r.metrics[metric.key].text },
-    ], { caption: "The plot's numbers", rows, sort: [2, false] }).element;
+    const columns = [
+      { title: "Tokenizer", head: true, value: (row) => row.name },
+      { title: "Family", value: (row) => row.family },
+      { title: rate.title, numeric: true, value: (row) => row[rate.key], cell: (row) => rate.text(row[rate.key]) },
+      {
+        title: titleOf(metric),
+        numeric: true,
+        better: metric.better,
+        value: (row) => row.metrics[metric.key].value,
+        cell: (row) => row.metrics[metric.key].text,
+      },
+    ];
+    return lactok.table(columns, { caption: "The plot's numbers", rows, sort: [2, false] }).element;
   }
 };

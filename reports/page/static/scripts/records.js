@@ -4,27 +4,30 @@
 lactok.views.records = function (data) {
   const { element } = lactok;
   const view = element("div", {}, element("h1", {}, "Records"));
-  const rows = data.rows.filter((r) => r.records);
+  const rows = data.rows.filter((row) => row.records);
   if (!rows.length) {
     view.append(lactok.nothing("No records were found yet.", "python -m benchmarks.recon --tokenizers local"));
     return view;
   }
-  const TITLES = { bits: "Bits", near_ties: "Near ties" };
-  let text = "";
+  // Columns of records that are counts, if the run has them.
+  const COUNTS = [
+    { key: "bits", title: "Bits" },
+    { key: "near_ties", title: "Near ties", hint: "ids whose two nearest codes are all but equally near" },
+  ];
   let chosen = rows[0];
-  let apply = () => {};
-  const name = (r) => [r.name, r.measure, ...r.unusual].join(", ");
-  const select = lactok.select("Run", rows.map((r) => [r.key, name(r)]), (key) => show(rows.find((r) => r.key === key)));
-  const search = lactok.search("Sample or caption", (v) => {
-    text = v.toLowerCase();
-    apply();
+  let filter = () => {}; // replaced by `fill`, when there are records to filter
+  const titleOf = (row) => [row.name, row.measure, ...row.unusual].join(", ");
+  const select = lactok.select("Run", rows.map((row) => [row.key, titleOf(row)]), (key) => {
+    show(rows.find((row) => row.key === key));
   });
+  const search = lactok.search("Sample or caption", () => filter());
   const shown = element("p", { class: "shown" });
   const place = element("div", {});
   view.append(element("div", { class: "controls" }, select.element, search.element, shown), place);
   show(chosen);
   return view;
 
+  /** Loads the records of a run and shows them, unless another was chosen meanwhile. */
   async function show(row) {
     chosen = row;
     place.setAttribute("aria-busy", "true");
@@ -38,44 +41,56 @@ lactok.views.records = function (data) {
     place.removeAttribute("aria-busy");
   }
 
-  /** `columns` are arrays by key; a row of the table is an index into them. */
+  /** columns: an array of values for each key. A row of the table is a number, the place in these arrays. */
   function fill(row, columns, { ids, captions }) {
-    const pictures = new Map();
-    for (const group of data.groups) {
-      if (group.key === row.group) for (const s of group.samples) if (s.rows[row.key]) pictures.set(s.id, s);
-    }
+    const pictures = picturesOf(row);
     const everything = ids.map((_, i) => i);
-    const metrics = data.metrics.filter((m) => columns[m.key]);
-    const list = [
+    const metrics = data.metrics.filter((metric) => columns[metric.key]);
+    const shownColumns = [
       { title: "Picture", cell: (i) => thumbnail(row, pictures.get(ids[i])) },
       { title: "Sample", head: true, value: (i) => ids[i] },
       captions && { title: "Caption", value: (i) => captions[i], cell: (i) => captions[i] || "–" },
-      ...metrics.map((m) => ({
-        title: `${m.title} ${lactok.arrow(m)}`, numeric: true, better: m.better,
-        value: (i) => columns[m.key][i], cell: (i) => lactok.score(m, columns[m.key][i]),
+      ...metrics.map((metric) => ({
+        title: `${metric.title} ${lactok.arrow(metric)}`,
+        numeric: true,
+        better: metric.better,
+        value: (i) => columns[metric.key][i],
+        cell: (i) => lactok.score(metric, columns[metric.key][i]),
       })),
-      ...Object.keys(TITLES).filter((k) => columns[k]).map((k) => ({
-        title: TITLES[k], numeric: true, value: (i) => columns[k][i], cell: (i) => lactok.count(columns[k][i]),
-        hint: k === "near_ties" ? "ids whose two nearest codes are all but equally near" : null,
+      ...COUNTS.filter(({ key }) => columns[key]).map(({ key, title, hint }) => ({
+        title, hint, numeric: true, value: (i) => columns[key][i], cell: (i) => lactok.count(columns[key][i]),
       })),
     ].filter(Boolean);
-    const table = lactok.table(list, { caption: `Records of ${row.name}`, rows: everything, size: 50, sort: [1, false] });
-    apply = () => {
-      const kept = !text ? everything : everything.filter((i) =>
-        ids[i].toLowerCase().includes(text) || (captions && captions[i] && captions[i].toLowerCase().includes(text)));
+    const options = { caption: `Records of ${row.name}`, rows: everything, size: 50, sort: [1, false] };
+    const table = lactok.table(shownColumns, options);
+    filter = () => {
+      const text = search.value.toLowerCase();
+      const captionOf = (i) => (captions && captions[i]) || "";
+      const kept = everything.filter((i) =>
+        ids[i].toLowerCase().includes(text) || captionOf(i).toLowerCase().includes(text));
       table.update(kept);
-      shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(ids.length)} samples, ${lactok.count(pictures.size)} with pictures`;
+      shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(ids.length)} samples,`
+        + ` ${lactok.count(pictures.size)} with pictures`;
     };
-    apply();
+    filter();
     place.replaceChildren(table.element);
     lactok.say(`records of ${row.name}: ${shown.textContent}`);
   }
 
+  /** The samples of which the viewer has this run's picture, by their ids. */
+  function picturesOf(row) {
+    const groups = data.groups.filter((group) => group.key === row.group);
+    const samples = groups.flatMap((group) => group.samples).filter((sample) => sample.rows[row.key]);
+    return new Map(samples.map((sample) => [sample.id, sample]));
+  }
+
+  /** A small picture that leads to the sample in the viewer. */
   function thumbnail(row, sample) {
     if (!sample) return element("span", { class: "none" }, "–");
     const made = sample.rows[row.key];
     const address = new URLSearchParams({ row: row.key, sample: sample.id });
-    return element("a", { href: `#pictures?${address}`, class: "thumb", "aria-label": `open ${sample.id} in the viewer` },
+    const label = `open ${sample.id} in the viewer`;
+    return element("a", { href: `#pictures?${address}`, class: "thumb", "aria-label": label },
       element("img", { src: made.thumb, alt: "", width: 64, height: 64, loading: "lazy" }));
   }
 };

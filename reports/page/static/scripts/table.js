@@ -5,97 +5,126 @@
   const { element } = lactok;
 
   /**
-   * columns: {title, value(row), cell(row) -> node or text, numeric, better: "higher" | "lower", head: is it a row's name,
-   *           hint, group: of columns that stand under one head}; null values come last.
-   * options: caption, rows, sort: [column, descending], size: rows a page (all without), empty: text.
-   * Returns {element, update(rows), columns(list)}.
+   * columns: a list of {title, value(row), cell(row), numeric, better, head, hint, group}. A column sorts by `value`,
+   *   null values last, and shows `cell`, a node or text; without `cell` it shows the value. `better` is "higher" or
+   *   "lower"; `head` marks the row's name; columns with the same `group` stand under one head.
+   * options: {caption, rows, sort, size, empty}. `sort` is [number of the column, descending]; `size` is the rows on a
+   *   page, all of them without it; `empty` is the text where there is no row.
+   * Returns {element, update(rows)}.
    */
   lactok.table = (columns, options) => {
     let rows = options.rows || [];
-    let [by, descending] = options.sort || [null, false];
-    let order = [];
-    const groups = element("tr", {});
+    let [sortedBy, descending] = options.sort || [null, false];
+    let order = []; // of the rows as sorted: their numbers in `rows`
     const head = element("tr", {});
     const body = element("tbody", {});
-    const pager = options.size ? lactok.pager(options.size, draw) : null;
+    const pager = options.size ? lactok.pager(options.size, drawRows) : null;
     const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": options.caption },
-      element("table", {}, element("caption", { class: "unseen" }, options.caption), element("thead", {}, columns.some((c) => c.group) && groups, head), body));
-
-    function heads() {
-      head.replaceChildren(...columns.map((column, i) => element("th", {
-        scope: "col",
-        class: kind(column),
-        "aria-sort": i === by ? (descending ? "descending" : "ascending") : null,
-        title: column.hint,
-      }, column.value
-        ? lactok.button(column.title, () => sortBy(i), { class: "sort" })
-        : element("span", {}, column.title))));
-    }
-
-    function sortBy(i) {
-      descending = i === by ? !descending : columns[i].better === "higher";
-      by = i;
-      sort();
-      heads();
-      head.children[i].querySelector("button").focus();
-      lactok.say(`sorted by ${[columns[i].group, columns[i].title].filter(Boolean).join(", ")}, ${descending ? "highest" : "lowest"} first`);
-    }
-
-    function sort() {
-      order = rows.map((_, i) => i);
-      if (by !== null) {
-        const values = rows.map(columns[by].value);
-        const sign = descending ? -1 : 1;
-        order.sort((a, b) => compare(values[a], values[b], sign) || a - b);
-      }
-      if (pager) pager.reset(order.length);
-      draw();
-    }
-
-    function draw() {
-      const shown = pager ? order.slice(pager.start, pager.end) : order;
-      body.replaceChildren(...shown.map((i) => element("tr", {}, columns.map((column) => {
-        const content = column.cell ? column.cell(rows[i]) : String(column.value(rows[i]) ?? "–");
-        return element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: kind(column) }, content);
-      }))));
-      if (!shown.length) {
-        body.append(element("tr", {}, element("td", { colspan: columns.length, class: "empty" }, options.empty || "nothing matches")));
-      }
-      scroller.scrollTop = 0;
-    }
-
-    for (let i = 0; i < columns.length;) {
-      const end = columns.findIndex((c, j) => j > i && c.group !== columns[i].group);
-      const span = (end < 0 ? columns.length : end) - i;
-      groups.append(columns[i].group
-        ? element("th", { scope: "colgroup", colspan: span, class: "group" }, columns[i].group)
-        : element("td", { colspan: span }));
-      i += span;
-    }
-    const whole = element("div", { class: "table" }, scroller, pager && pager.element);
-    const hint = () => scroller.classList.toggle("more", scroller.scrollWidth - scroller.clientWidth - scroller.scrollLeft > 2);
-    scroller.addEventListener("scroll", hint, { passive: true });
-    const watch = new ResizeObserver(hint); // columns that are out of sight
-    watch.observe(scroller);
-    watch.observe(scroller.firstChild);
-    heads();
+      element("table", {},
+        element("caption", { class: "unseen" }, options.caption),
+        element("thead", {}, columns.some((column) => column.group) && groupHeads(columns), head),
+        body));
+    hintAtMore(scroller);
+    drawHeads();
     sort();
     return {
-      element: whole,
+      element: element("div", { class: "table" }, scroller, pager && pager.element),
       update(list) {
         rows = list;
         sort();
       },
     };
+
+    function drawHeads() {
+      head.replaceChildren(...columns.map((column, i) => {
+        const label = column.value
+          ? lactok.button(column.title, () => sortBy(i), { class: "sort" })
+          : element("span", {}, column.title);
+        const direction = descending ? "descending" : "ascending";
+        const sorted = i === sortedBy ? direction : null;
+        return element("th", { scope: "col", class: classOf(column), "aria-sort": sorted, title: column.hint }, label);
+      }));
+    }
+
+    /** A second click on the same head turns the order round. */
+    function sortBy(i) {
+      descending = i === sortedBy ? !descending : columns[i].better === "higher";
+      sortedBy = i;
+      sort();
+      drawHeads();
+      head.children[i].querySelector("button").focus();
+      const name = [columns[i].group, columns[i].title].filter(Boolean).join(", ");
+      lactok.say(`sorted by ${name}, ${descending ? "highest" : "lowest"} first`);
+    }
+
+    function sort() {
+      order = rows.map((_, i) => i);
+      if (sortedBy !== null) {
+        const values = rows.map(columns[sortedBy].value);
+        const sign = descending ? -1 : 1;
+        order.sort((a, b) => compare(values[a], values[b], sign) || a - b);
+      }
+      if (pager) pager.reset(order.length);
+      drawRows();
+    }
+
+    function drawRows() {
+      const shown = pager ? order.slice(pager.start, pager.end) : order;
+      body.replaceChildren(...shown.map((i) => element("tr", {}, columns.map((column) => drawCell(column, rows[i])))));
+      if (!shown.length) {
+        const text = options.empty || "nothing matches";
+        body.append(element("tr", {}, element("td", { colspan: columns.length, class: "empty" }, text)));
+      }
+      scroller.scrollTop = 0;
+    }
   };
 
-  function kind(column) {
+  /** A value such as "27.31 ±0.42" as nodes, its spread apart. */
+  lactok.valueWithSpread = (text) => {
+    const [value, spread] = text.split(" ±");
+    return spread ? [value, element("span", { class: "spread" }, ` ±${spread}`)] : [value];
+  };
+
+  /** The heads over groups of neighbouring columns. */
+  function groupHeads(columns) {
+    const spans = []; // {group, count}
+    for (const { group } of columns) {
+      const last = spans.at(-1);
+      if (last && last.group === group) last.count += 1;
+      else spans.push({ group, count: 1 });
+    }
+    return element("tr", {}, spans.map(({ group, count }) => (group
+      ? element("th", { scope: "colgroup", colspan: count, class: "group" }, group)
+      : element("td", { colspan: count }))));
+  }
+
+  function drawCell(column, row) {
+    const content = column.cell ? column.cell(row) : String(column.value(row) ?? "–");
+    const tag = column.head ? "th" : "td";
+    return element(tag, { scope: column.head ? "row" : null, class: classOf(column) }, content);
+  }
+
+  function classOf(column) {
     return [column.numeric && "number", column.first && "first"].filter(Boolean).join(" ") || null;
   }
 
+  /** Marks a table that has columns out of sight on its right. */
+  function hintAtMore(scroller) {
+    const update = () => {
+      const hidden = scroller.scrollWidth - scroller.clientWidth - scroller.scrollLeft;
+      scroller.classList.toggle("more", hidden > 2);
+    };
+    scroller.addEventListener("scroll", update, { passive: true });
+    const observer = new ResizeObserver(update);
+    observer.observe(scroller);
+    observer.observe(scroller.firstChild);
+  }
+
+  /** Numbers by size, everything else as text with its numbers by size; what is missing last, whatever `sign` is. */
   function compare(a, b, sign) {
-    if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;
-    if (b === null || b === undefined) return -1;
+    const missing = Number(a === null || a === undefined) - Number(b === null || b === undefined);
+    if (missing !== 0) return missing;
+    if (a === null || a === undefined) return 0;
     if (typeof a === "number" && typeof b === "number") return sign * (a - b);
     return sign * String(a).localeCompare(String(b), "en", { numeric: true });
   }

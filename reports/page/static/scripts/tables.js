@@ -14,100 +14,126 @@ lactok.views.tables = function (data) {
   if (data.tables.length) view.append(...papers());
   if (data.problems.length) {
     view.append(element("h2", {}, "Left out"), element("ul", { class: "problems" },
-      data.problems.map((p) => element("li", {}, p))));
+      data.problems.map((problem) => element("li", {}, problem))));
   }
   return view;
 
-  /** One of the papers' tables at a time. */
+  /** One of the papers' tables at a time; at first one with measured values, if there is one. */
   function papers() {
     const place = element("div", {});
-    const show = (id) => place.replaceChildren(lactok.paper(data.tables.find((t) => t.id === id)));
-    const isMeasured = (t) => t.rows.some((r) => r.cells.some((c) => c.measured !== null));
+    const show = (id) => place.replaceChildren(lactok.paper(data.tables.find((table) => table.id === id)));
+    const isMeasured = (table) => table.rows.some((row) => row.cells.some((cell) => cell.measured !== null));
     const first = data.tables.find(isMeasured) || data.tables[0];
-    const select = lactok.select("Table", data.tables.map((t) => [t.id, t.title + (isMeasured(t) ? "" : " (nothing measured yet)")]), show, first.id);
+    const titleOf = (table) => (isMeasured(table) ? table.title : `${table.title} (nothing measured yet)`);
+    const select = lactok.select("Table", data.tables.map((table) => [table.id, titleOf(table)]), show, first.id);
     show(first.id);
-    return [element("h2", {}, "Published and measured here"), element("div", { class: "controls" }, select.element), place];
+    const controls = element("div", { class: "controls" }, select.element);
+    return [element("h2", {}, "Published and measured here"), controls, place];
   }
 
+  /** The table of all runs, with its filters and notes. */
   function runs() {
-    const wanted = { family: "", tokens: "", dataset: "", text: "" };
-    const choose = (label, key, values, all) => lactok.select(label,
-      [["", all], ...values.map((v) => [String(v), typeof v === "number" ? lactok.count(v) : v])], (v) => set(key, v)).element;
-    const sorted = (list) => unique(list).sort((a, b) => (typeof a === "number" ? a - b : a.localeCompare(b)));
-    const numbers = rows.map((r) => r.tokens).filter((t) => t !== null);
+    const tokenCounts = unique(rows.map((row) => row.tokens).filter((tokens) => tokens !== null)).sort((a, b) => a - b);
+    const tokenOptions = [["", "any number"], ...tokenCounts.map((tokens) => [String(tokens), lactok.count(tokens)])];
+    if (rows.some((row) => row.tokens === null)) tokenOptions.push(["none", "none"]);
+    const family = lactok.select("Family", namesOf("family", "all families"), filter);
+    const tokens = lactok.select("Tokens", tokenOptions, filter);
+    const dataset = lactok.select("Data set", namesOf("dataset", "all data sets"), filter);
+    const search = lactok.search("Tokenizer", filter);
     const table = lactok.table(columns(), { caption: "Runs found here", rows });
     const shown = element("p", { class: "shown" });
-    function set(key, value) {
-      wanted[key] = value;
-      filter();
-    }
+    filter();
+    return [
+      element("div", { class: "controls", role: "group", "aria-label": "Filter the runs" },
+        family.element, tokens.element, dataset.element, search.element, shown),
+      table.element,
+      notes(),
+    ];
+
     function filter() {
-      const text = wanted.text.toLowerCase();
-      const kept = rows.filter((r) => (!wanted.family || r.family === wanted.family)
-        && (!wanted.tokens || String(r.tokens) === wanted.tokens || (wanted.tokens === "none" && r.tokens === null))
-        && (!wanted.dataset || r.dataset === wanted.dataset)
-        && (!text || r.name.toLowerCase().includes(text)));
+      const text = search.value.toLowerCase();
+      const kept = rows.filter((row) =>
+        (!family.value || row.family === family.value)
+        && (!tokens.value || String(row.tokens ?? "none") === tokens.value)
+        && (!dataset.value || row.dataset === dataset.value)
+        && row.name.toLowerCase().includes(text));
       table.update(kept);
       shown.textContent = `${kept.length} of ${rows.length} runs`;
       lactok.say(shown.textContent);
     }
-    filter();
-    return [
-      element("div", { class: "controls", role: "group", "aria-label": "Filter the runs" },
-        choose("Family", "family", sorted(rows.map((r) => r.family)), "all families"),
-        choose("Tokens", "tokens", [...sorted(numbers), ...(numbers.length < rows.length ? ["none"] : [])], "any number"),
-        choose("Data set", "dataset", sorted(rows.map((r) => r.dataset)), "all data sets"),
-        lactok.search("Tokenizer", (v) => set("text", v)).element,
-        shown),
-      table.element,
-      ...notes(),
-    ];
+  }
+
+  /** The options of a filter by one of the rows' texts. */
+  function namesOf(key, all) {
+    const names = unique(rows.map((row) => row[key])).sort((a, b) => a.localeCompare(b));
+    return [["", all], ...names.map((name) => [name, name])];
   }
 
   function columns() {
-    const several = (key) => unique(rows.map((r) => r[key])).length > 1;
+    const protocols = unique(rows.map((row) => row.protocol));
     return [
-      { title: "Tokenizer", head: true, value: (r) => r.name, cell: name },
-      { title: "Family", value: (r) => r.family },
-      { title: "Data set", value: (r) => r.dataset },
-      several("protocol") && { title: "Protocol", value: (r) => r.protocol },
-      { title: "Tokens", numeric: true, value: (r) => r.tokens, cell: (r) => lactok.count(r.tokens) },
-      { title: "Codes", numeric: true, value: (r) => r.codes, cell: (r) => lactok.count(r.codes) },
-      { title: "Bits", numeric: true, value: (r) => r.bits, hint: "of an image", cell: (r) => lactok.count(r.bits === null ? null : Math.round(r.bits)) + (r.overBudget ? "*" : "") },
-      ...data.metrics.map((m) => ({
-        title: `${m.title} ${lactok.arrow(m)}`,
-        hint: `${m.better} is better`,
-        numeric: true,
-        better: m.better,
-        value: (r) => (r.metrics[m.key] ? r.metrics[m.key].value : null),
-        cell: (r) => value(r.metrics[m.key]),
-      })),
-      { title: "Usage", hint: "share of the codebook that occurred", numeric: true, better: "higher", value: (r) => r.usage, cell: (r) => (r.usage === null || r.usage === undefined ? "–" : `${Math.round(r.usage * 100)}%`) },
-      { title: "Decode", hint: "seconds an image, as this run took them", numeric: true, value: (r) => r.decode, cell: (r) => lactok.duration(r.decode) },
-      { title: "Images", numeric: true, better: "higher", value: (r) => r.n, cell: (r) => lactok.count(r.n) },
+      { title: "Tokenizer", head: true, value: (row) => row.name, cell: nameCell },
+      { title: "Family", value: (row) => row.family },
+      { title: "Data set", value: (row) => row.dataset },
+      protocols.length > 1 && { title: "Protocol", value: (row) => row.protocol },
+      { title: "Tokens", numeric: true, value: (row) => row.tokens, cell: (row) => lactok.count(row.tokens) },
+      { title: "Codes", numeric: true, value: (row) => row.codes, cell: (row) => lactok.count(row.codes) },
+      { title: "Bits", hint: "of an image", numeric: true, value: (row) => row.bits, cell: bitsCell },
+      ...data.metrics.map(metricColumn),
+      {
+        title: "Usage", hint: "share of the codebook that occurred", numeric: true, better: "higher",
+        value: (row) => row.usage,
+        cell: usageCell,
+      },
+      {
+        title: "Decode", hint: "seconds an image, as this run took them", numeric: true,
+        value: (row) => row.decode,
+        cell: (row) => lactok.duration(row.decode),
+      },
+      { title: "Images", numeric: true, better: "higher", value: (row) => row.n, cell: (row) => lactok.count(row.n) },
     ].filter(Boolean);
   }
 
-  function name(row) {
-    return [row.name, ...row.unusual.map((what) => element("span", { class: "tag" }, what))];
+  function metricColumn(metric) {
+    return {
+      title: `${metric.title} ${lactok.arrow(metric)}`,
+      hint: `${metric.better} is better`,
+      numeric: true,
+      better: metric.better,
+      value: (row) => row.metrics[metric.key]?.value ?? null,
+      cell: (row) => metricCell(row.metrics[metric.key]),
+    };
   }
 
-  function value(entry) {
+  /** The name, and what is unusual about the run. */
+  function nameCell(row) {
+    return [row.name, row.unusual.map((what) => element("span", { class: "tag" }, what))];
+  }
+
+  function bitsCell(row) {
+    if (row.bits === null) return "–";
+    return lactok.count(Math.round(row.bits)) + (row.overBudget ? "*" : "");
+  }
+
+  function usageCell(row) {
+    return row.usage === null || row.usage === undefined ? "–" : `${Math.round(row.usage * 100)}%`;
+  }
+
+  function metricCell(entry) {
     if (!entry) return "–";
-    const [main, spread] = entry.text.split(" ±");
-    const text = spread ? [main, element("span", { class: "spread" }, ` ±${spread}`)] : [main];
-    return entry.reliable ? text : element("span", { class: "unreliable", title: "biased upwards: too few images" }, text);
+    const value = lactok.valueWithSpread(entry.text);
+    if (entry.reliable) return value;
+    return element("span", { class: "unreliable", title: "biased upwards: too few images" }, value);
   }
 
   function notes() {
     const list = ["± is half the 95 % bootstrap interval of the mean over images."];
-    const entries = rows.flatMap((r) => Object.values(r.metrics));
-    if (entries.some((e) => !e.reliable)) {
+    if (rows.some((row) => Object.values(row.metrics).some((entry) => !entry.reliable))) {
       list.push("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.");
     }
-    if (rows.some((r) => r.overBudget)) list.push("* above the budget: for some images no file is that small.");
+    if (rows.some((row) => row.overBudget)) list.push("* above the budget: for some images no file is that small.");
     list.push("Decode is the wall time of the run that wrote the result, divided by the images that it decoded.");
-    for (const r of rows) if (r.skipped.length) list.push(`${r.name} left out ${r.skipped.join("; ")}`);
-    return [element("ul", { class: "notes" }, unique(list).map((t) => element("li", {}, t)))];
+    for (const row of rows) if (row.skipped.length) list.push(`${row.name} left out ${row.skipped.join("; ")}`);
+    return element("ul", { class: "notes" }, unique(list).map((note) => element("li", {}, note)));
   }
 };

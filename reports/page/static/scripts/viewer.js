@@ -9,21 +9,30 @@ lactok.views.pictures = function (data) {
     return view;
   }
   const metrics = data.metrics.filter((m) => m.perImage);
-  const rowsOf = (group) => data.rows.filter((r) => r.group === group.key && group.samples.some((s) => s.rows[r.key]));
   let group = data.groups[0];
   let rows = rowsOf(group);
   let row = rows[0];
   let samples = group.samples;
-  let at = 0;
-  let mode = "side";
-  let wipe = 50;
-  const left = new Set(); // rows that are not shown
+  let at = 0; // the number of the sample that is shown, in `samples`
+  let mode = "side"; // or "wipe" or "error"
+  let wipe = 50; // percent of the picture that are photograph
+  const hiddenRows = new Set(); // their keys
 
   const grid = element("div", { class: "frames" });
   const viewer = element("section", { class: "viewer", tabindex: "-1", "aria-label": "Viewer" });
-  const groups = lactok.select("Data set", data.groups.map((g, i) => [String(i), g.title]), (i) => open(data.groups[i]));
-  const tokenizers = lactok.select("Tokenizer", [], (key) => choose(rows.find((r) => r.key === key)));
-  const order = lactok.select("Samples", [["", "of most tokenizers"], ["all", "all, by name"], ...metrics.flatMap((m) => [[`worst ${m.key}`, `worst ${m.title} first`], [`best ${m.key}`, `best ${m.title} first`]])], () => {
+  const groups = lactok.select("Data set", data.groups.map((each, i) => [String(i), each.title]), (i) => {
+    open(data.groups[i]);
+  });
+  const tokenizers = lactok.select("Tokenizer", [], (key) => choose(rows.find((each) => each.key === key)));
+  const orders = [
+    ["", "of most tokenizers"],
+    ["all", "all, by name"],
+    ...metrics.flatMap((metric) => [
+      [`worst ${metric.key}`, `worst ${metric.title} first`],
+      [`best ${metric.key}`, `best ${metric.title} first`],
+    ]),
+  ];
+  const order = lactok.select("Samples", orders, () => {
     arrange();
     at = 0;
     draw();
@@ -38,10 +47,11 @@ lactok.views.pictures = function (data) {
   const choice = element("details", { class: "choice" }, count, chips);
   const modes = [["side", "Side by side"], ["wipe", "Wipe"], ["error", "Error map"]]
     .map(([key, text]) => lactok.button(text, () => setMode(key), { class: "chip", "data-mode": key }));
-  const gain = lactok.slider("Brightness", [1, 16, 1], 2, (v) => viewer.style.setProperty("--gain", v), (v) => `× ${v}`);
+  const setGain = (value) => viewer.style.setProperty("--gain", value);
+  const gain = lactok.slider("Brightness", [1, 16, 1], 2, setGain, (value) => `× ${value}`);
   const level = element("output", { class: "level" });
-  const zoom = lactok.zoom(grid, (z) => {
-    level.textContent = `${Math.round(z * 100)} %`;
+  const zoom = lactok.zoom(grid, (factor) => {
+    level.textContent = `${Math.round(factor * 100)} %`;
   });
   viewer.append(
     element("div", { class: "controls" }, data.groups.length > 1 && groups.element, tokenizers.element, order.element),
@@ -51,11 +61,13 @@ lactok.views.pictures = function (data) {
         lactok.button("−", () => zoom.by(1 / 1.5), { "aria-label": "Zoom out" }), level,
         lactok.button("+", () => zoom.by(1.5), { "aria-label": "Zoom in" }), lactok.button("Reset", zoom.reset)),
       gain.element),
-    element("div", { class: "bar step" }, lactok.button("‹", () => step(-1), { "aria-label": "Previous sample" }), title,
-      lactok.button("›", () => step(1), { "aria-label": "Next sample" })),
+    element("div", { class: "bar step" },
+      lactok.button("‹", () => stepSample(-1), { "aria-label": "Previous sample" }), title,
+      lactok.button("›", () => stepSample(1), { "aria-label": "Next sample" })),
     caption, strip, choice, notice, grid, without,
-    element("p", { class: "about" }, "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
-  viewer.style.setProperty("--gain", 2);
+    element("p", { class: "about" },
+      "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
+  setGain(2);
   viewer.addEventListener("keydown", keys);
   view.append(viewer);
   open(group);
@@ -65,109 +77,157 @@ lactok.views.pictures = function (data) {
   };
   return view;
 
+  /** The tokenizers with pictures of these samples. */
+  function rowsOf(those) {
+    return data.rows.filter((each) =>
+      each.group === those.key && those.samples.some((sample) => sample.rows[each.key]));
+  }
+
+  /** Shows another group: the pictures of another data set. */
   function open(next) {
     group = next;
     rows = rowsOf(group);
     row = rows.includes(row) ? row : rows[0];
-    tokenizers.options(rows.map((r) => [r.key, r.name]), row.key);
-    chips.replaceChildren(...rows.map(chip));
+    tokenizers.options(rows.map((each) => [each.key, each.name]), row.key);
+    chips.replaceChildren(...rows.map(makeChip));
     at = 0;
     zoom.reset();
     arrange();
     draw();
   }
 
-  function goTo(key, sample) {
-    const wanted = data.rows.find((r) => r.key === key);
-    const its = wanted && data.groups.find((g) => g.key === wanted.group);
-    if (!its) return;
+  /** Shows a sample of a tokenizer, both by their keys; nothing happens if there is no such tokenizer. */
+  function goTo(rowKey, sampleId) {
+    const wanted = data.rows.find((each) => each.key === rowKey);
+    const itsGroup = wanted && data.groups.find((each) => each.key === wanted.group);
+    if (!itsGroup) return;
     order.value = "all";
     row = wanted;
-    groups.value = String(data.groups.indexOf(its));
-    open(its);
-    at = Math.max(0, samples.findIndex((s) => s.id === sample));
+    groups.value = String(data.groups.indexOf(itsGroup));
+    open(itsGroup);
+    at = Math.max(0, samples.findIndex((sample) => sample.id === sampleId));
     draw();
   }
 
-  /** The samples that were asked for; worst and best are the current tokenizer's. */
+  /** Puts the samples that were asked for in their order; worst and best are the current tokenizer's. */
   function arrange() {
     const [end, key] = order.value.split(" ");
-    const metric = metrics.find((m) => m.key === key);
-    if (!metric) {
-      const rowsWith = (s) => Object.keys(s.rows).length;
-      const most = Math.max(...group.samples.map(rowsWith));
-      samples = end === "all" ? group.samples : group.samples.filter((s) => rowsWith(s) === most);
-    } else {
-      const sign = (metric.better === "higher") === (end === "worst") ? 1 : -1;
-      const value = (s) => s.rows[row.key].scores[metric.key];
-      samples = group.samples.filter((s) => s.rows[row.key] && value(s) !== null && value(s) !== undefined)
-        .sort((a, b) => sign * (value(a) - value(b)));
-      if (!samples.length) samples = group.samples;
-    }
-    strip.replaceChildren(...samples.map((s, i) => {
-      const small = s.photo || Object.values(s.rows)[0];
-      return lactok.button(element("img", { src: small.thumb, alt: s.id, width: 64, height: 64, loading: "lazy" }), () => {
+    const metric = metrics.find((each) => each.key === key);
+    if (metric) samples = sortedBy(metric, end);
+    else samples = end === "all" ? group.samples : ofMostTokenizers();
+    if (!samples.length) samples = group.samples;
+    strip.replaceChildren(...samples.map((sample, i) => {
+      const small = sample.photo || Object.values(sample.rows)[0];
+      const show = () => {
         at = i;
         draw();
-      }, { title: s.id });
+      };
+      const thumbnail = element("img", { src: small.thumb, alt: sample.id, width: 64, height: 64, loading: "lazy" });
+      return lactok.button(thumbnail, show, { title: sample.id });
     }));
   }
 
+  /** end: "worst" or "best", which comes first. */
+  function sortedBy(metric, end) {
+    const ascending = (metric.better === "higher") === (end === "worst");
+    const score = (sample) => sample.rows[row.key].scores[metric.key] ?? null;
+    return group.samples
+      .filter((sample) => sample.rows[row.key] && score(sample) !== null)
+      .sort((a, b) => (ascending ? score(a) - score(b) : score(b) - score(a)));
+  }
+
+  /** The samples of which the most tokenizers have a picture. */
+  function ofMostTokenizers() {
+    const count = (sample) => Object.keys(sample.rows).length;
+    const most = Math.max(...group.samples.map(count));
+    return group.samples.filter((sample) => count(sample) === most);
+  }
+
+  /** Shows the current sample and tokenizer in the current mode. */
   function draw() {
     const sample = samples[at];
-    const bare = !sample.photo;
-    const made = sample.rows[row.key];
+    const made = sample.rows[row.key]; // the current tokenizer's picture, if there is one
+    const wanted = rows.filter((each) => !hiddenRows.has(each.key));
+    const absent = wanted.filter((each) => !sample.rows[each.key]);
+    const lacking = whatIsLacking(sample);
+    const shownMode = lacking ? "side" : mode;
     title.textContent = `${sample.id} (${at + 1} of ${samples.length})`;
     caption.textContent = sample.caption || "";
     caption.hidden = !sample.caption;
-    const lacking = bare ? "No photograph of this sample was stored, so there is nothing to compare with; the same python -m benchmarks.recon again stores it."
-      : mode === "wipe" && !made ? `${row.name} has no picture of this sample.` : "";
     notice.textContent = lacking;
     notice.hidden = !lacking;
-    const wanted = rows.filter((r) => !left.has(r.key));
-    const shown = wanted.filter((r) => sample.rows[r.key] || r === row);
-    const absent = wanted.filter((r) => !sample.rows[r.key]);
-    without.textContent = `Without a picture of this sample: ${absent.map((r) => r.name).join(", ")}.`;
+    without.textContent = `Without a picture of this sample: ${absent.map((each) => each.name).join(", ")}.`;
     without.hidden = !absent.length;
-    const now = bare || (mode === "wipe" && !made) ? "side" : mode;
-    grid.dataset.mode = now;
-    grid.replaceChildren(...(now === "wipe"
-      ? [lactok.wipeFrame(sample, row, metrics, wipe, (v) => { wipe = v; })]
-      : [...(bare ? [] : [lactok.photoFrame(sample)]), ...shown.map((r) => frame(sample, r, now))]));
+    gain.element.hidden = shownMode !== "error";
+    tokenizers.value = row.key;
+    drawFrames(sample, wanted, shownMode);
     for (const button of modes) {
       button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-      button.disabled = bare && button.dataset.mode !== "side";
+      button.disabled = !sample.photo && button.dataset.mode !== "side";
     }
-    gain.element.hidden = now !== "error";
-    tokenizers.value = row.key;
-    [...strip.children].forEach((b, i) => b.setAttribute("aria-current", String(i === at)));
-    const current = strip.children[at];
-    strip.scrollLeft = current.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + 32;
     count.textContent = `Tokenizers shown: ${wanted.length} of ${rows.length}`;
-    [...chips.children].forEach((b, i) => b.setAttribute("aria-pressed", String(!left.has(rows[i].key))));
-    const said = made ? metrics.filter((m) => made.scores[m.key] !== undefined).map((m) => `${m.title} ${lactok.score(m, made.scores[m.key])}`) : ["no picture"];
-    lactok.say(`sample ${at + 1} of ${samples.length}, ${sample.id}; ${row.name}: ${said.join(", ")}`);
-  }
-
-  function frame(sample, r, now) {
-    const made = lactok.rowFrame(sample, r, metrics, now, { class: `frame${r === row ? " current" : ""}`, "aria-current": r === row ? "true" : null });
-    made.addEventListener("click", () => {
-      if (r !== row && made.isConnected) choose(r);
+    [...chips.children].forEach((button, i) => {
+      button.setAttribute("aria-pressed", String(!hiddenRows.has(rows[i].key)));
     });
-    return made;
+    markInStrip();
+    const scores = made ? lactok.scores(made, metrics).join(", ") : "no picture";
+    lactok.say(`sample ${at + 1} of ${samples.length}, ${sample.id}; ${row.name}: ${scores}`);
   }
 
-  function chip(r) {
-    return lactok.button(r.name, () => {
-      if (!left.delete(r.key)) left.add(r.key);
+  /** Why the sample cannot be shown in the current mode, or an empty text. */
+  function whatIsLacking(sample) {
+    if (!sample.photo) {
+      return "No photograph of this sample was stored, so there is nothing to compare with;"
+        + " the same python -m benchmarks.recon again stores it.";
+    }
+    if (mode === "wipe" && !sample.rows[row.key]) return `${row.name} has no picture of this sample.`;
+    return "";
+  }
+
+  function drawFrames(sample, wanted, shownMode) {
+    grid.dataset.mode = shownMode;
+    if (shownMode === "wipe") {
+      grid.replaceChildren(lactok.wipeFrame(sample, row, metrics, wipe, (value) => { wipe = value; }));
+      return;
+    }
+    const shown = wanted.filter((each) => sample.rows[each.key] || each === row);
+    const frames = shown.map((each) => drawFrame(sample, each, shownMode));
+    if (sample.photo) frames.unshift(lactok.photoFrame(sample));
+    grid.replaceChildren(...frames);
+  }
+
+  /** A click on a tokenizer's picture chooses the tokenizer. */
+  function drawFrame(sample, its, shownMode) {
+    const isCurrent = its === row;
+    const attributes = { class: isCurrent ? "frame current" : "frame", "aria-current": isCurrent ? "true" : null };
+    const frame = lactok.rowFrame(sample, its, metrics, shownMode, attributes);
+    frame.addEventListener("click", () => {
+      if (its !== row && frame.isConnected) choose(its);
+    });
+    return frame;
+  }
+
+  /** Marks the current sample among the small pictures and scrolls it into their middle. */
+  function markInStrip() {
+    [...strip.children].forEach((button, i) => button.setAttribute("aria-current", String(i === at)));
+    const current = strip.children[at];
+    strip.scrollLeft = current.offsetLeft - strip.offsetLeft + current.offsetWidth / 2 - strip.clientWidth / 2;
+  }
+
+  /** The button that shows or hides a tokenizer. */
+  function makeChip(its) {
+    const toggle = () => {
+      if (!hiddenRows.delete(its.key)) hiddenRows.add(its.key);
       draw();
-    }, { class: "chip" });
+    };
+    return lactok.button(its.name, toggle, { class: "chip" });
   }
 
+  /** Makes another tokenizer the current one; the sample stays. */
   function choose(next) {
     const sample = samples[at];
     row = next;
-    left.delete(row.key);
+    hiddenRows.delete(row.key);
     if (order.value) {
       arrange();
       at = Math.max(0, samples.indexOf(sample));
@@ -175,11 +235,16 @@ lactok.views.pictures = function (data) {
     draw();
   }
 
-  function step(by) {
+  function stepSample(by) {
     at = (at + by + samples.length) % samples.length;
     draw();
   }
 
+  function stepRow(by) {
+    choose(rows[(rows.indexOf(row) + by + rows.length) % rows.length]);
+  }
+
+  /** The mode that is on already is switched off. */
   function setMode(next) {
     mode = mode === next ? "side" : next;
     draw();
@@ -187,15 +252,24 @@ lactok.views.pictures = function (data) {
 
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) return;
-    const turn = (by) => choose(rows[(rows.indexOf(row) + by + rows.length) % rows.length]);
     const plain = {
-      ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
-      "+": () => zoom.by(1.5), "=": () => zoom.by(1.5), "-": () => zoom.by(1 / 1.5), 0: zoom.reset,
-      w: () => setMode("wipe"), e: () => setMode("error"),
+      ArrowLeft: () => stepSample(-1),
+      ArrowRight: () => stepSample(1),
+      ArrowUp: () => stepRow(-1),
+      ArrowDown: () => stepRow(1),
+      "+": () => zoom.by(1.5),
+      "=": () => zoom.by(1.5), // the key of + without Shift
+      "-": () => zoom.by(1 / 1.5),
+      0: zoom.reset,
+      w: () => setMode("wipe"),
+      e: () => setMode("error"),
     };
     const shifted = {
-      ArrowLeft: () => zoom.move(0.1, 0), ArrowRight: () => zoom.move(-0.1, 0),
-      ArrowUp: () => zoom.move(0, 0.1), ArrowDown: () => zoom.move(0, -0.1), "+": plain["+"],
+      ArrowLeft: () => zoom.move(0.1, 0),
+      ArrowRight: () => zoom.move(-0.1, 0),
+      ArrowUp: () => zoom.move(0, 0.1),
+      ArrowDown: () => zoom.move(0, -0.1),
+      "+": plain["+"],
     };
     const action = (event.shiftKey ? shifted : plain)[event.key];
     if (!action) return;

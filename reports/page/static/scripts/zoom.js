@@ -2,33 +2,41 @@
 "use strict";
 
 (function () {
-  const MOST = 32;
+  const LARGEST = 32;
+  const PIXELS_FROM = 4; // from this zoom on the pixels are shown as squares
+  const WHEEL_STEP = 300; // pixels of the wheel for a factor of e
+  const LINE = 16; // pixels of a line, for a wheel that counts lines
+  const CLICK = 4; // pixels that the pointer may move in a click
 
-  /** Sets --zoom, --x and --y (in percent of a picture) on `root`; pictures inside `.stage` elements follow. */
+  /**
+   * Sets --zoom, --x and --y (in percent of a picture) on `root`; the pictures inside `.stage` elements follow.
+   * changed(zoom) is called after every change. Returns {by(factor), move(dx, dy), reset()}; dx and dy are shares of a
+   * stage's sides.
+   */
   lactok.zoom = (root, changed) => {
     let zoom = 1;
+    // The corner of the picture, in shares of the stage's sides: from 1 - zoom to 0.
     let x = 0;
-    let y = 0; // of the picture's corner, as a share of the stage: from 1 - zoom to 0
-    const fingers = new Map();
+    let y = 0;
+    const fingers = new Map(); // of those that are down: the pointer's number -> {x, y, stage}
     let moved = 0; // pixels since the pointer went down: a drag is no click
 
     function apply() {
-      const least = 1 - zoom;
-      x = Math.min(0, Math.max(least, x));
-      y = Math.min(0, Math.max(least, y));
+      x = Math.min(0, Math.max(1 - zoom, x));
+      y = Math.min(0, Math.max(1 - zoom, y));
       root.style.setProperty("--zoom", zoom);
       root.style.setProperty("--x", `${x * 100}%`);
       root.style.setProperty("--y", `${y * 100}%`);
       root.classList.toggle("zoomed", zoom > 1);
-      root.classList.toggle("pixels", zoom >= 4);
+      root.classList.toggle("pixels", zoom >= PIXELS_FROM);
       changed(zoom);
     }
 
-    /** Zoom by a factor about a point of the stage, both in shares of its sides. */
-    function by(factor, u = 0.5, v = 0.5) {
-      const next = Math.min(MOST, Math.max(1, zoom * factor));
-      x = u - ((u - x) * next) / zoom;
-      y = v - ((v - y) * next) / zoom;
+    /** Zooms by a factor about a point of the stage, in shares of its sides. */
+    function by(factor, about = { x: 0.5, y: 0.5 }) {
+      const next = Math.min(LARGEST, Math.max(1, zoom * factor));
+      x = about.x - ((about.x - x) * next) / zoom;
+      y = about.y - ((about.y - y) * next) / zoom;
       zoom = next;
       apply();
     }
@@ -44,58 +52,80 @@
       apply();
     }
 
-    const stageOf = (event) => event.target.closest(".stage");
-    const share = (stage, px, py) => {
+    /** Where a point of the window is in a stage, in shares of the stage's sides. */
+    function shareOf(stage, point) {
       const box = stage.getBoundingClientRect();
-      return [(px - box.left) / box.width, (py - box.top) / box.height];
-    };
+      return { x: (point.x - box.left) / box.width, y: (point.y - box.top) / box.height };
+    }
 
-    root.addEventListener("wheel", (event) => {
+    function stageOf(event) {
+      return event.target.closest(".stage");
+    }
+
+    function wheel(event) {
       const stage = stageOf(event);
-      if (!stage || (zoom === 1 && event.deltaY > 0)) return; // zoomed out: the page scrolls on
+      const zoomedOut = zoom === 1 && event.deltaY > 0;
+      if (!stage || zoomedOut) return; // the page scrolls
       event.preventDefault();
-      const lines = event.deltaMode === 1 ? 16 : 1;
-      by(Math.exp((-event.deltaY * lines) / 300), ...share(stage, event.clientX, event.clientY));
-    }, { passive: false });
+      const pixels = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * LINE : event.deltaY;
+      by(Math.exp(-pixels / WHEEL_STEP), shareOf(stage, { x: event.clientX, y: event.clientY }));
+    }
 
-    root.addEventListener("pointerdown", (event) => {
+    function fingerDown(event) {
       const stage = stageOf(event);
       if (!stage || event.button !== 0 || event.target.closest("input")) return;
       if (!fingers.size) moved = 0;
-      fingers.set(event.pointerId, { px: event.clientX, py: event.clientY, stage });
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY, stage });
       try {
         stage.setPointerCapture(event.pointerId);
-      } catch { /* the pointer has gone already */ }
-    });
+      } catch { /* The pointer has gone already. */ }
+    }
 
-    root.addEventListener("pointermove", (event) => {
+    function fingerMoves(event) {
       const before = fingers.get(event.pointerId);
       if (!before) return;
-      const now = { px: event.clientX, py: event.clientY, stage: before.stage };
-      const box = before.stage.getBoundingClientRect();
-      moved += Math.hypot(now.px - before.px, now.py - before.py);
-      if (fingers.size === 1) {
-        move((now.px - before.px) / box.width, (now.py - before.py) / box.height);
-      } else {
-        const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
-        const apart = (f) => Math.hypot(f.px - other.px, f.py - other.py) || 1;
-        const middle = (f) => share(before.stage, (f.px + other.px) / 2, (f.py + other.py) / 2);
-        const [a, b] = [middle(before), middle(now)];
-        move(b[0] - a[0], b[1] - a[1]);
-        by(apart(now) / apart(before), ...b);
-      }
+      const now = { x: event.clientX, y: event.clientY, stage: before.stage };
+      moved += Math.hypot(now.x - before.x, now.y - before.y);
+      if (fingers.size === 1) drag(before, now);
+      else pinch(before, now, otherFinger(event.pointerId));
       fingers.set(event.pointerId, now);
-    });
-
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      root.addEventListener(end, (event) => fingers.delete(event.pointerId));
     }
+
+    function otherFinger(pointerId) {
+      const [, other] = [...fingers].find(([id]) => id !== pointerId);
+      return other;
+    }
+
+    function drag(before, now) {
+      const from = shareOf(before.stage, before);
+      const to = shareOf(before.stage, now);
+      move(to.x - from.x, to.y - from.y);
+    }
+
+    /** The picture follows the middle between two fingers, and grows as they part. */
+    function pinch(before, now, other) {
+      const middle = (finger) => ({ x: (finger.x + other.x) / 2, y: (finger.y + other.y) / 2 });
+      const distance = (finger) => Math.hypot(finger.x - other.x, finger.y - other.y) || 1;
+      const from = shareOf(before.stage, middle(before));
+      const to = shareOf(before.stage, middle(now));
+      move(to.x - from.x, to.y - from.y);
+      by(distance(now) / distance(before), to);
+    }
+
+    function fingerUp(event) {
+      fingers.delete(event.pointerId);
+    }
+
+    root.addEventListener("wheel", wheel, { passive: false });
+    root.addEventListener("pointerdown", fingerDown);
+    root.addEventListener("pointermove", fingerMoves);
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) root.addEventListener(end, fingerUp);
     root.addEventListener("click", (event) => {
-      if (moved > 4 && stageOf(event)) event.stopPropagation();
+      if (moved > CLICK && stageOf(event)) event.stopPropagation();
     }, { capture: true });
     root.addEventListener("dblclick", (event) => {
       const stage = stageOf(event);
-      if (stage) by(2, ...share(stage, event.clientX, event.clientY));
+      if (stage) by(2, shareOf(stage, { x: event.clientX, y: event.clientY }));
     });
     apply();
     return { by, move, reset };
