@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -216,3 +217,14 @@ def test_other_mistakes(recipe: VQRecipe, tmp_path: Path) -> None:
     trainer(recipe, tmp_path / "c").save()
     with pytest.raises(UserError, match="another recipe"):
         trainer(replace(recipe, peak_lr=1e-5), tmp_path / "c")
+
+
+def test_the_former_names_still_work() -> None:
+    from lactok.training import common
+
+    for name, place in common._FORMER.items():
+        module, _, attribute = place.rpartition(".")
+        with pytest.warns(DeprecationWarning, match=f"lactok.training.common.{name} is {place} now"):
+            assert getattr(common, name) is getattr(importlib.import_module(module), attribute)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = common.nothing
