@@ -156,7 +156,7 @@ class Harm:
         whole = binary_tensor((10**6,), (1,)).replace(b"K\x04tq", b"J\x40\x42\x0f\x00tq")
         assert b"J\x40\x42\x0f\x00tq" in whole
         archive(path, whole, bytes(16))
-        return "cannot be read"
+        return "out of bounds for storage"
 
     @staticmethod
     def memory_by_a_number(path: Path) -> str:

@@ -16,6 +16,7 @@ INSTRUCTIONS = 5_000_000  # in a pickle; those of large checkpoints have some hu
 WORK = 50_000_000  # objects handled by all instructions together, where a shared tuple counts at each of its places
 UNKNOWN = "?"  # called, but not named as a plain global
 
+_REFERENCE = 5  # parts of a reference to a storage
 _CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ")
 _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
 _CHANGES = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # leave their object where it is
@@ -28,15 +29,31 @@ class _Item:
     Attributes:
         weight: how many objects are visited to hash or print it: 1, but for tuples the sum over what they hold.
         name: "module.name" of a global, "" of any other object.
-        text: of a string, which may become part of a global's name.
+        value: of a text or a whole number.
+        parts: of a short tuple.
     """
 
     weight: int = 1
     name: str = ""
-    text: str = ""
+    value: str | int | None = None
+    parts: tuple[_Item, ...] = ()
 
 
 _PLAIN, _MARK = _Item(), _Item(0)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a pickle would do.
+
+    Attributes:
+        called: functions and classes, as "module.name"; "?" for what no plain global names.
+        storages: what it says of the storages that its tensors lie on: the type ("torch.FloatStorage"), the key and
+            the number of elements, or None for a reference of another form.
+    """
+
+    called: frozenset[str]
+    storages: tuple[tuple[str, str, int] | None, ...]
 
 
 @dataclass(slots=True)
@@ -47,6 +64,7 @@ class _Machine:
     stack: list[_Item] = field(default_factory=list)
     memo: dict[int, _Item] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
+    storages: list[tuple[str, str, int] | None] = field(default_factory=list)
     work: int = 0
 
     def take(self, count: int) -> list[_Item]:
@@ -81,6 +99,9 @@ class _Machine:
             self.stack.append(_MARK)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.remember(len(self.memo) if argument is None else argument, instructions)
+        elif name == "PERSID":
+            self.storages.append(None)
+            self.stack.append(_PLAIN)
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             self.stack.append(self.memo.get(argument, _PLAIN))
         elif name == "DUP":
@@ -93,8 +114,8 @@ class _Machine:
             self.called.add(argument.replace(" ", ".", 1))
             self.take_to_mark()
             self.stack.append(_PLAIN)
-        elif isinstance(argument, str) and opcode.stack_after == [pickletools.pyunicode]:
-            self.stack.append(_Item(text=argument))
+        elif type(argument) in (str, int) and not opcode.stack_before and opcode.stack_after:
+            self.stack.append(_Item(value=argument))
         else:
             self._general(opcode)
 
@@ -111,18 +132,30 @@ class _Machine:
         made = _PLAIN
         if opcode.name == "STACK_GLOBAL":
             module, name = items
-            made = _Item(name=f"{module.text}.{name.text}" if module.text and name.text else UNKNOWN)
+            both = isinstance(module.value, str) and isinstance(name.value, str)
+            made = _Item(name=f"{module.value}.{name.value}" if both else UNKNOWN)
         elif opcode.name in _CALLS:
             self.called.add(items[0].name if items and items[0].name else UNKNOWN)
             made = _Item(weight + 1)
         elif opcode.name in _TUPLES:
-            made = _Item(weight + 1)
+            made = _Item(weight + 1, parts=tuple(items) if len(items) == _REFERENCE else ())
+        elif opcode.name == "BINPERSID":
+            self.storages.append(_storage(items[0]))
         if opcode.stack_after:
             self.stack.append(items[0] if opcode.name in _CHANGES else made)
 
 
-def scan(stream: IO[bytes], where: str) -> set[str]:
-    """What a pickle calls, as "module.name" ("?" for what no plain global names); the stream stands behind it then.
+def _storage(reference: _Item) -> tuple[str, str, int] | None:
+    """Type, key and number of elements of a reference to a storage, ("storage", type, key, device, number)."""
+    if len(reference.parts) != _REFERENCE:
+        return None
+    _, kind, key, _, number = reference.parts
+    known = kind.name and isinstance(key.value, str) and isinstance(number.value, int)
+    return (kind.name, key.value, number.value) if known else None  # type: ignore[return-value]
+
+
+def scan(stream: IO[bytes], where: str) -> Program:
+    """Look through one pickle; the stream stands behind it then.
 
     Args:
         where: the file's name, for messages.
@@ -140,4 +173,4 @@ def scan(stream: IO[bytes], where: str) -> set[str]:
                 f"{where} is refused: its tuples hold each other so often that reading them would not end; "
                 "get the file from its official source"
             )
-    return machine.called
+    return Program(frozenset(machine.called), tuple(machine.storages))

@@ -216,7 +216,7 @@ def _parameter(data: object = None, *_: object) -> object:
     return data
 
 
-_STORAGES = {
+STORAGES = {
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16,
@@ -227,6 +227,8 @@ _STORAGES = {
     "CharStorage": torch.int8,
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
 }
 
 _KNOWN: dict[str, Any] = {
@@ -245,7 +247,7 @@ _KNOWN: dict[str, Any] = {
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _KNOWN[f"{_module}._reconstruct"] = _Call(_Array)
     _KNOWN[f"{_module}.scalar"] = _Call(_scalar)
-for _name, _dtype in _STORAGES.items():
+for _name, _dtype in STORAGES.items():
     _KNOWN[f"torch.{_name}"] = _dtype
     _KNOWN[f"torch.storage.{_name}"] = _dtype
 

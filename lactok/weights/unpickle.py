@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.weights.pickle_scan import scan
-from lactok.weights.restricted_pickle import Inert, Lazy, Refused, RestrictedReader
+from lactok.weights.pickle_scan import Program, scan
+from lactok.weights.restricted_pickle import STORAGES, Inert, Lazy, Refused, RestrictedReader
 
 ENTRIES = 5_000_000  # of all dictionaries and lists together
 TENSORS = 200_000
@@ -40,7 +40,6 @@ SAFE = {
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "complex")),
 }
 
-_ZIP = b"PK\x03\x04"
 _OLD_FORMAT = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # torch's before 1.6: several pickles in a row, this number first
 _OLD_PICKLES = 5  # the number, a version, the machine's types, the objects, the storages' keys
 
@@ -71,8 +70,8 @@ def _read_archive(path: Path) -> dict[str, Tensor]:
     with zipfile.ZipFile(path) as archive:
         prefix = _check_archive(archive, path)
         program = archive.read(f"{prefix}data.pkl")
-        called = scan(io.BytesIO(program), str(path))
-        tree = _by_torch(path) if called <= SAFE and path.open("rb").read(4) == _ZIP else None
+        found = scan(io.BytesIO(program), str(path))
+        tree = _by_torch(path) if _is_for_torch(found, archive, prefix) else None
         if tree is None:
             if _byte_order(archive, prefix) != "little":
                 raise Refused("its numbers are stored with the highest byte first")
@@ -97,6 +96,25 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> str:
     return found[0].removesuffix("data.pkl")
 
 
+def _is_for_torch(program: Program, archive: zipfile.ZipFile, prefix: str) -> bool:
+    """Whether torch's safe loader may be asked: it would read this pickle, call what is harmless, and stay in bounds.
+
+    Older versions of it read on behind the end of a storage that is shorter than the pickle says.
+    """
+    first = min(archive.infolist(), key=lambda member: member.header_offset)
+    if first.header_offset or not program.called <= SAFE:  # another file stands before the archive, which torch reads
+        return False
+    for storage in program.storages:
+        if storage is None:
+            return False
+        kind, key, number = storage
+        dtype = torch.uint8 if kind == "torch.storage.UntypedStorage" else STORAGES.get(kind.removeprefix("torch."))
+        member = archive.getinfo(f"{prefix}data/{key}")
+        if dtype is None or not 0 <= number * dtype.itemsize <= member.file_size:
+            return False
+    return True
+
+
 def _byte_order(archive: zipfile.ZipFile, prefix: str) -> str:
     """The order of bytes that an archive was written in, "little" or "big"."""
     try:
@@ -110,7 +128,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         content: Any = mapped  # a file to read from, which types do not say
         if content[: len(_OLD_FORMAT)] == _OLD_FORMAT:
-            called = set().union(*(scan(content, str(path)) for _ in range(_OLD_PICKLES)))
+            called = frozenset[str]().union(*(scan(content, str(path)).called for _ in range(_OLD_PICKLES)))
             tree = _by_torch(path) if called <= SAFE else None
             if tree is None:
                 raise Refused("it is in torch's old format, with more in it than weights")
