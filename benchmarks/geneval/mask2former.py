@@ -118,6 +118,7 @@ def instances(cls: Tensor, low: Tensor, batch: Size, image: Size, original: Size
     A pair of query and class is an instance: the `most` likeliest. Its score is the class's probability times the mean
     of the mask's sigmoid over its pixels.
     """
+    import torch
     import torch.nn.functional as F
 
     probabilities = cls.softmax(-1)[:, :-1]
@@ -133,20 +134,19 @@ def instances(cls: Tensor, low: Tensor, batch: Size, image: Size, original: Size
     certainty = (logits.sigmoid() * inside).flatten(1).sum(1) / (inside.flatten(1).sum(1) + 1e-6)
     scores = likely * certainty[back]
     order = scores.argsort(descending=True, stable=True)
-    boxes = _boxes(inside)
+    boxes = torch.stack([_box(mask) for mask in inside])
     return Instances((index % classes)[order], scores[order], boxes[back][order], inside[back][order])
 
 
-def _boxes(masks: Tensor) -> Tensor:
-    """The tight boxes (N, 4) of masks (N, H, W) bool, right and bottom exclusive; zeros for an empty mask."""
+def _box(mask: Tensor) -> Tensor:
+    """The tight box of a mask; zeros for an empty one."""
     import torch
-    from torchvision.ops import masks_to_boxes
 
-    boxes = torch.zeros(len(masks), 4, device=masks.device)
-    filled = masks.flatten(1).any(1)
-    # torchvision's right and bottom are the last pixels themselves
-    boxes[filled] = masks_to_boxes(masks[filled]) + boxes.new_tensor([0, 0, 1, 1])
-    return boxes
+    rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+    if not len(rows):
+        return torch.zeros(4, device=mask.device)
+    sides = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    return torch.stack(sides).float()
 
 
 class Mask2Former(Detector):

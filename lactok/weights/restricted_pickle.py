@@ -270,7 +270,7 @@ class RestrictedReader(pickle.Unpickler):
         self._storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
+        full = f"{'builtins' if module == '__builtin__' else module}.{name}"  # of Python 2, in protocols below 3
         if full in _KNOWN:
             return _KNOWN[full]
         if full.startswith(INERT):

@@ -23,7 +23,7 @@ from lactok.errors import UserError
 from lactok.weights.pickle_scan import Program, scan
 from lactok.weights.restricted_pickle import STORAGES, Inert, Lazy, Refused, RestrictedReader
 
-ENTRIES = 5_000_000  # of all dictionaries and lists together
+ENTRIES = 2_000_000  # of all dictionaries and lists together
 TENSORS = 200_000
 DEPTH = 100  # of dictionaries within dictionaries
 NAME = 1000  # characters of a tensor's name
