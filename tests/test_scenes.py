@@ -233,6 +233,7 @@ def test_run_lengths_come_back(corner: bool) -> None:
     assert np.array_equal(folder.mask_of(encoded), mask)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with NumPy 2
 @pytest.mark.parametrize("density", [0, 0.02, 0.5, 1])
 def test_run_lengths_are_cocos(density: float) -> None:
     """A truth's masks are what COCO's own tools read, and are read here as they read them."""
