@@ -88,7 +88,7 @@ class TestReader:
         loop: dict[str, object] = {}
         loop["again"] = loop
         (tmp_path / "a.pkl").write_bytes(pickle.dumps(loop))
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError, match=r"is refused: .* hold themselves"):
             unpickle.read(tmp_path / "a.pkl")
 
     @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04broken"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -141,11 +142,4 @@ def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 
 def _fitting(word: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
     """How many of its first characters fit into `width` pixels; at least one."""
-    low, high = 1, len(word)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if font.getlength(word[:middle]) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return 1 + bisect_right(range(2, len(word) + 1), float(width), key=lambda count: font.getlength(word[:count]))

@@ -70,9 +70,10 @@ class Scene:
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Tight box of a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    """Left, top, right, bottom of a mask (H, W) bool that is not empty; right and bottom are exclusive."""
+    box = Image.fromarray(mask).getbbox()
+    assert box is not None
+    return box
 
 
 def compose(plan: Plan, seed: int) -> Scene:

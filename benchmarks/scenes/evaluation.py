@@ -45,7 +45,7 @@ def evaluate(
         taken = [found[i] for i in pairs]
         for detection, told, i in zip(taken, colours_of(colours, image, taken), pairs.values(), strict=True):
             assert detection.mask is not None
-            overlaps.append((detection.mask & scene.mask(i)).sum() / (detection.mask | scene.mask(i)).sum())
+            overlaps.append(mask_iou(detection.mask, scene.mask(i)))
             right.append(told == scene.objects[i].color)
         if len(pictures) < 8:
             pictures.append(drawn(image, [d for d in found if d.score > 0.3]))
@@ -84,9 +84,15 @@ def matched(found: list[Detection], scene: Scene) -> dict[int, int]:
 
 
 def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom), right and bottom exclusive."""
     from torchvision.ops import box_iou
 
     return float(box_iou(torch.tensor([a]), torch.tensor([b]).float()))
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks (H, W) bool, one of which is not empty."""
+    return float((a & b).sum() / (a | b).sum())
 
 
 def drawn(image: Image.Image, found: list[Detection]) -> Tensor:

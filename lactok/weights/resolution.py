@@ -1,7 +1,7 @@
 """Where weights come from: the user's folders, the package, a model hub, a package registry; all as safetensors.
 
-A file that is not safetensors is read once by a restricted reader, converted into the cache and hashed; after that
-nothing is unpickled.
+A file that is not safetensors is read once, by torch's safe loader or a restricted reader, converted into the cache
+and hashed; after that nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -1,207 +1,220 @@
-"""A reader for other people's pickles that builds tensors, arrays and plain containers and runs nothing else.
+"""Reads the tensors of a checkpoint: by torch's own safe loader, and by a restricted reader where that refuses.
 
-It reads torch's zip format (TorchScript archives too: only their data, never their code) and plain pickles of numpy
-arrays. A class that carries no data for us may be named as inert: it is replaced by an empty object. Every other
-global is refused by name, so a file that would run code on loading is reported, not run.
+A file is looked at before it is read. What is refused then, in one line that says why: an archive that unpacks to far
+more than its size, a pickle that is made to hang its reader, tensors that take far more memory than the file has.
 """
 
 from __future__ import annotations
 
-import collections
 import io
+import mmap
 import pickle
-import re
+import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.weights.pickle_scan import Program, scan
+from lactok.weights.restricted_pickle import STORAGES, Inert, Lazy, Refused, RestrictedReader
 
-# classes seen in published checkpoints beside the weights; they are dropped
-INERT = ("argparse.Namespace", "pytorch_lightning.", "omegaconf.", "__torch__.", "flax.core.frozen_dict.")
+ENTRIES = 2_000_000  # of all dictionaries and lists together
+TENSORS = 200_000
+DEPTH = 100  # of dictionaries within dictionaries
+NAME = 1000  # characters of a tensor's name
+TIMES, MORE = 4, 64 * 2**20  # memory that a file of N bytes may take: 4 N, for tied weights, and 64 MiB
 
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-
-_STORAGES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+# what torch's safe loader may be asked to call: none of these takes memory by a number that stands in the file
+SAFE = {
+    "collections.OrderedDict",
+    "collections.Counter",
+    "torch.Size",
+    "torch.device",
+    "torch.nn.parameter.Parameter",
+    *(f"torch._utils.{name}" for name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")),
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "complex")),
 }
 
-
-class Inert:
-    """Stands for an object of a class that is not loaded; keeps its state, does nothing."""
-
-    def __init__(self, *args: object, **kwargs: object):
-        self.args = args
-
-    def __setstate__(self, state: object) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update(state)
-        else:
-            self.state = state
-
-    def __setitem__(self, key: object, value: object) -> None:
-        self.__dict__[str(key)] = value
-
-    def append(self, item: object) -> None:
-        pass
-
-
-def _rebuild_tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
-    return storage.as_strided(size, stride, offset)
-
-
-def _rebuild_parameter(data: Tensor, *_: object) -> Tensor:
-    return data
-
-
-class _Dtype:
-    """A numpy dtype by its text; None for anything but plain numbers, so that no pointer can be made of bytes."""
-
-    def __init__(self, text: object, *_: object):
-        self.text = str(text) if re.fullmatch(r"[<>|=]?[biufc]\d{1,2}", str(text)) else None
-        self.order = "="
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = str(state[1])
-
-    def numpy(self) -> np.dtype | None:
-        if self.text is None:
-            return None
-        return np.dtype(self.text).newbyteorder(">" if self.order == ">" else "<")
-
-
-class _Array:
-    """A pickled array: shape, dtype and bytes; `value` is None where it holds no plain numbers."""
-
-    value: np.ndarray | None = None
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, raw = state
-        kind = dtype.numpy()
-        if kind is not None and isinstance(raw, bytes):
-            array = np.frombuffer(raw, kind).reshape(shape, order="F" if fortran else "C")
-            self.value = array.astype(kind.newbyteorder("="))
-
-
-def _scalar(dtype: _Dtype, raw: object = b"") -> object:
-    kind = dtype.numpy()
-    return np.frombuffer(raw, kind)[0].item() if kind is not None and isinstance(raw, bytes) else None
-
-
-_CALLS: dict[str, Any] = {
-    "collections.OrderedDict": collections.OrderedDict,
-    "collections.defaultdict": lambda *_: {},
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch.jit._pickle.build_intlist": list,
-    "torch.Size": tuple,
-    "torch.device": lambda *_: None,
-    "numpy.ndarray": None,  # only named, as the first argument of _reconstruct
-    "numpy.dtype": _Dtype,
-    "builtins.set": set,
-    "_codecs.encode": lambda text, encoding="latin1": str(text).encode(encoding),
-}
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _CALLS[f"{_module}._reconstruct"] = lambda *_: _Array()
-    _CALLS[f"{_module}.scalar"] = _scalar
-for _name, _dtype in _STORAGES.items():
-    _CALLS[f"torch.{_name}"] = _dtype
-    _CALLS[f"torch.storage.{_name}"] = _dtype
-
-
-class _Reader(pickle.Unpickler):
-    def __init__(self, file: Any, name: str, archive: zipfile.ZipFile | None = None, prefix: str = ""):
-        super().__init__(file)
-        self._name, self._archive, self._prefix = name, archive, prefix
-        self._storages: dict[str, Tensor] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
-        if full in _CALLS:
-            return _CALLS[full]
-        if full.startswith(INERT):
-            return Inert
-        raise UserError(
-            f"{self._name} is refused: loading it would call {full}, which is not needed for weights; "
-            "get the file from its official source"
-        )
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        kind, dtype, key = pid[:3]
-        if kind != "storage" or self._archive is None or not isinstance(dtype, torch.dtype):
-            raise UserError(f"{self._name} is refused: unknown reference {pid!r}")
-        if key not in self._storages:
-            data = bytearray(self._archive.read(f"{self._prefix}data/{key}"))
-            self._storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-        return self._storages[key]
+_OLD_FORMAT = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # torch's before 1.6: several pickles in a row, this number first
+_OLD_PICKLES = 5  # the number, a version, the machine's types, the objects, the storages' keys
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors in a torch zip file, a TorchScript archive or a plain pickle, by their path: {"a.b.c": tensor}.
 
+    What is no tensor and no array of numbers is left out.
+
     Raises:
-        UserError: the file is damaged or refers to anything but weights.
+        UserError: the file is damaged, refers to anything but weights, or would take far more memory than its size.
     """
     try:
-        return _flatten(_load(path))
+        if zipfile.is_zipfile(path):
+            return _read_archive(path)
+        return _read_pickle(path)
     except UserError:
         raise
+    except Refused as refusal:
+        raise UserError(f"{path} is refused: {refusal}; get the file from its official source") from refusal
     except Exception as error:  # a damaged pickle may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); fetch it again") from error
 
 
-def _load(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            index = next((n for n in archive.namelist() if n.count("/") <= 1 and n.endswith("data.pkl")), None)
-            if index is None:
-                raise UserError(f"{path} is a zip file without weights (no data.pkl)")
-            file = io.BytesIO(archive.read(index))
-            return _Reader(file, str(path), archive, index.removesuffix("data.pkl")).load()
-    with path.open("rb") as handle:
-        tree = _Reader(handle, str(path)).load()
-    if isinstance(tree, int) and tree == _LEGACY_MAGIC:
-        return _load_legacy(path)
-    return tree
+def _read_archive(path: Path) -> dict[str, Tensor]:
+    """A zip file with one data.pkl and its storages in data/ beside it."""
+    with zipfile.ZipFile(path) as archive:
+        prefix = _check_archive(archive, path)
+        program = archive.read(f"{prefix}data.pkl")
+        found = scan(io.BytesIO(program), str(path))
+        tree = _by_torch(path) if _is_for_torch(found, archive, prefix) else None
+        if tree is None:
+            if _byte_order(archive, prefix) != "little":
+                raise Refused("its numbers are stored with the highest byte first")
+            tree = RestrictedReader(io.BytesIO(program), archive, prefix).load()
+        return flatten(tree, path.stat().st_size)
 
 
-def _load_legacy(path: Path) -> Any:
-    """torch's format before 1.6, several pickles in a row, by torch's own restricted reader."""
+def _check_archive(archive: zipfile.ZipFile, path: Path) -> str:
+    """The folder of data.pkl in an archive ("name/" or ""), after a look at the sizes of everything in it."""
+    members = archive.infolist()
+    found = [m.filename for m in members if m.filename.lower().rpartition("/")[2] == "data.pkl"]
+    found = [name for name in found if name.count("/") <= 1]
+    if not found:
+        raise UserError(f"{path} is a zip file without weights (no data.pkl)")
+    if len(found) > 1 or len({m.filename for m in members}) < len(members):
+        raise Refused("two of its members have the same name")
+    if any(m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members):
+        raise Refused("its compression is one that torch does not know")
+    total, limit = sum(m.file_size for m in members), memory_limit(path.stat().st_size)
+    if total > limit:
+        raise Refused(f"{path.stat().st_size / 1e6:.1f} MB that unpack to {total / 1e6:.0f} MB are not weights")
+    return found[0].removesuffix("data.pkl")
+
+
+def _is_for_torch(program: Program, archive: zipfile.ZipFile, prefix: str) -> bool:
+    """Whether torch's safe loader may be asked: it would read this pickle, call what is harmless, and stay in bounds.
+
+    Older versions of it read on behind the end of a storage that is shorter than the pickle says.
+    """
+    first = min(archive.infolist(), key=lambda member: member.header_offset)
+    if first.header_offset or not program.called <= SAFE:  # another file stands before the archive, which torch reads
+        return False
+    for storage in program.storages:
+        if storage is None:
+            return False
+        kind, key, number = storage
+        dtype = torch.uint8 if kind == "torch.storage.UntypedStorage" else STORAGES.get(kind.removeprefix("torch."))
+        member = archive.getinfo(f"{prefix}data/{key}")
+        if dtype is None or not 0 <= number * dtype.itemsize <= member.file_size:
+            return False
+    return True
+
+
+def _byte_order(archive: zipfile.ZipFile, prefix: str) -> str:
+    """The order of bytes that an archive was written in, "little" or "big"."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path} is refused: in torch's old format, with more in it than weights") from error
+        return archive.read(f"{prefix}byteorder").decode()
+    except KeyError:
+        return "little"
 
 
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Tensor]:
-    """Nested dictionaries, lists and inert objects -> tensors by path, leaving out what is no tensor or array."""
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """A plain pickle, or torch's format before 1.6."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        content: Any = mapped  # a file to read from, which types do not say
+        if content[: len(_OLD_FORMAT)] == _OLD_FORMAT:
+            called = frozenset[str]().union(*(scan(content, str(path)).called for _ in range(_OLD_PICKLES)))
+            tree = _by_torch(path) if called <= SAFE else None
+            if tree is None:
+                raise Refused("it is in torch's old format, with more in it than weights")
+        else:
+            scan(content, str(path))
+            content.seek(0)
+            tree = RestrictedReader(content).load()
+        return flatten(tree, len(content))
+
+
+def _by_torch(path: Path) -> Any | None:
+    """What torch's safe loader makes of a file on the CPU; None where it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it advises how to loosen it
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # its refusals and damaged files have no common class; the restricted reader says what it is
+            return None
+
+
+def memory_limit(size: int) -> int:
+    """How much memory a file of `size` bytes may take."""
+    return TIMES * size + MORE
+
+
+def flatten(tree: Any, size: int) -> dict[str, Tensor]:
+    """Nested dictionaries, lists and inert objects -> tensors by path, leaving out what is no tensor or array.
+
+    Args:
+        size: bytes of the file that they are from.
+
+    Raises:
+        Refused: more entries, depth, names or memory than weights need.
+    """
+    out: dict[str, Tensor] = {}
+    used, limit = 0, memory_limit(size)
+    for name, leaf in _leaves(tree, "", 0, count(1)):
+        used += leaf.nbytes if isinstance(leaf, Lazy) else _nbytes(leaf)
+        if used > limit:
+            raise Refused(f"its tensors would take {used / 1e6:.0f} MB or more, and the file has {size / 1e6:.1f} MB")
+        tensor = leaf.tensor() if isinstance(leaf, Lazy) else _plain(leaf)
+        if tensor is not None:
+            out[name] = tensor
+        if len(out) > TENSORS:
+            raise Refused(f"more than {TENSORS:,} tensors are not read")
+    return out
+
+
+def _leaves(tree: Any, name: str, depth: int, entries: Iterator[int]) -> Iterator[tuple[str, Tensor | Lazy]]:
+    """Tensors, read or not yet, with their names; `entries` counts the entries that were looked at."""
+    if isinstance(tree, Tensor | Lazy):
+        yield name, tree
+        return
     if isinstance(tree, Inert):
         tree = tree.__dict__
-    if isinstance(tree, _Array):
-        tree = None if tree.value is None else torch.from_numpy(tree.value)
-    if isinstance(tree, Tensor):
-        return {prefix.removesuffix("."): tree}
     pairs: Iterable[tuple[Any, Any]] = ()
-    if isinstance(tree, Mapping):
-        pairs = tree.items()
+    if isinstance(tree, dict):
+        pairs = dict.items(tree)  # not by its own attribute, which a file may set
     elif isinstance(tree, list | tuple):
         pairs = enumerate(tree)
-    out: dict[str, Tensor] = {}
+    if depth > DEPTH:
+        raise Refused(f"its dictionaries are nested more than {DEPTH} deep, or hold themselves")
     for key, value in pairs:
-        out |= _flatten(value, f"{prefix}{key}.")
-    return out
+        if next(entries) > ENTRIES:
+            raise Refused(f"its dictionaries and lists have more than {ENTRIES:,} entries")
+        if isinstance(value, Tensor | Lazy | Inert | dict | list | tuple):
+            yield from _leaves(value, _joined(name, key, depth), depth + 1, entries)
+
+
+def _joined(name: str, key: object, depth: int) -> str:
+    """The name of an entry: its dictionary's name, a dot and its key."""
+    if isinstance(key, tuple | frozenset):  # whose text may be far longer than the file
+        nested = any(isinstance(part, tuple | frozenset) or len(f"{part}") > NAME for part in key)
+        if len(key) > DEPTH or nested:
+            raise Refused("a tensor's name is no text")
+    joined = f"{name}.{key}" if depth else f"{key}"
+    if len(joined) > NAME:
+        raise Refused(f"a tensor's name has more than {NAME} characters")
+    return joined
+
+
+def _nbytes(tensor: Tensor) -> int:
+    """Bytes of memory that all elements of a tensor take, which may be more than its storage has."""
+    return Tensor.numel(tensor) * Tensor.element_size(tensor)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """The tensor without gradient, class or attributes that a file may have given it."""
+    return Tensor.detach(tensor).as_subclass(Tensor)
