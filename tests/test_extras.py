@@ -85,6 +85,11 @@ def test_everything_that_is_installed_is_imported() -> None:
     assert modules(packages("", "all")) - by_others - {name for _, name in imports()} == set()
 
 
+def test_the_citation_names_this_version() -> None:
+    (version,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert version == PROJECT["version"] == lactok.__version__
+
+
 def test_about_ten_packages_are_the_base() -> None:
     assert len(packages("")) <= 10
 
