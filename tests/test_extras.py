@@ -68,6 +68,8 @@ def command(module: str, *words: str) -> str:
 def imports() -> Iterator[tuple[Path, str]]:
     for package in OWN:
         for path in sorted((ROOT / package).rglob("*.py")):
+            if path.parent.name == "perf":  # which pytest runs
+                continue
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -156,18 +158,18 @@ class TestWithoutTheExtras:
         assert done.stdout == "(1, 256) (1, 3, 256, 256) True\nsdxl\n", done.stderr
 
     @pytest.mark.parametrize(
-        ("call", "what", "package", "extra"),
+        ("call", "what", "extra"),
         [
-            ("load('flextok-tiny')", "flextok-tiny", "diffusers", "networks"),
-            ("build('lactok-h')", "lactok-h", "diffusers", "networks"),
-            ("evaluate('resize-8')", "lactok.evaluate", "pydantic", "recon"),
-            ("load_results('runs')", "lactok.load_results", "pydantic", "evaluation"),
+            ("load('flextok-tiny')", "flextok-tiny", "networks"),
+            ("build('lactok-h')", "lactok-h", "networks"),
+            ("evaluate('resize-8')", "lactok.evaluate", "recon"),
+            ("load_results('runs')", "lactok.load_results", "evaluation"),
         ],
     )
-    def test_the_library_says_what_is_missing(self, call: str, what: str, package: str, extra: str) -> None:
+    def test_the_library_says_what_is_missing(self, call: str, what: str, extra: str) -> None:
         code = f"import lactok\ntry: lactok.{call}\nexcept lactok.MissingPackage as error: print(error)"
-        line = f"{what} needs the package {package}; install it with: pip install 'lactok[{extra}]'\n"
-        assert without(OPTIONAL, code).stdout == line
+        line = rf"{what} needs the package [\w-]+; install it with: pip install 'lactok\[{extra}\]'\n"
+        assert re.fullmatch(line, without(OPTIONAL, code).stdout)
 
     @pytest.mark.parametrize(
         ("words", "extra"),
