@@ -31,6 +31,8 @@ from lactok.training.seedtok import RIDGE, SeedTokLearner, SeedTokRecipe, mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(common.__file__).parent / "configs"
 MODEL = SeedConfig(
     image_size=64,

@@ -24,6 +24,8 @@ from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
 from lactok.training.trainer import Learner, Recipe
 from lactok.training.vae import VAERecipe
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(common.__file__).parent / "configs"
 
 

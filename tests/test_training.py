@@ -22,6 +22,8 @@ from lactok.training.distributed import accelerator_of
 from lactok.training.trainer import Trainer
 from lactok.training.vq import Sizes, VQLearner, VQRecipe
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(common.__file__).parent / "configs"
 
 
