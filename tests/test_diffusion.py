@@ -99,6 +99,7 @@ command(main)()
 """
 
 
+@pytest.mark.slow
 class TestFromTheHub:
     @pytest.fixture
     def user(self, local: LocalHub, tiny: Path, tmp_path: Path) -> User:

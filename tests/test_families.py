@@ -281,6 +281,7 @@ def test_features_that_overflowed_are_not_ids(tokenizer: Tokenizer) -> None:
         tokenizer.encode(images * float("inf"))
 
 
+@pytest.mark.slow
 def test_asking_for_information_imports_no_diffusers() -> None:
     import subprocess
     import sys

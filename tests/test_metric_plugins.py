@@ -293,6 +293,7 @@ print(lactok.evaluate("resize-12", metrics="psnr,delta_e", limit=2, out="out")["
 """
 
 
+@pytest.mark.slow
 def test_the_example_is_a_metric_where_it_is_installed(tmp_path: Path) -> None:
     from skimage.color import deltaE_ciede2000, rgb2lab
 

@@ -139,6 +139,7 @@ def test_it_listens_on_the_loopback_address_alone(build: Path) -> None:
             other.connect(("127.0.0.2", listening.server_port))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it(build: Path) -> None:
     command = [sys.executable, "-m", "reports", "serve", "--out", str(build), "--port", "0"]
     # what a shell starts in the background inherits that Ctrl-C is ignored; a terminal's command does not

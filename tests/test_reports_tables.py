@@ -317,6 +317,7 @@ def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys:
     assert "lactok-h-tiny" in (tmp_path / "out" / "tables.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_published_schema_is_that_of_the_code() -> None:
     root = Path(__file__).parents[1]
     done = subprocess.run(

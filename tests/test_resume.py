@@ -65,6 +65,7 @@ def test_parts_and_workers_give_the_same_bytes(photographs: Path, tmp_path: Path
     assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(photographs: Path, tmp_path: Path) -> None:
     """SIGKILL after the first shard: the finished one is not touched again, the result is that of an unbroken run."""
     arguments = [*FAST, "--tokenizers", "resize-8", "--dataset", str(photographs)]
