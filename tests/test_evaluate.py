@@ -104,6 +104,7 @@ class Weighted(lactok.Tokenizer):
         return self.toy[0].decode(ids, seeds) * self.gain * self.scale
 
 
+@pytest.mark.slow
 def test_a_tokenizer_at_hand(measured: Callable[..., ReconResult], toy_calls: type[Toy]) -> None:
     named, own = measured("toy", "named"), measured(lactok.load("toy"), "own")
     assert own.metrics == named.metrics

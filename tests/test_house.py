@@ -252,6 +252,7 @@ def test_codecs_stay_within_their_bits_or_say_so() -> None:
     assert bits.item() > 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jpeg", "webp"])
 def test_the_codec_search_finds_what_trying_everything_finds(name: str) -> None:
     from PIL import Image

@@ -233,6 +233,7 @@ class TestTorchmetrics:
         assert (result["colour"].n, result["colour"].ci95) == (70, None)
         assert result["colour"].value > 0
 
+    @pytest.mark.slow
     def test_two_workers_give_the_same_bytes(self, photographs: Path, tmp_path: Path) -> None:
         results = [measured(photographs, tmp_path / str(n), f"psnr,{UQI}", workers=n).folder for n in (1, 2)]
         for name in ("result.json", "records.parquet"):
@@ -308,6 +309,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_page_on_adding_a_metric_runs(
     plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:

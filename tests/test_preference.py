@@ -178,6 +178,7 @@ def test_what_changed_is_scored_again(captioned: Path, tmp_path: Path) -> None:
     assert Bright.calls == 70 + 6 + 6
 
 
+@pytest.mark.slow
 def test_parts_and_workers_give_the_same_bytes(
     captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def test_one_changed_photograph_redoes_one_shard(photographs: Path, tmp_path: Pa
     assert toy_calls.calls == 70 + 6  # the second shard has six images
 
 
+@pytest.mark.slow
 def test_parts_and_workers_give_the_same_bytes(photographs: Path, tmp_path: Path) -> None:
     arguments = ("--tokenizers", "resize-8", "--dataset", str(photographs))
     run(tmp_path / "whole", *arguments)
@@ -136,6 +137,7 @@ def test_a_full_disk_keeps_what_is_finished(
     assert len(run(tmp_path / "out", *arguments)) == 1
 
 
+@pytest.mark.slow
 def test_worker_processes_find_the_users_weights(photographs: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LACTOK_WEIGHTS", "")
     (tmp_path / "weights").mkdir()
@@ -164,6 +166,7 @@ class Dying(FolderSource):
         raise AssertionError
 
 
+@pytest.mark.slow
 def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
     shards = list(datasets.get(str(photographs)).shards())
     run_of = Run(protocol.get("square-256", 64, "psnr"))
