@@ -128,6 +128,7 @@ def test_a_tokenizer_at_hand(measured: Callable[..., ReconResult], toy_calls: ty
         measured(tokenizer, workers=2)
 
 
+@pytest.mark.slow
 def test_an_object_is_known_by_its_code(measured: Callable[..., ReconResult], tmp_path: Path) -> None:
     """As in a notebook, where a class is written again, or changed, under its name."""
     found = []

@@ -77,11 +77,13 @@ def imports() -> Iterator[tuple[Path, str]]:
                     yield path, name.partition(".")[0]
 
 
+@pytest.mark.slow
 def test_every_import_is_of_a_package_that_pyproject_names() -> None:
     known = set(OWN) | set(sys.stdlib_module_names) | modules(packages("", "all"))
     assert {(str(path), name) for path, name in imports() if name not in known} == set()
 
 
+@pytest.mark.slow
 def test_everything_that_is_installed_is_imported() -> None:
     by_others = {"tensorboard", "pyarrow"}  # torch.utils.tensorboard and pandas import them
     assert modules(packages("", "all")) - by_others - {name for _, name in imports()} == set()

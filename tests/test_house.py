@@ -144,6 +144,7 @@ def named_modules(folder: Path, packages: Sequence[str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "above"),
     [

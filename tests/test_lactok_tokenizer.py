@@ -179,6 +179,7 @@ def test_studies_name_tokenizers_of_both_scales() -> None:
     assert not hidden & set(registry.list_tokenizers())
 
 
+@pytest.mark.slow
 def test_a_lora_of_another_network_is_refused() -> None:
     made: Tokenizer = replace(registry.TOKENIZERS.entry("lactok-h-tiny")).create()
     parts = random_parts("lactok-h-tiny")

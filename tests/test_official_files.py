@@ -108,6 +108,7 @@ def test_vqgan_as_lightning_wrote_it(here: LocalHub, monkeypatch: pytest.MonkeyP
     assert_same("vqgan-f16-16384", small)
 
 
+@pytest.mark.slow
 def test_maskgit_vqgan(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     small = maskgit()
     state = small.get_submodule("model").state_dict()

@@ -17,6 +17,8 @@ import pytest
 from reports import __main__ as reports
 from reports import serve
 
+pytestmark = pytest.mark.slow  # other processes
+
 ROOT = Path(__file__).parents[1]
 
 

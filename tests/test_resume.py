@@ -27,6 +27,7 @@ from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_gives_the_same_bytes(
     photographs: Path, tmp_path: Path, toy_calls: type[Toy]
 ) -> None:
@@ -38,6 +39,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bytes(
     assert stable_bytes(tmp_path / "out") == first
 
 
+@pytest.mark.slow
 def test_another_score_on_the_same_ids_encodes_nothing(photographs: Path, tmp_path: Path, toy_calls: type[Toy]) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
     run(tmp_path / "out", *arguments)
@@ -92,6 +94,7 @@ recon.main({[*arguments, "--out", str(tmp_path / "out")]!r})
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["cut", "in an array", "in a name of the contents"])
 def test_a_damaged_shard_is_made_again(photographs: Path, tmp_path: Path, where: str) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
