@@ -19,6 +19,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import DiskError, MissingFile, UnknownName, UserError, WeightsNotFound, WrongValue
+from lactok.extras import MissingPackage, extras_named
 from lactok.registry import (
     build,
     list_generators,
@@ -47,6 +48,7 @@ __all__ = [
     "GeneratorSpec",
     "Hub",
     "MissingFile",
+    "MissingPackage",
     "Option",
     "PackageIndex",
     "Packaged",
@@ -101,7 +103,8 @@ _FORMER = {
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+        with extras_named(what=f"lactok.{name}"):
+            return getattr(importlib.import_module(_LATER[name]), name)
     if name in _FORMER:
         warnings.warn(f"lactok.{name} is lactok.{_FORMER[name]} now", DeprecationWarning, stacklevel=2)
         return globals()[_FORMER[name]]

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from lactok.errors import UserError
+from lactok.extras import MissingPackage, of_error
 
 Main = Callable[[Sequence[str] | None], int]
 
 _flags: set[str] = set()  # names of the arguments of the command that is running, without dashes
+_programs: list[str] = []  # the command that is running, then its subcommand: "python -m benchmarks.recon"
 _called: dict[str, str] = {}  # "python -m benchmarks.recon" -> how it was called instead, "lactok recon"
 
 
@@ -32,6 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse; also of the chosen subcommand."""
+        _programs.append(self.prog)
         _flags.update(name.removeprefix("--").replace("-", "_") for a in self._actions for name in a.option_strings)
         return super().parse_known_args(args, namespace)
 
@@ -67,6 +70,18 @@ def show_log(level: int = logging.INFO) -> None:
         logger.setLevel(level)
 
 
+def _explained(error: UserError | ImportError) -> UserError | None:
+    """What to print of an error; for a package that is missing, the extra that is named as the command is goes first.
+
+    None for a bug: something cannot be imported that no extra would bring.
+    """
+    if not isinstance(error, ImportError):
+        return error
+    program = _programs[-1] if _programs else "this"
+    what = error.what if isinstance(error, MissingPackage) else program
+    return of_error(error, re.findall(r"\w+", program), what)
+
+
 def command(main: Main) -> Callable[..., NoReturn]:
     """Turn `main(argv) -> exit code` into one that exits."""
 
@@ -75,8 +90,11 @@ def command(main: Main) -> Callable[..., NoReturn]:
         show_log()
         try:
             code = main(argv)
-        except UserError as error:
-            print(f"error: {as_flags(str(error))}", file=sys.stderr)
+        except (UserError, ImportError) as error:
+            explained = _explained(error)
+            if explained is None:
+                raise
+            print(f"error: {as_flags(str(explained))}", file=sys.stderr)
             code = 2
         except BrokenPipeError:  # the reader of our output, `head` for one, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from lactok.errors import UserError, WrongValue, unknown
+from lactok.extras import extras_named
 
 E = TypeVar("E")
 
@@ -129,11 +130,13 @@ class Plugins(Generic[E]):
 
         Raises:
             UserError: unknown, or a plug-in that cannot be imported or does not register its name.
+            MissingPackage: it needs a package of an extra that is not installed.
         """
         self.check(name)
         if name not in self.registered:
             if (place := self.own().get(name)) is not None:
-                importlib.import_module(place.module)
+                with extras_named(what=f"the {self.what} {name}"):
+                    importlib.import_module(place.module)
             else:
                 self._import_point(name)
         return self.registered[name]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lactok.errors import MissingFile, UserError, WrongValue, unknown
+from lactok.extras import extras_named
 from lactok.plugins import Plugins, points
 from lactok.specs import Asset, GeneratorSpec, TokenizerSpec
 from lactok.userfile import import_file
@@ -302,7 +303,7 @@ def build(name: str, device: str | torch.device = "meta", **options: object) -> 
     """
     import torch
 
-    with torch.device(device):
+    with extras_named(("networks",), name), torch.device(device):
         model = TOKENIZERS.entry(name, **options).create().eval()
     if model.state_dict():
         model.without_weights = True
@@ -339,14 +340,16 @@ def load(
         UnknownName: no such name or option.
         WrongValue: an option's value or a dtype that is not allowed.
         WeightsNotFound: no source has them; never a network with random weights.
+        MissingPackage: the network needs a package of an extra that is not installed.
         UserError: damaged or foreign weights.
 
     >>> load("llamagen-vq16-tiny").spec.bits
     3072.0
     """
     computed = _compute_dtype(dtype)
-    tokenizer = _with_weights(TOKENIZERS.entry(name, **options))
-    tokenizer.place(device, computed, offload, compile)
+    with extras_named(("networks",), name):
+        tokenizer = _with_weights(TOKENIZERS.entry(name, **options))
+        tokenizer.place(device, computed, offload, compile)
     return tokenizer
 
 
@@ -365,8 +368,9 @@ def load_generator(
         As `load`.
     """
     computed = _compute_dtype(dtype)
-    generator = _with_weights(GENERATORS.entry(name, **options))
-    generator.place(device, computed)
+    with extras_named(("networks",), name):
+        generator = _with_weights(GENERATORS.entry(name, **options))
+        generator.place(device, computed)
     return generator
 
 

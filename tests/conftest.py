@@ -62,6 +62,13 @@ def photograph(seed: int, width: int = 64, height: int = 48) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is not marked slow is fast."""
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.fast)
+
+
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """A folder of 70 small PNG files: two shards."""

@@ -8,6 +8,8 @@ import axe
 import pytest
 from browser import Chromium
 
+pytestmark = pytest.mark.slow  # a browser
+
 POLICY = "default-src 'none'; script-src 'self'; img-src 'self'"
 
 

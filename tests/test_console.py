@@ -11,6 +11,8 @@ import pytest
 
 from reports.console import COMMANDS
 
+pytestmark = pytest.mark.slow  # other processes
+
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "benchmarks.recon", "reports.build")
 NAMES = {
     "recon",

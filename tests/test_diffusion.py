@@ -27,6 +27,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestDiffusion:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", pipelines.TINY)
     def test_the_same_picture_alone_and_in_a_batch(
         self, name: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +100,7 @@ command(main)()
 """
 
 
+@pytest.mark.slow
 class TestFromTheHub:
     @pytest.fixture
     def user(self, local: LocalHub, tiny: Path, tmp_path: Path) -> User:

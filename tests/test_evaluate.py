@@ -104,6 +104,7 @@ class Weighted(lactok.Tokenizer):
         return self.toy[0].decode(ids, seeds) * self.gain * self.scale
 
 
+@pytest.mark.slow
 def test_a_tokenizer_at_hand(measured: Callable[..., ReconResult], toy_calls: type[Toy]) -> None:
     named, own = measured("toy", "named"), measured(lactok.load("toy"), "own")
     assert own.metrics == named.metrics
@@ -127,6 +128,7 @@ def test_a_tokenizer_at_hand(measured: Callable[..., ReconResult], toy_calls: ty
         measured(tokenizer, workers=2)
 
 
+@pytest.mark.slow
 def test_an_object_is_known_by_its_code(measured: Callable[..., ReconResult], tmp_path: Path) -> None:
     """As in a notebook, where a class is written again, or changed, under its name."""
     found = []

@@ -49,6 +49,7 @@ def photographs(tokenizer: Tokenizer) -> torch.Tensor:
     return torch.cat([torch.nn.functional.interpolate(p, (size, size), mode="bilinear", antialias=True) for p in batch])
 
 
+@pytest.mark.slow
 def test_ids_and_pixels_do_not_depend_on_neighbours(tokenizer: Tokenizer) -> None:
     images, seeds = photographs(tokenizer), torch.tensor([5, 6, 7])
     with count_near_ties() as counts:
@@ -62,6 +63,7 @@ def test_ids_and_pixels_do_not_depend_on_neighbours(tokenizer: Tokenizer) -> Non
     torch.testing.assert_close(tokenizer.decode(ids[1:2], seeds[1:2]), out[1:2], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_fast_path_keeps_the_numbers(tokenizer: Tokenizer) -> None:
     images, seeds = photographs(tokenizer), torch.tensor([5, 6, 7])
     ids = tokenizer.encode(images, seeds)
@@ -256,6 +258,7 @@ def test_wrong_options_are_refused(options: str, message: str) -> None:
         lactok.spec(f"flextok-d12-d12@{options}")
 
 
+@pytest.mark.slow
 def test_bfloat16_runs_and_stays_near(tokenizer: Tokenizer) -> None:
     images, seeds = photographs(tokenizer), torch.tensor([5, 6, 7])
     ids = tokenizer.encode(images, seeds)
@@ -281,6 +284,7 @@ def test_features_that_overflowed_are_not_ids(tokenizer: Tokenizer) -> None:
         tokenizer.encode(images * float("inf"))
 
 
+@pytest.mark.slow
 def test_asking_for_information_imports_no_diffusers() -> None:
     import subprocess
     import sys

@@ -112,6 +112,7 @@ class TestByName:
         with pytest.raises(UserError, match="two generators are named 'toy-clouds'"):
             lactok.register_generator(TOY)(Small)
 
+    @pytest.mark.slow
     def test_infos_import_no_diffusers(self) -> None:
         code = (
             "import sys, lactok; [lactok.spec(n) for n in lactok.list_generators()]\n"
@@ -385,6 +386,7 @@ class TestCommand:
         assert run("--generators", "toy-clouds", *where, "--seed", "1") == 2
         assert "seed 0 instead of 1" in capsys.readouterr().err.splitlines()[-1]
 
+    @pytest.mark.slow
     def test_help_is_quick(self) -> None:
         code = (
             "import sys\nfrom benchmarks.generation import __main__ as generation\n"
@@ -417,6 +419,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_page_on_adding_a_generator_runs(
     plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,6 +446,7 @@ def test_the_page_on_adding_a_generator_runs(
     exec(compile(script, "page", "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.slow
 def test_a_generator_of_a_file(tmp_path: Path) -> None:
     """Made without an entry point, in this process and in others, and shown under its own name."""
     (tmp_path / "mine.py").write_text(

@@ -113,6 +113,7 @@ def test_a_second_run_judges_nothing_and_gives_the_same_bytes(images: Path, tmp_
     assert len([name for name in first if "annotated" in name]) == 6
 
 
+@pytest.mark.slow
 def test_parts_and_workers_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
     run(tmp_path / "whole", "--images", images)
     assert run(tmp_path / "parts", "--images", images, "--part", "2/2") == []
@@ -121,6 +122,7 @@ def test_parts_and_workers_give_the_same_bytes(images: Path, tmp_path: Path) -> 
     assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(images: Path, tmp_path: Path) -> None:
     """SIGKILL after the first prompt's verdicts: they are not touched again, the result is that of an unbroken run."""
     arguments = ["--images", str(images), "--out", str(tmp_path / "out"), "--detector", "drawn", "--colours", "drawn"]

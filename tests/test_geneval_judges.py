@@ -243,6 +243,7 @@ def test_resizing_is_opencvs(before: tuple[int, int], after: tuple[int, int]) ->
     assert np.array_equal(made, cv2.resize(image, after[::-1], interpolation=cv2.INTER_LINEAR))
 
 
+@pytest.mark.slow
 def test_the_network_runs_on_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeded small weights through the whole detector: boxes are tight around masks, scores fall."""
     torch.manual_seed(0)

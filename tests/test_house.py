@@ -51,6 +51,7 @@ def python(code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = (
@@ -61,6 +62,7 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert "loaded: []" in python(code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in COMMANDS if OTHER_NAMES.get(name, name)])
 def test_a_wrong_argument_is_one_line(command: str) -> None:
     done = subprocess.run([sys.executable, "-m", command, "--wrong"], capture_output=True, text=True, cwd=ROOT)
@@ -70,6 +72,7 @@ def test_a_wrong_argument_is_one_line(command: str) -> None:
     assert f"`python -m {OTHER_NAMES.get(command, command)} --help` explains the arguments" in done.stderr
 
 
+@pytest.mark.slow
 def test_importing_lactok_is_light() -> None:
     assert python(f"import sys, lactok; print([m for m in {HEAVY!r} if m in sys.modules])").strip() == "[]"
 
@@ -88,6 +91,7 @@ def linted(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_imports_run_one_way() -> None:
     done = linted(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,6 +108,7 @@ def test_every_part_of_the_library_has_its_layer() -> None:
     assert parts - named == {"lactok.__init__", "lactok.train"}  # the front door, and a command of one line
 
 
+@pytest.mark.slow
 def test_an_import_the_wrong_way_is_found(tmp_path: Path) -> None:
     """In a function, for type checkers alone, and by the front door."""
     for package in PACKAGES:
@@ -139,6 +144,7 @@ def named_modules(folder: Path, packages: Sequence[str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "above"),
     [
@@ -165,6 +171,7 @@ def test_a_text_that_names_a_module_above_is_found(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_stands_in_decorators_is_what_is_registered() -> None:
     """Names are read from files as text; importing every module registers the same."""
     code = (
@@ -231,6 +238,7 @@ def test_noise_belongs_to_an_image() -> None:
     assert not torch.equal(both, noise(seeds, (2, 3), "posterior"))
 
 
+@pytest.mark.slow
 def test_codecs_stay_within_their_bits_or_say_so() -> None:
     from skimage import data
 
@@ -245,6 +253,7 @@ def test_codecs_stay_within_their_bits_or_say_so() -> None:
     assert bits.item() > 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jpeg", "webp"])
 def test_the_codec_search_finds_what_trying_everything_finds(name: str) -> None:
     from PIL import Image
@@ -264,6 +273,7 @@ def test_the_codec_search_finds_what_trying_everything_finds(name: str) -> None:
     assert codec.search(image).squared_error == pytest.approx(best.squared_error)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_weights_command(tmp_path: Path) -> None:
     environment = os.environ | {"LACTOK_CACHE": str(tmp_path)}
     command = [sys.executable, "-m", "lactok.weights"]
@@ -282,6 +292,7 @@ def test_weights_command(tmp_path: Path) -> None:
     assert "llamagen-vq16  [MIT]" in run("list").stdout
 
 
+@pytest.mark.slow
 def test_no_command_imports_another() -> None:
     """A module whose `main` is a command is imported by nobody: what others need lies in modules of their own."""
     trees = {path: ast.parse(path.read_text()) for room in PACKAGES for path in sorted((ROOT / room).rglob("*.py"))}

@@ -64,6 +64,7 @@ def wait_for(look, seconds: float = 60):
     return found
 
 
+@pytest.mark.slow
 class TestAtTheShell:
     def test_a_broken_download_goes_on_where_it_broke(
         self, here: LocalHub, user: User, checkpoint, capsys: pytest.CaptureFixture[str]
@@ -144,6 +145,7 @@ class TestAtTheShell:
         line = user.refused(asset())
         assert line == f"error: no space left in {user.cache}: free some and run again, or {resolution.REMEDY}"
 
+    @pytest.mark.slow
     def test_no_space_for_the_conversion(self, local: LocalHub, user: User, checkpoint) -> None:
         content, _ = checkpoint
         local.add(NAME, content)
@@ -182,6 +184,7 @@ def plugged(user: User, local: LocalHub, checkpoint) -> User:
     return user
 
 
+@pytest.mark.slow
 class TestCommands:
     def test_two_fetch_at_once_and_download_once(self, plugged: User, local: LocalHub, checkpoint) -> None:
         both = [plugged.start(sys.executable, "-m", "lactok.weights", "fetch", "test-vq") for _ in range(2)]

@@ -57,6 +57,7 @@ def ids() -> Tensor:
 SEEDS = torch.tensor([3, 4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lactok-h-tiny", "lactok-t-tiny@steps=2,size=128", "vq-ladd-tiny@steps=2,size=128"])
 def test_pixels_do_not_depend_on_neighbours_and_seeds_count(name: str, ids: Tensor) -> None:
     tok = tokenizer(name)
@@ -75,6 +76,7 @@ def test_the_encoders_size_gives_the_number_of_ids(side: int, tokens: int) -> No
     assert tok.decode(found).shape == (1, 3, 256, 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 136, 512])
 def test_any_size_from_the_same_ids(size: int, ids: Tensor) -> None:
     assert tokenizer(f"lactok-h-tiny@size={size}").decode(ids[:1]).shape == (1, 3, size, size)
@@ -112,6 +114,7 @@ def test_kept_embeddings_are_the_computed_ones(ids: Tensor) -> None:
     torch.testing.assert_close(kept[0], computed, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_kept_embeddings_are_those_of_the_time_and_the_size(ids: Tensor) -> None:
     """A decoder that has seen other times and sizes gives what a fresh one gives."""
     worn = tokenizer("lactok-t-tiny@size=128")
@@ -123,6 +126,7 @@ def test_kept_embeddings_are_those_of_the_time_and_the_size(ids: Tensor) -> None
     assert torch.equal(worn.decode(ids, SEEDS), fresh.decode(ids, SEEDS))
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_are_what_autocast_makes_of_them(ids: Tensor) -> None:
     cast, plain = tokenizer("lactok-h-tiny", torch.bfloat16), tokenizer("lactok-h-tiny")
     plain.dtype = torch.bfloat16
@@ -130,6 +134,7 @@ def test_bfloat16_weights_are_what_autocast_makes_of_them(ids: Tensor) -> None:
     torch.testing.assert_close(cast.decode(ids, SEEDS), plain.decode(ids, SEEDS), atol=2e-2, rtol=0)
 
 
+@pytest.mark.slow
 def test_offloaded_weights_give_the_same_pixels(ids: Tensor) -> None:
     near, far = tokenizer("lactok-t-tiny@size=128"), tokenizer("lactok-t-tiny@size=128", offload=True)
     assert all(p.is_meta for p in far.model.decoder.unet.parameters())
@@ -142,6 +147,7 @@ def test_what_cannot_be_offloaded_says_so() -> None:
         lactok.load("llamagen-vq16-tiny", offload=True)
 
 
+@pytest.mark.slow
 def test_tiles_are_decoded_one_by_one(ids: Tensor) -> None:
     whole, tiled = (tokenizer(f"lactok-h-tiny@size=512,vae={v}") for v in ("whole", "tiled"))
     assert tiled.spec.name == "lactok-h-tiny@size=512,vae=tiled"
@@ -151,6 +157,7 @@ def test_tiles_are_decoded_one_by_one(ids: Tensor) -> None:
     assert len(calls) > 1
 
 
+@pytest.mark.slow
 def test_the_fast_decoder_computes_what_the_published_one_does() -> None:
     shape = reference_lactok.config("small")
     slow, fast = reference_lactok.load_plain(shape), reference_lactok.load_fast(shape, "float32", 64)
@@ -172,6 +179,7 @@ def test_studies_name_tokenizers_of_both_scales() -> None:
     assert not hidden & set(registry.list_tokenizers())
 
 
+@pytest.mark.slow
 def test_a_lora_of_another_network_is_refused() -> None:
     made: Tokenizer = replace(registry.TOKENIZERS.entry("lactok-h-tiny")).create()
     parts = random_parts("lactok-h-tiny")
@@ -183,6 +191,7 @@ def test_a_lora_of_another_network_is_refused() -> None:
         made.load_assets(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lactok-h-tiny", "lactok-t-tiny"])
 def test_the_shipped_models_are_small_and_read_their_ids(name: str) -> None:
     from skimage import data

@@ -19,6 +19,7 @@ def tiny_with_random_weights() -> lactok.Tokenizer:
     return tokenizer
 
 
+@pytest.mark.slow
 def test_ids_and_pixels_do_not_depend_on_neighbours() -> None:
     tokenizer = lactok.load("llamagen-vq16-tiny")
     images = torch.rand(3, 3, 256, 256)

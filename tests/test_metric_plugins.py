@@ -233,6 +233,7 @@ class TestTorchmetrics:
         assert (result["colour"].n, result["colour"].ci95) == (70, None)
         assert result["colour"].value > 0
 
+    @pytest.mark.slow
     def test_two_workers_give_the_same_bytes(self, photographs: Path, tmp_path: Path) -> None:
         results = [measured(photographs, tmp_path / str(n), f"psnr,{UQI}", workers=n).folder for n in (1, 2)]
         for name in ("result.json", "records.parquet"):
@@ -293,6 +294,7 @@ print(lactok.evaluate("resize-12", metrics="psnr,delta_e", limit=2, out="out")["
 """
 
 
+@pytest.mark.slow
 def test_the_example_is_a_metric_where_it_is_installed(tmp_path: Path) -> None:
     from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -307,6 +309,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_page_on_adding_a_metric_runs(
     plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:

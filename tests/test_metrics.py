@@ -99,6 +99,7 @@ def test_moments_merge_exactly() -> None:
     np.testing.assert_allclose(moments.covariance, np.cov(x.astype(np.float64), rowvar=False), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_inception_is_torch_fidelitys(tmp_path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 

@@ -93,6 +93,7 @@ def test_flextok_of_an_unknown_kind_is_refused(here: LocalHub, monkeypatch: pyte
         lactok.load("flextok-d12-d12")
 
 
+@pytest.mark.slow
 def test_vqgan_as_lightning_wrote_it(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     _, tensors = reference("vqgan_f16")
     small = vqgan()
@@ -107,6 +108,7 @@ def test_vqgan_as_lightning_wrote_it(here: LocalHub, monkeypatch: pytest.MonkeyP
     assert_same("vqgan-f16-16384", small)
 
 
+@pytest.mark.slow
 def test_maskgit_vqgan(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     small = maskgit()
     state = small.get_submodule("model").state_dict()
@@ -115,6 +117,7 @@ def test_maskgit_vqgan(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same("maskgit-vqgan-f16", small)
 
 
+@pytest.mark.slow
 def test_seedtok_from_six_files(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     small = seedtok("")
     assert isinstance(small, SeedTokenizer)

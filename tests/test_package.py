@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from environments import ROOT, python
 
+pytestmark = pytest.mark.slow  # other processes
+
 FOLDERS = ("lactok", "baselines", "benchmarks", "reports")
 
 

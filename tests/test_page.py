@@ -65,6 +65,7 @@ def built(runs: Path) -> Any:
     return data(runs.parent / "site")
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(runs: Path, site: Path, tmp_path: Path) -> None:
     page.build(load_results(runs), tmp_path / "again")
     assert contents(tmp_path / "again") == contents(site)

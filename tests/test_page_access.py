@@ -14,6 +14,8 @@ from browser import DESKTOP, PHONE, Chromium, select
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.slow  # a browser
+
 VIEWS = ("tables", "plots", "pictures", "records", "geneval")
 
 

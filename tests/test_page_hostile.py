@@ -14,6 +14,8 @@ from test_page_access import VIEWS, go
 
 from reports.page import build
 
+pytestmark = pytest.mark.slow  # a browser
+
 RUN = "globalThis.ran=1;alert(1)"
 TEXTS = {
     "element": f"<img src=x onerror={RUN}><svg onload={RUN}>",

@@ -8,6 +8,8 @@ import page_runs
 import pytest
 from browser import Chromium, select
 
+pytestmark = pytest.mark.slow  # a browser
+
 RECORDS, TOKENIZERS = 3000, 3
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+pytestmark = pytest.mark.slow  # a browser
+
 
 @pytest.fixture
 def page(chromium: Chromium, usual_page: Path) -> Iterator[Page]:

@@ -14,6 +14,8 @@ from browser import DESKTOP, PHONE, Chromium, select
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+pytestmark = pytest.mark.slow  # a browser
+
 
 @pytest.fixture
 def page(chromium: Chromium, usual_page: Path) -> Iterator[Page]:

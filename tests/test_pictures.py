@@ -66,6 +66,7 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["toy", "resize-8", "jpeg"])
 def test_the_chosen_the_best_and_the_worst_are_kept_as_scored(photographs: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
@@ -91,6 +92,7 @@ def test_lpips_ranks_before_psnr_and_without_either_only_the_chosen_are_kept(pho
     assert list(index(row_folder(tmp_path / "b")).values()) == [["chosen"], ["chosen"]]
 
 
+@pytest.mark.slow
 def test_references_are_the_prepared_photographs_once_for_all_rows(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(out, "--tokenizers", "toy resize-8", "--dataset", str(photographs), "--pictures", "all")
@@ -128,6 +130,7 @@ def test_every_image_is_decoded_once(photographs: Path, tmp_path: Path, decodes:
     assert pictures(tmp_path / "out") == first
 
 
+@pytest.mark.slow
 def test_more_pictures_later_decode_those_alone_and_change_no_result(
     photographs: Path, tmp_path: Path, toy_calls: type[Toy], decodes: list[int]
 ) -> None:
@@ -157,6 +160,7 @@ def test_run_json_counts_the_images_that_its_seconds_belong_to(photographs: Path
     assert json.loads((row_folder(tmp_path / "out") / "run.json").read_text())["images"] == {"encode": 6, "decode": 6}
 
 
+@pytest.mark.slow
 def test_parts_workers_and_a_broken_off_run_keep_the_same_pictures(photographs: Path, tmp_path: Path) -> None:
     (photographs / "003.png").write_bytes(b"no picture")
     arguments = ("--tokenizers", "resize-8", "--dataset", str(photographs), "--pictures", "all")

@@ -44,6 +44,7 @@ for arguments in ("--tokenizers all --dry-run --metrics psnr", "--check dct-16")
 """
 
 
+@pytest.mark.slow
 def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path: Path) -> None:
     """Both commands in one process, since importing torch is most of their time."""
     assert "dct-16" not in registry.list_tokenizers()

@@ -178,6 +178,7 @@ def test_what_changed_is_scored_again(captioned: Path, tmp_path: Path) -> None:
     assert Bright.calls == 70 + 6 + 6
 
 
+@pytest.mark.slow
 def test_parts_and_workers_give_the_same_bytes(
     captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +191,7 @@ def test_parts_and_workers_give_the_same_bytes(
     assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
     """SIGKILL after the first shard: it is not scored again, the result is that of an unbroken run."""
     arguments = ["--images", str(captioned), "--metrics", "bright"]

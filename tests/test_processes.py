@@ -25,6 +25,8 @@ from lactok.training.data import Photos
 from lactok.training.ldm import LDMRecipe
 from lactok.training.trainer import Recipe, Trainer
 
+pytestmark = pytest.mark.slow  # other processes
+
 ROOT = Path(__file__).parents[1]
 STEPS = 3
 COPIES = ("vae", "ldm", "tlcm", "stage 1", "stage 2")

@@ -94,6 +94,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [2, 7])
 def test_batch_size_changes_nothing(photographs: Path, tmp_path: Path, batches: list[int], batch: int) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs), "--pictures", "all")
@@ -110,6 +111,7 @@ def test_batch_size_changes_nothing(photographs: Path, tmp_path: Path, batches: 
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_batch_size_changes_no_ids_of_a_network_and_pixels_by_rounding(tmp_path: Path, batches: list[int]) -> None:
     """Convolutions of several images round otherwise: the same ids, pixels within 1e-4 of [0, 1]."""
     samples = datasets.get("sample").limited(7).samples
@@ -169,6 +171,7 @@ def test_a_folder_of_reconstructions(photographs: Path, tmp_path: Path) -> None:
     assert "no reconstruction" in result["dataset"]["skipped"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_all_metrics_with_the_real_networks(photographs: Path, tmp_path: Path) -> None:
     (identity,) = run(
         tmp_path / "out",

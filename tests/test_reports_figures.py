@@ -18,6 +18,8 @@ from reports import __main__ as reports
 from reports import figures, grids
 from reports.drawing import wrap
 
+pytestmark = pytest.mark.slow  # figures are drawn
+
 HOSTILE = ("$x_1^{2}$", "<script>&amp;", "_hidden", "a\x07b", "x" * 300, "日本 %s {0}", "\\frac{")
 
 

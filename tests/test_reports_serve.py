@@ -17,6 +17,8 @@ import pytest
 from reports import __main__ as reports
 from reports import serve
 
+pytestmark = pytest.mark.slow  # other processes
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -139,6 +141,7 @@ def test_it_listens_on_the_loopback_address_alone(build: Path) -> None:
             other.connect(("127.0.0.2", listening.server_port))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it(build: Path) -> None:
     command = [sys.executable, "-m", "reports", "serve", "--out", str(build), "--port", "0"]
     # what a shell starts in the background inherits that Ctrl-C is ignored; a terminal's command does not

@@ -147,6 +147,7 @@ def test_of_several_runs_the_plainest_is_taken_and_said(tmp_path: Path) -> None:
     assert "left aside: a, c" in json.dumps(coco)
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     write_usual(tmp_path / "runs", samples=4, pictures=2)
     for out in ("one", "two"):
@@ -175,6 +176,7 @@ def test_names_from_outside_are_text_in_every_format(tmp_path: Path) -> None:
     assert not re.search(r"cmd(?<!\\)\|a", line)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_usual(tmp_path / "runs", samples=3, pictures=1)
     for name, text in (("cut", '{"schema": 1, "tok'), ("foreign", '{"a": 1}')):
@@ -190,6 +192,7 @@ def test_what_cannot_be_read_is_told_and_left_out(tmp_path: Path, capsys: pytest
         assert "python -m benchmarks.recon --tokenizers local" in line
 
 
+@pytest.mark.slow
 def test_compare_pairs_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import pandas
 
@@ -248,6 +251,7 @@ def generation(runs: Path, name: str) -> None:
     (runs / f"pictures-{name}" / "result.json").write_text(json.dumps(result))
 
 
+@pytest.mark.slow
 def test_pictures_alone_are_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     write_usual(runs, samples=3, pictures=1)
@@ -307,6 +311,7 @@ def test_a_result_of_an_older_schema_is_read_and_that_is_said_once(
     assert tables(tmp_path / "runs", tmp_path / "old") == new
 
 
+@pytest.mark.slow
 def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = Path(__file__).parents[1] / "docs" / "sample-run"
     assert command("--runs", str(kept), "--out", str(tmp_path / "out")) == 0
@@ -317,6 +322,7 @@ def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys:
     assert "lactok-h-tiny" in (tmp_path / "out" / "tables.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_published_schema_is_that_of_the_code() -> None:
     root = Path(__file__).parents[1]
     done = subprocess.run(

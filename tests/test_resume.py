@@ -27,6 +27,7 @@ from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_gives_the_same_bytes(
     photographs: Path, tmp_path: Path, toy_calls: type[Toy]
 ) -> None:
@@ -38,6 +39,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bytes(
     assert stable_bytes(tmp_path / "out") == first
 
 
+@pytest.mark.slow
 def test_another_score_on_the_same_ids_encodes_nothing(photographs: Path, tmp_path: Path, toy_calls: type[Toy]) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
     run(tmp_path / "out", *arguments)
@@ -56,6 +58,7 @@ def test_one_changed_photograph_redoes_one_shard(photographs: Path, tmp_path: Pa
     assert toy_calls.calls == 70 + 6  # the second shard has six images
 
 
+@pytest.mark.slow
 def test_parts_and_workers_give_the_same_bytes(photographs: Path, tmp_path: Path) -> None:
     arguments = ("--tokenizers", "resize-8", "--dataset", str(photographs))
     run(tmp_path / "whole", *arguments)
@@ -65,6 +68,7 @@ def test_parts_and_workers_give_the_same_bytes(photographs: Path, tmp_path: Path
     assert stable_bytes(tmp_path / "whole") == stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "workers")
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(photographs: Path, tmp_path: Path) -> None:
     """SIGKILL after the first shard: the finished one is not touched again, the result is that of an unbroken run."""
     arguments = [*FAST, "--tokenizers", "resize-8", "--dataset", str(photographs)]
@@ -90,6 +94,7 @@ recon.main({[*arguments, "--out", str(tmp_path / "out")]!r})
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["cut", "in an array", "in a name of the contents"])
 def test_a_damaged_shard_is_made_again(photographs: Path, tmp_path: Path, where: str) -> None:
     arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
@@ -135,6 +140,7 @@ def test_a_full_disk_keeps_what_is_finished(
     assert len(run(tmp_path / "out", *arguments)) == 1
 
 
+@pytest.mark.slow
 def test_worker_processes_find_the_users_weights(photographs: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LACTOK_WEIGHTS", "")
     (tmp_path / "weights").mkdir()
@@ -163,6 +169,7 @@ class Dying(FolderSource):
         raise AssertionError
 
 
+@pytest.mark.slow
 def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
     shards = list(datasets.get(str(photographs)).shards())
     run_of = Run(protocol.get("square-256", 64, "psnr"))

@@ -30,6 +30,7 @@ def test_ranks_go_by_angle_not_by_length() -> None:
     assert ranks(originals, originals).tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_shares_of_a_tokenizer_and_with_ids_exchanged(
     photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +59,7 @@ def test_shares_of_a_tokenizer_and_with_ids_exchanged(
     assert str(path) in said
 
 
+@pytest.mark.slow
 def test_mistakes(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ("--dataset", str(photographs), "--limit", "5")
     assert run(tmp_path / "a", "--tokenizers", "toy", *data, "--metrics", "psnr") == 2

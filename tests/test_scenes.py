@@ -190,6 +190,7 @@ def stands(a: Sequence[int], b: Sequence[int], relation: str, share: float) -> b
     return bool({"left of": x < -share, "right of": x > share, "above": y < -share, "below": y > share}[relation])
 
 
+@pytest.mark.slow
 def test_captions_hold_or_fail_as_recorded(made: Path) -> None:
     broken = Counter[str]()
     for path in sorted(made.iterdir()):
@@ -344,11 +345,13 @@ def run_of(recipe: SceneRecipe, out: Path) -> SceneTrainer:
     return SceneTrainer(recipe, SceneLearner(recipe), out, accelerator_of("cpu"))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_bit_for_bit(tmp_path: Path) -> None:
     few = replace(TINY, workers=1)  # who composes changes nothing
     assert_resumes(tmp_path, lambda out: run_of(TINY, out), lambda out: run_of(few, out))
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_every_time() -> None:
     learner = SceneLearner(TINY)
     scenes = torch.stack([labelled(s, s.image) for s in (scene_for(0, "train", i) for i in (20, 21))])  # five objects

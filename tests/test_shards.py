@@ -35,6 +35,7 @@ def content(photos: Photos) -> list[tuple[str, bytes]]:
     return [(p.name, p.read()) for p in (*photos.train, *photos.held_out)]
 
 
+@pytest.mark.slow
 def test_shards_train_as_the_folder_does_bit_for_bit(
     recipes: dict[str, Recipe], photographs: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from lactok.training import tiny
 from lactok.training.__main__ import main
 from lactok.training.run import TRAINERS
 
+pytestmark = pytest.mark.slow  # trainings
+
 
 @pytest.mark.parametrize("name", tiny.names())
 def test_every_stage_is_a_whole_recipe(name: str, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ from lactok.training.seedtok.quantizer import mixed
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(numerics.__file__).parent / "configs"
 MODEL = SeedConfig(
     image_size=64,

@@ -25,6 +25,8 @@ from lactok.training.positional import cell_places, patch_places, sincos
 from lactok.training.titok import TiTokLearner, TiTokRecipe
 from lactok.training.trainer import Recipe, Trainer
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(numerics.__file__).parent / "configs"
 PIXEL = MaskGITConfig(8, (1, 1, 2), 1, 8, 16, 4)  # 4 pixels a code
 MODEL = TiTokConfig((16, 1, 2), (16, 1, 2), 4, 32, 4, image_size=32, patch=4, pixel=PIXEL)

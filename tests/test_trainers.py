@@ -26,6 +26,8 @@ from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
 from lactok.training.vae import VAERecipe
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(validation.__file__).parent / "configs"
 
 

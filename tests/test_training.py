@@ -24,6 +24,8 @@ from lactok.training.distributed import accelerator_of
 from lactok.training.trainer import Trainer
 from lactok.training.vq import Sizes, VQLearner, VQRecipe
 
+pytestmark = pytest.mark.slow  # trainings
+
 CONFIGS = Path(numerics.__file__).parent / "configs"
 
 

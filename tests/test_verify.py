@@ -67,12 +67,14 @@ SETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_reference_sets_hold(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(shared("golden", name)) == 0
     assert re.fullmatch(r"[1-9]\d* checked, 0 failed, 0 sets not replayed", capsys.readouterr().out.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_manifests_hold(name: str) -> None:
     assert verify("--manifest", shared("manifests", f"{name}.json")) == 0

@@ -360,6 +360,7 @@ class TestPackageIndex:
         assert weights.load(asset)["a"].tolist() == [0, 1, 2]
         assert len(httpserver.log) == requests
 
+    @pytest.mark.slow
     def test_two_processes_fetch_once(self, asset: Asset, httpserver: HTTPServer) -> None:
         code = (
             "import sys, pickle\nfrom lactok import weights\n"

@@ -6,6 +6,7 @@ from benchmarks.contract.probe import Broken, Finding, Inapplicable, NotTried, T
 from benchmarks.contract.rules import RULES, Rule
 from lactok import registry
 from lactok.errors import UserError
+from lactok.extras import MissingPackage, extras_named
 
 
 def check(name: str, device: str = "cpu") -> list[Finding]:
@@ -21,10 +22,13 @@ def check(name: str, device: str = "cpu") -> list[Finding]:
     Raises:
         UserError: an unknown name or option, damaged weights; WeightsNotFound where no source has them. What the
             adapter itself does wrong is a finding.
+        MissingPackage: a package of an extra, which the adapter or the photographs need, is not installed.
     """
     registry.TOKENIZERS.check_name(name)
     try:
         entry = registry.TOKENIZERS.entry(name.partition("@")[0])
+    except MissingPackage:
+        raise
     except Exception as error:  # the plug-in's module does not import, or does not register the name
         return [Finding("registered", "FAIL", one_line(error) + place(error.__cause__ or error))]
     trial = Trial(name, entry, device)
@@ -46,7 +50,10 @@ def check(name: str, device: str = "cpu") -> list[Finding]:
 
 def _try(title: str, rule: Rule, trial: Trial) -> Finding | None:
     try:
-        return Finding(title, "ok", rule(trial))
+        with extras_named(("evaluation",), "the contract"):
+            return Finding(title, "ok", rule(trial))
+    except MissingPackage:
+        raise
     except Inapplicable:
         return None
     except NotTried as reason:

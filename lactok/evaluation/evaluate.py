@@ -17,6 +17,7 @@ from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, Wr
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, folder
 from lactok.evaluation.shards import again_if_lost, complete
+from lactok.extras import extras_named
 from lactok.metrics.registry import METRICS, assets, find
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+@extras_named(("recon",), "lactok.evaluate")
 def evaluate(
     tokenizer: str | os.PathLike[str] | Reconstructor,
     *,
@@ -66,6 +68,7 @@ def evaluate(
         WrongValue, UnknownName, MissingFile: an argument that is wrong; the message names it.
         WeightsNotFound: weights of the tokenizer or of a metric cannot be had.
         DiskError: `out` is full or cannot be written to.
+        MissingPackage: a package of the extra `recon` is not installed.
         UserError: nothing could be measured, or shards are left to other parts.
 
     >>> import tempfile, lactok

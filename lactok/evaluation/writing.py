@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -9,7 +10,7 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,15 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _versions(libraries: Sequence[str]) -> dict[str, str]:
+    """Versions of those packages that are installed: not every suite needs all of them."""
+    found = {}
+    for name in libraries:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
     """What may differ between two runs of the same bytes: machine, versions, times, memory."""
     import torch
@@ -122,7 +132,7 @@ def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str
         "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in libraries},
+        "versions": _versions(libraries),
         "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},
         "images": dict(timer.images),  # that these seconds were spent on: a run that was resumed timed its own alone
         "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),

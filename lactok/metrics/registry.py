@@ -19,6 +19,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lactok.errors import UserError, WrongValue
+from lactok.extras import missing_package
 from lactok.plugins import Plugins
 from lactok.specs import Asset
 
@@ -95,11 +96,12 @@ class Metric:
 
 
 def _versions(key: str, libraries: Sequence[str]) -> dict[str, str]:
-    """Versions of installed packages; raises WrongValue for one that is not installed."""
+    """Versions of installed packages; raises WrongValue or MissingPackage for one that is not installed."""
     try:
         return {name: version(name) for name in libraries}
     except PackageNotFoundError as error:
-        raise WrongValue(f"metric {key}: its library {error.name} is not installed") from error
+        missing = missing_package(error.name, ("recon",), f"the metric {key}")
+        raise missing or WrongValue(f"metric {key}: its library {error.name} is not installed") from error
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from lactok.specs import Asset, Hub
 
 SDXL_LICENSE = "CreativeML Open RAIL++-M"
-_SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+_SDXL, _REVISION = "stabilityai/stable-diffusion-xl-base-1.0", "462165984030d82259a11f4367a4eed129e94a7b"
 TRAINING_ASSETS = (
-    Asset("sdxl-unet", SDXL_LICENSE, (Hub(_SDXL, "unet/diffusion_pytorch_model.safetensors"),), size=10_270_000_000),
+    Asset(
+        "sdxl-unet",
+        SDXL_LICENSE,
+        (Hub(_SDXL, "unet/diffusion_pytorch_model.safetensors", revision=_REVISION),),
+        size=10_270_000_000,
+    ),
     Asset(
         "sdxl-vae",
         SDXL_LICENSE,
-        (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors"),),
+        (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors", revision=_REVISION),),
         "lactok.nn.unclip_checkpoint:convert_vae",
         335_000_000,
     ),

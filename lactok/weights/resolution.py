@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,6 +178,8 @@ def _cached(asset: Asset) -> Resolved | None:
         return None
     note = cache.kept(path, asset.version)
     pins = {str(s): _pin(s) or "" for s in asset.sources}
+    # a copy from before the source's revision was pinned stays: results name the digest of what they ran
+    pins |= {str(replace(s, revision=None)): _pin(s) or "" for s in asset.sources if isinstance(s, Hub)}
     if note is None or not note["source_sha256"].startswith(pins.get(note["source"], "not a source now")):
         logger.warning("%s is not what it was or should be: fetching it again", path)
         return None

@@ -16,14 +16,18 @@ from lactok.specs import Asset, Hub, Url
 PICKSCORE_WEIGHTS = Asset(
     "pickscore",
     license="MIT",
-    sources=(Hub("yuvalkirstain/PickScore_v1", "model.safetensors"),),
+    sources=(
+        Hub("yuvalkirstain/PickScore_v1", "model.safetensors", revision="a4e4367c6dfa7288a00c550414478f865b875800"),
+    ),
     convert="lactok.nn.clip:convert_transformers",
     size=3_940_000_000,
 )
 CLIP_B32 = Asset(
     "clip-vit-b-32",
     license="MIT",
-    sources=(Hub("openai/clip-vit-base-patch32", "pytorch_model.bin"),),
+    sources=(
+        Hub("openai/clip-vit-base-patch32", "pytorch_model.bin", revision="3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"),
+    ),
     convert="lactok.nn.clip:convert_transformers",
     size=605_000_000,
 )

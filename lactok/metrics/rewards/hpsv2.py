@@ -14,11 +14,12 @@ from lactok.nn import clip
 from lactok.nn.loading import filled
 from lactok.specs import Asset, Hub
 
+_REVISION = "697403c78157020a1ae59d23f111aa58ced35b0a"
 WEIGHTS = {
     version: Asset(
         f"hps-{version}",
         license="Apache-2.0",
-        sources=(Hub("xswu/HPSv2", f"HPS_{version}_compressed.pt"),),
+        sources=(Hub("xswu/HPSv2", f"HPS_{version}_compressed.pt", revision=_REVISION),),
         convert="lactok.metrics.rewards.hpsv2:convert",
         size=1_970_000_000,
     )

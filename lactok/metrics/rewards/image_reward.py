@@ -20,14 +20,20 @@ from lactok.specs import Asset, Hub
 WEIGHTS = Asset(
     "image-reward",
     license="Apache-2.0",
-    sources=(Hub("THUDM/ImageReward", "ImageReward.pt"),),
+    sources=(Hub("THUDM/ImageReward", "ImageReward.pt", revision="5736be03b2652728fb87788c9797b0570450ab72"),),
     convert="lactok.metrics.rewards.image_reward:convert",
     size=1_790_000_000,
 )
 TOKENIZER = Asset(
     "bert-base-uncased-tokenizer",
     license="Apache-2.0",
-    sources=(Hub("google-bert/bert-base-uncased", "tokenizer.json"),),
+    sources=(
+        Hub(
+            "google-bert/bert-base-uncased",
+            "tokenizer.json",
+            revision="86b5e0934494bd15c9632b12f734a8a67f723594",
+        ),
+    ),
     size=466_000,
 )
 LENGTH = 35
