@@ -70,7 +70,7 @@ def scenes(config: Config, folder: Path) -> Outputs:
 
 
 def said(detections: Sequence[Detection]) -> Outputs:
-    """Detections as numbers: names by their place in the vocabulary, scores, boxes, the masks' shares of the picture."""
+    """Detections as numbers: names by their place in the vocabulary, scores, boxes, masks as shares of the picture."""
     vocabulary = list(VOCABULARY)
     masks: list[np.ndarray] = [d.mask for d in detections if d.mask is not None]
     shares: list[Tensor] = [torch.tensor(float(mask.mean())) for mask in masks]
