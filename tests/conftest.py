@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from browser import chromium  # noqa: F401 (fixture)
+from golden_sets import MADE_ANEW
 from hub import here, local, server  # noqa: F401 (fixtures)
 from page_runs import usual_page  # noqa: F401 (fixture)
 from PIL import Image
 from recipes import recipes  # noqa: F401 (fixture)
+from reference import shared  # noqa: F401 (tests take it from here)
 from torch import Tensor
 
 from lactok import registry, weights
@@ -27,15 +29,24 @@ from lactok.specs import TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights import resolution
 
-SHARED = Path(__file__).parents[2] / "shared"
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--regenerate-golden",
+        action="store_true",
+        help="make the expected outputs of tests/golden anew where they changed, and say which",
+    )
 
 
-def shared(*parts: str) -> Path:
-    """A path under the reference folder; the test is skipped where it is absent."""
-    path = SHARED.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"reference data {'/'.join(parts)} is not beside this checkout")
-    return path
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in MADE_ANEW:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def regenerate_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether the regression sets are made anew."""
+    return bool(request.config.getoption("--regenerate-golden"))
 
 
 @register(TokenizerSpec("toy", "test", tokens=16, codebook_size=64, input_size=32, output_size=32, license="MIT"))

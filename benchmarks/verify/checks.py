@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 
 class NotBuilt(Exception):
@@ -32,6 +34,10 @@ class Checks:
         self.checked = 0
         self.failed = 0
         self.replayed = True
+
+    def tensors(self, path: Path) -> dict[str, torch.Tensor]:
+        """A set's stored inputs and expected outputs by name."""
+        return load_file(path)
 
     def atol(self, default: float, name: str = "atol") -> float:
         """An absolute tolerance: the set's own of that name, its `atol`, or the default."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.verify.checks import Checks, NotBuilt
+from benchmarks.verify.recipe import weights_of
 from lactok.nn.flextok import FlexTok, FlexTokConfig, NormGuidance, PlainGuidance
 from lactok.nn.flextok_checkpoint import convert, read_config
 from lactok.weights import load_strict
@@ -40,8 +40,8 @@ def config_of(values: dict[str, Any]) -> FlexTokConfig:
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = FlexTok(config_of(config)).eval()
-    load_strict(model, convert(load_file(folder / "weights.safetensors")), checks.name)
-    io = load_file(folder / "io.safetensors")
+    load_strict(model, convert(weights_of(folder / "weights.safetensors")), checks.name)
+    io = checks.tensors(folder / "io.safetensors")
 
     def close(name: str, actual: Tensor) -> None:
         checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))

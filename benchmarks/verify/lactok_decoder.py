@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.verify.checks import Checks
+from benchmarks.verify.recipe import weights_of
 from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig
 from lactok.nn.lactok_checkpoint import UNET, drop_cross_attention, merge_lora
@@ -46,7 +46,7 @@ def build(config: dict[str, Any], stored: dict[str, Tensor], lora: bool) -> LaCT
 
 
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
-    stored, io = load_file(folder / "weights_fp16.safetensors"), load_file(folder / "tensors.safetensors")
+    stored, io = weights_of(folder / "weights_fp16.safetensors"), checks.tensors(folder / "tensors.safetensors")
     fast, plain = (build(config, stored, lora) for lora in (True, False))
 
     def close(name: str, actual: Tensor, kind: str) -> None:
@@ -60,7 +60,9 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
         first = next(iter(config["cases"]))
         _inside(fast, plain, io, first, config, close)
         _one_step(fast, io, first, config, close)
-    _training(fast, plain, io, config, close, checks)
+        _samplers(fast, io, first, config, close)
+    if "stage1" in config:
+        _training(fast, plain, io, config, close, checks)
     checks.finish(io)
 
 
@@ -139,6 +141,14 @@ def _one_step(model: LaCTok, io: dict[str, Tensor], name: str, config: dict[str,
     epsilon = model.decoder(x, t, code_map, size)
     close("onestep/tcd_eps", epsilon, "eps")
     close("onestep/tcd_eta1_prev_sample", samplers.tcd_step(x, epsilon, t), "latent")
+
+
+def _samplers(model: LaCTok, io: dict[str, Tensor], name: str, config: dict[str, Any], close: Close) -> None:
+    """Whole samplings with this project's own seeded noise, by every sampler that the set names, with its steps."""
+    size = config["image_size"]
+    code_map = model.code_map(io[f"decode/{name}/code_idx"].long(), size)
+    for sampler, steps in config.get("samplers", {}).items():
+        close(f"sampled/{sampler}", model.sample(code_map, torch.arange(len(code_map)), size, sampler, steps), "latent")
 
 
 def _training(

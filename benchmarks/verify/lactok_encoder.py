@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
+from benchmarks.verify.recipe import weights_of
 from lactok.nn.lactok import resize
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.weights import load_strict
@@ -33,13 +33,13 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
-    stored = load_file(next(folder.glob("weights*.safetensors")))
+    stored = weights_of(next(p for p in folder.glob("weights*") if p.suffix in (".safetensors", ".json")))
     model = VQModel(config_of(config)).eval()
     own = model.state_dict()
     missing = [k for k in own if k.startswith(ENCODING) and k not in stored]
     checks.equal("tensors missing in the set", missing, [], "none")
     load_strict(model, own | {k: v.float() for k, v in stored.items()}, checks.name)  # the set has no pixel decoder
-    io = load_file(folder / "tensors.safetensors")
+    io = checks.tensors(folder / "tensors.safetensors")
     checks.skip("image", "the input")
     resized_within, quant_within = checks.atol(RESIZED, "resized"), checks.atol(QUANT, "quant")
     threads = torch.get_num_threads()

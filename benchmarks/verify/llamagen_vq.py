@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
+from benchmarks.verify.recipe import weights_of
 from benchmarks.verify.vqgan import autoencoder
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.weights import load_strict
@@ -32,5 +32,5 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = VQModel(config_of(config)).eval()
-    load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
-    autoencoder(model, load_file(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
+    load_strict(model, weights_of(folder / "weights.safetensors"), checks.name)
+    autoencoder(model, checks.tensors(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.metrics import thinned
+from benchmarks.verify.recipe import weights_of
 from lactok.metrics.rewards import preprocess
 from lactok.metrics.rewards.image_reward import ImageRewardConfig, ImageRewardNetwork
 from lactok.metrics.rewards.image_reward import convert as convert_image_reward
@@ -35,8 +35,9 @@ def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     meta = json.loads((folder / "meta.json").read_text())
     _image_reward(folder, meta["imagereward"], checks)
     _mps(folder, meta["mps"], checks)
-    images = json.loads((folder / "preprocess.json").read_text())["meta"]
-    _preprocess(np.load(folder / "preprocess.npz"), images, checks)
+    if (folder / "preprocess.json").is_file():
+        images = json.loads((folder / "preprocess.json").read_text())["meta"]
+        _preprocess(np.load(folder / "preprocess.npz"), images, checks)
 
 
 def image_reward_config(values: dict[str, Any]) -> ImageRewardConfig:
@@ -70,10 +71,10 @@ def mps_network(values: dict[str, Any]) -> MPSNetwork:
 
 
 def _image_reward(folder: Path, values: dict[str, Any], checks: Checks) -> None:
-    stored = load_file(folder / "imagereward_tiny_weights.safetensors")
+    stored = weights_of(folder / "imagereward_tiny_weights.safetensors")
     checks.equal("imagereward keys", sorted(stored), sorted(values["keys"]), f"{len(stored)} keys")
     network = filled(lambda: ImageRewardNetwork(image_reward_config(values)), convert_image_reward(stored), "set")
-    io = {f"imagereward {k}": v for k, v in load_file(folder / "imagereward_tiny_io.safetensors").items()}
+    io = {f"imagereward {k}": v for k, v in checks.tensors(folder / "imagereward_tiny_io.safetensors").items()}
     for name in ("input_ids", "attention_mask", "pixel_values"):
         checks.skip(f"imagereward {name}", "an input")
     image = network.image_embeds(io["imagereward pixel_values"])
@@ -85,10 +86,10 @@ def _image_reward(folder: Path, values: dict[str, Any], checks: Checks) -> None:
 
 
 def _mps(folder: Path, values: dict[str, Any], checks: Checks) -> None:
-    stored = load_file(folder / "mps_tiny_weights.safetensors")
+    stored = weights_of(folder / "mps_tiny_weights.safetensors")
     checks.equal("mps keys", sorted(stored), sorted(values["keys"]), f"{len(stored)} keys")
     network = filled(lambda: mps_network(values), convert_mps(stored), "set")
-    io = {f"mps {k}": v for k, v in load_file(folder / "mps_tiny_io.safetensors").items()}
+    io = {f"mps {k}": v for k, v in checks.tensors(folder / "mps_tiny_io.safetensors").items()}
     for name in ("q", "ctx", "keep"):
         checks.skip(f"mps cross.{name}", "an input")
     out = network.cross_model(io["mps cross.q"], io["mps cross.ctx"], io["mps cross.keep"])

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks, NotBuilt
+from benchmarks.verify.recipe import weights_of
 from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.weights import load_strict
 
@@ -43,8 +43,8 @@ def config_of(values: dict[str, Any]) -> SeedConfig:
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = SeedQuantizer(config_of(config)).eval()
-    load_strict(model, load_file(folder / "weights.safetensors"), checks.name)
-    io = load_file(folder / "io.safetensors")
+    load_strict(model, weights_of(folder / "weights.safetensors"), checks.name)
+    io = checks.tensors(folder / "io.safetensors")
 
     def close(name: str, actual: torch.Tensor) -> None:
         checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))

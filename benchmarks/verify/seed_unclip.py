@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks
+from benchmarks.verify.recipe import weights_of
 from lactok.nn.unclip import UnCLIP, UnCLIPConfig
 from lactok.nn.unclip_checkpoint import convert_text
 from lactok.weights import load_strict
@@ -31,9 +31,9 @@ def config_of(values: dict[str, Any], prompt: torch.Tensor) -> UnCLIPConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
-    io = load_file(folder / "io.safetensors")
+    io = checks.tensors(folder / "io.safetensors")
     model = UnCLIP(config_of(config, io["prompt_token_ids"][0])).eval()
-    stored = load_file(folder / "weights.safetensors")
+    stored = weights_of(folder / "weights.safetensors")
     for name in ("unet", "vae", "text_encoder", "image_normalizer"):
         tensors = {k.removeprefix(f"{name}."): v for k, v in stored.items() if k.startswith(f"{name}.")}
         if name == "text_encoder":

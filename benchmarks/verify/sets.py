@@ -30,6 +30,7 @@ KINDS = {
     "geneval": "benchmarks.verify.geneval",
     "metrics": "benchmarks.verify.metrics",
     "rewards": "benchmarks.verify.rewards",
+    "outputs": "benchmarks.verify.outputs",
 }
 # what a damaged file, a missing entry or a tensor of another shape ends in somewhere inside a replay
 DAMAGE = (

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.verify.checks import Checks, NotBuilt
+from benchmarks.verify.recipe import weights_of
 from lactok.nn.vqgan import VQConfig, VQModel, from_taming
 from lactok.weights import load_strict
 
@@ -46,8 +46,8 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     model = VQModel(config_of(config)).eval()
-    load_strict(model, from_taming(load_file(folder / "weights.safetensors")), checks.name)
-    autoencoder(model, load_file(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
+    load_strict(model, from_taming(weights_of(folder / "weights.safetensors")), checks.name)
+    autoencoder(model, checks.tensors(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
 
 
 def autoencoder(model: VQModel, io: dict[str, torch.Tensor], checks: Checks, atol: float, rtol: float) -> None:
