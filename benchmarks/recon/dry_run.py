@@ -127,7 +127,7 @@ def _estimate(spec: TokenizerSpec, price: Cost, images: int, run: Run, rate: flo
 
 
 def _activation_bytes(price: Cost, pixels: int) -> float:
-    """Return bytes per image, roughly: 64 float32 feature maps of the metrics, and 1.2 MB per GFLOP of a decoder step."""
+    """Return bytes per image, roughly: 64 float32 feature maps in the metrics, 1.2 MB per GFLOP of a decoder step."""
     return 4.0 * 64 * pixels + price.step_flops * 1.2e-3
 
 
