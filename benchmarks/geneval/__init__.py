@@ -1,1 +1,1 @@
-"""The GenEval suite: its prompts, object detectors, colour classifiers and scorer (Ghosh et al. 2023, arXiv 2310.11513)."""
+"""The GenEval suite: prompts, object detectors, colour classifiers, scorer (Ghosh et al. 2023, arXiv 2310.11513)."""

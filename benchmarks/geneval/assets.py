@@ -1,4 +1,4 @@
-"""The weights of GenEval's judges: the official checkpoint of the detector, a similar one on the model hub, and CLIP."""
+"""The weights of GenEval's judges: the detector's official checkpoint, a similar one on the model hub, and CLIP."""
 
 from __future__ import annotations
 

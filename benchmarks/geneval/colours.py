@@ -1,4 +1,4 @@
-"""GenEval's colour classifier: CLIP names the nearest of ten colours for an object that is cut out on a grey background.
+"""GenEval's colour classifier: CLIP names the nearest of ten colours for an object cut out on a grey background.
 
 Source: djghosh13/geneval @ af4902f, evaluation/evaluate_images.py, and clip_benchmark's zero-shot classifier, which it
 calls.

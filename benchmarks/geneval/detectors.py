@@ -73,7 +73,7 @@ class JudgeSpec:
 
 
 class Detector(ABC):
-    """Finds objects in images. `Detector(device)` loads the weights; it raises WeightsNotFound if they cannot be had."""
+    """Finds objects in images. `Detector(device)` loads the weights; it raises WeightsNotFound if it cannot."""
 
     spec: JudgeSpec
 

@@ -123,7 +123,7 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
 
 
 def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:
-    """Read a prompt's folder; return its entry (None if it cannot be judged), why pictures are left out, and remarks."""
+    """Read a prompt's folder: its entry (None if it cannot be judged), notes on what is left out, and remarks."""
     metadata = path / "metadata.jsonl"
     try:
         prompt = json.loads(metadata.read_text(encoding="utf-8"))
