@@ -143,7 +143,7 @@ class JudgingWork(ShardWork):
         arrays = self.store.need("geneval-verdicts", self.verdicts_key(samples))
         return json.loads(str(arrays["records"]))
 
-    def is_drawn(self, record: Record) -> bool:
+    def should_draw(self, record: Record) -> bool:
         """Return whether the verdict in this record is to be drawn on its picture."""
         if "error" in record or self.annotated == "none":
             return False
@@ -154,7 +154,7 @@ class JudgingWork(ShardWork):
         key = self.verdicts_key(samples)
         positions = []
         for i, (sample, record) in enumerate(zip(samples, records, strict=True)):
-            if self.is_drawn(record) and not self.store.picture(self.picture_key(key, sample)).is_file():
+            if self.should_draw(record) and not self.store.picture(self.picture_key(key, sample)).is_file():
                 positions.append(i)
         return positions
 

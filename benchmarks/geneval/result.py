@@ -195,7 +195,7 @@ def _copy_annotated(folder: Path, dataset: Dataset, work: JudgingWork) -> None:
     for shard in dataset.shards():
         key = work.verdicts_key(shard)
         for sample, record in zip(shard, work.need(shard), strict=True):
-            if work.is_drawn(record):
+            if work.should_draw(record):
                 folder.mkdir(exist_ok=True)
                 source = work.store.picture(work.picture_key(key, sample))
                 shutil.copyfile(source, folder / f"{sample.id.replace('/', '-')}.png")
