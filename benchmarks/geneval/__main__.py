@@ -168,7 +168,7 @@ def show(results: Sequence[GenEvalResult], out: Path) -> None:
                 print(f"{label}: {note.id}: {note.reason}")
             if len(notes) > SHOWN:
                 print(f"{label}: and {len(notes) - SHOWN} more, in result.json")
-    print(f"written: {table} and one folder a row in {out}")
+    print(f"written: {table} and one folder per row in {out}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ MASK2FORMER_MMDET = Asset(
             _MMDET_SHA256,
             275_630_991,
         ),
-        Hub("Pfei111/mask2former", _MMDET_FILE, _MMDET_SHA256),  # somebody's copy, the same bytes
+        Hub("Pfei111/mask2former", _MMDET_FILE, _MMDET_SHA256),  # an unofficial copy with the same bytes
     ),
     convert="benchmarks.geneval.mask2former_names:convert",
     size=275_630_991,

@@ -134,6 +134,9 @@ def plural(name: str) -> str:
     return f"{name}es" if name.endswith("s") else f"{name}s"
 
 
+# each of the next functions draws one prompt of the task in its name
+
+
 def _two_object(rng: Generator) -> Prompt:
     a, b = (OBJECTS[i] for i in rng.choice(len(OBJECTS), size=2, replace=False))
     include = [{"class": a, "count": 1}, {"class": b, "count": 1}]

@@ -131,7 +131,7 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
             print(f"{system}: {dataset.without_picture} captions have no picture")
         if result.n < FEW:
             print(f"warning: {result.n} pictures are few; {FEW} or more give usable intervals", file=sys.stderr)
-    print(f"written: {summary} and one folder a row in {out}")
+    print(f"written: {summary} and one folder per row in {out}")
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, svg_fi
     skipped = {s.id: s.reason for result in outcome.results for s in result.data.dataset.skipped}
     for identifier, reason in skipped.items():
         print(f"left out: {identifier}: {reason}")
-    print(f"written: {summary} and one folder a row in {summary.parent}")
+    print(f"written: {summary} and one folder per row in {summary.parent}")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def retrieval_scores(source: Source, dataset: Dataset, run: Run, store: Store) -
     n = len(rank)
 
     def with_chance(values: np.ndarray, chance: float) -> dict[str, Any]:
+        """Return the mean of a value per image with its interval, and the mean that chance would give."""
         mean, interval = mean_with_interval(values.astype(float))
         return {"value": mean, "ci95": interval, "chance": chance}
 
