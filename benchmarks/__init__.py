@@ -1,1 +1,1 @@
-"""The suites: `python -m benchmarks.recon`, `.verify`, `.speed`; models are reached by their names only."""
+"""The benchmark suites, one package each, such as `python -m benchmarks.recon`; they reach models by name alone."""

@@ -103,7 +103,7 @@ def number(tensor: Tensor) -> float:
 def test_conversion_is_total() -> None:
     """Every parameter of the network is filled, each stored tensor is used once, but for the named constants."""
     stored = filled(mmdet_shapes())
-    model = mask2former.loaded(mask2former_names.convert(stored), "a test")
+    model = mask2former.load_network(mask2former_names.convert(stored), "a test")
     assert not any(t.is_meta for t in (*model.parameters(), *model.buffers()))
     constants = {number(v) for k, v in stored.items() if "relative_position_index" in k}
     arrived = {number(p) for p in model.parameters()}
@@ -202,7 +202,7 @@ def test_window_positions_are_mmdetections() -> None:
     """mmdetection builds the index from two steps and a flip; the network's own index must be the same."""
     steps = (torch.arange(7)[:, None] * 13 + torch.arange(7)).flatten()
     index = (steps[:, None] + steps[None]).flip(1)
-    model = mask2former.loaded(mask2former_names.convert(filled(mmdet_shapes())), "a test")
+    model = mask2former.load_network(mask2former_names.convert(filled(mmdet_shapes())), "a test")
     found = [m.relative_position_index for m in model.modules() if hasattr(m, "relative_position_index")]
     assert len(found) == sum(DEPTHS)
     assert all(torch.equal(own.view(49, 49), index) for own in found)

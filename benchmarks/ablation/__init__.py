@@ -1,1 +1,1 @@
-"""The ablation studies of LaCTok: `python -m benchmarks.ablation`."""
+"""The ablation suite, `python -m benchmarks.ablation`: variants of LaCTok beside the published ablation tables."""

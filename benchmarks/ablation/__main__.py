@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ablation components|tokens|steps`: what LaCTok's parts, its ids and its steps are worth."""
+"""`python -m benchmarks.ablation components|tokens|steps`: how LaCTok's parts, tokens and steps change its quality."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lactok.evaluation.options import add_options
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.ablation",
         description="Ablations of LaCTok: " + "; ".join(f"{name}: {study.title}" for name, study in STUDIES.items()),
@@ -31,23 +32,27 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 3 if a variant failed or if none could be measured."""
     args = parser().parse_args(argv)
-    study, settings = STUDIES[args.study], Settings.of(vars(args))
+    study = STUDIES[args.study]
+    settings = Settings.of(vars(args))
     if settings.part:
         raise WrongValue("`part`: an ablation is a table of finished rows; run the parts by benchmarks.recon first")
     settings.check()
-    order = names(study, args.scale)
+    tokenizers = names(study, args.scale)
     settings.use_machine()
     from benchmarks.ablation.table import table
     from benchmarks.speed.timing import decode_seconds
     from lactok.evaluation.evaluate import available, evaluate_sources, said
 
     run, dataset = settings.run(), settings.data()
-    sources, missing, failed = available(order)
+    sources, missing, failed = available(tokenizers)
     outcome = evaluate_sources(sources, dataset, run, settings.execution())
     found = {result.label: result for result in outcome.results}
-    seconds = {name: decode_seconds(name, run.device, run.dtype) for name in found} if study.timed else {}
-    text = table(study, found, order, seconds)
+    seconds = None
+    if study.timed:
+        seconds = {name: decode_seconds(name, run.device, run.dtype) for name in found}
+    text = table(study, found, tokenizers, seconds)
     print(
         f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
         f"{run.protocol.name} at {run.protocol.prepare.resolution} px\n\n{text}"
@@ -59,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     print(f"written: {path}")
-    return said(missing, failed | outcome.failed, args.strict or not found)
+    return said(missing, failed | outcome.failed, strict=args.strict or not found)
 
 
 if __name__ == "__main__":

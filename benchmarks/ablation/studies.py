@@ -1,7 +1,7 @@
-"""The ablation studies: which variants they have and where their published rows stand.
+"""The ablation studies: the variants that each compares, and where the published numbers of each variant stand.
 
-`components` and `tokens` are Tables 4 and 5 of arXiv 2503.08377; `steps` is not in the paper: quality against time over
-the sampler's steps and over the output's size, all from the same ids.
+`components` and `tokens` are Tables 4 and 5 of arXiv 2503.08377. `steps` is not in the paper: it sets quality against
+decode time for different numbers of sampler steps and sizes of the output, all decoded from the same ids.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SUFFIX = {"tiny": "-tiny", "full": ""}
+SUFFIX = {"tiny": "-tiny", "full": ""}  # of the tokenizers' names, by the scale of the models
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: its label, the tokenizer without the scale's suffix, its options, the key of the published row.
+    """A row of a study.
 
-    `times_size` is its output's side, as a multiple of the tokenizer's own.
+    Attributes:
+        label: what the table calls it.
+        tokenizer: name of the tokenizer, without the suffix of the scale.
+        published: key of its row in the published table, if it has one.
+        options: options of the tokenizer.
+        times_size: side of the output image, as a multiple of the tokenizer's usual output size.
     """
 
     label: str
@@ -28,7 +33,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """`table`: the published table; `timed`: the time of decoding is measured too."""
+    """A study.
+
+    Attributes:
+        title: in words, for the output.
+        rows: the variants that it compares.
+        table: name of the published table in `benchmarks.published`; "" if there is none.
+        timed: whether the time of decoding is measured too.
+    """
 
     title: str
     rows: tuple[Variant, ...]
@@ -62,11 +74,8 @@ STUDIES = {
         (
             Variant("LaCTok-H, 1 step", "lactok-h"),
             *(Variant(f"LaCTok-T, steps: {n}", "lactok-t", options={"steps": n}) for n in (1, 2, 3, 4)),
-            *(
-                Variant(f"LaCTok-{x.upper()}, {factor:g} x the size", f"lactok-{x}", times_size=factor)
-                for x in "ht"
-                for factor in (0.5, 1.5, 2)
-            ),
+            *(Variant(f"LaCTok-H, {x:g} x the size", "lactok-h", times_size=x) for x in (0.5, 1.5, 2)),
+            *(Variant(f"LaCTok-T, {x:g} x the size", "lactok-t", times_size=x) for x in (0.5, 1.5, 2)),
         ),
         timed=True,
     ),
@@ -74,12 +83,18 @@ STUDIES = {
 
 
 def names(study: Study, scale: str) -> list[str]:
-    """The study's tokenizers, canonical names, in its order."""
+    """Return the canonical names of a study's tokenizers, with options, one per row.
+
+    Args:
+        scale: of the models, a key of `SUFFIX`.
+    """
     from lactok import registry
 
     found = []
     for row in study.rows:
         spec = registry.tokenizer_spec(row.tokenizer + SUFFIX[scale])
-        sized = {} if row.times_size == 1 else {"size": round((spec.output_size or 0) * row.times_size)}
-        found.append(spec.named(**row.options, **sized))
+        options = dict(row.options)
+        if row.times_size != 1:
+            options["size"] = round((spec.output_size or 0) * row.times_size)
+        found.append(spec.named(**options))
     return found

@@ -1,4 +1,4 @@
-"""An ablation as a table: what was measured, and the published row beside it."""
+"""Write an ablation as a table: the measured numbers, and the published row beside them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ from lactok.evaluation.results import ReconResult
 from lactok.evaluation.table import metrics_of, number
 
 
-def table(study: Study, found: Mapping[str, ReconResult], order: Sequence[str], seconds: Mapping[str, float]) -> str:
-    """Markdown: a row a variant, measured metrics, decode time where it was taken, the published row beside.
+def table(
+    study: Study, results: Mapping[str, ReconResult], tokenizers: Sequence[str], seconds: Mapping[str, float] | None
+) -> str:
+    """Return a Markdown table with a row per variant: metrics, decode time if it was measured, published numbers.
 
     Args:
-        found: results by the tokenizer's name; a variant without one was not run.
-        order: the variants' tokenizers.
-        seconds: to decode one picture, by the tokenizer's name.
+        results: by the name of the tokenizer; a variant without a result was not run.
+        tokenizers: names of the variants' tokenizers, in the order of the rows.
+        seconds: time to decode one image, by the name of the tokenizer; None or empty for a table without times.
     """
-    metrics = metrics_of(list(found.values()))
+    metrics = metrics_of(list(results.values()))
     printed = published.table(study.table) if study.table else None
-    columns = printed.columns if printed else ()
-    head = ["variant", "tokenizer", "tokens", *(m.head for m in metrics)]
-    head += ["decode s"] * bool(seconds) + [f"paper {c}" for c in columns]
+    head = ["variant", "tokenizer", "tokens", *(metric.head for metric in metrics)]
+    if seconds:
+        head.append("decode s")
+    if printed:
+        head += [f"paper {column}" for column in printed.columns]
     body = []
-    for variant, name in zip(study.rows, order, strict=True):
-        result = found.get(name)
-        row = [variant.label, name, str(result.data.tokenizer.tokens) if result else "not run"]
-        row += [number(m, result.metrics.get(m.key)) if result else "-" for m in metrics]
-        row += [f"{seconds[name]:.3f}" if name in seconds else "-"] * bool(seconds)
-        beside = printed.rows[variant.published] if printed and variant.published else {}
-        body.append([*row, *("-" if v is None else f"{v:g}" for v in beside.values())])
+    for variant, name in zip(study.rows, tokenizers, strict=True):
+        result = results.get(name)
+        if result is None:
+            row = [variant.label, name, "not run", *("-" for _ in metrics)]
+        else:
+            row = [variant.label, name, str(result.data.tokenizer.tokens)]
+            row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
+        if seconds:
+            row.append(f"{seconds[name]:.3f}" if name in seconds else "-")
+        if printed and variant.published:
+            values = printed.rows[variant.published].values()
+            row += ["-" if value is None else f"{value:g}" for value in values]
+        body.append(row)
     return str(tabulate(body, head, tablefmt="pipe", disable_numparse=True)) + "\n"

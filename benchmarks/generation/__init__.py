@@ -1,1 +1,1 @@
-"""Images of prompts by generators: `python -m benchmarks.generation`."""
+"""The generation suite, `python -m benchmarks.generation`: generators make pictures of prompts."""

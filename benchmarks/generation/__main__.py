@@ -1,4 +1,4 @@
-"""`python -m benchmarks.generation`: pictures of prompts by generators, in the layout of GenEval's official scripts."""
+"""`python -m benchmarks.generation`: generators make pictures of prompts, in the folder layout of GenEval's scripts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.generation",
         description="Make pictures of prompts; run again to go on with what was interrupted.",
@@ -30,9 +31,9 @@ def parser() -> Parser:
         "--prompts",
         required=True,
         metavar="geneval|FILE",
-        help='GenEval\'s 553, a text file with a prompt a line, or .jsonl with "prompt"',
+        help='GenEval\'s 553, a text file with one prompt per line, or .jsonl with "prompt"',
     )
-    p.add_argument("--samples", type=int, default=4, help="pictures a prompt (default: %(default)s)")
+    p.add_argument("--samples", type=int, default=4, help="pictures per prompt (default: %(default)s)")
     add_options(
         p,
         "out",
@@ -44,8 +45,8 @@ def parser() -> Parser:
         "batch_size",
         "workers",
         "weights",
-        out={"required": True, "metavar": "DIR", "default": None, "help": "a folder a generator is made in it"},
-        seed={"help": "of the run; a picture's is hash(seed, prompt, sample) (default: %(default)s)"},
+        out={"required": True, "metavar": "DIR", "default": None, "help": "one folder per generator is made in it"},
+        seed={"help": "seed of the run; a picture's seed is hash(seed, prompt, sample) (default: %(default)s)"},
         limit={"help": "use this many prompts, a fixed random choice"},
     )
     p.add_argument("--dry-run", action="store_true", help="say how many pictures would be made and what is missing")
@@ -54,6 +55,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 3 if a generator failed or lacks its weights."""
     args = parser().parse_args(argv)
     settings = Settings.of(vars(args))
     settings.check()
@@ -64,14 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.store import folder_safe
 
     specs = [registry.generator_spec(name) for name in names]
-    every = read_prompts(args.prompts)
+    all_prompts = read_prompts(args.prompts)
     settings.use_machine()
     from benchmarks.generation.work import generate, planned
     from lactok.evaluation.datasets import limited_numbers
     from lactok.evaluation.evaluate import log_bug
 
-    numbers = limited_numbers(len(every), args.limit)  # a prompt keeps its number, so the rest can be made later
-    prompts = [every[i] for i in numbers]
+    # a prompt keeps its number among all prompts, so that the pictures of the other prompts can be added later
+    numbers = limited_numbers(len(all_prompts), args.limit)
+    prompts = [all_prompts[number] for number in numbers]
+    numbered = dict(zip(numbers, prompts, strict=True))
     source = "geneval" if args.prompts == "geneval" else Path(args.prompts).stem
     failed = False
     for name, spec in zip(names, specs, strict=True):
@@ -79,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{spec.name}: {spec.note}", file=sys.stderr)
         folder = Path(args.out) / folder_safe(spec.name)
         if args.dry_run:
-            print(plan(name, spec, prompts, planned(folder, dict(zip(numbers, prompts, strict=True)), args.samples)))
+            print(plan(name, spec, prompts, planned(folder, numbered, args.samples)))
             continue
         try:
             generate(
@@ -94,13 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except DiskError:
             raise
-        except UserError as error:  # the others still run
+        except UserError as error:  # the other generators still run
             if len(specs) == 1 and not isinstance(error, WeightsNotFound):
                 raise
             failed = True
             kind = "not run" if isinstance(error, WeightsNotFound) else "failed"
             print(f"{kind}: {spec.name}: {as_flags(str(error))}", file=sys.stderr)
-        except Exception:  # one generator's bug must not lose the others
+        except Exception:  # a bug of one generator must not stop the others
             failed = True
             log_bug(spec.name)
         else:
@@ -109,12 +113,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plan(name: str, spec: GeneratorSpec, prompts: Sequence[Prompt], pictures: Sequence[Sample]) -> str:
-    """What would be made; raises WrongValue for prompts that the generator cannot take."""
+    """Return a line that says how many pictures a generator would make and whether its weights are here.
+
+    Args:
+        name: the generator as it is asked for.
+        pictures: all pictures that there will be in the end.
+
+    Raises:
+        WrongValue: the generator cannot take one of the prompts.
+    """
     from benchmarks.generation.prompts import conditions
     from lactok import weights
 
-    conditions(name, prompts)
-    left, state = sum(not picture.path.is_file() for picture in pictures), weights.state(spec.assets)
+    conditions(name, prompts)  # for its errors
+    left = sum(not picture.path.is_file() for picture in pictures)
+    state = weights.state(spec.assets)
     return f"{spec.name}: {len(prompts)} prompts, {left} of {len(pictures)} pictures to make; weights {state}"
 
 

@@ -1,4 +1,4 @@
-"""Prompts of a generation: GenEval's, or those of a file."""
+"""Read the prompts that pictures are made of: GenEval's, or those in a file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import Any
 from lactok import registry
 from lactok.errors import MissingFile, WrongValue
 
+# {"prompt": text}, or {"class": number of an ImageNet class}; other keys are kept with the pictures
 Prompt = Mapping[str, Any]
 
 
 def read_prompts(source: str) -> list[dict[str, Any]]:
-    """`geneval`, or a file: .jsonl with an object a line, anything else with a prompt a line (empty lines left out).
+    """Read prompts, in their order.
+
+    Args:
+        source: "geneval" for GenEval's 553, or a file: .jsonl with a JSON object per line, or any other text with a
+            prompt per line. Empty lines are skipped.
 
     Raises:
-        MissingFile, WrongValue: no such file, not UTF-8, or a line that is no object.
+        MissingFile: the file is not there or cannot be opened.
+        WrongValue: the file is not UTF-8, holds no prompt, or has a line that is not a JSON object.
     """
     if source == "geneval":
         from benchmarks.geneval import prompts
@@ -30,16 +36,21 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
         raise MissingFile(f"`prompts` {source}: {error.strerror}; give geneval or a file of prompts") from error
     except UnicodeDecodeError as error:
         raise WrongValue(f"`prompts` {source}: not UTF-8; give geneval or a file of prompts") from error
-    if path.suffix != ".jsonl":
-        found = [{"prompt": line} for line in lines if line]
-    else:
-        found = [_object(f"{source}, line {number}", line) for number, line in enumerate(lines, 1) if line]
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        if path.suffix == ".jsonl":
+            found.append(_json_object(f"{source}, line {number}", line))
+        else:
+            found.append({"prompt": line})
     if not found:
         raise WrongValue(f"`prompts` {source}: no prompt in it")
     return found
 
 
-def _object(where: str, line: str) -> dict[str, Any]:
+def _json_object(where: str, line: str) -> dict[str, Any]:
+    """Parse a line as a JSON object; raise WrongValue, which names `where` it stands, if it is none."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -50,15 +61,22 @@ def _object(where: str, line: str) -> dict[str, Any]:
 
 
 def conditions(name: str, prompts: Sequence[Prompt]) -> list[Any]:
-    """What a generator takes of each prompt: its text, or its class.
+    """Return what a generator is conditioned on, per prompt: its text, or the number of its ImageNet class.
+
+    Args:
+        name: the generator, with options after `@`.
 
     Raises:
-        WrongValue: a prompt without it.
+        WrongValue: a prompt lacks what this generator needs.
     """
     spec = registry.generator_spec(name)
-    key, kind = ("prompt", str) if spec.condition == "text" else ("class", int)
+    key: str
+    kind: type
+    if spec.condition == "text":
+        key, kind, what = "prompt", str, "a text"
+    else:
+        key, kind, what = "class", int, "a number"
     for number, prompt in enumerate(prompts, 1):
         if not isinstance(prompt.get(key), kind):
-            what = "a text" if kind is str else "a number"
             raise WrongValue(f'prompt {number} has no "{key}" that is {what}, which {spec.name} needs')
     return [prompt[key] for prompt in prompts]

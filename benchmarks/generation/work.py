@@ -1,6 +1,7 @@
-"""A generator's pictures of prompts: the generation suite's work on a shard, and its result.
+"""Make a generator's pictures of prompts, shard by shard, and write the result.
 
-The layout is that of djghosh13/geneval's scripts: DIR/00000/{metadata.jsonl,samples/0000.png}, a folder a prompt.
+The layout is that of djghosh13/geneval's scripts, one folder per prompt: DIR/00000/metadata.jsonl holds the prompt,
+DIR/00000/samples/0000.png its first picture.
 """
 
 from __future__ import annotations
@@ -34,35 +35,40 @@ LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
 logger = logging.getLogger("lactok.generation")
 
 
-def prompt_folder(folder: Path, index: int) -> Path:
-    return folder / f"{index:05}"
+def prompt_folder(folder: Path, number: int) -> Path:
+    """Return the folder of the prompt with this number."""
+    return folder / f"{number:05}"
 
 
 def planned(folder: Path, prompts: Mapping[int, Prompt], samples: int) -> tuple[Sample, ...]:
-    """The pictures to be made, prompt by prompt; their ids are prompt/sample ("00012/0003").
+    """Return the pictures that are to be made, prompt by prompt; they need not be there yet.
+
+    The id of a picture is prompt/sample, such as "00012/0003"; its caption is the prompt's text or ImageNet class.
 
     Args:
-        prompts: by their numbers.
+        folder: where the folders of the prompts lie.
+        prompts: the prompts by their numbers.
+        samples: pictures per prompt.
     """
-    return tuple(
-        Sample(
-            f"{index:05}/{sample:04}",
-            prompt_folder(folder, index) / "samples" / f"{sample:04}.png",
-            str(prompt.get("prompt", prompt.get("class", ""))),
-            metadata=json.dumps(dict(prompt)),
-        )
-        for index, prompt in prompts.items()
-        for sample in range(samples)
-    )
+    pictures = []
+    for number, prompt in prompts.items():
+        caption = str(prompt.get("prompt", prompt.get("class", "")))
+        metadata = json.dumps(dict(prompt))
+        for sample in range(samples):
+            path = prompt_folder(folder, number) / "samples" / f"{sample:04}.png"
+            pictures.append(Sample(f"{number:05}/{sample:04}", path, caption, metadata=metadata))
+    return tuple(pictures)
 
 
 @dataclass(frozen=True, eq=False)
 class GenerationWork(ShardWork):
-    """Make the pictures of a shard that are not there yet, or cannot be read.
+    """Make the pictures of a shard that are not there yet or cannot be read.
 
     Attributes:
-        name: of the generator as it is asked for.
-        conditions: number of a prompt -> what the generator takes of it.
+        name: the generator as it is asked for, with options after `@`.
+        conditions: what the generator is conditioned on, by the number of the prompt.
+        run: seed, device, dtype and batch size.
+        _loaded: the generator once it is loaded, else empty.
     """
 
     name: str
@@ -71,9 +77,10 @@ class GenerationWork(ShardWork):
     _loaded: list[Generator] = field(default_factory=list, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_loaded": []}  # each process loads its own
+        return self.__dict__ | {"_loaded": []}  # each worker process loads its own generator
 
     def generator(self) -> Generator:
+        """Return the generator, loaded at the first call."""
         if not self._loaded:
             self._loaded.append(registry.load_generator(self.name, self.run.device, getattr(torch, self.run.dtype)))
         return self._loaded[0]
@@ -85,21 +92,27 @@ class GenerationWork(ShardWork):
         missing = [sample for sample in samples if not _is_readable(sample.path)]
         for batch in batches(len(missing), self.run.micro_batch):
             wanted = missing[batch]
-            places = [place(sample) for sample in wanted]
-            seeds = [seed_of(self.run.seed, *p) for p in places]
-            generator = self.generator()
+            conditions = [self.conditions[prompt_number(sample)] for sample in wanted]
+            seeds = [picture_seed(self.run, sample) for sample in wanted]
+            generator = self.generator()  # loaded before the clock starts
             with timer.stage("generate", len(wanted)):
-                made = generator.generate([self.conditions[index] for index, _ in places], seeds)
+                made = generator.generate(conditions, seeds)
             pixels = images.to_uint8(made, "nearest").cpu()
             for sample, image in zip(wanted, pixels, strict=True):
-                with disk_errors(sample.path.parents[2]):
+                root = sample.path.parents[2]
+                with disk_errors(root):
                     write_atomically(sample.path, images.png(image))
 
 
-def place(sample: Sample) -> tuple[int, int]:
-    """Numbers of a picture's prompt and of the picture among those of its prompt; its seed is made of both."""
-    index, _, number = sample.id.partition("/")
-    return int(index), int(number)
+def prompt_number(sample: Sample) -> int:
+    """Return the number of a picture's prompt."""
+    return int(sample.id.partition("/")[0])
+
+
+def picture_seed(run: Run, sample: Sample) -> int:
+    """Return a picture's seed: a hash of the run's seed, its prompt's number and its own number within the prompt."""
+    number = int(sample.id.partition("/")[2])
+    return seed_of(run.seed, prompt_number(sample), number)
 
 
 def generate(
@@ -113,42 +126,52 @@ def generate(
     source: str = "prompts",
     numbers: Sequence[int] | None = None,
 ) -> tuple[Dataset, Timer | None]:
-    """A generator's pictures of prompts in `folder`; pictures that are there and can be read are kept.
+    """Make a generator's pictures of prompts in `folder`; keep those that are there already and can be read.
 
     Args:
-        name: of a generator, with options after `@`, or FILE.py:CLASS.
+        name: the generator, with options after `@`, or FILE.py:CLASS.
         prompts: each with a "prompt", or with a "class" for generators of ImageNet classes; other keys are kept.
-        run: its seed is the run's; a picture's is hash(seed, number of its prompt, number of its sample).
-        samples: pictures a prompt.
-        source: what the prompts are called.
-        numbers: of the prompts, where they are some of many; by default 0, 1, ...
+        folder: where the folders of the prompts are made.
+        run: seed, device, dtype and batch size; a picture's seed is hash(seed, number of its prompt, its own number).
+        execution: number of worker processes, and the part of the work that is done here.
+        samples: pictures per prompt.
+        source: name of the prompts, for the name of the data set.
+        numbers: the prompts' numbers, where they are chosen from many; by default 0, 1, ...
 
     Returns:
-        All pictures, and what the work took; None while other parts still have some to make.
+        The data set of all pictures, and the time that the work took, None while other parts still have some to make.
 
     Raises:
-        WrongValue: prompts that the generator cannot take, a folder of other pictures.
+        WrongValue: the generator cannot take a prompt, or the folder holds pictures of another run.
         WeightsNotFound: the generator's weights cannot be had.
-        DiskError: a full disk.
+        DiskError: the disk is full.
     """
-    numbered = dict(zip(range(len(prompts)) if numbers is None else numbers, prompts, strict=True))
+    if numbers is None:
+        numbers = range(len(prompts))
+    numbered = dict(zip(numbers, prompts, strict=True))
     dataset = Dataset(f"{source}-{digest([dict(p) for p in prompts])[:6]}", planned(folder, numbered, samples))
     work = GenerationWork(name, dict(zip(numbered, conditions(name, prompts), strict=True)), run)
     with disk_errors(folder):
         _claim(folder, name, {"seed": run.seed, "samples": samples, "dtype": run.dtype})
-        for index, prompt in numbered.items():
-            _describe(prompt_folder(folder, index), prompt)
+        for number, prompt in numbered.items():
+            _write_metadata(prompt_folder(folder, number), prompt)
     title = registry.generator_spec(name).name
     timer = complete(work, list(dataset.shards()), execution, f"{title}, pictures")
     if timer is not None:
-        _write(title, dataset, len(prompts), folder, run, execution, samples, timer)
+        _write_result(title, dataset, len(prompts), folder, run, execution, samples, timer)
     return dataset, timer
 
 
-def _write(
+def _write_result(
     name: str, dataset: Dataset, prompts: int, folder: Path, run: Run, execution: Execution, samples: int, timer: Timer
 ) -> None:
-    """The result of a generation: which pictures there are; `run.json` says how long they took."""
+    """Write which pictures there are to `result.json` and how long they took to `run.json`.
+
+    Args:
+        name: the generator's canonical name.
+        prompts: number of prompts.
+        samples: pictures per prompt.
+    """
     pictures = dataset.samples
     content = {
         "suite": "generation",
@@ -170,35 +193,46 @@ def _write(
     columns: dict[str, list[Any]] = {
         "id": [s.id for s in pictures],
         "caption": [s.caption for s in pictures],
-        "seed": [seed_of(run.seed, *place(s)) for s in pictures],
+        "seed": [picture_seed(run, s) for s in pictures],
         "sha256": [s.sha256 for s in pictures],
     }
     write_result(folder, content, columns, run, timer, LIBRARIES)
 
 
-def _claim(folder: Path, name: str, run: Mapping[str, object]) -> None:
-    """Note in `folder/generation.json` what makes its pictures; raise WrongValue where others made them."""
+def _claim(folder: Path, name: str, options: Mapping[str, object]) -> None:
+    """Write to `folder/generation.json` what makes the pictures in it, unless it stands there already.
+
+    Args:
+        name: the generator as it is asked for.
+        options: what else determines the pictures: seed, samples and dtype.
+
+    Raises:
+        WrongValue: something else made the pictures in the folder, or its note is damaged or missing.
+    """
     settings = registry.generator_settings(name)
-    note = {"generator": settings["name"], "settings": digest(settings)[:16], **run}
+    note = {"generator": settings["name"], "settings": digest(settings)[:16], **options}
     path = folder / "generation.json"
     if path.exists():
         try:
             known = json.loads(path.read_text())
-            other = {key: (known.get(key), value) for key, value in note.items() if known.get(key) != value}
-        except (ValueError, AttributeError):
+            differences = [
+                f"{key} {known.get(key)} instead of {value}" for key, value in note.items() if known.get(key) != value
+            ]
+        except (ValueError, AttributeError):  # no JSON, or JSON that is no object
             raise WrongValue(f"{path} is damaged; delete it if its folder is to be filled by {name}") from None
-        if other:
-            differences = ", ".join(f"{key} {old} instead of {new}" for key, (old, new) in other.items())
-            raise WrongValue(f"{folder} holds pictures of another run ({differences}); choose another folder")
+        if differences:
+            listed = ", ".join(differences)
+            raise WrongValue(f"{folder} holds pictures of another run ({listed}); choose another folder")
     elif folder.exists() and next(folder.glob("[0-9]*/samples/*"), None) is not None:
         raise WrongValue(f"{folder} holds pictures without a generation.json; choose another folder")
     else:
         write_atomically(path, to_json(note))
 
 
-def _describe(folder: Path, prompt: Prompt) -> None:
-    """The prompt's metadata.jsonl; raises WrongValue where its folder belongs to another prompt."""
-    path, line = folder / "metadata.jsonl", json.dumps(dict(prompt)).encode()
+def _write_metadata(folder: Path, prompt: Prompt) -> None:
+    """Write a prompt to metadata.jsonl in its folder; raise WrongValue if the folder belongs to another prompt."""
+    path = folder / "metadata.jsonl"
+    line = json.dumps(dict(prompt)).encode()
     if not path.exists():
         write_atomically(path, line)
     elif path.read_bytes() != line:
@@ -206,7 +240,7 @@ def _describe(folder: Path, prompt: Prompt) -> None:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether a picture is there and whole; a damaged one is said and made anew."""
+    """Return whether a picture is there and can be read; log a warning if it is there but damaged."""
     if not path.exists():
         return False
     try:

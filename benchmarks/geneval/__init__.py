@@ -1,1 +1,1 @@
-"""GenEval: prompts, detectors, the scorer and its command, after Ghosh et al. 2023, arXiv 2310.11513."""
+"""The GenEval suite: prompts, object detectors, colour classifiers, scorer (Ghosh et al. 2023, arXiv 2310.11513)."""

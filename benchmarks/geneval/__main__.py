@@ -15,11 +15,14 @@ from lactok.evaluation.options import add_options
 if TYPE_CHECKING:
     from lactok.evaluation.results import GenEvalResult
 
-SHOWN = 20  # faults that are printed; all of them stand in result.json
-SCENES = 120  # captions
+SHOWN = 20  # notes per result that are printed; all of them stand in result.json
+SCENES = 120  # captions that `--scenes` composes pictures for by default
+OFFICIAL = ("mask2former-mmdet", "clip-vit-l-14")  # detector and colour classifier of the published scores
+WITHOUT_DOWNLOAD = ("scenes-tiny", "scenes-tiny")  # the default with `--scenes`
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.geneval",
         description="GenEval: an object detector and a colour classifier judge generated images.",
@@ -48,7 +51,7 @@ def parser() -> Parser:
         help="compose pictures of known "
         "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",
     )
-    p.add_argument("--samples", type=int, default=4, help="pictures a prompt (default: %(default)s, as published)")
+    p.add_argument("--samples", type=int, default=4, help="pictures per prompt (default: %(default)s, as published)")
     p.add_argument(
         "--detector",
         help="mask2former-mmdet (the official one, default), mask2former-hf, scenes-tiny "
@@ -88,6 +91,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 3 for missing weights, or with --strict for missing pictures."""
     args = parser().parse_args(argv)
     settings = Settings.of(vars(args))
     settings.check()
@@ -97,11 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.geneval import detectors
     from lactok import registry
 
-    for name in names:  # before anything is fetched
-        registry.generator_spec(name)
-    official = ("mask2former-mmdet", "clip-vit-l-14") if args.scenes is None else ("scenes-tiny", "scenes-tiny")
-    detector = detectors.find("detector", args.detector or official[0])
-    colours = detectors.find("colour", args.colours or official[1])
+    for name in names:
+        registry.generator_spec(name)  # a wrong name is answered before anything is fetched
+    default_detector, default_colours = OFFICIAL if args.scenes is None else WITHOUT_DOWNLOAD
+    detector = detectors.find("detector", args.detector or default_detector)
+    colours = detectors.find("colour", args.colours or default_colours)
     from lactok.evaluation.evaluate import existing_folder
 
     if args.images:
@@ -115,14 +119,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     run, execution = settings.run(), settings.execution()
     images, subject = args.images, None
-    if images is not None:  # what is wrong with it is said before anything is fetched or generated
-        subject = suite.of_images(images, args.samples, args.limit, detector, colours)
+    # everything that can be wrong with prompts and pictures is found before anything is fetched or generated
+    if images is not None:
+        subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     elif names:
-        suite.check_words(((repr(p["prompt"]), p) for p in suite.prompts_of(args.limit)), detector, colours)
-    judges = suite.resolved(detector, colours)
+        asked = [(repr(prompt["prompt"]), prompt) for prompt in suite.chosen_prompts(args.limit)]
+        suite.check_words(asked, detector, colours)
+    judges = suite.fetch_judges(detector, colours)
     if args.scenes is not None:
-        images = suite.compose(execution.out, args.scenes, args.samples, args.seed)
-        subject = suite.of_images(images, args.samples, args.limit, detector, colours)
+        images = suite.compose_scenes(execution.out, args.scenes, args.samples, args.seed)
+        subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     results: list[GenEvalResult | None] = []
     missing: dict[str, str] = {}
     for name in names:
@@ -132,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing[name] = str(error)
     if subject is not None:
         results.append(suite.judge_images(subject, judges, run, execution, args.annotate))
-    finished = [r for r in results if r is not None]
+    finished = [result for result in results if result is not None]
     if finished:
         show(finished, execution.out)
     if finished and args.scenes is not None:
@@ -142,16 +148,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         report_agreement(images, detector, colours, args.device, args.seed)
     for name, reason in missing.items():
         print(f"not run: {name}: {as_flags(reason)}", file=sys.stderr)
-    incomplete = any(r.data.dataset.skipped for r in finished)
+    incomplete = any(result.data.dataset.skipped for result in finished)
     return 3 if missing or (args.strict and incomplete) else 0
 
 
 def show(results: Sequence[GenEvalResult], out: Path) -> None:
-    """The table, what was left out, and where everything is."""
-    from benchmarks.geneval.result import markdown
+    """Print the table of results and write it to a file in `out`; print what was left out and where everything is."""
+    from benchmarks.geneval.result import markdown, system_name
 
     text = markdown(results)
-    names = "-".join(r.data.pictures.generator.name if r.data.pictures.generator else r.dataset for r in results)
+    names = "-".join(system_name(result) for result in results)
     table = out / f"geneval__{names[:80].replace('/', '-')}.md"
     with disk_errors(table):
         table.write_text(text)
@@ -162,7 +168,7 @@ def show(results: Sequence[GenEvalResult], out: Path) -> None:
                 print(f"{label}: {note.id}: {note.reason}")
             if len(notes) > SHOWN:
                 print(f"{label}: and {len(notes) - SHOWN} more, in result.json")
-    print(f"written: {table} and one folder a row in {out}")
+    print(f"written: {table} and one folder per row in {out}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A picture of a verdict: the objects that counted with their scores and colours, and the reason in words below."""
+"""Draw a verdict on its picture: the objects that counted, with scores and colours, and the reason in words below."""
 
 from __future__ import annotations
 
@@ -39,10 +39,15 @@ def draw(
     correct: bool,
     reason: str,
 ) -> Image.Image:
-    """An RGB image with boxes and masks of the detections that counted, and what was asked and decided below it.
+    """Return an RGB image with the boxes and masks of the detections that counted, and prompt and verdict below it.
 
     Args:
-        kept: by class, best first. colours: of the first of them, by class, where the scorer asked.
+        image: the judged picture.
+        kept: the detections that counted by class, best first.
+        colours: by class, the colours of the first of its detections, where the scorer asked for them.
+        prompt: what the picture should show.
+        correct: the verdict.
+        reason: why the picture is wrong, one line per reason.
     """
     scale = min(SIDE[1] / max(image.size), max(1.0, SIDE[0] / max(image.size)))
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -61,7 +66,7 @@ def draw(
 
 
 def _mask(picture: Image.Image, detection: Detection, colour: tuple[int, int, int]) -> None:
-    """A translucent layer of one colour."""
+    """Paint a detection's mask on the picture, translucent and in one colour."""
     if detection.mask is None:
         return
     mask = Image.fromarray(np.asarray(detection.mask, np.uint8) * 110).resize(picture.size)
@@ -76,6 +81,11 @@ def _box(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     scale: float,
 ) -> None:
+    """Draw a detection's box with its label at the upper left.
+
+    Args:
+        scale: size of the drawn picture over the size of the image that the box belongs to.
+    """
     sides = np.nan_to_num(np.asarray(detection.box, np.float64) * scale)
     limits = np.array([*pen.im.size, *pen.im.size]) - 1
     left, top, right, bottom = np.clip(sides, 0, limits).tolist()
@@ -94,7 +104,7 @@ def _captioned(
     reason: str,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> Image.Image:
-    """The picture on a sheet with the prompt and the verdict below."""
+    """Return the picture on a sheet with the prompt and the verdict below it."""
     width = max(picture.width, SIDE[0])
     verdict = "correct" if correct else f"wrong: {reason}"
     lines = [(line, INK) for line in wrapped(prompt, width - 12, font)]
@@ -112,7 +122,7 @@ def _captioned(
 
 
 def printable(text: str) -> str:
-    """One line without characters that have no shape of their own (controls, direction marks, lone surrogates).
+    """Return a text as one line, without invisible characters (controls, direction marks, lone surrogates).
 
     >>> printable("a\\x00 red\\n\\u202ebus")
     'a red bus'
@@ -122,7 +132,7 @@ def printable(text: str) -> str:
 
 
 def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
-    """Lines of at most `width` pixels; a word that is longer is broken; no more than `LINES` + 1 lines are made."""
+    """Break a text into at most `LINES` + 1 lines of at most `width` pixels; a word that is longer is broken too."""
     lines: list[str] = []
     line = ""
     for word in printable(text).split():
@@ -141,5 +151,5 @@ def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 
 
 def _fitting(word: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
-    """How many of its first characters fit into `width` pixels; at least one."""
+    """Return how many of the first characters of a word fit into `width` pixels; at least one."""
     return 1 + bisect_right(range(2, len(word) + 1), float(width), key=lambda count: font.getlength(word[:count]))

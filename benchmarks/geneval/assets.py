@@ -1,4 +1,4 @@
-"""The published files of GenEval's detector: the official checkpoint, and its like on the model hub."""
+"""The weights of GenEval's judges: the detector's official checkpoint, a similar one on the model hub, and CLIP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MASK2FORMER_MMDET = Asset(
             _MMDET_SHA256,
             275_630_991,
         ),
-        Hub("Pfei111/mask2former", _MMDET_FILE, _MMDET_SHA256),  # somebody's copy, the same bytes
+        Hub("Pfei111/mask2former", _MMDET_FILE, _MMDET_SHA256),  # an unofficial copy with the same bytes
     ),
     convert="benchmarks.geneval.mask2former_names:convert",
     size=275_630_991,
@@ -36,5 +36,5 @@ ASSETS = (MASK2FORMER_MMDET, MASK2FORMER_HF, CLIP_L_14, CLIP_TOKENIZER)
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:
-    """For the list of weights."""
+    """Return the suite's weights by the heading under which `python -m lactok.weights list` shows them."""
     return {"GenEval": ASSETS}

@@ -1,6 +1,7 @@
-"""Colours of detected objects by CLIP, as GenEval asks: object on grey, cut out, the nearest of ten colours.
+"""GenEval's colour classifier: CLIP names the nearest of ten colours for an object cut out on a grey background.
 
-djghosh13/geneval @ af4902f, evaluation/evaluate_images.py, and clip_benchmark's zero-shot classifier, which it calls.
+Source: djghosh13/geneval @ af4902f, evaluation/evaluate_images.py, and clip_benchmark's zero-shot classifier, which it
+calls.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ TEMPLATES = ("a photo of a {colour} {name}", "a photo of a {colour}-colored {nam
 def crops(
     image: Image.Image, detections: Sequence[Detection], background: str | None = GREY, cut: bool = True
 ) -> list[Image.Image]:
-    """The objects cut out of an RGB image, what is outside their masks grey.
+    """Cut the detected objects out of an RGB image; return one RGB image per detection.
 
-    The official code's switches: `background` None leaves the image as it is, without `cut` all of it is shown.
+    Box sides are rounded half to even, as Pillow does. Where a box reaches over the image's edge, the crop is black
+    (Pillow's crop). A box without area is widened to one pixel; the official code fails on it.
 
-    Box sides are rounded half to even, as Pillow does. A box that reaches over the edge gets black there (Pillow's
-    crop), and one without area is widened to a pixel, which the official code does not survive.
+    Args:
+        background: colour of what is outside an object's mask; None leaves the image there, as the official code can.
+        cut: crop to the box; False returns the whole image, as the official code can.
     """
     blank = Image.new("RGB", image.size, background) if background else image
     out = []
@@ -37,13 +40,15 @@ def crops(
         shown = image
         if detection.mask is not None:
             shown = Image.composite(image, blank, Image.fromarray(detection.mask))
-        left, top, right, bottom = (round(float(side)) for side in detection.box)
-        out.append(shown.crop((left, top, max(right, left + 1), max(bottom, top + 1))) if cut else shown)
+        if cut:
+            left, top, right, bottom = (round(float(side)) for side in detection.box)
+            shown = shown.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+        out.append(shown)
     return out
 
 
 def texts(name: str) -> list[list[str]]:
-    """The sentences that stand for each colour of `COLOURS`.
+    """Return the sentences that describe an object of this name in each colour: one list per colour of `COLOURS`.
 
     >>> texts("bus")[0]
     ['a photo of a red bus', 'a photo of a red-colored bus', 'a photo of a red object']
@@ -52,7 +57,10 @@ def texts(name: str) -> list[list[str]]:
 
 
 def directions(embeddings: Tensor) -> Tensor:
-    """(colours, templates, D) text embeddings -> (colours, D): each of length 1, averaged, of length 1 again."""
+    """Average the text embeddings of each colour's sentences: (colours, templates, D) -> (colours, D) of length 1.
+
+    Embeddings are normalised to length 1 before the mean as well.
+    """
     import torch.nn.functional as F
 
     return F.normalize(F.normalize(embeddings, dim=-1).mean(1), dim=-1)
@@ -62,7 +70,7 @@ def directions(embeddings: Tensor) -> Tensor:
     JudgeSpec("clip-vit-l-14", COLOURS, "MIT (OpenAI CLIP)", comparable=True, assets=(CLIP_L_14, CLIP_TOKENIZER))
 )
 class ClipColours(ColourClassifier):
-    """The official classifier: OpenAI's CLIP ViT-L/14, always in float32."""
+    """The official colour classifier: OpenAI's CLIP ViT-L/14, always in float32."""
 
     def __init__(self, device: str = "cpu"):
         super().__init__(device)
@@ -71,8 +79,8 @@ class ClipColours(ColourClassifier):
         from lactok.nn.loading import filled
 
         self.model = filled(clip.VIT_L_14.build, weights.load(CLIP_L_14), self.spec.name).to(device)
-        self.texts = clip.texts()
-        self._known: dict[str, Tensor] = {}
+        self.tokenize = clip.texts()
+        self._text_directions: dict[str, Tensor] = {}  # by the object's name
 
     def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
         import torch
@@ -92,11 +100,12 @@ class ClipColours(ColourClassifier):
         return found
 
     def _directions(self, name: str) -> Tensor:
-        """(10, D), computed once a name."""
+        """Return the colours' text embeddings for an object of this name, (10, D); each name is computed once."""
         from lactok.nn import clip
 
-        if name not in self._known:
-            sentences = [sentence for group in texts(name) for sentence in group]
-            embedded = clip.text_features(self.model, self.texts(sentences, self.device)[0])
-            self._known[name] = directions(embedded.unflatten(0, (len(COLOURS), len(TEMPLATES))))
-        return self._known[name]
+        if name not in self._text_directions:
+            sentences = [sentence for of_colour in texts(name) for sentence in of_colour]
+            tokens = self.tokenize(sentences, self.device)[0]
+            embedded = clip.text_features(self.model, tokens)
+            self._text_directions[name] = directions(embedded.unflatten(0, (len(COLOURS), len(TEMPLATES))))
+        return self._text_directions[name]

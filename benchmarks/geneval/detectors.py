@@ -1,8 +1,9 @@
-"""Detectors and colour classifiers: what GenEval's scorer asks of them, and how they are found by name.
+"""The judges, which are object detectors and colour classifiers: their interface, and how they are found by name.
 
-Each is a class in a file of `benchmarks.geneval` or `benchmarks.scenes` under `@register_detector(JudgeSpec(...))` or
-`@register_colour_classifier(JudgeSpec(...))`, or of any other installed package that names it by the entry-point groups
-`lactok.detectors` and `lactok.colour_classifiers`. Nothing is imported before it is loaded.
+A judge is a class in a module of `benchmarks.geneval` or `benchmarks.scenes` that is decorated by
+`@register_detector(JudgeSpec(...))` or `@register_colour_classifier(JudgeSpec(...))`. Another installed package adds
+its own by an entry point of the group `lactok.detectors` or `lactok.colour_classifiers`. A judge's module is imported
+only when the judge is asked for.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 C = TypeVar("C", bound=type[Any])
-PACKAGES = ("benchmarks.geneval", "benchmarks.scenes")  # whose files are looked through
+PACKAGES = ("benchmarks.geneval", "benchmarks.scenes")  # their modules are searched for the decorators
 
-# GenEval's colours, in the order that ties are decided by
+# GenEval's colours; of equally likely ones the first wins
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 
 
@@ -32,8 +33,8 @@ class Detection:
     """An object that a detector found.
 
     Attributes:
-        name: of the detector's vocabulary, in GenEval's wording ("computer mouse", not "mouse").
-        score: 0 to 1.
+        name: class of the object, in GenEval's wording ("computer mouse", not "mouse").
+        score: the detector's confidence, 0 to 1.
         box: left, top, right, bottom in pixels of the image; right and bottom are exclusive.
         mask: (H, W) bool, or None where the detector gives boxes alone.
     """
@@ -46,14 +47,18 @@ class Detection:
 
 @dataclass(frozen=True)
 class JudgeSpec:
-    """What is fixed about a detector or a colour classifier; all of it stands in a result.
+    """What is fixed about a detector or a colour classifier.
 
     Attributes:
-        vocabulary: the objects that a detector knows, or the colours of a classifier.
-        comparable: its scores may stand beside published ones.
-        threshold, counting_threshold: scores above which detections count; the second for the counting task.
+        name: by which users ask for it.
+        vocabulary: the classes that a detector knows, or the colours that a classifier knows.
+        license: licence of its weights.
+        comparable: whether scores by this judge may stand beside published ones.
+        threshold: a detection counts if its score is above it; for detectors alone.
+        counting_threshold: the same for prompts of the counting task.
         assets: its weights.
-        version: raised by hand when its arithmetic changes.
+        version: raised by hand when its arithmetic changes, so that stored detections are computed anew.
+        note: a remark that goes into results.
     """
 
     name: str
@@ -68,7 +73,7 @@ class JudgeSpec:
 
 
 class Detector(ABC):
-    """Made by `Detector(device)` with its weights, ready to use; raises WeightsNotFound where they cannot be had."""
+    """Finds objects in images. `Detector(device)` loads the weights; it raises WeightsNotFound if it cannot."""
 
     spec: JudgeSpec
 
@@ -77,11 +82,11 @@ class Detector(ABC):
 
     @abstractmethod
     def detect(self, image: Image.Image) -> list[Detection]:
-        """All objects in an RGB image, best first, without any threshold."""
+        """Return all objects in an RGB image, best first, without any threshold on the score."""
 
 
 class ColourClassifier(ABC):
-    """As `Detector`."""
+    """Names the colours of detected objects. `ColourClassifier(device)` loads the weights, as `Detector` does."""
 
     spec: JudgeSpec
 
@@ -90,16 +95,26 @@ class ColourClassifier(ABC):
 
     @abstractmethod
     def classify(self, image: Image.Image, detections: Sequence[Detection]) -> list[str]:
-        """The colour of each detection, one of `COLOURS`; all are of one name."""
+        """Return the colour of each detection, one of `COLOURS`.
+
+        Args:
+            image: the RGB image.
+            detections: objects in it, all of one class.
+        """
 
 
-class Judges(Plugins[type[Any]]):
-    """All of one kind; an entry point may be a class with a `spec` that no decorator registers."""
+class JudgeRegistry(Plugins[type[Any]]):
+    """All detectors, or all colour classifiers, by name.
+
+    An entry point may also be a plain class with a `spec`, without the decorator.
+    """
 
     def __init__(self, what: str, decorator: str, group: str):
         super().__init__(what, decorator, group, lambda: PACKAGES)
 
     def register(self, spec: JudgeSpec) -> Callable[[C], C]:
+        """Return a class decorator that adds the class under `spec.name` and sets its `spec`."""
+
         def add(judge: C) -> C:
             self.add(spec.name, judge)
             judge.spec = spec
@@ -108,39 +123,41 @@ class Judges(Plugins[type[Any]]):
         return add
 
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
+        """Add an entry point's class that no decorator has registered."""
         self.add(name, loaded)
 
 
-DETECTORS = Judges("detector", "register_detector", "lactok.detectors")
-COLOUR_CLASSIFIERS = Judges("colour classifier", "register_colour_classifier", "lactok.colour_classifiers")
+DETECTORS = JudgeRegistry("detector", "register_detector", "lactok.detectors")
+COLOUR_CLASSIFIERS = JudgeRegistry("colour classifier", "register_colour_classifier", "lactok.colour_classifiers")
 
 
 def register_detector(spec: JudgeSpec) -> Callable[[C], C]:
-    """Class decorator: the class is the detector `spec.name`, and `spec` its `spec`.
+    """Return a class decorator that makes a class the detector `spec.name`, described by `spec`.
 
-    The name must stand in the decorator as its first text, since it is read from there before the module is imported.
+    Write the name as the first text in the decorator: it is read from the source file, before the module is imported.
     """
     return DETECTORS.register(spec)
 
 
 def register_colour_classifier(spec: JudgeSpec) -> Callable[[C], C]:
-    """As `register_detector`, of a colour classifier."""
+    """Return a class decorator that makes a class the colour classifier `spec.name`, as `register_detector` does."""
     return COLOUR_CLASSIFIERS.register(spec)
 
 
-def _of(kind: str) -> Judges:
+def _registry(kind: str) -> JudgeRegistry:
+    """Return the registry of the kind "detector" or "colour"."""
     return DETECTORS if kind == "detector" else COLOUR_CLASSIFIERS
 
 
 def names(kind: str) -> list[str]:
-    """Of all detectors ("detector") or colour classifiers ("colour"), this project's first."""
-    return _of(kind).names()
+    """Return the names of all detectors (kind "detector") or colour classifiers ("colour"), this project's first."""
+    return _registry(kind).names()
 
 
 def find(kind: str, name: str) -> type[Any]:
-    """The class of a detector ("detector") or colour classifier ("colour") by name, not yet loaded.
+    """Return the class of a detector (kind "detector") or colour classifier ("colour") by name.
 
     Raises:
-        UserError: unknown name, or a plug-in that cannot be imported.
+        UserError: an unknown name, or a plug-in that cannot be imported.
     """
-    return _of(kind).get(name)
+    return _registry(kind).get(name)

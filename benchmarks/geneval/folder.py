@@ -1,6 +1,6 @@
-"""A folder of generated pictures in GenEval's layout: DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png.
+"""Read a folder of generated pictures in GenEval's layout: DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png.
 
-Whatever is wrong is a line that names the folder or the picture; what is right is still judged.
+Whatever is wrong becomes a note that names the folder or the picture; the rest is still judged.
 """
 
 from __future__ import annotations
@@ -14,18 +14,24 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.geneval import prompts
 from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation.datasets import Sample, limited_numbers
 from lactok.evaluation.protocol import digest
 from lactok.images import open_photograph
 
 LAYOUT = "DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png"
-SAMPLES = 4  # a prompt, in the official protocol
+SAMPLES = 4  # pictures per prompt in the official protocol
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something about a folder or a picture, by its id ("00012", "00012/0003")."""
+    """A remark about a prompt's folder or a picture.
+
+    Attributes:
+        id: the folder's name ("00012"), or the picture's id ("00012/0003").
+        text: the remark in words.
+    """
 
     id: str
     text: str
@@ -33,11 +39,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Entry:
-    """A prompt and its pictures; their ids are folder/sample ("00012/0003").
+    """A prompt and its pictures.
 
     Attributes:
         id: the folder's name.
-        prompt: its metadata, as in `benchmarks.geneval.prompts`.
+        prompt: the prompt's metadata, as in `benchmarks.geneval.prompts`.
+        pictures: the pictures, whose ids are folder/sample ("00012/0003") and whose metadata is the prompt as JSON.
     """
 
     id: str
@@ -50,8 +57,10 @@ class Folder:
     """What a folder of pictures holds.
 
     Attributes:
+        name: the folder's name.
         asked: how many prompts should be there.
-        left_out: samples, or whole prompts, that are missing; pictures that cannot be read are found when judged.
+        entries: the prompts that are there, with their pictures.
+        left_out: pictures or whole prompts that are missing; damaged pictures are only found when they are judged.
         remarks: what is unusual but judged.
     """
 
@@ -63,25 +72,30 @@ class Folder:
 
     @property
     def pictures(self) -> tuple[Sample, ...]:
-        """All pictures, prompt by prompt."""
+        """Return all pictures, prompt by prompt."""
         return tuple(picture for entry in self.entries for picture in entry.pictures)
 
     @property
     def sha256(self) -> str:
-        """Of all prompts and pictures."""
-        return digest([[e.id, e.prompt, [[p.id, p.sha256] for p in e.pictures]] for e in self.entries])
+        """Return a hash of all prompts and of the bytes of all pictures."""
+        entries = []
+        for entry in self.entries:
+            pictures = [[picture.id, picture.sha256] for picture in entry.pictures]
+            entries.append([entry.id, entry.prompt, pictures])
+        return digest(entries)
 
 
 def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: Sequence[int] | None = None) -> Folder:
-    """A folder and everything that is wrong with it, without opening the pictures.
+    """Read a folder and note everything that is wrong with it, without opening the pictures.
 
     Args:
-        samples: pictures that each prompt should have.
-        limit: a fixed random choice of so many prompts.
-        numbers: of the folders that should be there; by default all from 0 to the highest.
+        samples: how many pictures each prompt should have.
+        limit: read only this many prompts, a fixed random choice; None for all.
+        numbers: numbers of the prompts' folders that should be there; by default all from 0 to the highest one there.
 
     Raises:
-        MissingFile, WrongValue: no such folder, or nothing in it can be judged.
+        MissingFile: there is no such folder.
+        WrongValue: nothing in the folder can be judged.
     """
     if not root.is_dir():
         raise MissingFile(f"no such folder {root}; expected {LAYOUT}")
@@ -98,7 +112,8 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
             left_out.append(Note(f"{number:05}", "no such folder"))
             continue
         entry, missing, unusual = _entry(there[number], samples)
-        entries += [entry] if entry is not None else []
+        if entry is not None:
+            entries.append(entry)
         left_out += missing
         remarks += unusual
     if not any(entry.pictures for entry in entries):
@@ -108,7 +123,7 @@ def read(root: Path, samples: int = SAMPLES, limit: int | None = None, numbers: 
 
 
 def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Note]]:
-    """A prompt's folder; why samples are left out; remarks."""
+    """Read a prompt's folder: its entry (None if it cannot be judged), notes on what is left out, and remarks."""
     metadata = path / "metadata.jsonl"
     try:
         prompt = json.loads(metadata.read_text(encoding="utf-8"))
@@ -116,42 +131,36 @@ def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Not
         return None, [Note(path.name, "no metadata.jsonl")], []
     except (OSError, ValueError) as error:
         return None, [Note(path.name, f"metadata.jsonl cannot be read ({error})")], []
-    wrong = _fault(prompt)
-    if wrong:
-        return None, [Note(path.name, f"metadata.jsonl: {wrong}")], []
+    fault = prompts.fault(prompt)
+    if fault:
+        return None, [Note(path.name, f"metadata.jsonl: {fault}")], []
     inside = path / "samples"
     files = sorted(inside.iterdir()) if inside.is_dir() else []
-    pictures = [p for p in files if re.fullmatch(r"\d+\.png", p.name) and p.is_file()]
+    numbered = [p for p in files if re.fullmatch(r"\d+\.png", p.name) and p.is_file()]
     text = json.dumps(prompt)
-    entry = Entry(
-        path.name, prompt, tuple(Sample(f"{path.name}/{p.stem}", p, prompt["prompt"], metadata=text) for p in pictures)
-    )
+    pictures = tuple(Sample(f"{path.name}/{p.stem}", p, prompt["prompt"], metadata=text) for p in numbered)
     left_out, remarks = [], []
     if len(pictures) < samples:
         why = "" if inside.is_dir() else "no folder samples, "
         left_out.append(Note(path.name, f"{why}{len(pictures)} of {samples} samples"))
     elif len(pictures) > samples:
         remarks.append(Note(path.name, f"{len(pictures)} samples instead of {samples}; all are judged"))
-    others = [p.name for p in files if p not in pictures and not p.name.startswith(".")]
+    others = [p.name for p in files if p not in numbered and not p.name.startswith(".")]
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         remarks.append(Note(path.name, f"not read: samples/{others[0]}{more}; the layout has numbered .png files"))
-    return entry, left_out, remarks
-
-
-def _fault(prompt: object) -> str:
-    from benchmarks.geneval.prompts import fault
-
-    return fault(prompt)
+    return Entry(path.name, prompt, pictures), left_out, remarks
 
 
 def open_picture(picture: Sample) -> tuple[Image.Image, str]:
-    """A picture as upright RGB, and what is unusual about it ("" for RGB).
+    """Return a picture as upright RGB, and a remark on what is unusual about it ("" if nothing is).
 
     Raises:
-        UnreadableImage: not an image, or a damaged one.
+        UnreadableImage: the file is not an image, or is damaged.
     """
     image = open_photograph(picture.path)
     with Image.open(picture.path) as file:
         mode = file.mode
-    return image, "" if mode == "RGB" else f"a picture of mode {mode}, judged as RGB (transparency over white)"
+    if mode == "RGB":
+        return image, ""
+    return image, f"a picture of mode {mode}, judged as RGB (transparency over white)"

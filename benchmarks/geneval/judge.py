@@ -1,4 +1,8 @@
-"""GenEval's work on a shard of pictures: detected once, then scored; both kept under the hash of all they depend on."""
+"""Judge a shard of pictures: detect objects, score them, draw verdicts.
+
+Detections, verdicts and drawn pictures are each kept in the store, under a hash of all that they depend on, and are not
+computed twice.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.geneval import annotate, scorer, stored
 from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeSpec
@@ -17,19 +22,23 @@ from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
-from lactok.evaluation.store import Store
+from lactok.evaluation.store import Arrays, Store
 from lactok.evaluation.timing import Timer
 from lactok.images import UnreadableImage, png
 
 Annotate = Literal["none", "wrong", "all"]
-Record = dict[str, Any]  # {correct, reason, boxes, colours, remark} of a judged picture, {error} of another
+
+# {"correct", "reason", "boxes", "colours", "remark"} of a picture that was judged, {"error"} of one that cannot be read
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Who judges; cheap to send to another process.
+    """A detector and a colour classifier, as classes that are not loaded yet, so they can be sent to other processes.
 
     Attributes:
+        detector: class of the detector.
+        colours: class of the colour classifier.
         assets: name, source and sha256 of each file of their weights.
     """
 
@@ -39,20 +48,30 @@ class Judges:
 
     @property
     def options(self) -> scorer.Options:
+        """Return the scorer's options, with the detector's own thresholds."""
         return scorer.Options(self.detector.spec.threshold, self.detector.spec.counting_threshold)
 
+    @property
+    def lowest_threshold(self) -> float:
+        """Return the score that a detection must exceed to be stored: the lower one of the two thresholds."""
+        return min(self.options.threshold, self.options.counting_threshold)
+
     def identity(self, spec: JudgeSpec) -> list[Any]:
-        """A judge's name, version and weights."""
+        """Return one judge's name, version and weights, for the keys of what it computed."""
         digests = {name: sha256 for name, _, sha256 in self.assets}
         return [spec.name, spec.version, [[a.name, digests[a.name]] for a in spec.assets]]
 
 
 @dataclass(frozen=True, eq=False)
 class JudgingWork(ShardWork):
-    """The verdicts on pictures, whose `metadata` is their prompt as JSON.
+    """Store the verdicts on the pictures of a shard; a picture's `metadata` is its prompt as JSON.
 
     Attributes:
+        judges: the detector and the colour classifier.
+        run: device and batch size.
+        store: where detections, verdicts and drawn pictures are kept.
         annotated: which pictures are drawn with their verdicts.
+        _loaded: "detector" and "colours", once they are loaded.
     """
 
     judges: Judges
@@ -62,29 +81,35 @@ class JudgingWork(ShardWork):
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_loaded": {}}  # each process loads its own
+        return self.__dict__ | {"_loaded": {}}  # each worker process loads its own judges
 
     def detector(self) -> Detector:
-        """Loaded at the first picture that needs it."""
+        """Return the detector, loaded at the first call."""
         if "detector" not in self._loaded:
             self._loaded["detector"] = self.judges.detector(self.run.device)
         return self._loaded["detector"]
 
     def colours(self) -> ColourClassifier:
-        """As `detector`."""
+        """Return the colour classifier, loaded at the first call."""
         if "colours" not in self._loaded:
             self._loaded["colours"] = self.judges.colours(self.run.device)
         return self._loaded["colours"]
 
     def detections_key(self, samples: Sequence[Sample]) -> str:
-        """Changes with the pictures' bytes, the detector and its weights, the image library, the kind of device."""
-        options, machine = self.judges.options, [self.run.device_kind, version("pillow")]
-        floor = min(options.threshold, options.counting_threshold)
+        """Return the key of these pictures' detections.
+
+        It changes with the pictures' bytes, the detector and its weights, the image library and the kind of device.
+        """
+        machine = [self.run.device_kind, version("pillow")]
         detector = self.judges.identity(self.judges.detector.spec)
-        return digest(["geneval detections", detector, floor, machine, [s.sha256 for s in samples]])
+        threshold = self.judges.lowest_threshold
+        return digest(["geneval detections", detector, threshold, machine, [s.sha256 for s in samples]])
 
     def verdicts_key(self, samples: Sequence[Sample]) -> str:
-        """Changes with the detections, the prompts, the colour classifier and its weights, the scorer."""
+        """Return the key of the verdicts on these pictures.
+
+        It changes with the detections, the prompts, the colour classifier and its weights, and the scorer.
+        """
         colours = self.judges.identity(self.judges.colours.spec)
         prompts = [s.metadata for s in samples]
         return digest(
@@ -99,35 +124,42 @@ class JudgingWork(ShardWork):
         )
 
     def picture_key(self, verdicts_key: str, sample: Sample) -> str:
-        """Of the drawn verdict on one picture of a shard."""
+        """Return the key of the drawn verdict on one picture of a shard.
+
+        Args:
+            verdicts_key: of the shard.
+        """
         return digest(["geneval annotated", verdicts_key, sample.id, annotate.VERSION])
 
     def stored(self, samples: Sequence[Sample]) -> list[Record] | None:
-        """A record a picture; None if they are not judged yet."""
+        """Return a record per picture, or None if the shard is not judged yet."""
         arrays = self.store.get("geneval-verdicts", self.verdicts_key(samples))
-        return None if arrays is None else json.loads(str(arrays["records"]))
+        if arrays is None:
+            return None
+        return json.loads(str(arrays["records"]))
 
     def need(self, samples: Sequence[Sample]) -> list[Record]:
-        """`stored` of a shard that was judged before; if the records were lost since, say so."""
+        """Return the records of a shard that was judged before; raise LostShard if the store has lost them."""
         arrays = self.store.need("geneval-verdicts", self.verdicts_key(samples))
         return json.loads(str(arrays["records"]))
 
-    def wanted(self, record: Record) -> bool:
-        """Whether a picture with this record is to be drawn."""
-        return "error" not in record and (
-            self.annotated == "all" or (self.annotated == "wrong" and not record["correct"])
-        )
+    def should_draw(self, record: Record) -> bool:
+        """Return whether the verdict in this record is to be drawn on its picture."""
+        if "error" in record or self.annotated == "none":
+            return False
+        return self.annotated == "all" or not record["correct"]
 
     def _undrawn(self, samples: Sequence[Sample], records: Sequence[Record]) -> list[int]:
+        """Return the positions of the pictures whose verdicts are still to be drawn."""
         key = self.verdicts_key(samples)
-        return [
-            i
-            for i, (sample, record) in enumerate(zip(samples, records, strict=True))
-            if self.wanted(record) and not self.store.picture(self.picture_key(key, sample)).is_file()
-        ]
+        positions = []
+        for i, (sample, record) in enumerate(zip(samples, records, strict=True)):
+            if self.should_draw(record) and not self.store.picture(self.picture_key(key, sample)).is_file():
+                positions.append(i)
+        return positions
 
     def is_finished(self, samples: Sequence[Sample]) -> bool:
-        if not all(sample.path.is_file() for sample in samples):  # another part makes them
+        if not all(sample.path.is_file() for sample in samples):  # another part of the run still makes them
             return False
         records = self.stored(samples)
         return records is not None and not self._undrawn(samples, records)
@@ -148,30 +180,39 @@ class JudgingWork(ShardWork):
     def _detections(
         self, samples: Sequence[Sample], timer: Timer
     ) -> tuple[list[list[Detection]], dict[int, str], dict[int, str]]:
-        """Of each picture, above the lower threshold; errors and remarks by the picture's position."""
+        """Return the detections in each picture above the lower threshold, from the store or computed now.
+
+        Also return, by the picture's position, why a picture cannot be read, and what is unusual about one.
+        """
         key = self.detections_key(samples)
         arrays = self.store.get("geneval-detections", key)
         if arrays is None:
-            options = self.judges.options
-            floor = min(options.threshold, options.counting_threshold)
-            found: list[list[Detection]] = []
-            notes: dict[str, dict[int, str]] = {"errors": {}, "remarks": {}}
-            for i, sample in enumerate(samples):
-                found.append([])
-                try:
-                    image, remark = open_picture(sample)
-                except UnreadableImage as error:
-                    notes["errors"][i] = str(error)
-                    continue
-                if remark:
-                    notes["remarks"][i] = remark
-                with timer.stage("detect", 1):
-                    found[-1] = list(scorer.above(self.detector().detect(image), floor))
-            arrays = stored.pack(found) | {"notes": np.array(json.dumps(notes))}
+            arrays = self._detect(samples, timer)
             self.store.put("geneval-detections", key, arrays)
         notes = json.loads(str(arrays["notes"]))
-        errors, remarks = ({int(i): text for i, text in notes[kind].items()} for kind in ("errors", "remarks"))
+        errors = {int(i): text for i, text in notes["errors"].items()}
+        remarks = {int(i): text for i, text in notes["remarks"].items()}
         return stored.unpack(arrays, len(samples)), errors, remarks
+
+    def _detect(self, samples: Sequence[Sample], timer: Timer) -> Arrays:
+        """Run the detector on every picture; return the arrays of `stored.pack` with errors and remarks as "notes"."""
+        found: list[list[Detection]] = []
+        errors: dict[int, str] = {}
+        remarks: dict[int, str] = {}
+        for i, sample in enumerate(samples):
+            try:
+                image, remark = open_picture(sample)
+            except UnreadableImage as error:
+                errors[i] = str(error)
+                found.append([])
+                continue
+            if remark:
+                remarks[i] = remark
+            with timer.stage("detect", 1):
+                detections = self.detector().detect(image)
+                found.append(scorer.above_threshold(detections, self.judges.lowest_threshold))
+        notes = {"errors": errors, "remarks": remarks}
+        return stored.pack(found) | {"notes": np.array(json.dumps(notes))}
 
     def _verdicts(
         self,
@@ -181,6 +222,13 @@ class JudgingWork(ShardWork):
         remarks: dict[int, str],
         timer: Timer,
     ) -> list[Record]:
+        """Score every picture, store the records and return them.
+
+        Args:
+            detections: by picture.
+            errors: why a picture cannot be read, by its position.
+            remarks: what is unusual about a picture, by its position.
+        """
         records: list[Record] = []
         for i, (sample, found) in enumerate(zip(samples, detections, strict=True)):
             if i in errors:
@@ -203,19 +251,22 @@ class JudgingWork(ShardWork):
         return records
 
     def _classify(self, sample: Sample) -> scorer.Classify:
+        """Return the function by which the scorer asks for the colours of detections in this picture."""
+
         def classify(name: str, detections: Sequence[Detection]) -> list[str]:
-            return self.colours().classify(open_picture(sample)[0], detections)
+            image, _ = open_picture(sample)
+            return self.colours().classify(image, detections)
 
         return classify
 
-    def _drawn(self, sample: Sample, detections: Sequence[Detection], record: Record) -> Any:
+    def _drawn(self, sample: Sample, detections: Sequence[Detection], record: Record) -> Image.Image:
+        """Return a picture with its verdict drawn on it."""
         prompt, options = prompt_of(sample), self.judges.options
-        kept = scorer.keep(detections, options.floor(prompt["tag"]), options)
-        return annotate.draw(
-            open_picture(sample)[0], kept, record["colours"], prompt["prompt"], record["correct"], record["reason"]
-        )
+        kept = scorer.keep(detections, options.threshold_for(prompt["tag"]), options)
+        image, _ = open_picture(sample)
+        return annotate.draw(image, kept, record["colours"], prompt["prompt"], record["correct"], record["reason"])
 
 
 def prompt_of(sample: Sample) -> dict[str, Any]:
-    """The prompt that a picture was made from."""
+    """Return the prompt that a picture was made from."""
     return json.loads(sample.metadata)

@@ -1,8 +1,8 @@
-"""Mask2Former checkpoints of mmdetection, and older ones of transformers, under the names of transformers' classes now.
+"""Rename the tensors of Mask2Former checkpoints, of mmdetection or of older transformers, to transformers' names today.
 
-mmdetection @ 2.x, mmdet/models/{backbones/swin,plugins/msdeformattn_pixel_decoder,dense_heads/mask2former_head}.py, and
-the renamed decoder layers of 3.x. Every tensor of a file is used or named in `UNUSED`; whether every parameter of the
-network is filled, `lactok.weights.load_strict` says.
+Sources of the names: mmdetection @ 2.x, mmdet/models/{backbones/swin,plugins/msdeformattn_pixel_decoder,
+dense_heads/mask2former_head}.py, and the renamed decoder layers of 3.x. Every tensor of a file is either used or
+matched by `UNUSED`; `lactok.weights.load_strict` then checks that every parameter of the network is filled.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from lactok.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# what a file holds besides weights: constants that the network computes itself
+# patterns of what a file holds besides weights: constants that the network computes itself
 UNUSED = (r"relative_position_index$", r"^criterion\.empty_weight$", r"^meta\.")
 
 _ENCODER, _DECODER = "model.pixel_level_module.encoder.", "model.pixel_level_module.decoder."
 _TRANSFORMER = "model.transformer_module."
 _BLOCK = _ENCODER + r"swin.encoder.layers.\1.blocks.\2."
 
-# whole names, pattern -> name, of tensors that keep their values; what follows (weight, bias) stays
+# mmdetection's name as a pattern, transformers' name: tensors that keep their values. A pattern matches the beginning
+# of a name; the rest of the name ("weight", "bias") stays
 _MMDET = (
     (r"backbone\.patch_embed\.projection\.", _ENCODER + "swin.embeddings.patch_embeddings.projection."),
     (r"backbone\.patch_embed\.norm\.", _ENCODER + "swin.embeddings.norm."),
@@ -66,7 +67,8 @@ _MMDET = (
     (r"panoptic_head\.query_embed\.", _TRANSFORMER + "queries_embedder."),
     (r"panoptic_head\.query_feat\.", _TRANSFORMER + "queries_features."),
     (r"panoptic_head\.level_embed\.", _TRANSFORMER + "level_embed."),
-    # the order of a decoder layer is cross attention, self attention, network; so are attentions and norms numbered
+    # a decoder layer runs cross attention, self attention, feed-forward network; its attentions and norms are numbered
+    # in this order
     (
         r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.attentions\.0\.attn\.",
         _TRANSFORMER + r"decoder.layers.\1.cross_attn.",
@@ -102,7 +104,7 @@ _MMDET = (
     (r"panoptic_head\.mask_embed\.4\.", _TRANSFORMER + "decoder.mask_predictor.mask_embedder.2.0."),
 )
 
-# one stored tensor of queries, keys and values -> three; {} is q, k, v
+# tensors that hold the projections of queries, keys and values in one; {} stands for q, k and v
 _FUSED = (
     (r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.attn\.w_msa\.qkv\.(weight|bias)", _BLOCK + r"attention.{}_proj.\3"),
     (
@@ -114,7 +116,7 @@ _FUSED = (
 _BACKBONE_NORM = re.compile(r"backbone\.norm(\d)\.(weight|bias)")
 _DOWNSAMPLE = re.compile(r"backbone\.stages\.(\d)\.downsample\.(norm|reduction)\.(weight|bias)")
 
-# mmdetection 3.x -> 2.x
+# names of mmdetection 3.x as patterns, those of 2.x
 _RENAMED = (
     (r"(transformer_decoder\.layers\.\d+)\.cross_attn\.", r"\1.attentions.0."),
     (r"(transformer_decoder\.layers\.\d+)\.self_attn\.", r"\1.attentions.1."),
@@ -122,7 +124,7 @@ _RENAMED = (
     (r"(layers\.\d+)\.ffn\.layers\.", r"\1.ffns.0.layers."),
 )
 
-# transformers before 5 -> now
+# names of transformers before version 5 as patterns, those since
 _OLDER = (
     (r"pixel_level_module\.encoder\.(encoder|embeddings)\.", r"pixel_level_module.encoder.swin.\1."),
     (r"attention\.self\.query", "attention.q_proj"),
@@ -137,42 +139,53 @@ _OLDER = (
 
 
 def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint's tensors under transformers' names, and the one norm that is computed and never used.
+    """Return a checkpoint's tensors under transformers' names.
+
+    Args:
+        tensors: of a file of mmdetection (2.x or 3.x) or of transformers (any version), by their stored names.
 
     Raises:
-        UserError: a name that is neither known nor in `UNUSED`.
+        UserError: a name of mmdetection's network is neither known nor matched by `UNUSED`.
     """
     out: dict[str, Tensor] = {}
     for stored, tensor in tensors.items():
         name = stored.removeprefix("state_dict.")
-        if not any(re.search(pattern, name) for pattern in UNUSED):
-            renamed = _mmdet(name, tensor) if name.startswith(("backbone.", "panoptic_head.")) else _older(name, tensor)
-            out |= renamed
+        if any(re.search(pattern, name) for pattern in UNUSED):
+            continue
+        if name.startswith(("backbone.", "panoptic_head.")):
+            out |= _from_mmdetection(name, tensor)
+        else:
+            out[_from_older_transformers(name)] = tensor
     for part in ("weight", "bias"):
-        # the backbone's last norm feeds an output that nobody reads; its values do not matter
+        # transformers' backbone also normalises an output that nothing reads; any values will do for that norm
         last = out.get(f"{_ENCODER}hidden_states_norms.stage4.{part}")
         if last is not None:
             out.setdefault(f"{_ENCODER}swin.layernorm.{part}", last.clone())
     return out
 
 
-def _mmdet(name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _from_mmdetection(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Return what a tensor of mmdetection becomes: usually one tensor, three for a fused projection.
+
+    Raises:
+        UserError: the name is unknown.
+    """
     import torch
 
     for pattern, replacement in _RENAMED:
         name = re.sub(pattern, replacement, name)
     if found := _BACKBONE_NORM.fullmatch(name):
-        return {f"{_ENCODER}hidden_states_norms.stage{int(found[1]) + 1}.{found[2]}": tensor}
+        stage, part = int(found[1]) + 1, found[2]
+        return {f"{_ENCODER}hidden_states_norms.stage{stage}.{part}": tensor}
     if found := _DOWNSAMPLE.fullmatch(name):
-        return {
-            f"{_ENCODER}swin.encoder.layers.{found[1]}.downsample.{found[2]}.{found[3]}": tensor[
-                ..., merging_order(tensor.shape[-1])
-            ].contiguous()
-        }
+        layer, module, part = found.groups()
+        reordered = tensor[..., merging_order(tensor.shape[-1])].contiguous()
+        return {f"{_ENCODER}swin.encoder.layers.{layer}.downsample.{module}.{part}": reordered}
     for pattern, replacement in _FUSED:
         if found := re.fullmatch(pattern, name):
             target = found.expand(replacement)
-            return {target.format(part): t for part, t in zip("qkv", torch.chunk(tensor, 3), strict=True)}
+            query, key, value = torch.chunk(tensor, 3)
+            return {target.format("q"): query, target.format("k"): key, target.format("v"): value}
     for pattern, replacement in _MMDET:
         if found := re.match(pattern, name):
             return {found.expand(replacement) + name[found.end() :]: tensor}
@@ -180,10 +193,14 @@ def _mmdet(name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def merging_order(channels: int) -> Tensor:
-    """Where each of the 4 C channels of a patch merging in transformers stands in mmdetection.
+    """Return, for each of the 4 C channels of transformers' patch merging, its index in mmdetection's, (4 C,) int64.
 
-    mmdetection unfolds 2x2 pixels: channel by channel, and in each the pixels row by row. transformers puts the pixels
-    (row, column) (0, 0), (1, 0), (0, 1), (1, 1) behind each other, all channels of each.
+    Both merge 2 x 2 pixels of C channels into one of 4 C. mmdetection unfolds them channel by channel, and within a
+    channel row by row. transformers concatenates all channels of the pixels at (row, column) (0, 0), (1, 0), (0, 1)
+    and (1, 1).
+
+    Args:
+        channels: 4 C.
 
     >>> merging_order(8).tolist()
     [0, 4, 2, 6, 1, 5, 3, 7]
@@ -193,7 +210,8 @@ def merging_order(channels: int) -> Tensor:
     return torch.arange(channels).view(-1, 2, 2).permute(2, 1, 0).flatten()
 
 
-def _older(name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _from_older_transformers(name: str) -> str:
+    """Return today's name of a tensor of transformers; a name of today stays as it is."""
     for pattern, replacement in _OLDER:
         name = re.sub(pattern, replacement, name)
-    return {name: tensor}
+    return name

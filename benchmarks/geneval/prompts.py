@@ -1,8 +1,11 @@
-"""GenEval's 553 prompts, drawn anew: the same bytes as the official `evaluation_metadata.jsonl`.
+"""GenEval's 553 prompts, drawn with the official seed: the same bytes as the official `evaluation_metadata.jsonl`.
 
-djghosh13/geneval @ af4902f, prompts/create_prompts.py: one seeded generator, six tasks in this order, duplicates left
-out. A prompt is a dictionary {"tag", "include": [clause, ...], "exclude": [clause, ...] (counting only), "prompt"}; a
-clause is {"class", "count"} and may have "color" or "position": [relation, index of the clause that it relates to].
+Source: djghosh13/geneval @ af4902f, prompts/create_prompts.py. One seeded generator draws the prompts of six tasks in
+this order; duplicates are dropped.
+
+A prompt is a dictionary {"tag", "include", "exclude", "prompt"}: the task, clauses that must hold, clauses that must
+not hold (in the counting task alone), and the text. A clause {"class", "count"} says that at least `count` objects of a
+class are there; it may also have a "color", or a "position" [relation, index of the include clause it relates to].
 """
 
 from __future__ import annotations
@@ -20,13 +23,14 @@ Prompt = dict[str, Any]
 
 SHA256 = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"  # of evaluation_metadata.jsonl
 SEED = 43
-DRAWS = 100  # a task, before duplicates are left out
+DRAWS = 100  # prompts that are drawn per task, before duplicates are dropped
 
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
-OVER_ALL = ("overall", "per_image", "prompts")  # scores of all tasks together; no task can have their names
+OVER_ALL = ("overall", "per_image", "prompts")  # scores over all tasks; no task may have one of these names
 RELATIONS = ("left of", "right of", "above", "below")
 
-# the 80 classes of COCO in its order, in GenEval's wording: three have longer names
+# the 80 classes of COCO in COCO's order, in GenEval's wording: it says "computer mouse", "tv remote" and "computer
+# keyboard" where COCO says "mouse", "remote" and "keyboard"
 OBJECTS = (
     "person",
     "bicycle",
@@ -113,7 +117,8 @@ NUMBERS = ("zero", "one", "two", "three", "four")
 
 
 def with_article(name: str) -> str:
-    """
+    """Return a noun with its indefinite article.
+
     >>> with_article("orange"), with_article("bus")
     ('an orange', 'a bus')
     """
@@ -121,12 +126,15 @@ def with_article(name: str) -> str:
 
 
 def plural(name: str) -> str:
-    """Quirk: only a final s takes "es", so there are "toothbrushs".
+    """Return the plural of a noun as GenEval writes it. Quirk: only a final s takes "es", so there are "toothbrushs".
 
     >>> plural("bus"), plural("toothbrush")
     ('buses', 'toothbrushs')
     """
     return f"{name}es" if name.endswith("s") else f"{name}s"
+
+
+# each of the next functions draws one prompt of the task in its name
 
 
 def _two_object(rng: Generator) -> Prompt:
@@ -151,7 +159,7 @@ def _counting(rng: Generator) -> Prompt:
 
 
 def _colors(rng: Generator) -> Prompt:
-    name = OBJECTS[rng.choice(len(OBJECTS) - 1) + 1]  # never a coloured person, the first class
+    name = OBJECTS[rng.choice(len(OBJECTS) - 1) + 1]  # not the first class, person: nobody is asked for in a colour
     colour = COLOURS[rng.choice(len(COLOURS))]
     return {
         "tag": "colors",
@@ -183,6 +191,7 @@ def _color_attr(rng: Generator) -> Prompt:
 
 @cache
 def _lines() -> tuple[str, ...]:
+    """Return all prompts as lines of JSON, without line ends."""
     import numpy as np
 
     rng = np.random.default_rng(SEED)
@@ -200,7 +209,7 @@ def _lines() -> tuple[str, ...]:
 
 
 def official() -> list[Prompt]:
-    """The 553 prompts in the official order, which numbers the folders 00000 to 00552.
+    """Return the 553 prompts in the official order, by which their folders are numbered from 00000 to 00552.
 
     >>> [p["prompt"] for p in official()[:2]], len(official())
     (['a photo of a bench', 'a photo of a cow'], 553)
@@ -209,17 +218,17 @@ def official() -> list[Prompt]:
 
 
 def metadata_file() -> bytes:
-    """The official `evaluation_metadata.jsonl`, a prompt a line; its sha256 is `SHA256`."""
+    """Return the bytes of the official `evaluation_metadata.jsonl`, one prompt per line; their sha256 is `SHA256`."""
     return "".join(f"{line}\n" for line in _lines()).encode()
 
 
 def prompt_list() -> bytes:
-    """The official `generation_prompts.txt`, the prompts alone."""
+    """Return the bytes of the official `generation_prompts.txt`, the text of one prompt per line."""
     return "".join(f"{prompt['prompt']}\n" for prompt in official()).encode()
 
 
 def fault(prompt: object) -> str:
-    """What is wrong with a prompt that somebody wrote, in words; "" where nothing is.
+    """Return in words what is wrong with a prompt that was read from a file, or "" if nothing is.
 
     >>> fault({"tag": "own", "prompt": "a cat", "include": [{"class": "cat"}]})
     "include clause 1: 'count' is not a whole number of at least 1"
@@ -236,13 +245,14 @@ def fault(prompt: object) -> str:
         if not isinstance(clauses, list):
             return f"{kind!r} is not a list"
         for i, clause in enumerate(clauses):
-            wrong = _clause_fault(clause, i)
-            if wrong:
-                return f"{kind} clause {i + 1}: {wrong}"
+            found = _clause_fault(clause, i)
+            if found:
+                return f"{kind} clause {i + 1}: {found}"
     return ""
 
 
 def _clause_fault(clause: object, index: int) -> str:
+    """Return in words what is wrong with the clause of this index in its list, or "" if nothing is."""
     if not isinstance(clause, dict) or not isinstance(clause.get("class"), str):
         return "'class' is not a text"
     if type(clause.get("count")) is not int or clause["count"] < 1:

@@ -1,4 +1,4 @@
-"""Verdicts to a result folder: tasks with intervals, records, pictures with their verdicts drawn on them."""
+"""Write the verdicts on pictures as a result folder: scores with intervals, records, pictures with drawn verdicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.detectors import JudgeSpec
 from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
-from benchmarks.geneval.judge import Judges, JudgingWork
+from benchmarks.geneval.judge import Judges, JudgingWork, prompt_of
 from lactok.errors import disk_errors
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.results import GenEvalResult
@@ -22,7 +22,8 @@ from lactok.evaluation.writing import folder_name, write_result
 from lactok.metrics.registry import Metric
 
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pillow")
-TEXTS = ("id", "tag", "prompt", "reason", "error", "boxes", "colours", "metadata", "sha256")
+COLUMNS = ("id", "tag", "prompt", "correct", "reason", "error", "boxes", "colours", "metadata", "sha256")
+TEXT_COLUMNS = tuple(name for name in COLUMNS if name != "correct")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Subject:
     """What is judged: a folder of pictures, or a generator and the folder that it filled.
 
     Attributes:
-        name: as in the result folder's name.
+        name: as in the name of the result folder.
         pictures: what the folder holds and what is wrong with it.
-        generator: {"name", "samples", "seed", "dtype"}, or None for a folder of somebody's pictures.
+        generator: {"name", "samples" per prompt, "seed", "dtype"}; None if nothing is known about the pictures' origin.
     """
 
     name: str
@@ -40,16 +41,20 @@ class Subject:
     generator: dict[str, Any] | None = None
 
     def folder_name(self, judges: Judges, limit: int | None) -> str:
-        """`geneval__<what>__<detector>-<colours>[__limit][__dtype][__seed][__samples]`."""
-        made = self.generator or {}
-        samples = made.get("samples", SAMPLES)
+        """Return the name of the result folder.
+
+        It is `geneval__<name>__<detector>-<colours>[__limit][__dtype][__seed][__samples]`; what has its usual value is
+        left out.
+        """
+        generator = self.generator or {}
+        samples = generator.get("samples", SAMPLES)
         return folder_name(
             "geneval",
             self.name,
             f"{judges.detector.spec.name}-{judges.colours.spec.name}",
             limit=limit,
-            dtype=made.get("dtype", "float32"),
-            seed=made.get("seed", 0),
+            dtype=generator.get("dtype", "float32"),
+            seed=generator.get("seed", 0),
             more=f"samples{samples}" if samples != SAMPLES else "",
         )
 
@@ -57,17 +62,32 @@ class Subject:
 def merge(
     subject: Subject, dataset: Dataset, work: JudgingWork, limit: int | None, folder: Path, timer: Timer
 ) -> GenEvalResult:
-    """Write a result folder from its finished shards."""
+    """Write the result folder of pictures that are all judged, and return the result.
+
+    Args:
+        subject: what was judged.
+        dataset: its pictures.
+        work: the judges, and the store that holds the verdicts.
+        limit: the number of prompts that was asked for, None for all.
+        folder: the result folder.
+        timer: the time that the work took.
+    """
     found, judges = subject.pictures, work.judges
     rows, left_out, remarks = _rows(found, dataset, work)
     scored = [summary.Scored(r["tag"], r["metadata"], r["correct"]) for r in rows if r["correct"] is not None]
+    tasks, over_all_tasks = summary.scores(scored)
     against = obstacles(found.entries, left_out, judges)
-    tasks, over_all = summary.scores(scored)
-    made = subject.generator or {}
+    if against:
+        comparable_note = f"not comparable with published GenEval scores: {'; '.join(against)}"
+    else:
+        comparable_note = "may stand beside published GenEval scores"
+    detector = _described(judges.detector.spec, judges)
+    detector |= {"threshold": judges.options.threshold, "counting_threshold": judges.options.counting_threshold}
+    generator = subject.generator or {}
     content = {
         "suite": "geneval",
         "limit": limit,
-        "pictures": {"name": made.get("name", found.name), "generator": subject.generator},
+        "pictures": {"name": generator.get("name", found.name), "generator": subject.generator},
         "dataset": {
             "name": found.name,
             "n": len(scored),
@@ -75,16 +95,17 @@ def merge(
             "prompts": len(found.entries),
             "skipped": [{"id": note.id, "reason": note.text} for note in left_out],
         },
-        "detector": _described(judges.detector.spec, judges)
-        | {"threshold": judges.options.threshold, "counting_threshold": judges.options.counting_threshold},
+        "detector": detector,
         "colours": _described(judges.colours.spec, judges),
         "scorer": {"version": scorer.VERSION, "options": vars(judges.options)},
-        "run": {"dtype": made.get("dtype", "float32"), "seed": made.get("seed", 0), "device": work.run.device_kind},
+        "run": {
+            "dtype": generator.get("dtype", "float32"),
+            "seed": generator.get("seed", 0),
+            "device": work.run.device_kind,
+        },
         "comparable": not against,
-        "comparable_note": "may stand beside published GenEval scores"
-        if not against
-        else f"not comparable with published GenEval scores: {'; '.join(against)}",
-        "metrics": tasks | over_all,
+        "comparable_note": comparable_note,
+        "metrics": tasks | over_all_tasks,
         "tasks": list(tasks),
         "remarks": [{"id": note.id, "reason": note.text} for note in remarks],
     }
@@ -92,21 +113,28 @@ def merge(
         folder.mkdir(parents=True, exist_ok=True)
         _copy_annotated(folder / "annotated", dataset, work)
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    return GenEvalResult(folder, write_result(folder, content, columns, work.run, timer, LIBRARIES, TEXTS))
-
-
-COLUMNS = ("id", "tag", "prompt", "correct", "reason", "error", "boxes", "colours", "metadata", "sha256")
+    return GenEvalResult(folder, write_result(folder, content, columns, work.run, timer, LIBRARIES, TEXT_COLUMNS))
 
 
 def _described(spec: JudgeSpec, judges: Judges) -> dict[str, Any]:
+    """Return what a result says of one judge: name, version, licence, weights, and a note if it has one."""
     own = {asset.name for asset in spec.assets}
-    assets = [{"name": n, "source": s, "sha256": h} for n, s, h in judges.assets if n in own]
-    described = {"name": spec.name, "version": spec.version, "license": spec.license, "assets": assets}
-    return described | ({"note": spec.note} if spec.note else {})
+    assets = [
+        {"name": name, "source": source, "sha256": sha256} for name, source, sha256 in judges.assets if name in own
+    ]
+    described: dict[str, Any] = {
+        "name": spec.name,
+        "version": spec.version,
+        "license": spec.license,
+        "assets": assets,
+    }
+    if spec.note:
+        described["note"] = spec.note
+    return described
 
 
 def obstacles(entries: Sequence[Entry], left_out: Sequence[Note], judges: Judges) -> list[str]:
-    """Why scores may not stand beside published ones, in words; empty where they may."""
+    """Return in words why the scores may not stand beside published ones; nothing if they may."""
     against = []
     for what, spec in (("detector", judges.detector.spec), ("colour classifier", judges.colours.spec)):
         if not spec.comparable:
@@ -117,25 +145,29 @@ def obstacles(entries: Sequence[Entry], left_out: Sequence[Note], judges: Judges
         against.append(f"{len(asked - official)} of {len(asked)} prompts are not GenEval's")
     if official - asked:
         against.append(f"{len(official - asked)} of GenEval's {len(official)} prompts are not here")
-    uneven = sum(len(e.pictures) != SAMPLES for e in entries)
+    uneven = [e for e in entries if len(e.pictures) != SAMPLES]
     if uneven:
-        against.append(f"{uneven} prompts have not {SAMPLES} samples")
+        against.append(f"{len(uneven)} prompts have not {SAMPLES} samples")
     if left_out:
         against.append(f"{len(left_out)} folders or pictures are left out")
     return against
 
 
 def _records(dataset: Dataset, work: JudgingWork) -> list[tuple[Sample, dict[str, Any]]]:
-    """Every picture with its stored record."""
-    return [pair for shard in dataset.shards() for pair in zip(shard, work.need(shard), strict=True)]
+    """Return every picture with its stored record."""
+    pairs: list[tuple[Sample, dict[str, Any]]] = []
+    for shard in dataset.shards():
+        pairs += zip(shard, work.need(shard), strict=True)
+    return pairs
 
 
 def _rows(found: Folder, dataset: Dataset, work: JudgingWork) -> tuple[list[dict[str, Any]], list[Note], list[Note]]:
-    """A row a picture, what is left out and what is unusual."""
+    """Return a row of `COLUMNS` per picture, notes on what is left out, and notes on what is unusual."""
     rows: list[dict[str, Any]] = []
     left_out, remarks = list(found.left_out), list(found.remarks)
     for picture, record in _records(dataset, work):
-        prompt, error = json.loads(picture.metadata), record.get("error")
+        prompt = prompt_of(picture)
+        error = record.get("error")
         if error is not None:
             left_out.append(Note(picture.id, error))
         elif record["remark"]:
@@ -158,18 +190,25 @@ def _rows(found: Folder, dataset: Dataset, work: JudgingWork) -> tuple[list[dict
 
 
 def _copy_annotated(folder: Path, dataset: Dataset, work: JudgingWork) -> None:
+    """Replace a folder by one with the drawn verdicts of these pictures; make none if nothing was drawn."""
     shutil.rmtree(folder, ignore_errors=True)
     for shard in dataset.shards():
         key = work.verdicts_key(shard)
         for sample, record in zip(shard, work.need(shard), strict=True):
-            if work.wanted(record):
+            if work.should_draw(record):
                 folder.mkdir(exist_ok=True)
                 source = work.store.picture(work.picture_key(key, sample))
                 shutil.copyfile(source, folder / f"{sample.id.replace('/', '-')}.png")
 
 
+def system_name(result: GenEvalResult) -> str:
+    """Return the name of the generator, or of the folder of pictures, that a result is about."""
+    generator = result.data.pictures.generator
+    return generator.name if generator else result.dataset
+
+
 def markdown(results: Sequence[GenEvalResult]) -> str:
-    """A row a result: the tasks, the overall score, the share of prompts."""
+    """Return a Markdown table with a row per result: the tasks, the overall score, the share of prompts."""
     from tabulate import tabulate
 
     found = {tag for r in results for tag in r.data.tasks}
@@ -179,7 +218,7 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
     rows = []
     for r in results:
         cells = [number(Metric(key, key, True), r.metrics.get(key)) for key in columns]
-        name = r.data.pictures.generator.name if r.data.pictures.generator else r.dataset
+        name = system_name(r)
         rows.append([name if r.data.comparable else f"{name}*", *cells, str(r.n)])
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
     notes = [

@@ -1,7 +1,8 @@
-"""GenEval's scorer: does an image show what its prompt asks for, by the objects that a detector found.
+"""GenEval's scorer: it decides from the detected objects whether an image shows what its prompt asks for.
 
-Pure functions over detections and predicted colours; djghosh13/geneval @ af4902f, evaluation/evaluate_images.py. Scores
-and boxes are float32 there, and so they are here: a score of exactly 0.3 in float32 is not above 0.3.
+These are pure functions of detections and predicted colours, after djghosh13/geneval @ af4902f,
+evaluation/evaluate_images.py. Scores and boxes are float32 there, and so they are here: a score of exactly 0.3 in
+float32 is not above 0.3.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import numpy as np
 
 from benchmarks.geneval.detectors import COLOURS, Detection
 
-VERSION = 1  # raised by hand when a verdict can change; part of every stored key
+VERSION = 1  # raised by hand when a verdict can change; part of the key of every stored verdict
 
-# the colours of some detections of one class
+# takes the name of a class and detections of it, returns their colours
 Classify = Callable[[str, Sequence[Detection]], Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """The official defaults.
+    """The scorer's options, with the official defaults.
 
     Attributes:
-        threshold, counting_threshold: detections count above it; the second for prompts tagged "counting".
-        max_objects: at most so many boxes of a class, the best ones.
-        max_overlap: a box overlapping a better one of its class by as much (`iou`) goes; 1 is off.
-        position_threshold: of the objects' size, by which centres may differ without being beside each other.
+        threshold: a detection counts if its score is above it.
+        counting_threshold: the same for prompts tagged "counting".
+        max_objects: how many boxes of one class count at most; the best ones do.
+        max_overlap: a box is dropped if its `iou` with a better one of its class is at least this; 1 turns it off.
+        position_threshold: how far apart two centres must be to be left of, above, ... each other, as a share of the
+            objects' sizes.
     """
 
     threshold: float = 0.3
@@ -37,19 +40,22 @@ class Options:
     max_overlap: float = 1.0
     position_threshold: float = 0.1
 
-    def floor(self, tag: str) -> float:
-        """The threshold for prompts of a tag."""
+    def threshold_for(self, tag: str) -> float:
+        """Return the threshold for prompts of this tag."""
         return self.counting_threshold if tag == "counting" else self.threshold
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the scorer says of one image.
+    """What the scorer decided about one image.
 
     Attributes:
-        reason: why it is not correct, a line a failed clause, in the official words; "" where it is correct.
-        kept: the detections that counted, best first, by class.
-        colours: of the first of them, by class, where a clause asked.
+        tag: the prompt's task.
+        prompt: the prompt's text.
+        correct: whether the image shows what the prompt asks for.
+        reason: why the image is wrong, one line per failed clause in the official words; "" if it is correct.
+        kept: the detections that counted by class, best first.
+        colours: by class, the colours of the first of its detections, where a clause asked for them.
     """
 
     tag: str
@@ -61,16 +67,17 @@ class Verdict:
 
 
 def score(prompt: Mapping[str, Any], detections: Sequence[Detection], classify: Classify, options: Options) -> Verdict:
-    """The verdict on one image.
+    """Decide whether an image shows what its prompt asks for.
 
     Args:
         prompt: as in `benchmarks.geneval.prompts`; every include clause must hold and no exclude clause may.
-        classify: called for the best `count` boxes of a clause with a colour, if there are as many.
+        detections: all objects that the detector found in the image.
+        classify: it is called for the best `count` boxes of a clause with a colour, if there are that many.
     """
-    kept = keep(detections, options.floor(prompt["tag"]), options)
+    kept = keep(detections, options.threshold_for(prompt["tag"]), options)
     colours: dict[str, Sequence[str]] = {}
     reasons: list[str] = []
-    matched: list[Sequence[Detection] | None] = []
+    matched: list[Sequence[Detection] | None] = []  # per include clause the objects that fulfil it, None if it fails
     for clause in prompt.get("include", ()):
         name, count = clause["class"], clause["count"]
         found = kept.get(name, [])[:count]
@@ -87,61 +94,73 @@ def score(prompt: Mapping[str, Any], detections: Sequence[Detection], classify: 
             reason = _wrong_position(name, found, relation, matched[target], options.position_threshold)
         if reason:
             reasons.append(reason)
-        matched.append(None if reason else found)
+            matched.append(None)
+        else:
+            matched.append(found)
     for clause in prompt.get("exclude", ()):
-        number = len(kept.get(clause["class"], ()))
-        if number >= clause["count"]:
-            reasons.append(f"expected {clause['class']}<{clause['count']}, found {number}")
+        name, count = clause["class"], clause["count"]
+        number = len(kept.get(name, ()))
+        if number >= count:
+            reasons.append(f"expected {name}<{count}, found {number}")
     return Verdict(prompt["tag"], prompt["prompt"], not reasons, "\n".join(reasons), kept, colours)
 
 
-def above(detections: Sequence[Detection], threshold: float) -> list[Detection]:
-    """Those of a score above the threshold, compared in float32."""
-    floor = np.float32(threshold)
-    return [d for d in detections if np.float32(d.score) > floor]
+def above_threshold(detections: Sequence[Detection], threshold: float) -> list[Detection]:
+    """Return the detections whose score is above a threshold, compared in float32."""
+    threshold32 = np.float32(threshold)
+    return [d for d in detections if np.float32(d.score) > threshold32]
 
 
 def keep(detections: Sequence[Detection], threshold: float, options: Options) -> dict[str, list[Detection]]:
-    """The detections above a threshold, best first, by class: at most `max_objects`, then without overlaps.
+    """Return the detections that count, by class, best first.
 
-    Of equal scores the later one comes first, as when a stable ascending order is turned round.
+    These are, of each class, the best `max_objects` above the threshold, without those that overlap a better one. Of
+    equal scores the later one comes first, as in the official code, which reverses a stable ascending order.
     """
     groups: dict[str, list[Detection]] = {}
-    for detection in above(detections, threshold):
+    for detection in above_threshold(detections, threshold):
         groups.setdefault(detection.name, []).append(detection)
     kept: dict[str, list[Detection]] = {}
     for name, group in groups.items():
         best = sorted(group, key=lambda d: np.float32(d.score))[::-1][: options.max_objects]
-        kept[name] = best if options.max_overlap == 1 else _without_overlaps(best, options.max_overlap)
+        if options.max_overlap != 1:
+            best = _without_overlaps(best, options.max_overlap)
+        kept[name] = best
     return kept
 
 
-def _without_overlaps(best: list[Detection], most: float) -> list[Detection]:
+def _without_overlaps(best: list[Detection], max_overlap: float) -> list[Detection]:
+    """Drop every detection whose `iou` with a better one that was kept is at least `max_overlap`."""
     kept: list[Detection] = []
     for detection in best:
-        if all(iou(better.box, detection.box) < np.float32(most) for better in kept):
+        if all(iou(better.box, detection.box) < np.float32(max_overlap) for better in kept):
             kept.append(detection)
     return kept
 
 
 def iou(a: Sequence[float], b: Sequence[float]) -> np.float32:
-    """Intersection over union of two boxes. Quirk: a side is right - left + 1, though right is exclusive already."""
-    p, q = np.asarray(a, np.float32), np.asarray(b, np.float32)
-    common = _area(np.concatenate([np.maximum(p[:2], q[:2]), np.minimum(p[2:], q[2:])]))
-    union = _area(p) + _area(q) - common
-    return common / union if union else np.float32(0)
+    """Return the intersection over union of two boxes (left, top, right, bottom).
+
+    Quirk: a width is right - left + 1, though right is exclusive already; heights likewise.
+    """
+    first, second = np.asarray(a, np.float32), np.asarray(b, np.float32)
+    upper_left, lower_right = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    intersection = _area(np.concatenate([upper_left, lower_right]))
+    union = _area(first) + _area(second) - intersection
+    return intersection / union if union else np.float32(0)
 
 
 def _area(box: np.ndarray) -> np.float32:
+    """Return the area of a box (4,) with the sides of `iou`; 0 for a box that is turned inside out."""
     width, height = np.maximum(box[2:] - box[:2] + np.float32(1), np.float32(0))
     return width * height
 
 
 def relations(a: Sequence[float], b: Sequence[float], threshold: float = 0.1) -> set[str]:
-    """Where box `a` lies as seen from box `b`: none, one or two of "left of", "right of", "above", "below".
+    """Return where box `a` lies as seen from box `b`: none, one or two of "left of", "right of", "above", "below".
 
-    The offset of the centres is shortened by `threshold` times the sizes on each axis; what is left counts on an axis
-    where it is more than half of the whole offset, which leaves about 30 degrees either side of the axes.
+    The offset between the centres is shortened on each axis by `threshold` times the sum of the boxes' sizes. A
+    relation holds if what remains on its axis is more than half of the whole offset.
     """
     boxes = np.array([a, b], np.float32).reshape(2, 2, 2)  # box, corner, axis
     centres = boxes.mean(axis=1)
@@ -151,11 +170,20 @@ def relations(a: Sequence[float], b: Sequence[float], threshold: float = 0.1) ->
     if (np.abs(shortened) < 1e-3).all():
         return set()
     dx, dy = shortened / np.linalg.norm(offset)
-    holds = {"left of": dx < -0.5, "right of": dx > 0.5, "above": dy < -0.5, "below": dy > 0.5}
-    return {relation for relation, there in holds.items() if there}
+    found = set()
+    if dx < -0.5:
+        found.add("left of")
+    if dx > 0.5:
+        found.add("right of")
+    if dy < -0.5:
+        found.add("above")
+    if dy > 0.5:
+        found.add("below")
+    return found
 
 
 def _wrong_colour(clause: Mapping[str, Any], seen: Sequence[str]) -> str:
+    """Return in the official words why the colours of a clause's objects are wrong, or "" if enough are right."""
     name, count, colour = clause["class"], clause["count"], clause["color"]
     if seen.count(colour) >= count:
         return ""
@@ -166,13 +194,20 @@ def _wrong_colour(clause: Mapping[str, Any], seen: Sequence[str]) -> str:
 def _wrong_position(
     name: str, found: Sequence[Detection], relation: str, targets: Sequence[Detection] | None, threshold: float
 ) -> str:
-    """Every object must stand in the relation to every target; the first pair that does not is the reason."""
+    """Return in the official words why a position is wrong, or "" if every object is in the relation to every target.
+
+    Args:
+        name: class of the objects.
+        found: the objects.
+        targets: the objects of the clause that the position relates to; None if that clause failed.
+    """
     if targets is None:
         return f"no target for {name} to be {relation}"
     for detection in found:
         for target in targets:
-            true = relations(detection.box, target.box, threshold)
-            if relation not in true:
-                # sorted, where the official code has the order of a set; without any, its two spaces stay
-                return f"expected {name} {relation} target, found {' and '.join(sorted(true))} target"
+            actual = relations(detection.box, target.box, threshold)
+            if relation not in actual:
+                # sorted, since the official code's order, of a set, is arbitrary; if there is none, the words keep the
+                # two spaces in a row that they have there
+                return f"expected {name} {relation} target, found {' and '.join(sorted(actual))} target"
     return ""

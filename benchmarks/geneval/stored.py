@@ -1,4 +1,4 @@
-"""Detections of a prompt's pictures as arrays of the store; masks as compressed bits."""
+"""Turn the detections in several pictures into arrays that the store can keep, and back; masks are compressed."""
 
 from __future__ import annotations
 
@@ -12,34 +12,55 @@ from lactok.evaluation.store import Arrays
 
 
 def pack(pictures: Sequence[Sequence[Detection]]) -> Arrays:
-    """Arrays of the detections of several pictures; scores and boxes become float32, as the scorer takes them."""
-    flat = [(i, d) for i, detections in enumerate(pictures) for d in detections]
-    blobs, shapes = [], []
-    for _, detection in flat:
-        mask = detection.mask
-        blobs.append(b"" if mask is None else zlib.compress(np.packbits(mask).tobytes(), 6))
-        shapes.append((0, 0) if mask is None else mask.shape)
+    """Return the detections in several pictures as arrays with a row per detection.
+
+    Scores and boxes become float32, as the scorer takes them.
+
+    Args:
+        pictures: the detections by picture.
+
+    Returns:
+        The N rows: "picture" (N,), the picture's position; "name" (N,); "score" (N,); "box" (N, 4); "shape" (N, 2),
+        height and width of the mask, 0 without one; "length" (N,), the bytes of its compressed mask; and "bits", the
+        compressed masks of all detections in a row.
+    """
+    positions: list[int] = []
+    detections: list[Detection] = []
+    for position, found in enumerate(pictures):
+        positions += [position] * len(found)
+        detections += found
+    shapes: list[tuple[int, ...]] = []
+    compressed: list[bytes] = []
+    for detection in detections:
+        if detection.mask is None:
+            shapes.append((0, 0))
+            compressed.append(b"")
+        else:
+            shapes.append(detection.mask.shape)
+            compressed.append(zlib.compress(np.packbits(detection.mask).tobytes(), 6))
     return {
-        "picture": np.array([i for i, _ in flat], np.int32),
-        "name": np.array([d.name for _, d in flat], np.str_),
-        "score": np.array([d.score for _, d in flat], np.float32),
-        "box": np.array([d.box for _, d in flat], np.float32).reshape(-1, 4),
+        "picture": np.array(positions, np.int32),
+        "name": np.array([d.name for d in detections], np.str_),
+        "score": np.array([d.score for d in detections], np.float32),
+        "box": np.array([d.box for d in detections], np.float32).reshape(-1, 4),
         "shape": np.array(shapes, np.int32).reshape(-1, 2),
-        "bits": np.frombuffer(b"".join(blobs), np.uint8),
-        "length": np.array([len(b) for b in blobs], np.int64),
+        "bits": np.frombuffer(b"".join(compressed), np.uint8),
+        "length": np.array([len(data) for data in compressed], np.int64),
     }
 
 
 def unpack(arrays: Arrays, pictures: int) -> list[list[Detection]]:
-    """The detections of each picture again."""
+    """Return the detections of each of so many pictures from the arrays of `pack`."""
     out: list[list[Detection]] = [[] for _ in range(pictures)]
-    data, ends = arrays["bits"].tobytes(), np.cumsum(arrays["length"])
+    all_bits = arrays["bits"].tobytes()
+    ends = np.cumsum(arrays["length"])
     for i, picture in enumerate(arrays["picture"].tolist()):
-        shape, blob = tuple(arrays["shape"][i].tolist()), data[ends[i] - arrays["length"][i] : ends[i]]
+        compressed = all_bits[ends[i] - arrays["length"][i] : ends[i]]
         mask = None
-        if blob:
-            bits = np.unpackbits(np.frombuffer(zlib.decompress(blob), np.uint8), count=shape[0] * shape[1])
-            mask = bits.reshape(shape).astype(bool)
+        if compressed:
+            height, width = arrays["shape"][i].tolist()
+            bits = np.unpackbits(np.frombuffer(zlib.decompress(compressed), np.uint8), count=height * width)
+            mask = bits.reshape(height, width).astype(bool)
         box = tuple(arrays["box"][i].tolist())
         out[picture].append(Detection(str(arrays["name"][i]), float(arrays["score"][i]), box, mask))
     return out

@@ -1,16 +1,15 @@
-"""What the command is made of: the judges, the pictures to judge, and a subject's way to its result."""
+"""The steps of the command: fetch the judges, find or make the pictures, judge them and write the result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.generation.prompts import Prompt
 from benchmarks.generation.work import generate
 from benchmarks.geneval import folder, prompts
-from benchmarks.geneval.detectors import ColourClassifier, Detector
+from benchmarks.geneval.detectors import ColourClassifier, Detector, JudgeSpec
 from benchmarks.geneval.judge import Annotate, Judges, JudgingWork
 from benchmarks.geneval.result import Subject, merge
 from lactok import registry, weights
@@ -24,34 +23,56 @@ from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name
 
-LOCAL = "`detector` scenes-tiny `colours` scenes-tiny"
+LOCAL_JUDGES = "`detector` scenes-tiny `colours` scenes-tiny"
 
 
-def resolved(detector: type[Detector], colours: type[ColourClassifier]) -> Judges:
-    """The judges, their weights fetched."""
+def fetch_judges(detector: type[Detector], colours: type[ColourClassifier]) -> Judges:
+    """Fetch the weights of a detector and a colour classifier, and return both as judges that are not loaded yet.
+
+    Raises:
+        WeightsNotFound: some of the weights cannot be had.
+    """
     try:
         found = [weights.resolve(asset) for asset in (*detector.spec.assets, *colours.spec.assets)]
     except WeightsNotFound as error:
-        raise WeightsNotFound(f"{error}. {LOCAL} needs no download, but is made for composed scenes") from None
+        raise WeightsNotFound(f"{error}. {LOCAL_JUDGES} needs no download, but is made for composed scenes") from None
     assets = {f.asset.name: (f.asset.name, f.source, f.sha256) for f in found}
     return Judges(detector, colours, tuple(sorted(assets.values())))
 
 
-def compose(out: Path, captions: int, samples: int, seed: int) -> Path:
-    """The folder of composed scenes of known truth, made where it is not there yet."""
+def compose_scenes(out: Path, captions: int, samples: int, seed: int) -> Path:
+    """Compose scenes whose content is known exactly, unless they are there already; return their folder.
+
+    Args:
+        out: where the folder is made.
+        captions: number of captions.
+        samples: pictures per caption.
+        seed: of the scenes.
+    """
     from benchmarks.scenes.folder import make
 
-    made = out / f"scenes-{captions}x{samples}-seed{seed}"
-    if not (made / f"{captions - 1:05}" / "metadata.jsonl").is_file():  # written last
+    scenes = out / f"scenes-{captions}x{samples}-seed{seed}"
+    written_last = scenes / f"{captions - 1:05}" / "metadata.jsonl"
+    if not written_last.is_file():
         with progress("scenes", captions, "captions") as report:
-            make(made, captions, samples, seed, report=report)
-    return made
+            make(scenes, captions, samples, seed, report=report)
+    return scenes
 
 
-def of_images(
+def read_subject(
     images: Path, samples: int, limit: int | None, detector: type[Detector], colours: type[ColourClassifier]
 ) -> Subject:
-    """A folder of somebody's pictures; raises WrongValue where the judges lack a word of its prompts."""
+    """Read a folder of pictures that is to be judged.
+
+    Args:
+        images: the folder, in GenEval's layout.
+        samples: pictures that each prompt should have.
+        limit: judge only this many prompts; None for all.
+
+    Raises:
+        MissingFile: there is no such folder.
+        WrongValue: nothing in it can be judged, or the judges do not know an object or a colour of its prompts.
+    """
     found = folder.read(images, samples, limit)
     check_words(((entry.id, entry.prompt) for entry in found.entries), detector, colours)
     return Subject(f"{found.name}-{found.sha256[:6]}", found)
@@ -60,13 +81,13 @@ def of_images(
 def judge_images(
     subject: Subject, judges: Judges, run: Run, execution: Execution, annotated: Annotate
 ) -> GenEvalResult | None:
-    """The result of a folder; None while other parts still have shards to do."""
+    """Judge a folder of pictures and write its result; return None while other parts still have shards to do."""
     dataset = Dataset(subject.name, subject.pictures.pictures)
-    return _judged(subject, dataset, judges, run, execution, annotated, Timer(run.device))
+    return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
 
 
-def prompts_of(limit: int | None) -> list[Prompt]:
-    """GenEval's prompts, or a fixed random choice of them, which are numbered anew."""
+def chosen_prompts(limit: int | None) -> list[Prompt]:
+    """Return GenEval's prompts, or a fixed random choice of `limit` of them; the chosen ones are numbered anew."""
     official = prompts.official()
     return [official[i] for i in limited_numbers(len(official), limit)]
 
@@ -74,24 +95,33 @@ def prompts_of(limit: int | None) -> list[Prompt]:
 def judge_generator(
     name: str, samples: int, judges: Judges, run: Run, execution: Execution, annotated: Annotate
 ) -> GenEvalResult | None:
-    """The pictures of GenEval's prompts by a generator, made where they are not there yet, and judged.
+    """Let a generator make pictures of GenEval's prompts, judge them and write the result.
 
-    None while other parts still have shards to do.
+    Pictures that are there already are kept.
+
+    Args:
+        name: the generator as it is asked for, with options after `@`.
+        samples: pictures per prompt.
+        annotated: which pictures are drawn with their verdicts.
+
+    Returns:
+        The result; None while other parts still have shards to do.
     """
-    generator, name = name, registry.generator_spec(name).name
-    asked = prompts_of(execution.limit)
+    canonical = registry.generator_spec(name).name
+    asked = chosen_prompts(execution.limit)
     more = f"samples{samples}" if samples != folder.SAMPLES else ""
-    parts = folder_name(name, limit=execution.limit, dtype=run.dtype, seed=run.seed, more=more)
-    root = execution.out / "generated" / parts
-    dataset, _ = generate(generator, asked, root, run, execution, samples=samples, source="geneval")
+    folder_of_pictures = folder_name(canonical, limit=execution.limit, dtype=run.dtype, seed=run.seed, more=more)
+    root = execution.out / "generated" / folder_of_pictures
+    dataset, _ = generate(name, asked, root, run, execution, samples=samples, source="geneval")
     found = folder.read(root, samples, numbers=range(len(asked)))
-    described = {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype}
-    whole = replace(dataset, name=name)
-    return _judged(Subject(name, found, described), whole, judges, run, execution, annotated, Timer(run.device))
+    subject = Subject(canonical, found, {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype})
+    # the data set of `generate` also has the pictures that other parts still have to make
+    dataset = replace(dataset, name=canonical)
+    return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
 
 
 @again_if_lost
-def _judged(
+def _judge(
     subject: Subject,
     dataset: Dataset,
     judges: Judges,
@@ -100,31 +130,35 @@ def _judged(
     annotated: Annotate,
     timer: Timer,
 ) -> GenEvalResult | None:
+    """Judge the pictures of a subject shard by shard; once all shards are finished, write and return the result."""
     work = JudgingWork(judges, run, Store(execution.out), annotated)
-    took = complete(work, list(dataset.shards()), execution, subject.name, timer)
-    if took is None:
+    total_time = complete(work, list(dataset.shards()), execution, subject.name, timer)
+    if total_time is None:
         return None
-    target = execution.out / subject.folder_name(judges, execution.limit)
-    return merge(subject, dataset, work, execution.limit, target, took)
+    result_folder = execution.out / subject.folder_name(judges, execution.limit)
+    return merge(subject, dataset, work, execution.limit, result_folder, total_time)
 
 
 def check_words(asked: Iterable[tuple[str, Prompt]], detector: type[Detector], colours: type[ColourClassifier]) -> None:
-    """Raise WrongValue for an object or a colour that a prompt asks for and the judges do not know.
+    """Raise WrongValue if a prompt asks for an object or a colour that the judges do not know.
 
     Args:
-        asked: prompts, each with its name.
+        asked: prompts, each with what messages call it.
     """
     for name, prompt in asked:
         for clause in (*prompt.get("include", []), *prompt.get("exclude", [])):
-            for word, spec, argument in (
-                (clause["class"], detector.spec, "detector"),
-                (clause.get("color"), colours.spec, "colours"),
-            ):
-                if word is not None and word not in spec.vocabulary:
-                    raise WrongValue(
-                        f"{name} asks for {word!r}, which {spec.name} does not know; use another "
-                        f"`{argument}`, or one of: {', '.join(spec.vocabulary)}"
-                    )
+            _check_word(name, clause["class"], detector.spec, "detector")
+            if clause.get("color") is not None:
+                _check_word(name, clause["color"], colours.spec, "colours")
+
+
+def _check_word(prompt: str, word: str, spec: JudgeSpec, argument: str) -> None:
+    """Raise WrongValue if a judge, which was chosen by this argument, does not know a word of a prompt."""
+    if word not in spec.vocabulary:
+        raise WrongValue(
+            f"{prompt} asks for {word!r}, which {spec.name} does not know; use another "
+            f"`{argument}`, or one of: {', '.join(spec.vocabulary)}"
+        )
 
 
 def plan(
@@ -136,13 +170,24 @@ def plan(
     samples: int,
     limit: int | None,
 ) -> list[str]:
-    """What would be judged and what is missing; nothing is fetched, made or written."""
+    """Return lines that say what would be judged and what is missing; nothing is fetched, made or written.
+
+    Args:
+        names: generators whose pictures would be made and judged.
+        images: folder of pictures to judge, if any.
+        scenes: number of captions to compose scenes for, if any.
+        samples: pictures per prompt.
+        limit: number of prompts; None for all.
+    """
     lines: list[str] = []
-    specs: list[Any] = [detector.spec, colours.spec]
+    specs: list[JudgeSpec] = [detector.spec, colours.spec]
     for spec in specs:
         for asset in spec.assets:
-            there = weights.locate(asset)
-            where = f"{there.source}  {there.path}" if there else f"not here, {asset.size / 1e6:.0f} MB to fetch"
+            file = weights.locate(asset)
+            if file is None:
+                where = f"not here, {asset.size / 1e6:.0f} MB to fetch"
+            else:
+                where = f"{file.source}  {file.path}"
             lines.append(f"{spec.name}: {asset.name}: {where}")
         if not spec.assets:
             lines.append(f"{spec.name}: needs no weights")

@@ -1,8 +1,8 @@
-"""From verdicts to scores: a task's, the overall one, the share of prompts; as evaluation/summary_scores.py.
+"""Turn verdicts into scores: per task, overall, and the share of prompts with a correct image.
 
-djghosh13/geneval @ af4902f. The rule for what is not there: a sample that is missing or cannot be read is left out of
-every mean and named in the result; the other samples of its prompt count, and a prompt without any sample is left out.
-Nothing is counted as wrong because it is missing. `--strict` ends with exit code 3 where anything was left out.
+The scores follow djghosh13/geneval @ af4902f, evaluation/summary_scores.py. Nothing is counted as wrong because it is
+missing: a sample that is missing or cannot be read is left out of every mean and named in the result. The other samples
+of its prompt count; a prompt without any sample is left out. With `--strict` the command then ends with exit code 3.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Scored:
-    """One image's verdict.
+    """The verdict on one image.
 
     Attributes:
-        prompt: what tells one prompt from another: its metadata as text, as in the official code, or its folder.
+        tag: the task of its prompt.
+        prompt: a text that differs between prompts: the metadata as text, as in the official code, or the folder.
+        correct: whether the image shows what the prompt asks for.
     """
 
     tag: str
@@ -28,63 +30,84 @@ class Scored:
 
 
 def by_tag(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
-    """Tags in the order in which they come."""
+    """Group verdicts by task, in the order in which the tasks come."""
     groups: dict[str, list[Scored]] = {}
-    for one in scored:
-        groups.setdefault(one.tag, []).append(one)
+    for verdict in scored:
+        groups.setdefault(verdict.tag, []).append(verdict)
     return groups
 
 
 def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
+    """Group verdicts by prompt, in the order in which the prompts come."""
     groups: dict[str, list[Scored]] = {}
-    for one in scored:
-        groups.setdefault(one.prompt, []).append(one)
+    for verdict in scored:
+        groups.setdefault(verdict.prompt, []).append(verdict)
     return groups
 
 
 def scores(scored: Sequence[Scored]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All scores with their 95 % intervals; prompts are resampled, so that a prompt's samples stay together.
+    """Compute all scores with their 95 % bootstrap intervals.
+
+    The bootstrap resamples prompts, so that the samples of one prompt stay together.
 
     Returns:
-        By task the share of correct images; and of all tasks `overall`, the unweighted mean over tasks of these,
-        `per_image`, the share of correct images, and `prompts`, the share of prompts with a correct image. Each is
-        {value, ci95, n}; tasks have the number of their prompts too. Values are None without any image.
+        The scores of the tasks by tag, each the share of correct images; and the scores over all tasks: "overall", the
+        unweighted mean of the tasks' scores, "per_image", the share of correct images, and "prompts", the share of
+        prompts with at least one correct image. A score is {"value", "ci95": [low, high], "n"}, a task's also has the
+        number of its "prompts". Without any image the value is None.
     """
     from lactok.evaluation.statistics import clustered_mean, mean_with_interval
 
-    tasks, clusters = {}, []
+    tasks = {}
+    clusters_of_tasks = []
     for tag, group in by_tag(scored).items():
-        clusters.append(_clusters(group))
-        tasks[tag] = _entry(clustered_mean(clusters[-1:]), len(group)) | {"prompts": len(clusters[-1][0])}
+        clusters = _clusters(group)
+        clusters_of_tasks.append(clusters)
+        tasks[tag] = _entry(clustered_mean([clusters]), len(group)) | {"prompts": len(clusters[0])}
     everything = [_clusters(scored)] if scored else []
-    any_correct = np.array([any(s.correct for s in group) for group in by_prompt(scored).values()], np.float64)
-    return tasks, {
-        "overall": _entry(clustered_mean(clusters), len(scored)),
+    any_correct = [any(verdict.correct for verdict in group) for group in by_prompt(scored).values()]
+    over_all_tasks = {
+        "overall": _entry(clustered_mean(clusters_of_tasks), len(scored)),
         "per_image": _entry(clustered_mean(everything), len(scored)),
-        "prompts": _entry(mean_with_interval(any_correct), len(any_correct)),
+        "prompts": _entry(mean_with_interval(np.array(any_correct, np.float64)), len(any_correct)),
     }
+    return tasks, over_all_tasks
 
 
 def _clusters(scored: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray]:
-    """Correct images and images, a prompt each."""
+    """Return the number of correct images and the number of images per prompt, both (prompts,)."""
     groups = by_prompt(scored).values()
-    return np.array([sum(s.correct for s in g) for g in groups]), np.array([len(g) for g in groups])
+    correct = [_count_correct(group) for group in groups]
+    return np.array(correct), np.array([len(group) for group in groups])
+
+
+def _count_correct(scored: Sequence[Scored]) -> int:
+    """Return how many of the verdicts are "correct"."""
+    return sum(verdict.correct for verdict in scored)
 
 
 def _entry(estimate: tuple[float | None, list[float] | None], n: int) -> dict[str, Any]:
-    return {"value": estimate[0], "ci95": estimate[1], "n": n}
+    """Return a score as a result holds it, from its value with the interval."""
+    value, interval = estimate
+    return {"value": value, "ci95": interval, "n": n}
 
 
 def official_page(scored: Sequence[Scored]) -> str:
-    """What the official program prints."""
-    tasks, found = scores(scored)
+    """Return the summary that the official program prints, in its words."""
+    tasks, over_all_tasks = scores(scored)
     groups = by_tag(scored)
-    lines = ["Summary", "======="]
-    lines += [f"Total images: {len(scored)}", f"Total prompts: {found['prompts']['n']}"]
-    lines += [f"% correct images: {found['per_image']['value']:.2%}"]
-    lines += [f"% correct prompts: {found['prompts']['value']:.2%}"]
-    lines += ["", "Task breakdown", "=============="]
+    lines = [
+        "Summary",
+        "=======",
+        f"Total images: {len(scored)}",
+        f"Total prompts: {over_all_tasks['prompts']['n']}",
+        f"% correct images: {over_all_tasks['per_image']['value']:.2%}",
+        f"% correct prompts: {over_all_tasks['prompts']['value']:.2%}",
+        "",
+        "Task breakdown",
+        "==============",
+    ]
     for tag, entry in tasks.items():
-        lines.append(f"{tag:<16} = {entry['value']:.2%} ({sum(s.correct for s in groups[tag])} / {entry['n']})")
-    lines += ["", f"Overall score (avg. over tasks): {found['overall']['value']:.5f}"]
+        lines.append(f"{tag:<16} = {entry['value']:.2%} ({_count_correct(groups[tag])} / {entry['n']})")
+    lines += ["", f"Overall score (avg. over tasks): {over_all_tasks['overall']['value']:.5f}"]
     return "\n".join(lines) + "\n"

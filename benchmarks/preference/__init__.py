@@ -1,1 +1,1 @@
-"""Preference scores of generated images: `python -m benchmarks.preference`."""
+"""The preference suite, `python -m benchmarks.preference`: reward models score generated pictures."""

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from benchmarks.preference.scoring import Judge
     from lactok.evaluation.results import PreferenceResult
 
-SHOWN = 10  # pictures left out that are named on the screen
+SHOWN = 10  # pictures that were left out are printed up to this number per result; result.json names all
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.preference",
         description="Score generated pictures with ImageReward, MPS, HPSv2 and others, and their distance to a set of "
@@ -56,7 +57,7 @@ def parser() -> Parser:
         metrics={"help": "default, all, or names separated by commas: rewards, fid, kid"},
         limit={"help": "use this many pictures (captions), a fixed random choice"},
         batch_size={"help": "pictures at a time on a GPU; the CPU takes one by one (default: %(default)s)"},
-        seed={"help": "of --generators (default: %(default)s)"},
+        seed={"help": "of the pictures that --generators make (default: %(default)s)"},
     )
     p.add_argument("--strict", action="store_true", help="exit with 3 if any reward lacks its weights")
     p.add_argument("--dry-run", action="store_true", help="say what would run and what is missing")
@@ -65,6 +66,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 3 if something failed, or lacks its weights and was asked for."""
     args = parser().parse_args(argv)
     settings = Settings.of(vars(args) | {"metrics": "default"})
     settings.check()
@@ -78,50 +80,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.preference import scoring, suite
     from lactok.evaluation import datasets, protocol
 
-    # the pictures of both sides of a distance; rewards have their own ways
+    # the protocol prepares pictures and references for a distance; each reward prepares pictures in its own way
     run = settings.run(protocol.get("square-256", None, ["fid"]))
     chosen = suite.choose(args.metrics, args.reference)
     if args.images is not None:
-        work = [suite.of_images(args.images, args.captions, chosen, args.limit)]
+        rows = [suite.row_of_folder(args.images, args.captions, chosen, args.limit)]
     else:
-        work = suite.of_generators(split_names(args.generators, "generators"), args.captions, args.limit)
+        rows = suite.rows_of_generators(split_names(args.generators, "generators"), args.captions, args.limit)
     reference = datasets.get(args.reference) if args.reference else None
     if args.dry_run:
-        print(suite.plan(chosen, work))
+        print(suite.plan(chosen, rows))
         return 0
     judges, missing, failed = scoring.available(chosen.rewards)
     if reference is not None:
         run = replace(run, networks=metric_networks(run))
     execution = settings.execution()
-    found = suite.measure(work, judges, chosen, reference, run, execution, failed) if judges or reference else []
-    if found:
-        show(found, [j for j in judges if j.spec.name not in failed], execution.out)
-    return said(missing, failed, args.strict or chosen.named or not judges)
+    results: list[tuple[str, PreferenceResult]] = []
+    if judges or reference:
+        results = suite.measure(rows, judges, chosen, reference, run, execution, failed)
+    if results:
+        show(results, [judge for judge in judges if judge.spec.name not in failed], execution.out)
+    return said(missing, failed, strict=args.strict or chosen.named or not judges)
 
 
-def show(found: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge], out: Path) -> None:
-    """The table, what was left out and where it is written."""
+def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge], out: Path) -> None:
+    """Print the table of results and write it to a file in `out`; print what was left out and where everything is.
+
+    Args:
+        results: each after the name of its system.
+        judges: the rewards that did not fail.
+    """
     from benchmarks.preference.result import markdown
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
 
-    text = markdown(found, judges)
-    what = [[r.result["pictures"], r.data.dataset.sha256, sorted(r.metrics)] for _, r in found]
+    text = markdown(results, judges)
+    what = [[r.result["pictures"], r.data.dataset.sha256, sorted(r.metrics)] for _, r in results]
     summary = out / f"table__preference__{digest(what)[:8]}.md"
     with disk_errors(summary):
         summary.write_text(text)
     print(f"\n{text}")
-    for plain, result in found:
+    for system, result in results:
         dataset = result.data.dataset
         for entry in dataset.skipped[:SHOWN]:
             print(f"left out: {entry.id!a}: {entry.reason}")
-        if (more := len(dataset.skipped) - SHOWN) > 0:
+        more = len(dataset.skipped) - SHOWN
+        if more > 0:
             print(f"left out: {more} more, named in result.json")
         if dataset.without_picture:
-            print(f"{plain}: {dataset.without_picture} captions have no picture")
+            print(f"{system}: {dataset.without_picture} captions have no picture")
         if result.n < FEW:
             print(f"warning: {result.n} pictures are few; {FEW} or more give usable intervals", file=sys.stderr)
-    print(f"written: {summary} and one folder a row in {out}")
+    print(f"written: {summary} and one folder per row in {out}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Captions of pictures: from files, from COCO's annotations, from GenEval's folders."""
+"""Read captions of pictures, from files, COCO's annotations or GenEval's folders, and match them with pictures."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,26 +23,28 @@ class Captioned:
     """Pictures with their captions.
 
     Attributes:
-        source: names the captions, with a few digits of their content.
-        skipped: what was left out, with the reason.
-        waiting: captions without a picture.
+        dataset: the pictures; a sample's caption is None where none is needed.
+        source: name of the captions, which ends in a few digits of their hash.
+        skipped: ids of pictures that are left out, each with the reason.
+        without_picture: names of the captions that have no picture.
     """
 
     dataset: Dataset
     source: str
     skipped: tuple[tuple[str, str], ...] = ()
-    waiting: tuple[str, ...] = ()
+    without_picture: tuple[str, ...] = ()
 
 
 def read(path: Path) -> dict[str, str]:
-    """Captions by file name.
+    """Read a file of captions; return the captions by the name of the picture's file.
 
     Args:
-        path: .tsv: name, tab, caption; .jsonl: objects with "file_name" and "caption" (or "prompt"); .json: an object
-            of captions by name, or COCO's annotations, see `coco`.
+        path: a .tsv file with lines of name, tab, caption; a .jsonl file with objects of "file_name" and "caption" (or
+            "prompt"); or a .json file with an object of captions by name, or with COCO's annotations, see `coco`.
 
     Raises:
-        WrongValue: another ending, unreadable, a name twice, a caption that is no text.
+        MissingFile: the file is not there or cannot be opened.
+        WrongValue: it has another ending or cannot be parsed, has a name twice, or a caption that is not a text.
     """
     readers = {".tsv": _tsv, ".jsonl": _jsonl, ".json": _json}
     if path.suffix.lower() not in readers:
@@ -53,6 +56,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def _text(path: Path) -> str:
+    """Return a file's text; raise MissingFile or WrongValue if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -62,14 +66,26 @@ def _text(path: Path) -> str:
 
 
 def _clean(where: str, caption: object) -> str:
-    """White space to single spaces; halves of surrogate pairs, which no tokenizer takes, to question marks."""
-    text = " ".join(caption.encode("utf-8", "replace").decode().split()) if isinstance(caption, str) else ""
+    """Return a caption with single spaces between its words, and question marks for halves of surrogate pairs.
+
+    JSON can hold such halves, but no text tokenizer takes them.
+
+    Args:
+        where: what messages call the place of the caption.
+
+    Raises:
+        WrongValue: the caption is not a text, or is empty.
+    """
+    text = ""
+    if isinstance(caption, str):
+        text = " ".join(caption.encode("utf-8", "replace").decode().split())
     if not text:
         raise WrongValue(f"{where}: its caption is not a text: {caption!r:.60}")
     return text
 
 
 def _add(found: dict[str, str], where: str, name: object, caption: object) -> None:
+    """Add a caption to those `found` so far; raise WrongValue for a wrong name or caption, or a name that is there."""
     if not isinstance(name, str) or not name:
         raise WrongValue(f"{where}: no file name")
     if name in found:
@@ -77,35 +93,41 @@ def _add(found: dict[str, str], where: str, name: object, caption: object) -> No
     found[name] = _clean(where, caption)
 
 
+def _lines(path: Path, text: str) -> list[tuple[str, str]]:
+    """Return the lines of a text that are not blank, each after what messages call its place."""
+    return [(f"{path} line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
 def _tsv(path: Path, text: str) -> dict[str, str]:
+    """Parse lines of file name, tab, caption."""
     found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            name, tab, caption = line.rstrip("\r").partition("\t")
-            if not tab:
-                raise WrongValue(f"{path} line {number}: no tab between file name and caption")
-            _add(found, f"{path} line {number}", name, caption)
+    for where, line in _lines(path, text):
+        name, tab, caption = line.rstrip("\r").partition("\t")
+        if not tab:
+            raise WrongValue(f"{where}: no tab between file name and caption")
+        _add(found, where, name, caption)
     return found
 
 
 def _jsonl(path: Path, text: str) -> dict[str, str]:
+    """Parse lines of JSON objects with a "file_name" and a "caption" or "prompt"."""
     found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path} line {number}"
-            entry = _object(where, line)
-            _add(found, where, entry.get("file_name"), entry.get("caption", entry.get("prompt")))
+    for where, line in _lines(path, text):
+        entry = _json_object(where, line)
+        _add(found, where, entry.get("file_name"), entry.get("caption", entry.get("prompt")))
     return found
 
 
 def _json(path: Path, text: str) -> dict[str, str]:
-    content = _object(str(path), text)
+    """Parse a JSON object: captions by file name, or COCO's annotations."""
+    content = _json_object(str(path), text)
     if isinstance(content.get("annotations"), list):
-        return _first_annotations(path, content)
+        return _coco_annotations(path, content)
     return {name: _clean(f"{path}: {name}", caption) for name, caption in content.items()}
 
 
-def _object(where: str, text: str) -> dict[str, Any]:
+def _json_object(where: str, text: str) -> dict[str, Any]:
+    """Parse a text as a JSON object; raise WrongValue, which names `where` it stands, if it is none."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -115,27 +137,37 @@ def _object(where: str, text: str) -> dict[str, Any]:
     return content
 
 
-def _first_annotations(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
-    """Of each image the caption whose annotation has the lowest id."""
-    first: dict[int, tuple[int, object]] = {}
+def _coco_annotations(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
+    """Return one caption per image of COCO's annotations, that of the lowest annotation id, sorted by file name."""
+    first: dict[int, tuple[int, object]] = {}  # by image id: annotation id, caption
     try:
         names = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
         for annotation in content["annotations"]:
-            image, entry = int(annotation["image_id"]), (int(annotation["id"]), annotation["caption"])
-            first[image] = min(first.get(image, entry), entry, key=lambda e: e[0])
+            image_id, annotation_id = int(annotation["image_id"]), int(annotation["id"])
+            caption = annotation["caption"]
+            if image_id not in first or annotation_id < first[image_id][0]:
+                first[image_id] = (annotation_id, caption)
     except (KeyError, TypeError, ValueError) as error:
         raise WrongValue(f"{path} is not a file of COCO captions ({error!r})") from error
-    found = {names[i]: _clean(f"{path}: {names[i]}", first[i][1]) for i in names if i in first}
+    found: dict[str, str] = {}
+    for image_id, name in names.items():
+        if image_id in first:
+            _, caption = first[image_id]
+            found[name] = _clean(f"{path}: {name}", caption)
     return dict(sorted(found.items()))
 
 
 def coco(data_dir: Path | None = None) -> dict[str, str]:
-    """One caption for each image of COCO 2017 val, by file name: of its five, that of the lowest annotation id.
+    """Read one caption per image of COCO 2017 val, by file name: of its five, that of the lowest annotation id.
 
-    Which of the five a paper used is seldom said; this choice is anybody's to repeat. White space is made single.
+    Papers seldom say which of the five they used; this choice is one that anybody can repeat.
+
+    Args:
+        data_dir: the folder of data sets, by default the one that `lactok.evaluation.datasets.data_folder` finds.
 
     Raises:
-        WrongValue: the annotations are not where they belong.
+        MissingFile: the annotations are not in the folder of data sets.
+        WrongValue: they cannot be parsed.
     """
     path = data_folder("coco", data_dir) / COCO_FILE
     if not path.is_file():
@@ -146,24 +178,29 @@ def coco(data_dir: Path | None = None) -> dict[str, str]:
     return read(path)
 
 
-def named(source: str) -> tuple[str, dict[str, str]]:
-    """What the argument `captions` means: a name for them and the captions by file name."""
+def load(source: str) -> tuple[str, dict[str, str]]:
+    """Return a name for the captions that `--captions` asks for, and the captions by file name.
+
+    Args:
+        source: "coco", or the path of a file for `read`.
+    """
     found = coco() if source == "coco" else read(Path(source))
     return f"{Path(source).stem}-{digest(found)[:6]}", found
 
 
 def pictures(root: Path, source: str | None = None, needed: bool = True) -> Captioned:
-    """The pictures under a folder with their captions.
+    """Find the pictures under a folder and their captions.
 
     Args:
-        root: GenEval's layout (`00000/metadata.jsonl`, whose "prompt" is the caption, and `00000/samples/*.png`), or
-            any folder of pictures.
-        source: captions of any other folder, see `named`; by default those of `captions.json` in it. A name stands
-            for a picture of the same name, or of the only picture of that name with another ending.
-        needed: pictures without a caption are left out, and none with one is a mistake.
+        root: a folder in GenEval's layout (`00000/metadata.jsonl`, whose "prompt" is the caption, and
+            `00000/samples/*.png`), or any other folder of pictures.
+        source: captions for any other folder, see `load`; by default its own `captions.json`. A caption belongs to the
+            picture of the same name, or else to the only picture of that name with another ending.
+        needed: whether captions are needed; if so, pictures without one are left out.
 
     Raises:
-        WrongValue: no pictures, no captions, or captions that cannot be read.
+        MissingFile: a file of captions is not there.
+        WrongValue: there are no pictures, no captions that are needed, or captions that cannot be parsed.
     """
     folders = sorted(root.glob("*/metadata.jsonl"))
     if folders:
@@ -177,55 +214,72 @@ def pictures(root: Path, source: str | None = None, needed: bool = True) -> Capt
     found = datasets.folder(root)
     if source is None:
         return Captioned(found, "no-captions")
-    name, captions = named(source)
-    return _matched(found, name, captions, needed)
+    name, captions = load(source)
+    return _match(found, name, captions, needed)
 
 
-def _geneval(root: Path, folders: list[Path]) -> Captioned:
-    samples, waiting, prompts = [], [], []
-    for path in folders:
-        entry = _object(str(path), _text(path))
+def _geneval(root: Path, metadata_files: list[Path]) -> Captioned:
+    """Find the pictures and captions of a folder in GenEval's layout, from the metadata files of its prompts."""
+    samples, without_picture, prompts = [], [], []
+    for path in metadata_files:
+        entry = _json_object(str(path), _text(path))
         caption = _clean(str(path), entry.get("prompt"))
         prompts.append(caption)
         inside = path.parent / "samples"
         files = sorted(p for p in inside.glob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
         samples += [Sample(id_of(p, root), p, caption) for p in files]
         if not files:
-            waiting.append(id_of(path.parent, root))
+            without_picture.append(id_of(path.parent, root))
     if not samples:
-        raise WrongValue(f"{root} holds no pictures: nothing in {folders[0].parent / 'samples'} and beside it")
+        first = metadata_files[0].parent / "samples"
+        raise WrongValue(f"{root} holds no pictures: nothing in {first} and beside it")
     dataset = named_by_content(root.resolve().name, tuple(sorted(samples, key=lambda s: s.id)))
-    return Captioned(dataset, f"prompts-{digest(prompts)[:6]}", (), tuple(waiting))
+    return Captioned(dataset, f"prompts-{digest(prompts)[:6]}", (), tuple(without_picture))
 
 
-def _matched(found: Dataset, name: str, captions: Mapping[str, str], needed: bool) -> Captioned:
-    def stem(identifier: str) -> str:
-        return PurePosixPath(identifier).with_suffix("").as_posix()
+def _stem(name: str) -> str:
+    """Return the name of a picture without its ending, but with its folders."""
+    return PurePosixPath(name).with_suffix("").as_posix()
 
-    stems: dict[str, list[str]] = {}
-    for listed in captions:
-        stems.setdefault(stem(listed), []).append(listed)
-    counts: dict[str, int] = {}
-    for sample in found.samples:
-        counts[stem(sample.id)] = counts.get(stem(sample.id), 0) + 1
+
+def _match(found: Dataset, source: str, captions: Mapping[str, str], needed: bool) -> Captioned:
+    """Give pictures their captions, by the rule of `pictures`.
+
+    Args:
+        found: the pictures.
+        source: name of the captions.
+        captions: the captions by the name of the picture's file.
+        needed: whether pictures without a caption are left out.
+
+    Raises:
+        WrongValue: captions are needed and no picture has one.
+    """
+    names_by_stem: dict[str, list[str]] = {}
+    for name in captions:
+        names_by_stem.setdefault(_stem(name), []).append(name)
+    pictures_by_stem = Counter(_stem(sample.id) for sample in found.samples)
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
-    used: set[str | None] = set()
+    used: set[str] = set()
     for sample in found.samples:
-        near = stems.get(stem(sample.id), [])
-        key: str | None = sample.id if sample.id in captions else None
-        if key is None and len(near) == 1 and counts[stem(sample.id)] == 1:
-            key = near[0]
-        if key is None and needed:
+        stem = _stem(sample.id)
+        names = names_by_stem.get(stem, [])
+        if sample.id in captions:
+            name_of_caption = sample.id
+        elif len(names) == 1 and pictures_by_stem[stem] == 1:
+            name_of_caption = names[0]
+        elif needed:
             skipped.append((sample.id, "no caption"))
             continue
-        used.add(key)
-        samples.append(Sample(sample.id, sample.path, None if key is None else captions[key]))
+        else:
+            samples.append(Sample(sample.id, sample.path))
+            continue
+        used.add(name_of_caption)
+        samples.append(Sample(sample.id, sample.path, captions[name_of_caption]))
     if not samples:
         raise WrongValue(
             f"none of the {len(found.samples)} pictures has a caption: {found.samples[0].id} is not among the names "
             f"of the captions ({next(iter(captions))}, ...)"
         )
-    return Captioned(
-        Dataset(found.name, tuple(samples)), name, tuple(skipped), tuple(k for k in captions if k not in used)
-    )
+    without_picture = tuple(name for name in captions if name not in used)
+    return Captioned(Dataset(found.name, tuple(samples)), source, tuple(skipped), without_picture)

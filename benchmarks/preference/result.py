@@ -1,4 +1,4 @@
-"""Scores of shards to a result folder and a table, with the paper's numbers beside them."""
+"""Write the scores of all shards as a result folder, and tables of results with the paper's numbers beside them."""
 
 from __future__ import annotations
 
@@ -24,26 +24,35 @@ from lactok.evaluation.statistics import mean_with_interval
 from lactok.evaluation.store import FeatureBlocks, Store
 from lactok.evaluation.table import number
 from lactok.evaluation.timing import Timer
-from lactok.metrics.registry import DistanceMetric, find
+from lactok.metrics.registry import DistanceMetric, Metric, find
 from lactok.metrics.rewards import titles
 
-# distances of the set of pictures to the set of references, both as square-256 prepares them
+# metrics that compare the set of pictures with a set of references, both prepared as the protocol square-256 does
 DISTANCES = ("fid", "kid")
 
 
 def distance(key: str) -> DistanceMetric:
-    """The declaration of one of `DISTANCES`."""
+    """Return the metric of a key of `DISTANCES`."""
     found = find(key)
     assert isinstance(found, DistanceMetric), f"{key} is declared as a distance"
     return found
 
 
-def folder_name(name: str, captioned: Captioned, judges: Sequence[Judge], run: Run, limit: int | None, to: str) -> str:
-    """`<pictures>__<captions>__<hash of what is measured>[__limit][__dtype][__seed]`.
+def folder_name(
+    name: str, captioned: Captioned, judges: Sequence[Judge], run: Run, limit: int | None, reference: str | None
+) -> str:
+    """Return the name of a result folder.
 
-    `to` names the reference of the distances, if there is one.
+    It is `<pictures>__<captions>__<hash of what is measured>[__limit][__dtype][__seed]`; what has its usual value is
+    left out.
+
+    Args:
+        name: of the pictures.
+        reference: name of the data set that the distances compare with, if there is one.
     """
-    measured = digest([[j.identity(run) for j in judges], [run.scoring_key, to] if to else None])[:8]
+    rewards = [judge.identity(run) for judge in judges]
+    distances = [run.scoring_key, reference] if reference else None
+    measured = digest([rewards, distances])[:8]
     return writing.folder_name(name, captioned.source, measured, limit=limit, dtype=run.dtype, seed=run.seed)
 
 
@@ -51,7 +60,7 @@ def merge(
     name: str,
     captioned: Captioned,
     judges: Sequence[Judge],
-    wanted: Sequence[str],
+    distances: Sequence[str],
     reference: Dataset | None,
     run: Run,
     limit: int | None,
@@ -60,19 +69,30 @@ def merge(
     timer: Timer,
     generator: dict[str, Any] | None = None,
 ) -> PreferenceResult:
-    """Write a result folder from finished shards, in shard order.
+    """Write the result folder of pictures whose shards are all finished, and return the result.
 
     Args:
-        wanted: keys of DISTANCES, if there is a reference.
-        generator: of the pictures, where there is one: name, samples, seed and dtype.
+        name: of the pictures.
+        captioned: the pictures and their captions.
+        judges: the rewards that scored them.
+        distances: keys of `DISTANCES` to compute, if there is a reference.
+        reference: the photographs that the distances compare with.
+        limit: the number of pictures that was asked for, None for all.
+        store: what holds the scores and features.
+        folder: the result folder.
+        timer: the time that the work took.
+        generator: {"name", "samples", "seed", "dtype"} of the generator that made the pictures, if one is known.
     """
     dataset = captioned.dataset
     shards = list(dataset.shards())
     columns, skipped = _records(shards, judges, run, store)
-    groups = [c if c is not None else i for c, i in zip(columns["caption"], columns["id"], strict=True)]
-    metrics = {j.spec.name: _mean(columns[j.spec.name], groups) for j in judges}
+    # pictures of one caption form a group; a picture without a caption is a group of its own
+    groups = []
+    for identifier, caption in zip(columns["id"], columns["caption"], strict=True):
+        groups.append(identifier if caption is None else caption)
+    metrics = {judge.spec.name: _mean(columns[judge.spec.name], groups) for judge in judges}
     if reference is not None:
-        metrics |= _distances(wanted, shards, list(reference.shards()), run, store)
+        metrics |= _distances(distances, shards, list(reference.shards()), run, store)
     content = {
         "suite": "preference",
         "limit": limit,
@@ -82,10 +102,10 @@ def merge(
             "n": len(columns["id"]),
             "captions": len(set(groups)),
             "sha256": digest([[s.id, s.sha256, s.caption] for s in dataset.samples]),
-            "skipped": [{"id": i, "reason": why} for i, why in sorted([*captioned.skipped, *skipped])],
-            "without_picture": len(captioned.waiting),
+            "skipped": [{"id": i, "reason": reason} for i, reason in sorted([*captioned.skipped, *skipped])],
+            "without_picture": len(captioned.without_picture),
         },
-        "rewards": [j.describe() for j in judges],
+        "rewards": [judge.describe() for judge in judges],
         "reference": None if reference is None else _describe_reference(reference, run),
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": metrics,
@@ -97,21 +117,29 @@ def merge(
 def _records(
     shards: Sequence[Sequence[Sample]], judges: Sequence[Judge], run: Run, store: Store
 ) -> tuple[dict[str, list[Any]], list[tuple[str, str]]]:
-    """A column a reward, and the pictures that cannot be read; these have no record."""
-    columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], **{j.spec.name: [] for j in judges}}
+    """Return the records of all pictures that can be read, as columns, and ids of the others, each with the reason.
+
+    The columns are "id", "caption", "sha256" and one per reward.
+    """
+    columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": []}
+    for judge in judges:
+        columns[judge.spec.name] = []
     skipped: dict[str, str] = {}
     for samples in shards:
-        readable = set(range(len(samples)))
-        scores: dict[str, dict[int, float]] = {}
+        readable = set(range(len(samples)))  # positions in the shard
+        scores: dict[str, dict[int, float]] = {}  # by reward and position
         for judge in judges:
             stored = store.need("rewards", judge.key(samples, run))
             scores[judge.spec.name] = dict(zip(stored["index"].tolist(), stored["score"].tolist(), strict=True))
-            errors = {int(i): why for i, why in json.loads(str(stored["errors"])).items()}
-            skipped |= {samples[i].id: why for i, why in errors.items()}
-            readable -= errors.keys()
+            errors = json.loads(str(stored["errors"]))  # JSON turned the positions into texts
+            for position, reason in errors.items():
+                skipped[samples[int(position)].id] = reason
+                readable.discard(int(position))
         if not judges:
-            readable &= set(store.need("reference", reference_key(samples, run), ["index"])["index"].tolist())
-            skipped |= {s.id: "cannot be read" for i, s in enumerate(samples) if i not in readable}
+            readable = set(store.need("reference", reference_key(samples, run), ["index"])["index"].tolist())
+            for i, sample in enumerate(samples):
+                if i not in readable:
+                    skipped[sample.id] = "cannot be read"
         for i in sorted(readable):
             columns["id"].append(samples[i].id)
             columns["caption"].append(samples[i].caption)
@@ -122,32 +150,52 @@ def _records(
 
 
 def _mean(values: list[float], groups: Sequence[str]) -> dict[str, Any]:
-    """The mean over pictures; its interval is of captions, since pictures of one caption resemble each other."""
+    """Return a reward's entry in a result: the mean over pictures with its 95 % interval.
+
+    The bootstrap resamples captions, since pictures of one caption resemble each other.
+
+    Args:
+        values: a score per picture.
+        groups: a text per picture, the same for pictures of one caption.
+    """
     array = np.asarray(values, np.float64)
     mean, interval = mean_with_interval(array, groups)
     return {"value": mean, "ci95": interval, "n": len(array)}
 
 
-def _blocks(shards: Sequence[Sequence[Sample]], run: Run, store: Store) -> tuple[FeatureBlocks, int]:
-    keys = [reference_key(samples, run) for samples in shards]
-    counts = [len(store.need("reference", key, ["index"])["index"]) for key in keys]
-    filled = [key for key, count in zip(keys, counts, strict=True) if count]
-    return FeatureBlocks(store, "reference", filled, distance("fid").features.name, [None] * len(filled)), sum(counts)
+def _features(shards: Sequence[Sequence[Sample]], run: Run, store: Store) -> tuple[FeatureBlocks, int]:
+    """Return the stored features of shards, to be read block by block, and how many pictures they are of."""
+    filled = []  # keys of the shards with at least one picture that can be read
+    n = 0
+    for samples in shards:
+        key = reference_key(samples, run)
+        count = len(store.need("reference", key, ["index"])["index"])
+        n += count
+        if count:
+            filled.append(key)
+    return FeatureBlocks(store, "reference", filled, distance("fid").features.name, [None] * len(filled)), n
 
 
 def _distances(
-    wanted: Sequence[str],
+    keys: Sequence[str],
     shards: Sequence[Sequence[Sample]],
     references: Sequence[Sequence[Sample]],
     run: Run,
     store: Store,
 ) -> dict[str, dict[str, Any]]:
-    pictures, n = _blocks(shards, run, store)
-    others, m = _blocks(references, run, store)
+    """Return the entries of distances in a result, by key; a distance needs at least two pictures on both sides.
+
+    Args:
+        keys: of `DISTANCES`.
+        shards: of the pictures.
+        references: shards of the photographs to compare with.
+    """
+    pictures, n = _features(shards, run, store)
+    photographs, m = _features(references, run, store)
     out: dict[str, dict[str, Any]] = {}
-    for key in wanted:
+    for key in keys:
         metric = distance(key)
-        value = metric.compute(others, pictures) if min(n, m) >= 2 else float("nan")
+        value = metric.compute(photographs, pictures) if min(n, m) >= 2 else float("nan")
         out[key] = {"value": value, "ci95": None, "n": n, "references": m}
         if metric.reliable_from:
             out[key]["reliable"] = min(n, m) >= metric.reliable_from
@@ -155,6 +203,7 @@ def _distances(
 
 
 def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
+    """Return what a result says of the photographs that distances compare with."""
     return {
         "name": reference.name,
         "n": len(reference.samples),
@@ -166,19 +215,34 @@ def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
 
 
 def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge]) -> str:
-    """The table as Markdown; results come with the system's plain name, by which the paper's row is found."""
-    specs = {j.spec.name: j.spec for j in judges}
-    keys = list(dict.fromkeys(m for _, r in results for m in r.metrics))
-    metrics = [titles.described(k, specs[k].higher_is_better) if k in specs else find(k) for k in keys]
-    printed, rows = published.table("generation"), []
-    for plain, result in results:
-        rows.append([result.data.pictures.name, *(number(m, result.metrics.get(m.key)) for m in metrics)])
-        rows[-1].append(str(result.n))
-        if (paper := published.row_of(plain, printed.rows)) is not None:
-            values = [printed.rows[paper].get(specs[k].published) if k in specs else None for k in keys]
-            rows.append([f"{paper} (paper)", *("-" if v is None else f"{v:g}" for v in values), "-"])
+    """Return a Markdown table with a row per result, and below it the paper's row, if the paper has one.
+
+    Args:
+        results: each with the name of its system, by which the paper's row is found.
+        judges: the rewards that scored the pictures.
+    """
+    specs = {judge.spec.name: judge.spec for judge in judges}
+    keys = list(dict.fromkeys(key for _, result in results for key in result.metrics))
+    metrics: list[Metric] = []
+    for key in keys:
+        if key in specs:
+            metrics.append(titles.described(key, specs[key].higher_is_better))
+        else:
+            metrics.append(find(key))
+    printed = published.table("generation")
+    rows = []
+    for system, result in results:
+        measured = [number(metric, result.metrics.get(metric.key)) for metric in metrics]
+        rows.append([result.data.pictures.name, *measured, str(result.n)])
+        paper = published.row_of(system, printed.rows)
+        if paper is not None:
+            cells = []
+            for key in keys:
+                value = printed.rows[paper].get(specs[key].published) if key in specs else None
+                cells.append("-" if value is None else f"{value:g}")
+            rows.append([f"{paper} (paper)", *cells, "-"])
     head = ["pictures", *(m.head for m in metrics), "n"]
-    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(head[1:]))
+    text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
     notes = ["± is half the 95 % bootstrap interval of the mean; captions are resampled."]
     if any(e.reliable is False for _, r in results for e in r.metrics.values()):
         notes.append("~ FID of fewer than 2049 images is biased upwards and not comparable with published numbers.")

@@ -1,4 +1,4 @@
-"""The preference suite's work on a shard: a reward's scores of pictures and captions, or the features of pictures."""
+"""Work on a shard of pictures: store a reward model's scores of pictures and captions, or the pictures' features."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from lactok.evaluation.timing import Timer
 from lactok.metrics.rewards import Reward, RewardSpec, find, specs
 from lactok.metrics.scorer import batches
 
-LIBRARIES = ("pillow", "tokenizers", "torchvision", "transformers")  # which turn pictures and captions into inputs
+LIBRARIES = ("pillow", "tokenizers", "torchvision", "transformers")  # they turn pictures and captions into inputs
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A reward whose weights are on this machine.
+    """A reward model whose weights are on this machine.
 
     Attributes:
-        assets: name, source and sha256 of each file.
+        reward: its class, not loaded yet.
+        assets: name, source and sha256 of each file of its weights.
     """
 
     reward: type[Reward]
@@ -39,33 +40,41 @@ class Judge:
 
     @property
     def spec(self) -> RewardSpec:
+        """Return what is fixed about the reward: its name, version, licence, ..."""
         return self.reward.spec
 
     def describe(self) -> dict[str, Any]:
-        """Its entry in a result."""
+        """Return the reward's entry in a result."""
         return {
             "name": self.spec.name,
             "variant": self.spec.variant,
             "version": self.spec.version,
             "license": self.spec.license,
             "higher_is_better": self.spec.higher_is_better,
-            "assets": [{"name": n, "source": s, "sha256": h} for n, s, h in self.assets],
+            "assets": [{"name": name, "source": source, "sha256": sha256} for name, source, sha256 in self.assets],
         }
 
     def identity(self, run: Run) -> list[Any]:
-        """All that turns a picture and a caption into a score, on one kind of device."""
-        hashes = [h for _, _, h in self.assets]
+        """Return all that determines the score of a picture and a caption, for the keys of scores."""
+        hashes = [sha256 for _, _, sha256 in self.assets]
         libraries = {name: version(name) for name in LIBRARIES}
         return [self.spec.name, self.spec.version, hashes, run.dtype, run.device_kind, libraries]
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
-        """Where the scores of these samples lie: names of files do not matter, their bytes and captions do."""
-        read = self.spec.needs_caption
-        return digest([self.identity(run), [[s.sha256, s.caption if read else None] for s in samples]])
+        """Return the key of these samples' scores: it depends on the files' bytes and captions, not on their names."""
+        inputs = []
+        for sample in samples:
+            caption = sample.caption if self.spec.needs_caption else None
+            inputs.append([sample.sha256, caption])
+        return digest([self.identity(run), inputs])
 
 
 def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
-    """Rewards whose weights are there or could be fetched, whose weights are missing, and who is broken; why."""
+    """Fetch the weights of rewards.
+
+    Returns:
+        The rewards that can run; why others lack their weights, by name; and why others are broken, by name.
+    """
     judges, missing = [], {}
     known, broken = specs(names)
     for name, spec in known.items():
@@ -75,7 +84,7 @@ def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[s
             missing[name] = str(error)
         except DiskError:
             raise
-        except UserError as error:  # foreign weights: the others still run
+        except UserError as error:  # a file with other weights in it: the other rewards still run
             broken[name] = str(error)
         else:
             judges.append(Judge(find(name), tuple((f.asset.name, f.source, f.sha256) for f in found)))
@@ -84,7 +93,17 @@ def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[s
 
 @dataclass(frozen=True, eq=False)
 class RewardWork(ShardWork):
-    """Store a reward's scores of a shard: `index`, `score` and, as JSON, `errors` by position."""
+    """Store a reward's scores of a shard's pictures.
+
+    The arrays are "index", the positions of the pictures that can be read, "score", their scores, and "errors", why the
+    others cannot be read, by position as JSON.
+
+    Attributes:
+        judge: the reward.
+        run: device, dtype and batch size.
+        store: where the scores are kept.
+        _loaded: the reward once it is loaded, else empty.
+    """
 
     judge: Judge
     run: Run
@@ -92,7 +111,7 @@ class RewardWork(ShardWork):
     _loaded: list[Reward] = field(default_factory=list, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_loaded": []}  # each process loads its own
+        return self.__dict__ | {"_loaded": []}  # each worker process loads its own reward
 
     def is_finished(self, samples: Sequence[Sample]) -> bool:
         return self.store.has("rewards", self.judge.key(samples, self.run))
@@ -107,7 +126,7 @@ class RewardWork(ShardWork):
         scores: list[np.ndarray] = []
         errors: dict[int, str] = {}
         for batch in batches(len(samples), self.run.micro_batch):
-            pictures = []
+            pictures = []  # position in the shard, picture
             with timer.stage("read"):
                 for i in range(*batch.indices(len(samples))):
                     try:
@@ -117,8 +136,8 @@ class RewardWork(ShardWork):
             if pictures:
                 with timer.stage(self.judge.spec.name):
                     captions = [samples[i].caption or "" for i, _ in pictures]
-                    made = self._loaded[0].score([picture for _, picture in pictures], captions)
-                scores.append(made.numpy())
+                    scored = self._loaded[0].score([picture for _, picture in pictures], captions)
+                scores.append(scored.numpy())
                 index += [i for i, _ in pictures]
         joined = np.concatenate(scores) if scores else np.zeros(0, np.float32)
         arrays = {"index": np.array(index, np.int64), "score": joined, "errors": np.array(json.dumps(errors))}
@@ -127,7 +146,12 @@ class RewardWork(ShardWork):
 
 @dataclass(frozen=True, eq=False)
 class FeatureWork(ShardWork):
-    """Store the features of a shard's pictures, prepared as `run.protocol` says, where `reference_key` says."""
+    """Store the features by which FID and KID compare sets of pictures, under the shard's `reference_key`.
+
+    Attributes:
+        run: its protocol says how pictures are prepared and which features are computed.
+        store: where the features are kept.
+    """
 
     run: Run
     store: Store
@@ -144,5 +168,5 @@ class FeatureWork(ShardWork):
                 prepared.append(images.prepare(sample.open(), self.run.protocol.prepare))
                 positions.append(i)
             except images.UnreadableImage:
-                continue  # named where the scores are, and by its absence from `index`
+                continue  # a reward's errors name it; without a reward, its absence from "index" shows it
         store_features(prepared, positions, samples, self.run, self.store, timer)

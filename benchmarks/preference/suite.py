@@ -1,4 +1,4 @@
-"""What the command is made of: the metrics asked for, the pictures, and a row's way to its result."""
+"""The steps of the command: choose the metrics, find or make the pictures, score them and write the results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What `metrics` asks for; `named`: one by one, so that a missing one is an error."""
+class ChosenMetrics:
+    """The metrics that `--metrics` asks for.
+
+    Attributes:
+        rewards: names of reward models.
+        distances: keys of distances to photographs.
+        named: whether the metrics were named one by one, so that a missing one is an error.
+    """
 
     rewards: list[str]
     distances: list[str]
@@ -29,112 +35,146 @@ class Chosen:
 
     @property
     def needs_captions(self) -> bool:
+        """Return whether one of the rewards scores a picture by its caption."""
         from lactok.metrics.rewards import specs
 
         return any(spec.needs_caption for spec in specs(self.rewards)[0].values())
 
 
 @dataclass(frozen=True)
-class Work:
-    """A row to come.
+class Row:
+    """A row of the table that is to be measured.
 
     Attributes:
-        name: of the row and its folder.
-        plain: by which the paper's row is found.
-        captioned: the pictures; of a generator the captions, until it has made them.
-        generator: as it is asked for; "" for a folder of pictures.
+        name: of the row, and of its result folder.
+        system: name by which the paper's row is found.
+        captioned: the pictures and captions; a generator that has not run yet has the captions without pictures.
+        generator: the generator as it is asked for; "" for a folder of pictures.
     """
 
     name: str
-    plain: str
+    system: str
     captioned: Captioned
     generator: str = ""
 
 
-def choose(metrics: str, reference: str | None) -> Chosen:
-    """Raises UnknownName, WrongValue: an unknown metric, or a distance without a reference."""
+def choose(metrics: str, reference: str | None) -> ChosenMetrics:
+    """Return the metrics that `--metrics` asks for.
+
+    Args:
+        metrics: "default", "all", or names of rewards and keys of distances, separated by commas or spaces.
+        reference: the photographs that distances compare with, if any are named.
+
+    Raises:
+        UnknownName: there is no metric of this name.
+        WrongValue: a distance without a reference, or a reference without a distance; or no metric is named.
+    """
     from benchmarks.preference.result import DISTANCES
     from lactok.metrics import rewards
 
-    every = [*rewards.names(), *rewards.VARIANTS]
     if metrics in ("default", "all"):
         chosen = list(rewards.DEFAULT) if metrics == "default" else rewards.names()
-        return Chosen(chosen, list(DISTANCES) if reference else [], False)
+        return ChosenMetrics(chosen, list(DISTANCES) if reference else [], named=False)
+    known = [*rewards.names(), *rewards.VARIANTS, *DISTANCES]
     named = list(dict.fromkeys(metrics.replace(",", " ").split()))
     for metric in named:
-        if metric not in every and metric not in DISTANCES:
-            raise unknown("metric", metric, [*every, *DISTANCES])
+        if metric not in known:
+            raise unknown("metric", metric, known)
     if not named:
         raise WrongValue("`metrics` is empty; name some, or use default or all")
-    far = [m for m in named if m in DISTANCES]
-    if far and reference is None:
-        raise WrongValue(f"{far[0]} is a distance to photographs: name them with `reference`, or leave it out")
-    if reference is not None and not far:
+    distances = [metric for metric in named if metric in DISTANCES]
+    if distances and reference is None:
+        raise WrongValue(f"{distances[0]} is a distance to photographs: name them with `reference`, or leave it out")
+    if reference is not None and not distances:
         raise WrongValue("`reference` is for fid and kid: add them to `metrics`, or leave it out")
-    return Chosen([m for m in named if m not in DISTANCES], far, True)
+    return ChosenMetrics([metric for metric in named if metric not in DISTANCES], distances, named=True)
 
 
-def of_images(folder: Path, captions: str | None, chosen: Chosen, limit: int | None) -> Work:
-    """A folder of somebody's pictures; captions are read here, so that a mistake in them costs no download."""
+def row_of_folder(folder: Path, captions: str | None, chosen: ChosenMetrics, limit: int | None) -> Row:
+    """Return the row of a folder of pictures; captions are read here, so that a mistake in them costs no download.
+
+    Args:
+        captions: the argument `--captions`, if it is given.
+        limit: take only this many pictures, a fixed random choice; None for all.
+    """
     from benchmarks.preference.captions import pictures
     from lactok.evaluation.store import folder_safe
 
     found = pictures(folder, captions, chosen.needs_captions)
     found = replace(found, dataset=found.dataset.limited(limit))
-    return Work(f"images-{folder_safe(found.dataset.name)}", folder_safe(folder.resolve().name), found)
+    return Row(f"images-{folder_safe(found.dataset.name)}", folder_safe(folder.resolve().name), found)
 
 
-def of_generators(names: Sequence[str], captions: str | None, limit: int | None) -> list[Work]:
-    """A row a generator, each with the same captions."""
-    from benchmarks.preference.captions import Captioned, named
+def rows_of_generators(names: Sequence[str], captions: str | None, limit: int | None) -> list[Row]:
+    """Return a row per generator, all with the same captions.
+
+    Args:
+        names: the generators as they are asked for.
+        captions: the argument `--captions`; by default COCO's.
+        limit: take only this many captions, a fixed random choice; None for all.
+    """
+    from benchmarks.preference.captions import Captioned, load
     from lactok.evaluation.datasets import Dataset, Sample
     from lactok.registry import generator_spec
 
-    source, texts = named(captions or "coco")
-    every = Dataset(source, tuple(Sample(name, Path(name), caption) for name, caption in sorted(texts.items())))
-    wanted = Captioned(every.limited(limit), source)
-    titles = {name: generator_spec(name).name for name in names}  # a typo costs no download
-    return [Work(title, title, wanted, generator=name) for name, title in titles.items()]
+    source, texts = load(captions or "coco")
+    samples = tuple(Sample(name, Path(name), caption) for name, caption in sorted(texts.items()))
+    captioned = Captioned(Dataset(source, samples).limited(limit), source)
+    rows = []
+    for name in names:
+        canonical = generator_spec(name).name  # a typo is answered before anything is downloaded
+        rows.append(Row(canonical, canonical, captioned, generator=name))
+    return rows
 
 
-def made(work: Work, run: Run, execution: Execution) -> Work | None:
-    """A generator's pictures, one a caption, those that are there left as they are.
+def make_pictures(row: Row, run: Run, execution: Execution) -> Row | None:
+    """Let a row's generator make one picture per caption, and return the row with the pictures.
 
-    None while other parts still have some to make.
+    Pictures that are there already are kept. Return None while other parts still have some to make.
     """
     from benchmarks.generation.work import generate
     from benchmarks.preference import captions
     from lactok.evaluation.store import folder_safe
 
-    wanted = work.captioned.dataset.samples
-    limit = [f"limit{execution.limit}"] * (execution.limit is not None)
-    parts = [work.name, work.captioned.source, *limit, run.dtype, f"seed{run.seed}"]
+    source = row.captioned.source
+    parts = [row.name, source]
+    if execution.limit is not None:
+        parts.append(f"limit{execution.limit}")
+    parts += [run.dtype, f"seed{run.seed}"]
     folder = execution.out / "generated" / "__".join(folder_safe(part) for part in parts)
-    prompts = [{"prompt": s.caption, "file_name": s.id} for s in wanted]
-    _, timer = generate(work.generator, prompts, folder, run, execution, samples=1, source=work.captioned.source)
+    prompts = [{"prompt": sample.caption, "file_name": sample.id} for sample in row.captioned.dataset.samples]
+    _, timer = generate(row.generator, prompts, folder, run, execution, samples=1, source=source)
     if timer is None:
         return None
-    return replace(work, captioned=replace(captions.pictures(folder), source=work.captioned.source))
+    return replace(row, captioned=replace(captions.pictures(folder), source=source))
 
 
 def measure(
-    work: Sequence[Work],
+    rows: Sequence[Row],
     judges: Sequence[Judge],
-    chosen: Chosen,
+    chosen: ChosenMetrics,
     reference: Dataset | None,
     run: Run,
     execution: Execution,
     failed: dict[str, str],
 ) -> list[tuple[str, PreferenceResult]]:
-    """The results of all rows that are finished, by their plain name; why others are not is added to `failed`."""
+    """Measure rows; return the results of those that are finished, each after the name of its system.
+
+    Args:
+        judges: the rewards.
+        chosen: the metrics that were asked for.
+        reference: the photographs that distances compare with.
+        failed: by name, why a row or a reward failed; new reasons are added to it.
+    """
     from lactok.evaluation.store import Store
 
-    store, found = Store(execution.out), []
-    for row in work:
-        ready: Work | None = row
+    store = Store(execution.out)
+    found = []
+    for row in rows:
+        ready: Row | None = row
         if row.generator:
             try:
-                ready = made(row, run, execution)
+                ready = make_pictures(row, run, execution)
             except DiskError:
                 raise
             except UserError as error:
@@ -143,13 +183,13 @@ def measure(
         if ready is not None:
             result = measure_row(ready, judges, chosen.distances, reference, run, execution, store, failed)
             if result is not None:
-                found.append((row.plain, result))
+                found.append((row.system, result))
     return found
 
 
 @again_if_lost
 def measure_row(
-    work: Work,
+    row: Row,
     judges: Sequence[Judge],
     distances: Sequence[str],
     reference: Dataset | None,
@@ -158,62 +198,76 @@ def measure_row(
     store: Store,
     failed: dict[str, str],
 ) -> PreferenceResult | None:
-    """One row of the table; None while other parts still have shards to do, or if no reward could score."""
+    """Score the pictures of one row and write its result.
+
+    Args:
+        judges: the rewards.
+        distances: keys of the distances, which need a reference.
+        failed: by name, why a reward failed; new reasons are added to it.
+
+    Returns:
+        The result; None while other parts still have shards to do, or if every reward failed and there is no reference.
+    """
     from benchmarks.preference import result
     from benchmarks.preference.scoring import FeatureWork, RewardWork
     from lactok.evaluation.evaluate import log_bug
     from lactok.evaluation.shards import complete
     from lactok.evaluation.timing import Timer
 
-    shards = list(work.captioned.dataset.shards())
-    if work.generator:  # its parts have made their pictures: whoever sees all of them scores what is not scored yet
+    shards = list(row.captioned.dataset.shards())
+    if row.generator:
+        # all parts together have made all pictures; the part that comes here scores whatever is not scored yet
         execution = replace(execution, part=(0, 1))
-    timer, done, waiting = Timer(run.device), [], False
+    timer = Timer(run.device)
+    done: list[Judge] = []
+    left_to_others = False
     for judge in judges:
         try:
-            took = complete(RewardWork(judge, run, store), shards, execution, judge.spec.name, timer)
-            waiting = waiting or took is None
+            if complete(RewardWork(judge, run, store), shards, execution, judge.spec.name, timer) is None:
+                left_to_others = True
             done.append(judge)
         except DiskError:
             raise
         except UserError as error:
             failed[judge.spec.name] = str(error)
-        except Exception as error:  # one reward's bug must not lose the others
+        except Exception as error:  # a bug of one reward must not stop the others
             failed[judge.spec.name] = f"{type(error).__name__}: {error}"
             log_bug(judge.spec.name)
     if reference is not None:
-        for samples, label in ((shards, "features"), (list(reference.shards()), "features of the reference")):
-            took = complete(FeatureWork(run, store), samples, execution, label, timer)
-            waiting = waiting or took is None
-    if waiting or not (done or reference):
+        reference_shards = list(reference.shards())
+        for to_describe, label in ((shards, "features"), (reference_shards, "features of the reference")):
+            if complete(FeatureWork(run, store), to_describe, execution, label, timer) is None:
+                left_to_others = True
+    if left_to_others or not (done or reference):
         return None
-    to = reference.name if reference else ""
-    folder = execution.out / result.folder_name(work.name, work.captioned, done, run, execution.limit, to)
+    reference_name = reference.name if reference else None
+    name = result.folder_name(row.name, row.captioned, done, run, execution.limit, reference_name)
+    folder = execution.out / name
     generator: dict[str, Any] | None = None
-    if work.generator:
-        generator = {"name": work.name, "samples": 1, "seed": run.seed, "dtype": run.dtype}
+    if row.generator:
+        generator = {"name": row.name, "samples": 1, "seed": run.seed, "dtype": run.dtype}
     return result.merge(
-        work.name, work.captioned, done, distances, reference, run, execution.limit, store, folder, timer, generator
+        row.name, row.captioned, done, distances, reference, run, execution.limit, store, folder, timer, generator
     )
 
 
-def plan(chosen: Chosen, work: Sequence[Work]) -> str:
-    """What would run and what is missing; nothing is downloaded or computed."""
+def plan(chosen: ChosenMetrics, rows: Sequence[Row]) -> str:
+    """Return a text that says what would run and what is missing; nothing is downloaded or computed."""
     from tabulate import tabulate
 
     from lactok import weights
     from lactok.metrics.rewards import specs
 
+    lines = []
+    for row in rows:
+        action = "make and score" if row.generator else "score"
+        n, source = len(row.captioned.dataset.samples), row.captioned.source
+        lines.append(f"would {action} {n} pictures of {row.system} (captions: {source})")
     known, broken = specs(chosen.rewards)
-    rows = []
-    for name, spec in known.items():
-        rows.append([name, weights.state(spec.assets), spec.license, spec.variant])
-    rows += [[name, "ready", "-", "at 256 px"] for name in chosen.distances]
-    lines = [
-        f"would {'make and ' if w.generator else ''}score {len(w.captioned.dataset.samples)} pictures of {w.plain} "
-        f"(captions: {w.captioned.source})"
-        for w in work
-    ]
-    table = tabulate(rows, ["metric", "weights", "licence", "variant"], tablefmt="simple", disable_numparse=True)
-    lines += [table, *(f"cannot run: {reason}" for reason in broken.values())]
-    return "\n".join([*lines, "where weights come from: python -m lactok.weights list"])
+    cells = [[name, weights.state(spec.assets), spec.license, spec.variant] for name, spec in known.items()]
+    cells += [[name, "ready", "-", "at 256 px"] for name in chosen.distances]
+    head = ["metric", "weights", "licence", "variant"]
+    lines.append(tabulate(cells, head, tablefmt="simple", disable_numparse=True))
+    lines += [f"cannot run: {reason}" for reason in broken.values()]
+    lines.append("where weights come from: python -m lactok.weights list")
+    return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""The reconstruction suite: `python -m benchmarks.recon`."""
+"""The reconstruction suite, `python -m benchmarks.recon`: tokenizers encode and decode photographs."""

@@ -14,12 +14,17 @@ from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
 if TYPE_CHECKING:
+    import argparse
+
     from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset
     from lactok.evaluation.evaluate import Outcome
 
+ALL = ("all", "local")  # what `--tokenizers` may say instead of names
+
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.recon",
         description="Encode and decode photographs with tokenizers and score the reconstructions.",
@@ -31,7 +36,7 @@ def parser() -> Parser:
         "FILE.py:CLASS; all (the default); or local: all those whose weights need no download",
     )
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
-    p.add_argument("--bits", type=float, help="bits an image of --images")
+    p.add_argument("--bits", type=float, help="bits per image of the folder REC of --images")
     add_options(p)
     p.add_argument("--svg", type=Path, metavar="FILE", help="also draw the table as a picture")
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
@@ -42,43 +47,22 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 3 if a tokenizer failed, or lacks its weights and was asked for."""
     args = parser().parse_args(argv)
-    from lactok import registry
-
     if args.check is not None:
-        registry.TOKENIZERS.check_name(args.check)  # before torch is imported
-        from benchmarks.contract.check import run_check
-
-        return run_check(args.check, args.device, args.weights)
+        return check_adapter(args.check, args.device, args.weights)
     settings = Settings.of(vars(args))
     settings.check()
-    for argument, given in (("tokenizers", args.tokenizers is not None), ("dataset", args.dataset != Settings.dataset)):
-        if args.images and given:
-            raise WrongValue(f"`{argument}` does not go with `images`, which names both folders; leave one of them out")
+    check_combinations(args)
     asked = "all" if args.tokenizers is None else args.tokenizers
-    everything = asked in ("all", "local")
-    names = registry.list_tokenizers() if everything else split_names(asked, more=", or use all")
-    for name in names:
-        registry.TOKENIZERS.check_name(name)
-    if not everything:
-        for name in names:
-            registry.tokenizer_spec(name)  # options are checked here
+    names = tokenizer_names(asked)
     settings.use_machine()
-    run = settings.run()
-    from lactok.evaluation import datasets
-    from lactok.evaluation.evaluate import available, evaluate_sources, existing_folder, known_networks, said
+    run, execution = settings.run(), settings.execution()
+    from lactok.evaluation.evaluate import available, evaluate_sources, known_networks, said
 
-    if args.bits is not None and not args.images:
-        raise WrongValue("`bits` is of a folder of reconstructions: name it with `images`, or leave it out")
-    if args.images and args.dry_run:
-        raise WrongValue("`dry_run` plans tokenizers; with `images` there is nothing to plan, leave one of them out")
     if args.images:
-        from lactok.evaluation.sources import FolderSource
-
-        data = datasets.folder(existing_folder(args.images[0])).limited(settings.limit)
-        made = partial(FolderSource, existing_folder(args.images[1]), args.bits)
-        outcome = evaluate_sources([made], data, run, settings.execution())
-        everything = False
+        references, reconstructions = args.images
+        data, outcome = score_folder(references, reconstructions, args.bits, settings, run)
     else:
         data = settings.data()
         if args.dry_run:
@@ -87,15 +71,83 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(plan(names, data, replace(run, networks=known_networks(run)), Path(settings.out)))
             return 0
         sources, missing, failed = available(names, fetch=asked != "local")
-        outcome = evaluate_sources(sources, data, run, settings.execution())
+        outcome = evaluate_sources(sources, data, run, execution)
         outcome.missing, outcome.failed = missing, failed | outcome.failed
     if outcome.results:
-        show(outcome, data, run, settings.execution(), args.svg)
-    return said(outcome.missing, outcome.failed, args.strict or not everything)
+        show(outcome, data, run, execution, args.svg)
+    named = asked not in ALL
+    return said(outcome.missing, outcome.failed, strict=args.strict or named)
 
 
-def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, picture: Path | None) -> None:
-    """Print and store the table, what it was made of and what was left out."""
+def check_adapter(name: str, device: str, weights: str | None) -> int:
+    """Check that an adapter keeps the tokenizer interface's contract, print the result, and return the exit code."""
+    from lactok import registry
+
+    registry.TOKENIZERS.check_name(name)  # before torch is imported, so that a typo is answered at once
+    from benchmarks.contract.check import run_check
+
+    return run_check(name, device, weights)
+
+
+def check_combinations(args: argparse.Namespace) -> None:
+    """Raise WrongValue for arguments that exclude each other."""
+    if not args.images:
+        if args.bits is not None:
+            raise WrongValue("`bits` is of a folder of reconstructions: name it with `images`, or leave it out")
+        return
+    for argument, given in (("tokenizers", args.tokenizers is not None), ("dataset", args.dataset != Settings.dataset)):
+        if given:
+            raise WrongValue(f"`{argument}` does not go with `images`, which names both folders; leave one of them out")
+    if args.dry_run:
+        raise WrongValue("`dry_run` plans tokenizers; with `images` there is nothing to plan, leave one of them out")
+
+
+def tokenizer_names(asked: str) -> list[str]:
+    """Return the names of the tokenizers that `--tokenizers` asks for.
+
+    Raises:
+        UserError: an unknown name, or a wrong option of a tokenizer that was named.
+    """
+    from lactok import registry
+
+    if asked in ALL:
+        names = registry.list_tokenizers()
+        for name in names:
+            registry.TOKENIZERS.check_name(name)
+        return names
+    names = split_names(asked, more=", or use all")
+    for name in names:
+        registry.TOKENIZERS.check_name(name)
+    for name in names:
+        registry.tokenizer_spec(name)  # checks the options
+    return names
+
+
+def score_folder(
+    references: str, reconstructions: str, bits: float | None, settings: Settings, run: Run
+) -> tuple[Dataset, Outcome]:
+    """Score a folder of reconstructions; return the data set of its references and what became of the measurement.
+
+    Args:
+        references: folder of the photographs.
+        reconstructions: folder of their reconstructions.
+        bits: bits per image of the reconstructions, if they are known.
+    """
+    from lactok.evaluation import datasets
+    from lactok.evaluation.evaluate import evaluate_sources, existing_folder
+    from lactok.evaluation.sources import FolderSource
+
+    data = datasets.folder(existing_folder(references)).limited(settings.limit)
+    source = partial(FolderSource, existing_folder(reconstructions), bits)
+    return data, evaluate_sources([source], data, run, settings.execution())
+
+
+def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, svg_file: Path | None) -> None:
+    """Print the table of results and write it as Markdown, with what did not run and which images were left out.
+
+    Args:
+        svg_file: where the table is drawn too, if anywhere.
+    """
     from lactok.evaluation.table import markdown, svg
     from lactok.evaluation.writing import folder_name
 
@@ -106,9 +158,9 @@ def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, pictur
     not_run = outcome.missing | outcome.failed
     with disk_errors(summary):
         summary.write_text(text + "".join(f"\nnot run: {name}: {why}\n" for name, why in not_run.items()))
-    if picture:
-        with disk_errors(picture):
-            picture.write_text(svg(outcome.results, f"{data.name}, {protocol.name}"))
+    if svg_file:
+        with disk_errors(svg_file):
+            svg_file.write_text(svg(outcome.results, f"{data.name}, {protocol.name}"))
     print(
         f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
         f"({protocol.prepare.resolution} px, {hashes})\n\n{text}"
@@ -116,7 +168,7 @@ def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, pictur
     skipped = {s.id: s.reason for result in outcome.results for s in result.data.dataset.skipped}
     for identifier, reason in skipped.items():
         print(f"left out: {identifier}: {reason}")
-    print(f"written: {summary} and one folder a row in {summary.parent}")
+    print(f"written: {summary} and one folder per row in {summary.parent}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""`--dry-run`: what would run, what is missing, and about what it takes in disk, memory and time."""
+"""`--dry-run`: what would run, what is missing, and roughly what it would take in disk, memory and time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tabulate import tabulate
@@ -11,54 +12,76 @@ from benchmarks.speed.cost import Cost, cost, features_of, flops_a_second, scori
 from lactok import registry, weights
 from lactok.errors import UserError
 from lactok.evaluation.config import Run
-from lactok.evaluation.datasets import Dataset
+from lactok.evaluation.datasets import SHARD, Dataset
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
 from lactok.metrics.registry import find
+from lactok.specs import TokenizerSpec
 from lactok.weights import size_text
 
-FIXED_MEMORY = 2e9  # libraries, the metrics' networks with their feature maps
-FEATURE_BYTES = 4 * 2048  # of an image, about
-UTILISATION = 0.4  # of the machine's convolution rate that whole networks reach, about
+FIXED_MEMORY = 2e9  # bytes: the libraries, and the metrics' networks with their feature maps
+FEATURE_BYTES = 4 * 2048  # bytes that a metric's features take per image, roughly
+UTILISATION = 0.4  # share of the machine's convolution rate that whole networks reach, roughly
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one tokenizer would take, roughly.
+
+    Attributes:
+        images: how many images are left to do.
+        disk: bytes that the store would grow by.
+        memory: bytes.
+        seconds: time on this machine.
+    """
+
+    images: int
+    disk: float
+    memory: float
+    seconds: float
 
 
 def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
-    """A table with a row a tokenizer; nothing is downloaded or computed."""
+    """Return a table with a row per tokenizer, the totals, and what cannot run; nothing is downloaded or measured.
+
+    Args:
+        names: tokenizers, as they are asked for.
+        out: folder of the results and the store.
+    """
     rate = flops_a_second(run.device) * UTILISATION
-    n, pixels = len(dataset.samples), run.protocol.prepare.resolution**2
-    features = len(features_of(run.protocol))
-    needed = {asset.name: asset for m in run.protocol.score.metrics for asset in find(m).needs}
-    downloads = sum(asset.size for asset in needed.values() if weights.locate(asset) is None)
+    n = len(dataset.samples)
+    metric_assets = {asset.name: asset for key in run.protocol.score.metrics for asset in find(key).needs}
+    downloads = sum(asset.size for asset in metric_assets.values() if weights.locate(asset) is None)
     rows = []
     total_seconds = total_disk = 0.0
-    unplanned = []
+    remarks = []
     for name in names:
         try:
             spec = registry.tokenizer_spec(name)
         except UserError as error:  # a broken plug-in must not hide the others
-            unplanned.append(f"cannot run: {error}")
+            remarks.append(f"cannot run: {error}")
             continue
-        missing = [a for a in spec.assets if weights.locate(a) is None]
-        downloads += sum(a.size for a in missing)
         try:
             price = cost(name)
         except Exception as error:  # an adapter that computes outside torch, or one with a bug
-            unplanned.append(f"cost unknown: {name}: {type(error).__name__} on the meta device; see --check {name}")
+            remarks.append(f"cost unknown: {name}: {type(error).__name__} on the meta device; see --check {name}")
             price = Cost(0, 0.0, 0.0)
-        left = n if missing else _left(name, dataset, run, out)
-        seconds = left * (price.encode_flops + price.decode_flops + scoring_flops(run.protocol)) / rate
-        disk = left * (8 * len(run.protocol.score.metrics) + 4 * (spec.tokens or 0) + FEATURE_BYTES * features)
-        memory = FIXED_MEMORY + 4 * price.parameters + 64 * 3 * pixels + run.micro_batch * _activations(price, pixels)
-        total_seconds, total_disk = total_seconds + seconds, total_disk + disk
+        missing = [asset for asset in spec.assets if weights.locate(asset) is None]
+        downloads += sum(asset.size for asset in missing)
+        # results are stored under the hash of the weights; without them, no image is known to be finished
+        images = n if missing else _images_left(name, dataset, run, out)
+        estimate = _estimate(spec, price, images, run, rate)
+        total_seconds += estimate.seconds
+        total_disk += estimate.disk
         rows.append(
             [
                 spec.name,
                 weights.state(spec.assets),
-                f"{left} of {n}",
-                size_text(disk),
-                size_text(memory),
-                _duration(seconds),
+                f"{estimate.images} of {n}",
+                size_text(estimate.disk),
+                size_text(estimate.memory),
+                _duration(estimate.seconds),
             ]
         )
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
@@ -69,24 +92,49 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         f"in all about {_duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
         "downloads; times are estimated from FLOPs and may be off by two or three",
         "where weights come from: python -m lactok.weights list",
-        *unplanned,
+        *remarks,
     ]
     return "\n".join(lines)
 
 
-def _left(name: str, dataset: Dataset, run: Run, out: Path) -> int:
+def _images_left(name: str, dataset: Dataset, run: Run, out: Path) -> int:
+    """Return how many images a tokenizer has not finished in the store of `out`."""
     if not (out / "store").is_dir():
         return len(dataset.samples)
     work = ReconstructionWork(TokenizerSource(name), run, Store(out))
-    return sum(len(s) for s in dataset.shards() if not work.is_finished(s))
+    return sum(len(samples) for samples in dataset.shards() if not work.is_finished(samples))
 
 
-def _activations(price: Cost, pixels: int) -> float:
-    """Bytes an image, about: the metrics' feature maps, and a megabyte for each GFLOP of a decoder's step."""
+def _estimate(spec: TokenizerSpec, price: Cost, images: int, run: Run, rate: float) -> Estimate:
+    """Estimate what a tokenizer takes for a number of images.
+
+    Args:
+        price: parameters and FLOPs of the tokenizer.
+        rate: FLOPs per second that this machine reaches.
+    """
+    pixels = run.protocol.prepare.resolution**2
+    flops = price.encode_flops + price.decode_flops + scoring_flops(run.protocol)
+    metric_bytes = 8 * len(run.protocol.score.metrics)
+    id_bytes = 4 * (spec.tokens or 0)
+    feature_bytes = FEATURE_BYTES * len(features_of(run.protocol))
+    shard_bytes = SHARD * 3 * pixels  # the images of a shard as uint8 RGB
+    return Estimate(
+        images=images,
+        disk=images * (metric_bytes + id_bytes + feature_bytes),
+        memory=FIXED_MEMORY + 4 * price.parameters + shard_bytes + run.micro_batch * _activation_bytes(price, pixels),
+        seconds=images * flops / rate,
+    )
+
+
+def _activation_bytes(price: Cost, pixels: int) -> float:
+    """Return bytes per image, roughly: 64 float32 feature maps in the metrics, 1.2 MB per GFLOP of a decoder step."""
     return 4.0 * 64 * pixels + price.step_flops * 1.2e-3
 
 
 def _duration(seconds: float) -> str:
+    """Return a duration in words: "12 s", "7 min", "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

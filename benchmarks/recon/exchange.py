@@ -1,7 +1,8 @@
-"""`python -m benchmarks.recon.exchange`: what ids carry, by decoding pictures from the ids of another photograph.
+"""`python -m benchmarks.recon.exchange`: how much the ids carry, shown by decoding the ids of another photograph.
 
-A decoder that invents would do as well with any ids. Each photograph is also scored against what the tokenizer makes of
-the ids of the next one in the data set, the last one's of the first; the noise stays its own.
+A decoder that ignored its ids and invented a picture would do as well with any ids. So each photograph is scored twice:
+against the reconstruction from its own ids, and against the one from the ids of the next photograph of the data set
+(the first one's for the last). The noise of the decoder is the photograph's own in both cases.
 """
 
 from __future__ import annotations
@@ -16,28 +17,43 @@ from lactok.evaluation.config import Settings
 if TYPE_CHECKING:
     from lactok.evaluation.results import ReconResult
 
+DESCRIPTION = (
+    "A decoder that invents would do as well with any ids. Each photograph is also scored against what the tokenizer "
+    "makes of the ids of the next one in the data set, the last one's of the first; the noise stays its own."
+)
 
-def costs(results: Sequence[ReconResult]) -> list[str]:
-    """A line a tokenizer: what its metrics change by the exchange."""
+
+def metric_changes(results: Sequence[ReconResult]) -> list[str]:
+    """Return a line per tokenizer that says by how much each metric changes when the ids are exchanged.
+
+    Args:
+        results: of tokenizers with their own ids and with exchanged ones, in any order; a tokenizer without its
+            counterpart gets no line.
+    """
     from lactok.evaluation.sources import EXCHANGED
     from lactok.metrics.registry import sorted_keys
 
-    by_name = {r.label: r.metrics for r in results}
+    by_name = {result.label: result.metrics for result in results}
     lines = []
     for name, own in by_name.items():
-        if (other := by_name.get(name + EXCHANGED)) is None:
+        exchanged = by_name.get(name + EXCHANGED)
+        if exchanged is None:
             continue
         changes = []
         for key in sorted_keys(list(own)):
-            before, after = own[key].value, other[key].value
-            changes.append(f"{key} {after - before:+.3f}" if before is not None and after is not None else f"{key} -")
+            before, after = own[key].value, exchanged[key].value
+            if before is None or after is None:
+                changes.append(f"{key} -")
+            else:
+                changes.append(f"{key} {after - before:+.3f}")
         lines.append(f"{name}, ids exchanged: {', '.join(changes)}")
     return lines
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    args = pairs.parser("exchange", (__doc__ or "").split("\n\n")[1]).parse_args(argv)
+    """Run the command and return its exit code: 3 if a tokenizer failed or lacks its weights."""
+    args = pairs.parser("exchange", DESCRIPTION).parse_args(argv)
     settings = Settings.of(vars(args))
     names = pairs.checked_names(args.tokenizers, settings, "two finished rows a tokenizer are compared")
     settings.use_machine()
@@ -45,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.table import markdown
 
     run = settings.run()
-    found = pairs.measured(names, settings.data(), run, settings)
-    outcome = found.outcome
+    measured = pairs.measure_pairs(names, settings.data(), run, settings)
+    outcome = measured.outcome
     if outcome.results:
-        lines = "\n".join(costs(outcome.results))
-        print(f"\n{found.head()}\n\n{markdown(outcome.results)}\n{lines}")
+        lines = "\n".join(metric_changes(outcome.results))
+        print(f"\n{measured.heading()}\n\n{markdown(outcome.results)}\n{lines}")
     return said(outcome.missing, outcome.failed, strict=True)
 
 

@@ -1,4 +1,4 @@
-"""Tokenizers beside themselves with the ids of other photographs: what `exchange` and `retrieval` have in common."""
+"""Measure tokenizers twice, with each photograph's own ids and with another's; for `exchange` and `retrieval`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,27 @@ if TYPE_CHECKING:
 
 
 def parser(name: str, description: str) -> Parser:
-    """The arguments of a command over pairs."""
+    """Return the parser of the arguments that both commands take.
+
+    Args:
+        name: the command's module in `benchmarks.recon`.
+        description: what its help says about it.
+    """
     p = Parser(prog=f"python -m benchmarks.recon.{name}", description=description)
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
     add_options(p)
     return p
 
 
-def checked_names(tokenizers: str, settings: Settings, whole: str) -> list[str]:
-    """The tokenizers that an argument names, options checked; nothing is computed.
+def checked_names(tokenizers: str, settings: Settings, no_parts: str) -> list[str]:
+    """Return the names in `--tokenizers` after checking them, their options and the settings; compute nothing.
 
     Args:
-        whole: why the command cannot be run in parts.
+        tokenizers: the argument as it was given.
+        no_parts: why the command cannot be run in parts, for the message.
+
+    Raises:
+        UserError: an unknown name, a wrong option or setting, or `part` is set.
     """
     from lactok import registry
 
@@ -39,30 +48,33 @@ def checked_names(tokenizers: str, settings: Settings, whole: str) -> list[str]:
     for name in names:
         registry.tokenizer_spec(name)
     if settings.part:
-        raise WrongValue(f"`part`: {whole}; leave it out")
+        raise WrongValue(f"`part`: {no_parts}; leave it out")
     settings.check()
     return names
 
 
 def partners(dataset: Dataset) -> dict[str, Sample]:
-    """Sample id -> the next sample, whose ids are taken instead; the first one for the last.
+    """Return, by a sample's id, the sample whose ids it gets instead: the next one, and the first for the last.
 
     Raises:
-        WrongValue: there is no other one.
+        WrongValue: the data set has only one sample.
     """
     samples = dataset.samples
     if len(samples) < 2:
         raise WrongValue(f"{dataset.name}: ids are exchanged between images, one is not enough")
-    return {a.id: b for a, b in zip(samples, (*samples[1:], samples[0]), strict=True)}
+    following = (*samples[1:], samples[0])
+    return {sample.id: other for sample, other in zip(samples, following, strict=True)}
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Some tokenizers, each measured with its own ids and with exchanged ones.
+    """Tokenizers that were measured with their own ids and with exchanged ones.
 
     Attributes:
-        sources: makers of the sources that could run, by the name that their results bear.
-        outcome: what became of them.
+        dataset: the photographs.
+        run: the protocol and what else determines the numbers.
+        sources: makers of the sources that could run, by the label of their result.
+        outcome: the results, and why the others have none.
     """
 
     dataset: Dataset
@@ -71,29 +83,29 @@ class Pairs:
     outcome: Outcome
 
     def finished(self) -> list[TokenizerSource]:
-        """The sources that have a result, in order."""
+        """Return the sources that have a result, in the order in which they were asked for."""
         labels = {result.label for result in self.outcome.results}
         return [make() for label, make in self.sources.items() if label in labels]
 
-    def head(self) -> str:
-        """What was measured on, for the top of a command's output."""
+    def heading(self) -> str:
+        """Return a line that names the data set and the protocol, for the top of a command's output."""
         return f"{self.dataset.name}: {len(self.dataset.samples)} images, protocol {self.run.protocol.name}"
 
 
-def measured(names: Sequence[str], dataset: Dataset, run: Run, settings: Settings) -> Pairs:
-    """Measure tokenizers with their own ids and with exchanged ones; those that cannot run are named by the outcome."""
+def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Settings) -> Pairs:
+    """Measure tokenizers with their own ids and with exchanged ones; the outcome says which could not run and why."""
     from lactok import registry
     from lactok.evaluation.evaluate import available, evaluate_sources
     from lactok.evaluation.sources import EXCHANGED, ExchangedSource, TokenizerSource
 
     _, missing, failed = available(names)
-    other = partners(dataset)
+    partner_of = partners(dataset)
     sources: dict[str, Callable[[], TokenizerSource]] = {}
     for name in names:
         if name not in missing | failed:
             label = registry.tokenizer_spec(name).name
             sources[label] = partial(TokenizerSource, name)
-            sources[label + EXCHANGED] = partial(ExchangedSource, name, other)
+            sources[label + EXCHANGED] = partial(ExchangedSource, name, partner_of)
     outcome = evaluate_sources(list(sources.values()), dataset, run, settings.execution())
     outcome.missing, outcome.failed = missing, failed | outcome.failed
     return Pairs(dataset, run, sources, outcome)

@@ -1,8 +1,9 @@
 """`python -m benchmarks.recon.retrieval`: whether reconstructions still show what the photographs show.
 
-Each reconstruction looks for the nearest of all originals by FID's Inception features (2048, pooled; cosine distance).
-The share of those that find their own, and how many others are nearer than it, are set beside chance, and beside the
-same with the ids of the next photograph, as `python -m benchmarks.recon.exchange` takes them.
+Each reconstruction looks for the nearest of all originals, by the cosine distance of FID's pooled Inception features
+(2048 channels). Two numbers come out: the share of reconstructions whose nearest original is their own ("right"), and
+the mean number of other originals that are nearer than it ("rank"). They stand beside what chance would give, and
+beside the same numbers for reconstructions from the ids of the next photograph, see `benchmarks.recon.exchange`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ if TYPE_CHECKING:
     from lactok.evaluation.store import Store
     from lactok.metrics.registry import Metric
 
+DESCRIPTION = (
+    "Each reconstruction looks for the nearest of all originals by FID's Inception features (2048, pooled; cosine "
+    "distance). The share of those that find their own, and how many others are nearer than it, are set beside "
+    "chance, and beside the same with the ids of the next photograph, as `python -m benchmarks.recon.exchange` takes "
+    "them."
+)
 
-def has_features(metric: Metric) -> bool:
-    """Whether a metric keeps the features by which reconstructions look for their originals."""
+
+def stores_inception_features(metric: Metric) -> bool:
+    """Return whether computing this metric stores the features by which reconstructions look for their originals."""
     from lactok.metrics.inception_features import INCEPTION_TF1
     from lactok.metrics.registry import DistanceMetric
 
@@ -36,62 +44,80 @@ def has_features(metric: Metric) -> bool:
 
 
 def check_metrics(run: Run) -> None:
-    """Raise WrongValue where no metric of the run keeps the features that are needed."""
+    """Raise WrongValue if no metric of the run stores the features that retrieval needs."""
     from lactok.metrics.registry import find, known
 
-    if not any(has_features(find(key)) for key in run.protocol.score.metrics):
-        others = " or ".join(metric.key for metric in known() if has_features(metric))
-        raise WrongValue(f"`metrics`: retrieval needs the features of {others}; name one of them")
+    if not any(stores_inception_features(find(key)) for key in run.protocol.score.metrics):
+        suitable = " or ".join(metric.key for metric in known() if stores_inception_features(metric))
+        raise WrongValue(f"`metrics`: retrieval needs the features of {suitable}; name one of them")
 
 
 def stored_features(source: Source, dataset: Dataset, run: Run, store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a finished source's reconstructions and of their originals, both (N, 2048)."""
+    """Read the features of a finished source's reconstructions and of their originals, both (N, 2048), row by row.
+
+    Raises:
+        UserError: the store has lost a shard that was finished.
+    """
     import numpy as np
 
     from lactok.evaluation.reconstruction import ReconstructionWork
     from lactok.metrics.inception_features import INCEPTION_TF1
 
-    work, name = ReconstructionWork(source, run, store), INCEPTION_TF1.name
-    outputs, references = [], []
+    work = ReconstructionWork(source, run, store)
+    features = INCEPTION_TF1.name
+    outputs, originals = [], []
     for samples in dataset.shards():
         keys = work.keys(samples)
         if keys is None:
             raise UserError(f"{source.name}: a finished shard in {store.root} was lost; run the same command again")
-        scores = store.need("scores", keys.scores, ["index", name])
-        reference = store.need("reference", keys.reference, ["index", name])
-        if len(scores["index"]):
-            outputs.append(scores[name])
-            references.append(reference[name][np.searchsorted(reference["index"], scores["index"])])
-    return np.concatenate(outputs), np.concatenate(references)
+        of_outputs = store.need("scores", keys.scores, ["index", features])
+        of_originals = store.need("reference", keys.reference, ["index", features])
+        if len(of_outputs["index"]):
+            outputs.append(of_outputs[features])
+            # an image that has no output has an original all the same: take the rows of the same images
+            rows = np.searchsorted(of_originals["index"], of_outputs["index"])
+            originals.append(of_originals[features][rows])
+    return np.concatenate(outputs), np.concatenate(originals)
 
 
-def standing(source: Source, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
-    """Of a finished source: `right`, the share whose nearest original is its own, and `rank`, the mean of ranks."""
+def retrieval_scores(source: Source, dataset: Dataset, run: Run, store: Store) -> dict[str, Any]:
+    """Return a finished source's entry: {"name", "n", "right", "rank"}.
+
+    "right" is the share of reconstructions whose nearest original is their own; "rank" is the mean number of other
+    originals that are nearer. Both are {"value", "ci95": [low, high], "chance"}.
+    """
     from lactok.evaluation.statistics import mean_with_interval
     from lactok.metrics.retrieval import ranks
 
-    found = ranks(*stored_features(source, dataset, run, store))
-    n = len(found)
-    entries: dict[str, Any] = {"name": source.name, "n": n}
-    for key, values, chance in (("right", found == 0, 1 / n), ("rank", found, (n - 1) / 2)):
+    outputs, originals = stored_features(source, dataset, run, store)
+    rank = ranks(outputs, originals)
+    n = len(rank)
+
+    def with_chance(values: np.ndarray, chance: float) -> dict[str, Any]:
+        """Return the mean of a value per image with its interval, and the mean that chance would give."""
         mean, interval = mean_with_interval(values.astype(float))
-        entries[key] = {"value": mean, "ci95": interval, "chance": chance}
-    return entries
+        return {"value": mean, "ci95": interval, "chance": chance}
+
+    return {
+        "name": source.name,
+        "n": n,
+        "right": with_chance(rank == 0, 1 / n),
+        "rank": with_chance(rank, (n - 1) / 2),
+    }
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
-    """A line a source, as Markdown."""
+def table(entries: Sequence[dict[str, Any]]) -> str:
+    """Return a Markdown table with a row per entry of `retrieval_scores`."""
     from tabulate import tabulate
 
     rows = []
-    for r in found:
-        row = [r["name"]]
+    for entry in entries:
+        row = [entry["name"]]
         for key, digits in (("right", 3), ("rank", 1)):
-            entry = r[key]
-            value, chance = entry["value"], entry["chance"]
-            low, high = entry["ci95"] or (value, value)
+            value, chance = entry[key]["value"], entry[key]["chance"]
+            low, high = entry[key]["ci95"] or (value, value)
             row += [f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})", f"{chance:.{digits}f}"]
-        rows.append([*row, str(r["n"])])
+        rows.append([*row, str(entry["n"])])
     head = ["tokenizer", "right ↑", "chance", "nearer originals ↓", "chance", "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * 5)
     return f"{text}\n\nIn brackets the 95 % bootstrap interval over images.\n"
@@ -99,7 +125,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    args = pairs.parser("retrieval", (__doc__ or "").split("\n\n")[1]).parse_args(argv)
+    """Run the command and return its exit code: 3 if a tokenizer failed or lacks its weights."""
+    args = pairs.parser("retrieval", DESCRIPTION).parse_args(argv)
     settings = Settings.of(vars(args))
     names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
     settings.use_machine()
@@ -110,10 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = settings.run()
     check_metrics(run)
     dataset, out = settings.data(), Path(settings.out)
-    found = pairs.measured(names, dataset, run, settings)
-    if sources := found.finished():
+    measured = pairs.measure_pairs(names, dataset, run, settings)
+    sources = measured.finished()
+    if sources:
         run, store = replace(run, networks=metric_networks(run)), Store(out)
-        entries = [standing(source, dataset, run, store) for source in sources]
+        entries = [retrieval_scores(source, dataset, run, store) for source in sources]
         hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
         name = folder_name(
             "retrieval", dataset.name, hashes, limit=settings.limit, dtype=settings.dtype, seed=settings.seed
@@ -121,8 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = out / f"{name}.json"
         with disk_errors(path):
             write_atomically(path, to_json(entries))
-        print(f"\n{found.head()}\n\n{table(entries)}\nwritten: {path}")
-    return said(found.outcome.missing, found.outcome.failed, strict=True)
+        print(f"\n{measured.heading()}\n\n{table(entries)}\nwritten: {path}")
+    return said(measured.outcome.missing, measured.outcome.failed, strict=True)
 
 
 if __name__ == "__main__":
