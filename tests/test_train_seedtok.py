@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from recipes import assert_resumes
 from safetensors.torch import load_file
 
-from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
+from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained_parts
 from lactok import config, registry, weights
 from lactok.errors import UserError
 from lactok.metrics.retrieval import ranks
@@ -395,7 +395,7 @@ def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
     learner = learner_of(stages[3]).eval()
     spec = replace(registry.tokenizer_spec("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64)
     vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
-    tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained)
+    tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained_parts)
     tensors = {
         "seedtok-tiny": learner.exported(),
         "vae-tiny": load_file(stages[3].vae.weights),
