@@ -192,7 +192,7 @@ def test_mixtures_have_the_embedding_of_their_parts(stages: Stages) -> None:
     learner = learner_of(stages[1])
     learner.fit_teachers()
     images = pictures(4)
-    places = learner.model.visual_encoder.seen(clip_normalise(images / 2 + 0.5))
+    places = learner.model.visual_encoder.frozen_features(clip_normalise(images / 2 + 0.5))
     pooled = places.mean(1)[:, :2048] - learner.teacher.mean[-2048:]
     mixing = mixed(torch.arange(4), 1.0)
     part = pooled @ learner.teacher.projection[-2048:]

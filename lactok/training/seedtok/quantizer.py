@@ -52,8 +52,8 @@ def quantizer_loss(
     normal = clip_normalise(images / 2 + 0.5)
     if recipe.mixup and isinstance(encoder := model.visual_encoder, InceptionEncoder):
         mixing = mixed(seeds, recipe.mixup).to(target)
-        target, places = mixing @ target, torch.einsum("ij,jpc->ipc", mixing, encoder.seen(normal))
-        queries = model.causal_embeddings_of(encoder.brought(places))
+        target, places = mixing @ target, torch.einsum("ij,jpc->ipc", mixing, encoder.frozen_features(normal))
+        queries = model.causal_embeddings_of(encoder.project(places))
     else:
         queries = model.causal_embeddings(normal)
     z = model.encode_task_layer(queries).transpose(1, 2)[:, :, None]  # (B, code_dim, 1, queries)
