@@ -1,4 +1,4 @@
-"""LPIPS v0.1 (Zhang et al. 2018): the network of the lpips package with weights from files whose digests are checked."""
+"""LPIPS v0.1 (Zhang et al. 2018): the network of the lpips package with weights from checked files."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ class LPIPS(nn.Module):
     def __init__(self, net: Net):
         super().__init__()
         with warnings.catch_warnings(), torch.device("meta"):
-            warnings.simplefilter(
-                "ignore"
-            )  # torchvision warns that the argument `pretrained`, which lpips uses, is old
+            warnings.simplefilter("ignore")  # torchvision warns of its old argument `pretrained`, which lpips uses
             self.model = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
         self.model.scaling_layer = ScalingLayer()
         self.eval()

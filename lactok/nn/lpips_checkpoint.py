@@ -59,7 +59,7 @@ _CONVOLUTIONS = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 1
 
 
 def _convert_backbone(net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the convolutions of a backbone as `N.weight` (out, in, H, W) and `N.bias`, N counting torchvision's layers.
+    """Return the convolutions of a backbone as `N.weight` (out, in, H, W) and `N.bias` of torchvision's layer N.
 
     Torchvision's file names them `features.N`. The archive comes from Flax: its kernels are (H, W, in, out), and its
     names count the convolutions alone.
