@@ -142,7 +142,7 @@ def ddim_timesteps(steps: int) -> tuple[int, ...]:
 
 
 def ddim(predict: Predict, start: Tensor, steps: int) -> Tensor:
-    """Sample by deterministic DDIM from the noise `start`; the last step returns the prediction of the clean latents."""
+    """Sample by deterministic DDIM from the noise `start`; the last step returns the predicted clean latents."""
     times = ddim_timesteps(steps)
     x = start
     for i, t in enumerate(times):
