@@ -252,7 +252,7 @@ class QFormer(nn.Module):
 
     def forward(self, queries: Tensor, image: Tensor) -> Tensor:
         x = self.get_submodule("bert.embeddings.LayerNorm")(queries)
-        causal = x.shape[1] == 32  # quirk of the original: the mask is causal for 32 queries, and there is none else
+        causal = x.shape[1] == 32  # quirk of the original: for another number of queries there is no mask
         for layer in self.get_submodule("bert.encoder.layer").children():
             x = layer(x, image, causal)
         return x

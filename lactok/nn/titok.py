@@ -165,12 +165,9 @@ class Encoder(ViT):
         patches = self.patch_embed(image).flatten(2).transpose(1, 2)  # (B, patches, width)
         latents = latent_tokens.expand(len(image), -1, -1)
         x = self.blocks(patches, latents, slice(1 + self.patches, None))  # (B, tokens, width)
-        if self.mixed:
-            # quirk of the first models: (B, tokens, width) is reshaped instead of transposed, which mixes channels and
-            # tokens
-            x = x.reshape(len(x), x.shape[2], -1)  # (B, width, tokens)
-        else:
-            x = x.transpose(1, 2)
+        # quirk of the first models: they reshape to (B, width, tokens) without a transposition, which mixes channels
+        # and tokens
+        x = x.reshape(len(x), x.shape[2], -1) if self.mixed else x.transpose(1, 2)
         return self.conv_out(x[..., None]).reshape(len(x), -1, 1, x.shape[2])
 
 
