@@ -1,6 +1,7 @@
-"""Text-to-image diffusion models that tokenizers' generators are compared with, through diffusers' own pipelines.
+"""Text-to-image diffusion models, run by diffusers' own pipelines, as baselines for generators built on tokenizers.
 
-Their weights are folders of many files in diffusers' layout: one in a user's folder of weights, or a hub's repository.
+The weights of such a model are a folder of many files in diffusers' layout. It is taken from the user's folders of
+weights if it is there, else downloaded from the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ from lactok.weights.cache import sha256
 
 
 @dataclass(frozen=True)
-class Settings:
-    """A published model and how it is sampled.
+class PublishedModel:
+    """A published diffusion model and how it is sampled.
 
     Attributes:
-        pipeline, scheduler: classes of diffusers.
-        revision: the commit of the repository.
-        steps, guidance, size: defaults of the options; size in pixels.
-        gated: the hub wants its terms accepted and a login.
-        gigabytes: to download, about.
-        dtype: the compute dtype that suits it on a GPU.
-        packed: latents go in as 2x2 patches, (B, area / 4, 4 C).
-        parts: what the pipeline is made with instead of what the repository says.
+        pipeline, scheduler: names of the classes of diffusers that run and sample it.
+        repository, revision: the repository on the Hugging Face hub and the commit that is used.
+        steps: default number of sampling steps.
+        guidance: default scale of classifier-free guidance.
+        size: default side of the image in pixels.
+        gated: whether the hub asks for a login and for its terms to be accepted.
+        gigabytes: approximate size of the download.
+        dtype: the compute dtype to prefer on a GPU.
+        packed: whether the network takes its latents as a sequence of 2x2 patches, (B, h * w / 4, 4 * C), instead of
+            a map (B, C, h, w).
+        parts: arguments that replace parts of the pipeline that the repository would load.
     """
 
     name: str
@@ -58,13 +62,15 @@ class Settings:
     parts: Mapping[str, object] = field(default_factory=dict)
 
 
-NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it would blacken pictures that are scored
-NO_WATERMARK = {"add_watermarker": False}  # else it depends on whether its package is installed
+# the checker would replace images that are scored by black ones
+NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}
+# otherwise the images would differ with whether the watermark's package is installed
+NO_WATERMARK = {"add_watermarker": False}
 
 MODELS = (
-    # 50 steps and a guidance of 9 are what djghosh13/geneval generation/diffusers_generate.py samples these two with;
-    # the size is the pipeline's own, as there
-    Settings(
+    # GenEval samples these two with 50 steps, a guidance scale of 9 and the pipeline's default size
+    # (djghosh13/geneval, generation/diffusers_generate.py)
+    PublishedModel(
         "sd1.5",
         "StableDiffusionPipeline",
         "PNDMScheduler",
@@ -80,7 +86,7 @@ MODELS = (
         paper="Rombach et al. 2022, arXiv 2112.10752",
         parts=NO_CHECKER,
     ),
-    Settings(
+    PublishedModel(
         "sdxl",
         "StableDiffusionXLPipeline",
         "EulerDiscreteScheduler",
@@ -96,8 +102,8 @@ MODELS = (
         paper="Podell et al. 2023, arXiv 2307.01952",
         parts=NO_WATERMARK,
     ),
-    # 28 steps and a guidance of 7: the model card and the pipeline's defaults
-    Settings(
+    # 28 steps and a guidance scale of 7 are the model card's and the pipeline's defaults
+    PublishedModel(
         "sd3",
         "StableDiffusion3Pipeline",
         "FlowMatchEulerDiscreteScheduler",
@@ -112,8 +118,9 @@ MODELS = (
         dtype="float16",
         paper="Esser et al. 2024, arXiv 2403.03206",
     ),
-    # 50 steps and a guidance of 3.5 (distilled: one evaluation a step): the model card
-    Settings(
+    # 50 steps and a guidance scale of 3.5 are the model card's; the scale is an input of this distilled network, which
+    # is therefore evaluated once a step
+    PublishedModel(
         "flux.1-dev",
         "FluxPipeline",
         "FlowMatchEulerDiscreteScheduler",
@@ -135,47 +142,60 @@ MODELS = (
 BY_NAME = {model.name: model for model in MODELS}
 
 
-def published(name: str) -> GeneratorSpec:
-    """What is fixed about one of `MODELS`."""
-    settings = BY_NAME[name]
+def _spec(name: str) -> GeneratorSpec:
+    """Return the spec of one of `MODELS`."""
+    model = BY_NAME[name]
     options = {
-        "steps": Option(settings.steps, "of the sampler", 1, 1000),
-        "guidance": Option(settings.guidance, "scale of guidance", 1.0, 100.0),
-        "size": Option(settings.size, "side of the picture in pixels", 64, 4096, multiple=64),
+        "steps": Option(model.steps, "number of sampling steps", 1, 1000),
+        "guidance": Option(model.guidance, "scale of classifier-free guidance", 1.0, 100.0),
+        "size": Option(model.size, "side of the image in pixels", 64, 4096, multiple=64),
     }
-    checker = "its safety checker is off; " if "safety_checker" in settings.parts else ""
+    checker = "its safety checker is off; " if "safety_checker" in model.parts else ""
     return GeneratorSpec(
-        settings.name,
+        model.name,
         "diffusion",
         "text",
-        settings.size,
-        settings.license,
+        model.size,
+        model.license,
         options=options,
-        paper=settings.paper,
-        note=f"{checker}{settings.dtype} suits it on a GPU",
+        paper=model.paper,
+        note=f"{checker}{model.dtype} suits it on a GPU",
     )
 
 
-@register_generator(published("sd1.5"))
-@register_generator(published("sdxl"))
-@register_generator(published("sd3"))
-@register_generator(published("flux.1-dev"))
+@register_generator(_spec("sd1.5"))
+@register_generator(_spec("sdxl"))
+@register_generator(_spec("sd3"))
+@register_generator(_spec("flux.1-dev"))
 class Diffusion(Generator):
-    """A pipeline of diffusers; its weights are loaded in the compute dtype by `place`."""
+    """A pipeline of diffusers, made only in `place`, because it loads its weights in the compute dtype.
 
-    def __init__(self, spec: GeneratorSpec, settings: Settings | None = None):
+    Args:
+        spec: the generator's spec.
+        published: the model that runs; by default the one of `MODELS` that has the spec's name.
+    """
+
+    def __init__(self, spec: GeneratorSpec, published: PublishedModel | None = None):
         super().__init__(spec)
-        self.published = settings or BY_NAME[spec.name.partition("@")[0]]
+        self.published = published or BY_NAME[spec.name.partition("@")[0]]
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
+        """Load the pipeline in the compute dtype `dtype` and move it to `device`.
+
+        Raises:
+            WeightsNotFound: the weights are neither in the user's folders nor to be had from the hub.
+            UserError: the folder of weights cannot be loaded.
+        """
         import diffusers
 
-        folder, parts = self._folder() or self._fetched(), dict(self.published.parts)
+        folder = self._user_folder() or self._hub_folder()
+        parts = dict(self.published.parts)
         try:
-            with warnings.catch_warnings():  # older versions do not know its new name, `dtype`
+            # diffusers' new name of the argument, `dtype`, is unknown to its older versions
+            with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
                 loaded = getattr(diffusers, self.published.pipeline).from_pretrained(folder, torch_dtype=dtype, **parts)
-        except Exception as error:  # its errors have no common class
+        except Exception as error:  # diffusers' errors have no common base class
             text = " ".join(str(error).split())
             raise UserError(
                 f"{self.spec.name}: {folder} cannot be loaded ({text}); if its files are damaged, get them anew"
@@ -187,19 +207,23 @@ class Diffusion(Generator):
         self.dtype = dtype
 
     def settings(self) -> dict[str, Any]:
-        model, folder = self.published, self._folder()
+        """Return the pipeline, the scheduler and the weights: sha256 of a user's files, or the hub's revision."""
+        model = self.published
+        folder = self._user_folder()
         if folder is None:
             found: Any = [model.repository, model.revision]
         else:
-            found = {str(path.relative_to(folder)): sha256(path) for path in _files(folder)}
+            found = {str(path.relative_to(folder)): sha256(path) for path in _pipeline_files(folder)}
         return {"pipeline": model.pipeline, "scheduler": model.scheduler, "weights": found}
 
     @property
     def device(self) -> torch.device:
+        """The device that the pipeline computes on."""
         return torch.device(self.pipeline.device)
 
     def _compute(self) -> AbstractContextManager[object]:
-        return exact_float32()  # the weights are of the compute dtype, and the pipeline knows where not to be
+        # no autocast: the weights already have the compute dtype, and the pipeline itself keeps float32 where it must
+        return exact_float32()
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         values = self.spec.values
@@ -215,23 +239,31 @@ class Diffusion(Generator):
         return made.images
 
     def _latents(self, seeds: Tensor) -> Tensor:
-        """The noise that the sampler begins with, as the pipeline takes it."""
+        """Seeds (B,) -> the initial noise of the sampler in the layout that the pipeline takes."""
         side = self.spec.output_size // self.pipeline.vae_scale_factor
         network = self.pipeline.unet if hasattr(self.pipeline, "unet") else self.pipeline.transformer
-        channels = network.config.in_channels // (4 if self.published.packed else 1)
-        start = noise(seeds, (channels, side, side), "start")
-        if self.published.packed:
-            start = F.pixel_unshuffle(start, 2).flatten(2).mT  # (B, area / 4, 4 C)
+        channels = network.config.in_channels
+        if not self.published.packed:
+            start = noise(seeds, (channels, side, side), "start")
+        else:  # each of the network's inputs is a patch of 2x2 latents
+            start = noise(seeds, (channels // 4, side, side), "start")
+            start = F.pixel_unshuffle(start, 2).flatten(2).mT  # (B, side * side / 4, channels)
         return start.to(self.device, self.dtype)
 
-    def _folder(self) -> Path | None:
-        """The user's: NAME/ or, as `hf download` is often used, REPOSITORY/ in a folder of weights."""
-        names = (self.published.name, self.published.repository.rpartition("/")[2])
-        folders = (folder / name for folder in weights.user_folders() for name in names)
-        return next((folder for folder in folders if (folder / "model_index.json").is_file()), None)
+    def _user_folder(self) -> Path | None:
+        """Find NAME/ or REPOSITORY/, the folder that `hf download` suggests, in the user's folders of weights."""
+        for folder in weights.user_folders():
+            for name in (self.published.name, self.published.repository.rpartition("/")[2]):
+                if (folder / name / "model_index.json").is_file():
+                    return folder / name
+        return None
 
-    def _fetched(self) -> Path:
-        """The repository in huggingface_hub's cache, fetched if need be; raises WeightsNotFound."""
+    def _hub_folder(self) -> Path:
+        """Return the repository's folder in huggingface_hub's cache, after a download if it is not there yet.
+
+        Raises:
+            WeightsNotFound: the hub does not give it.
+        """
         import diffusers
 
         model = self.published
@@ -242,7 +274,7 @@ class Diffusion(Generator):
         except UserError:
             raise
         except Exception as error:
-            why = _reason(error)
+            why = _failure_reason(error)
         gated = "accept its terms on the hub, log in with `hf auth login`, then " if model.gated else ""
         raise WeightsNotFound(
             f"weights not found: {model.name} ({model.gigabytes:.1f} GB, {model.license}); tried "
@@ -251,15 +283,16 @@ class Diffusion(Generator):
         )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """What a pipeline may read, without huggingface_hub's own notes."""
+def _pipeline_files(folder: Path) -> Iterator[Path]:
+    """Yield the files that a pipeline may read; huggingface_hub keeps notes of its own in hidden ones."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
             yield path
 
 
-def _reason(error: BaseException) -> str:
-    """Why the hub did not give a repository: the first of the chain of causes that speaks of the hub."""
+def _failure_reason(error: BaseException) -> str:
+    """Say why the hub did not give a repository: the first error in the chain of causes that comes from the hub."""
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -267,11 +300,12 @@ def _reason(error: BaseException) -> str:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
-    for one in chain:
-        # "not in the cache" is what comes of it, not the reason
-        if not isinstance(one, LocalEntryNotFoundError) and type(one) is not OSError and (why := explained(one)):
-            return str(why)
+    cause: BaseException | None = error
+    while cause is not None:
+        # "not in the cache" and a plain OSError are consequences of a failed download, not its reason
+        if not isinstance(cause, LocalEntryNotFoundError) and type(cause) is not OSError:
+            explanation = explained(cause)
+            if explanation:
+                return str(explanation)
+        cause = cause.__cause__ or cause.__context__
     return " ".join(str(error).split())

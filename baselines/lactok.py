@@ -1,8 +1,9 @@
-"""LaCTok (arXiv 2503.08377): 256 ids for 1024 px; the networks are `lactok.nn.lactok.LaCTok`.
+"""LaCTok (arXiv 2503.08377): 256 ids for an image of 1024 px; the network is `lactok.nn.lactok.LaCTok`.
 
-`-h` decodes in Hyper-SD's one step, `-t` in TLCM's few; a star marks the paper's models trained on constructed data.
-`vq-ladd` is the model after stage 1: sampled by DDIM, or with Hyper-SD's (`-h`) or TLCM's accelerator (`-t`). Sources:
-Alpha-X-95/LaCToK `tokenizer.py`, `demo.py`.
+`lactok-h` decodes in Hyper-SD's single step, `lactok-t` in a few steps of TLCM; `-star` marks the paper's models that
+were trained on constructed data. `vq-ladd` is the model after the first of the two stages of training: sampled by DDIM,
+or with the LoRA of Hyper-SD (`vq-ladd-h`) or of TLCM (`vq-ladd-t`), which lets it do with fewer steps and is called the
+accelerator here. Sources: Alpha-X-95/LaCToK `tokenizer.py`, `demo.py`.
 """
 
 from __future__ import annotations
@@ -39,38 +40,44 @@ TINY = LaCTokConfig(
     ),
     bundled_vae("vae-tiny", "ldm-tiny"),
 )
-SHARED = (
-    Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0),
-    Option(256, "side of the encoder's input: 196, 256 or 324 ids", choices=(224, 256, 288)),
-    Option(
-        "whole",
-        "the VAE decodes the picture whole or in tiles, which needs less memory and shows slightly",
-        choices=("whole", "tiled"),
-    ),
-)
 STEPS = {
-    "tlcm": Option(3, "TLCM's steps; trained with 2, released with 3", choices=(1, 2, 3, 4)),
+    "tlcm": Option(3, "number of TLCM steps; trained with 2, released with 3", choices=(1, 2, 3, 4)),
     "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
-    "ddim": Option(25, "DDIM steps", 1, 1000),
+    "ddim": Option(25, "number of DDIM steps", 1, 1000),
 }
+COND_SCALE = Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0)
+INPUT = Option(256, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=(224, 256, 288))
+VAE = Option(
+    "whole",
+    "whether the VAE decodes the image whole or in tiles, which needs less memory but changes the image slightly",
+    choices=("whole", "tiled"),
+)
 
 
-def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: int, note: str) -> TokenizerSpec:
-    scale, side, tiles = SHARED
+def _spec(
+    name: str, sampler: str, assets: tuple[Asset, ...], codebook_size: int, output_size: int, note: str
+) -> TokenizerSpec:
+    """Return the spec of a model that is sampled by `sampler`, a name in `STEPS`."""
     options = {
         "steps": STEPS[sampler],
-        "cond_scale": scale,
-        "input": side,
-        "size": Option(size, "side of the output in pixels, from the same ids", size // 4, 4 * size, multiple=8),
-        "vae": tiles,
+        "cond_scale": COND_SCALE,
+        "input": INPUT,
+        "size": Option(
+            output_size,
+            "side of the output in pixels; the ids stay the same",
+            output_size // 4,
+            4 * output_size,
+            multiple=8,
+        ),
+        "vae": VAE,
     }
     return TokenizerSpec(
         name=name,
         family="lactok",
         tokens=256,
-        codebook_size=codes,
+        codebook_size=codebook_size,
         input_size=256,
-        output_size=size,
+        output_size=output_size,
         license=assets[0].license,
         resample="bilinear",
         decode_steps=int(options["steps"].default),
@@ -81,52 +88,78 @@ def _info(name: str, sampler: str, assets: tuple[Asset, ...], codes: int, size: 
     )
 
 
-def _official(name: str, sampler: str, note: str = "") -> TokenizerSpec:
+def _official_spec(name: str, sampler: str, note: str = "") -> TokenizerSpec:
+    """Return the spec of one of the authors' models, which is one file with everything in it."""
     asset = Asset(name, LICENSE, (), "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=NOTE)
-    return _info(name, sampler, (asset,), 16384, 1024, note)
+    return _spec(name, sampler, (asset,), 16384, 1024, note)
 
 
-def _tiny(name: str, sampler: str) -> TokenizerSpec:
-    """What the trainers export: encoder and codebook, VAE, UNet, its accelerator, and the copy, the model's own."""
-    accelerator = {"hyper-sd": ("hyper-sd-tiny",), "tlcm": ("tlcm-tiny",), "ddim": ()}[sampler]
-    stage_1 = name.startswith("vq-ladd")
-    parts = ("llamagen-vq16-tiny", "vae-tiny", "ldm-tiny", *accelerator, "vq-ladd-tiny" if stage_1 else name)
-    note = "stage 1 alone, " if stage_1 else ""
+def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
+    """Return the spec of a small model that was trained here, whose parts are the files that the trainers export.
+
+    In this order: encoder with codebook, VAE, UNet, the UNet's accelerator (not for DDIM), and the ControlNet.
+    """
+    parts = ["llamagen-vq16-tiny", "vae-tiny", "ldm-tiny"]
+    if sampler != "ddim":
+        parts.append(f"{sampler}-tiny")
+    note = "trained here on 900 photographs"
+    if name.startswith("vq-ladd"):
+        parts.append("vq-ladd-tiny")
+        note = f"stage 1 alone, {note}"
+    else:
+        parts.append(name)
     assets = tuple(Asset(part, "MIT") for part in parts)
-    return _info(name, sampler, assets, TINY_VQ.codebook_size, 256, f"{note}trained here on 900 photographs")
+    return _spec(name, sampler, assets, TINY_VQ.codebook_size, 256, note)
 
 
-@register(_official("lactok-h", "hyper-sd"), sampler="hyper-sd")
-@register(_official("lactok-h-star", "hyper-sd", "trained on constructed data"), sampler="hyper-sd")
-@register(_official("lactok-t", "tlcm"), sampler="tlcm")
-@register(_official("lactok-t-star", "tlcm", "trained on constructed data"), sampler="tlcm")
-@register(_official("vq-ladd", "ddim", "stage 1 alone"), listed=False, sampler="ddim")
-@register(_official("vq-ladd-h", "hyper-sd", "stage 1 with the accelerator"), listed=False, sampler="hyper-sd")
-@register(_official("vq-ladd-t", "tlcm", "stage 1 with the accelerator"), listed=False, sampler="tlcm")
-@register(_tiny("lactok-h-tiny", "hyper-sd"), config=TINY, sampler="hyper-sd")
-@register(_tiny("lactok-t-tiny", "tlcm"), config=TINY, sampler="tlcm")
-@register(_tiny("vq-ladd-tiny", "ddim"), listed=False, config=TINY, sampler="ddim")
-@register(_tiny("vq-ladd-h-tiny", "hyper-sd"), listed=False, config=TINY, sampler="hyper-sd")
-@register(_tiny("vq-ladd-t-tiny", "tlcm"), listed=False, config=TINY, sampler="tlcm")
+@register(_official_spec("lactok-h", "hyper-sd"), sampler="hyper-sd")
+@register(_official_spec("lactok-h-star", "hyper-sd", "trained on constructed data"), sampler="hyper-sd")
+@register(_official_spec("lactok-t", "tlcm"), sampler="tlcm")
+@register(_official_spec("lactok-t-star", "tlcm", "trained on constructed data"), sampler="tlcm")
+@register(_official_spec("vq-ladd", "ddim", "stage 1 alone"), listed=False, sampler="ddim")
+@register(_official_spec("vq-ladd-h", "hyper-sd", "stage 1 with the accelerator"), listed=False, sampler="hyper-sd")
+@register(_official_spec("vq-ladd-t", "tlcm", "stage 1 with the accelerator"), listed=False, sampler="tlcm")
+@register(_tiny_spec("lactok-h-tiny", "hyper-sd"), config=TINY, sampler="hyper-sd")
+@register(_tiny_spec("lactok-t-tiny", "tlcm"), config=TINY, sampler="tlcm")
+@register(_tiny_spec("vq-ladd-tiny", "ddim"), listed=False, config=TINY, sampler="ddim")
+@register(_tiny_spec("vq-ladd-h-tiny", "hyper-sd"), listed=False, config=TINY, sampler="hyper-sd")
+@register(_tiny_spec("vq-ladd-t-tiny", "tlcm"), listed=False, config=TINY, sampler="tlcm")
 class LaCTokTokenizer(Tokenizer):
+    """A LaCTok, or one after the first stage of training.
+
+    Args:
+        spec: the tokenizer's spec.
+        config: shape of the network; by default the published one.
+        sampler: "tlcm", "hyper-sd" or "ddim".
+    """
+
     def __init__(self, spec: TokenizerSpec, config: LaCTokConfig | None = None, sampler: str = "tlcm"):
         super().__init__(spec)
         self.sampler = sampler
-        self.side = (spec.input_size or 256) // 16
+        self.side = (spec.input_size or 256) // 16  # of the map of ids
         self.model = LaCTok(config or LaCTokConfig())
         if spec.values.get("vae") == "tiled":
             self.model.vae.enable_tiling()
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """One file with everything, as published; or what `_tiny` lists, of which only the accelerator may lack."""
-        whole, *parts = assets.values()
-        if parts:
-            vae, unet, *lora, copy = parts
-            whole = assemble(whole, vae, unet, lora[0] if lora else None, copy)
+        """Load one file with everything, as the authors publish it, or the parts that `_tiny_spec` lists."""
+        if len(assets) == 1:
+            (whole,) = assets.values()
+        else:
+            encoder, vae, unet, *accelerators, controlnet = assets.values()
+            lora = accelerators[0] if accelerators else None
+            whole = assemble(encoder, vae, unet, lora, controlnet)
         weights.load_strict(self.model, whole, self.spec.name)
-        self.model.speed_up(self.spec.output_size or 0)
+        self.model.optimize_for_inference(self.spec.output_size or 0)
 
     def place(self, device: str | torch.device, dtype: torch.dtype, offload: bool, compile: bool) -> None:
+        """Move the network to `device` and let it compute in `dtype`.
+
+        Args:
+            offload: keep the diffusion decoder and the VAE in main memory and move each layer to `device` for the
+                moment that it computes.
+            compile: compile the diffusion decoder and the VAE's decoder with `torch.compile`.
+        """
         decoder, vae = self.model.decoder, self.model.vae
         if dtype != torch.float32:
             decoder.cast(dtype)
@@ -134,7 +167,8 @@ class LaCTokTokenizer(Tokenizer):
             from accelerate import cpu_offload
 
             for part in (decoder.unet, decoder.controlnet, vae):
-                cpu_offload(part, torch.device(device), preload_module_classes=["Constant"])
+                # a ConstantAttention reads a parameter of a module that it never calls, so both move together
+                cpu_offload(part, torch.device(device), preload_module_classes=["ConstantAttention"])
             for part in (self.model.encoder, self.model.quant_conv, self.model.quantize):
                 part.to(device)
             self.dtype = dtype
@@ -148,9 +182,8 @@ class LaCTokTokenizer(Tokenizer):
         return self.model.encode(2 * images - 1).flatten(1)
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        size, values = self.spec.output_size or 0, self.spec.values
+        size = self.spec.output_size or 0
+        cond_scale = float(self.spec.values["cond_scale"])
         code_map = self.model.code_map(ids.unflatten(1, (self.side, self.side)), size)
-        clean = self.model.sample(
-            code_map, seeds, size, self.sampler, self.spec.decode_steps, float(values["cond_scale"])
-        )
-        return (self.model.decode_latents(clean) + 1) / 2
+        latents = self.model.sample(code_map, seeds, size, self.sampler, self.spec.decode_steps, cond_scale)
+        return (self.model.decode_latents(latents) + 1) / 2

@@ -1,4 +1,4 @@
-"""LlamaGen's VQ tokenizers (Sun et al. 2024), and a small one trained here with the same classes.
+"""LlamaGen's VQ tokenizers (Sun et al. 2024), and a small one of the same kind that was trained with this project.
 
 Source: FoundationVision/LlamaGen `tokenizer/tokenizer_image/`; the network is `lactok.nn.vqgan.VQModel`.
 """
@@ -14,11 +14,13 @@ from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
 
 PAPER = "Sun et al. 2024, arXiv 2406.06525"
-OFFICIAL = "baselines.llamagen:convert"
 
 
 def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The network's tensors of an official file: 'ema' before 'model' before 'state_dict', as upstream loads it."""
+    """Return the network's tensors of an official file, which may hold several sets of them.
+
+    The official code prefers "ema" to "model" and "model" to "state_dict"; a file without any of them is the network.
+    """
     for part in ("ema.", "model.", "state_dict."):
         inside = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
         if inside:
@@ -26,8 +28,8 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _info(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerSpec:
-    side = 256 // config.downsampling
+def _spec(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerSpec:
+    side = 256 // config.downsampling  # of the map of ids
     return TokenizerSpec(
         name=name,
         family="llamagen",
@@ -47,20 +49,21 @@ VQ8 = VQConfig(channel_mult=(1, 2, 2, 4))
 TINY = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
 
 
-def _official(name: str, repo: str, file: str) -> Asset:
-    return Asset(name, "MIT", (Hub(repo, file),), OFFICIAL, size=290_000_000)
+def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> TokenizerSpec:
+    asset = Asset(name, "MIT", (Hub(repo, file),), "baselines.llamagen:convert", size=290_000_000)
+    return _spec(name, asset, config)
 
 
-@register(_info("llamagen-vq16", _official("llamagen-vq16", "FoundationVision/LlamaGen", "vq_ds16_c2i.pt"), VQ16))
-@register(_info("llamagen-vq16-t2i", _official("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt"), VQ16))
+@register(_official_spec("llamagen-vq16", "FoundationVision/LlamaGen", "vq_ds16_c2i.pt", VQ16))
+@register(_official_spec("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt", VQ16))
+@register(_official_spec("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt", VQ8), config=VQ8)
 @register(
-    _info("llamagen-vq8", _official("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt"), VQ8), config=VQ8
-)
-@register(
-    _info("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
+    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
     config=TINY,
 )
 class LlamaGenVQ(Tokenizer):
+    """A VQ tokenizer of LlamaGen's kind; `config` is the shape of its network, by default VQ-16's."""
+
     def __init__(self, spec: TokenizerSpec, config: VQConfig = VQ16):
         super().__init__(spec)
         self.model = VQModel(config)

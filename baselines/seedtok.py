@@ -1,7 +1,7 @@
-"""SEED-2's image tokenizer (Ge et al. 2023) with its diffusion decoder: 32 ids for what an image is about.
+"""SEED-2's image tokenizer (Ge et al. 2023) with its diffusion decoder: 32 ids for the content of an image.
 
-The networks are `lactok.nn.seed.SeedQuantizer` and `lactok.nn.unclip.UnCLIP`. `seedtok-tiny` is what the
-trainer here makes: the same classes at narrow width.
+The networks are `lactok.nn.seed.SeedQuantizer`, whose ids become a CLIP image embedding, and `lactok.nn.unclip.UnCLIP`,
+which generates an image from it. `seedtok-tiny` is a small one that was trained with this project.
 """
 
 from __future__ import annotations
@@ -22,58 +22,73 @@ from lactok.specs import Asset, Hub, Option, TokenizerSpec, Url
 from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
 
-FILES = "lactok.nn.unclip_checkpoint"
+CONVERTERS = "lactok.nn.unclip_checkpoint"  # the module whose functions convert the published files
 EVA = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth"
 QUANTIZER = Asset(
     "seed-2-quantizer",
     "Apache-2.0; its Q-Former BSD-3-Clause",
     (Hub("AILab-CVC/seed-tokenizer-2", "seed_quantizer.pt"),),
-    f"{FILES}:convert_seed",
+    f"{CONVERTERS}:convert_seed",
     1_230_000_000,
 )
-VIT = Asset("eva-vit-g", "MIT (EVA), as LAVIS serves it", (Url(EVA),), f"{FILES}:convert_eva", 2_030_000_000)
+VIT = Asset("eva-vit-g", "MIT (EVA), as LAVIS serves it", (Url(EVA),), f"{CONVERTERS}:convert_eva", 2_030_000_000)
 
 
-def _unclip(part: str, file: str, size: int, convert: str | None = None) -> Asset:
+def _unclip_asset(part: str, file: str, size: int, convert: str | None = None) -> Asset:
+    """Return a part of Stable Diffusion 2.1 unCLIP as an asset; `size` is that of the file in bytes."""
     repos = ("stabilityai/stable-diffusion-2-1-unclip", "sd2-community/stable-diffusion-2-1-unclip")
     sources = tuple(Hub(repo, f"{part}/{file}") for repo in repos)
     return Asset(f"sd21-unclip-{part.replace('_', '-')}", "openrail++", sources, convert, size)
 
 
 DIFFUSION = {
-    "unet": _unclip("unet", "diffusion_pytorch_model.safetensors", 3_480_000_000),
-    "vae": _unclip("vae", "diffusion_pytorch_model.safetensors", 335_000_000, f"{FILES}:convert_vae"),
-    "text_encoder": _unclip("text_encoder", "model.safetensors", 1_360_000_000, f"{FILES}:convert_text"),
-    "image_normalizer": _unclip("image_normalizer", "diffusion_pytorch_model.safetensors", 10_000),
+    "unet": _unclip_asset("unet", "diffusion_pytorch_model.safetensors", 3_480_000_000),
+    "vae": _unclip_asset("vae", "diffusion_pytorch_model.safetensors", 335_000_000, f"{CONVERTERS}:convert_vae"),
+    "text_encoder": _unclip_asset("text_encoder", "model.safetensors", 1_360_000_000, f"{CONVERTERS}:convert_text"),
+    "image_normalizer": _unclip_asset("image_normalizer", "diffusion_pytorch_model.safetensors", 10_000),
 }
-Parts = dict[str, Mapping[str, Tensor]]  # tensors by the submodule that they belong to
+Parts = dict[str, Mapping[str, Tensor]]  # submodule's name -> tensors by their names in it
 PAPER = "Ge et al. 2023, arXiv 2310.01218"
 
 
-def _options(steps: int, guidance: float, least: int) -> dict[str, Option]:
+def _options(steps: int, guidance: float, least_steps: int) -> dict[str, Option]:
+    """Return the options with the defaults of one model."""
     return {
-        "steps": Option(steps, "of the PNDM scheduler", least, 1000),
+        "steps": Option(steps, "number of steps of the PNDM scheduler", least_steps, 1000),
         "guidance": Option(guidance, "scale of classifier-free guidance; 1 is none", 1.0, 100.0),
     }
 
 
-def official(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
-    """The quantizer's and the ViT's file, and the diffusion model's of one part each."""
+def official_parts(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
+    """Return the tensors of each submodule from the published files: quantizer, ViT, and those of `DIFFUSION`."""
     quantizer, vit, *diffusion = assets.values()
-    joined = dict(vit) | dict(quantizer)  # upstream loads the quantizer's file last
+    # the official code loads the quantizer's file last, so its tensors count where both files have one
+    joined = dict(vit) | dict(quantizer)
     joined.setdefault("Qformer.bert.embeddings.position_ids", torch.arange(SeedConfig().positions)[None])
-    return {"model": joined} | {f"unclip.{k}": v for k, v in zip(DIFFUSION, diffusion, strict=True)}
+    parts: Parts = {"model": joined}
+    for name, tensors in zip(DIFFUSION, diffusion, strict=True):
+        parts[f"unclip.{name}"] = tensors
+    return parts
 
 
-def trained(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
-    """What the trainer exports, the VAE, and Inception, which is the visual encoder."""
-    whole, vae, inception = assets.values()
-    names = ("model", *(f"unclip.{part}" for part in (*DIFFUSION, "predictor") if part != "vae"))
-    parts = {
-        name: {k.removeprefix(f"{name}."): v for k, v in whole.items() if k.startswith(f"{name}.")} for name in names
-    }
-    parts["model"] |= {f"visual_encoder.features.{k}": v for k, v in inception.items()}
-    return parts | {"unclip.vae": vae}
+def trained_parts(assets: Mapping[str, Mapping[str, Tensor]]) -> Parts:
+    """Return the tensors of each submodule from three files: what the trainer exports, the VAE, and Inception.
+
+    Inception is the frozen part of the visual encoder; the trainer's file holds everything that was trained.
+    """
+    exported, vae, inception = assets.values()
+    model = _below("model.", exported)
+    for name, tensor in inception.items():
+        model[f"visual_encoder.features.{name}"] = tensor
+    parts: Parts = {"model": model, "unclip.vae": vae}
+    for part in ("unet", "text_encoder", "image_normalizer", "predictor"):
+        parts[f"unclip.{part}"] = _below(f"unclip.{part}.", exported)
+    return parts
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, under the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 TINY = bundled_shape("seedtok-tiny", "model", SeedConfig)
@@ -117,15 +132,23 @@ TINY_UNCLIP = bundled_shape("seedtok-tiny", "unclip", UnCLIPShape).config(
     ),
     config=TINY,
     unclip=TINY_UNCLIP,
-    parts=trained,
+    parts=trained_parts,
 )
 class SeedTokenizer(Tokenizer):
+    """SEED's image tokenizer with its decoder.
+
+    Args:
+        spec: the tokenizer's spec.
+        config, unclip: shapes of the quantizer and of the decoder; by default the published ones.
+        parts: a function from tensors by asset to tensors by submodule.
+    """
+
     def __init__(
         self,
         spec: TokenizerSpec,
         config: SeedConfig | None = None,
         unclip: UnCLIPConfig | None = None,
-        parts: Callable[[Mapping[str, Mapping[str, Tensor]]], Parts] = official,
+        parts: Callable[[Mapping[str, Mapping[str, Tensor]]], Parts] = official_parts,
     ):
         super().__init__(spec)
         self.model = SeedQuantizer(config or SeedConfig())
@@ -133,7 +156,9 @@ class SeedTokenizer(Tokenizer):
         self.parts = parts
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
-        for name, tensors in self.parts({a.name: assets[a.name] for a in self.spec.assets}).items():
+        """Load each submodule strictly; every file of the spec must be given, in any order."""
+        ordered = {asset.name: assets[asset.name] for asset in self.spec.assets}
+        for name, tensors in self.parts(ordered).items():
             weights.load_strict(self.get_submodule(name), tensors, f"{self.spec.name} {name}")
         self.unclip.restore_positions()
 
@@ -143,6 +168,7 @@ class SeedTokenizer(Tokenizer):
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         embeds = self.model.image_embeds(ids)
         start = self.unclip.start(seeds).to(ids.device)
-        draw = noise(seeds, embeds.shape[1:], "embedding").to(ids.device)
-        steps, guidance = int(self.spec.values["steps"]), float(self.spec.values["guidance"])
-        return self.unclip.decode_latents(self.unclip.sample(embeds, start, draw, steps, guidance))
+        embedding_noise = noise(seeds, embeds.shape[1:], "embedding").to(ids.device)
+        steps = int(self.spec.values["steps"])
+        guidance = float(self.spec.values["guidance"])
+        return self.unclip.decode_latents(self.unclip.sample(embeds, start, embedding_noise, steps, guidance))

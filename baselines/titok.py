@@ -1,4 +1,4 @@
-"""TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image, and a small one trained here with the same class.
+"""TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image, and a small one that was trained with this project.
 
 The network is `lactok.nn.titok.TiTok`.
 """
@@ -15,10 +15,12 @@ from lactok.weights.metadata import bundled_shape
 
 
 def _legacy(size: Size, tokens: int) -> TiTokConfig:
+    """Return the shape of one of the first models, which decode through the codes of a MaskGIT-VQGAN."""
     return TiTokConfig(SIZES[size], SIZES[size], tokens)
 
 
 def _vq8k(encoder: Size, tokens: int) -> TiTokConfig:
+    """Return the shape of one of the later models, which have 8192 codes and decode to RGB directly."""
     return TiTokConfig(SIZES[encoder], SIZES["large"], tokens, 8192, 64, l2_norm=False, legacy=False)
 
 
@@ -31,10 +33,11 @@ CONFIGS = {
     "titok-bl64": _vq8k("base", 64),
 }
 TINY = bundled_shape("titok-s128-tiny", "model", TiTokConfig)
-MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # of float32
+MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # in float32
 
 
-def _official(name: str) -> TokenizerSpec:
+def _official_spec(name: str) -> TokenizerSpec:
+    """Return the spec of one of the published models, `CONFIGS`."""
     config = CONFIGS[name]
     short = name.removeprefix("titok-")
     stem = f"titok_{short}" if config.legacy else f"titok_{short}_vq8k"
@@ -42,10 +45,10 @@ def _official(name: str) -> TokenizerSpec:
         Hub(f"yucornetto/tokenizer_{stem}_imagenet", "model.safetensors"),
         Hub("fun-research/TiTok", f"tokenizer_{stem}.bin"),
     )
-    return _info(name, config, Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6))
+    return _spec(name, config, Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6))
 
 
-def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerSpec:
+def _spec(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerSpec:
     return TokenizerSpec(
         name=name,
         family="titok",
@@ -60,22 +63,24 @@ def _info(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> Token
     )
 
 
-@register(_official("titok-s128"), config=CONFIGS["titok-s128"])
-@register(_official("titok-b64"), config=CONFIGS["titok-b64"])
-@register(_official("titok-l32"), config=CONFIGS["titok-l32"])
-@register(_official("titok-sl256"), config=CONFIGS["titok-sl256"])
-@register(_official("titok-bl128"), config=CONFIGS["titok-bl128"])
-@register(_official("titok-bl64"), config=CONFIGS["titok-bl64"])
+@register(_official_spec("titok-s128"), config=CONFIGS["titok-s128"])
+@register(_official_spec("titok-b64"), config=CONFIGS["titok-b64"])
+@register(_official_spec("titok-l32"), config=CONFIGS["titok-l32"])
+@register(_official_spec("titok-sl256"), config=CONFIGS["titok-sl256"])
+@register(_official_spec("titok-bl128"), config=CONFIGS["titok-bl128"])
+@register(_official_spec("titok-bl64"), config=CONFIGS["titok-bl64"])
 @register(
-    _info("titok-s128-tiny", TINY, Asset("titok-s128-tiny", "MIT"), "trained here on 900 photographs"), config=TINY
+    _spec("titok-s128-tiny", TINY, Asset("titok-s128-tiny", "MIT"), "trained here on 900 photographs"), config=TINY
 )
 class TiTokTokenizer(Tokenizer):
+    """A TiTok; `config` is the shape of its network."""
+
     def __init__(self, spec: TokenizerSpec, config: TiTokConfig):
         super().__init__(spec)
         self.model = TiTok(config)
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return self.model.encode(images)  # [0, 1] as it is: TiTok does not normalise
+        return self.model.encode(images)  # TiTok takes images in [0, 1] as they are
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         return self.model.decode(ids)

@@ -1,7 +1,8 @@
-"""VQGAN of taming-transformers (Esser et al. 2021) and MaskGIT's VQGAN (Chang et al. 2022), both f16 on ImageNet.
+"""VQGAN of taming-transformers (Esser et al. 2021) and MaskGIT's VQGAN (Chang et al. 2022), trained on ImageNet.
 
-Source: CompVis/taming-transformers `taming/models/vqgan.py`; its arithmetic is LlamaGen's without l2-norm, so the
-network is `lactok.nn.vqgan.VQModel` after a change of names. MaskGIT's is `lactok.nn.maskgit_vqgan`.
+Both divide the side of an image by 16. The first computes what LlamaGen's VQ does without normalised codes
+(CompVis/taming-transformers, `taming/models/vqgan.py`), so its network is `lactok.nn.vqgan.VQModel` and only the names
+of its tensors are converted. The second one's network is `lactok.nn.maskgit_vqgan.MaskGITVQGAN`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ HEIBOX = "https://heibox.uni-heidelberg.de/d/{}/files/?p=%2Fckpts%2Flast.ckpt&dl
 SHA_16384 = "845a68805098cb666420d5db93df53f3a3b6dd443e6dd85c05759c5b998cd663"
 
 
-def taming(codebook_size: int) -> VQConfig:
+def _taming_config(codebook_size: int) -> VQConfig:
     return VQConfig(codebook_size=codebook_size, codebook_dim=256, l2_norm=False, usage_buffer=False)
 
 
-def _info(name: str, codes: int, asset: Asset, paper: str, resample: Resample = "bicubic-aa") -> TokenizerSpec:
+def _spec(name: str, codebook_size: int, asset: Asset, paper: str, resample: Resample = "bicubic-aa") -> TokenizerSpec:
     return TokenizerSpec(
         name=name,
         family="vqgan",
         tokens=256,
-        codebook_size=codes,
+        codebook_size=codebook_size,
         input_size=256,
         output_size=256,
         license=asset.license,
@@ -37,23 +38,25 @@ def _info(name: str, codes: int, asset: Asset, paper: str, resample: Resample = 
     )
 
 
-def _esser(name: str, codes: int, *sources: Source) -> TokenizerSpec:
+def _taming_spec(name: str, codebook_size: int, *sources: Source) -> TokenizerSpec:
     asset = Asset(name, "MIT (code; the checkpoints state none)", sources, "lactok.nn.vqgan:from_taming", 980_000_000)
-    # as its data sets were read: bilinear without antialias; no script of its published figures exists
-    return _info(name, codes, asset, "Esser et al. 2021, arXiv 2012.09841", "bilinear")
+    # no script of the published figures exists, so images are resized as in training: bilinear without antialiasing
+    return _spec(name, codebook_size, asset, "Esser et al. 2021, arXiv 2012.09841", "bilinear")
 
 
 @register(
-    _esser(
+    _taming_spec(
         "vqgan-f16-16384",
         16384,
         Url(HEIBOX.format("a7530b09fed84f80a887"), SHA_16384, 980_092_370),
         Hub("pxlpshr/pytti-models", "vqgan/imagenet.ckpt", SHA_16384),
     ),
-    config=taming(16384),
+    config=_taming_config(16384),
 )
-@register(_esser("vqgan-f16-1024", 1024, Url(HEIBOX.format("8088892a516d4e3baf92"))), config=taming(1024))
+@register(_taming_spec("vqgan-f16-1024", 1024, Url(HEIBOX.format("8088892a516d4e3baf92"))), config=_taming_config(1024))
 class VQGAN(Tokenizer):
+    """A VQGAN of taming-transformers; `config` is the shape of its network."""
+
     def __init__(self, spec: TokenizerSpec, config: VQConfig):
         super().__init__(spec)
         self.model = VQModel(config)
@@ -73,14 +76,16 @@ MASKGIT = Asset(
 )
 
 
-@register(_info("maskgit-vqgan-f16", 1024, MASKGIT, "Chang et al. 2022, arXiv 2202.04200"))
+@register(_spec("maskgit-vqgan-f16", 1024, MASKGIT, "Chang et al. 2022, arXiv 2202.04200"))
 class MaskGITTokenizer(Tokenizer):
+    """MaskGIT's VQGAN; `config` is the shape of its network, by default the published one."""
+
     def __init__(self, spec: TokenizerSpec, config: MaskGITConfig | None = None):
         super().__init__(spec)
         self.model = MaskGITVQGAN(config or MaskGITConfig())
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return self.model.encode(images).flatten(1)  # [0, 1] as it is
+        return self.model.encode(images).flatten(1)  # this network takes images in [0, 1] as they are
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         return self.model.decode(ids.unflatten(1, (16, 16)))

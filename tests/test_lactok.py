@@ -151,7 +151,7 @@ def test_the_steps_are_cut_not_rounded() -> None:
     assert samplers.TLCM == {1: (999,), 2: (999, 499), 3: (999, 499, 124), 4: (999, 749, 499, 124)}
     grid = torch.linspace(999, 0, 9, dtype=torch.float64).int().tolist()
     assert all(t in grid for times in samplers.TLCM.values() for t in times)
-    assert samplers.ddim_times(25)[:2] == (999, 959)
+    assert samplers.ddim_timesteps(25)[:2] == (999, 959)
 
 
 CONFIGS = Path(numerics.__file__).parent / "configs"

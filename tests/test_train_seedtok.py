@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from recipes import assert_resumes
 from safetensors.torch import load_file
 
-from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained
+from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained_parts
 from lactok import config, registry, weights
 from lactok.errors import UserError
 from lactok.metrics.retrieval import ranks
@@ -194,7 +194,7 @@ def test_mixtures_have_the_embedding_of_their_parts(stages: Stages) -> None:
     learner = learner_of(stages[1])
     learner.fit_teachers()
     images = pictures(4)
-    places = learner.model.visual_encoder.seen(clip_normalise(images / 2 + 0.5))
+    places = learner.model.visual_encoder.frozen_features(clip_normalise(images / 2 + 0.5))
     pooled = places.mean(1)[:, :2048] - learner.teacher.mean[-2048:]
     mixing = mixed(torch.arange(4), 1.0)
     part = pooled @ learner.teacher.projection[-2048:]
@@ -397,7 +397,7 @@ def test_the_tokenizer_is_what_was_trained(stages: Stages) -> None:
     learner = learner_of(stages[3]).eval()
     spec = replace(registry.tokenizer_spec("seedtok-tiny"), tokens=4, codebook_size=16, input_size=64, output_size=64)
     vae = dict(VAE.arguments()) | {"scaling_factor": 0.5}
-    tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained)
+    tokenizer = SeedTokenizer(spec, MODEL, stages[3].unclip.config(6, vae, 64), trained_parts)
     tensors = {
         "seedtok-tiny": learner.exported(),
         "vae-tiny": load_file(stages[3].vae.weights),

@@ -126,7 +126,7 @@ def test_weights_of_times_stand_for_the_error_of_clean_latents() -> None:
     t, draw = torch.tensor([100, 800, 999]), torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     wrong, clean = draw + 0.1, torch.ones_like(draw)
     noised = samplers.add_noise(clean, draw, t)
-    errors = (samplers.clean_of(noised, wrong, t) - clean).square().mean((1, 2, 3))
+    errors = (samplers.predicted_clean(noised, wrong, t) - clean).square().mean((1, 2, 3))
     assert float(noise_loss(wrong, draw, t, 1e6)) == pytest.approx(float(errors.mean()), rel=1e-3)
     assert float(noise_loss(wrong, draw, t, 1.0)) == pytest.approx((0.01 * 2 + float(errors[0])) / 3, rel=1e-3)
     assert float(noise_loss(wrong, draw, t)) == pytest.approx(0.01, rel=1e-3)

@@ -177,9 +177,9 @@ def measure(variant: str, shape_name: str, size: int, steps: int, repeats: int) 
 
     import torch
 
-    from lactok.nn.samplers import times_of
+    from lactok.nn.samplers import timesteps
 
-    shape, times = config(shape_name), times_of("tlcm", steps)
+    shape, times = config(shape_name), timesteps("tlcm", steps)
     dtype = "bfloat16" if variant.endswith("bfloat16") else "float32"
     model = load_plain(shape) if variant == "plain" else load_fast(shape, dtype, size)
     code_map, starts = inputs(shape, size, steps)
@@ -206,9 +206,9 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
     from torch.utils.flop_counter import FlopCounterMode
 
     from lactok.nn.lactok import LaCTok
-    from lactok.nn.samplers import times_of
+    from lactok.nn.samplers import timesteps
 
-    shape, times = config(shape_name), times_of("tlcm", steps)
+    shape, times = config(shape_name), timesteps("tlcm", steps)
     with torch.device("meta"):
         model = published(shape) if variant == "plain" else LaCTok(shape)
     model.requires_grad_(False)
@@ -249,9 +249,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tabulate import tabulate
 
     from lactok.evaluation.writing import processor
-    from lactok.nn.samplers import times_of
+    from lactok.nn.samplers import timesteps
 
-    times_of("tlcm", args.steps)
+    timesteps("tlcm", args.steps)
     rows: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:  # a process each: its memory is its own
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

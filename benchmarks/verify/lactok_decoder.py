@@ -83,7 +83,7 @@ def _decode(
         close(f"{at}/x{i}", x, "latent")
         epsilon = model.decoder(io[f"{at}/x{i}"], t, code_map, size, scale)
         close(f"{at}/eps{i}", epsilon, "eps")
-        clean = samplers.clean_of(io[f"{at}/x{i}"], epsilon, t)
+        clean = samplers.predicted_clean(io[f"{at}/x{i}"], epsilon, t)
         close(f"{at}/denoised{i}", clean, "latent")
     latents = samplers.consistency(lambda x, t: model.decoder(x, t, code_map, size, scale), noises, times)
     close(f"{at}/latent_final", latents, "latent")
@@ -189,7 +189,7 @@ def _training(
             close(f"stage2/x{i}", x, "latent")
         with torch.set_grad_enabled(i == len(times) - 1):  # the last step alone has a gradient
             epsilon = fast.decoder(x, time, code_map, size)
-            clean = samplers.clean_of(x, epsilon, time)
+            clean = samplers.predicted_clean(x, epsilon, time)
         close(f"stage2/eps{i}", epsilon, "eps")
         close(f"stage2/denoised{i}", clean, "latent")
     image = fast.decode_latents(clean)
@@ -198,7 +198,7 @@ def _training(
 
     codes, code_map = mapped(fast)
     start, (time,) = io["stage2/noise0"], config["stage2_onestep"]["timesteps"]
-    clean = samplers.clean_of(start, fast.decoder(start, time, code_map, size), time)
+    clean = samplers.predicted_clean(start, fast.decoder(start, time, code_map, size), time)
     close("stage2_onestep/denoised", clean, "latent")
     loss = F.mse_loss(fast.decode_latents(clean), io["train/image"])
     _gradients("stage2_onestep", loss, fast, codes, io, config, checks)

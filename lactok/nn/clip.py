@@ -1,6 +1,6 @@
-"""CLIP as the scorers need it: shapes of the published models, names of their files, features from their towers.
+"""CLIP for the scores of images and captions: shapes of the published models, features, and conversion of their files.
 
-The network is transformers' CLIPModel for all of them, also where the weights were published for open_clip.
+The network is transformers' `CLIPModel` for all of them, also for weights that were published for open_clip.
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ from lactok.nn.loading import Texts, without_positions
 
 @dataclass(frozen=True)
 class Tower:
+    """Dimensions of one of CLIP's two transformers.
+
+    Attributes:
+        width: of the tokens.
+        intermediate: width inside the MLPs.
+        layers, heads: numbers of layers and of attention heads in each.
+    """
+
     width: int
     intermediate: int
     layers: int
@@ -28,10 +36,16 @@ class Tower:
 
 @dataclass(frozen=True)
 class Shape:
-    """A CLIP model's dimensions.
+    """Dimensions of a CLIP model.
 
     Attributes:
-        act: "quick_gelu" for OpenAI's own weights, "gelu" for LAION's.
+        text, vision: its two transformers.
+        projection: width of the space in which images and captions are compared.
+        patch: side of an image patch in pixels.
+        act: activation, "quick_gelu" in OpenAI's own weights, "gelu" in LAION's.
+        image: side of the image in pixels.
+        vocabulary: number of text tokens; the last two mark the beginning and the end of a text.
+        positions: largest number of tokens of a text.
     """
 
     text: Tower
@@ -44,26 +58,27 @@ class Shape:
     positions: int = 77
 
     def build(self) -> CLIPModel:
-        text, vision = (
-            {
-                "hidden_size": t.width,
-                "intermediate_size": t.intermediate,
-                "num_hidden_layers": t.layers,
-                "num_attention_heads": t.heads,
-                "projection_dim": self.projection,
-                "hidden_act": self.act,
-            }
-            for t in (self.text, self.vision)
-        )
-        text |= {
+        """Make the network, with random weights."""
+        text = self._tower_config(self.text) | {
             "vocab_size": self.vocabulary,
             "max_position_embeddings": self.positions,
             "bos_token_id": self.vocabulary - 2,
             "eos_token_id": self.vocabulary - 1,
             "pad_token_id": 1,
         }
-        vision |= {"image_size": self.image, "patch_size": self.patch}
+        vision = self._tower_config(self.vision) | {"image_size": self.image, "patch_size": self.patch}
         return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=self.projection))
+
+    def _tower_config(self, tower: Tower) -> dict[str, int | str]:
+        """Return what transformers' configurations of text and vision have in common."""
+        return {
+            "hidden_size": tower.width,
+            "intermediate_size": tower.intermediate,
+            "num_hidden_layers": tower.layers,
+            "num_attention_heads": tower.heads,
+            "projection_dim": self.projection,
+            "hidden_act": self.act,
+        }
 
 
 VIT_B_32 = Shape(Tower(512, 2048, 12, 8), Tower(768, 3072, 12, 12), 512, 32, "quick_gelu")
@@ -72,50 +87,65 @@ VIT_H_14 = Shape(Tower(1024, 4096, 24, 16), Tower(1280, 5120, 32, 16), 1024, 14,
 
 
 def texts() -> Texts:
-    """Captions to 77 ids, padded by the end token; what follows the first end token changes no text's features."""
+    """Return CLIP's tokenizer, which makes 77 ids of a caption.
+
+    Captions are padded by the end token: a text's features are taken at its first end token, which does not see what
+    follows.
+    """
     return Texts(TOKENIZER, 77, "<|endoftext|>")
 
 
 def unescaped(caption: str) -> str:
-    """What OpenAI's tokenizer does before transformers' begins, but for ftfy, which mends damaged text only."""
+    """Return the caption after the first steps of OpenAI's tokenizer, which transformers' tokenizer lacks.
+
+    HTML entities are replaced twice and spaces cut off at both ends. ftfy is left out: it changes damaged text only.
+    """
     return html.unescape(html.unescape(caption)).strip()
 
 
 def text_tokens(model: CLIPModel, ids: Tensor) -> Tensor:
-    """ids (B, L) -> projected tokens (B, L, P)."""
+    """Ids (B, L) -> the text transformer's output tokens, projected to the common space (B, L, projection)."""
     return model.text_projection(model.text_model(input_ids=ids).last_hidden_state)
 
 
 def at_end(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Tokens (B, L, P) -> those at each text's first end token, whose id is the highest, (B, P)."""
+    """Tokens (B, L, C) and ids (B, L) -> each text's token at its first end token, (B, C).
+
+    The end token has the highest id of the vocabulary.
+    """
     return tokens[torch.arange(len(ids)), ids.argmax(-1)]
 
 
 def text_features(model: CLIPModel, ids: Tensor) -> Tensor:
-    """ids (B, L) -> unit vectors (B, P) float32."""
+    """Ids (B, L) -> CLIP's text features, unit vectors (B, projection) float32."""
     return unit(at_end(text_tokens(model, ids), ids))
 
 
 def image_features(model: CLIPModel, pixels: Tensor) -> Tensor:
-    """Normalised images (B, 3, 224, 224) -> unit vectors (B, P) float32."""
+    """Normalised images (B, 3, 224, 224) -> CLIP's image features, unit vectors (B, projection) float32."""
     return unit(model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output))
 
 
 def image_tokens(model: CLIPModel, pixels: Tensor) -> Tensor:
-    """Normalised images -> projected tokens (B, 1 + patches, P), the class token first, without the last norm."""
+    """Normalised images (B, 3, 224, 224) -> projected tokens (B, 1 + patches, projection), the class token first.
+
+    CLIP's last norm is not applied: it belongs to the class token alone.
+    """
     return model.visual_projection(model.vision_model(pixel_values=pixels).last_hidden_state)
 
 
 def unit(features: Tensor) -> Tensor:
+    """Features (..., C) -> the same divided by their length, float32."""
     features = features.float()
     return features / features.norm(dim=-1, keepdim=True)
 
 
 def convert_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published transformers checkpoint of CLIP."""
+    """Return the tensors of a CLIP checkpoint of any version of transformers as today's version names them."""
     return without_positions(tensors)
 
 
+# open_clip's names -> transformers' names: inside a block, elsewhere, and of matrices that are stored transposed
 _BLOCK = {
     "ln_1": "layer_norm1",
     "ln_2": "layer_norm2",
@@ -123,7 +153,7 @@ _BLOCK = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
-_PLAIN = {
+_ELSEWHERE = {
     "logit_scale": "logit_scale",
     "positional_embedding": "text_model.embeddings.position_embedding.weight",
     "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
@@ -141,7 +171,7 @@ _TRANSPOSED = {"text_projection": "text_projection.weight", "visual.proj": "visu
 
 
 def convert_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An open_clip checkpoint of a ViT under transformers' names; every tensor goes somewhere.
+    """Return all tensors of an open_clip checkpoint of a ViT under transformers' names.
 
     Raises:
         KeyError: a name that open_clip's ViTs do not have.
@@ -149,14 +179,24 @@ def convert_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         block = re.fullmatch(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+?)[._](weight|bias)", name)
-        if block is None:
-            out.update({_TRANSPOSED[name]: tensor.T} if name in _TRANSPOSED else {_PLAIN[name]: tensor})
-            continue
-        tower, layer, part, kind = block.groups()
-        stem = f"{'vision' if tower else 'text'}_model.encoder.layers.{layer}"
-        if part == "attn.in_proj":  # query, key and value in one
-            for which, third in zip("qkv", tensor.chunk(3), strict=True):
-                out[f"{stem}.self_attn.{which}_proj.{kind}"] = third
+        if block is not None:
+            out |= _convert_block(tensor, *block.groups())
+        elif name in _TRANSPOSED:
+            out[_TRANSPOSED[name]] = tensor.T
         else:
-            out[f"{stem}.{_BLOCK[part]}.{kind}"] = tensor
+            out[_ELSEWHERE[name]] = tensor
     return out
+
+
+def _convert_block(tensor: Tensor, visual: str | None, layer: str, part: str, kind: str) -> dict[str, Tensor]:
+    """Return one tensor of a transformer block under its name, or three where queries, keys and values are stacked."""
+    tower = "vision_model" if visual else "text_model"
+    stem = f"{tower}.encoder.layers.{layer}"
+    if part != "attn.in_proj":
+        return {f"{stem}.{_BLOCK[part]}.{kind}": tensor}
+    query, key, value = tensor.chunk(3)
+    return {
+        f"{stem}.self_attn.q_proj.{kind}": query,
+        f"{stem}.self_attn.k_proj.{kind}": key,
+        f"{stem}.self_attn.v_proj.{kind}": value,
+    }

@@ -1,4 +1,4 @@
-"""The published files of OpenAI's CLIP, which scores and colour classifiers share."""
+"""Where the published files of OpenAI's CLIP are, which the scores and GenEval's colour classifier share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""FlexTok's published files: the names in `model.safetensors`, and `config.json` read with a list of what it may say.
+"""FlexTok's published files: conversion of the names in `model.safetensors`, and a strict reader of `config.json`.
 
-The official loader instantiates whatever class the file names. Here nothing is instantiated: every module, class and
-key must be one of those below, and what they say becomes a `FlexTokConfig`.
+The official loader instantiates any class that config.json names. This reader instantiates none: every module, class
+and key in the file must be one of those that are listed here, and the sizes become a `FlexTokConfig`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from lactok.errors import UserError
 from lactok.nn.flextok import FlexTokConfig
 
+# beginnings of official names -> beginnings of the names in `FlexTok`
 RENAMED = {
     "vae.vae.": "vae.",
     "encoder.module_dict.enc_patch_emb.patch_proj.": "encoder.patches.proj.",
@@ -35,15 +36,21 @@ RENAMED = {
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Official names to `FlexTok`'s; others stay, so that loading reports them as unexpected."""
-    out = {}
-    for name, tensor in tensors.items():
-        prefix = next((p for p in RENAMED if name.startswith(p)), None)
-        out[name if prefix is None else RENAMED[prefix] + name.removeprefix(prefix)] = tensor
-    return out
+    """Return the tensors of `model.safetensors` under the names that `FlexTok` has.
+
+    Unknown names stay as they are, so that loading reports them as unexpected.
+    """
+    return {_renamed(name): tensor for name, tensor in tensors.items()}
 
 
-# section -> module -> (class, what it must say, what is read from it); routing keys may say anything
+def _renamed(name: str) -> str:
+    for official, ours in RENAMED.items():
+        if name.startswith(official):
+            return ours + name.removeprefix(official)
+    return name
+
+
+# The parts of the file that hold modules: section -> module -> (its class, values that some of its keys must have).
 _PATCHING = ("flextok.model.preprocessors.patching.PatchEmbedder", {"flatten_patches": False})
 _POSITION = ("flextok.model.utils.posembs.PositionalEmbeddingAdder", {"posemb_scaling": "absolute"})
 _PACKER = "flextok.model.preprocessors.flex_seq_packing.BlockWiseSequencePacker"
@@ -81,6 +88,7 @@ MODULES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "dec_channels_to_first": _OPERATION,
     },
 }
+# the other parts of the file, which are one module each
 SINGLE: dict[str, tuple[str, dict[str, Any]]] = {
     "vae": ("flextok.vae_wrapper.StableDiffusionVAE", {}),
     "regularizer": ("flextok.regularizers.quantize_fsq.FSQ", {}),
@@ -90,7 +98,8 @@ SINGLE: dict[str, tuple[str, dict[str, Any]]] = {
 OPERATIONS = tuple(f"flextok.model.utils.dict_ops.channels_{way}" for way in ("first_to_last", "last_to_first"))
 WRAPPER = "flextok.model.utils.wrappers.SequentialModuleDictWrapper"
 
-# beside keys that end in _key or _keys (routing), which change nothing here
+# All keys that a module may have, besides those that end in _key or _keys: they only say which entry of a dictionary a
+# module reads or writes.
 KEYS = frozenset(
     (
         "_target_",
@@ -139,12 +148,22 @@ KEYS = frozenset(
 )
 
 
-# what the class would otherwise choose is not what is built here
+# keys that must be stated, because the defaults of the official classes are not what `FlexTok` computes
 NEEDED = {"mask_mode", "per_subseq_embs", "posemb_type", "adaLN_expansion"}
 
 
 def _checked(where: str, found: Any, target: str, required: Mapping[str, Any]) -> dict[str, Any]:
-    """One module of the file, after its class, keys and fixed values were compared."""
+    """Return a module of the file if it is as expected.
+
+    Args:
+        where: what messages call the module.
+        found: the module as the file has it.
+        target: its class.
+        required: values that some of its keys must have.
+
+    Raises:
+        UserError: it is missing, or it differs in class, keys or values.
+    """
     if not isinstance(found, dict):
         raise UserError(f"FlexTok's config.json: {where} is missing")
     if found.get("_target_") != target:
@@ -156,12 +175,18 @@ def _checked(where: str, found: Any, target: str, required: Mapping[str, Any]) -
             raise UserError(f"FlexTok's config.json: {where} has the unknown key {key!r}; is this a newer model?")
         if key in required and value != required[key]:
             raise UserError(f"FlexTok's config.json: {where}.{key} is {value!r}, only {required[key]!r} is built here")
-    if (operation := found.get("per_sample_op")) is not None and operation.get("_target_") not in OPERATIONS:
+    operation = found.get("per_sample_op")
+    if operation is not None and operation.get("_target_") not in OPERATIONS:
         raise UserError(f"FlexTok's config.json: {where} names {operation.get('_target_')}")
     return found
 
 
 def _section(tree: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Return the modules of "encoder" or "decoder" by name if all are as expected.
+
+    Raises:
+        UserError: the section is missing, or one of its modules differs.
+    """
     section = tree.get(name, {})
     modules = section.get("module_dict", {}) if isinstance(section, dict) else None
     if (
@@ -177,15 +202,16 @@ def _section(tree: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
 
 
 def read_config(tree: Mapping[str, Any]) -> FlexTokConfig:
-    """The parsed `config.json` as a configuration.
+    """Return the shape of the network that a parsed `config.json` describes.
 
     Raises:
-        UserError: an unknown class, module or key, or widths that contradict each other; names it.
+        UserError: an unknown class, module or key, or widths that contradict each other; the message names it.
     """
     if not isinstance(tree, dict):
         raise UserError("FlexTok's config.json is not a table of modules")
-    if odd := sorted(tree.keys() - MODULES.keys() - SINGLE.keys()):
-        raise UserError(f"FlexTok's config.json has unknown parts: {', '.join(odd)}")
+    unknown = sorted(tree.keys() - MODULES.keys() - SINGLE.keys())
+    if unknown:
+        raise UserError(f"FlexTok's config.json has unknown parts: {', '.join(unknown)}")
     single = {name: _checked(name, tree.get(name), *SINGLE[name]) for name in SINGLE}
     encoder, decoder = _section(tree, "encoder"), _section(tree, "decoder")
     try:
@@ -198,30 +224,40 @@ def read_config(tree: Mapping[str, Any]) -> FlexTokConfig:
             patch=encoder["enc_patch_emb"]["patch_sizes"][0],
             latent_channels=single["vae"]["latent_channels"],
             levels=tuple(single["regularizer"]["levels"]),
-            # the official classes' defaults, where the file says nothing
+            # where the file does not state these three, the official classes' defaults count
             max_timestep=float(decoder["dec_time_embedder"].get("max_timestep", 1000.0)),
             scaling=float(single["vae"].get("scaling_factor", 1.0)),
             sample_posterior=bool(single["vae"].get("sample_posterior", True)),
         )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise UserError(f"FlexTok's config.json lacks or misstates a size ({error})") from error
-    widths = {
-        "encoder": ({m["dim"] for m in encoder.values() if "dim" in m}, config.encoder[0]),
-        "decoder": ({m["dim"] for m in decoder.values() if "dim" in m}, config.decoder[0]),
-        "head_dim": ({encoder["enc_transformer"]["head_dim"], decoder["dec_transformer"]["head_dim"]}, config.head_dim),
-    }
-    for name, (found, expected) in widths.items():
-        if found != {expected}:
-            raise UserError(f"FlexTok's config.json: {name} has the widths {sorted(found)}")
+    _check_widths("encoder", {m["dim"] for m in encoder.values() if "dim" in m}, config.encoder[0])
+    _check_widths("decoder", {m["dim"] for m in decoder.values() if "dim" in m}, config.decoder[0])
+    head_dims = {encoder["enc_transformer"]["head_dim"], decoder["dec_transformer"]["head_dim"]}
+    _check_widths("head_dim", head_dims, config.head_dim)
     return config
 
 
+def _check_widths(name: str, found: set[Any], expected: int) -> None:
+    """Raise a UserError if modules that must have the same width have others."""
+    if found != {expected}:
+        raise UserError(f"FlexTok's config.json: {name} has the widths {sorted(found)}")
+
+
 def config_of(tensors: Mapping[str, Tensor]) -> FlexTokConfig:
-    """The configuration in a stored `config.json` asset, {"json": its bytes}."""
+    """Return the shape of the network from a `config.json` that is stored as an asset, {"json": its bytes}.
+
+    Raises:
+        UserError: see `read_config`.
+    """
     return read_config(json.loads(bytes(tensors["json"].tolist())))
 
 
 def check_config(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The asset as it is, once it has been read without objection."""
+    """Return a stored `config.json` as it is, if `config_of` can read it.
+
+    Raises:
+        UserError: see `read_config`.
+    """
     config_of(tensors)
     return tensors

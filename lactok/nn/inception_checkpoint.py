@@ -1,4 +1,4 @@
-"""The published files of FID's Inception, and how their tensors become those of `lactok.nn.inception.Inception`."""
+"""Where the published files of FID's Inception are, and their conversion for `lactok.nn.inception.Inception`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ INCEPTION = Asset(
 
 
 def convert_inception(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The 94 convolutions of the TorchScript archive, in registration order, under torch-fidelity's names."""
-    if "fc.weight" in tensors:  # torch-fidelity's own release
+    """Return the tensors of either published file under torch-fidelity's names, without the classifier.
+
+    One file is torch-fidelity's own. The other is a TorchScript archive with other names, whose 94 convolutions come
+    in the order in which torch-fidelity registers them.
+    """
+    if "fc.weight" in tensors:  # torch-fidelity's own file
         return {k: v for k, v in tensors.items() if not k.startswith("fc.") and "num_batches" not in k}
     import torch
 
@@ -40,7 +44,7 @@ def convert_inception(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     out = {}
     for name, stem in zip(names, stems, strict=True):
         out[f"{name}.conv.weight"] = tensors[f"{stem}weight"]
-        out[f"{name}.bn.weight"] = torch.ones_like(tensors[f"{stem}beta"])  # the graph has no gamma
+        out[f"{name}.bn.weight"] = torch.ones_like(tensors[f"{stem}beta"])  # its batch norms shift but do not scale
         out[f"{name}.bn.bias"] = tensors[f"{stem}beta"]
         out[f"{name}.bn.running_mean"] = tensors[f"{stem}mean"]
         out[f"{name}.bn.running_var"] = tensors[f"{stem}var"]

@@ -187,7 +187,7 @@ class LaCTok(nn.Module):
 
         Args:
             seeds: (B,) int64, one an image; the noise streams are "start", "renoise 1", ...
-            sampler, steps: as in `samplers.times_of`.
+            sampler, steps: as in `samplers.timesteps`.
             cond_scale: strength of the condition.
         """
         shape = self.latent_shape(size)

@@ -1,4 +1,4 @@
-"""What every reward needs: a network filled from a file, and a tokenizer from its `tokenizer.json`."""
+"""What scores of images and captions need: a network with its weights, and a text tokenizer, both from files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], name: str) -> M:
-    """`build()` with exactly these tensors, in float32, frozen and in eval mode; nothing is initialised for nothing.
+    """Make a network and load its weights; random weights are not computed first.
+
+    Args:
+        build: makes the network.
+        tensors: exactly its weights.
+        name: what messages call the network.
+
+    Returns:
+        The network in float32, frozen, in eval mode.
 
     Raises:
-        UserError: a missing, unexpected or misshapen tensor.
+        UserError: a missing or unexpected tensor, or one of another shape.
     """
     with torch.device("meta"):
         module = build()
     weights.load_strict(module, tensors, name)
     for path, buffer in module.named_buffers():
-        if buffer.is_meta:  # positions 0, 1, 2, ..., which transformers does not store
+        if buffer.is_meta:  # no file has it: transformers does not store its buffers of positions 0, 1, 2, ...
             owner, _, attribute = path.rpartition(".")
             if attribute != "position_ids":
                 raise UserError(f"{name}: its network left {path} without a value")
@@ -34,17 +42,21 @@ def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], name: str) -> 
 
 
 def without_positions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leaves out the counting buffers that older versions of transformers stored."""
+    """Leave out the buffers of positions 0, 1, 2, ..., which older versions of transformers stored."""
     return {k: v for k, v in tensors.items() if not k.endswith("embeddings.position_ids")}
 
 
 class Texts:
-    """Captions to ids of one length, by the tokenizers library.
+    """A text tokenizer of the tokenizers library that gives all captions the same number of ids.
 
     Args:
-        asset: a `tokenizer.json`.
-        length: ids a caption, the special ones included; longer captions are cut before the last special one.
-        pad: the token that fills shorter ones up.
+        asset: the tokenizer's `tokenizer.json`.
+        length: number of ids of a caption, the special ones included. Longer captions are cut so that the last
+            special one stays.
+        pad: the token that fills up shorter captions.
+
+    Raises:
+        UserError: the asset is no `tokenizer.json`, or it has no token `pad`.
     """
 
     def __init__(self, asset: Asset, length: int, pad: str):
@@ -53,7 +65,7 @@ class Texts:
         content = weights.load(asset)["json"].numpy().tobytes().decode()
         try:
             self._tokenizer = Tokenizer.from_str(content)
-        except Exception as error:  # the library raises nothing more exact
+        except Exception as error:  # the library raises no more specific class
             raise UserError(f"{asset.name} is not a tokenizer.json ({error}); is it the right file?") from error
         pad_id = self._tokenizer.token_to_id(pad)
         if pad_id is None:
@@ -62,7 +74,8 @@ class Texts:
         self._tokenizer.enable_padding(length=length, pad_id=pad_id, pad_token=pad)
 
     def __call__(self, captions: list[str], device: str = "cpu") -> tuple[Tensor, Tensor]:
-        """Ids and attention mask, both (B, length) int64; the mask is 0 at padding."""
+        """Return ids and attention mask of B captions, both (B, length) int64; the mask is 0 at padding."""
         encoded = self._tokenizer.encode_batch(captions)
-        ids, mask = ([getattr(e, field) for e in encoded] for field in ("ids", "attention_mask"))
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        ids = torch.tensor([caption.ids for caption in encoded], device=device)
+        mask = torch.tensor([caption.attention_mask for caption in encoded], device=device)
+        return ids, mask

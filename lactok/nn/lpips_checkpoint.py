@@ -1,7 +1,7 @@
-"""The published files of LPIPS, backbones and heads, and how their tensors become those of `lactok.nn.lpips.LPIPS`.
+"""Where the published files of LPIPS are, backbones and heads, and their conversion for `lactok.nn.lpips.LPIPS`.
 
-Release pages are often out of reach where a package registry is not, so the backbones have a registry archive as the
-last source, which was checked against the original.
+Some machines reach a package index but not torchvision's address. For them the last source of a backbone is an archive
+of the package index that holds the same weights; they were compared with the original.
 """
 
 from __future__ import annotations
@@ -54,28 +54,44 @@ LPIPS_HEADS = {
     )
 }
 
-# layers of torchvision's AlexNet and VGG16 `features` that are convolutions
+# the convolutions among the layers of torchvision's `features`, of AlexNet and of VGG16
 _CONVOLUTIONS = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
 
 
 def _convert_backbone(net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Flax kernels (H, W, in, out) or torchvision's `features.N`, as `N.weight` (out, in, H, W) and `N.bias`."""
+    """Return the convolutions of a backbone as `N.weight` (out, in, H, W) and `N.bias` of torchvision's layer N.
+
+    Torchvision's file names them `features.N`. The archive comes from Flax: its kernels are (H, W, in, out), and its
+    names count the convolutions alone.
+
+    Raises:
+        KeyError: a convolution is in neither form there.
+    """
     out = {}
     for i, layer in enumerate(_CONVOLUTIONS[net]):
-        kernel = next((v for k, v in tensors.items() if k.endswith(f"_0.Conv_{i}.kernel") and "NetLin" not in k), None)
-        if kernel is not None:
-            stem = next(k for k, v in tensors.items() if v is kernel).removesuffix("kernel")
-            out[f"{layer}.weight"] = kernel.permute(3, 2, 0, 1)
-            out[f"{layer}.bias"] = tensors[f"{stem}bias"]
-        else:
+        kernel = _flax_kernel(i, tensors)
+        if kernel is None:
             out[f"{layer}.weight"] = tensors[f"features.{layer}.weight"]
             out[f"{layer}.bias"] = tensors[f"features.{layer}.bias"]
+        else:
+            out[f"{layer}.weight"] = tensors[kernel].permute(3, 2, 0, 1)
+            out[f"{layer}.bias"] = tensors[f"{kernel.removesuffix('kernel')}bias"]
     return out
 
 
+def _flax_kernel(i: int, tensors: dict[str, Tensor]) -> str | None:
+    """Return the name of the kernel of Flax's convolution i, None in torchvision's file; `NetLin` marks the heads."""
+    for name in tensors:
+        if name.endswith(f"_0.Conv_{i}.kernel") and "NetLin" not in name:
+            return name
+    return None
+
+
 def convert_alex(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the convolutions of AlexNet from either published file, see `_convert_backbone`."""
     return _convert_backbone("alex", tensors)
 
 
 def convert_vgg(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the convolutions of VGG16 from either published file, see `_convert_backbone`."""
     return _convert_backbone("vgg", tensors)

@@ -1,8 +1,9 @@
-"""The MaskGIT-VQGAN: a convolutional VQ autoencoder without attention; TiTok decodes through its second half.
+"""The MaskGIT-VQGAN: a convolutional VQ autoencoder without attention; TiTok's first models decode through its decoder.
 
-Source: bytedance/1d-tokenizer `modeling/modules/maskgit_vqgan.py`, after google-research/maskgit. Quirks kept: where
-the channels change, the 1x1 shortcut reads the block's *output* (the input is dropped); downsampling is a mean of 2x2
-without weights; images are [0, 1]; most convolutions have no bias.
+Source: bytedance/1d-tokenizer `modeling/modules/maskgit_vqgan.py`, after google-research/maskgit. Quirks of the
+original that are kept: where a block changes the number of channels, its 1x1 shortcut reads the block's *output*
+instead of its input; downsampling is a mean over 2x2 without weights; images are in [0, 1]; most convolutions have no
+bias.
 """
 
 from __future__ import annotations
@@ -20,32 +21,42 @@ from lactok.nn.quantize import VectorQuantizer
 
 @dataclass(frozen=True)
 class MaskGITConfig(Config):
-    """Shape of a `MaskGITVQGAN`; the defaults are the ImageNet f16 model.
+    """Shape of a `MaskGITVQGAN`; the defaults are those of the ImageNet model, which divides an image's side by 16.
 
-    `groups` are the group norms'; narrow networks need fewer, or each channel's mean is lost.
+    Attributes:
+        channels, channel_mult: the width of a level is `channels` times its entry, from the finest to the coarsest.
+        res_blocks: residual blocks of a level.
+        z_channels: channels of the features before quantization, which are also the width of a code.
+        codebook_size: number of codes.
+        groups: groups of the group norms. Narrow networks need fewer: a group of one channel loses the channel's mean.
     """
 
     channels: int = 128
     channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
     res_blocks: int = 2
-    z_channels: int = 256  # also the width of a code
+    z_channels: int = 256
     codebook_size: int = 1024
     groups: int = 32
 
     @property
     def widths(self) -> list[int]:
+        """The widths of the levels, from the finest to the coarsest."""
         return [self.channels * m for m in self.channel_mult]
 
 
 def conv3(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
+    """Return a 3x3 convolution that keeps the resolution."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
 
 
 def norm(channels: int, groups: int) -> nn.GroupNorm:
+    """Return a group norm with the original's eps."""
     return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
+    """Group norm, swish and a 3x3 convolution, twice, and a residual connection; (B, C, H, W) -> (B, C', H, W)."""
+
     def __init__(self, in_channels: int, out_channels: int, groups: int):
         super().__init__()
         self.norm1 = norm(in_channels, groups)
@@ -59,11 +70,22 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
-        return h + (self.nin_shortcut(h) if self.changes_channels else x)  # quirk: nin of h, not of x
+        if self.changes_channels:
+            return h + self.nin_shortcut(h)  # quirk: the shortcut reads h, not x
+        return h + x
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution; in the decoder, after twofold enlargement, one more convolution."""
+    """Residual blocks of one resolution.
+
+    `upsample_conv`, which the decoder's levels but the finest have, is called by `Decoder` after it doubled the
+    resolution.
+
+    Args:
+        widths: channels before the first block and after each block.
+        groups: of the group norms.
+        upsample: whether the level has an `upsample_conv`.
+    """
 
     def __init__(self, widths: Sequence[int], groups: int, upsample: bool = False):
         super().__init__()
@@ -78,7 +100,7 @@ class Level(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) in [0, 1] -> (B, z_channels, H/f, W/f)."""
+    """Images (B, 3, H, W) in [0, 1] -> features before quantization (B, z_channels, H/f, W/f)."""
 
     def __init__(self, config: MaskGITConfig):
         super().__init__()
@@ -102,7 +124,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, z_channels, h, w) -> (B, 3, h*f, w*f), about [0, 1], unclamped."""
+    """Codes (B, z_channels, h, w) -> images (B, 3, h*f, w*f), about [0, 1], unclamped."""
 
     def __init__(self, config: MaskGITConfig):
         super().__init__()
@@ -110,10 +132,9 @@ class Decoder(nn.Module):
         self.conv_in = conv3(config.z_channels, widths[-1], bias=True)
         self.mid = nn.ModuleList(ResBlock(widths[-1], widths[-1], groups) for _ in range(n))
         inputs = [*widths[1:], widths[-1]]
-        # up[0] is the finest level and runs last
-        self.up = nn.ModuleList(
-            Level([a] + [b] * n, groups, upsample=i > 0) for i, (a, b) in enumerate(zip(inputs, widths, strict=True))
-        )
+        self.up = nn.ModuleList()  # up[0] is the finest level and runs last
+        for i, (before, width) in enumerate(zip(inputs, widths, strict=True)):
+            self.up.append(Level([before] + [width] * n, groups, upsample=i > 0))
         self.norm_out = norm(widths[0], groups)
         self.conv_out = conv3(widths[0], 3, bias=True)
 
@@ -129,7 +150,7 @@ class Decoder(nn.Module):
 
 
 class MaskGITVQGAN(nn.Module):
-    """Encoder, codebook and decoder; no convolution stands between the networks and the codes."""
+    """Encoder, codebook and decoder. Unlike in `lactok.nn.vqgan`, no convolutions stand around the codebook."""
 
     def __init__(self, config: MaskGITConfig):
         super().__init__()
@@ -138,9 +159,9 @@ class MaskGITVQGAN(nn.Module):
         self.quantize = VectorQuantizer(config.codebook_size, config.z_channels, l2_norm=False)
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> ids (B, H/f, W/f) int64."""
+        """Images (B, 3, H, W) in [0, 1] -> ids (B, H/f, W/f) int64."""
         return self.quantize.encode(self.encoder(x))
 
     def decode(self, ids: Tensor) -> Tensor:
-        """ids (B, h, w) -> (B, 3, h*f, w*f), unclamped."""
+        """Ids (B, h, w) -> images (B, 3, h*f, w*f), about [0, 1], unclamped."""
         return self.decoder(self.quantize.lookup(ids))

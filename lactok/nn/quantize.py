@@ -1,4 +1,4 @@
-"""Quantizers: nearest code of a learned table, on the sphere (LlamaGen) or in the plain space (VQGAN); FSQ."""
+"""Quantizers: the nearest code of a learned codebook, by unit vectors (LlamaGen) or as they are (VQGAN), and FSQ."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from lactok.errors import UserError
 
-# Difference of the two smallest squared distances, relative to |z|^2 + |e|^2 (the terms whose rounding decides), below
-# which an id may change with the batch size.
+# A feature z is a near tie if the squared distances to its two nearest codes e differ by less than this share of
+# |z|^2 + |e|^2, whose rounding then decides. The rounding depends on the batch size, and so may the id.
 NEAR_TIE = 1e-5
 
 _collector: ContextVar[list[Tensor] | None] = ContextVar("near_ties", default=None)
@@ -22,10 +22,13 @@ _collector: ContextVar[list[Tensor] | None] = ContextVar("near_ties", default=No
 
 @contextmanager
 def count_near_ties() -> Iterator[list[Tensor]]:
-    """Collect, for each `VectorQuantizer.encode` inside, how many positions of each image were near ties.
+    """Count the near ties of every quantizer that encodes inside this context.
 
-    Yields a list that grows by one (B,) int64 tensor a call. A near tie is a position whose two nearest codes
-    differ by less than `NEAR_TIE`: there rounding, which depends on the batch size, may decide.
+    A near tie is a position whose id may change with the batch size, because its two best codes are equally near but
+    for rounding; see `NEAR_TIE`.
+
+    Yields:
+        A list to which each call of `encode` appends the numbers of near ties of its images, (B,) int64.
     """
     counts: list[Tensor] = []
     token = _collector.set(counts)
@@ -36,21 +39,21 @@ def count_near_ties() -> Iterator[list[Tensor]]:
 
 
 def check_finite(z: Tensor) -> None:
-    """Raise UserError for features that overflowed, which would otherwise become valid ids."""
+    """Raise a UserError if features (of any shape) are not finite; otherwise they would become valid ids unnoticed."""
     if not z.is_meta and not bool(z.isfinite().all()):
         raise UserError("the encoder's features are not finite; did they overflow in float16? use bfloat16 or float32")
 
 
 class VectorQuantizer(nn.Module):
-    """Nearest-neighbour quantization against a table of codes, always in float32.
+    """Replaces each feature by the nearest code of a learned codebook, always in float32.
 
     Args:
-        codebook_size: number of codes N.
-        dim: width of a code C.
-        l2_norm: compare and return unit vectors; the stored table need not be normalised (LlamaGen normalises it
-            at every call).
+        codebook_size: number of codes.
+        dim: width C of a code.
+        l2_norm: divide features and codes by their length, both when they are compared and in what is returned. The
+            stored codebook is not normalised: as in LlamaGen, that happens at every call.
         beta: weight of the commitment loss.
-        usage_buffer: keep LlamaGen's `codebook_used` buffer, 65536 floats that inference never reads.
+        usage_buffer: have the buffer `codebook_used`, 65536 floats in LlamaGen's files that inference never reads.
     """
 
     codebook_used: Tensor
@@ -66,54 +69,75 @@ class VectorQuantizer(nn.Module):
         if usage_buffer:
             self.register_buffer("codebook_used", torch.zeros(65536))
 
-    def _unit(self, x: Tensor) -> Tensor:
+    def _normalised(self, x: Tensor) -> Tensor:
+        """Vectors (..., C) -> the same, divided by their length where `l2_norm`."""
         return F.normalize(x, dim=-1) if self.l2_norm else x
 
     def codes(self) -> Tensor:
-        """The table as it is compared, (N, C) float32."""
-        return self._unit(self.embedding.weight.float())
+        """Return the codebook as it is compared with features, (codebook_size, C) float32."""
+        return self._normalised(self.embedding.weight.float())
 
     def encode(self, z: Tensor) -> Tensor:
-        """Features (B, C, h, w) -> ids of the nearest codes (B, h, w) int64."""
+        """Features (B, C, h, w) -> ids of the nearest codes (B, h, w) int64.
+
+        Raises:
+            UserError: the features are not finite.
+        """
         check_finite(z)
         b, _, h, w = z.shape
-        # the meta device, on which structures are counted, knows no autocast
+        # networks without weights lie on the meta device, which has no autocast
         with nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False):
-            flat = self._unit(z.float().permute(0, 2, 3, 1)).flatten(0, 2)  # (B*h*w, C)
+            flat = self._normalised(z.float().permute(0, 2, 3, 1)).flatten(0, 2)  # (B*h*w, C)
             codes = self.codes()
-            # |z|^2 + |e|^2 - 2ze in this order, as the official code adds it: the order decides ties
+            # |z|^2 + |e|^2 - 2ze is added in the order of the official code, because rounding decides between codes
+            # that are equally near
             distance = (flat**2).sum(1, keepdim=True) + (codes**2).sum(1) - 2 * flat @ codes.t()
             ids = distance.argmin(1)
         counts = _collector.get()
         if counts is not None:
-            near, second = distance.topk(2, dim=1, largest=False).values.unbind(1)
-            ties = (second - near) < NEAR_TIE * ((flat**2).sum(1) + (codes[ids] ** 2).sum(1))
+            nearest, second = distance.topk(2, dim=1, largest=False).values.unbind(1)
+            ties = (second - nearest) < NEAR_TIE * ((flat**2).sum(1) + (codes[ids] ** 2).sum(1))
             counts.append(ties.view(b, -1).sum(1))
         return ids.view(b, h, w)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """ids (B, h, w) -> codes (B, C, h, w) float32."""
-        return self._unit(self.embedding(ids).float()).permute(0, 3, 1, 2)
+        """Ids (B, h, w) -> codes (B, C, h, w) float32."""
+        return self._normalised(self.embedding(ids).float()).permute(0, 3, 1, 2)
+
+    def _normalised_features(self, z: Tensor) -> Tensor:
+        """Features (B, C, h, w) -> the same in float32, divided by their length at each position where `l2_norm`."""
+        return self._normalised(z.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def straight_through(self, z: Tensor, ids: Tensor) -> Tensor:
-        """Codes in the forward pass, the identity for the gradient; (B, C, h, w)."""
-        unit = self._unit(z.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return unit + (self.lookup(ids) - unit).detach()
+        """Features (B, C, h, w) and their ids (B, h, w) -> codes (B, C, h, w), whose gradient goes to the features.
+
+        This is the straight-through estimator: the gradient passes as if the features had not been quantized.
+        """
+        features = self._normalised_features(z)
+        return features + (self.lookup(ids) - features).detach()
 
     def loss(self, z: Tensor, ids: Tensor) -> Tensor:
-        """Codebook plus `beta` times commitment loss (van den Oord et al. 2017, equation 3), a scalar."""
-        unit = self._unit(z.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        code = self.lookup(ids)
-        return F.mse_loss(code, unit.detach()) + self.beta * F.mse_loss(unit, code.detach())
+        """Return the codebook loss plus `beta` times the commitment loss, a scalar.
+
+        Source: van den Oord et al. 2017, equation 3.
+
+        Args:
+            z: features (B, C, h, w).
+            ids: their ids (B, h, w).
+        """
+        features = self._normalised_features(z)
+        codes = self.lookup(ids)
+        return F.mse_loss(codes, features.detach()) + self.beta * F.mse_loss(features, codes.detach())
 
 
 class FSQ(nn.Module):
-    """Finite scalar quantization: each channel is rounded to one of a few levels; there is no table to learn.
+    """Finite scalar quantization: each channel is rounded to one of a few levels; there is no codebook to learn.
 
     Source: Mentzer et al. 2023, arXiv 2309.15505, and apple/ml-flextok `regularizers/quantize_fsq.py`.
 
     Args:
-        levels: number of values of each channel; an id counts in this mixed radix, the first channel fastest.
+        levels: number of levels of each of the C channels. The levels of all channels are the digits of an id, the
+            first channel being the lowest digit.
     """
 
     levels: Tensor
@@ -128,30 +152,34 @@ class FSQ(nn.Module):
         self.register_buffer("basis", torch.cumprod(torch.tensor([1, *levels[:-1]], device="cpu"), 0), persistent=False)
 
     def bound(self, z: Tensor) -> Tensor:
-        """(..., C) -> (..., C) float32 within the levels, before rounding."""
+        """Features (..., C) -> the same float32, squeezed into the range of the levels but not yet rounded."""
         levels = self.levels.to(z.device)
         half = (levels - 1) * 1.001 / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         return (z.float() + (offset / half).atanh()).tanh() * half - offset
 
     def encode(self, z: Tensor) -> Tensor:
-        """Features (B, L, C) -> ids (B, L) int64."""
+        """Features (B, L, C) -> ids (B, L) int64.
+
+        Raises:
+            UserError: the features are not finite.
+        """
         check_finite(z)
         bounded = self.bound(z)
         rounded = bounded.round()
         counts = _collector.get()
         if counts is not None:
-            margin = 0.5 - (bounded - rounded).abs()  # to the next rounding boundary
+            margin = 0.5 - (bounded - rounded).abs()  # distance to the point where rounding would go the other way
             counts.append((margin < NEAR_TIE * self.levels.to(z.device)).any(-1).sum(1))
         return ((rounded + self.levels.to(z.device) // 2) * self.basis.to(z.device)).sum(-1).long()
 
     def straight_through(self, z: Tensor) -> Tensor:
-        """Features (B, L, C) -> their codes in the forward pass; for the gradient only the bound."""
+        """Features (B, L, C) -> their codes (B, L, C), about [-1, 1]; the gradient passes as if nothing was rounded."""
         bounded = self.bound(z)
         return (bounded + (bounded.round() - bounded).detach()) / (self.levels.to(z.device) // 2)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """ids (B, L) -> codes (B, L, C) float32, about [-1, 1]."""
+        """Ids (B, L) -> codes (B, L, C) float32, about [-1, 1]."""
         half = self.levels.to(ids.device) // 2
         digits = ids[..., None] // self.basis.to(ids.device) % self.levels.to(ids.device)
         return (digits - half) / half

@@ -1,7 +1,8 @@
-"""SEED-2's image tokenizer: EVA ViT, causal Q-Former, codebook, and the way back to a CLIP image embedding.
+"""SEED-2's image tokenizer: EVA ViT, causal Q-Former and codebook, and layers from ids to a CLIP image embedding.
 
-Source: AILab-CVC/SEED `models/seed_qformer/`; Ge et al. 2023, arXiv 2310.01218. The Q-Former is a BERT whose queries
-are learned; only the parts that the tokenizer reads are built (no words, no text feed-forward).
+Source: AILab-CVC/SEED `models/seed_qformer/`; Ge et al. 2023, arXiv 2310.01218. The Q-Former is a BERT whose input are
+learned queries; its word embeddings and its feed-forward layers for text are not built, since the tokenizer does not
+use them.
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ from lactok.nn.quantize import VectorQuantizer
 
 @dataclass(frozen=True)
 class SeedConfig(Config):
-    """Shape of a `SeedQuantizer`; the defaults are seed-tokenizer-2's.
+    """Shape of a `SeedQuantizer`; the defaults are those of seed-tokenizer-2.
 
     Attributes:
+        image_size, patch: sides of an image and of a patch in pixels.
         vit: (width, blocks, heads) of the EVA ViT; 39 of EVA-g's 40 blocks are used.
-        inception: width that a frozen Inception's features are brought to in place of the ViT's; 0 is the ViT.
-        hidden, layers, intermediate, heads: of the Q-Former; `hidden` also of the decoding blocks.
+        vit_ratio: width inside the ViT's MLPs, as a multiple of the ViT's width.
+        inception: width of the tokens of an `InceptionEncoder`, which then replaces the ViT; 0 for the ViT.
+        hidden, layers, heads: width, number of layers and number of attention heads of the Q-Former; the decoding
+            blocks have the same width.
+        intermediate: width inside the Q-Former's MLPs.
+        cross_every: of the Q-Former's layers every `cross_every`-th attends to the image, beginning with the first.
+        queries: number of queries, which is the number of ids.
+        codebook_size, code_dim: number and width of the codes.
         features: width of the CLIP image embedding.
-        depth: decoding blocks.
-        positions: length of a buffer that the published file carries and nothing reads.
+        depth: number of decoding blocks.
+        positions: length of a buffer that the published file contains but nothing reads.
     """
 
     image_size: int = 224
@@ -48,7 +56,7 @@ class SeedConfig(Config):
 
     @property
     def visual(self) -> int:
-        """Width of the visual encoder's output."""
+        """Width of the visual encoder's tokens."""
         return self.inception or self.vit[0]
 
 
@@ -57,19 +65,20 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def clip_normalise(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> CLIP's zero mean and unit deviation."""
-    mean, std = (images.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
+    """Images (B, 3, H, W) in [0, 1] -> the same with CLIP's mean subtracted and divided by CLIP's std."""
+    mean = images.new_tensor(CLIP_MEAN)[:, None, None]
+    std = images.new_tensor(CLIP_STD)[:, None, None]
     return (images - mean) / std
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
-    """Multi-head attention of projected (B, L, D) tensors."""
+    """Multi-head attention of projected queries (B, L, D), keys and values (B, M, D) -> (B, L, D)."""
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
-    """Self-attention with one matrix for queries, keys and values; EVA's has no key bias."""
+    """Self-attention of tokens (B, L, width); with `eva`, queries and values have a bias but keys have none."""
 
     def __init__(self, width: int, heads: int, eva: bool):
         super().__init__()
@@ -88,6 +97,8 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    """Two linear layers with GELU between them; (B, L, width) -> (B, L, width)."""
+
     def __init__(self, width: int, hidden: int):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
@@ -98,7 +109,13 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block of the ViT (`eva`) and of the decoding blocks."""
+    """Pre-norm transformer block (B, L, width) -> (B, L, width), of the ViT (with `eva`) and of the decoder.
+
+    Args:
+        width, heads: width of the tokens and number of attention heads.
+        ratio: width inside the MLP, as a multiple of `width`.
+        eva: see `Attention`.
+    """
 
     def __init__(self, width: int, heads: int, ratio: float, eva: bool = False):
         super().__init__()
@@ -113,6 +130,8 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+    """Images (B, 3, S, S) -> patch embeddings (B, patches, width)."""
+
     def __init__(self, width: int, patch: int):
         super().__init__()
         self.proj = nn.Conv2d(3, width, patch, stride=patch)
@@ -122,7 +141,10 @@ class PatchEmbed(nn.Module):
 
 
 class EvaViT(nn.Module):
-    """(B, 3, S, S), CLIP-normalised -> (B, 1 + patches, width); quirk: no norm at the end."""
+    """CLIP-normalised images (B, 3, S, S) -> tokens (B, 1 + patches, width), the class token first.
+
+    Quirk: there is no norm after the last block.
+    """
 
     def __init__(self, config: SeedConfig):
         super().__init__()
@@ -141,6 +163,7 @@ class EvaViT(nn.Module):
 
 
 def visual_encoder(config: SeedConfig) -> nn.Module:
+    """Make the network that turns CLIP-normalised images (B, 3, S, S) into tokens (B, M, config.visual)."""
     if not config.inception:
         return EvaViT(config)
     from lactok.nn.inception_encoder import InceptionEncoder  # here, because the libraries behind it take seconds
@@ -149,6 +172,8 @@ def visual_encoder(config: SeedConfig) -> nn.Module:
 
 
 class _Projections(nn.Module):
+    """The linear layers of an attention for queries of one width, and for keys and values of another."""
+
     def __init__(self, width: int, context: int):
         super().__init__()
         self.query = nn.Linear(width, width)
@@ -157,11 +182,11 @@ class _Projections(nn.Module):
 
 
 class _Output(nn.Module):
-    """A projection, the residual and BERT's norm after it."""
+    """The end of BERT's attention or MLP: a linear layer, the residual connection, and the norm after it."""
 
-    def __init__(self, inside: int, width: int):
+    def __init__(self, inner_width: int, width: int):
         super().__init__()
-        self.dense = nn.Linear(inside, width)
+        self.dense = nn.Linear(inner_width, width)
         self.LayerNorm = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -169,7 +194,7 @@ class _Output(nn.Module):
 
 
 class BertAttention(nn.Module):
-    """Post-norm attention of x (B, L, W) over itself or over `context` (B, M, C)."""
+    """Post-norm attention of tokens x (B, L, width) to a context (B, M, context), which may be x itself."""
 
     def __init__(self, width: int, context: int, heads: int):
         super().__init__()
@@ -183,12 +208,16 @@ class BertAttention(nn.Module):
 
 
 class _Intermediate(nn.Module):
+    """The first linear layer of BERT's MLP."""
+
     def __init__(self, width: int, hidden: int):
         super().__init__()
         self.dense = nn.Linear(width, hidden)
 
 
 class QFormerLayer(nn.Module):
+    """Self-attention of the queries (B, L, hidden), with `crosses` cross-attention to the image, and an MLP."""
+
     def __init__(self, config: SeedConfig, crosses: bool):
         super().__init__()
         width = config.hidden
@@ -207,7 +236,10 @@ class QFormerLayer(nn.Module):
 
 
 class QFormer(nn.Module):
-    """Queries (B, L, W) that read an image (B, M, C), each query after those before it."""
+    """Queries (B, L, hidden) and an image's tokens (B, M, visual) -> what the queries read from them (B, L, hidden).
+
+    A query attends to the queries before it, so that the ids are in a causal order.
+    """
 
     def __init__(self, config: SeedConfig):
         super().__init__()
@@ -220,14 +252,14 @@ class QFormer(nn.Module):
 
     def forward(self, queries: Tensor, image: Tensor) -> Tensor:
         x = self.get_submodule("bert.embeddings.LayerNorm")(queries)
-        causal = x.shape[1] == 32  # quirk: the mask is causal only for exactly 32 queries
+        causal = x.shape[1] == 32  # quirk of the original: for another number of queries there is no mask
         for layer in self.get_submodule("bert.encoder.layer").children():
             x = layer(x, image, causal)
         return x
 
 
 class SeedQuantizer(nn.Module):
-    """Images to 32 ids, and ids to the CLIP image embedding that a diffusion decoder turns into a picture."""
+    """Turns images into ids, and ids into CLIP image embeddings, from which a diffusion decoder generates images."""
 
     def __init__(self, config: SeedConfig):
         super().__init__()
@@ -242,7 +274,8 @@ class SeedQuantizer(nn.Module):
         self.decode_task_layer = nn.Sequential(
             nn.Linear(config.code_dim, config.code_dim), nn.Tanh(), nn.Linear(config.code_dim, width)
         )
-        # `blocks` and `pos_embed` rebuild the Q-Former's output in training; pictures come through the `_image` ones
+        # `pos_embed` and `blocks` reconstruct the Q-Former's output, a loss of training; the decoder of images uses
+        # `pos_embed_image` and `blocks_image`
         self.pos_embed = nn.Parameter(torch.zeros(1, config.queries, width))
         self.blocks = nn.ModuleList(Block(width, 12, 4) for _ in range(config.depth))
         self.pos_embed_image = nn.Parameter(torch.zeros(1, config.queries, width))
@@ -257,15 +290,15 @@ class SeedQuantizer(nn.Module):
         self.distill_image_proj = nn.Linear(config.queries * 32, config.features)
 
     def causal_embeddings(self, images: Tensor) -> Tensor:
-        """CLIP-normalised images (B, 3, S, S) -> what the Q-Former makes of them (B, queries, hidden)."""
-        return self.causal_embeddings_of(self.visual_encoder(images))
+        """CLIP-normalised images (B, 3, S, S) -> the Q-Former's output (B, queries, hidden)."""
+        return self.causal_embeddings_from_tokens(self.visual_encoder(images))
 
-    def causal_embeddings_of(self, visual: Tensor) -> Tensor:
-        """The visual encoder's output (B, M, visual) -> the Q-Former's (B, queries, hidden)."""
-        return self.Qformer(self.query_tokens.expand(len(visual), -1, -1), self.ln_vision(visual))
+    def causal_embeddings_from_tokens(self, tokens: Tensor) -> Tensor:
+        """The visual encoder's tokens (B, M, visual) -> the Q-Former's output (B, queries, hidden)."""
+        return self.Qformer(self.query_tokens.expand(len(tokens), -1, -1), self.ln_vision(tokens))
 
     def encode_features(self, images: Tensor) -> Tensor:
-        """CLIP-normalised images (B, 3, S, S) -> (B, queries, code_dim), before quantization."""
+        """CLIP-normalised images (B, 3, S, S) -> features before quantization (B, queries, code_dim)."""
         return self.encode_task_layer(self.causal_embeddings(images))
 
     def encode(self, images: Tensor) -> Tensor:
@@ -273,22 +306,22 @@ class SeedQuantizer(nn.Module):
         return self.quantize.encode(self.encode_features(images).transpose(1, 2)[:, :, None])[:, 0]
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """ids (B, queries) -> codes (B, queries, code_dim)."""
+        """Ids (B, queries) -> codes (B, queries, code_dim)."""
         return self.quantize.lookup(ids[:, None])[:, :, 0].transpose(1, 2)
 
     def image_embeds(self, ids: Tensor) -> Tensor:
-        """ids (B, queries) -> CLIP image embeddings (B, features)."""
-        return self.embeds_of(self.lookup(ids))
+        """Ids (B, queries) -> CLIP image embeddings (B, features)."""
+        return self.image_embeds_from_codes(self.lookup(ids))
 
-    def embeds_of(self, codes: Tensor) -> Tensor:
-        """codes (B, queries, code_dim) -> CLIP image embeddings (B, features)."""
+    def image_embeds_from_codes(self, codes: Tensor) -> Tensor:
+        """Codes (B, queries, code_dim) -> CLIP image embeddings (B, features)."""
         x = self.decode_task_layer(codes) + self.pos_embed_image
         for block in self.blocks_image:
             x = block(x)
         return self.distill_image_proj(self.image_down(x).flatten(1))
 
-    def rebuilt(self, codes: Tensor) -> Tensor:
-        """codes (B, queries, code_dim) -> the Q-Former's output again (B, queries, hidden); pictures do not need it."""
+    def reconstruct_causal_embeddings(self, codes: Tensor) -> Tensor:
+        """Codes (B, queries, code_dim) -> the Q-Former's output again (B, queries, hidden), for a loss of training."""
         x = self.decode_task_layer(codes) + self.pos_embed
         for block in self.blocks:
             x = block(x)

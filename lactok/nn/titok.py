@@ -1,8 +1,8 @@
-"""TiTok: a ViT that reads an image into a row of latent tokens, and one that writes it back.
+"""TiTok: a ViT encodes an image as a sequence of latent tokens, which are quantized, and another ViT decodes them.
 
 Source: bytedance/1d-tokenizer `modeling/titok.py`, `modeling/modules/blocks.py`; Yu et al. 2024, arXiv 2406.07550.
-Two layouts: the first models (`legacy`) predict codes of a MaskGIT-VQGAN and decode through it, the later ones (vq8k)
-write RGB directly.
+The decoder of the first models (`legacy`) predicts the codes of a MaskGIT-VQGAN, whose own decoder makes the image; the
+decoder of the later models ("vq8k") predicts the pixels of each patch.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from lactok.config import Config
 from lactok.nn.maskgit_vqgan import Decoder, MaskGITConfig
 from lactok.nn.quantize import VectorQuantizer
 
-# width, layers, heads
+# (width, layers, heads) of the ViTs
 SIZES = {"small": (512, 8, 8), "base": (768, 12, 12), "large": (1024, 24, 16)}
 Size = Literal["small", "base", "large"]
 
 
 @dataclass(frozen=True)
 class TiTokConfig(Config):
-    """Shape of a `TiTok`; the defaults are TiTok-S-128.
+    """Shape of a `TiTok`; the defaults are those of TiTok-S-128.
 
     Attributes:
-        encoder, decoder: (width, layers, heads).
-        legacy: the first layout: ids of a MaskGIT-VQGAN as a detour.
-        pixel: that MaskGIT-VQGAN; only read where `legacy`.
-        mixed: the reshape quirk of `Encoder`, which the first models have; only read where `legacy`.
+        encoder, decoder: (width, layers, heads) of the ViTs.
+        tokens: number of latent tokens, which is the number of ids.
+        codebook_size, code_dim: number and width of the codes.
+        l2_norm: whether codes are compared as unit vectors.
+        legacy: whether the image is decoded through the codes of a MaskGIT-VQGAN, as in the first models.
+        image_size, patch: sides of an image and of a patch in pixels.
+        pixel: the shape of that MaskGIT-VQGAN; not used unless `legacy`.
+        mixed: whether the encoder has the reshape quirk of the first models, see `Encoder`; not used unless `legacy`.
     """
 
     encoder: tuple[int, int, int] = SIZES["small"]
@@ -48,12 +52,15 @@ class TiTokConfig(Config):
 
     @property
     def grid(self) -> int:
-        """Patches along a side."""
+        """Number of patches along a side."""
         return self.image_size // self.patch
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention under `nn.MultiheadAttention`'s parameter names; (B, L, W) -> (B, L', W)."""
+    """Multi-head self-attention with the parameter names of `nn.MultiheadAttention`.
+
+    Tokens (B, L, width) -> (B, kept, width): the outputs at the positions `keep` alone.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -65,16 +72,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keep: slice) -> Tensor:
         width = x.shape[-1]
-        weights, biases = self.in_proj_weight.split(width), self.in_proj_bias.split(width)
-        inputs = (x[:, keep], x, x)  # only the kept positions ask
-        q, k, v = (
-            F.linear(i, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, L, W/heads)
-            for i, w, b in zip(inputs, weights, biases, strict=True)
-        )
+        weight_q, weight_k, weight_v = self.in_proj_weight.split(width)
+        bias_q, bias_k, bias_v = self.in_proj_bias.split(width)
+        q = self._split_heads(F.linear(x[:, keep], weight_q, bias_q))  # only the kept positions need a query
+        k = self._split_heads(F.linear(x, weight_k, bias_k))
+        v = self._split_heads(F.linear(x, weight_v, bias_v))
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(B, L, width) -> (B, heads, L, width / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class MLP(nn.Module):
+    """Two linear layers with GELU between them, four times as wide inside; (B, L, width) -> (B, L, width)."""
+
     def __init__(self, width: int):
         super().__init__()
         self.c_fc = nn.Linear(width, 4 * width)
@@ -85,7 +97,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block; `keep` names the positions that it returns."""
+    """Pre-norm transformer block; tokens (B, L, width) -> those at the positions `keep`, by default all of them."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -100,7 +112,12 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    """What encoder and decoder share: embeddings, norms and blocks over [class | patches | latent tokens]."""
+    """What encoder and decoder share: positional embeddings and blocks over [class token | patches | latent tokens].
+
+    Args:
+        size: (width, layers, heads).
+        config: shape of the whole model.
+    """
 
     def __init__(self, size: tuple[int, int, int], config: TiTokConfig):
         super().__init__()
@@ -115,9 +132,15 @@ class ViT(nn.Module):
         self.ln_post = nn.LayerNorm(width)
 
     def blocks(self, patches: Tensor, latents: Tensor, keep: slice) -> Tensor:
-        """(B, patches, W) and (B, N, W) -> the positions of `keep`, (B, kept, W), normed.
+        """Run the transformer.
 
-        The last block computes nothing for positions that are dropped afterwards.
+        Args:
+            patches: one token for each patch (B, patches, width).
+            latents: the latent tokens (B, tokens, width).
+            keep: positions that are returned; the last block computes no others.
+
+        Returns:
+            The tokens at these positions after the last norm, (B, kept, width).
         """
         batch = len(patches)
         grid = torch.cat([self.class_embedding.expand(batch, 1, -1), patches], 1) + self.positional_embedding
@@ -129,7 +152,7 @@ class ViT(nn.Module):
 
 
 class Encoder(ViT):
-    """(B, 3, S, S) in [0, 1] -> (B, code_dim, 1, N)."""
+    """Images (B, 3, S, S) in [0, 1] and the learned latent tokens -> features (B, code_dim, 1, tokens)."""
 
     def __init__(self, config: TiTokConfig):
         super().__init__(config.encoder, config)
@@ -139,16 +162,20 @@ class Encoder(ViT):
         self.conv_out = nn.Conv2d(width, config.code_dim, 1)
 
     def forward(self, image: Tensor, latent_tokens: Tensor) -> Tensor:
-        patches = self.patch_embed(image).flatten(2).transpose(1, 2)  # (B, patches, W)
+        patches = self.patch_embed(image).flatten(2).transpose(1, 2)  # (B, patches, width)
         latents = latent_tokens.expand(len(image), -1, -1)
-        x = self.blocks(patches, latents, slice(1 + self.patches, None))  # (B, N, W)
-        # quirk of the first models: the memory of (B, N, W) is read as (B, W, N), which mixes channels and positions
+        x = self.blocks(patches, latents, slice(1 + self.patches, None))  # (B, tokens, width)
+        # quirk of the first models: they reshape to (B, width, tokens) without a transposition, which mixes channels
+        # and tokens
         x = x.reshape(len(x), x.shape[2], -1) if self.mixed else x.transpose(1, 2)
         return self.conv_out(x[..., None]).reshape(len(x), -1, 1, x.shape[2])
 
 
 class Decoder1D(ViT):
-    """(B, code_dim, 1, N) -> (B, proxy codes, grid, grid) logits, or (B, 3, S, S) where not `legacy`."""
+    """Codes (B, code_dim, 1, tokens) -> images (B, 3, S, S), about [0, 1].
+
+    With `legacy`, the output is instead the logits of the MaskGIT-VQGAN's codes, (B, its codebook size, grid, grid).
+    """
 
     def __init__(self, config: TiTokConfig):
         super().__init__(config.decoder, config)
@@ -166,19 +193,19 @@ class Decoder1D(ViT):
             self.conv_out = nn.Conv2d(3, 3, 3, padding=1)
 
     def forward(self, codes: Tensor) -> Tensor:
-        latents = self.decoder_embed(codes[:, :, 0].transpose(1, 2))  # (B, N, W)
+        latents = self.decoder_embed(codes[:, :, 0].transpose(1, 2))  # (B, tokens, width)
         masks = self.mask_token.expand(len(codes), self.patches, -1)
         x = self.blocks(masks, latents, slice(1, 1 + self.patches))
         x = self.ffn(x.transpose(1, 2).unflatten(2, (self.config.grid, self.config.grid)))
-        if not self.config.legacy:  # channels are (row in the patch, column in the patch, colour)
+        if not self.config.legacy:  # the channels are ordered as (row in the patch, column in the patch, colour)
             b, _, h, w = x.shape
             p = self.config.patch
             x = x.view(b, p, p, 3, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, 3, h * p, w * p)
         return self.conv_out(x)
 
 
-class Codes(nn.Module):
-    """A bare table of codes."""
+class Codebook(nn.Module):
+    """A codebook that is only looked up, under the parameter name of a quantizer's."""
 
     def __init__(self, size: int, dim: int):
         super().__init__()
@@ -186,7 +213,7 @@ class Codes(nn.Module):
 
 
 class TiTok(nn.Module):
-    """Images (B, 3, S, S) in [0, 1] to N ids and back; the output is not clamped."""
+    """Turns images (B, 3, S, S) in [0, 1] into ids (B, tokens), and ids into images."""
 
     def __init__(self, config: TiTokConfig):
         super().__init__()
@@ -196,26 +223,29 @@ class TiTok(nn.Module):
         self.latent_tokens = nn.Parameter(config.encoder[0] ** -0.5 * torch.randn(config.tokens, config.encoder[0]))
         self.quantize = VectorQuantizer(config.codebook_size, config.code_dim, config.l2_norm)
         if config.legacy:
-            self.pixel_quantize = Codes(config.pixel.codebook_size, config.pixel.z_channels)
+            self.pixel_quantize = Codebook(config.pixel.codebook_size, config.pixel.z_channels)
             self.pixel_decoder = Decoder(config.pixel)
 
     def encode_features(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, code_dim, 1, N), before quantization."""
+        """Images (B, 3, S, S) in [0, 1] -> features before quantization (B, code_dim, 1, tokens)."""
         return self.encoder(images, self.latent_tokens)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> ids (B, N) int64."""
+        """Images (B, 3, S, S) in [0, 1] -> ids (B, tokens) int64."""
         return self.quantize.encode(self.encode_features(images))[:, 0]
 
     def soft_pixel_codes(self, logits: Tensor) -> Tensor:
-        """Proxy-code logits (B, K, h, w) -> the mean code under their soft-max (B, C, h, w): no argmax is taken."""
+        """Logits of the MaskGIT-VQGAN's codes (B, K, h, w) -> the codes' means (B, C, h, w), weighted by softmax.
+
+        The original decodes these means, not the likeliest codes.
+        """
         return torch.einsum("bkhw,kc->bchw", logits.softmax(1), self.pixel_quantize.embedding.weight)
 
     def decode_features(self, codes: Tensor) -> Tensor:
-        """(B, code_dim, 1, N), quantized -> (B, 3, S, S), about [0, 1]."""
+        """Codes (B, code_dim, 1, tokens) -> images (B, 3, S, S), about [0, 1], unclamped."""
         out = self.decoder(codes)
         return self.pixel_decoder(self.soft_pixel_codes(out)) if self.config.legacy else out
 
     def decode(self, ids: Tensor) -> Tensor:
-        """ids (B, N) -> (B, 3, S, S), about [0, 1], unclamped."""
+        """Ids (B, tokens) -> images (B, 3, S, S), about [0, 1], unclamped."""
         return self.decode_features(self.quantize.lookup(ids[:, None]))

@@ -1,7 +1,8 @@
-"""The VQ-GAN convolutional autoencoder with a codebook, under LlamaGen's parameter names.
+"""VQGAN: a convolutional autoencoder with a codebook, with LlamaGen's parameter names.
 
-Source: LlamaGen `tokenizer/tokenizer_image/vq_model.py` (itself after taming-transformers). The quirks kept are
-the asymmetric padding of the downsampling, GroupNorm with eps 1e-6 and the decoder's one extra block a level.
+Source: FoundationVision/LlamaGen `tokenizer/tokenizer_image/vq_model.py`, which is after taming-transformers. Its
+quirks are kept: downsampling pads on two sides only, group norms have an eps of 1e-6, and the decoder has one more
+residual block in each level than the encoder.
 """
 
 from __future__ import annotations
@@ -21,22 +22,28 @@ from lactok.nn.quantize import VectorQuantizer
 
 @dataclass(frozen=True)
 class VQConfig(Config):
-    """Shape of a `VQModel`; the defaults are LlamaGen's VQ-16.
+    """Shape of a `VQModel`; the defaults are those of LlamaGen's VQ-16.
 
     Attributes:
+        channels, channel_mult: the width of a level is `channels` times its entry, from the finest to the coarsest.
+        res_blocks: residual blocks of a level of the encoder; the decoder's levels have one more.
+        z_channels: channels of the encoder's output.
+        codebook_size, codebook_dim: number and width of the codes.
+        l2_norm: whether codes are compared as unit vectors.
+        usage_buffer: whether there is a buffer `quantize.codebook_used`, as in LlamaGen's files.
         attention: levels, as indices of `channel_mult`, whose residual blocks are each followed by attention, in the
-            encoder and in the decoder. LlamaGen has it at the lowest alone; taming-transformers names resolutions.
-            Between the two residual blocks in the middle there always is one.
+            encoder and in the decoder; LlamaGen has it in the coarsest level alone. The two residual blocks between
+            the levels and the codebook always have an attention between them.
     """
 
     channels: int = 128
     channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
-    res_blocks: int = 2  # in the encoder; the decoder has one more a level
+    res_blocks: int = 2
     z_channels: int = 256
     codebook_size: int = 16384
     codebook_dim: int = 8
     l2_norm: bool = True
-    usage_buffer: bool = True  # LlamaGen's files carry `quantize.codebook_used`
+    usage_buffer: bool = True
     attention: tuple[int, ...] = (-1,)
 
     def __post_init__(self) -> None:
@@ -48,21 +55,25 @@ class VQConfig(Config):
             raise UserError(f"attention names levels of channel_mult, from 0 to {levels - 1}, not {self.attention}")
 
     def attends(self, level: int) -> bool:
-        """Whether a level, 0 for the finest, has attention."""
+        """Return whether a level, 0 for the finest, has attention."""
         return level in self.attention or level - len(self.channel_mult) in self.attention
 
     @property
     def downsampling(self) -> int:
-        """Image pixels to a token, along a side."""
+        """Side of an image in pixels divided by the side of its map of ids."""
         return 2 ** (len(self.channel_mult) - 1)
 
 
 def norm(channels: int) -> nn.GroupNorm:
+    """Return a group norm with the original's number of groups and eps."""
     return nn.GroupNorm(32, channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
-    """GroupNorm, swish and a 3x3 convolution, twice, beside a 1x1 shortcut where the channels change."""
+    """Group norm, swish and a 3x3 convolution, twice, and a residual connection; (B, C, H, W) -> (B, C', H, W).
+
+    Where the number of channels changes, the residual connection is a 1x1 convolution.
+    """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -81,7 +92,7 @@ class ResBlock(nn.Module):
 
 
 class AttnBlock(nn.Module):
-    """Single-head self-attention over all positions, scale 1/sqrt(channels)."""
+    """Single-head self-attention over all positions of a feature map (B, C, H, W), with a residual connection."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -100,6 +111,8 @@ class AttnBlock(nn.Module):
 
 
 class Downsample(nn.Module):
+    """Halves the resolution by a 3x3 convolution; (B, C, H, W) -> (B, C, H/2, W/2)."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
@@ -109,6 +122,8 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
+    """Doubles the resolution by nearest neighbour and a 3x3 convolution; (B, C, H, W) -> (B, C, 2H, 2W)."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
@@ -118,7 +133,14 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, attention after each where it is wanted, then the change of resolution."""
+    """Residual blocks of one resolution, then a change of resolution.
+
+    Args:
+        widths: channels before the first block and after each block.
+        attention: whether each block is followed by attention.
+        resample: changes the resolution, or None.
+        resample_name: the name under which `resample` is registered, as in LlamaGen's files.
+    """
 
     def __init__(self, widths: Sequence[int], attention: bool, resample: nn.Module | None, resample_name: str):
         super().__init__()
@@ -137,11 +159,12 @@ class Level(nn.Module):
 
 
 def middle(channels: int) -> nn.ModuleList:
+    """Make the blocks at the coarsest resolution, between the levels and the codebook."""
     return nn.ModuleList([ResBlock(channels, channels), AttnBlock(channels), ResBlock(channels, channels)])
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) -> (B, z_channels, H/f, W/f)."""
+    """Images (B, 3, H, W) in [-1, 1] -> feature maps (B, z_channels, H/f, W/f), where f is `config.downsampling`."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -167,7 +190,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, z_channels, h, w) -> (B, 3, h*f, w*f)."""
+    """Feature maps (B, z_channels, h, w) -> images (B, 3, h*f, w*f), about [-1, 1], unclamped."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -187,7 +210,7 @@ class Decoder(nn.Module):
 
     @property
     def last_layer(self) -> Tensor:
-        """The weight at which an adversarial loss is balanced against the reconstruction loss."""
+        """The weight on whose gradients training balances the adversarial loss against the reconstruction loss."""
         return self.conv_out.weight
 
     def forward(self, z: Tensor) -> Tensor:
@@ -198,7 +221,7 @@ class Decoder(nn.Module):
 
 
 class VQModel(nn.Module):
-    """Encoder, codebook and decoder; images are about [-1, 1], the output is not clamped."""
+    """Encoder, codebook and decoder."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -212,43 +235,58 @@ class VQModel(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.codebook_dim, config.z_channels, 1)
 
     def encode_features(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, codebook_dim, H/f, W/f), before quantization."""
+        """Images (B, 3, H, W) in [-1, 1] -> features before quantization (B, codebook_dim, H/f, W/f)."""
         return self.quant_conv(self.encoder(x))
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> ids (B, H/f, W/f) int64."""
+        """Images (B, 3, H, W) in [-1, 1] -> ids (B, H/f, W/f) int64."""
         return self.quantize.encode(self.encode_features(x))
 
     def decode_features(self, z: Tensor) -> Tensor:
-        """(B, codebook_dim, h, w), quantized -> (B, 3, h*f, w*f), unclamped."""
+        """Codes (B, codebook_dim, h, w) -> images (B, 3, h*f, w*f), about [-1, 1], unclamped."""
         return self.decoder(self.post_quant_conv(z))
 
     def decode(self, ids: Tensor) -> Tensor:
-        """ids (B, h, w) -> (B, 3, h*f, w*f), unclamped."""
+        """Ids (B, h, w) -> images (B, 3, h*f, w*f), about [-1, 1], unclamped."""
         return self.decode_features(self.quantize.lookup(ids))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pass: reconstruction, features before quantization, ids; gradients pass straight through."""
+        """Encode and decode for training, where gradients pass the codebook as if it was not there.
+
+        Args:
+            x: images (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            Reconstructions of the images' shape, features before quantization (B, codebook_dim, H/f, W/f), and ids
+            (B, H/f, W/f).
+        """
         z = self.encode_features(x)
         ids = self.quantize.encode(z.detach())
         return self.decode_features(self.quantize.straight_through(z, ids)), z, ids
 
 
 def from_taming(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint of taming-transformers under this module's names; losses and optimizer states are left out.
+    """Return the network's tensors of a checkpoint of taming-transformers under the names of `VQModel`.
 
-    `down.i.attn.j` and `up.i.attn.j`, attention after the block j, may stand at any level. Taming counts decoder levels
-    from the finest (`up.0` runs last), LlamaGen in the order in which they run.
+    Losses and optimizer states are left out.
     """
     inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")} or tensors
-    levels = 1 + max((int(m[1]) for k in inside if (m := re.match(r"decoder\.up\.(\d+)\.", k))), default=0)
+    decoder_levels = [int(name.split(".")[2]) for name in inside if re.match(r"decoder\.up\.\d+\.", name)]
+    coarsest = max(decoder_levels, default=0)
     out = {}
     for name, tensor in inside.items():
-        if name.startswith("loss."):
-            continue
-        for i, middle_name in enumerate(("block_1", "attn_1", "block_2")):
-            name = name.replace(f".mid.{middle_name}.", f".mid.{i}.")
-        name = re.sub(r"^encoder\.down\.", "encoder.conv_blocks.", name)
-        name = re.sub(r"^decoder\.up\.(\d+)", lambda m: f"decoder.conv_blocks.{levels - 1 - int(m[1])}", name)
-        out[re.sub(r"(conv_blocks\.\d+)\.block\.", r"\1.res.", name)] = tensor
+        if not name.startswith("loss."):
+            out[_name_from_taming(name, coarsest)] = tensor
     return out
+
+
+def _name_from_taming(name: str, coarsest: int) -> str:
+    """Return the name in `VQModel` of a tensor of taming-transformers, whose coarsest level of the decoder is given."""
+    name = (
+        name.replace(".mid.block_1.", ".mid.0.").replace(".mid.attn_1.", ".mid.1.").replace(".mid.block_2.", ".mid.2.")
+    )
+    name = re.sub(r"^encoder\.down\.", "encoder.conv_blocks.", name)
+    level = re.match(r"decoder\.up\.(\d+)", name)
+    if level:  # taming counts from the finest level, LlamaGen in the order in which the levels run
+        name = f"decoder.conv_blocks.{coarsest - int(level[1])}{name.removeprefix(level[0])}"
+    return re.sub(r"(conv_blocks\.\d+)\.block\.", r"\1.res.", name)

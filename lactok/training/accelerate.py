@@ -103,7 +103,7 @@ class AccelerateLearner(Learner):
         layers = rf"^(?!.*attn2).*\.({'|'.join(map(re.escape, TARGETS))})$"
         model.unet.add_adapter(LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=layers))
         self.model = model
-        self.times = torch.tensor(samplers.ddim_times(recipe.grid))  # descending
+        self.times = torch.tensor(samplers.ddim_timesteps(recipe.grid))  # descending
 
     def train(self, mode: bool = True) -> AccelerateLearner:
         super().train(mode)
@@ -120,7 +120,7 @@ class AccelerateLearner(Learner):
 
     def jump(self, x: Tensor, epsilon: Tensor, t: Tensor, end: Tensor) -> Tensor:
         """The DDIM step from t to `end`, (B,) timesteps each; -1 is the clean image."""
-        clean = samplers.clean_of(x, epsilon, t)
+        clean = samplers.predicted_clean(x, epsilon, t)
         noised = samplers.add_noise(clean, epsilon, end.clamp(min=0))
         return torch.where((end < 0).view(-1, 1, 1, 1), clean, noised)
 

@@ -195,7 +195,7 @@ class LaCTokLearner(Learner):
     def few_steps(self, seeds: Tensor, code_map: Tensor, size: int, steps: int) -> Tensor:
         """Stage 2: clean latents after some steps of the sampler; only the last one has a gradient."""
         sampler = self.recipe.sampler
-        last = samplers.times_of(sampler, steps)[-1]
+        last = samplers.timesteps(sampler, steps)[-1]
         shape = self.model.latent_shape(size)
 
         def predict(x: Tensor, t: int) -> Tensor:

@@ -142,4 +142,4 @@ def noise_loss(predicted: Tensor, draw: Tensor, t: Tensor, weight_cap: float = 0
 
 def timesteps(seeds: Tensor) -> Tensor:
     """A uniform timestep 0 to 999 for each seed."""
-    return torch.tensor([seed_of(s, "timestep") % samplers.STEPS for s in seeds.tolist()])
+    return torch.tensor([seed_of(s, "timestep") % samplers.TRAINING_TIMESTEPS for s in seeds.tolist()])

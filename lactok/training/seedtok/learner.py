@@ -69,7 +69,7 @@ class SeedTokLearner(CodebookLearner):
         self.meant = Frozen(partial(inception_features, self.inception), keep)
         self.embeds = Frozen(self.embed, keep)
         if isinstance(encoder := self.model.visual_encoder, InceptionEncoder):
-            encoder.seen = Frozen(encoder.places, keep)
+            encoder.frozen_features = Frozen(encoder.position_features, keep)
 
     def learn_quantizer(self) -> None:
         """Let the quantizer learn, all but the published Inception in it, and look after its codes."""

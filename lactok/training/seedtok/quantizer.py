@@ -52,17 +52,17 @@ def quantizer_loss(
     normal = clip_normalise(images / 2 + 0.5)
     if recipe.mixup and isinstance(encoder := model.visual_encoder, InceptionEncoder):
         mixing = mixed(seeds, recipe.mixup).to(target)
-        target, places = mixing @ target, torch.einsum("ij,jpc->ipc", mixing, encoder.seen(normal))
-        queries = model.causal_embeddings_of(encoder.brought(places))
+        target, places = mixing @ target, torch.einsum("ij,jpc->ipc", mixing, encoder.frozen_features(normal))
+        queries = model.causal_embeddings_from_tokens(encoder.project(places))
     else:
         queries = model.causal_embeddings(normal)
     z = model.encode_task_layer(queries).transpose(1, 2)[:, :, None]  # (B, code_dim, 1, queries)
     quantized, parts = learner.quantized(z, step)
     codes = quantized[:, :, 0].transpose(1, 2)
-    predicted = model.embeds_of(codes).float()
+    predicted = model.image_embeds_from_codes(codes).float()
     parts["embedding"] = F.mse_loss(predicted, target)
     parts["cosine"] = unlikeness(predicted, target)
-    parts["rebuild"] = unlikeness(model.rebuilt(codes), queries.detach())
+    parts["rebuild"] = unlikeness(model.reconstruct_causal_embeddings(codes), queries.detach())
     weights = {name: getattr(recipe, name) for name in ("embedding", "cosine", "rebuild", "codebook")}
     return predicted, sum((w * parts[k] for k, w in weights.items()), torch.zeros(())), parts
 
