@@ -278,8 +278,8 @@ class LatentDecoder(nn.Module):
 
     Attributes:
         unet: SDXL's UNet, frozen, with the LoRA of the sampler merged into it.
-        controlnet: a trained copy of the UNet's first half, which reads the code map too; zero convolutions add its
-            feature maps to the UNet's.
+        controlnet: a trained copy of the UNet's down and middle blocks, which reads the code map too; zero convolutions
+            add its feature maps to the UNet's.
     """
 
     def __init__(self, config: DecoderConfig):
