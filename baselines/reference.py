@@ -99,6 +99,7 @@ class Attempt:
 
 
 def _codec_bits() -> Option:
+    """Return the option of the codecs that sets their budget."""
     return Option(3584, "budget of a file in bits; 3584 are 256 tokens of 16384 codes", low=64, high=1e9)
 
 

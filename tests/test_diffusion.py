@@ -91,7 +91,7 @@ def main(argv):
     for repository in sys.argv[1:]:
         entry = registry.GENERATORS.entry("sd1.5")
         model = replace(diffusion.BY_NAME["sd1.5"], repository=repository, revision="{COMMIT}")
-        registry.GENERATORS.registered["sd1.5"] = replace(entry, arguments={{"settings": model}})
+        registry.GENERATORS.registered["sd1.5"] = replace(entry, arguments={{"published": model}})
         generator = load_generator("sd1.5@steps=1,size=64")
         print(f"mean {{generator.generate(['two cats'], [8]).mean():.6f}}")
     return 0

@@ -334,7 +334,7 @@ class TestCommand:
         def absent(self: Generator) -> None:
             raise WeightsNotFound("weights not found: sdxl")
 
-        monkeypatch.setattr(diffusion.Diffusion, "_fetched", absent)
+        monkeypatch.setattr(diffusion.Diffusion, "_hub_folder", absent)
         monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
         (tmp_path / "prompts.jsonl").write_text('{"prompt": "a bench", "tag": "x"}\n')
         where = ("--prompts", str(tmp_path / "prompts.jsonl"), "--out", str(tmp_path / "out"), "--samples", "1")

@@ -129,7 +129,7 @@ def test_a_call_that_fails_leaves_no_embedding_to_the_next(part: str) -> None:
     plain = LatentDecoder(DecoderConfig(UNET.arguments(), embedding=(8, 8))).eval().requires_grad_(False)
     torch.nn.init.normal_(plain.controlnet.controlnet_mid_block.weight)  # zero at first: it would hide the embedding
     kept = copy.deepcopy(plain)
-    kept.remember()
+    kept.cache_embeddings()
     x, codes = torch.randn(2, 4, 8, 8), torch.randn(2, 8, 8, 8)
 
     def fail(*_: object) -> None:

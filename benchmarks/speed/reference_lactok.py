@@ -115,7 +115,7 @@ def load_fast(shape: LaCTokConfig, dtype: str, size: int) -> LaCTok:
     own = model.state_dict()
     unused = {k: torch.zeros(v.shape) for k, v in own.items() if not k.startswith(("decoder.", "vae."))}
     model.load_state_dict(found | unused, assign=True)
-    model.eval().requires_grad_(False).speed_up(size)
+    model.eval().requires_grad_(False).optimize_for_inference(size)
     if dtype == "bfloat16":
         model.decoder.cast(torch.bfloat16)
     return model
@@ -213,7 +213,7 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
         model = published(shape) if variant == "plain" else LaCTok(shape)
     model.requires_grad_(False)
     if isinstance(model, LaCTok):
-        model.speed_up(size)
+        model.optimize_for_inference(size)
     code_map, starts = inputs(shape, size, steps, "meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         if variant == "plain":

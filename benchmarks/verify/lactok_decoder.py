@@ -41,7 +41,7 @@ def build(config: dict[str, Any], stored: dict[str, Tensor], lora: bool) -> LaCT
     parts = {k: v for k, v in tensors.items() if not k.startswith(OTHER_PARTS)}
     own = {k: v for k, v in model.state_dict().items() if k.startswith(OTHER_PARTS)}  # the set has no encoder
     load_strict(model, own | parts | {"quantize.embedding.weight": tensors["quantize.embedding.weight"]}, "lactok")
-    model.eval().requires_grad_(False).speed_up(config["image_size"])  # as the tokenizers compute
+    model.eval().requires_grad_(False).optimize_for_inference(config["image_size"])  # as the tokenizers compute
     return model
 
 
@@ -219,7 +219,7 @@ def _gradients(
         checks.close(f"{stage} loss", loss, stored_loss, 0, checks.rtol(LOSS, "loss"))
     loss.backward()
     within = checks.rtol(GRADIENT, "gradient")
-    parameters = model.decoder.controlnet.named_parameters()  # those of `Kept` embeddings lie a level deeper
+    parameters = model.decoder.controlnet.named_parameters()  # those of a `CachedEmbedding` lie a level deeper
     named = {name.replace("_embedding.embedding.", "_embedding."): p for name, p in parameters}
     for name, norm in expected["grad_norms"].items():
         if name in named:

@@ -260,12 +260,7 @@ class Decoder(nn.Module):
         return Condition(torch.cat([states, dropped], 1))
 
     def unconditional(self, batch: int, merge: bool = True) -> Condition:
-        """Return the condition of a batch without any condition: every register is the null token.
-
-        Args:
-            batch: number of images.
-            merge: let one token stand for all.
-        """
+        """Return the condition for `batch` images whose registers are all the null token; `merge` as in `condition`."""
         n = self.config.registers
         if merge:
             counts = torch.full((1,), float(n), device=self.null_token.device)
@@ -280,18 +275,16 @@ class Decoder(nn.Module):
         rates = torch.exp(-math.log(2 * half) * torch.arange(half, device=times.device, dtype=torch.float32) / half)
         angles = (times * (1000 / self.config.max_timestep))[:, None] * rates
         embedding = self.time(torch.cat([angles.cos(), angles.sin()], -1))
-        blocks = []
-        for block in self.blocks:
-            blocks.append(block.get_submodule("adaLN_modulation")(embedding).unflatten(-1, (2, 6, -1)))
-        return Modulation(tuple(blocks), self.head.adaLN_modulation(embedding)[:, None])
+        blocks = (block.get_submodule("adaLN_modulation")(embedding) for block in self.blocks)
+        head = self.head.adaLN_modulation(embedding)
+        return Modulation(tuple(block.unflatten(-1, (2, 6, -1)) for block in blocks), head[:, None])
 
     def modulations(self, times: Tensor) -> list[Modulation]:
         """Times of the flow (N,) in [0, 1] -> a modulation for each time, which all images of a batch share."""
         all_times = self.modulation(times)
-        found = []
-        for i in range(len(times)):
-            found.append(Modulation(tuple(block[i] for block in all_times.blocks), all_times.head[i, 0]))
-        return found
+        return [
+            Modulation(tuple(block[i] for block in all_times.blocks), all_times.head[i, 0]) for i in range(len(times))
+        ]
 
     def forward(self, x: Tensor, modulation: Modulation, condition: Condition) -> Tensor:
         """Noised latents x (B, C, h, w) -> the velocity of the flow there, of the same shape."""

@@ -1,6 +1,6 @@
-"""LaCTok's published checkpoint under this project's names: LoRA merged, weights that do nothing left out.
+"""Conversion of LaCTok's checkpoints: the LoRA is merged into the UNet, and weights without any effect are left out.
 
-The released file holds the UNet as PEFT wraps it. Every key is accounted for: loaded, merged, or named here as unused.
+The authors' file holds the UNet as PEFT wraps it. Each of its tensors is loaded, merged, or named here as unused.
 """
 
 from __future__ import annotations
@@ -13,17 +13,26 @@ from torch import Tensor
 from lactok.errors import UserError
 from lactok.nn.latent_decoder import CROSS_ATTENTION
 
-LORA_SCALE = 8 / 64  # quirk: lora_alpha was left at PEFT's default of 8 beside rank 64
-UNET = "decoder.unet.base_model.model."
+LORA_SCALE = 8 / 64  # quirk: the rank is 64, but lora_alpha was left at PEFT's default of 8
+UNET = "decoder.unet.base_model.model."  # what the names of the wrapped UNet's tensors begin with
 UNUSED = ("post_quant_conv.", "quantize.codebook_used")
-_DEAD = re.compile(r"\.transformer_blocks\.\d+\.(" + "|".join(map(re.escape, CROSS_ATTENTION)) + ")")
+# weights of cross-attention that have no effect, because the text is zero; see `lactok.nn.latent_decoder`
+_WITHOUT_EFFECT = re.compile(r"\.transformer_blocks\.\d+\.(" + "|".join(map(re.escape, CROSS_ATTENTION)) + ")")
 
 
 def merge_lora(tensors: dict[str, Tensor], scale: float = LORA_SCALE) -> dict[str, Tensor]:
-    """PEFT's `path.base_layer.weight`, `path.lora_A.default.weight`, `path.lora_B...` -> `path.weight` + scale * B A.
+    """Merge a LoRA into the layers that PEFT wraps.
+
+    Args:
+        tensors: with PEFT's names, `PATH.base_layer.weight`, `PATH.lora_A.default.weight` and
+            `PATH.lora_B.default.weight` for a wrapped layer; others stay as they are.
+        scale: factor of the LoRA.
+
+    Returns:
+        The tensors under the names of the unwrapped network; the weight of a wrapped layer is weight + scale * B A.
 
     Raises:
-        UserError: half of a pair, or no wrapped layer at all.
+        UserError: one of the matrices A and B of a layer is missing.
     """
     out: dict[str, Tensor] = {}
     wrapped = {k.removesuffix(".lora_A.default.weight") for k in tensors if k.endswith(".lora_A.default.weight")}
@@ -44,24 +53,26 @@ def merge_lora(tensors: dict[str, Tensor], scale: float = LORA_SCALE) -> dict[st
 
 
 def left_out(name: str) -> str:
-    """Why a tensor of the released checkpoint is not among those that are loaded; "" where it is."""
+    """Return why a tensor of the authors' checkpoint is not loaded under a name of its own; "" for those that are."""
     if name.startswith(UNUSED):
         return "not used by encoding or decoding"
     if ".lora_" in name:
         return "merged into its layer"
-    return "attention over zero text" if _DEAD.search(name.replace(".base_layer.", ".")) else ""
+    return "attention over zero text" if _WITHOUT_EFFECT.search(name.replace(".base_layer.", ".")) else ""
 
 
 def drop_cross_attention(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the weights of attention over zero text: queries, keys, values, output matrix and the norm before."""
-    return {k: v for k, v in tensors.items() if not _DEAD.search(k)}
+    """Return the tensors without those of cross-attention, of which the output's bias alone has an effect and stays."""
+    return {k: v for k, v in tensors.items() if not _WITHOUT_EFFECT.search(k)}
 
 
 def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The released checkpoint ('model', else 'state_dict', else flat) as `LaCTok` loads it.
+    """Return the tensors of the authors' checkpoint as `LaCTok` loads them.
+
+    The network is under "model" or under "state_dict", or it is the whole file.
 
     Raises:
-        UserError: no LoRA in it, because it was merged before or it is the stage-1 model.
+        UserError: there is no LoRA, because it was merged before, or because the model is of stage 1.
     """
     for part in ("model.", "state_dict."):
         inside = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
@@ -78,29 +89,34 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def add_lora(unet: Mapping[str, Tensor], lora: Mapping[str, Tensor], scale: float, where: str) -> dict[str, Tensor]:
-    """A folded UNet's tensors with a LoRA merged: `path.lora_A.default.weight`, with or without `unet.` and `default.`.
+    """Merge a LoRA into a UNet.
 
     Args:
-        where: the LoRA's file, for messages.
+        unet: tensors of a UNet after `fold_cross_attention`.
+        lora: `PATH.lora_A.weight` and `PATH.lora_B.weight` for each layer; `unet.` may stand in front of a name, and
+            `default.` in front of `weight`.
+        scale: factor of the LoRA.
+        where: what messages call the LoRA's file.
 
     Raises:
-        UserError: no LoRA, or one of another network.
+        UserError: there is no LoRA, or it is one of another network.
     """
-    named = {
-        re.sub(r"\.lora_([AB])\.weight$", r".lora_\1.default.weight", k.removeprefix("unet.")): v
-        for k, v in lora.items()
-        if ".attn2." not in k  # of a UNet whose cross-attention is not folded: nothing is left to change
-    }
-    if not any(".lora_A." in k for k in named):
+    named = {}
+    for name, tensor in lora.items():
+        if ".attn2." not in name:  # the cross-attention is folded, so that there is no layer to change
+            name = re.sub(r"\.lora_([AB])\.weight$", r".lora_\1.default.weight", name.removeprefix("unet."))
+            named[name] = tensor
+    if not any(".lora_A." in name for name in named):
         raise UserError(f"lora: {where} holds no LoRA; was it merged already?")
-    wrapped = {k.partition(".lora_")[0] for k in named}
-    if strange := sorted(p for p in wrapped if f"{p}.weight" not in unet):
-        raise UserError(f"lora: {where} is of another network: this one has no layer {strange[0]}")
-    based = {}
+    layers = {name.partition(".lora_")[0] for name in named}
+    unknown = sorted(layer for layer in layers if f"{layer}.weight" not in unet)
+    if unknown:
+        raise UserError(f"lora: {where} is of another network: this one has no layer {unknown[0]}")
+    wrapped = {}  # the UNet as PEFT would name it
     for name, tensor in unet.items():
         path, _, kind = name.rpartition(".")
-        based[f"{path}.base_layer.{kind}" if path in wrapped else name] = tensor
-    return merge_lora(based | named, scale)
+        wrapped[f"{path}.base_layer.{kind}" if path in layers else name] = tensor
+    return merge_lora(wrapped | named, scale)
 
 
 def assemble(
@@ -108,17 +124,22 @@ def assemble(
     vae: Mapping[str, Tensor],
     unet: Mapping[str, Tensor],
     lora: Mapping[str, Tensor] | None,
-    copy: Mapping[str, Tensor],
+    controlnet: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """All of `LaCTok` from its parts as the trainers export them, in float32.
+    """Put a `LaCTok` together from the files that the trainers export.
 
     Args:
-        encoder: of a VQ tokenizer, which may hold more than encoder and codebook.
-        lora: the accelerator, its scale multiplied in.
+        encoder: a VQ tokenizer, of which encoder and codebook are taken.
+        vae, unet, controlnet: the parts of these names.
+        lora: a LoRA of the UNet, already multiplied by its scale, or None.
+
+    Returns:
+        All tensors in float32, under the names of `LaCTok`.
     """
     if lora is not None:
         unet = add_lora(unet, lora, 1.0, "the accelerator")
-    parts = {"vae": vae, "decoder.unet": unet, "decoder.controlnet": copy}
     whole = {k: v for k, v in encoder.items() if k.startswith(("encoder.", "quant_conv.", "quantize."))}
-    whole |= {f"{prefix}.{k}": v for prefix, part in parts.items() for k, v in part.items()}
-    return {k: v.float() for k, v in whole.items()}
+    for prefix, part in (("vae", vae), ("decoder.unet", unet), ("decoder.controlnet", controlnet)):
+        for name, tensor in part.items():
+            whole[f"{prefix}.{name}"] = tensor
+    return {name: tensor.float() for name, tensor in whole.items()}

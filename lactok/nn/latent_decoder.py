@@ -1,8 +1,9 @@
-"""LaCTok's latent diffusion decoder: a frozen SDXL UNet and its trainable copy, joined by zero convolutions.
+"""LaCTok's latent diffusion decoder: a frozen SDXL UNet and a trained ControlNet, joined by zero convolutions.
 
-Source: Alpha-X-95/LaCToK `model.py` (after apple/ml-4m), diffusers' `UNet2DConditionModel`, `ControlNetModel`. Text is
-absent: all text states are zero, so every cross-attention returns its output bias whatever the image (keys and values
-have no bias). Here it *is* that bias: of SDXL's UNet 545.8 M parameters and of the copy's 269.4 M are never made.
+Source: Alpha-X-95/LaCToK `model.py` (after apple/ml-4m), diffusers' `UNet2DConditionModel`, `ControlNetModel`. There is
+no text: all text states are zero. As keys and values have no bias, every cross-attention then returns the bias of its
+output layer, whatever the image. Here it is replaced by that bias, which saves 545.8 million parameters of SDXL's UNet
+and 269.4 million of the ControlNet.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from lactok.errors import UserError
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, UNet2DConditionModel
 
-# stabilityai/stable-diffusion-xl-base-1.0; `attention_head_dim` holds numbers of heads, 64 channels each
+# Arguments of diffusers' `UNet2DConditionModel` for the UNet of stabilityai/stable-diffusion-xl-base-1.0. Despite its
+# name, `attention_head_dim` holds the numbers of heads, which have 64 channels each.
 SDXL_UNET: Mapping[str, Any] = {
     "sample_size": 128,
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
@@ -38,20 +40,27 @@ SDXL_UNET: Mapping[str, Any] = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
+# parts of a transformer block's names that belong to weights of cross-attention without effect where the text is zero
 CROSS_ATTENTION = ("attn2.to_q.", "attn2.to_k.", "attn2.to_v.", "attn2.to_out.0.weight", "norm2.")
 
 
 @dataclass(frozen=True)
 class UNetShape(Config):
-    """An SDXL-like UNet in a recipe.
+    """Shape of a UNet of SDXL's kind, as recipes and weight files state it.
 
     Attributes:
-        channels, transformers: widths and transformer layers from the finest level to the coarsest; 0 layers mean no
-            attention there.
-        layers: residual blocks a level.
-        groups: of the group norms.
-        text_channels, pooled_channels: of the text that is always zero; the second counts in the size embedding.
-        size_channels: of each of the six size conditions.
+        channels: widths from the finest level to the coarsest.
+        transformers: numbers of transformer layers in each of these levels; 0 for a level without attention.
+        head_channels: width of an attention head.
+        layers: residual blocks of a level.
+        groups: groups of the group norms.
+        latent_channels: channels of the latents.
+        text_channels: width of the text states, which are always zero.
+        pooled_channels: width of the pooled text, which is always zero but is an input of the size embedding.
+        size_channels: width of the embedding of each of the six size conditions.
+
+    Raises:
+        UserError: numbers that do not fit together.
     """
 
     channels: tuple[int, ...]
@@ -73,7 +82,7 @@ class UNetShape(Config):
             raise UserError(f"[unet] channels must be multiples of head_channels = {self.head_channels}")
 
     def arguments(self) -> dict[str, object]:
-        """Of diffusers' `UNet2DConditionModel`, size conditions included."""
+        """Return the arguments of diffusers' `UNet2DConditionModel` for a UNet of this shape."""
         down = ["CrossAttnDownBlock2D" if n else "DownBlock2D" for n in self.transformers]
         up = ["CrossAttnUpBlock2D" if n else "UpBlock2D" for n in reversed(self.transformers)]
         return {
@@ -94,7 +103,7 @@ class UNetShape(Config):
         }
 
 
-# the same network as a recipe would state it
+# the same network as a recipe states it
 SDXL_UNET_SHAPE = UNetShape(
     channels=(320, 640, 1280),
     transformers=(0, 2, 10),
@@ -112,9 +121,9 @@ class DecoderConfig:
     """Shape of a `LatentDecoder`.
 
     Attributes:
-        unet: arguments of diffusers' `UNet2DConditionModel`; the copy has the same.
+        unet: arguments of diffusers' `UNet2DConditionModel`; the ControlNet has the same shape.
         code_dim: channels of the code map.
-        embedding: widths of the condition embedding's convolutions.
+        embedding: widths of the convolutions that embed the code map.
     """
 
     unet: Mapping[str, Any] = field(default_factory=lambda: SDXL_UNET)
@@ -123,9 +132,15 @@ class DecoderConfig:
 
 
 def size_conditions(unet: Any, size: int, like: Tensor) -> dict[str, Tensor]:
-    """SDXL's conditions for pictures of `size` pixels: (S, S, 0, 0, S, S), and zeros for the pooled text.
+    """Return SDXL's size conditions as the argument `added_cond_kwargs` of diffusers' UNet and ControlNet.
 
-    The zeros do nothing by themselves but take part in the size embedding.
+    Args:
+        unet: the UNet, whose configuration says the width of the pooled text, which is zero.
+        size: side S of the images in pixels.
+        like: latents (B, C, h, w) whose batch size, dtype and device the conditions have.
+
+    Returns:
+        `time_ids` (B, 6): original size (S, S), crop offset (0, 0), target size (S, S); and `text_embeds`, zeros.
     """
     config = unet.config
     pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
@@ -133,8 +148,8 @@ def size_conditions(unet: Any, size: int, like: Tensor) -> dict[str, Tensor]:
     return {"text_embeds": like.new_zeros(len(like), pooled), "time_ids": ids}
 
 
-class Constant(nn.Module):
-    """A cross-attention over zero states: its output bias at every position."""
+class ConstantAttention(nn.Module):
+    """Replaces a cross-attention to zero states: tokens (B, L, width) -> the bias of its output layer for each."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -146,22 +161,24 @@ class Constant(nn.Module):
 
 
 def fold_cross_attention(network: nn.Module) -> None:
-    """Replace every cross-attention of a UNet or its copy by the constant that it is."""
+    """Replace every cross-attention of a UNet or ControlNet by the constant that it returns where the text is zero."""
     from diffusers.models.attention import BasicTransformerBlock
 
     for block in network.modules():
         if isinstance(block, BasicTransformerBlock):
-            constant = Constant(block.attn2.to_out[0].out_features)
+            constant = ConstantAttention(block.attn2.to_out[0].out_features)
             source = block.attn2.to_out[0].bias
             constant.to_out[0].bias = nn.Parameter(source.detach().clone(), requires_grad=source.requires_grad)
-            block.attn2, block.norm2 = constant, nn.Identity()
+            block.attn2 = constant
+            block.norm2 = nn.Identity()
 
 
 def fold_upsampling(network: nn.Module) -> None:
-    """Replace every doubling by nearest neighbour and its 3x3 convolution by one transposed convolution.
+    """Replace every upsampling by nearest neighbour and the 3x3 convolution after it by one transposed convolution.
 
-    A pixel of the enlarged map sees 2x2 pixels of the small one, so that 4/9 of the products do: the same numbers but
-    for rounding. Only for maps that are exactly doubled, not for those whose side was odd before it was halved.
+    The 3x3 pixels that the convolution reads are copies of 2x2 pixels, so that 4 products are enough instead of 9. The
+    result is the same but for rounding. The network must double the resolution exactly, which it does not where a side
+    was odd before it was halved.
     """
     from diffusers.models.upsampling import Upsample2D
 
@@ -170,12 +187,14 @@ def fold_upsampling(network: nn.Module) -> None:
         if isinstance(upsamplers, nn.ModuleList):
             for i, upsample in enumerate(upsamplers):
                 if isinstance(upsample, Upsample2D):
-                    upsamplers[i] = _doubling(upsample.conv)
+                    upsamplers[i] = _folded_upsampling(upsample.conv)
 
 
-def _doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
-    weight, learns = conv.weight.detach(), conv.weight.requires_grad
-    square = torch.ones(1, 1, 2, 2, dtype=weight.dtype, device=weight.device)  # what one pixel becomes
+def _folded_upsampling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
+    """Return the transposed convolution that equals nearest-neighbour upsampling by 2 and then a 3x3 convolution."""
+    weight = conv.weight.detach()
+    learns = conv.weight.requires_grad
+    square = torch.ones(1, 1, 2, 2, dtype=weight.dtype, device=weight.device)  # upsampling makes 2x2 copies of a pixel
     kernel = F.conv2d(weight.flatten(0, 1).unsqueeze(1), square, padding=1).unflatten(0, weight.shape[:2])
     with torch.device("meta"):
         doubled = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
@@ -187,14 +206,23 @@ def _doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
 
 
 class ConditionEmbedding(nn.Module):
-    """Code map (B, code_dim, h, w) -> the copy's first feature map (B, C, h, w); no change of resolution."""
+    """Embeds the code map (B, code_dim, h, w) for the ControlNet, which adds the result (B, C, h, w) to its input.
+
+    The last convolution starts at zero.
+
+    Args:
+        code_dim: channels of the code map.
+        widths: of the convolutions.
+        channels: C, the width of the UNet's finest level.
+    """
 
     def __init__(self, code_dim: int, widths: tuple[int, ...], channels: int):
         super().__init__()
         self.conv_in = nn.Conv2d(code_dim, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for a, b in pairwise(widths):
-            self.blocks += [nn.Conv2d(a, a, 3, padding=1), nn.Conv2d(a, b, 3, padding=1)]
+        for width, next_width in pairwise(widths):
+            self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
+            self.blocks.append(nn.Conv2d(width, next_width, 3, padding=1))
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
         for parameter in self.conv_out.parameters():
             nn.init.zeros_(parameter)
@@ -206,47 +234,52 @@ class ConditionEmbedding(nn.Module):
         return self.conv_out(x)
 
 
-# time and size of the call of a `LatentDecoder` that is running, where they are those of the whole batch
-_running: ContextVar[tuple[int, int] | None] = ContextVar("running", default=None)
+# Timestep and image size of the running call of a `LatentDecoder`; None outside a call, and where the images of the
+# batch have different timesteps.
+_current_call: ContextVar[tuple[int, int] | None] = ContextVar("current_call", default=None)
 
 
 @contextmanager
-def _call_of(time_and_size: tuple[int, int] | None) -> Iterator[None]:
-    """Inside, every `Kept` knows the call; afterwards none does, also when the call fails."""
-    token = _running.set(time_and_size)
+def _in_call(time_and_size: tuple[int, int] | None) -> Iterator[None]:
+    """Let every `CachedEmbedding` know the timestep and size of the decoder's call inside this context."""
+    token = _current_call.set(time_and_size)
     try:
         yield
     finally:
-        _running.reset(token)
+        _current_call.reset(token)
 
 
-class Kept(nn.Module):
-    """An embedding of times or sizes that is computed once for each, in inference mode; for weights that stay.
+class CachedEmbedding(nn.Module):
+    """An embedding of times or sizes (B, C) that is computed once for each timestep and size.
 
-    Outside a decoder's call, and where the images of a batch have different times, it is computed as ever.
+    It is cached in inference mode, inside a call of the decoder whose images have the same timestep; else it is
+    computed as without a cache. The weights of the embedding must not change any more.
     """
 
     def __init__(self, embedding: nn.Module):
         super().__init__()
         self.embedding = embedding
-        self.kept: dict[object, Tensor] = {}
+        self.cache: dict[object, Tensor] = {}
 
     def forward(self, sample: Tensor, *rest: Any) -> Tensor:
-        call, kind = _running.get(), sample.device.type
+        call = _current_call.get()
         if call is None or not torch.is_inference_mode_enabled():
             return self.embedding(sample, *rest)
-        key = (call, sample.device, torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind))
-        if key not in self.kept:
-            self.kept[key] = self.embedding(sample[:1], *rest)
-        return self.kept[key].expand(len(sample), -1)
+        kind = sample.device.type
+        autocast_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        key = (call, sample.device, autocast_dtype)
+        if key not in self.cache:
+            self.cache[key] = self.embedding(sample[:1], *rest)
+        return self.cache[key].expand(len(sample), -1)
 
 
 class LatentDecoder(nn.Module):
     """Predicts the noise in latents, given a code map.
 
     Attributes:
-        unet: frozen; the accelerator's LoRA is merged into it.
-        controlnet: the copy with the condition embedding and the zero convolutions: what LaCTok trains.
+        unet: SDXL's UNet, frozen, with the LoRA of the sampler merged into it.
+        controlnet: a trained copy of the UNet's down and middle blocks, which reads the code map too; zero convolutions
+            add its feature maps to the UNet's.
     """
 
     def __init__(self, config: DecoderConfig):
@@ -266,21 +299,28 @@ class LatentDecoder(nn.Module):
         for network in (self.unet, self.controlnet):
             fold_cross_attention(network)
 
-    def remember(self) -> None:
-        """Keep the embeddings of every time and size from now on, in inference mode. For weights that stay."""
+    def cache_embeddings(self) -> None:
+        """Cache the embeddings of times and sizes from now on, see `CachedEmbedding`."""
         for network in (self.unet, self.controlnet):
             for name in ("time_embedding", "add_embedding"):
-                if not isinstance(embedding := network.get_submodule(name), Kept):
-                    setattr(network, name, Kept(embedding))
+                embedding = network.get_submodule(name)
+                if not isinstance(embedding, CachedEmbedding):
+                    setattr(network, name, CachedEmbedding(embedding))
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Keep the matrices and kernels in `dtype`, as autocast would cast them at every call: half the memory."""
+        """Convert the weights of linear layers and convolutions to `dtype`, to which autocast would cast them anyway.
+
+        This saves memory and does not change results under autocast.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 module.to(dtype)
 
     def copy_unet(self) -> None:
-        """Start the copy from the UNet, as before stage 1; its condition embedding and zero convolutions stay."""
+        """Copy the UNet's weights to the ControlNet, which starts from them in the first stage of training.
+
+        The ControlNet's other weights, of its condition embedding and its zero convolutions, stay as they are.
+        """
         own = self.controlnet.state_dict()
         shared = {k: v for k, v in self.unet.state_dict().items() if k in own}
         self.controlnet.load_state_dict(own | shared)
@@ -288,7 +328,14 @@ class LatentDecoder(nn.Module):
     def residuals(
         self, x: Tensor, t: int | Tensor, code_map: Tensor, size: int, cond_scale: float = 1.0
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What the copy adds to the UNet's skips and to its middle, each times `cond_scale`, biases included."""
+        """Compute what the ControlNet adds to the UNet.
+
+        The arguments are those of `forward`.
+
+        Returns:
+            The feature maps that are added to the UNet's skip connections, from the finest, and the one that is added
+            to the output of its middle block. Each is multiplied by `cond_scale`.
+        """
         times = torch.as_tensor(t, device=x.device).expand(len(x))
         down, middle = self.controlnet(
             x,
@@ -302,17 +349,20 @@ class LatentDecoder(nn.Module):
         return tuple(down), middle
 
     def forward(self, x: Tensor, t: int | Tensor, code_map: Tensor, size: int, cond_scale: float = 1.0) -> Tensor:
-        """Noise in x.
+        """Predict the noise in latents.
 
         Args:
             x: noised latents (B, 4, h, w).
-            t: one timestep or (B,) of them.
+            t: one timestep, or (B,) of them.
             code_map: codes at the latents' resolution (B, code_dim, h, w).
-            size: side of the picture in pixels, 8 * h in training.
+            size: side of the images in pixels, 8 * h in training.
             cond_scale: strength of the condition.
+
+        Returns:
+            The predicted noise (B, 4, h, w).
         """
         times = torch.as_tensor(t, device=x.device).expand(len(x))
-        with _call_of((t, size) if isinstance(t, int) else None):
+        with _in_call((t, size) if isinstance(t, int) else None):
             down, middle = self.residuals(x, times, code_map, size, cond_scale)
             return self.unet(
                 x,

@@ -1,8 +1,9 @@
-"""Stable unCLIP: a latent diffusion model that paints the picture of a CLIP image embedding.
+"""Stable unCLIP: a latent diffusion model that generates an image from a CLIP image embedding.
 
-Source: AILab-CVC/SEED `models/pipeline_stable_unclip_img2img.py` (after diffusers'), whose networks and schedulers are
-used here as they are. SEED always decodes with the empty prompt, so no text tokenizer is needed. A small one may have
-a linear predictor besides, whose error the diffusion paints (predict and refine, Whang et al. 2022, arXiv 2112.02475).
+Source: AILab-CVC/SEED `models/pipeline_stable_unclip_img2img.py`, after the pipeline of diffusers; its networks and
+schedulers are diffusers'. SEED always decodes with the empty prompt, so that no text tokenizer is needed. A small model
+may have a linear predictor of the latents too; the diffusion then generates what the predictor misses (predict and
+refine, Whang et al. 2022, arXiv 2112.02475).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lactok.randomness import noise
 if TYPE_CHECKING:
     from diffusers import PNDMScheduler
 
-# stabilityai/stable-diffusion-2-1-unclip
+# arguments of the parts of stabilityai/stable-diffusion-2-1-unclip
 UNET = {
     "sample_size": 96,
     "cross_attention_dim": 1024,
@@ -60,15 +61,17 @@ SCHEDULER = {
 
 @dataclass(frozen=True)
 class UnCLIPConfig:
-    """Arguments of the parts, by diffusers' and transformers' own names; the defaults are SD 2.1 unCLIP (ViT-H).
+    """Shape of an `UnCLIP`; the defaults are those of Stable Diffusion 2.1 unCLIP for embeddings of CLIP ViT-H.
 
     Attributes:
+        unet, vae, scheduler: arguments of diffusers' `UNet2DConditionModel`, `AutoencoderKL` and `PNDMScheduler`.
+        text: arguments of transformers' `CLIPTextConfig`.
         features: width of the CLIP image embedding.
-        prompt: ids of the empty prompt: begin, end, and zeros up to the text encoder's length.
-        one_start: begin every picture with the same noise, as SEED's pipeline does, which draws it when it is built.
-            False, as for seedtok-2 here: each image's own seed draws it, as all noise of this project.
-        predictor: side of the grid of latents that a linear map of the embedding predicts, the diffusion the rest; 0:
-            none, as in every published unCLIP.
+        prompt: ids of the empty prompt: beginning, end, and zeros up to the text encoder's length.
+        one_start: whether all images start from the same noise, as in SEED's pipeline. Otherwise the noise depends on
+            each image's seed, as all other noise in this project; seedtok-2 does so too.
+        predictor: side of the low-resolution latents that the linear predictor makes of an embedding; 0 for no
+            predictor, as in every published unCLIP.
     """
 
     unet: Mapping[str, Any] = field(default_factory=lambda: UNET)
@@ -83,14 +86,21 @@ class UnCLIPConfig:
 
 @dataclass(frozen=True)
 class UnCLIPShape(Config):
-    """A small unCLIP in a recipe.
+    """Shape of a small unCLIP, as recipes and weight files state it.
 
     Attributes:
-        channels: of the UNet, from the finest level to the coarsest, each of half the side. The embedding reaches it
-            through the modulation alone, the same everywhere in a map; the start's noise and padding tell places apart.
-        attention: levels that attend to the prompt, as 0 or 1.
+        channels: widths of the UNet from the finest level to the coarsest; each level has half the side of the one
+            before. The embedding only scales and shifts feature maps, equally at all positions, so that the UNet tells
+            positions apart by the noise it starts from and by the padding of its convolutions.
+        attention: for each level 1 if it attends to the prompt, else 0.
+        layers: residual blocks of a level.
+        groups: groups of the group norms.
+        heads: attention heads.
         text: width of the text encoder.
         predictor: as in `UnCLIPConfig`.
+
+    Raises:
+        UserError: numbers that do not fit together.
     """
 
     channels: tuple[int, ...]
@@ -108,10 +118,12 @@ class UnCLIPShape(Config):
             raise UserError(f"[unclip] channels must be multiples of groups = {self.groups} and heads = {self.heads}")
 
     def config(self, features: int, vae: Mapping[str, Any], size: int) -> UnCLIPConfig:
-        """Of the whole decoder, for embeddings of width `features` and pictures of side `size`.
+        """Return the shape of the whole decoder.
 
         Args:
+            features: width of the CLIP image embedding.
             vae: arguments of diffusers' `AutoencoderKL`.
+            size: side of the images in pixels.
         """
         unet = {
             "sample_size": size // 2 ** (len(vae["block_out_channels"]) - 1),
@@ -141,14 +153,14 @@ class UnCLIPShape(Config):
             "bos_token_id": 0,
             "eos_token_id": 1,
         }
-        scheduler = {**SCHEDULER, "timestep_spacing": "trailing"}  # few steps start at pure noise
+        scheduler = {**SCHEDULER, "timestep_spacing": "trailing"}  # so that few steps start at pure noise too
         return UnCLIPConfig(
             unet, vae, text, scheduler, features, prompt=(0, 1), one_start=True, predictor=self.predictor
         )
 
 
 class Normalizer(nn.Module):
-    """Mean and deviation of CLIP image embeddings, (1, features)."""
+    """Holds the mean and the std of CLIP image embeddings, (1, features) each."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -157,10 +169,10 @@ class Normalizer(nn.Module):
 
 
 class UnCLIP(nn.Module):
-    """CLIP image embeddings (B, features) to images."""
+    """Generates images from CLIP image embeddings: noise augmentation, a UNet, a VAE, and perhaps a predictor."""
 
     def __init__(self, config: UnCLIPConfig):
-        # here, because they take seconds and not every command builds a network
+        # imported here, because it takes seconds and not every command makes a network
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -169,7 +181,8 @@ class UnCLIP(nn.Module):
         self.unet = UNet2DConditionModel(**config.unet)
         self.vae = AutoencoderKL(**config.vae)
         text = CLIPTextModel(CLIPTextConfig(**config.text))
-        self.text_encoder = getattr(text, "text_model", text)  # transformers 5 has no layer in between
+        # in transformers 4 the text encoder is a part of the model, in transformers 5 the model itself
+        self.text_encoder = getattr(text, "text_model", text)
         self.image_normalizer = Normalizer(config.features)
         self.predictor = None
         if config.predictor:
@@ -177,27 +190,40 @@ class UnCLIP(nn.Module):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
+        """Shape (C, h, w) of the latents of an image."""
         size, channels = self.unet.config.sample_size, self.unet.config.in_channels
         return (channels, size, size)
 
     def start(self, seeds: Tensor) -> Tensor:
-        """Noise to begin with for seeds (B,), (B, *latent_shape)."""
-        return noise(torch.zeros_like(seeds) if self.config.one_start else seeds, self.latent_shape, "start")
+        """Seeds (B,) int64 -> the noise that sampling starts from, (B, *latent_shape)."""
+        if self.config.one_start:
+            seeds = torch.zeros_like(seeds)
+        return noise(seeds, self.latent_shape, "start")
 
     def restore_positions(self) -> None:
-        """Fill the text encoder's position buffer, which no file stores, after the network was made without memory."""
+        """Fill the text encoder's buffer of positions, which no file stores; a network made on `meta` lacks it."""
         positions = torch.arange(len(self.config.prompt), device="cpu")[None]
         self.text_encoder.embeddings.position_ids = positions
 
     def prompt_embeds(self) -> Tensor:
-        """States of the empty prompt (1, length, cross_attention_dim); unguided passes use the same."""
+        """Return the text states of the empty prompt (1, length, cross_attention_dim).
+
+        The conditional and the unconditional passes of classifier-free guidance both use them.
+        """
         ids = torch.tensor([self.config.prompt], device=self.image_normalizer.mean.device)
         return self.text_encoder(input_ids=ids).last_hidden_state
 
-    def class_labels(self, image_embeds: Tensor, draw: Tensor) -> Tensor:
-        """Embeddings (B, features) at noise level 0 as the UNet takes them, (B, 2 * features).
+    def class_labels(self, image_embeds: Tensor, embedding_noise: Tensor) -> Tensor:
+        """Return the embeddings in the form that the UNet takes as its class labels.
 
-        Quirk: level 0 still adds a little noise, `draw` (B, features), to the normalised embedding.
+        unCLIP adds noise to an embedding and tells the UNet its level. Quirk: level 0 still adds a little noise.
+
+        Args:
+            image_embeds: CLIP image embeddings (B, features).
+            embedding_noise: standard normal noise (B, features).
+
+        Returns:
+            (B, 2 * features): the noised embedding, and an embedding of the noise level 0.
         """
         from diffusers import DDPMScheduler
         from diffusers.models.embeddings import get_timestep_embedding
@@ -205,12 +231,12 @@ class UnCLIP(nn.Module):
         mean, std = self.image_normalizer.mean, self.image_normalizer.std
         level = torch.zeros(len(image_embeds), dtype=torch.int64, device=image_embeds.device)
         noising = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-        noised = noising.add_noise((image_embeds - mean) / std, draw, level) * std + mean
+        noised = noising.add_noise((image_embeds - mean) / std, embedding_noise, level) * std + mean
         embedded = get_timestep_embedding(level, self.config.features, flip_sin_to_cos=True, downscale_freq_shift=0)
         return torch.cat([noised, embedded], 1)
 
     def timesteps(self, steps: int) -> tuple[PNDMScheduler, list[int]]:
-        """A scheduler at its start and its times; one comes twice, so there is one more than `steps`."""
+        """Return a new scheduler and its descending timesteps; one of them comes twice, so they are `steps` + 1."""
         from diffusers import PNDMScheduler
 
         scheduler = PNDMScheduler(**self.config.scheduler)
@@ -218,13 +244,13 @@ class UnCLIP(nn.Module):
         return scheduler, scheduler.timesteps.tolist()
 
     def grid(self, values: Tensor) -> Tensor:
-        """The predictor's output (B, C * side * side) -> latents (B, *latent_shape), bilinear in between."""
+        """The predictor's output (B, C * side * side) -> latents (B, *latent_shape), enlarged bilinearly."""
         channels, *size = self.latent_shape
         side = self.config.predictor
         return F.interpolate(values.float().view(-1, channels, side, side), size, mode="bilinear")
 
     def predicted(self, image_embeds: Tensor) -> Tensor:
-        """Latents as the predictor alone says, (B, *latent_shape); zeros without one."""
+        """CLIP image embeddings (B, features) -> the predictor's latents (B, *latent_shape), zeros without one."""
         if self.predictor is None:
             return torch.zeros(len(image_embeds), *self.latent_shape, device=image_embeds.device)
         return self.grid(self.predictor(image_embeds))
@@ -233,40 +259,42 @@ class UnCLIP(nn.Module):
         self,
         image_embeds: Tensor,
         start: Tensor,
-        draw: Tensor,
+        embedding_noise: Tensor,
         steps: int = 20,
         guidance: float = 10.0,
         negative: Tensor | None = None,
     ) -> Tensor:
-        """Latents of the pictures.
+        """Generate latents by diffusion.
 
         Args:
-            image_embeds: (B, features).
-            start: noise to begin with (B, *latent_shape).
-            draw: noise of the embeddings (B, features).
-            steps: of the PNDM scheduler; one more network evaluation than that.
-            guidance: 1 or less means a single unguided pass a step.
-            negative: embeddings to be guided away from (B, features); else zeros stand for their whole label.
+            image_embeds: CLIP image embeddings (B, features).
+            start: standard normal noise (B, *latent_shape) that sampling starts from.
+            embedding_noise: standard normal noise (B, features), see `class_labels`.
+            steps: number of steps of the PNDM scheduler, which evaluates the UNet once more than that.
+            guidance: scale of classifier-free guidance; at 1 or less the UNet is evaluated without it.
+            negative: embeddings (B, features) of the unconditional pass; by default its class labels are all zero.
 
         Returns:
-            (B, *latent_shape), scaled as the VAE's decoder expects after division by its scaling factor.
+            Scaled latents (B, *latent_shape).
         """
-        labels = self.class_labels(image_embeds, draw)
-        if guided := guidance > 1:
-            away = torch.zeros_like(labels) if negative is None else self.class_labels(negative, draw)
-            labels = torch.cat([away, labels])
+        labels = self.class_labels(image_embeds, embedding_noise)
+        guided = guidance > 1
+        if guided and negative is not None:
+            labels = torch.cat([self.class_labels(negative, embedding_noise), labels])
+        elif guided:
+            labels = torch.cat([torch.zeros_like(labels), labels])
         prompt = self.prompt_embeds().expand(len(labels), -1, -1)
         scheduler, times = self.timesteps(steps)
         x = start
         for t in times:
-            at = torch.cat([x, x]) if guided else x
-            out = self.unet(at, t, encoder_hidden_states=prompt, class_labels=labels, return_dict=False)[0].float()
+            inputs = torch.cat([x, x]) if guided else x
+            out = self.unet(inputs, t, encoder_hidden_states=prompt, class_labels=labels, return_dict=False)[0].float()
             if guided:
-                without, out = out.chunk(2)
-                out = without + guidance * (out - without)
+                unconditional, conditional = out.chunk(2)
+                out = unconditional + guidance * (conditional - unconditional)
             x = scheduler.step(out, t, x, return_dict=False)[0]
         return x if self.predictor is None else x + self.predicted(image_embeds)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """(B, *latent_shape) -> (B, 3, S, S) about [0, 1], unclamped."""
+        """Scaled latents (B, *latent_shape) -> images (B, 3, S, S), about [0, 1], unclamped."""
         return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0] / 2 + 0.5

@@ -281,10 +281,9 @@ def from_taming(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _name_from_taming(name: str, coarsest: int) -> str:
-    """Return the name in `VQModel` of a tensor of taming-transformers, whose coarsest level of the decoder is given."""
-    name = (
-        name.replace(".mid.block_1.", ".mid.0.").replace(".mid.attn_1.", ".mid.1.").replace(".mid.block_2.", ".mid.2.")
-    )
+    """Return the name in `VQModel` of a tensor of taming-transformers; `coarsest` is its decoder's coarsest level."""
+    for i, middle_name in enumerate(("block_1", "attn_1", "block_2")):
+        name = name.replace(f".mid.{middle_name}.", f".mid.{i}.")
     name = re.sub(r"^encoder\.down\.", "encoder.conv_blocks.", name)
     level = re.match(r"decoder\.up\.(\d+)", name)
     if level:  # taming counts from the finest level, LlamaGen in the order in which the levels run
