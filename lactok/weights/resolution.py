@@ -200,7 +200,7 @@ class _Unavailable(Exception):
 
 
 def _cached(asset: Asset) -> Resolved | None:
-    """Return the asset's file in the cache, if it is what was written there and its source is still an asset's source."""
+    """Return the asset's file in the cache, if nobody changed it and it came from a source that the asset still has."""
     path = cache_dir() / f"{asset.name}.safetensors"
     if not path.is_file():
         return None
