@@ -102,6 +102,7 @@ _FORMER = {
 
 
 def __getattr__(name: str) -> Any:
+    """Return a name of `_LATER` or, with a DeprecationWarning, of `_FORMER`; raise AttributeError for any other."""
     if name in _LATER:
         with extras_named(what=f"lactok.{name}"):
             return getattr(importlib.import_module(_LATER[name]), name)

@@ -16,24 +16,24 @@ from lactok.extras import MissingPackage, of_error
 
 Main = Callable[[Sequence[str] | None], int]
 
-_flags: set[str] = set()  # names of the arguments of the command that is running, without dashes
+_flags: set[str] = set()  # arguments of the command that is running, as Python names: "batch_size"
 _programs: list[str] = []  # the command that is running, then its subcommand: "python -m benchmarks.recon"
-_called: dict[str, str] = {}  # "python -m benchmarks.recon" -> how it was called instead, "lactok recon"
+_called: dict[str, str] = {}  # a parser's own `prog` -> how the user called it: "lactok recon"
 
 
 def called(program: str, otherwise: str) -> None:
-    """Have a command's help and mistakes name it as it was called, instead of its parser's own `prog`."""
+    """Let help and messages of the parser whose `prog` is `program` name the command `otherwise`, as it was called."""
     _called[program] = otherwise
 
 
 class Parser(argparse.ArgumentParser):
-    """The arguments of a command; a mistake in them is a UserError, without the long usage that argparse prints."""
+    """An argument parser that raises a UserError for a mistake, where argparse prints a long usage and exits."""
 
     def __init__(self, prog: str | None = None, **kwargs: Any):
         super().__init__(_called.get(prog or "", prog), **kwargs)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse; also of the chosen subcommand."""
+        """Parse as argparse does, and note the flags for `as_flags`; a chosen subcommand's parser comes here too."""
         _programs.append(self.prog)
         _flags.update(name.removeprefix("--").replace("-", "_") for a in self._actions for name in a.option_strings)
         return super().parse_known_args(args, namespace)
@@ -43,10 +43,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def as_flags(message: str) -> str:
-    """A message of the library with the names of arguments as the flags of the command that is running.
+    """Return a message of the library with `argument` written as --argument, where the running command has that flag.
 
     >>> parser = Parser()
-    >>> _ = parser.add_argument("--batch-size"), parser.parse_args([])
+    >>> _ = parser.add_argument("--batch-size")
+    >>> _ = parser.parse_args([])
     >>> as_flags("`batch_size` 0: 1 or more; `nothing` stays")
     '--batch-size 0: 1 or more; `nothing` stays'
     """
@@ -56,14 +57,14 @@ def as_flags(message: str) -> str:
 
 
 class _StandardError(logging.Handler):
-    """Log records as plain lines on whatever standard error is when they come."""
+    """Prints log records as plain lines; it looks `sys.stderr` up each time, since tests and notebooks replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(as_flags(self.format(record)), file=sys.stderr, flush=True)
 
 
 def show_log(level: int = logging.INFO) -> None:
-    """Print what the library logs, a plain line each; once a process."""
+    """Print what the library logs, one plain line for each record; a second call in a process changes nothing."""
     logger = logging.getLogger("lactok")
     if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
         logger.addHandler(_StandardError())
@@ -83,7 +84,10 @@ def _explained(error: UserError | ImportError) -> UserError | None:
 
 
 def command(main: Main) -> Callable[..., NoReturn]:
-    """Turn `main(argv) -> exit code` into one that exits."""
+    """Turn `main(argv)`, which returns an exit code, into a function that ends the process with that code.
+
+    A UserError becomes one line and exit code 2. Output whose reader has gone ends with 0, Ctrl-C with 130.
+    """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> NoReturn:
@@ -96,7 +100,8 @@ def command(main: Main) -> Callable[..., NoReturn]:
                 raise
             print(f"error: {as_flags(str(explained))}", file=sys.stderr)
             code = 2
-        except BrokenPipeError:  # the reader of our output, `head` for one, has gone
+        except BrokenPipeError:  # whoever read our output, `head` for one, has gone
+            # Python flushes standard output once more when it ends, which must not fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except KeyboardInterrupt:

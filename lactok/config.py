@@ -1,4 +1,4 @@
-"""Plain values, as TOML and JSON files hold them, and the dataclasses that they fill: recipes, shapes of networks."""
+"""Dataclasses filled from the plain values of TOML and JSON files: training recipes and shapes of networks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def read(path: str | Path, kind: type[T], changes: Mapping[str, Any] | None = No
     """Fill a dataclass from a TOML file; tables of the file are nested dataclasses.
 
     Args:
+        path: the TOML file.
         kind: a dataclass of base `Config`.
         changes: values that take the place of the file's.
         examples: the folder that a message names where there is no such file.
@@ -51,7 +52,10 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     out = dict(values)
     for key, value in changes.items():
         inner = out.get(key)
-        out[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            out[key] = merged(inner, value)
+        else:
+            out[key] = value
     return out
 
 
@@ -88,6 +92,7 @@ def build(kind: type[T], values: Any, where: str) -> T:
 
     Args:
         kind: a dataclass of base `Config`, or any type that pydantic knows.
+        values: dictionaries, lists, texts and numbers, as TOML and JSON hold them.
         where: what the messages call the place that the values come from.
 
     Raises:
@@ -103,7 +108,10 @@ def build(kind: type[T], values: Any, where: str) -> T:
 
 
 def _explained(kind: Any, mistakes: Sequence[Any], where: str) -> UserError:
-    """One of pydantic's mistakes as an error of one line: unknown keys before wrong values before missing keys."""
+    """Return one of pydantic's mistakes as an error of one line.
+
+    Unknown keys come before wrong values, and these before missing keys, since a misspelt key is missing too.
+    """
 
     def rank(mistake: Any) -> int:
         if mistake["type"] == "unexpected_keyword_argument":
@@ -120,8 +128,8 @@ def _explained(kind: Any, mistakes: Sequence[Any], where: str) -> UserError:
     if first["type"] == "missing" and isinstance(key, int):
         return WrongValue(f"{where}: {'.'.join(map(str, tables))} = {first['input']!r}: too few values")
     if first["type"] == "missing":
-        beside = [m["loc"][-1] for m in mistakes if m["type"] == "missing" and [*m["loc"][:-1]] == tables]
-        return WrongValue(f"{place}: missing {', '.join(map(str, beside))}")
+        keys = [m["loc"][-1] for m in mistakes if m["type"] == "missing" and [*m["loc"][:-1]] == tables]
+        return WrongValue(f"{place}: missing {', '.join(map(str, keys))}")
     if first["type"] == "value_error":
         return WrongValue(f"{where}: {first['ctx']['error']}")
     name = ".".join(str(part) for part in first["loc"])
@@ -129,7 +137,7 @@ def _explained(kind: Any, mistakes: Sequence[Any], where: str) -> UserError:
 
 
 def _part(kind: Any, key: str | int) -> Any:
-    """The dataclass behind a key of a dataclass, or behind a place in a tuple of dataclasses."""
+    """Return the dataclass that a key of the dataclass `kind` holds, or that a place in the tuple type `kind` holds."""
     hint = kind if isinstance(key, int) else typing.get_type_hints(kind)[key]
     inside = [part for part in typing.get_args(hint) if part not in (type(None), ...)]
     return inside[0] if inside else hint

@@ -9,10 +9,10 @@ from lactok.errors import WrongValue
 
 
 def check_device(name: str) -> str:
-    """The name of a device that this machine has.
+    """Return the name of a device ("cpu", "cuda", "cuda:1", "mps") if this machine has it.
 
     Raises:
-        WrongValue: not a device, or not here.
+        WrongValue: this is no name of a device, or the machine has no such device.
     """
     import torch
 
@@ -31,7 +31,7 @@ def check_device(name: str) -> str:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """TF32 off: float32 means float32, on every GPU."""
+    """Switch TF32 off inside the `with` block, so that float32 arithmetic is float32 on every GPU."""
     import torch
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -43,7 +43,7 @@ def exact_float32() -> Iterator[None]:
 
 
 def synchronize(device: str) -> None:
-    """Wait until what was asked of an accelerator is done; nothing to wait for on the CPU."""
+    """Wait until an accelerator has done what it was asked to do; on the CPU there is nothing to wait for."""
     import torch
 
     if device.startswith("cuda"):

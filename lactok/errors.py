@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one line, exit code 2 of a command.
+"""Errors that the user can mend: a command prints them as one line and exits with 2.
 
 Each is also what a Python user expects: a wrong value is a ValueError, an unknown name a KeyError, a missing file a
 FileNotFoundError. Messages write the names of arguments in backquotes; a command shows those as its flags.
@@ -12,14 +12,15 @@ import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
+# the `errno` of an OSError where a disk or a quota is full, and where a folder cannot be written to
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 
 class UserError(Exception):
-    """Bad input; the message says what is wrong and how to mend it. Commands print it and exit with 2."""
+    """Bad input; the message says what is wrong and how to mend it."""
 
-    __str__ = Exception.__str__  # KeyError, which one of the classes below is too, would show quotes around it
+    __str__ = Exception.__str__  # UnknownName is a KeyError too, and that would print the message in quotes
 
 
 class WrongValue(UserError, ValueError):
@@ -35,7 +36,7 @@ class MissingFile(UserError, FileNotFoundError):
 
 
 class WeightsNotFound(MissingFile):
-    """None of an asset's sources had it; the message says what was tried and how to get it."""
+    """None of an asset's sources has the file; the message says what was tried and how to get it."""
 
 
 class DiskError(UserError):
@@ -43,7 +44,10 @@ class DiskError(UserError):
 
 
 def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:
-    """The error for a name that is not known, with the nearest one and the list.
+    """Return the error for a name that is not among the available ones; it suggests the nearest and lists all.
+
+    Args:
+        kind: what the name is of, for the message.
 
     >>> print(unknown("tokenizer", "titok-s123", ["titok-s128", "identity"]))
     unknown tokenizer 'titok-s123', did you mean 'titok-s128'? Available: identity, titok-s128
@@ -55,7 +59,7 @@ def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:
 
 
 def at_least(argument: str, value: object, least: int) -> None:
-    """Raise WrongValue for what is no whole number, or too small a one; None is an argument that was left out.
+    """Raise WrongValue unless `value` is a whole number of at least `least`, or None (the argument was left out).
 
     >>> at_least("limit", 0, 1)
     Traceback (most recent call last):
@@ -72,14 +76,19 @@ def at_least(argument: str, value: object, least: int) -> None:
 
 @contextlib.contextmanager
 def disk_errors(folder: str | Path, remedy: str = "choose another `out`") -> Iterator[None]:
-    """A full or unwritable disk as one line with its remedy; what was finished before stays."""
+    """Turn the OSError of a full or unwritable disk inside the `with` block into a DiskError.
+
+    Args:
+        folder: what the message names.
+        remedy: what the user can do, the message's end.
+    """
     try:
         yield
     except UserError:
         raise
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             raise DiskError(f"no space left in {folder}: free some and run again, or {remedy}") from error
-        if error.errno in UNWRITABLE:
+        if error.errno in DISK_UNWRITABLE:
             raise DiskError(f"cannot write to {folder} ({error.strerror}); {remedy}") from error
         raise

@@ -1,7 +1,7 @@
-"""Photographs to reference images, references to a tokenizer's input, outputs to scored pixels.
+"""How pixels travel: photographs become reference images, these a tokenizer's input, its output the scored pixels.
 
-Evaluation, training and `Tokenizer.reconstruct_image` open photographs by these functions. torch is
-imported where a function needs it, so that protocols can be read without it.
+Evaluation, training and `Tokenizer.reconstruct_image` open photographs by these functions. torch is imported inside
+the functions that need it, so that protocols can be read without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lactok.errors import MissingFile, WrongValue
 if TYPE_CHECKING:
     from torch import Tensor
 
-# of files that are taken for photographs, by evaluation and training
+# files with these endings are taken for photographs, by evaluation and training
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 BICUBIC, BILINEAR, BOX = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX
 
@@ -31,17 +31,17 @@ Rounding = Literal["nearest", "truncate", "llamagen"]
 
 @dataclass(frozen=True)
 class Prepare:
-    """From a photograph to the square reference image.
+    """How a photograph becomes the square reference image.
 
-    A photograph is turned upright, transparency is laid over white, 16 bits become 8. A tokenizer gets the reference
-    at its own size by its own filter, on uint8.
+    The photograph is turned upright, laid over white where it is transparent, and brought from 16 bits to 8. A
+    tokenizer then gets the reference at its own size by its own filter, computed on uint8.
 
     Attributes:
-        resolution: side of the reference in pixels.
-        crop: "resize-then-crop": shorter side to `resolution` by antialiased bicubic, then the central square
-            (torchvision's Resize and CenterCrop on PIL images); "adm": halve by box filter while the shorter side
-            is twice the resolution or more, then bicubic and the central square (guided-diffusion, LlamaGen).
-        version: raised by hand when the same settings give other pixels.
+        resolution: the side of the reference in pixels.
+        crop: "resize-then-crop" brings the shorter side to `resolution` by antialiased bicubic and cuts the central
+            square (torchvision's Resize and CenterCrop on PIL images); "adm" halves by box filter while the shorter
+            side is twice the resolution or more, then goes on likewise (guided-diffusion, LlamaGen).
+        version: a number that is raised by hand when the same settings give other pixels.
     """
 
     resolution: int
@@ -50,17 +50,17 @@ class Prepare:
 
 
 class UnreadableImage(Exception):
-    """A photograph that cannot be used; the message says why. The others still run."""
+    """A photograph that cannot be used; the message says why. An evaluation leaves it out and goes on."""
 
 
 def open_photograph(file: Path | BinaryIO) -> Image.Image:
-    """Any readable image as upright 8-bit RGB: EXIF rotation applied, transparency over white, 16 bits scaled to 8.
+    """Open an image file as upright 8-bit RGB: EXIF rotation applied, transparency over white, 16 bits scaled to 8.
 
     Args:
-        file: a path, or a file that is open.
+        file: a path, or a file that is open for reading bytes.
 
     Raises:
-        UnreadableImage: not an image, truncated, or unreasonably large.
+        UnreadableImage: the file is no image, is truncated or is unreasonably large.
     """
     try:
         with warnings.catch_warnings():
@@ -75,14 +75,14 @@ def open_photograph(file: Path | BinaryIO) -> Image.Image:
 
 
 def opened(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Image:
-    """A picture of any kind that Python users have as upright 8-bit RGB.
+    """Return a picture, in any of the forms that Python users have, as upright 8-bit RGB.
 
     Args:
         picture: a file's path, a PIL image, or an array (H, W, 3) or (H, W) uint8.
 
     Raises:
-        MissingFile: no such file.
-        WrongValue: not a picture; the message says why.
+        MissingFile: there is no such file.
+        WrongValue: this is no picture; the message says why.
     """
     if isinstance(picture, Image.Image):
         return to_rgb(ImageOps.exif_transpose(picture))
@@ -103,6 +103,7 @@ def opened(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Ima
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as 8-bit RGB: 16 bits are scaled to 8, transparency is laid over white."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -116,10 +117,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def prepare(image: Image.Image, how: Prepare) -> np.ndarray:
-    """The square reference image, (resolution, resolution, 3) uint8."""
+    """Return the square reference image of a photograph, (resolution, resolution, 3) uint8."""
     size = how.resolution
     # Crop first where the shape is extreme: 20000x10 pixels would become 512000x256. Only what lies far outside the
-    # central square goes, so the kept pixels see the same neighbours.
+    # central square goes, so the filter sees the same neighbours of the pixels that are kept.
     image = _central_strip(image)
     if how.crop == "adm":
         while min(image.size) >= 2 * size:
@@ -136,17 +137,27 @@ def prepare(image: Image.Image, how: Prepare) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
-def _central_strip(image: Image.Image, most: int = 8) -> Image.Image:
+def _central_strip(image: Image.Image, ratio: int = 8) -> Image.Image:
+    """Cut both ends off an image that is more than `ratio` times as long as it is wide."""
     shorter, longer = min(image.size), max(image.size)
-    if longer <= most * shorter:
+    if longer <= ratio * shorter:
         return image
-    spare = (longer - most * shorter) // 2
+    spare = (longer - ratio * shorter) // 2
     box = (spare, 0, longer - spare, shorter) if image.width > image.height else (0, spare, shorter, longer - spare)
     return image.crop(box)
 
 
 def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> Tensor:
-    """(R, R, 3) uint8 -> (3, size, size) float32 in [0, 1], by the tokenizer's own filter on uint8."""
+    """Return a reference image at a tokenizer's size, resized on uint8 by the tokenizer's own filter.
+
+    Args:
+        reference: (R, R, 3) uint8.
+        size: the side that the tokenizer takes, or None for any.
+        resample: the filter, see `lactok.specs.Resample`.
+
+    Returns:
+        (3, size, size) float32 in [0, 1].
+    """
     import torch
     import torch.nn.functional as F
 
@@ -160,7 +171,7 @@ def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> T
 
 
 def to_resolution(output: Tensor, resolution: int) -> Tensor:
-    """(B, 3, S, S) float32 in [0, 1] -> (B, 3, R, R), bicubic, antialiased when shrinking."""
+    """Resize images (B, 3, S, S) in [0, 1] to (B, 3, resolution, resolution) by bicubic, antialiased when shrinking."""
     import torch.nn.functional as F
 
     size = output.shape[-1]
@@ -173,23 +184,23 @@ def to_resolution(output: Tensor, resolution: int) -> Tensor:
 
 
 def to_uint8(output: Tensor, rounding: Rounding) -> Tensor:
-    """(B, 3, R, R) float32 in [0, 1] -> uint8, as the protocol rounds."""
+    """Round images, float32 in [0, 1] of any shape, to uint8 as the protocol says."""
     import torch
 
     if rounding == "nearest":
         return (output * 255).round().clamp(0, 255).to(torch.uint8)
     if rounding == "truncate":
         return (output * 255).clamp(0, 255).to(torch.uint8)
-    return (127.5 * (2 * output - 1) + 128).clamp(0, 255).to(torch.uint8)  # quirk: half a level up, then cut
+    return (127.5 * (2 * output - 1) + 128).clamp(0, 255).to(torch.uint8)  # LlamaGen's own: half a level up, then cut
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """(3, H, W) uint8 as a PIL image."""
+    """Return an image (3, H, W) uint8 as a PIL image."""
     return Image.fromarray(image.permute(1, 2, 0).numpy())
 
 
 def png(image: Tensor | Image.Image) -> bytes:
-    """(3, R, R) uint8, or a PIL image, as a PNG file, the same bytes every time."""
+    """Return an image, (3, H, W) uint8 or PIL's, as the bytes of a PNG file, the same ones every time."""
     out = io.BytesIO()
     picture = image if isinstance(image, Image.Image) else to_pil(image)
     picture.save(out, "PNG", optimize=False)

@@ -1,8 +1,8 @@
-"""Finding things by name: in the files of packages, among the entry points of installed packages, by decorator.
+"""Plug-ins found by name: in the files of packages, among the entry points of installed packages, by decorator.
 
-Nothing is imported to know a name. A package's own files are looked through as text: a class or function whose
-decorator is, say, `@register(...)` is known by the first text that stands in the decorator, so the name has to be
-written there as it is. A new file is seen without reinstalling.
+Nothing is imported to list the names. The files of a package are read as source text: a class or function with the
+decorator `@register(...)`, say, goes by the first string inside the decorator, so its name has to stand there as a
+literal. A new file is seen without reinstalling.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ E = TypeVar("E")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a name is registered: a module, and whether it is listed among all names."""
+    """Where a name is registered.
+
+    Attributes:
+        module: the dotted name of the module whose import registers it.
+        listed: whether it is one of `Plugins.names`; one that is not listed is found by its name alone.
+    """
 
     module: str
     listed: bool = True
@@ -33,9 +38,9 @@ class Place:
 
 @lru_cache(maxsize=64)
 def places(package: str, decorator: str) -> Mapping[str, Place]:
-    """Names that a package's modules register by `@decorator(...)`, without importing them.
+    """Return the names that a package's modules register by `@decorator(...)`; the modules are not imported.
 
-    The package's `ORDER`, a tuple of its modules' names, says which come first; the others follow by name.
+    The package's `ORDER`, a tuple of names of its modules, says which come first; the others follow alphabetically.
     """
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
@@ -51,7 +56,11 @@ def places(package: str, decorator: str) -> Mapping[str, Place]:
 
 
 def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
-    """Names in a file's decorators from top to bottom, and whether `listed=False` stands beside them."""
+    """Yield the names in a file's decorators from top to bottom, each with False where `listed=False` stands beside it.
+
+    Raises:
+        UserError: there is no string in a decorator.
+    """
     for node in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
         for call in getattr(node, "decorator_list", ()):
             if isinstance(call, ast.Call) and _name(call.func) == decorator:
@@ -70,13 +79,13 @@ def _name(function: ast.expr) -> str:
 
 
 class Plugins(Generic[E]):
-    """All there is of one kind, by name.
+    """All plug-ins of one kind by name, such as all tokenizers.
 
     Args:
-        what: the kind in messages, "tokenizer".
-        decorator: the function that registers one, by name; it calls `add`.
-        group: of entry points, each of which is a name.
-        packages: whose files are looked through.
+        what: what messages call the kind, "tokenizer".
+        decorator: the name of the decorator that registers one; it calls `add`.
+        group: the group of entry points in which other packages name theirs.
+        packages: returns the packages whose files are read for decorators.
     """
 
     def __init__(self, what: str, decorator: str, group: str, packages: Callable[[], tuple[str, ...]]):
@@ -84,21 +93,21 @@ class Plugins(Generic[E]):
         self.registered: dict[str, E] = {}
 
     def own(self) -> dict[str, Place]:
-        """Names in the packages' files, in their order."""
+        """Return the names in the packages' files, in their order, and where each is registered."""
         return {name: place for package in self.packages() for name, place in places(package, self.decorator).items()}
 
     def points(self) -> dict[str, EntryPoint]:
-        """The entry points of the group by name."""
+        """Return the entry points of the group by name."""
         return {point.name: point for point in points(self.group)}
 
     def names(self) -> list[str]:
-        """All that are listed: the packages' own first, then those of entry points and of decorators."""
+        """Return all listed names: those of the packages first, then those of entry points and of decorators."""
         own = self.own()
         known = dict.fromkeys([*own, *self.points(), *self.registered])
         return [name for name in known if name not in own or own[name].listed]
 
     def unlisted(self) -> list[str]:
-        """The packages' own that are found by name like any other and are not listed."""
+        """Return the packages' names that are not listed, though they are found by name like any other."""
         return [name for name, place in self.own().items() if not place.listed]
 
     def check(self, name: str) -> None:
@@ -107,14 +116,14 @@ class Plugins(Generic[E]):
             raise unknown(self.what, name, self.offered())
 
     def offered(self) -> list[str]:
-        """What the error for an unknown name lists."""
+        """Return the names that the error for an unknown name lists."""
         return self.names()
 
     def add(self, name: str, entry: E) -> None:
-        """What a decorator does.
+        """Register an entry under a name; decorators call this.
 
         Raises:
-            WrongValue: something else has the name already; the same thing may come again, from a module loaded twice.
+            WrongValue: something else has the name. The same class may come again, from a module that is loaded twice.
         """
         known, place, new = self.registered.get(name), self.own().get(name), _origin(self.maker(entry))
         if (known is not None and _origin(self.maker(known)) != new) or (place is not None and place.module != new[0]):
@@ -122,14 +131,14 @@ class Plugins(Generic[E]):
         self.registered[name] = entry
 
     def maker(self, entry: E) -> Any:
-        """The class or function that an entry is of."""
+        """Return the class or function that the decorator stands on; by default the entry is that itself."""
         return entry
 
     def get(self, name: str) -> E:
-        """What is registered under a name; its module is imported if need be.
+        """Return what is registered under a name; its module is imported if need be.
 
         Raises:
-            UserError: unknown, or a plug-in that cannot be imported or does not register its name.
+            UserError: the name is unknown, or its plug-in cannot be imported or does not register the name.
             MissingPackage: it needs a package of an extra that is not installed.
         """
         self.check(name)
@@ -152,23 +161,23 @@ class Plugins(Generic[E]):
             self.adopt(name, point, loaded)
 
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
-        """What to do with an entry point's object that no decorator has registered; refused unless overridden."""
+        """Take in the object of an entry point that no decorator registered; refused with a UserError by default."""
         raise UserError(
             f"plug-in {point.value} does not register {name!r}; decorate its class with @lactok.{self.decorator}"
         )
 
 
 def _origin(maker: Any) -> tuple[str, str]:
-    """Module and name, which stay the same when a module is loaded twice."""
+    """Return a class's module and name, which stay the same when the module is loaded twice."""
     return getattr(maker, "__module__", ""), getattr(maker, "__qualname__", "")
 
 
 @lru_cache(maxsize=16)
 def points(group: str) -> tuple[EntryPoint, ...]:
-    """The entry points of a group, the first of each name.
+    """Return the entry points of a group, the first of each name.
 
-    All distributions are asked: `importlib.metadata.entry_points` would let the remains of an older installation (a
-    folder lactok.egg-info in a clone) hide the present one.
+    Every installed distribution is asked, since `importlib.metadata.entry_points` lets the remains of an older
+    installation (a folder lactok.egg-info in a clone) hide the present one.
     """
     found: dict[str, EntryPoint] = {}
     for distribution in distributions():

@@ -1,4 +1,4 @@
-"""Randomness that belongs to an image, not to a batch."""
+"""Seeds and noise that belong to one image, so that neither depends on the batch that the image is in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def seed_of(*parts: object) -> int:
-    """A seed in [0, 2^63) from any parts, the same on every machine: `seed_of(run_seed, sample_id)`.
+    """Hash any parts to a seed in [0, 2^63), the same on every machine: `seed_of(run_seed, sample_id)`.
 
     >>> seed_of(0, "coco/000000000139")
     5645319915669970514
@@ -20,15 +20,15 @@ def seed_of(*parts: object) -> int:
 
 
 def noise(seeds: Tensor, shape: tuple[int, ...], stream: str) -> Tensor:
-    """Standard normal noise, one draw an image.
+    """Draw standard normal noise, independently for each image.
 
     Args:
-        seeds: (B,) int64, one an image.
-        shape: of one image's noise.
-        stream: names the use ("start", "posterior", "renoise 1"); streams of one seed are independent.
+        seeds: (B,) int64, one for each image.
+        shape: the shape of one image's noise.
+        stream: a name for the use ("start", "posterior", "renoise 1"); streams of one seed are independent.
 
     Returns:
-        (B, *shape) float32 on the CPU, whatever the device: move it where it is needed.
+        (B, *shape) float32 on the CPU, so that every device gets the same numbers: move it where it is needed.
     """
     import torch
 

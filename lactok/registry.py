@@ -1,7 +1,7 @@
-"""Tokenizers and generators by name: found in packages of adapters, by entry points, a decorator, or from a file.
+"""Tokenizers and generators by name, from packages of adapters, entry points, decorators and files of users.
 
-A name is looked up without importing torch; only loading imports the adapter's module, which registers what it has.
-Packages of adapters are named by entry points of group `lactok.adapters`; see `lactok.plugins` for how they are read.
+A name is looked up without importing torch; only loading imports the adapter's module, whose decorators register what
+is in it. Entry points of the group `lactok.adapters` name the packages of adapters; `lactok.plugins` reads these.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 @dataclass(frozen=True)
 class Entry(Generic[S, M]):
-    """A registered tokenizer or generator: what it is and how its network is made.
+    """A registered tokenizer or generator: its spec and how its network is made.
 
     Attributes:
-        factory: `factory(spec, **arguments)` makes it without weights.
-        code: sha256 of the file that it was taken from and of what that imports beside it, for `FILE.py:CLASS`;
-            else "".
+        spec: what is fixed about it before it is loaded.
+        factory: the adapter's class, or a function; `factory(spec, **arguments)` makes the network without weights.
+        arguments: keyword arguments of the factory.
+        code: for `FILE.py:CLASS` the sha256 of the file and of the modules in its folder that it imports; else "".
     """
 
     spec: S
@@ -51,6 +52,7 @@ class Entry(Generic[S, M]):
     code: str = ""
 
     def create(self) -> M:
+        """Make the network, without weights."""
         return self.factory(self.spec, **self.arguments)
 
 
@@ -60,12 +62,14 @@ def _packages() -> tuple[str, ...]:
 
 
 class Adapters(Plugins[Entry[S, M]]):
-    """All adapters of one kind; options after `@` and classes of files are understood here."""
+    """All adapters of one kind, whose names may carry options after `@` or name a class in a file."""
 
     def __init__(self, what: str, decorator: str, group: str):
         super().__init__(what, decorator, group, _packages)
 
     def register(self, spec: S, arguments: dict[str, Any]) -> Callable[[C], C]:
+        """Return a decorator that registers a class or function as the factory of `spec` with `arguments`."""
+
         def add(factory: C) -> C:
             self.add(spec.name, Entry(spec, factory, arguments))
             return factory
@@ -73,10 +77,14 @@ class Adapters(Plugins[Entry[S, M]]):
         return add
 
     def maker(self, entry: Entry[S, M]) -> Any:
+        """Return the entry's factory."""
         return entry.factory
 
     def check_name(self, name: str) -> None:
-        """Raise UnknownName or MissingFile for a name, options after `@`, that cannot be; torch is not imported."""
+        """Raise UnknownName, MissingFile or WrongValue for a name that cannot be loaded; torch is not imported.
+
+        Options after `@` are not looked at.
+        """
         base = name.partition("@")[0]
         if (found := _FILE.fullmatch(base)) is None:
             if base.endswith((".py", ".py:")):
@@ -86,7 +94,13 @@ class Adapters(Plugins[Entry[S, M]]):
             raise MissingFile(f"no such file {found['file']}; write FILE.py:CLASS")
 
     def entry(self, name: str, **options: object) -> Entry[S, M]:
-        """What is registered under a name, with the options after `@` and those given by keyword."""
+        """Return what is registered under a name, its spec with the options after `@` and those given by keyword.
+
+        Raises:
+            UnknownName: there is no such name or option.
+            MissingFile: there is no such file, for FILE.py:CLASS.
+            WrongValue: an option's value is not allowed, or the file's class is no adapter.
+        """
         _check_text(name)
         base, at, text = name.partition("@")
         self.check_name(base)
@@ -98,7 +112,7 @@ class Adapters(Plugins[Entry[S, M]]):
         return Entry(spec, found.factory, found.arguments, found.code)
 
     def _from_file(self, name: str) -> Entry[S, M]:
-        """A class of a Python file, decorated or with a `spec` of its own."""
+        """Return the entry of FILE.py:CLASS, a class that is decorated or has a `spec` of its own."""
         path, _, attribute = name.rpartition(":")
         module, code = import_file(path)
         factory = getattr(module, attribute, None)
@@ -131,14 +145,16 @@ GENERATORS: Adapters[GeneratorSpec, Generator] = Adapters("generator", "register
 
 
 def register(spec: TokenizerSpec, *, listed: bool = True, **arguments: Any) -> Callable[[C], C]:
-    """Class decorator: `factory(spec, **arguments)` makes the tokenizer `spec.name`, without weights.
+    """Return a class decorator that registers a tokenizer under `spec.name`.
 
-    May be stacked, one decorator a configuration. The name must stand in the decorator as a text, since it is read
-    from there before the module is imported.
+    The class (or function) must make the network, without weights, when it is called as `factory(spec, **arguments)`.
+    Decorators may be stacked, one for each configuration. The name must stand in the decorator as a literal string,
+    since it is read from there before the module is imported.
 
     Args:
-        listed: False for parts of studies, which are loaded by name like any other but are no rows of `all`.
-        arguments: for the constructor, besides `spec`.
+        spec: what is fixed about the tokenizer before it is loaded.
+        listed: False for parts of studies, which are loaded by name like any other but do not belong to `all`.
+        arguments: keyword arguments of the constructor, besides `spec`.
 
     Raises:
         WrongValue: another adapter has the name already.
@@ -161,7 +177,7 @@ def register(spec: TokenizerSpec, *, listed: bool = True, **arguments: Any) -> C
 
 
 def register_generator(spec: GeneratorSpec, **arguments: Any) -> Callable[[C], C]:
-    """As `register`, of a generator.
+    """Return a class decorator that registers a generator under `spec.name`; see `register`.
 
     >>> from lactok.tokenizer import Generator
     >>> @register_generator(GeneratorSpec("grey", "example", "text", 64, "MIT"))
@@ -187,10 +203,11 @@ def _filtered(adapters: Adapters[S, M], filter: str | Callable[[S], bool] | None
 
 
 def list_tokenizers(filter: str | Callable[[TokenizerSpec], bool] | None = None) -> list[str]:
-    """All tokenizers by name, this project's first, without importing any; those of studies are left out.
+    """Return the names of all tokenizers, this project's first; those of studies are left out.
 
     Args:
-        filter: a part of the name, or a pattern with `*` and `?`; or a function of the spec, which imports adapters.
+        filter: a part of the name, or a pattern with `*` and `?`; or a function that takes a spec and returns whether
+            it is wanted. Only such a function makes that adapters are imported.
 
     >>> list_tokenizers("resize-*")
     ['resize-8', 'resize-12', 'resize-16', 'resize-256']
@@ -201,7 +218,7 @@ def list_tokenizers(filter: str | Callable[[TokenizerSpec], bool] | None = None)
 
 
 def list_generators(filter: str | Callable[[GeneratorSpec], bool] | None = None) -> list[str]:
-    """As `list_tokenizers`, of generators.
+    """Return the names of all generators; see `list_tokenizers`.
 
     >>> list_generators("sd")
     ['sd1.5', 'sdxl', 'sd3']
@@ -210,15 +227,15 @@ def list_generators(filter: str | Callable[[GeneratorSpec], bool] | None = None)
 
 
 def spec(name: str, **options: object) -> TokenizerSpec | GeneratorSpec:
-    """What is fixed about a tokenizer or a generator before it is loaded.
+    """Return what is fixed about a tokenizer or a generator before it is loaded; no weights are needed.
 
     Args:
-        name: with options after `@`, or FILE.py:CLASS.
-        options: the same by keyword.
+        name: a name, which may carry options after `@`, or FILE.py:CLASS.
+        options: options by keyword, instead of after `@`.
 
     Raises:
-        UnknownName: neither a tokenizer nor a generator, or an option that it does not have.
-        WrongValue: an option's value that is not allowed.
+        UnknownName: there is no such tokenizer, generator or option.
+        WrongValue: an option's value is not allowed.
 
     >>> spec("flextok-d18-d28", tokens=64).tokens
     64
@@ -235,24 +252,31 @@ def spec(name: str, **options: object) -> TokenizerSpec | GeneratorSpec:
 
 
 def tokenizer_spec(name: str, **options: object) -> TokenizerSpec:
-    """As `spec`, of tokenizers alone."""
+    """Return the spec of a tokenizer; see `spec`."""
     return TOKENIZERS.entry(name, **options).spec
 
 
 def generator_spec(name: str, **options: object) -> GeneratorSpec:
-    """As `spec`, of generators alone."""
+    """Return the spec of a generator; see `spec`."""
     return GENERATORS.entry(name, **options).spec
 
 
 def resolve_assets(name: str) -> dict[str, Resolved]:
-    """The assets of a tokenizer on disk, fetched if need be; raises WeightsNotFound."""
+    """Return where a tokenizer's assets lie on disk, by asset name; they are fetched if need be.
+
+    Raises:
+        WeightsNotFound: no source has one of them.
+    """
     from lactok import weights
 
     return {asset.name: weights.resolve(asset) for asset in tokenizer_spec(name).assets}
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:
-    """Of every tokenizer and generator, those of studies included, by its name; a broken plug-in is left out."""
+    """Return the assets of every tokenizer and generator by its name, those of studies included.
+
+    A plug-in that cannot be imported is left out with a warning.
+    """
     import logging
 
     found: dict[str, tuple[Asset, ...]] = {}
@@ -266,10 +290,10 @@ def assets() -> dict[str, tuple[Asset, ...]]:
 
 
 def generator_settings(name: str) -> dict[str, Any]:
-    """All that a generator's pictures depend on, as JSON: name, options, version, digests of the weights.
+    """Return all that a generator's pictures depend on, for JSON: name, options, version, digests of the weights.
 
     Raises:
-        WeightsNotFound: no source has them.
+        WeightsNotFound: no source has the weights.
     """
     import torch
 
@@ -286,17 +310,18 @@ def generator_settings(name: str) -> dict[str, Any]:
 
 
 def build(name: str, device: str | torch.device = "meta", **options: object) -> Tokenizer:
-    """The network without weights: for manifests, sizes and speed, never for results.
+    """Make a tokenizer's network without weights: for lists of its tensors, its size and its speed, not for results.
 
-    Suites refuse it until weights of yours are loaded into it by `load_state_dict`.
+    Suites refuse it until you load weights of your own into it by `load_state_dict`.
 
     Args:
-        name: as `load`.
-        device: "meta" gives no memory to the tensors; on another device they are random.
-        options: those that may follow `@`, by keyword.
+        name: a name, which may carry options after `@`, or FILE.py:CLASS.
+        device: "meta" gives no memory to the tensors; on another device their values are random.
+        options: options by keyword, instead of after `@`.
 
     Raises:
-        As `load`, but for weights.
+        UnknownName: there is no such name or option.
+        WrongValue: an option's value is not allowed.
 
     >>> sum(p.numel() for p in build("llamagen-vq16").parameters())
     71883403
@@ -325,23 +350,23 @@ def load(
     compile: bool = False,
     **options: object,
 ) -> Tokenizer:
-    """A tokenizer with its weights, in eval mode.
+    """Return a tokenizer with its weights, in eval mode.
 
     Args:
-        name: with options after `@`, for example "flextok-d18-d28@tokens=64", or FILE.py:CLASS.
-        device: where it computes; inputs may be anywhere.
+        name: a name, which may carry options after `@` ("flextok-d18-d28@tokens=64"), or FILE.py:CLASS.
+        device: where it computes; inputs may be on any device.
         dtype: compute dtype (autocast) or its name, float32 if not given; inputs and outputs stay float32.
-        offload: keep the weights in main memory and bring each layer to the device when it computes: slow, for a
-            device on which they do not fit. LaCTok has it.
-        compile: `torch.compile` the networks; the first call takes minutes. LaCTok has it.
-        options: those that may follow `@`, by keyword: `tokens=64`.
+        offload: keep the weights in main memory and bring each layer to the device when it computes. This is slow; it
+            is for a device on which the weights do not fit. Only LaCTok can do it.
+        compile: use `torch.compile`; the first call then takes minutes. Only LaCTok can do it.
+        options: options by keyword, instead of after `@`: `tokens=64`.
 
     Raises:
-        UnknownName: no such name or option.
-        WrongValue: an option's value or a dtype that is not allowed.
-        WeightsNotFound: no source has them; never a network with random weights.
+        UnknownName: there is no such name or option.
+        WrongValue: an option's value or the dtype is not allowed.
+        WeightsNotFound: no source has the weights; a network with random weights is never returned.
         MissingPackage: the network needs a package of an extra that is not installed.
-        UserError: damaged or foreign weights.
+        UserError: the weights are damaged or of another network.
 
     >>> load("llamagen-vq16-tiny").spec.bits
     3072.0
@@ -356,16 +381,19 @@ def load(
 def load_generator(
     name: str, device: str | torch.device = "cpu", dtype: torch.dtype | str | None = None, **options: object
 ) -> Generator:
-    """A generator with its weights, in eval mode.
+    """Return a generator with its weights, in eval mode.
 
     Args:
-        name: with options after `@`, for example "sdxl@steps=30,guidance=5", or FILE.py:CLASS.
+        name: a name, which may carry options after `@` ("sdxl@steps=30,guidance=5"), or FILE.py:CLASS.
         device: where it computes; pictures come back on it.
         dtype: compute dtype or its name, float32 if not given; pictures stay float32.
-        options: those that may follow `@`, by keyword.
+        options: options by keyword, instead of after `@`.
 
     Raises:
-        As `load`.
+        UnknownName: there is no such name or option.
+        WrongValue: an option's value or the dtype is not allowed.
+        WeightsNotFound: no source has the weights; a network with random weights is never returned.
+        UserError: the weights are damaged or of another network.
     """
     computed = _compute_dtype(dtype)
     with extras_named(("networks",), name):
@@ -386,7 +414,11 @@ def _compute_dtype(given: object) -> torch.dtype:
 
 
 def _with_weights(found: Entry[S, M]) -> M:
-    """The network of an entry with its assets loaded, wherever it was made."""
+    """Return the network of an entry with its assets loaded, in eval mode and without gradients.
+
+    Raises:
+        UserError: the adapter left a parameter or buffer without weights.
+    """
     import torch
 
     from lactok import weights
@@ -396,7 +428,7 @@ def _with_weights(found: Entry[S, M]) -> M:
         model = found.create()
     if assets:
         model.load_assets(assets)
-    named = {**model.state_dict(), **dict(model.named_buffers())}  # also buffers that no file stores
+    named = {**model.state_dict(), **dict(model.named_buffers())}  # `state_dict` lacks non-persistent buffers
     unloaded = [k for k, v in named.items() if v.is_meta]
     if unloaded:
         raise UserError(

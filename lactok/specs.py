@@ -1,4 +1,4 @@
-"""What a tokenizer or an asset is, as data only: this module imports neither torch nor a network library."""
+"""Specs of tokenizers, generators and files of weights: data only, so neither torch nor a library is imported."""
 
 from __future__ import annotations
 
@@ -18,24 +18,38 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "squash"]
 Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
 
-# file names that say nothing about the model (their part before "." or "-0"): never enough to know a file by
-GENERIC = {"model", "pytorch_model", "diffusion_pytorch_model", "config", "checkpoint", "ckpt", "weights"} | {
-    "last",
-    "best",
-    "latest",
-    "final",
-    "ema",
+# A file cannot be known by these names, the part before "." or "-0" (of "model-00001-of-00002"): many models have them.
+GENERIC_STEMS = {
     "adapter_model",
+    "best",
+    "checkpoint",
+    "ckpt",
+    "config",
+    "diffusion_pytorch_model",
+    "ema",
+    "final",
     "imagenet",
-    "vqgan",
-    "vae",
+    "last",
+    "latest",
+    "model",
     "model_index",
+    "pytorch_model",
+    "vae",
+    "vqgan",
+    "weights",
 }
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A file of a Hugging Face hub repository."""
+    """A file of a Hugging Face hub repository.
+
+    Attributes:
+        repo: "owner/name".
+        file: the file's path in the repository.
+        sha256: the file's digest, or None where it is not pinned.
+        revision: a branch, tag or commit; None for the default branch.
+    """
 
     repo: str
     file: str
@@ -48,7 +62,15 @@ class Hub:
 
 @dataclass(frozen=True)
 class PackageIndex:
-    """A file inside an archive of a Python package registry; the archive is read, never installed."""
+    """A file inside an archive of a Python package registry; the archive is read, never installed.
+
+    Attributes:
+        project: the project's name in the registry.
+        archive: the file name of the wheel or source archive.
+        sha256: the archive's digest.
+        member: the path of the file inside the archive.
+        member_sha256: the file's own digest.
+    """
 
     project: str
     archive: str
@@ -58,6 +80,7 @@ class PackageIndex:
 
     @property
     def file(self) -> str:
+        """The member, whose ending says what it holds."""
         return self.member
 
     def __str__(self) -> str:
@@ -66,9 +89,12 @@ class PackageIndex:
 
 @dataclass(frozen=True)
 class Url:
-    """A plain download; `where` is an address or "module:attribute" of an installed library that knows it.
+    """A file at an address.
 
-    `sha256` may be the beginning of the digest, as publishers put it into file names; `size` is in bytes, exactly.
+    Attributes:
+        where: the address, or "module:attribute" of an installed library that knows it.
+        sha256: the file's digest or its beginning, which some publishers put into file names; None if not pinned.
+        size: the exact size in bytes, where it is known.
     """
 
     where: str
@@ -77,7 +103,7 @@ class Url:
 
     @property
     def file(self) -> str:
-        """The address's path, which ends in the file's name if the address has one."""
+        """The path of the address, which ends in the file's name; "" where a library knows the address."""
         return urlsplit(self.where).path if "://" in self.where else ""
 
     def __str__(self) -> str:
@@ -86,7 +112,13 @@ class Url:
 
 @dataclass(frozen=True)
 class Packaged:
-    """A file that an installed package carries."""
+    """A file that an installed package carries.
+
+    Attributes:
+        package: the name by which the package is imported.
+        file: the file's path in the package's folder.
+        sha256: the file's digest.
+    """
 
     package: str
     file: str
@@ -104,13 +136,14 @@ class Asset:
     """One file of weights: where it comes from and how its tensors become the ones that a network loads.
 
     Attributes:
-        name: also the file's stem in a user's folder, in the package and in the cache.
-        license: SPDX name or a short phrase.
-        sources: tried in order, after the user's folders and the package.
+        name: the asset's name, and the stem of the file in a user's folder, in the package and in the cache.
+        license: an SPDX name or a short phrase.
+        sources: where the file can be had; they are tried in order, after the user's folders and the package.
         convert: "module:function" that takes {name: tensor} as stored and returns {name: tensor} as loaded.
-        size: bytes, about; shown before a download.
-        version: raised by hand when what `convert` does changes; kept conversions of another one are made anew.
-        note: what the file is and how it is had, where no source can say it; ends the message that it is missing.
+        size: the download's size in bytes, roughly; it is shown to users.
+        version: a number that is raised by hand when what `convert` does changes, so that files are converted anew.
+        note: what the file is and how to get it, where no source can say that; it ends the message that the file is
+            missing.
     """
 
     name: str
@@ -122,7 +155,7 @@ class Asset:
     note: str = ""
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The stored tensors as the network loads them."""
+        """Return the stored tensors, by name, as the network loads them."""
         if self.convert is None:
             return tensors
         module, _, function = self.convert.partition(":")
@@ -130,38 +163,45 @@ class Asset:
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """Names under which a user's folder may hold it, the two handiest first.
+        """The names under which a user's folder may hold the file, the two handiest first.
 
-        NAME.safetensors holds the tensors as loaded (what `fetch` writes); under the others lies the published file,
-        to be converted: as REPOSITORY/FILE, which is what `hf download REPO --local-dir FOLDER/REPOSITORY` gives, as
-        NAME.pt and the like, and as FILE where that name tells one model from another.
+        NAME.safetensors holds the tensors as loaded, as `python -m lactok.weights fetch` writes them. All others are
+        the published file, which is converted: REPOSITORY/FILE, as `hf download REPO --local-dir FOLDER/REPOSITORY`
+        writes it; NAME.pt and the like; and FILE, where that name tells one model from another.
 
         >>> Asset("x-s", "MIT", (Hub("someone/x", "config.json"),)).file_names
         ('x-s.safetensors', 'x/config.json', 'x-s.json')
         >>> Asset("x-s", "MIT", (Hub("someone/x", "vq/x_small.pt"),)).file_names[-2:]
         ('x-s.ckpt', 'x_small.pt')
         """
-        hub = [s for s in self.sources if isinstance(s, Hub)]
-        files = [PurePosixPath(s.file) for s in self.sources if isinstance(s, Hub | Url)]
-        json = any(s.file.endswith(".json") for s in self.sources)
-        names = (
-            f"{self.name}.safetensors",
-            *(f"{s.repo.rpartition('/')[2]}/{s.file}" for s in hub),
-            *(f"{self.name}{suffix}" for suffix in ((".json",) if json else (".pt", ".pth", ".bin", ".ckpt"))),
-            *(f.name for f in files if f.suffix and f.name.partition(".")[0].partition("-0")[0] not in GENERIC),
-        )
+        names = [f"{self.name}.safetensors"]
+        for source in self.sources:
+            if isinstance(source, Hub):
+                repository = source.repo.rpartition("/")[2]
+                names.append(f"{repository}/{source.file}")
+        if any(source.file.endswith(".json") for source in self.sources):
+            names.append(f"{self.name}.json")
+        else:
+            names += [f"{self.name}{suffix}" for suffix in (".pt", ".pth", ".bin", ".ckpt")]
+        for source in self.sources:
+            if isinstance(source, Hub | Url):
+                file = PurePosixPath(source.file)
+                stem = file.name.partition(".")[0].partition("-0")[0]
+                if file.suffix and stem not in GENERIC_STEMS:
+                    names.append(file.name)
         return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
 class Option:
-    """What may stand after `@` in a name.
+    """An option that may stand after `@` in a name, as in "flextok-tiny@tokens=64".
 
     Attributes:
-        default: also gives the type (int, float or str).
-        low, high: bounds of a number, inclusive.
-        choices: the only values, where not empty.
-        multiple: an integer must be a multiple of it.
+        default: the value if it is not given; its type (int, float or str) is the option's.
+        help: what the option does, in a few words.
+        low, high: the bounds of a number, inclusive; None for no bound.
+        choices: the only allowed values, where there are any.
+        multiple: what an integer must be a multiple of.
     """
 
     default: int | float | str
@@ -172,7 +212,14 @@ class Option:
     multiple: int = 1
 
     def parse(self, name: str, text: str) -> int | float | str:
-        """The value of `text`; a WrongValue says what is allowed."""
+        """Return the value that `text` stands for.
+
+        Args:
+            name: the option's name, for messages.
+
+        Raises:
+            WrongValue: the value is not allowed; the message says what is.
+        """
         kind = type(self.default)
         try:
             value = kind(text)
@@ -189,11 +236,11 @@ class Option:
         return value
 
 
-class Optioned:
-    """A name with options after `@`; `TokenizerSpec` and `GeneratorSpec` share it.
+class WithOptions:
+    """The base of `TokenizerSpec` and `GeneratorSpec`: a name that may carry options after `@`.
 
     Attributes:
-        attributes: option -> the attribute that it sets.
+        attributes: the name of an option -> the attribute of the spec that it sets.
     """
 
     name: str
@@ -202,7 +249,7 @@ class Optioned:
     attributes: ClassVar[Mapping[str, str]] = {}
 
     def named(self, **values: int | float | str) -> str:
-        """The canonical name with some options set otherwise; those at their default are left out.
+        """Return the canonical name with some options set to other values; those at their default are left out.
 
         >>> steps = {"steps": Option(20, ""), "size": Option(512, "")}
         >>> TokenizerSpec("x", "x", 1, 2, 8, 8, "MIT", options=steps).named(steps=4, size=512)
@@ -214,13 +261,15 @@ class Optioned:
         return f"{base}@{','.join(chosen)}" if chosen else base
 
     def with_options(self, text: str) -> Self:
-        """The same with `text` ("tokens=64,steps=2") applied, under its canonical name.
+        """Return this spec with the options of `text` ("tokens=64,steps=2") set, under its canonical name.
 
-        Options come in the order of `options`; those at their default are left out of the name. Those of `attributes`
-        become attributes; a tokenizer's `input` is `input_size`, with as many tokens as its area has.
+        In the name, options come in the order of `options`, and those at their default are left out. An option that
+        `attributes` names sets that attribute. A tokenizer's option `input` sets `input_size`, and the number of
+        tokens grows with the area.
 
         Raises:
-            UnknownName, WrongValue: an unknown option or a value that is not allowed.
+            UnknownName: there is no such option.
+            WrongValue: an option's value is not allowed, or missing.
         """
         values = {name: option.default for name, option in self.options.items()}
         for part in filter(None, text.split(",")):
@@ -235,26 +284,32 @@ class Optioned:
         return replace(self, **(changes | self._derived(values)))  # type: ignore[type-var]
 
     def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
-        """Attributes that follow from options in another way."""
+        """Return attributes that an option sets by a computation; none by default."""
         return {}
 
 
 @dataclass(frozen=True)
-class TokenizerSpec(Optioned):
+class TokenizerSpec(WithOptions):
     """What is fixed about a tokenizer before it is loaded.
 
     Attributes:
-        name: canonical, with its options after `@`.
-        tokens: ids an image, or None for a reference row without ids.
-        codebook_size: number of codes, or None.
-        input_size, output_size: side of the square image in pixels; None means whatever the protocol evaluates at.
-        fit: "crop" keeps the shape and cuts the centre square, "squash" ignores the shape; for callers with images
-            that are not square (the protocols' references are, and there both are the same).
-        resample: how an image is brought to `input_size`.
-        decode_steps: steps of the decoder's sampler; with guidance each may take two evaluations of the network.
-        options: what may follow `@`.
-        values: the chosen options, all of them, defaults included.
-        version: raised by hand when the adapter's arithmetic changes; part of every stored key.
+        name: the canonical name, with its options after `@`.
+        family: the method, such as "titok"; tokenizers of one family share their code.
+        tokens: the number of ids for an image, or None for a reference row without ids.
+        codebook_size: the number of codes, or None for a reference row without ids.
+        input_size, output_size: the side of the square image in pixels; None means whatever the protocol evaluates at.
+        license: the licence of the weights, an SPDX name or a short phrase.
+        fit: what callers should do with an image that is not square: "crop" keeps its shape and cuts the central
+            square, "squash" stretches it. The protocols' reference images are square, so they need neither.
+        resample: the filter that brings an image to `input_size`; "-aa" stands for antialiased.
+        decode_steps: the number of steps of the decoder's sampler; with classifier-free guidance, a step may evaluate
+            the network twice.
+        options: the options that may follow `@`, by name.
+        values: the values of all options, defaults included.
+        paper: the paper's authors, year and arXiv number.
+        assets: the files of weights that it needs.
+        version: a number that is raised by hand when the adapter's arithmetic changes; it is part of every stored key.
+        note: what a reader of its results must know.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -282,7 +337,7 @@ class TokenizerSpec(Optioned):
 
     @property
     def bits(self) -> float | None:
-        """Bits an image, tokens * log2(codebook_size); None where each image differs.
+        """Bits for an image: tokens * log2(codebook_size); None for a row without ids, whose images may differ.
 
         >>> TokenizerSpec("x", "x", 256, 16384, 256, 256, "MIT").bits
         3584.0
@@ -299,16 +354,23 @@ class TokenizerSpec(Optioned):
 
 
 @dataclass(frozen=True)
-class GeneratorSpec(Optioned):
+class GeneratorSpec(WithOptions):
     """What is fixed about a generator of images before it is loaded.
 
     Attributes:
-        condition: "text" (a caption) or "class" (an ImageNet class).
-        output_size: side of the square picture in pixels.
-        tokenizer: name of the tokenizer whose ids it predicts, or None.
-        options: what may follow `@`; `size` sets `output_size`, the others are for the adapter.
-        values: the chosen options, all of them, defaults included.
-        version: raised by hand when the adapter's arithmetic changes; pictures of another version are not taken up.
+        name: the canonical name, with its options after `@`.
+        family: the method; generators of one family share their code.
+        condition: what it generates from: "text" (a caption) or "class" (an ImageNet class).
+        output_size: the side of the square picture in pixels.
+        license: the licence of the weights, an SPDX name or a short phrase.
+        tokenizer: the name of the tokenizer whose ids it predicts, or None.
+        options: the options that may follow `@`, by name; `size` sets `output_size`, the others are for the adapter.
+        values: the values of all options, defaults included.
+        paper: the paper's authors, year and arXiv number.
+        assets: the files of weights that it needs.
+        version: a number that is raised by hand when the adapter's arithmetic changes; pictures of another version
+            are not reused.
+        note: what a reader of its results must know.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {"size": "output_size"}

@@ -1,4 +1,7 @@
-"""The common interfaces: an image into ids, ids into an image; a caption or a class into an image."""
+"""The interfaces that all models have: `Tokenizer` (image to ids to image) and `Generator` (caption or class to image).
+
+`Reconstructor` is what a tokenizer has in common with a row that has no ids, such as JPEG.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,14 @@ if TYPE_CHECKING:
 
 
 class Adapter(nn.Module):
-    """What tokenizers and generators share: weights, a device and a compute dtype."""
+    """The base of tokenizers and generators: a network with weights, a device and a compute dtype.
+
+    Args:
+        spec: what it is; by default the class's own attribute `spec`.
+
+    Raises:
+        WrongValue: neither is given.
+    """
 
     spec: TokenizerSpec | GeneratorSpec
     dtype: torch.dtype
@@ -38,25 +48,31 @@ class Adapter(nn.Module):
         self.dtype = torch.float32
 
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Load tensors by asset name; the default suits an adapter with one asset and one network, `self.model`."""
+        """Load the weights; this default suits an adapter with one asset and one network, `self.model`.
+
+        Args:
+            assets: asset name -> {name: tensor}, all assets of the spec.
+        """
         for tensors in assets.values():
             weights.load_strict(self.get_submodule("model"), tensors, self.spec.name)
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are; the CPU for an adapter without any."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def _compute(self) -> AbstractContextManager[object]:
+        """Return the context in which the network computes: exact float32, or autocast to the compute dtype."""
         if self.dtype == torch.float32:
             return exact_float32()
         return torch.autocast(self.device.type, self.dtype)
 
-    def _images(self, out: object, batch: int) -> Tensor:
-        """What the adapter returned as float32 in [0, 1], if it is what the spec promises.
+    def _checked_images(self, out: object, batch: int) -> Tensor:
+        """Return the images that the adapter made, as float32 in [0, 1].
 
         Raises:
-            ValueError: it is not.
-            UserError: the network overflowed.
+            ValueError: they are not (`batch`, 3, output_size, output_size), as the spec promises.
+            UserError: they are not finite, since the network overflowed in its compute dtype.
         """
         name, side = self.spec.name, self.spec.output_size
         if not isinstance(out, Tensor):
@@ -74,10 +90,13 @@ class Adapter(nn.Module):
 
 
 class Reconstructor(Adapter):
-    """What turns an image into another one at a cost in bits; a reference row implements `reconstruct` alone.
+    """Turns an image into a similar one at a cost in bits, as a codec does.
+
+    An adapter of a reference row without ids (JPEG, a continuous VAE) derives from this class and implements
+    `reconstruct` alone.
 
     Args:
-        spec: what it is; by default the class's own `spec`.
+        spec: what it is; by default the class's own attribute `spec`.
     """
 
     spec: TokenizerSpec
@@ -86,44 +105,50 @@ class Reconstructor(Adapter):
         super().__init__(spec)
 
     def place(self, device: str | torch.device, dtype: torch.dtype, offload: bool, compile: bool) -> None:
-        """Move to where it computes; an adapter that can do with less memory or with compiled networks overrides this.
+        """Move the network to the device where it computes, and set its compute dtype.
+
+        Adapters that support `offload` or `compile` (see `lactok.load`) override this method.
 
         Raises:
-            WrongValue: this tokenizer has no `offload` or `compile`.
+            WrongValue: `offload` or `compile` is asked for, which this tokenizer does not support.
         """
-        for given, what in ((offload, "offload"), (compile, "compile")):
-            if given:
-                raise WrongValue(f"{self.spec.name} has no {what}; load it without")
+        for option, is_asked_for in (("offload", offload), ("compile", compile)):
+            if is_asked_for:
+                raise WrongValue(f"{self.spec.name} has no {option}; load it without")
         self.dtype = dtype
         self.to(device)
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images to what becomes of them.
+        """Encode and decode images.
 
         Args:
             images: (B, 3, S, S) float32 in [0, 1], S the spec's `input_size`, or any side where that is None.
-            seeds: (B,) int64, for those that draw noise; zeros if not given.
+            seeds: (B,) int64, for models that draw noise; zeros if not given.
 
         Returns:
-            (B, 3, S', S') float32 in [0, 1], and the bits that each image took, (B,) float64.
+            The reconstructions (B, 3, S', S') float32 in [0, 1], S' the spec's `output_size`, and the bits that each
+            image took, (B,) float64.
         """
         raise NotImplementedError(f"{type(self).__name__} implements no `reconstruct`")
 
     def reconstruct_image(self, picture: str | PathLike[str] | Image.Image | np.ndarray, seed: int = 0) -> Image.Image:
-        """One picture to its reconstruction, prepared as the default protocol prepares a photograph.
+        """Reconstruct one picture, prepared as the default protocol prepares a photograph.
 
-        The picture is turned upright, transparency laid over white; its central square is brought to the side of the
-        output, and from there to the network's own size by the network's own filter. The result is rounded to nearest.
+        The picture is turned upright and laid over white where it is transparent. Its central square is resized to
+        the side of the output, and from there to the network's own size by the network's own filter. The result is
+        rounded to the nearest level.
 
         Args:
             picture: a file's path, a PIL image, or an array (H, W, 3) or (H, W) uint8.
-            seed: of the run, for those that draw noise.
+            seed: the seed of the noise, for models that draw any.
 
         Returns:
-            A square RGB image of side `output_size`, or of the picture's shorter side where that is None.
+            A square RGB image with the spec's `output_size` as its side; where that is None, the `input_size`, or
+            else the shorter side of the picture.
 
         Raises:
-            WrongValue: not a picture.
+            WrongValue: this is no picture.
+            MissingFile: there is no such file.
 
         >>> from PIL import Image
         >>> import lactok
@@ -139,32 +164,37 @@ class Reconstructor(Adapter):
 
 
 class Tokenizer(Reconstructor):
-    """A tokenizer; an adapter implements `_encode`, `_decode` and, for more than one file, `load_assets`.
+    """Turns images into ids and ids into images.
 
-    `encode` and `decode` check what goes in and comes out, switch gradients off and set the compute dtype, so that
-    adapters contain nothing but the model's own arithmetic.
+    An adapter implements `_encode`, `_decode` and, if it has more than one file of weights, `load_assets`. `encode`
+    and `decode` check what goes in and comes out, switch gradients off and set the compute dtype, so that an adapter
+    contains nothing but the model's own arithmetic.
     """
 
     def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """(B, 3, input_size, input_size) float32 in [0, 1] -> ids (B, L) int64."""
+        """Return the ids (B, L) int64 of images (B, 3, input_size, input_size) float32 in [0, 1].
+
+        `seeds` are (B,) int64 on the CPU, for `lactok.randomness.noise`.
+        """
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        """ids (B, L) -> images (B, 3, output_size, output_size); values outside [0, 1] are clamped."""
+        """Return the images (B, 3, output_size, output_size) of ids (B, L) int64; they are clamped to [0, 1] later."""
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
-    def _check_images(self, images: Tensor) -> Tensor:
+    def _checked_inputs(self, images: Tensor) -> Tensor:
+        """Return images that the caller gave, on the tokenizer's device; raise ValueError if it does not take them."""
         _check_tensor("images", images)
         size = self.spec.input_size
-        b_c_h_w = tuple(images.shape)
-        if len(b_c_h_w) != 4 or b_c_h_w[1] != 3 or (size is not None and b_c_h_w[2:] != (size, size)):
-            raise ValueError(f"{self.spec.name} takes images (B, 3, {size or 'H'}, {size or 'W'}), not {b_c_h_w}")
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[1] != 3 or (size is not None and shape[2:] != (size, size)):
+            raise ValueError(f"{self.spec.name} takes images (B, 3, {size or 'H'}, {size or 'W'}), not {shape}")
         if images.dtype != torch.float32:
             raise ValueError(f"{self.spec.name} takes float32 images in [0, 1], not {images.dtype}")
         return images.to(self.device)
 
-    def _check_ids(self, ids: object, batch: int) -> Tensor:
-        """What the adapter's `_encode` returned, if it is what the spec promises."""
+    def _checked_ids(self, ids: object, batch: int) -> Tensor:
+        """Return the ids that the adapter made; raise ValueError if the spec promises others."""
         if not isinstance(ids, Tensor):
             raise ValueError(f"the adapter of {self.spec.name} returns {type(ids).__name__} instead of a tensor of ids")
         expected = (batch, self.spec.tokens)
@@ -173,15 +203,17 @@ class Tokenizer(Reconstructor):
                 f"the adapter of {self.spec.name} returns ids {tuple(ids.shape)} {ids.dtype}; its spec promises "
                 f"{expected} torch.int64"
             )
-        self._check_codes(ids, f"its spec promises ids 0 to {(self.spec.codebook_size or 0) - 1}, its adapter returns")
+        self._check_range(ids, f"its spec promises ids 0 to {(self.spec.codebook_size or 0) - 1}, its adapter returns")
         return ids
 
-    def _check_codes(self, ids: Tensor, what: str) -> None:
+    def _check_range(self, ids: Tensor, expectation: str) -> None:
+        """Raise ValueError, with a message that begins with `expectation`, for ids that are no codes."""
         size = self.spec.codebook_size
         if size is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < size):
-            raise ValueError(f"{self.spec.name}: {what} {int(ids.min())} to {int(ids.max())}")
+            raise ValueError(f"{self.spec.name}: {expectation} {int(ids.min())} to {int(ids.max())}")
 
-    def _seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
+    def _checked_seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
+        """Return the seeds that the caller gave, on the CPU, or zeros; raise ValueError if they are not (B,) int64."""
         if seeds is None:
             return torch.zeros(batch, dtype=torch.int64)
         _check_tensor("seeds", seeds)
@@ -191,13 +223,13 @@ class Tokenizer(Reconstructor):
 
     @torch.inference_mode()
     def encode_unchecked(self, images: Tensor, seeds: Tensor | None = None) -> Any:
-        """As `encode`, but what the adapter returns is passed on as it is: for those who examine adapters."""
-        images = self._check_images(images)
+        """Encode as `encode` does, but return what the adapter returned, unchecked; for tests of adapters."""
+        images = self._checked_inputs(images)
         with self._compute():
-            return self._encode(images, self._seeds(seeds, len(images)))
+            return self._encode(images, self._checked_seeds(seeds, len(images)))
 
     def encode(self, images: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """Images to ids.
+        """Turn images into ids.
 
         Args:
             images: (B, 3, input_size, input_size) float32 in [0, 1].
@@ -207,58 +239,67 @@ class Tokenizer(Reconstructor):
             (B, L) int64 on the tokenizer's device, L the spec's `tokens`, each from 0 to `codebook_size` - 1.
 
         Raises:
-            ValueError: another shape or dtype; or the adapter returns other ids than its spec promises.
+            ValueError: the images or seeds have another shape or dtype, or the adapter returns other ids than its
+                spec promises.
 
         >>> import lactok, torch
         >>> lactok.load("llamagen-vq16-tiny").encode(torch.zeros(1, 3, 256, 256)).shape
         torch.Size([1, 256])
         """
-        return self._check_ids(self.encode_unchecked(images, seeds), len(images))
+        return self._checked_ids(self.encode_unchecked(images, seeds), len(images))
 
     @torch.inference_mode()
     def decode_unclamped(self, ids: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """As `decode`, but what the adapter returns is passed on as it is: for those who examine adapters."""
+        """Decode as `decode` does, but return what the adapter returned, neither checked nor clamped; for tests."""
+        self._check_given_ids(ids)
+        with self._compute():
+            return self._decode(ids.to(self.device), self._checked_seeds(seeds, len(ids)))
+
+    def _check_given_ids(self, ids: Tensor) -> None:
+        """Raise ValueError for ids that the caller gave and this tokenizer cannot decode."""
         _check_tensor("ids", ids)
         if ids.ndim != 2 or ids.dtype != torch.int64:
             raise ValueError(f"ids are (B, L) int64, not {tuple(ids.shape)} {ids.dtype}")
-        longest = self.spec.tokens
-        if (option := self.spec.options.get("tokens")) is not None and option.high is not None:
-            longest = int(option.high)
-        shortest = 1 if option is not None else longest
+        shortest = longest = self.spec.tokens
+        option = self.spec.options.get("tokens")
+        if option is not None:  # any prefix of the ids can be decoded
+            shortest = 1
+            if option.high is not None:
+                longest = int(option.high)
         if longest is not None and shortest is not None and not shortest <= ids.shape[1] <= longest:
             allowed = longest if shortest == longest else f"{shortest} to {longest}"
             raise ValueError(f"{self.spec.name} takes {allowed} ids an image, not {ids.shape[1]}")
-        self._check_codes(ids, f"its ids are 0 to {(self.spec.codebook_size or 0) - 1}, not")
-        with self._compute():
-            return self._decode(ids.to(self.device), self._seeds(seeds, len(ids)))
+        self._check_range(ids, f"its ids are 0 to {(self.spec.codebook_size or 0) - 1}, not")
 
     def decode(self, ids: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """Ids to images.
+        """Turn ids into images.
 
         Args:
             ids: (B, L) int64; a tokenizer with the option `tokens` takes any shorter L too.
-            seeds: as in `encode`.
+            seeds: (B,) int64, for tokenizers that draw noise; zeros if not given.
 
         Returns:
             (B, 3, output_size, output_size) float32 in [0, 1] on the tokenizer's device.
 
         Raises:
-            ValueError: ids that are not (B, L) int64, of another length or not codes of this tokenizer.
+            ValueError: the ids are not (B, L) int64, have another length or are no codes of this tokenizer; or the
+                adapter returns other images than its spec promises.
             UserError: the decoder overflowed in its compute dtype.
         """
-        return self._images(self.decode_unclamped(ids, seeds), len(ids))
+        return self._checked_images(self.decode_unclamped(ids, seeds), len(ids))
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`decode(encode(images))` and the bits it took, (B,) float64."""
+        """Return `decode(encode(images))` and the bits that each image took, (B,) float64; see `Reconstructor`."""
         ids = self.encode(images, seeds)
         bits = self.spec.bits or 0.0
         return self.decode(ids, seeds), torch.full((len(ids),), bits, dtype=torch.float64)
 
 
 class Generator(Adapter):
-    """A generator of images; an adapter implements `_generate` and, for more than one file, `load_assets`.
+    """Turns captions or classes into images.
 
-    `generate` checks what goes in and comes out, as `Tokenizer.encode` and `decode` do.
+    An adapter implements `_generate` and, if it has more than one file of weights, `load_assets`. `generate` checks
+    what goes in and comes out, as `Tokenizer.encode` and `decode` do.
     """
 
     spec: GeneratorSpec
@@ -267,50 +308,59 @@ class Generator(Adapter):
         super().__init__(spec)
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
-        """Conditions and seeds (B,) int64 on the CPU -> images (B, 3, output_size, output_size), clamped afterwards.
+        """Return the images (B, 3, output_size, output_size) of B conditions; they are clamped to [0, 1] later.
 
-        All noise comes from `lactok.randomness.noise(seeds, ...)`: an image must not depend on its neighbours.
+        `seeds` are (B,) int64 on the CPU. All noise must come from `lactok.randomness.noise(seeds, ...)`, so that no
+        image depends on the others of its batch.
         """
         raise NotImplementedError(f"{self.spec.name} generates nothing")
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
-        """Move to where it computes; an adapter whose library loads the weights itself does that here."""
+        """Move the network to the device where it computes, and set its compute dtype.
+
+        An adapter whose library loads the weights by itself does that here.
+        """
         self.dtype = dtype
         self.to(device)
 
     def settings(self) -> dict[str, Any]:
-        """What its pictures depend on besides the spec and its assets, as JSON; nothing for most adapters."""
+        """Return what the pictures depend on besides the spec and its assets, for JSON; nothing for most adapters."""
         return {}
 
     @torch.inference_mode()
     def generate(self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Pictures of captions or classes.
+        """Generate an image for each caption or class.
 
         Args:
             conditions: B captions, or B ImageNet classes 0 to 999, as `spec.condition` says.
-            seeds: one for each, 0 to 2^63 - 1.
+            seeds: B seeds of the noise, each from 0 to 2^63 - 1.
 
         Returns:
-            (B, 3, output_size, output_size) float32 in [0, 1].
+            (B, 3, output_size, output_size) float32 in [0, 1], on the generator's device.
 
         Raises:
-            ValueError: other conditions, or not as many seeds.
+            ValueError: the conditions are of the other kind, there are not as many seeds, or a seed is out of range;
+                or the adapter returns other images than its spec promises.
             UserError: the network overflowed in its compute dtype.
         """
-        self._check(conditions, seeds)
+        self._check_arguments(conditions, seeds)
         with self._compute():
             out = self._generate(list(conditions), torch.tensor(list(seeds), dtype=torch.int64))  # type: ignore[arg-type]
-        return self._images(out, len(seeds))
+        return self._checked_images(out, len(seeds))
 
-    def _check(self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int]) -> None:
+    def _check_arguments(self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int]) -> None:
+        """Raise ValueError for conditions or seeds that this generator does not take."""
         name = self.spec.name
         if isinstance(conditions, str) or not conditions or len(conditions) != len(seeds):
             given = "a string" if isinstance(conditions, str) else f"{len(conditions)} and {len(seeds)}"
             raise ValueError(f"{name} takes a list of one condition or more and a seed for each, not {given}")
-        text = self.spec.condition == "text"
         for condition in conditions:
-            if text != isinstance(condition, str) or not (text or _is_integer(condition, 1000)):
-                raise ValueError(f"{name} takes {'captions' if text else 'classes 0 to 999'}, not {condition!r}")
+            if self.spec.condition == "text":
+                is_taken, taken = isinstance(condition, str), "captions"
+            else:
+                is_taken, taken = _is_integer(condition, 1000), "classes 0 to 999"
+            if not is_taken:
+                raise ValueError(f"{name} takes {taken}, not {condition!r}")
         for seed in seeds:
             if not _is_integer(seed, 2**63):
                 raise ValueError(f"seeds are integers from 0 to 2^63 - 1, not {seed!r}")

@@ -1,4 +1,4 @@
-"""`python -m lactok.train`: the trainers, see `lactok.training`."""
+"""`python -m lactok.train` runs the trainers; it is the short name of `python -m lactok.training`."""
 
 from lactok.training.__main__ import main
 

@@ -1,1 +1,1 @@
-"""The engine of every suite: data, sources, shards, store, results."""
+"""The engine of every suite: data sets, sources of reconstructions, shards of samples, their store, and results."""

@@ -1,10 +1,12 @@
-"""Two results side by side: whether they can be compared, what differs between them, their values paired."""
+"""Comparing two results: whether they can be compared, which settings differ, and paired differences by metric."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lactok.errors import UserError, WrongValue, unknown
 from lactok.evaluation.results import GenerationResult, GenEvalResult, PreferenceResult, ReconResult, Result
@@ -17,12 +19,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A metric of two runs.
+class ComparedMetric:
+    """One metric of two results.
 
     Attributes:
-        first, second: means over the pairs; of distances of sets the runs' own values.
-        difference: second minus first; without interval and p for distances of sets.
+        metric: the metric's key.
+        higher: whether a higher value is better.
+        first, second: the means over the samples that both results have; for distances of sets (rFID) the results'
+            own values. None where nothing was measured.
+        difference: second minus first; for distances of sets it has neither interval nor p.
     """
 
     metric: str
@@ -33,7 +38,7 @@ class Line:
 
     @property
     def better(self) -> str:
-        """Which run is better beyond the interval: "first", "second" or ""."""
+        """Which result is better, "first" or "second"; "" where the interval of the difference includes zero."""
         value = self.difference.value
         if not self.difference.is_apart or value is None:
             return ""
@@ -41,10 +46,12 @@ class Line:
 
 
 def paired_images(first: ReconResult, second: ReconResult) -> pandas.DataFrame:
-    """Records of the images that both runs have, in the order of the first; columns end in `_first` or `_second`.
+    """Return the records of the images that both results have, in the order of the first.
+
+    Columns that both have end in `_first` or `_second`.
 
     Raises:
-        UserError: records that are missing, damaged or name an image twice, or images of one id that differ.
+        UserError: records are missing, damaged or name an image twice, or two images with the same id differ.
     """
     records = []
     for run in (first, second):
@@ -67,26 +74,31 @@ class Comparison:
     """Two results, metric by metric.
 
     Attributes:
-        lines: the metrics that both have.
-        notes: what a reader must know.
-        changes: what differs between them apart from their numbers: what, the first's, the second's.
+        first, second: the results.
+        lines: the metrics that both have, in the order of the table.
+        notes: sentences that a reader of the table must know.
+        changes: the settings that differ between the results: what it is, the first's value, the second's.
     """
 
     first: Result
     second: Result
-    lines: tuple[Line, ...]
+    lines: tuple[ComparedMetric, ...]
     notes: tuple[str, ...]
     changes: tuple[tuple[str, str, str], ...]
 
-    def __getitem__(self, metric: str) -> Line:
-        """A metric's line: `difference.value`, `.ci95` and `.p`, and which of the two is `better`; or UnknownName."""
+    def __getitem__(self, metric: str) -> ComparedMetric:
+        """Return a metric: its `difference.value`, `.ci95` and `.p`, and which of the two results is `better`.
+
+        Raises:
+            UnknownName: the results do not both have it.
+        """
         for line in self.lines:
             if line.metric == metric:
                 return line
         raise unknown("metric of both", metric, [line.metric for line in self.lines])
 
     def table(self) -> str:
-        """A line a metric, as Markdown."""
+        """Return the comparison as a Markdown table with a line for each metric."""
         from tabulate import tabulate
 
         heads = ["metric", "first", "second", "second - first", "95 % interval", "p", "n", "better"]
@@ -95,7 +107,7 @@ class Comparison:
         return str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align))
 
     def as_data(self) -> dict[str, Any]:
-        """What JSON can hold, all digits kept."""
+        """Return the comparison as dictionaries and lists for JSON, with all digits."""
         metrics = {
             line.metric: {
                 "first": line.first,
@@ -115,15 +127,17 @@ class Comparison:
 
 
 def compare(first: Result, second: Result) -> Comparison:
-    """The metrics that two results both have, paired over the samples that both have.
+    """Compare two results in the metrics that both have, paired over the samples that both have.
 
     Args:
-        first, second: of one suite, from `lactok.evaluate` or `lactok.load_results`; differences are second minus
-            first.
+        first, second: results of the same suite, from `lactok.evaluate` or `lactok.load_results`.
+
+    Returns:
+        The comparison; its differences are second minus first.
 
     Raises:
-        WrongValue: they cannot be compared; says why and how to mend it.
-        UserError: records that are missing or damaged.
+        WrongValue: the results cannot be compared; the message says why and how to mend it.
+        UserError: records are missing or damaged.
 
     >>> import tempfile, lactok
     >>> out = tempfile.mkdtemp()
@@ -140,34 +154,43 @@ def compare(first: Result, second: Result) -> Comparison:
             "preference scores"
         )
     if isinstance(first, ReconResult) and isinstance(second, ReconResult):
-        lines, notes = _recon(first, second)
+        lines, notes = _compare_recon(first, second)
     elif isinstance(first, GenEvalResult) and isinstance(second, GenEvalResult):
-        lines, notes = _geneval(first, second)
+        lines, notes = _compare_geneval(first, second)
     elif isinstance(first, PreferenceResult) and isinstance(second, PreferenceResult):
-        lines, notes = _preference(first, second)
+        lines, notes = _compare_preference(first, second)
     else:
         raise WrongValue(f"{first.name} and {second.name} are results of different suites; name two of the same one")
     if not lines:
         raise WrongValue(f"{first.name} and {second.name} have no metric in common; run both with the same `metrics`")
-    return Comparison(first, second, tuple(lines), tuple(notes), tuple(differences(first, second)))
+    return Comparison(first, second, tuple(lines), tuple(notes), tuple(_changed_settings(first, second)))
 
 
-def _row(metric: Metric, line: Line) -> list[str]:
-    d = line.difference
-    digits = metric.digits + 1  # differences are smaller than what they are of
+def _row(metric: Metric, line: ComparedMetric) -> list[str]:
+    """Return a line of the table as texts."""
+    difference = line.difference
+    digits = metric.digits + 1  # one more than the metric's own, since differences are smaller
 
     def number(value: float | None, sign: str = "") -> str:
         return "-" if value is None else f"{value * metric.scale:{sign}.{digits}f}"
 
-    interval = f"{number(d.ci95[0], '+')} to {number(d.ci95[1], '+')}" if d.ci95 else "-"
-    p = "-" if d.p is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
-    values = [number(line.first), number(line.second), number(d.value, "+")]
+    interval = "-"
+    if difference.ci95:
+        interval = f"{number(difference.ci95[0], '+')} to {number(difference.ci95[1], '+')}"
+    if difference.p is None:
+        p = "-"
+    elif difference.p < 0.001:
+        p = "< 0.001"
+    else:
+        p = f"{difference.p:.3f}"
+    values = [number(line.first), number(line.second), number(difference.value, "+")]
     name = one_line(metric.head).replace("|", "\\|")
-    return [name, *values, interval, p, str(d.n), line.better or "-"]
+    return [name, *values, interval, p, str(difference.n), line.better or "-"]
 
 
-def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[str]]:
-    _same_protocol(first, second)
+def _compare_recon(first: ReconResult, second: ReconResult) -> tuple[list[ComparedMetric], list[str]]:
+    """Return the metrics and the notes of two results of the reconstruction suite."""
+    _check_same_protocol(first, second)
     if first.dataset != second.dataset:
         raise WrongValue(
             f"{first.name} is of {first.dataset} and {second.name} of {second.dataset}: different data; run both with "
@@ -177,16 +200,16 @@ def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[st
     if not len(pairs):
         raise WrongValue(f"{first.name} and {second.name} have no image in common; run both with the same `limit`")
     lines, notes = [], []
-    whole = len(pairs) == first.n == second.n
+    are_same_images = len(pairs) == first.n == second.n
     for key in sorted_keys([m for m in first.metrics if m in second.metrics]):
         metric = first.metric(key)
         if f"{key}_first" in pairs:
-            lines.append(_line(key, metric.higher, pairs))
+            lines.append(_paired_metric(key, metric.higher, pairs))
             continue
         a, b = first[key].value, second[key].value
-        if whole and a is not None and b is not None:
-            lines.append(Line(key, metric.higher, a, b, Difference(b - a, None, None, len(pairs))))
-    if not whole:
+        if are_same_images and a is not None and b is not None:
+            lines.append(ComparedMetric(key, metric.higher, a, b, Difference(b - a, None, None, len(pairs))))
+    if not are_same_images:
         notes.append(
             f"{len(pairs)} images are in both, {first.n} in the first and {second.n} in the second; distances of sets "
             "are left out, since they are of different images."
@@ -194,120 +217,159 @@ def _recon(first: ReconResult, second: ReconResult) -> tuple[list[Line], list[st
     return lines, notes
 
 
-def _line(metric: str, higher: bool, pairs: pandas.DataFrame, groups: Sequence[str] | None = None) -> Line:
-    a, b = (pairs[f"{metric}_{which}"].to_numpy("float64", na_value=float("nan")) for which in ("first", "second"))
-    both = ~(a != a) & ~(b != b)
-    first, second = (float(x[both].mean()) if both.any() else None for x in (a, b))
-    return Line(metric, higher, first, second, paired_difference(a, b, groups))
+def _paired_metric(
+    metric: str, higher: bool, pairs: pandas.DataFrame, groups: Sequence[str] | None = None
+) -> ComparedMetric:
+    """Compare a metric over pairs of samples.
+
+    Args:
+        metric: its key; the columns are `<metric>_first` and `<metric>_second`.
+        higher: whether a higher value is better.
+        pairs: a row for each pair.
+        groups: which pairs belong together, see `paired_difference`.
+    """
+    a = pairs[f"{metric}_first"].to_numpy("float64", na_value=float("nan"))
+    b = pairs[f"{metric}_second"].to_numpy("float64", na_value=float("nan"))
+    difference = paired_difference(a, b, groups)
+    measured = ~np.isnan(a) & ~np.isnan(b)
+    if not measured.any():
+        return ComparedMetric(metric, higher, None, None, difference)
+    return ComparedMetric(metric, higher, float(a[measured].mean()), float(b[measured].mean()), difference)
 
 
-def _same_protocol(first: ReconResult, second: ReconResult) -> None:
+def _check_same_protocol(first: ReconResult, second: ReconResult) -> None:
+    """Raise WrongValue unless images were prepared and scored alike, by the same networks."""
     for part, options in (("prepare", "`protocol` and `resolution`"), ("score", "`protocol` and `metrics`")):
         ours, theirs = first.protocol[part], second.protocol[part]
         if ours != theirs:
-            keys = ", ".join(_changed(first.protocol["definition"][part], second.protocol["definition"][part]))
+            keys = ", ".join(_changed_keys(first.protocol["definition"][part], second.protocol["definition"][part]))
             libraries = " and the same versions of libraries" if "versions" in keys else ""
             raise WrongValue(
                 f"{first.name} and {second.name} cannot be compared: {part} {ours} is not {theirs} ({keys or 'hash'}); "
                 f"run both with the same {options}{libraries}"
             )
-    networks = [{n["name"]: n["sha256"] for n in run.protocol.get("networks", [])} for run in (first, second)]
-    if changed := _changed(*networks):
+    changed = _changed_keys(_network_digests(first), _network_digests(second))
+    if changed:
         raise WrongValue(
             f"{first.name} and {second.name} were scored by other networks ({', '.join(changed)}); run both with the "
             "same `weights`"
         )
 
 
-def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    return [k for k in dict.fromkeys([*first, *second]) if first.get(k) != second.get(k)]
+def _network_digests(result: ReconResult) -> dict[str, str]:
+    """Return the sha256 of the networks that computed a result's metrics, by name."""
+    return {network["name"]: network["sha256"] for network in result.protocol.get("networks", [])}
 
 
-def _same_judges(first: Result, second: Result, judges: Sequence[Mapping[str, Any]], remedy: str) -> None:
-    """Raise UserError unless the judges of one name are the same ones: version, weights, settings."""
-    for own, others in zip(judges[::2], judges[1::2], strict=True):
-        changed = [k for k in _changed(own, others) if k not in ("license", "note", "variant")]
-        if changed:
-            raise WrongValue(
-                f"{first.name} and {second.name} cannot be compared: {own.get('name', 'the scorer')} and "
-                f"{others.get('name', 'the scorer')} differ ({', '.join(changed)}); {remedy}"
-            )
+def _changed_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return the keys whose values differ, or that only one of the two has."""
+    return [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]
 
 
-def _digests(judge: Mapping[str, Any]) -> dict[str, Any]:
-    """A judge without where its weights came from."""
-    assets = {a["name"]: a["sha256"] for a in judge.get("assets", [])}
-    return {k: v for k, v in judge.items() if k != "assets"} | {"weights": assets}
+def _check_same_judge(
+    first: Result, second: Result, ours: Mapping[str, Any], theirs: Mapping[str, Any], remedy: str
+) -> None:
+    """Raise WrongValue unless two results were judged by the same version, weights and settings of a judge.
+
+    Args:
+        first, second: the results, for the message.
+        ours, theirs: the judge as each result describes it, see `_judge_identity`.
+        remedy: what the user can do, the message's end.
+    """
+    changed = [key for key in _changed_keys(ours, theirs) if key not in ("license", "note", "variant")]
+    if changed:
+        raise WrongValue(
+            f"{first.name} and {second.name} cannot be compared: {ours.get('name', 'the scorer')} and "
+            f"{theirs.get('name', 'the scorer')} differ ({', '.join(changed)}); {remedy}"
+        )
 
 
-def _geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[Line], list[str]]:
-    judges = [_digests(r.result[k]) for k in ("detector", "colours", "scorer") for r in (first, second)]
-    _same_judges(first, second, judges, "run both with the same `detector` and `colours`")
-    values, suffixes = (_prompts(first), _prompts(second)), ("_first", "_second")
-    both = values[0].merge(values[1], left_index=True, right_index=True, suffixes=suffixes)
+def _judge_identity(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a judge's description without where its weights came from: only their digests count."""
+    described = {key: value for key, value in judge.items() if key != "assets"}
+    described["weights"] = {asset["name"]: asset["sha256"] for asset in judge.get("assets", [])}
+    return described
+
+
+def _compare_geneval(first: GenEvalResult, second: GenEvalResult) -> tuple[list[ComparedMetric], list[str]]:
+    """Return the metrics and the notes of two results of GenEval, paired by prompt."""
+    for judge in ("detector", "colours", "scorer"):
+        ours, theirs = _judge_identity(first.result[judge]), _judge_identity(second.result[judge])
+        _check_same_judge(first, second, ours, theirs, "run both with the same `detector` and `colours`")
+    both = _prompts(first).merge(_prompts(second), left_index=True, right_index=True, suffixes=("_first", "_second"))
     if not len(both):
         raise WrongValue(f"{first.name} and {second.name} have no prompt in common; judge pictures of the same prompts")
     both = both.reset_index()
-    lines = [_line("correct", True, group) for _, group in both.groupby("tag", sort=False)]
-    names = [str(tag) for tag, _ in both.groupby("tag", sort=False)]
-    lines = [Line(n, True, x.first, x.second, x.difference) for n, x in zip(names, lines, strict=True)]
-    # the mean of the tasks as a mean over prompts: each weighs as much as its task has few
+    lines = []
+    for task, prompts in both.groupby("tag", sort=False):
+        lines.append(replace(_paired_metric("correct", True, prompts), metric=str(task)))
+    # "overall" is the mean of the tasks: as a mean over prompts, it gives a prompt of a small task more weight
     weights = len(both) / both.groupby("tag")["tag"].transform("size") / both["tag"].nunique()
-    line = _line("correct", True, both[["correct_first", "correct_second"]].mul(weights, axis=0))
-    lines.append(Line("overall", True, line.first, line.second, line.difference))
+    weighted = both[["correct_first", "correct_second"]].mul(weights, axis=0)
+    lines.append(replace(_paired_metric("correct", True, weighted), metric="overall"))
     return lines, [f"Paired by prompt: {len(both)} are in both; a prompt's value is its share of correct pictures."]
 
 
-def _prompts(run: GenEvalResult) -> pandas.DataFrame:
-    records = run.records.dropna(subset=["correct"])
+def _prompts(result: GenEvalResult) -> pandas.DataFrame:
+    """Return the share of correct pictures of each prompt, indexed by its task and the prompt."""
+    records = result.records.dropna(subset=["correct"])
     return records.astype({"correct": "float64"}).groupby(["tag", "metadata"], sort=False)[["correct"]].mean()
 
 
-def _preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list[Line], list[str]]:
+def _compare_preference(first: PreferenceResult, second: PreferenceResult) -> tuple[list[ComparedMetric], list[str]]:
+    """Return the metrics and the notes of two results of preference scores, paired by picture and caption."""
     if first.result["dataset"]["name"] != second.result["dataset"]["name"]:
         raise WrongValue(
             f"{first.name} and {second.name} are of different captions; score both with the same `captions`"
         )
-    known = [{r["name"]: _digests(r) for r in run.result["rewards"]} for run in (first, second)]
-    shared = [name for name in known[0] if name in known[1]]
-    _same_judges(
-        first, second, [k[n] for n in shared for k in known], "score both again with the same version and `weights`"
-    )
+    ours = {reward["name"]: _judge_identity(reward) for reward in first.result["rewards"]}
+    theirs = {reward["name"]: _judge_identity(reward) for reward in second.result["rewards"]}
+    shared = [name for name in ours if name in theirs]
+    for name in shared:
+        remedy = "score both again with the same version and `weights`"
+        _check_same_judge(first, second, ours[name], theirs[name], remedy)
     both = first.records.merge(second.records, on=["id", "caption"], suffixes=("_first", "_second"))
     if not shared or not len(both):
         what = "picture and caption" if shared else "reward"
         raise WrongValue(f"{first.name} and {second.name} have no {what} in common; score both with the same options")
-    groups = [str(c) for c in both["caption"].fillna(both["id"])]
-    lines = [_line(n, first.metric(n).higher, both, groups) for n in shared]
+    groups = [str(caption) for caption in both["caption"].fillna(both["id"])]
+    lines = [_paired_metric(name, first.metric(name).higher, both, groups) for name in shared]
     return lines, [f"Paired by picture name and caption: {len(both)} are in both; captions are resampled."]
 
 
-def differences(first: Result, second: Result) -> Iterator[tuple[str, str, str]]:
-    """What differs between two runs apart from their scores: what, the first's, the second's."""
-    ours, theirs = (dict(_facts(r)) for r in (first, second))
-    for key in dict.fromkeys([*ours, *theirs]):
-        if ours.get(key, "-") != theirs.get(key, "-"):
-            yield key, ours.get(key, "-"), theirs.get(key, "-")
+def _changed_settings(first: Result, second: Result) -> Iterator[tuple[str, str, str]]:
+    """Yield what differs between two results apart from their scores: what it is, the first's value, the second's."""
+    ours, theirs = dict(_settings(first)), dict(_settings(second))
+    for name in dict.fromkeys([*ours, *theirs]):
+        before, after = ours.get(name, "-"), theirs.get(name, "-")
+        if before != after:
+            yield name, before, after
 
 
-def _facts(run: Result) -> Iterator[tuple[str, str]]:
-    result = run.result
-    pictures = result.get("pictures", {})
+def _settings(result: Result) -> Iterator[tuple[str, str]]:
+    """Yield what a result is of, as (name, value) for a reader: its model, weights, options, protocol, data and run."""
+    data = result.result
+    pictures = data.get("pictures", {})
     parts = {
-        "tokenizer": result.get("tokenizer", {}),
+        "tokenizer": data.get("tokenizer", {}),
         "generator": pictures.get("generator") or {},
-        "pictures": {k: v for k, v in pictures.items() if k != "generator"},
+        "pictures": {key: value for key, value in pictures.items() if key != "generator"},
     }
-    for key, part in parts.items():
-        for name, value in part.items():
-            if name == "assets":
-                yield from ((f"weights {a['name']}", str(a["sha256"])[:12]) for a in value)
-            elif name == "options":
-                yield from ((f"option {k}", str(v)) for k, v in value.items())
-            elif name not in ("note", "license", "bpp"):
-                yield key if name == "name" else name, str(value)[:40]
-    if isinstance(run, ReconResult):
-        yield "protocol", f"{run.protocol['name']} {run.protocol['prepare']}-{run.protocol['score']}"
-    if "dataset" in result:
-        yield "data set", f"{result['dataset']['name']} {result['dataset']['sha256'][:12]}, n {result['dataset']['n']}"
-    yield from ((k, str(v)) for k, v in result.get("run", {}).items())
+    for part, described in parts.items():
+        for key, value in described.items():
+            if key == "assets":
+                for asset in value:
+                    yield f"weights {asset['name']}", str(asset["sha256"])[:12]
+            elif key == "options":
+                for option, chosen in value.items():
+                    yield f"option {option}", str(chosen)
+            elif key == "name":
+                yield part, str(value)[:40]
+            elif key not in ("note", "license", "bpp"):
+                yield key, str(value)[:40]
+    if isinstance(result, ReconResult):
+        yield "protocol", f"{result.protocol['name']} {result.protocol['prepare']}-{result.protocol['score']}"
+    if "dataset" in data:
+        yield "data set", f"{data['dataset']['name']} {data['dataset']['sha256'][:12]}, n {data['dataset']['n']}"
+    for key, value in data.get("run", {}).items():
+        yield key, str(value)

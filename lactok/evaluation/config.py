@@ -1,6 +1,7 @@
-"""What an evaluation is told: the settings that commands and `lactok.evaluate` share, and what they come to.
+"""The settings that commands and `lactok.evaluate` share.
 
-`Settings` are as a user gives them; `Run` is what determines numbers, `Execution` what does not.
+`Settings` hold them as a user gives them. They are split in two: `Run` is what determines the numbers, `Execution`
+what does not.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ DType = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class Run:
-    """What determines the numbers, the same for all sources of one evaluation.
+    """The settings that determine the numbers, the same for all sources of one evaluation.
 
     Attributes:
-        threads: 0 for as many as torch chooses.
-        networks: name and sha256 of the files that the metrics need.
+        protocol: how images are prepared and scored.
+        device: where networks compute, "cpu" or "cuda:1", for example.
+        dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
+        seed: the seed from which the seed of each image is derived.
+        batch_size: the number of images that a GPU computes at a time.
+        threads: the number of threads of each process, 0 for as many as torch chooses.
+        networks: the names and digests (sha256) of the weights that the metrics need.
     """
 
     protocol: Protocol
@@ -43,22 +49,30 @@ class Run:
 
     @property
     def micro_batch(self) -> int:
-        """Images at a time: `batch_size`, but one by one on the CPU, where that is faster and batches change bits."""
+        """The number of images that a network gets at a time.
+
+        That is `batch_size`, but 1 on the CPU, where one by one is faster and the batch size would change the results'
+        last bits.
+        """
         return 1 if self.device_kind == "cpu" else self.batch_size
 
     @property
     def device_kind(self) -> str:
+        """The device without its number: "cpu", "cuda" or "mps"."""
         return self.device.partition(":")[0]
 
     @property
     def scoring_key(self) -> str:
-        """Hash of all that turns two images into numbers: score, networks, device kind, the image library."""
+        """The hash of all that decides how two images become numbers.
+
+        That is the protocol's `Score`, the metrics' networks, the kind of device and the image library's version.
+        """
         from lactok.evaluation.protocol import digest
 
         return digest([self.protocol.score_hash, self.networks, self.device_kind, version("pillow")])
 
     def seeds(self, samples: Sequence[Sample]) -> Tensor:
-        """(B,) int64, one a sample: hash(seed of the run, its id)."""
+        """Return the seeds of samples, (B,) int64: each is a hash of the run's seed and the sample's id."""
         import torch
 
         return torch.tensor([seed_of(self.seed, s.id) for s in samples], dtype=torch.int64)
@@ -66,12 +80,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Execution:
-    """How the work is done and where it goes; the numbers do not depend on it.
+    """The settings that do not determine the numbers: how the work is done and where the results go.
 
     Attributes:
-        part: I, N: only every N-th shard, from the I-th (counted from 0) on.
-        pictures: how many samples' reconstructions are kept besides the best and the worst; None for all.
-        limit: as asked for, part of a folder's name.
+        out: the folder of results and of the store.
+        workers: the number of processes.
+        part: (I, N): this process does every N-th shard, from the I-th (counted from 0) on.
+        pictures: the number of samples whose reconstructions are kept besides the best and the worst; None for all.
+        limit: the limit that the user gave, which is part of the result folder's name.
     """
 
     out: Path = Path("runs")
@@ -83,24 +99,24 @@ class Execution:
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that suites share, each with one meaning and one default.
+    """The options that suites share, as a user gives them; each has one meaning and one default everywhere.
 
     Attributes:
         dataset: sample, imagenet, coco, mjhq, flux5k, a folder, or a text file that lists images.
         protocol: square-256, paper-1024, llamagen-256 or titok-256.
-        resolution: in pixels, instead of the protocol's; changes its hash.
-        metrics: "default", "all", or keys (separated by commas, or a list).
+        resolution: the side of the reference images in pixels, instead of the protocol's; it changes the hash.
+        metrics: "default", "all", or keys of metrics (separated by commas, or a list).
         limit: use this many samples, a fixed random choice.
         pictures: keep the images of this many samples, a fixed random choice, besides the best and the worst; or "all".
-        out: folder of results and of the store.
-        device: cpu, cuda, cuda:1, mps.
-        dtype: compute dtype of what is evaluated; metrics and judges compute in float32.
-        batch_size: images at a time on a GPU; the CPU takes one by one.
-        workers: processes, each with its own copy of the network.
-        threads: threads a process; 0 for as many as torch chooses.
-        part: "I/N": do only every N-th shard, from the I-th on; the last part to end merges.
-        seed: of the run; an image's seed is hash(seed, its id).
-        weights: folder with weights, looked into before every other source.
+        out: the folder of results and of the store.
+        device: cpu, cuda, cuda:1 or mps.
+        dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
+        batch_size: the number of images that a GPU computes at a time; the CPU takes one by one.
+        workers: the number of processes, each with its own copy of the network.
+        threads: the number of threads of each process; 0 for as many as torch chooses.
+        part: "I/N": do only every N-th shard, from the I-th on; the part that ends last writes the result.
+        seed: the seed of the run; an image's seed is hash(seed, its id).
+        weights: a folder with weights, which is looked into before every other source.
     """
 
     dataset: str = "sample"
@@ -121,11 +137,11 @@ class Settings:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """From a command's arguments by name; those that are no setting are left to the command."""
+        """Take the settings out of a command's arguments (name -> value), which may hold others too."""
         return cls(**{f.name: arguments[f.name] for f in fields(cls) if f.name in arguments})
 
     def __post_init__(self) -> None:
-        """Paths, devices, dtypes and numpy's numbers may be given as such; they are kept as texts and integers."""
+        """Keep devices and dtypes of torch, paths and numpy's integers, which users may give, as texts and integers."""
         for name in ("resolution", "limit", "pictures", "batch_size", "workers", "threads", "seed"):
             value = getattr(self, name)
             if hasattr(value, "__index__") and not isinstance(value, bool):
@@ -133,23 +149,29 @@ class Settings:
         object.__setattr__(self, "device", str(self.device))
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if isinstance(self.dataset, os.PathLike):
-            object.__setattr__(self, "dataset", os.path.join(".", self.dataset))  # a folder, whatever its name
+            # with a slash, so that a folder named "coco" is not taken for the data set of that name
+            object.__setattr__(self, "dataset", os.path.join(".", self.dataset))
 
     def check(self) -> None:
         """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed."""
-        for argument in ("dataset", "protocol", "out", "weights", "part"):
+        for argument in ("dataset", "protocol", "part"):
             value = getattr(self, argument)
-            path, optional = argument in ("out", "weights"), argument in ("weights", "part")
-            if not isinstance(value, str | os.PathLike if path else str) and not (optional and value is None):
-                raise WrongValue(f"`{argument}` {value!r}: a text{' or a path' * path}")
-            if value == "":
+            if not isinstance(value, str) and not (argument == "part" and value is None):
+                raise WrongValue(f"`{argument}` {value!r}: a text")
+        for argument in ("out", "weights"):
+            value = getattr(self, argument)
+            if not isinstance(value, str | os.PathLike) and not (argument == "weights" and value is None):
+                raise WrongValue(f"`{argument}` {value!r}: a text or a path")
+        for argument in ("dataset", "protocol", "out", "weights", "part"):
+            if getattr(self, argument) == "":
                 raise WrongValue(f"`{argument}` is empty; leave it out for the default")
         if not isinstance(self.metrics, str) and not (
             isinstance(self.metrics, Collection) and all(isinstance(key, str) for key in self.metrics)
         ):
             raise WrongValue(f"`metrics` {self.metrics!r}: default, all, keys separated by commas, or a list of keys")
         for argument, least in (("batch_size", 1), ("workers", 1), ("threads", 0), ("limit", 1)):
-            if (value := getattr(self, argument)) is None and argument != "limit":
+            value = getattr(self, argument)
+            if value is None and argument != "limit":
                 raise WrongValue(f"`{argument}` None: {least} or more")
             at_least(argument, value, least)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
@@ -160,7 +182,12 @@ class Settings:
         pictures_of(self.pictures)
 
     def use_machine(self) -> None:
-        """Look into the folder of weights first, and make sure of the device."""
+        """Look for weights in the given folder first, and check that the device is there.
+
+        Raises:
+            MissingFile: there is no such folder of weights.
+            WrongValue: this machine has no such device.
+        """
         from lactok import weights
         from lactok.device import check_device
 
@@ -169,13 +196,14 @@ class Settings:
         check_device(self.device)
 
     def execution(self) -> Execution:
+        """Return the settings that do not determine the numbers."""
         return Execution(Path(self.out), self.workers, part_of(self.part), pictures_of(self.pictures), self.limit)
 
     def run(self, protocol: Protocol | None = None) -> Run:
-        """What determines the numbers; the metrics' networks are not named yet.
+        """Return the settings that determine the numbers; `networks` is still empty.
 
         Args:
-            protocol: instead of the one that is named.
+            protocol: a protocol to use instead of the one that the settings name.
         """
         from lactok.evaluation import protocol as protocols
 
@@ -183,14 +211,14 @@ class Settings:
         return Run(found, self.device, self.dtype, self.seed, self.batch_size, self.threads)
 
     def data(self) -> Dataset:
-        """The data set, with its limit."""
+        """Return the data set, limited to `limit` samples."""
         from lactok.evaluation import datasets
 
         return datasets.get(self.dataset).limited(self.limit)
 
 
 def part_of(text: str | None) -> tuple[int, int]:
-    """Which shards "I/N" means: every N-th from the I-th on, counted from 0.
+    """Return (I - 1, N) for "I/N", which means every N-th shard from the I-th on; (0, 1), all shards, for None.
 
     >>> part_of("2/4"), part_of(None)
     ((1, 4), (0, 1))
@@ -204,7 +232,7 @@ def part_of(text: str | None) -> tuple[int, int]:
 
 
 def pictures_of(given: int | str) -> int | None:
-    """A number of samples, None for "all".
+    """Return the number of samples whose pictures are kept, None for "all".
 
     >>> pictures_of("6"), pictures_of("all")
     (6, None)
@@ -218,14 +246,15 @@ def pictures_of(given: int | str) -> int | None:
 
 
 def split_names(text: str, argument: str = "tokenizers", more: str = "") -> list[str]:
-    """Names separated by spaces or commas; a comma inside options (`a@x=1,y=2`) belongs to the name.
+    """Split names at spaces and commas; a comma inside options (`a@x=1,y=2`) belongs to the name.
 
     Args:
-        argument: which says them.
-        more: what else can be done where there is no name.
+        text: the names.
+        argument: the argument that holds them, for the message.
+        more: the message's end, which says what else the user can do where there is no name.
 
     Raises:
-        WrongValue: there is no name.
+        WrongValue: there is no name in the text.
 
     >>> split_names("jpeg@bits=3584, flextok-tiny@tokens=4,steps=2 identity")
     ['jpeg@bits=3584', 'flextok-tiny@tokens=4,steps=2', 'identity']

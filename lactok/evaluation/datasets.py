@@ -1,4 +1,4 @@
-"""A data set is a manifest of samples: id, path, sha256, caption, and a window of the photograph where it has one."""
+"""Data sets: a name and a list of samples, each an image file (or a window of it) with an id and perhaps a caption."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 
-FEW = 30
-SHARD = 64  # samples that are worked on, stored and resumed together
+FEW = 30  # with fewer images, bootstrap intervals are of little use, and a warning says so
+SHARD = 64  # number of samples that are computed, stored and resumed together
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,12 @@ class Sample:
     """One image of a data set.
 
     Attributes:
-        id: unique in the data set, stable between machines.
-        window: (left, top, width, height) in pixels of the upright photograph, or None for all of it.
-        metadata: of a generated picture, its prompt as JSON.
+        id: a name that is unique in the data set and the same on every machine.
+        path: the image file.
+        caption: the image's caption, or None.
+        window: the part of the photograph that is the sample, (left, top, width, height) in pixels after it was
+            turned upright; None for all of it.
+        metadata: the prompt of a generated picture, as JSON; else "".
     """
 
     id: str
@@ -38,11 +41,11 @@ class Sample:
 
     @property
     def sha256(self) -> str:
-        """Of the file's bytes and the window."""
+        """The hash of the file's digest and the window."""
         return digest([_file_sha256(self.path), self.window])
 
     def open(self) -> Image.Image:
-        """The photograph, or its window; raises UnreadableImage."""
+        """Open the photograph, or its window, as upright 8-bit RGB; raise UnreadableImage if that cannot be done."""
         image = open_photograph(self.path)
         if self.window is None:
             return image
@@ -53,6 +56,7 @@ class Sample:
 
 
 def _file_sha256(path: Path) -> str:
+    """Return the digest of a file; raise MissingFile if it cannot be read."""
     try:
         stat = path.stat()
         return _hashed(path, stat.st_size, stat.st_mtime_ns)
@@ -62,20 +66,28 @@ def _file_sha256(path: Path) -> str:
 
 @cache
 def _hashed(path: Path, _size: int, _mtime: int) -> str:
-    """Of a file, computed once for an unchanged one: digests are asked for at every key."""
+    """Hash a file; it is done once, since every key asks for it, unless size or time of change are others."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples sorted by id."""
+    """A named list of samples.
+
+    Attributes:
+        name: the name in tables and folders.
+        samples: the samples, sorted by id.
+    """
 
     name: str
     samples: tuple[Sample, ...]
 
     def limited(self, limit: int | None) -> Dataset:
-        """The `limit` samples whose ids hash lowest: a fixed random choice, the same whatever else is there."""
+        """Return a fixed random choice of `limit` samples, those whose ids have the lowest hashes; all for None.
+
+        Whether a sample is chosen before another one does not depend on the rest of the data set.
+        """
         at_least("limit", limit, 1)
         if limit is None or limit >= len(self.samples):
             return self
@@ -83,23 +95,27 @@ class Dataset:
         return Dataset(self.name, tuple(sorted(chosen, key=lambda s: s.id)))
 
     def shards(self) -> Iterator[Sequence[Sample]]:
-        """The samples in pieces of `SHARD`, in their order: what every suite works on at a time."""
+        """Yield the samples in pieces of `SHARD`, in their order; suites work on one such shard at a time."""
         for start in range(0, len(self.samples), SHARD):
             yield self.samples[start : start + SHARD]
 
 
 def limited_numbers(count: int, limit: int | None) -> list[int]:
-    """A fixed random choice of `limit` of the prompts 0 ... count - 1, in order: those whose numbers hash lowest."""
+    """Return a fixed random choice of `limit` of the numbers 0 ... count - 1, in order; all for None.
+
+    It is the choice of `Dataset.limited` for prompts that are known by their numbers.
+    """
     if limit is None or limit >= count:
         return list(range(count))
-    return sorted(sorted(range(count), key=lambda i: hashlib.sha256(f"{i:05}".encode()).digest())[:limit])
+    by_hash = sorted(range(count), key=lambda number: hashlib.sha256(f"{number:05}".encode()).digest())
+    return sorted(by_hash[:limit])
 
 
 def sample_set() -> Dataset:
-    """The colour photographs that scikit-image and scikit-learn ship, six windows of each.
+    """Return the data set "sample": six windows of each colour photograph that scikit-image and scikit-learn ship.
 
-    The windows: the central square of the full height, and five of 256x256 pixels, in the corners and the centre.
-    Left out are the retina and the Hubble field, which are no photographs of scenes.
+    The windows are the largest central square, and five of 256x256 pixels in the corners and the centre. The retina
+    and the Hubble field are left out, since they are no photographs of scenes.
     """
     import skimage.data
     import sklearn.datasets
@@ -129,7 +145,13 @@ def sample_set() -> Dataset:
 
 
 def folder(root: Path) -> Dataset:
-    """Every image under a folder; ids are relative paths. `captions.json` ({id: caption}) is read where present."""
+    """Return every image under a folder as a data set; ids are relative paths.
+
+    A file `captions.json` ({id: caption}) in the folder gives the captions.
+
+    Raises:
+        UserError: there are no images, or `captions.json` is damaged.
+    """
     files = sorted(p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
     if not files:
         raise WrongValue(f"{root} holds no images ({', '.join(EXTENSIONS)})")
@@ -139,36 +161,59 @@ def folder(root: Path) -> Dataset:
             captions = dict(json.loads((root / "captions.json").read_text()))
         except ValueError as error:
             raise UserError(f"{root / 'captions.json'} is not a JSON object of captions by image: {error}") from None
-    samples = [
-        Sample(identifier, path, captions.get(identifier)) for path in files for identifier in (id_of(path, root),)
-    ]
+    samples = []
+    for path in files:
+        identifier = id_of(path, root)
+        samples.append(Sample(identifier, path, captions.get(identifier)))
     return named_by_content(root.resolve().name, tuple(samples))
 
 
 def id_of(path: Path, root: Path) -> str:
-    """The path under `root`; bytes that are no UTF-8 are written out, so that every id can be stored and printed."""
+    """Return a file's path under `root` as an id.
+
+    Bytes that are no UTF-8 become escapes such as "\\xff", so that every id can be stored and printed.
+    """
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def listed(path: Path) -> Dataset:
-    """The images named in a text file, one a line, relative to the file; ids are the paths as written."""
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    samples = [Sample(Path(line).name if Path(line).is_absolute() else line, path.parent / line) for line in lines]
-    missing = [s.path for s in samples if not s.path.is_file()]
-    if not samples or missing:
-        raise UserError(f"{path}: {f'no such image {missing[0]}' if missing else 'names no images'}")
+def from_list(path: Path) -> Dataset:
+    """Return the images that a text file names as a data set: a path on each line, relative to the text file.
+
+    The ids are the paths as written; of an absolute path, the file name.
+
+    Raises:
+        UserError: the file names no images, one that is not there, or one twice.
+    """
+    samples = []
+    for line in path.read_text().splitlines():
+        name = line.strip()
+        if name:
+            identifier = Path(name).name if Path(name).is_absolute() else name
+            samples.append(Sample(identifier, path.parent / name))
+    if not samples:
+        raise UserError(f"{path}: names no images")
+    for sample in samples:
+        if not sample.path.is_file():
+            raise UserError(f"{path}: no such image {sample.path}")
     if len({s.id for s in samples}) != len(samples):
         raise UserError(f"{path} names an image twice")
     return named_by_content(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
 
 
 def named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
-    """Two folders of one name are two data sets: a few digits of the content tell them apart."""
+    """Make a data set whose name ends in a few digits of its content's hash.
+
+    So two folders of the same name are two data sets, and a changed folder is another one.
+    """
     return Dataset(f"{name}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
 
 
 def balanced(dataset: Dataset, size: int) -> Dataset:
-    """At most `size` samples, as many of each top folder (category): those whose ids hash lowest with seed 0."""
+    """Return at most `size` samples, equally many from each top folder (category): a fixed random choice.
+
+    Raises:
+        UserError: there are more top folders than that.
+    """
     if len(dataset.samples) <= size:
         return dataset
     categories: dict[str, list[Sample]] = {}
@@ -177,17 +222,22 @@ def balanced(dataset: Dataset, size: int) -> Dataset:
     each = size // len(categories)
     if each == 0:
         raise UserError(f"{dataset.name} has no folder a category; keep the layout of the official archive")
-    chosen = [
-        sample
-        for group in categories.values()
-        for sample in sorted(group, key=lambda s: hashlib.sha256(f"0 {s.id}".encode()).digest())[:each]
-    ]
+    chosen: list[Sample] = []
+    for group in categories.values():
+        by_hash = sorted(group, key=lambda s: hashlib.sha256(f"0 {s.id}".encode()).digest())
+        chosen += by_hash[:each]
     return Dataset(dataset.name, tuple(sorted(chosen, key=lambda s: s.id)))
 
 
 @dataclass(frozen=True)
 class Published:
-    """A data set that everybody downloads for himself; the recipe is printed where the folder is missing."""
+    """A data set that users have to get by themselves.
+
+    Attributes:
+        name: its name for `dataset`, and the name of its folder.
+        size: the number of images that are used.
+        recipe: what to put into the folder; the message about a missing folder says it.
+    """
 
     name: str
     size: int
@@ -206,17 +256,19 @@ PUBLISHED = {
 
 
 def data_folder(name: str, data_dir: Path | None = None) -> Path:
-    """Where a published data set belongs: `<data_dir>/<name>` (LACTOK_DATA, by default ./data)."""
+    """Return where a published data set belongs: the folder `name` in `data_dir`, in LACTOK_DATA or in ./data."""
     return (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
 
 
 def get(name: str, data_dir: Path | None = None) -> Dataset:
-    """A data set by name, a folder of images or a text file that lists images.
+    """Return a data set.
 
-    The published ones are looked for in their `data_folder`.
+    Args:
+        name: "sample", a published data set, a folder of images, or a .txt file that lists images.
+        data_dir: the folder of the published data sets, see `data_folder`.
 
     Raises:
-        UserError: unknown name, missing or empty folder; the message says how to get the data.
+        UserError: the name is unknown, or a folder or file is missing or empty; the message says how to get the data.
     """
     if name == "sample":
         return sample_set()
@@ -231,7 +283,7 @@ def get(name: str, data_dir: Path | None = None) -> Dataset:
     if path.is_dir():
         return folder(path)
     if path.is_file() and path.suffix == ".txt":
-        return listed(path)
+        return from_list(path)
     if path.suffix or "/" in name:
         raise MissingFile(f"`dataset` {name}: no such folder or .txt list of images")
     raise unknown("data set", name, ["sample", *PUBLISHED, "a folder of images"])

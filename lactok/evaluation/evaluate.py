@@ -1,4 +1,4 @@
-"""`lactok.evaluate`, and what the commands over reconstructions are made of."""
+"""Measuring reconstructions: `lactok.evaluate`, and the functions that the commands share with it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Outcome:
-    """What became of several sources.
+    """What became of the evaluation of several sources.
 
     Attributes:
-        results: of those that are finished, in order.
-        missing, failed: name -> why it did not run for want of weights, or failed.
+        results: the results of those that are finished, in order.
+        missing: the names of those whose weights cannot be had, with the reason.
+        failed: the names of those that failed, with the reason.
     """
 
     results: list[ReconResult] = field(default_factory=list)
@@ -50,26 +51,28 @@ def evaluate(
     bits: float | None = None,
     **settings: Any,
 ) -> ReconResult:
-    """How well a tokenizer reconstructs photographs; what `python -m benchmarks.recon` measures, for one row.
+    """Measure how well a tokenizer reconstructs photographs, as `python -m benchmarks.recon` does for several.
 
     Args:
-        tokenizer: a name, options after `@`; FILE.py:CLASS; a tokenizer that is loaded already, which computes where
-            and in the dtype that it has; or a folder of somebody's reconstructions, as a path.
+        tokenizer: a name, which may carry options after `@`; FILE.py:CLASS; a tokenizer that is loaded already, which
+            computes on the device and in the dtype that it was loaded with; or a folder of somebody's
+            reconstructions, as a path.
         references: the folder of photographs that a folder of reconstructions is compared with.
-        bits: an image's, of a folder of reconstructions.
+        bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
             resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, seed, weights.
 
     Returns:
-        The stored result: `result["psnr"].value`, `.ci95`; `result.records`, a pandas DataFrame with a row an image;
-        `result.folder`. What is in the store of `out` already is not computed again.
+        The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`
+        is a pandas DataFrame with a row for each image, `result.folder` is where it lies. What is already in the store
+        of `out` is not computed again.
 
     Raises:
-        WrongValue, UnknownName, MissingFile: an argument that is wrong; the message names it.
+        WrongValue, UnknownName, MissingFile: an argument is wrong; the message names it.
         WeightsNotFound: weights of the tokenizer or of a metric cannot be had.
         DiskError: `out` is full or cannot be written to.
         MissingPackage: a package of the extra `recon` is not installed.
-        UserError: nothing could be measured, or shards are left to other parts.
+        UserError: nothing could be measured, or other parts still have shards to do.
 
     >>> import tempfile, lactok
     >>> result = lactok.evaluate("resize-8", metrics="psnr", limit=2, out=tempfile.mkdtemp())
@@ -95,7 +98,7 @@ def evaluate(
     result = evaluate_source(source, data, run, execution)
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
-    _ = result.records  # kept: the next tokenizer of this name writes over the folder
+    result.records  # noqa: B018, read now and remembered, since the next tokenizer of this name overwrites the folder
     return result
 
 
@@ -106,7 +109,13 @@ def _source(
     references: str | os.PathLike[str] | None,
     bits: float | None,
 ) -> tuple[Source, Run]:
-    """The source that an argument means, and the run as it computes."""
+    """Return the source that the argument `tokenizer` of `evaluate` means, and the run.
+
+    A loaded tokenizer's device and dtype take the place of the run's.
+
+    Raises:
+        WrongValue, MissingFile: an argument is wrong, or does not go with the others.
+    """
     from lactok.evaluation.sources import FolderSource, ObjectSource, TokenizerSource
     from lactok.tokenizer import Reconstructor
 
@@ -133,7 +142,7 @@ def _source(
 
 
 def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
-    """Whether a folder of reconstructions is meant: a path, or a text with a slash or `references`."""
+    """Return whether a folder of reconstructions is meant: by a path, a slash, or a folder's name with `references`."""
     text = os.fspath(given)
     if ".py:" in text or text.endswith(".py"):
         return False
@@ -141,7 +150,7 @@ def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
 
 
 def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> Path:
-    """A folder that is there; raises MissingFile."""
+    """Return a folder's path; raise MissingFile, whose message names the argument, if it is not there."""
     path = Path(name)
     if not path.is_dir():
         raise MissingFile(f"`{argument}`: no such folder {name}")
@@ -151,10 +160,16 @@ def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> P
 def available(
     names: Sequence[str], fetch: bool = True
 ) -> tuple[list[Callable[[], Source]], dict[str, str], dict[str, str]]:
-    """Makers of the sources whose weights are there, whose weights are missing, and who is broken; with reasons.
+    """Sort tokenizers by whether they can be evaluated; weights are fetched for that.
 
-    Without `fetch`, weights that are not on this machine count as missing, unless they are a network of the metrics,
-    which is fetched anyway.
+    Args:
+        names: the tokenizers.
+        fetch: with False, weights that are not on this machine count as missing, unless they belong to a network that
+            metrics need too and that is fetched anyway.
+
+    Returns:
+        Functions that make the sources of those that can be evaluated; the names of those whose weights are missing,
+        with the reason; the names of those that are broken, with the reason.
     """
     from lactok.evaluation.sources import TokenizerSource
 
@@ -173,14 +188,22 @@ def available(
             sources.append(partial(TokenizerSource, name))
         except WeightsNotFound as error:
             missing[name] = str(error)
-        except UserError as error:  # foreign weights or a plug-in that cannot be imported: the others still run
+        except UserError as error:  # weights of another network, or a broken plug-in: the other tokenizers still run
             broken[name] = str(error)
     return sources, missing, broken
 
 
 @again_if_lost
 def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execution) -> ReconResult | None:
-    """Measure one source; None while other parts still have shards to do."""
+    """Measure one source on a data set and write its result.
+
+    Returns:
+        The result, or None while other parts still have shards to do.
+
+    Raises:
+        WrongValue: nothing could be measured in any image.
+        UserError: the source's weights are damaged, or the disk is full.
+    """
     from lactok.evaluation import kept_images, reconstruction_result
     from lactok.evaluation.reconstruction import ReconstructionWork
     from lactok.evaluation.results import ReconResult
@@ -188,11 +211,11 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
     from lactok.evaluation.writing import folder_name
 
     store, shards = Store(execution.out), list(dataset.shards())
-    work = ReconstructionWork(source, run, store, kept_images.chosen(dataset, execution.pictures))
+    work = ReconstructionWork(source, run, store, kept_images.chosen_ids(dataset, execution.pictures))
     timer = complete(work, shards, execution, source.name)
     if timer is None:
         return None
-    keys = [k for s in shards if (k := work.keys(s)) is not None]
+    keys = work.all_keys(shards)
     reconstruction_result.check_measured(dataset, store, keys)
     hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
     name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
@@ -206,11 +229,17 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
 def evaluate_sources(
     sources: Sequence[Callable[[], Source]], dataset: Dataset, run: Run, execution: Execution
 ) -> Outcome:
-    """Measure several sources; one that fails does not lose the others.
+    """Measure several sources; where one fails, the others are measured all the same.
+
+    Args:
+        sources: functions that make a source, each a `functools.partial` whose first argument is the source's name.
+        dataset: the samples.
+        run: the settings that determine the numbers; the metrics' networks are added here.
+        execution: the settings that do not.
 
     Raises:
         DiskError: nothing can be stored any more.
-        WrongValue: there is nothing to measure in any image.
+        WrongValue: nothing could be measured in any image.
         UserError: a network of the metrics cannot be had.
     """
     from lactok.evaluation import reconstruction_result
@@ -240,12 +269,16 @@ def evaluate_sources(
 
 
 def log_bug(name: str) -> None:
-    """The traceback of the exception that is being handled: a bug of one thing among several that go on."""
+    """Log the traceback of the exception that is being handled, where one of several things failed by a bug."""
     logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
 
 
 def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
-    """Before anything is encoded: names and digests of the metrics' networks, fetched, or how to do without."""
+    """Return the names and digests of the networks that the run's metrics need; they are fetched if need be.
+
+    Raises:
+        WeightsNotFound: one cannot be had; the message says which metrics do without.
+    """
     found = {}
     metrics = {key: find(key) for key in run.protocol.score.metrics}
     for key, metric in metrics.items():
@@ -259,13 +292,27 @@ def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
 
 
 def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
-    """As `metric_networks`, of those on this machine already: nothing is downloaded."""
-    needed = {asset for key in run.protocol.score.metrics for asset in find(key).needs}
-    return tuple(sorted((a.name, f.sha256) for a in needed if (f := weights.locate(a)) is not None))
+    """Return what `metric_networks` does, but only the networks that are on this machine; nothing is fetched."""
+    found = {}
+    for key in run.protocol.score.metrics:
+        for asset in find(key).needs:
+            located = weights.locate(asset)
+            if located is not None:
+                found[asset.name] = located.sha256
+    return tuple(sorted(found.items()))
 
 
 def said(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
-    """Name what did not run and why; the exit code: 3 if something failed or, where `strict`, lacks its weights."""
+    """Print what did not run and why, and return the command's exit code.
+
+    Args:
+        missing: the names of those whose weights are missing, with the reason.
+        failed: the names of those that failed, with the reason.
+        strict: whether missing weights count as a failure.
+
+    Returns:
+        3 if something failed, else 0.
+    """
     for name, reason in missing.items():
         print(f"not run: {name}: {as_flags(reason)}")
     for name, reason in failed.items():

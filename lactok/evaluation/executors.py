@@ -1,4 +1,4 @@
-"""Jobs in this process or in spawned ones."""
+"""Running jobs in this process or in several worker processes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ def run_jobs(
     workers: int = 1,
     report: Report | None = None,
 ) -> Timer:
-    """`work(job)` of each job, in this process or in `workers` spawned ones; what they took together.
+    """Call `work(job)` for each job, in this process or in several worker processes.
 
     Args:
+        work: does a job and returns the time that it took; worker processes import it by its name.
+        jobs: the jobs; they may be done in any order.
         start: called with `arguments` once in every process, before its first job.
+        arguments: what `start` is called with.
+        device: the device of the returned timer.
+        workers: the number of worker processes; with 1, this process does the work.
         report: called with (done, total) after each job.
 
+    Returns:
+        The times that all jobs took together.
+
     Raises:
-        UserError: a worker died.
+        UserError: a worker process died.
     """
     total = Timer(device)
     if workers <= 1 or len(jobs) <= 1:
@@ -55,7 +63,7 @@ def run_jobs(
 
 
 def _start_worker(start: Callable[..., None], arguments: tuple[object, ...]) -> None:
-    """A worker ends with the process that it works for, also where that one is killed."""
+    """Prepare a worker process: let it end when its parent process ends, even if that is killed; then call `start`."""
     import multiprocessing
     import os
     import threading
@@ -72,6 +80,7 @@ def _start_worker(start: Callable[..., None], arguments: tuple[object, ...]) -> 
 
 
 def _collect(results: Iterator[Timer], total: Timer, jobs: int, report: Report | None) -> None:
+    """Add each job's times to `total` as they come in, and report how many of all jobs are done."""
     for done, timer in enumerate(results, 1):
         total.add(timer)
         if report is not None:

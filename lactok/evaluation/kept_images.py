@@ -1,7 +1,7 @@
-"""Images of a run: which samples' reconstructions are kept, and where they and the prepared photographs lie.
+"""The images of a result: of which samples they are kept, and where they lie.
 
-`<result>/images/<file>.png` are reconstructions, `<out>/references/<dataset>__<prepare>/<file>.png` the prepared
-photographs, one for all sources. `<result>/images/index.json` names them:
+`<result>/images/<file>.png` are reconstructions. `<out>/references/<dataset>__<prepare>/<file>.png` are the prepared
+photographs, which the results of all tokenizers share. `<result>/images/index.json` names both:
 
     {"pictures": [{"sample": id, "file": "x.png", "why": ["chosen" | "best" | "worst", ...]}, ...],
      "references": "<dataset>__<prepare>"}
@@ -23,23 +23,32 @@ from lactok.evaluation.writing import to_json
 from lactok.images import EXTENSIONS
 
 
-def chosen(dataset: Dataset, count: int | None) -> frozenset[str]:
-    """Ids of the `count` samples of lowest hash, of all for None: the same ones for every source."""
-    return frozenset(s.id for s in dataset.limited(count).samples) if count != 0 else frozenset()
+def chosen_ids(dataset: Dataset, count: int | None) -> frozenset[str]:
+    """Return the ids of a fixed random choice of `count` samples, of all for None; the same ones for every source."""
+    if count == 0:
+        return frozenset()
+    return frozenset(sample.id for sample in dataset.limited(count).samples)
 
 
 def reasons(work: ReconstructionWork, dataset: Dataset, keys: Sequence[ShardKeys]) -> dict[str, list[str]]:
-    """Sample id -> why its images are kept: the chosen ones, and the best and worst of all finished shards."""
+    """Return why the images of samples are kept: sample id -> "chosen", "best", "worst" or two of them.
+
+    Args:
+        work: whose `pictured` are the chosen samples.
+        dataset: the samples.
+        keys: where the finished shards lie, in order.
+    """
     why: dict[str, list[str]] = {s.id: ["chosen"] for s in dataset.samples if s.id in work.pictured}
     best, worst = ranked_samples(list(dataset.shards()), keys, work.run, work.store)
-    for reason, found in (("best", best), ("worst", worst)):
-        for identifier in found:
-            why.setdefault(identifier, []).append(reason)
+    for identifier in best:
+        why.setdefault(identifier, []).append("best")
+    for identifier in worst:
+        why.setdefault(identifier, []).append("worst")
     return why
 
 
 def file_name(sample: Sample) -> str:
-    """Safe in every file system, and of this id and this photograph alone: the same for all rows."""
+    """Return the file name of a sample's images: safe in every file system, and another for another photograph."""
     path = PurePosixPath(sample.id)
     stem = sample.id.removesuffix(path.suffix) if path.suffix.lower() in EXTENSIONS else sample.id
     safe = re.sub(r"[^A-Za-z0-9.-]+", "_", stem)[-80:].lstrip(".-")
@@ -47,26 +56,35 @@ def file_name(sample: Sample) -> str:
 
 
 def references_name(dataset: Dataset, run: Run) -> str:
+    """Return the name of the folder of a data set's prepared photographs."""
     return f"{folder_safe(dataset.name)}__{run.protocol.prepare_hash}"
 
 
 def publish(folder: Path, work: ReconstructionWork, dataset: Dataset, keys: Sequence[ShardKeys]) -> None:
-    """Make `folder`/images exactly the stored images of the chosen, best and worst samples, with their index, and add
-    the prepared photographs to the references beside `folder`.
+    """Bring the images of the chosen, best and worst samples from the store into a result's folder.
 
-    A sample without a stored image, since it could not be read, is left out.
+    Afterwards `folder`/images holds exactly these reconstructions and their index, and the folder of references,
+    beside `folder`, the prepared photographs. A sample whose photograph could not be read is left out.
+
+    Args:
+        folder: the result's folder.
+        work: whose `pictured` are the chosen samples.
+        dataset: the samples.
+        keys: where the finished shards lie, in order.
     """
     why, run, store = reasons(work, dataset, keys), work.run, work.store
     references = references_name(dataset, run)
     index = []
     with disk_errors(folder):
         for shard in dataset.shards():
-            wanted = [s for s in shard if s.id in why]
-            ids_key = work.source.key(shard, run) if wanted else ""
+            wanted = [sample for sample in shard if sample.id in why]
+            if not wanted:
+                continue
+            ids_key = work.source.key(shard, run)
             for sample in wanted:
-                made, name = picture_key(ids_key, run, sample), file_name(sample)
-                if store.picture(made).is_file():
-                    store.publish(made, folder / "images" / name)
+                reconstruction, name = picture_key(ids_key, run, sample), file_name(sample)
+                if store.picture(reconstruction).is_file():
+                    store.publish(reconstruction, folder / "images" / name)
                     store.publish(prepared_key(run, sample), folder.parent / "references" / references / name)
                     index.append({"sample": sample.id, "file": name, "why": list(why[sample.id])})
         write_atomically(folder / "images" / "index.json", to_json({"pictures": index, "references": references}))

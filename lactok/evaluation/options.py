@@ -1,4 +1,4 @@
-"""The options that commands share: each stands here once, its default in `Settings`."""
+"""The command-line options that suites share: their help texts stand here, their defaults in `Settings`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str, **instead: dict[str, Any]) -> None:
-    """Add shared options to a command.
+    """Add shared options to a command's parser.
 
     Args:
-        names: which; all if none are named.
-        instead: by name, what a command says of one in other words.
+        parser: the parser.
+        names: the options to add; all if none are named.
+        instead: option -> what this command gives to `add_argument` instead of what stands in `OPTIONS`.
     """
     defaults = {f.name: None if f.default is MISSING else f.default for f in fields(Settings)}
     for name in names or OPTIONS:

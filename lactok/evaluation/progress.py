@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, log lines elsewhere, which commands print."""
+"""Progress of long work: a bar on a terminal, log lines elsewhere (commands print these on standard error)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Report = Callable[[int, int], None]
+Report = Callable[[int, int], None]  # report(done, total)
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def progress(label: str, total: int, unit: str = "shards") -> Iterator[Report]:
-    """Yields `report(done, total)`; `unit` is what is counted."""
+    """Show progress inside the `with` block.
+
+    Args:
+        label: what is worked on.
+        total: how many units there are.
+        unit: what is counted, in the plural.
+
+    Yields:
+        `report(done, total)`, to be called after each unit.
+    """
     started = time.monotonic()
     if sys.stderr.isatty():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,6 +1,6 @@
-"""How images are prepared and scored: data, hashed, written into every row.
+"""Protocols: how images are prepared and scored. Each result states its protocol and the hashes of its settings.
 
-`Prepare` decides the pixels that a tokenizer sees and so its ids; `Score` decides what is done with its output.
+`Prepare` decides which pixels a tokenizer sees, and so its ids; `Score` decides what is done with its output.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ SMALLEST = 32  # px; the coarsest layers of LPIPS need as much
 
 @dataclass(frozen=True)
 class Score:
-    """From a tokenizer's output to numbers.
+    """How a tokenizer's output becomes numbers.
 
-    The output is brought back to the reference's resolution by bicubic, antialiased when it shrinks.
+    The output is resized to the reference's resolution by bicubic, antialiased when it shrinks.
 
     Attributes:
-        metrics: keys of metrics; None for those that are measured by default.
-        rounding: to uint8; "nearest", "truncate" (TiTok's evaluation), "llamagen" (clamp(127.5 x + 128), cut).
-        version: raised by hand when the same settings give other pixels to score.
+        metrics: the keys of the metrics that are measured.
+        rounding: how values become uint8: "nearest", "truncate" (TiTok's evaluation) or "llamagen" (127.5 x + 128 for
+            x in [-1, 1], clamped and truncated).
+        version: a number that is raised by hand when the same settings give other pixels to score.
     """
 
     metrics: tuple[str, ...] = field(default_factory=registry.default_keys)
@@ -35,13 +36,20 @@ class Score:
     version: int = 1
 
     def settings(self) -> dict[str, object]:
-        """What decides the numbers: the fields, and the versions of each metric and of its libraries."""
+        """Return all that decides the numbers: the fields, and the versions of the metrics and of their libraries."""
         return asdict(self) | {"versions": {key: registry.find(key).hashed() for key in self.metrics}}
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named pair of `Prepare` and `Score`."""
+    """A named pair of `Prepare` and `Score`.
+
+    Attributes:
+        name: the name for `protocol`.
+        prepare: how photographs become reference images.
+        score: how outputs become numbers.
+        note: what the protocol is for.
+    """
 
     name: str
     prepare: Prepare
@@ -50,16 +58,18 @@ class Protocol:
 
     @property
     def prepare_hash(self) -> str:
+        """Eight digits of the hash of `prepare`."""
         return digest(asdict(self.prepare))[:8]
 
     @property
     def score_hash(self) -> str:
+        """Eight digits of the hash of `score.settings()`."""
         return digest(self.score.settings())[:8]
 
 
 @cache
 def protocols() -> Mapping[str, Protocol]:
-    """All protocols by name."""
+    """Return all protocols by name."""
     found = (
         Protocol("square-256", Prepare(256), note="the central square at 256 px: most tokenizers' own size"),
         Protocol(
@@ -82,15 +92,20 @@ def protocols() -> Mapping[str, Protocol]:
 
 
 def digest(value: object) -> str:
-    """sha256 of a value's canonical JSON."""
+    """Return the sha256 of a value's JSON with sorted keys, 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def get(name: str, resolution: int | None = None, metrics: str | Sequence[str] = "default") -> Protocol:
-    """A protocol by name, with another resolution and other metrics where these are given.
+    """Return a protocol.
+
+    Args:
+        name: its name.
+        resolution: the side of the reference images in pixels, instead of the protocol's.
+        metrics: "default" for the protocol's own, "all", or keys of metrics.
 
     Raises:
-        UserError: unknown protocol or metric, or a resolution out of range.
+        UserError: there is no such protocol or metric, or the resolution is out of range.
     """
     if name not in protocols():
         raise unknown("protocol", name, protocols())

@@ -1,12 +1,13 @@
-"""The reconstruction suite's work on a shard, and its merge.
+"""The reconstruction suite's work on one shard of samples.
 
-Photographs are prepared once, encoded, the ids stored; decoded, scored in memory, stored in one write.
+Photographs are prepared and encoded, and the ids are stored. Then the ids are decoded, the images are scored in memory,
+and the scores are stored in one write.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -26,23 +27,29 @@ from lactok.evaluation.timing import Timer
 from lactok.metrics.registry import find
 from lactok.metrics.scorer import Scorer, batches
 
-EXTREMES = 3  # best ones of a shard whose pictures are kept, and as many worst
-RANKED_BY = ("lpips_alex", "lpips_vgg", "psnr")  # the first that was measured
+EXTREMES = 3  # number of best samples of a shard whose pictures are kept, and of worst ones
+RANKED_BY = ("lpips_alex", "lpips_vgg", "psnr")  # best and worst are told by the first of these that was measured
 
 
 @lru_cache(maxsize=4)
-def scorer(metrics: tuple[str, ...], device: str) -> Scorer:
+def _scorer(metrics: tuple[str, ...], device: str) -> Scorer:
     return Scorer(metrics, device)
 
 
 def scorer_of(run: Run) -> Scorer:
-    """The run's metrics, their networks loaded once a process."""
-    return scorer(run.protocol.score.metrics, run.device)
+    """Return what computes the run's metrics; their networks are loaded once in each process."""
+    return _scorer(run.protocol.score.metrics, run.device)
 
 
 @dataclass(frozen=True)
 class ShardKeys:
-    """Where a finished shard lies: `ids` is None for sources without ids."""
+    """The keys under which a finished shard lies in the store.
+
+    Attributes:
+        scores: the key of its scores, and of the features of the reconstructions.
+        reference: the key of the features of the prepared photographs.
+        ids: the key of its ids, None for sources without ids.
+    """
 
     scores: str
     reference: str
@@ -50,39 +57,51 @@ class ShardKeys:
 
 
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
-    """Where the features of the prepared photographs of a shard lie."""
+    """Return the key of the features of a shard's prepared photographs, the same for all sources."""
     features = list(scorer_of(run).features)
     return digest([run.protocol.prepare_hash, run.scoring_key, features, [s.sha256 for s in samples]])
 
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
-    """Of the picture of a reconstruction."""
+    """Return the key of the picture of a reconstruction; `ids_key` is that of its shard's ids, see `Source.key`."""
     return digest([ids_key, run.protocol.score_hash, sample.id])
 
 
 def prepared_key(run: Run, sample: Sample) -> str:
-    """Of the picture of a prepared photograph, the same for all sources."""
+    """Return the key of the picture of a prepared photograph, the same for all sources."""
     return digest(["prepared", run.protocol.prepare_hash, sample.sha256, version("pillow")])
 
 
 def ranking(metrics: Sequence[str]) -> tuple[str, float] | None:
-    """The metric by which samples are best and worst, and the factor that makes lower better; None without one."""
-    metric = next((m for m in RANKED_BY if m in metrics), None)
-    return None if metric is None else (metric, -1.0 if find(metric).higher else 1.0)
+    """Return the metric that tells the best and the worst samples, and its sign; None if there is none among these.
+
+    The sign, 1 or -1, is the factor that makes lower values better.
+    """
+    for metric in RANKED_BY:
+        if metric in metrics:
+            return metric, -1.0 if find(metric).higher else 1.0
+    return None
 
 
 def extremes(ranked: Sequence[tuple[float, str]]) -> tuple[list[str], list[str]]:
-    """Ids of the best samples and of the worst, of (value, id) pairs, lower better; NaN is neither."""
+    """Return the ids of the best samples and of the worst.
+
+    Args:
+        ranked: (value, id) of each sample; lower values are better, values that are not finite are left out.
+    """
     names = [identifier for value, identifier in sorted(ranked) if np.isfinite(value)]
     return names[:EXTREMES], names[-EXTREMES:]
 
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionWork(ShardWork):
-    """A source's reconstructions of shards, and their scores.
+    """Reconstructing shards with one source, and scoring them.
 
     Attributes:
-        pictured: ids of the samples whose pictures are kept besides the best and worst of each shard.
+        source: what reconstructs.
+        run: the settings that determine the numbers.
+        store: where finished shards are kept.
+        pictured: the ids of the samples whose pictures are kept besides the best and worst of each shard.
     """
 
     source: Source
@@ -91,27 +110,39 @@ class ReconstructionWork(ShardWork):
     pictured: Collection[str] = field(default_factory=frozenset)
 
     def is_finished(self, samples: Sequence[Sample]) -> bool:
-        return Shard(self, samples, Timer()).is_finished()
+        """Return whether a shard's scores, features and wanted pictures are in the store."""
+        return ReconstructedShard(self, samples, Timer()).is_finished()
 
     def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
-        Shard(self, samples, timer).finish()
+        """Compute what is missing of a shard."""
+        ReconstructedShard(self, samples, timer).finish()
 
     def keys(self, samples: Sequence[Sample]) -> ShardKeys | None:
-        """Where a shard's scores lie; None if its ids have to be made first."""
-        return Shard(self, samples, Timer()).keys()
+        """Return where a shard lies in the store; None if its ids have to be computed first."""
+        return ReconstructedShard(self, samples, Timer()).keys()
+
+    def all_keys(self, shards: Iterable[Sequence[Sample]]) -> list[ShardKeys]:
+        """Return where shards lie in the store, without those whose ids have to be computed first."""
+        found = [self.keys(samples) for samples in shards]
+        return [keys for keys in found if keys is not None]
 
 
-class Shard:
-    """One shard of one source."""
+class ReconstructedShard:
+    """One shard of samples, reconstructed by one source.
+
+    In this class, `references` are prepared photographs, (R, R, 3) uint8, and positions are indices into `samples`;
+    `kept` are the positions of the samples whose photographs could be read.
+    """
 
     def __init__(self, work: ReconstructionWork, samples: Sequence[Sample], timer: Timer):
         self.source, self.run, self.store, self.pictured = work.source, work.run, work.store, work.pictured
         self.samples, self.timer = list(samples), timer
         self.scorer = scorer_of(work.run)
         self.ids_key = work.source.key(samples, work.run)
-        self.errors: dict[str, str] = {}
+        self.errors: dict[str, str] = {}  # sample id -> why it is left out
 
     def keys(self) -> ShardKeys | None:
+        """Return where the shard lies in the store; None if its ids have to be computed first."""
         ids_digest = None
         if self.source.has_ids:
             stored = self.store.get("ids", self.ids_key)
@@ -123,15 +154,18 @@ class Shard:
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 
     def is_finished(self) -> bool:
+        """Return whether scores, features and wanted pictures are in the store."""
         keys = self.keys()
         return keys is not None and self._is_scored(keys) and not self._unpictured(keys)
 
     def _is_scored(self, keys: ShardKeys) -> bool:
-        return self.store.has("scores", keys.scores) and (
-            not self.scorer.features or self.store.has("reference", keys.reference)
-        )
+        """Return whether the scores are in the store, and the references' features if a metric needs any."""
+        if not self.store.has("scores", keys.scores):
+            return False
+        return not self.scorer.features or self.store.has("reference", keys.reference)
 
     def finish(self) -> None:
+        """Compute what is missing, and nothing else."""
         keys = self.keys()
         if keys is None or not self._is_scored(keys):
             references, kept = self._references()
@@ -141,37 +175,49 @@ class Shard:
             assert keys is not None
             if not self.store.has("scores", keys.scores):
                 self._score(references, kept, keys)
-        if lacking := self._unpictured(keys):
+        lacking = self._unpictured(keys)
+        if lacking:
             self._decode_again(keys, lacking)
 
-    def _wanted(self, index: Sequence[int], values: np.ndarray | None) -> set[str]:
-        """Ids of the samples whose pictures are kept.
+    def _wanted(self, positions: Sequence[int], scores: Mapping[str, np.ndarray]) -> set[str]:
+        """Return the ids of the samples whose pictures are kept: the chosen, the best and the worst ones.
 
         Args:
-            index: positions of the scored samples.
-            values: of the metric that ranks them, lower better.
+            positions: the scored samples.
+            scores: metric -> a value for each of them.
         """
-        names = [self.samples[i].id for i in index]
-        best, worst = extremes(list(zip(values.tolist(), names, strict=True))) if values is not None else ([], [])
-        return {name for name in names if name in self.pictured} | {*best, *worst}
+        names = [self.samples[i].id for i in positions]
+        wanted = {name for name in names if name in self.pictured}
+        rank = ranking(self.run.protocol.score.metrics)
+        if rank is not None and rank[0] in scores:
+            metric, sign = rank
+            best, worst = extremes(list(zip((scores[metric] * sign).tolist(), names, strict=True)))
+            wanted.update(best, worst)
+        return wanted
 
     def _unpictured(self, keys: ShardKeys) -> set[str]:
-        """Which samples of a scored shard lack a picture that is to be kept."""
+        """Return the ids of samples of a scored shard that lack a picture that is to be kept."""
         rank = ranking(self.run.protocol.score.metrics)
         scores = self.store.need("scores", keys.scores, ["index", rank[0]] if rank else ["index"])
-        values = scores[rank[0]] * rank[1] if rank and rank[0] in scores else None
-        wanted = self._wanted(scores["index"].tolist(), values)
-        return {
-            s.id
-            for s in self.samples
-            if s.id in wanted and not all(self.store.picture(key).exists() for key in self._picture_keys(s))
-        }
+        wanted = self._wanted(scores["index"].tolist(), scores)
+        lacking = set()
+        for sample in self.samples:
+            if sample.id in wanted:
+                reconstruction, prepared = self._picture_keys(sample)
+                if not (self.store.picture(reconstruction).exists() and self.store.picture(prepared).exists()):
+                    lacking.add(sample.id)
+        return lacking
 
     def _picture_keys(self, sample: Sample) -> tuple[str, str]:
+        """Return the keys of the pictures of a sample's reconstruction and of its prepared photograph."""
         return picture_key(self.ids_key, self.run, sample), prepared_key(self.run, sample)
 
     def _references(self) -> tuple[list[np.ndarray], list[int]]:
-        """Prepared photographs and their positions; what cannot be read is noted and left out."""
+        """Return the prepared photographs and their positions.
+
+        A photograph that cannot be read, and one for which the source has nothing, is noted in `errors` and left out.
+        The features of all that can be read are stored, since they serve every source.
+        """
         references, kept = [], []
         readable, positions = [], []
         with self.timer.stage("prepare"):
@@ -191,6 +237,7 @@ class Shard:
         return references, kept
 
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
+        """Encode the references and store the ids and near ties."""
         ids, ties = [], []
         with self.timer.stage("encode", len(kept)):
             for batch in batches(len(kept), self.run.micro_batch):
@@ -207,7 +254,7 @@ class Shard:
         self.store.put("ids", self.ids_key, arrays)
 
     def _score(self, references: list[np.ndarray], kept: list[int], keys: ShardKeys) -> None:
-        """Decode, compare, keep the pictures that are wanted, and store the scores last."""
+        """Decode and score the reconstructions, store the pictures that are wanted and, last, the scores."""
         ids = self._ids()
         outputs, bits = [], []
         for batch in batches(len(kept), self.run.micro_batch):
@@ -222,17 +269,17 @@ class Shard:
                 arrays |= self.scorer.compare(compared, whole)
             with self.timer.stage("features"):
                 arrays |= self.scorer.describe(whole)
-            rank = ranking(self.run.protocol.score.metrics)
-            wanted = self._wanted(kept, arrays[rank[0]] * rank[1] if rank else None)
-            self._keep_pictures(references, whole, kept, wanted)
+            self._keep_pictures(references, whole, kept, self._wanted(kept, arrays))
         arrays["index"] = np.array(kept, np.int64)
         arrays["errors"] = np.array(json.dumps(self.errors))
         arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
         self.store.put("scores", keys.scores, arrays)
 
     def _decode_again(self, keys: ShardKeys, pictured: Collection[str]) -> None:
-        """Pictures that were not asked for when the shard was scored, or were lost: the same ids and seeds, and the
-        same neighbours in a batch. Not part of the times."""
+        """Make pictures that were not asked for when the shard was scored, or were lost since.
+
+        They are decoded from the same ids and seeds in the same batches as before. The time is not counted.
+        """
         ids = self._ids()
         kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
         for batch in batches(len(kept), self.run.micro_batch):
@@ -244,7 +291,7 @@ class Shard:
                 self._keep_pictures(references, made, positions, pictured)
 
     def _ids(self) -> dict[int, np.ndarray]:
-        """Stored ids by position; empty for sources without ids."""
+        """Return the stored ids by position; nothing for sources without ids."""
         if not self.source.has_ids:
             return {}
         stored = self.store.need("ids", self.ids_key)
@@ -253,12 +300,14 @@ class Shard:
     def _outputs(
         self, references: list[np.ndarray], positions: list[int], ids: dict[int, np.ndarray]
     ) -> tuple[Tensor, Tensor]:
+        """Return the reconstructions (B, 3, R, R) uint8 of one batch and their bits (B,)."""
         batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
         return self.source.outputs(references, [self.samples[i] for i in positions], batch_ids, self.run)
 
     def _keep_pictures(
         self, references: list[np.ndarray], outputs: Tensor, positions: list[int], pictured: Collection[str]
     ) -> None:
+        """Store the pictures of those samples of a batch whose ids are in `pictured`, and of their references."""
         for reference, output, i in zip(references, outputs, positions, strict=True):
             sample = self.samples[i]
             if sample.id in pictured:
@@ -270,25 +319,42 @@ class Shard:
 def store_features(
     prepared: list[np.ndarray], positions: list[int], samples: Sequence[Sample], run: Run, store: Store, timer: Timer
 ) -> None:
-    """Features of a shard's prepared images under its `reference_key`, unless they are there; `index`: positions."""
+    """Compute and store the features of a shard's prepared images under its `reference_key`, unless they are there.
+
+    Args:
+        prepared: the images that could be read, (R, R, 3) uint8.
+        positions: their indices into `samples`; they are stored as `index`.
+        samples: all samples of the shard.
+        run: the run, whose metrics say which features.
+        store: where they are stored.
+        timer: to which the time is added.
+    """
     key = reference_key(samples, run)
     if store.has("reference", key):
         return
     arrays: Arrays = {"index": np.array(positions, np.int64)}
     with timer.stage("reference features"):
-        arrays |= scorer_of(run).describe(stack(prepared)) if prepared else {}
+        if prepared:
+            arrays |= scorer_of(run).describe(stack(prepared))
     store.put("reference", key, arrays)
 
 
 def stack(references: list[np.ndarray]) -> Tensor:
-    """Prepared images (R, R, 3) -> (N, 3, R, R) uint8."""
+    """Return N prepared images, each (R, R, 3) uint8, as one tensor (N, 3, R, R) uint8."""
     return torch.from_numpy(np.stack(references)).permute(0, 3, 1, 2).contiguous()
 
 
 def ranked_samples(
     shards: Sequence[Sequence[Sample]], keys: Sequence[ShardKeys], run: Run, store: Store
 ) -> tuple[list[str], list[str]]:
-    """Ids of the best samples of all finished shards and of the worst."""
+    """Return the ids of the best samples and of the worst, of all finished shards together.
+
+    Args:
+        shards: the samples.
+        keys: where each shard lies in the store, in the same order.
+        run: the run.
+        store: the store.
+    """
     rank = ranking(run.protocol.score.metrics)
     ranked: list[tuple[float, str]] = []
     if rank is not None:

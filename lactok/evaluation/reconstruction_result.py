@@ -1,4 +1,4 @@
-"""Finished shards of reconstructions to a result: metrics with intervals, records, ids, codebook."""
+"""Making a result from finished shards of reconstructions: metrics with intervals, records, ids, codebook use."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 
 class NothingMeasured(WrongValue):
-    """There is no image in a data set that can be measured."""
+    """No image of a data set can be measured."""
 
 
 def check_measured(dataset: Dataset, store: Store, keys: Sequence[ShardKeys]) -> None:
-    """Raise NothingMeasured where every image was left out, so that no result of nothing is written."""
+    """Raise NothingMeasured if every image was left out; the message says why the first one was."""
     errors: dict[str, str] = {}
     for key in keys:
         scores = store.need("scores", key.scores, ["index", "errors"])
@@ -56,20 +56,29 @@ def merge(
     folder: Path,
     timer: Timer,
 ) -> ResultPart:
-    """Write a source's result folder from its finished shards, in shard order."""
+    """Write a source's result folder from its finished shards.
+
+    Args:
+        source: what made the reconstructions.
+        dataset: the samples.
+        run: the settings that determine the numbers.
+        limit: the limit that the user gave.
+        store: where the shards are.
+        keys: the keys of the finished shards, in order.
+        folder: the result's folder.
+        timer: the times of this run.
+
+    Returns:
+        The content of `result.json`.
+    """
     shards = list(dataset.shards())
     columns, skipped, histogram, near_ties = _records(source, shards, run, store, keys)
-    metrics = {m: _per_image(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
-    metrics |= _of_sets(run, store, keys)
-    description = source.describe()
-    bits = np.asarray(columns["bits"], np.float64)
-    known_bits = len(bits) > 0 and bool(np.isfinite(bits).all())
-    description["bits"] = float(bits.mean()) if known_bits else description["bits"]
-    pixels = run.protocol.prepare.resolution**2
-    description["bpp"] = description["bits"] / pixels if description["bits"] is not None else None
-    budget = description["options"].get("bits")
-    if budget is not None:
-        description["over_budget"] = int((bits > float(budget)).sum())
+    metrics = {m: _image_metric(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
+    metrics |= _set_metrics(run, store, keys)
+    description = _description(source, run, np.asarray(columns["bits"], np.float64))
+    codebook = None
+    if histogram is not None:
+        codebook = codebook_statistics(histogram) | {"near_ties": near_ties}
     content = {
         "suite": "recon",
         "limit": limit,
@@ -90,37 +99,64 @@ def merge(
         },
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
-        "codebook": codebook_statistics(histogram) | {"near_ties": near_ties} if histogram is not None else None,
+        "codebook": codebook,
     }
-    _say_if_replaced(folder, description)
+    _warn_if_replaced(folder, description)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write_tokens(folder / "tokens.npz", source, store, keys, shards)
     return write_result(folder, content, columns, run, timer)
 
 
-def _say_if_replaced(folder: Path, description: Mapping[str, Any]) -> None:
-    """A class that is edited, or a network that is trained on, keeps its name: its earlier result goes."""
+def _description(source: Source, run: Run, bits: np.ndarray) -> dict[str, Any]:
+    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known."""
+    description = source.describe()
+    if len(bits) > 0 and bool(np.isfinite(bits).all()):
+        description["bits"] = float(bits.mean())
+    description["bpp"] = None
+    if description["bits"] is not None:
+        description["bpp"] = description["bits"] / run.protocol.prepare.resolution**2
+    budget = description["options"].get("bits")
+    if budget is not None:
+        description["over_budget"] = int((bits > float(budget)).sum())
+    return description
+
+
+def _warn_if_replaced(folder: Path, description: Mapping[str, Any]) -> None:
+    """Warn if the folder holds a result of other code or weights of the same name, which is replaced now.
+
+    That happens after a class was edited or a network was trained further.
+    """
     try:
         before = json.loads((folder / "result.json").read_bytes())["tokenizer"]
-        made_of = [(d.get("code", ""), [a["sha256"] for a in d["assets"]]) for d in (before, description)]
+        is_replaced = _code_and_weights(before) != _code_and_weights(description)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return  # there is none, or none that can be read
-    if made_of[0] != made_of[1]:
+        return  # there is no earlier result, or none that can be read
+    if is_replaced:
         logger.warning("%s: the result of its earlier code or weights in %s is replaced", description["name"], folder)
+
+
+def _code_and_weights(description: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the digests of a tokenizer's code and weights."""
+    return description.get("code", ""), [asset["sha256"] for asset in description["assets"]]
 
 
 def _records(
     source: Source, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
 ) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int]:
-    """A column a metric, samples left out with the reason, the histogram of ids and the near ties."""
+    """Read the records of all shards.
+
+    Returns:
+        The columns of the records by name; the samples that were left out, with the reason; how often each code
+        occurs, None for sources without ids; the number of near ties.
+    """
     columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
     if source.has_ids:
         columns["near_ties"] = []
     skipped: list[dict[str, str]] = []
     histogram = np.zeros(source.codebook_size, np.int64) if source.has_ids else None
     per_image = [m for m in run.protocol.score.metrics if isinstance(find(m), ImageMetric)]
-    light = ["index", "bits", "errors", *per_image]
+    light = ["index", "bits", "errors", *per_image]  # the features, which are large, are not read
     for samples, key in zip(shards, keys, strict=True):
         scores = store.need("scores", key.scores, light)
         index = scores["index"].tolist()
@@ -139,11 +175,14 @@ def _records(
 
 
 def foreign(metric: Metric) -> dict[str, Any]:
-    """What an entry says of a metric that is not this project's, so that a reader without it can show it."""
-    return {} if metric.own else {"title": metric.title, "higher_is_better": metric.higher}
+    """Return the title and direction of a metric that is not this project's, since readers may not know it."""
+    if metric.own:
+        return {}
+    return {"title": metric.title, "higher_is_better": metric.higher}
 
 
-def _per_image(values: list[float], metric: Metric) -> dict[str, Any]:
+def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
+    """Return the entry of a metric of single images: the mean with its interval."""
     array = np.asarray(values, np.float64)
     mean, interval = mean_with_interval(array)
     entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(array)}
@@ -152,8 +191,11 @@ def _per_image(values: list[float], metric: Metric) -> dict[str, Any]:
     return entry | foreign(metric)
 
 
-def _of_sets(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dict[str, Any]]:
-    """Metrics of the set of references and the set of reconstructions."""
+def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dict[str, Any]]:
+    """Return the entries of metrics that compare the set of references with the set of reconstructions, as rFID does.
+
+    A value is kept in the store, so that it is computed once for the same shards.
+    """
     metrics = [m for m in map(find, run.protocol.score.metrics) if not isinstance(m, ImageMetric)]
     if not metrics:
         return {}
@@ -172,7 +214,7 @@ def _of_sets(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dic
         if known is not None:
             value = float(known["value"])
         elif n >= 2:
-            value = _value(metric, used, rows, store)
+            value = _compute_set_metric(metric, used, rows, store)
             store.put("distances", stored, {"value": np.array(value)})
         out[metric.key] = {"value": value, "ci95": None, "n": n}
         if metric.reliable_from:
@@ -181,8 +223,15 @@ def _of_sets(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dic
     return out
 
 
-def _value(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store) -> float:
-    """A metric of sets from the stored features or states of all shards."""
+def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store) -> float:
+    """Compute a metric of sets from the stored features or states of all shards.
+
+    Args:
+        metric: the metric.
+        keys: the shards that have reconstructions.
+        rows: the positions of these in each shard; of the references' features only these rows count.
+        store: the store.
+    """
     if isinstance(metric, DistanceMetric):
         name = metric.features.name
         places = [
@@ -204,7 +253,7 @@ def _value(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray]
 def _write_tokens(
     path: Path, source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
 ) -> None:
-    """`ids` (n, L) int32 and `samples` (n,), in the order of the records."""
+    """Write `tokens.npz`: `ids` (n, L) int32 and `samples`, their n ids, in the order of the records."""
     if not source.has_ids:
         return
     ids, names = [], []

@@ -1,7 +1,7 @@
-"""Stored results: read, checked, typed. Nothing here computes a score.
+"""Reading stored results; nothing here computes a score.
 
-`load_results` takes every folder that holds a `result.json`. What is damaged or of another program is left out, with
-one line that says which and why; results of an older version are read, and that is said too.
+`load_results` reads every folder that holds a `result.json`. A folder that is damaged or of another program is left
+out, with one line that says which and why; results of an older version are read, and a line says so.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Result")
 
-FIRST = "python -m benchmarks.recon --tokenizers local"
+FIRST = "python -m benchmarks.recon --tokenizers local"  # the command that messages name where there are no results
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A result folder: `result["psnr"]` is a measured number with `value`, `ci95` and `n`.
+    """A stored result: `result["psnr"]` is a measured number with `value`, `ci95` and `n`.
 
     Attributes:
-        folder: where it lies.
-        data: `result.json`, typed; see `lactok.evaluation.schema`.
-        older: whether it was written by an older version.
+        folder: the result's folder.
+        data: the content of `result.json` as an object of `lactok.evaluation.schema`.
+        older: whether an older version of lactok wrote it.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class Result:
     older: bool = False
 
     def __getitem__(self, metric: str) -> Entry:
-        """A measured number by its key; raises UnknownName."""
+        """Return a measured number by its key; raise UnknownName if the result does not have it."""
         if metric not in self.metrics:
             raise UnknownName(f"{self.name} has no {metric}; it has {', '.join(self.metrics) or 'no metric'}")
         return self.metrics[metric]
@@ -55,6 +55,7 @@ class Result:
 
     @property
     def suite(self) -> str:
+        """The suite that measured it: "recon", "geneval", "preference" or "generation"."""
         return str(self.data.suite)
 
     @property
@@ -73,12 +74,12 @@ class Result:
         return self.data.metrics
 
     def metric(self, key: str) -> Metric:
-        """What is fixed about a measured number: title, direction, digits, scale."""
+        """Return what is fixed about a measured number: its title, direction, digits and scale."""
         return described(key, self[key].model_dump())
 
     @property
     def result(self) -> dict[str, Any]:
-        """`result.json` as plain data, brought to today's version."""
+        """The content of `result.json` as dictionaries and lists, brought to today's version of the schema."""
         return self._plain
 
     @cached_property
@@ -87,28 +88,32 @@ class Result:
 
     @property
     def dataset(self) -> str:
+        """The name of the data set."""
         return self.data.dataset.name
 
     @property
     def n(self) -> int:
-        """Samples that were measured."""
+        """The number of samples that were measured."""
         return self.data.dataset.n
 
     @property
     def limit(self) -> int | None:
+        """The limit that the user gave to the data set, None for all samples."""
         return self.data.limit
 
     @property
     def dtype(self) -> str:
+        """The compute dtype of what was evaluated."""
         return self.data.run.dtype
 
     @property
     def seed(self) -> int:
+        """The seed of the run."""
         return self.data.run.seed
 
     @cached_property
     def records(self) -> pandas.DataFrame:
-        """A row a sample, in the order of the data set.
+        """The values of each sample, a row for each, in the order of the data set.
 
         Raises:
             UserError: `records.parquet` is missing or damaged.
@@ -124,7 +129,7 @@ class Result:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """`run.json`: what may differ between two runs of the same bytes; empty where it cannot be read."""
+        """The content of `run.json`, the machine, versions and times; nothing where it cannot be read."""
         try:
             found = dict(json.loads((self.folder / "run.json").read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -133,9 +138,10 @@ class Result:
         return found if all(isinstance(table, dict) for table in tables) else {}
 
     def seconds(self, stage: str) -> float | None:
-        """Wall time of a stage, a sample; None where none was timed.
+        """Return the seconds of wall time that a stage took for each sample; None where they were not measured.
 
-        A resumed run timed only the samples that it counts; runs of before they were counted timed all `n`.
+        `run.json` says of how many samples a stage was timed, since a resumed run times only what is left. Older files
+        do not say it; their times are of all samples.
         """
         try:
             count = self.about.get("images", {stage: self.n}).get(stage, 0)
@@ -155,14 +161,16 @@ class ReconResult(Result):
 
     @property
     def tokenizer(self) -> dict[str, Any]:
+        """The part `tokenizer` of `result.json`."""
         return self.result["tokenizer"]
 
     @property
     def protocol(self) -> dict[str, Any]:
+        """The part `protocol` of `result.json`."""
         return self.result["protocol"]
 
     def table(self) -> str:
-        """This result as a table of one row, as the command prints it."""
+        """Return the result as a Markdown table of one row, as the command prints it."""
         from lactok.evaluation.table import markdown
 
         return markdown([self])
@@ -174,7 +182,7 @@ class PicturesResult(Result):
 
     @property
     def label(self) -> str:
-        """The generator, or the folder's own name without what tells two folders of one name apart."""
+        """The generator's name, or the name of the folder of pictures (without the digits of its content's hash)."""
         pictures = self.data.pictures
         if pictures.generator is not None:
             return pictures.generator.name
@@ -186,7 +194,7 @@ class GenEvalResult(PicturesResult):
     """GenEval of a generator, or of a folder of somebody's pictures."""
 
     def metric(self, key: str) -> Metric:
-        """A share of correct pictures or prompts: all are told by their key."""
+        """Return what is fixed about a task: its score is a share of correct pictures, and its title is its key."""
         return Metric(key, key, True, own=False)
 
 
@@ -194,7 +202,7 @@ class PreferenceResult(PicturesResult):
     """Rewards of pictures and, with references, their distance to photographs."""
 
     def metric(self, key: str) -> Metric:
-        """A reward, or a distance."""
+        """Return what is fixed about a reward or a distance."""
         for reward in self.data.rewards:
             if reward.name == key:
                 return titles.described(key, reward.higher_is_better)
@@ -205,7 +213,7 @@ class GenerationResult(PicturesResult):
     """Pictures that a generator made."""
 
 
-KINDS: dict[str, type[Result]] = {
+CLASSES: dict[str, type[Result]] = {
     "recon": ReconResult,
     "geneval": GenEvalResult,
     "preference": PreferenceResult,
@@ -218,7 +226,9 @@ class Results(Sequence[Result]):
     """Several results, in the order of their folders' names.
 
     Attributes:
-        left_out: a line each for folders that are damaged or of another program, and for those of an older version.
+        every: the results.
+        left_out: lines for the user: one for each folder that is damaged or of another program, and one if results of
+            an older version were read.
     """
 
     every: tuple[Result, ...] = ()
@@ -234,43 +244,46 @@ class Results(Sequence[Result]):
         return iter(self.every)
 
     def of(self, kind: type[R]) -> tuple[R, ...]:
-        """Those of one suite."""
+        """Return the results of one class, that is of one suite."""
         return tuple(r for r in self.every if isinstance(r, kind))
 
     @property
     def recon(self) -> tuple[ReconResult, ...]:
+        """The results of reconstructions."""
         return self.of(ReconResult)
 
     @property
     def geneval(self) -> tuple[GenEvalResult, ...]:
+        """The results of GenEval."""
         return self.of(GenEvalResult)
 
     @property
     def preference(self) -> tuple[PreferenceResult, ...]:
+        """The results of preference scores."""
         return self.of(PreferenceResult)
 
     def without(self, *kinds: type[Result]) -> Results:
-        """The same without some suites."""
+        """Return the same results without those of some classes."""
         return Results(tuple(r for r in self.every if not isinstance(r, kinds)), self.left_out)
 
     def table(self) -> str:
-        """The reconstructions as Markdown, a table for each data set and protocol, as the command prints them."""
+        """Return the reconstructions in Markdown as commands print them, a table for each data set and protocol."""
         from lactok.evaluation.table import markdown
 
         groups: dict[tuple[str, ...], list[ReconResult]] = {}
         for result in self.recon:
-            p = result.data.protocol
-            groups.setdefault((result.dataset, p.name, p.prepare, p.score), []).append(result)
-        titled = len(groups) > 1
+            protocol = result.data.protocol
+            group = (result.dataset, protocol.name, protocol.prepare, protocol.score)
+            groups.setdefault(group, []).append(result)
         tables = []
-        for (dataset, protocol, prepare, score), results in groups.items():
-            head = f"{dataset}, protocol {protocol} ({prepare}-{score})\n\n" if titled else ""
-            tables.append(head + markdown(results))
+        for (dataset, name, prepare, score), results in groups.items():
+            title = f"{dataset}, protocol {name} ({prepare}-{score})\n\n" if len(groups) > 1 else ""
+            tables.append(title + markdown(results))
         return "\n".join(tables)
 
 
 def load(folder: Path) -> Result:
-    """One result folder; raises `Damaged`."""
+    """Read the result in a folder; raise `Damaged` if that cannot be done."""
     try:
         content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -280,18 +293,18 @@ def load(folder: Path) -> Result:
     except (ValueError, RecursionError) as error:
         raise Damaged(f"result.json is damaged ({error})") from error
     data, older = schema.parsed(content, folder.name)
-    return KINDS[data.suite](folder, data, older)
+    return CLASSES[data.suite](folder, data, older)
 
 
 def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
-    """Every stored result of a folder.
+    """Read every stored result of a folder.
 
     Args:
-        folder: as the suites' `out`, or a result's own folder.
+        folder: the folder that was given to the suites as `out`, or a result's own folder.
 
     Raises:
-        MissingFile: no such folder.
-        UserError: nothing in it that can be read; names the command to run first.
+        MissingFile: there is no such folder.
+        UserError: there is no result in it that can be read; the message names the command to run first.
 
     >>> import tempfile, lactok
     >>> out = tempfile.mkdtemp()
@@ -302,10 +315,12 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
     root = Path(folder)
     if not root.is_dir():
         raise MissingFile(f"`runs` {folder}: no such folder; measure something first: {FIRST}")
-    inside = [p for p in root.iterdir() if (p / "result.json").exists()]
+    folders = sorted(path for path in root.iterdir() if (path / "result.json").exists())
+    if not folders and (root / "result.json").exists():
+        folders = [root]
     found: list[Result] = []
     left_out = []
-    for path in sorted(inside) or ([root] if (root / "result.json").exists() else []):
+    for path in folders:
         try:
             found.append(load(path))
         except Damaged as error:
@@ -317,7 +332,9 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
 
 
 def told_older(results: Sequence[Result]) -> list[str]:
-    """A line where some of the results are of an older version, none otherwise."""
-    older = [r.name for r in results if r.older]
+    """Return a line for the user if some of the results are of an older version; nothing otherwise."""
+    older = [result.name for result in results if result.older]
+    if not older:
+        return []
     more = f" and {len(older) - 1} more" if len(older) > 1 else ""
-    return [f"read as of today: {older[0]!a}{more}: of version 1 of the schema; run again to renew"] if older else []
+    return [f"read as of today: {older[0]!a}{more}: of version 1 of the schema; run again to renew"]

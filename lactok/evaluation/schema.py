@@ -1,7 +1,7 @@
-"""What a `result.json` is: one typed, versioned schema that every suite writes and every reader reads.
+"""The schema of `result.json`: typed, versioned, the same for every suite that writes and every reader that reads.
 
-`docs/result.schema.json` is its JSON Schema; `python -m lactok.evaluation.schema` prints it. A reader takes older
-versions too, see `upgraded`.
+`docs/result.schema.json` is its JSON Schema; `python -m lactok.evaluation.schema` prints it. Results of older versions
+are read too, see `upgraded`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ VERSION = 2
 
 
 class Damaged(Exception):
-    """A `result.json` that is not what this project writes; the message says what is wrong."""
+    """A `result.json` cannot be read, since it is damaged or of another program; the message says what is wrong."""
 
 
 class Part(BaseModel):
-    """A part of a result: types are not converted, keys of a later version are kept."""
+    """The base of all parts of a result: values are not converted to other types, and unknown keys are kept."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -30,14 +30,14 @@ class Entry(Part):
     """A measured number.
 
     Attributes:
-        value: None where it could not be computed.
-        ci95: 95 % interval, None for distances of sets and for a single value.
-        n: images, or prompts, that it is of.
-        capped: of these, how many reached the metric's largest value.
-        references: of a distance, images of the other set.
-        reliable: False for a distance of too few images.
-        prompts: of a task, how many prompts it has.
-        title, higher_is_better: of metrics that are not this project's own.
+        value: the number, None where it could not be computed.
+        ci95: the bounds of its 95 % interval, None for distances of sets and for a single value.
+        n: the number of images, or prompts, that it was computed from.
+        capped: how many of these reached the largest value that the metric gives.
+        references: for a distance, the number of images in the other set.
+        reliable: False for a distance that was computed from too few images.
+        prompts: for a task of GenEval, the number of its prompts.
+        title, higher_is_better: for a metric that is not this project's own, its title and direction.
     """
 
     value: FiniteFloat | None
@@ -67,12 +67,15 @@ class Skipped(Part):
 
 
 class DatasetPart(Part):
-    """What was measured: `n` samples of `name`, without those that were left out.
+    """The data that was measured.
 
     Attributes:
-        sha256: of ids, photographs and captions.
-        prompts, captions: how many different ones there are, in suites that have them.
-        without_picture: captions for which there is no picture.
+        name: the data set's name.
+        n: the number of samples that were measured.
+        sha256: the hash of ids, photographs and captions.
+        skipped: the samples that were left out.
+        prompts, captions: the number of different ones, in suites that have them.
+        without_picture: the number of captions for which there is no picture.
     """
 
     name: str
@@ -85,7 +88,7 @@ class DatasetPart(Part):
 
 
 class RunPart(Part):
-    """What else determined the numbers."""
+    """The settings of the run that determined the numbers too: compute dtype, seed, and kind of device."""
 
     dtype: str
     seed: int
@@ -93,7 +96,16 @@ class RunPart(Part):
 
 
 class TokenizerPart(Part):
-    """The tokenizer, or the folder of reconstructions; bits are an image's, bpp a pixel's."""
+    """The tokenizer, or the folder of reconstructions.
+
+    Attributes:
+        tokens: the number of ids for an image, None where there are none.
+        bits, bpp: bits for an image, and for a pixel, of the reference image.
+        assets: its weights.
+        code: the digest of the code, for classes of a user.
+        over_budget: for codecs, the number of images that took more bits than the option `bits` allows.
+        name, family, codebook_size, decode_steps, options, license, note: as in `lactok.TokenizerSpec`.
+    """
 
     name: str
     family: str
@@ -111,14 +123,22 @@ class TokenizerPart(Part):
 
 
 class Definition(Part):
-    """The settings that were hashed."""
+    """The settings whose hashes are the protocol's `prepare` and `score`."""
 
     prepare: dict[str, Any]
     score: dict[str, Any]
 
 
 class ProtocolPart(Part):
-    """Name, hashes and settings of the protocol, and the networks of its metrics."""
+    """The protocol.
+
+    Attributes:
+        name: its name.
+        prepare, score: the hashes of its settings, eight digits each.
+        resolution: the side of the reference images in pixels.
+        networks: the weights of the networks that metrics use.
+        definition: its settings.
+    """
 
     name: str
     prepare: str
@@ -129,7 +149,11 @@ class ProtocolPart(Part):
 
 
 class Codebook(Part):
-    """How the codebook was used."""
+    """How the codebook was used; see `lactok.evaluation.statistics.codebook_statistics`.
+
+    Attributes:
+        near_ties: the number of ids for which a second code was about as near as the nearest one.
+    """
 
     seen: int
     used: int
@@ -140,7 +164,7 @@ class Codebook(Part):
 
 
 class GeneratorPart(Part):
-    """The generator that made the pictures, and how many of each prompt."""
+    """The generator that made the pictures: `samples` pictures for each prompt, from a seed, in a compute dtype."""
 
     name: str
     samples: int
@@ -149,14 +173,14 @@ class GeneratorPart(Part):
 
 
 class PicturesPart(Part):
-    """The pictures: somebody's folder, or a generator's."""
+    """The pictures that were judged: those of somebody's folder, or of a generator."""
 
     name: str
     generator: GeneratorPart | None = None
 
 
 class JudgePart(Part):
-    """A detector or a colour classifier."""
+    """A detector or a colour classifier of GenEval."""
 
     name: str
     version: int
@@ -168,7 +192,7 @@ class JudgePart(Part):
 
 
 class RewardPart(Part):
-    """A reward."""
+    """A reward: a network that scores a picture for a caption."""
 
     name: str
     variant: str
@@ -179,7 +203,7 @@ class RewardPart(Part):
 
 
 class ReferencePart(Part):
-    """The photographs that distances are to."""
+    """The photographs to which the distance of the pictures was measured."""
 
     name: str
     n: int
@@ -190,11 +214,13 @@ class ReferencePart(Part):
 
 
 class ResultPart(Part):
-    """What all suites have.
+    """The parts that the results of all suites have.
 
     Attributes:
-        version: of the schema, the key `schema`.
-        limit: of samples, None for all.
+        version: the version of the schema; its key is `schema`.
+        suite: the suite that wrote the result.
+        limit: the number of samples that the user limited the data set to, None for all.
+        metrics: the measured numbers by key.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True, populate_by_name=True)
@@ -218,7 +244,14 @@ class ReconResult(ResultPart):
 
 
 class GenEvalResult(ResultPart):
-    """GenEval of a generator or of a folder of pictures: `tasks` names those of the metrics that are tasks."""
+    """GenEval of a generator or of a folder of pictures.
+
+    Attributes:
+        scorer: the settings that decide whether a picture is correct.
+        comparable: whether the scores can be compared with published ones; `comparable_note` says why or why not.
+        tasks: the keys of those metrics that are tasks.
+        remarks: samples that a reader should know about, with the reason.
+    """
 
     suite: Literal["geneval"]
     pictures: PicturesPart
@@ -241,7 +274,7 @@ class PreferenceResult(ResultPart):
 
 
 class GenerationResult(ResultPart):
-    """Pictures that a generator made; nothing is measured of them but the time, which `run.json` has."""
+    """Pictures that a generator made; only the time is measured, and that stands in `run.json`."""
 
     suite: Literal["generation"]
     pictures: PicturesPart
@@ -252,13 +285,17 @@ _ADAPTER: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
 
 
 def parsed(content: object, name: str = "") -> tuple[AnyResult, bool]:
-    """A result from what its JSON holds, and whether it was of an older version.
+    """Check the content of a `result.json`.
 
     Args:
-        name: of its folder, from which results of version 1 take their limit.
+        content: what the JSON file holds.
+        name: the name of the result's folder, which tells the limit of results of version 1.
+
+    Returns:
+        The result, and whether it was of an older version.
 
     Raises:
-        Damaged: not a result of this project, or of a later version.
+        Damaged: it is no result of this project, or one of a later version.
     """
     if not isinstance(content, dict):
         raise Damaged("result.json is not this project's")
@@ -282,7 +319,17 @@ def parsed(content: object, name: str = "") -> tuple[AnyResult, bool]:
 
 
 def upgraded(old: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A result of version 1 as one of today: suites were told apart by their keys then, and the limit by the folder."""
+    """Turn a result of version 1 into one of today.
+
+    In version 1 the keys told which suite it was, and the name of the folder told the limit.
+
+    Args:
+        old: the content of `result.json`.
+        name: the name of the result's folder.
+
+    Raises:
+        Damaged: a key is missing.
+    """
     limit = re.search(r"__limit(\d+)(__|$)", name)
     new = dict(old) | {"schema": VERSION, "limit": int(limit[1]) if limit else None}
     try:
@@ -306,6 +353,7 @@ def upgraded(old: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _upgraded_geneval(new: dict[str, Any]) -> dict[str, Any]:
+    """Turn a result of GenEval of version 1 into one of today; `new` has today's version and limit already."""
     images, generator = new.pop("images"), new.pop("generator", None)
     tasks = new.pop("tasks")
     others = {key: new.pop(key) for key in ("overall", "per_image", "prompts") if key in new}
@@ -328,12 +376,12 @@ def _upgraded_geneval(new: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_data(result: ResultPart) -> dict[str, Any]:
-    """What `result.json` holds: only what was set, so that a suite's result has no keys of the others."""
+    """Return the content of `result.json`; values that a suite did not set are left out."""
     return result.model_dump(by_alias=True, exclude_unset=True)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of `result.json`."""
+    """Return the JSON Schema of `result.json`."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"lactok result, version {VERSION}"}
     return head | _ADAPTER.json_schema(by_alias=True)
 

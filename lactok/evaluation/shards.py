@@ -1,7 +1,7 @@
-"""The engine of every suite: shards of samples, finished one by one, kept in the store, merged in their order.
+"""The engine of every suite: shards of samples are computed one by one, kept in the store, and merged in their order.
 
-A suite says what is done with a shard by a `ShardWork`. Everything else is the same for all of them: which shards are
-whose part, the processes, going on where a run was killed, and waiting for the other parts.
+A suite says what is done with a shard by a class derived from `ShardWork`. All else is the same for every suite: which
+part does which shards, the worker processes, going on after a run was killed, and waiting for the other parts.
 """
 
 from __future__ import annotations
@@ -28,43 +28,56 @@ logger = logging.getLogger(__name__)
 
 
 class ShardWork(ABC):
-    """What is done with a shard of samples; sent to worker processes, so networks are loaded when first needed.
+    """The work on a shard of samples. It is sent to worker processes, so it must load networks only when needed.
 
-    What was made is kept under the hash of all that it depends on, in the store (pictures that are the result
-    themselves in their folder), and is never made twice.
+    What is computed is kept in the store, under the hash of all that it depends on, and is never computed twice.
+    (Pictures that are the result themselves, a generator's, are kept in their folder.)
 
     Attributes:
-        run: what determines the numbers.
+        run: the settings that determine the numbers.
     """
 
     run: Run
 
     @abstractmethod
     def is_finished(self, samples: Shard) -> bool:
-        """Whether all of it is there."""
+        """Return whether all that is made from these samples is there."""
 
     @abstractmethod
     def finish(self, samples: Shard, timer: Timer) -> None:
-        """Make what is missing and nothing else."""
+        """Compute what is missing, and nothing else; the times are added to `timer`."""
 
 
 def run_shards(work: ShardWork, shards: Sequence[Shard], workers: int = 1, report: Report | None = None) -> Timer:
-    """Finish shards, in this process or in `workers` spawned ones; `report(done, total)` after each."""
-    with _threads():
+    """Finish shards, in this process or in several worker processes.
+
+    Args:
+        work: what to do with a shard.
+        shards: the shards.
+        workers: the number of worker processes; with 1, this process does the work.
+        report: called with (done, total) after each shard.
+
+    Returns:
+        The times that all shards took together.
+    """
+    with _same_threads_afterwards():
         return run_jobs(_finish, [list(s) for s in shards], _start, (work,), work.run.device, workers, report)
 
 
 def complete(
     work: ShardWork, shards: Sequence[Shard], execution: Execution, label: str, timer: Timer | None = None
 ) -> Timer | None:
-    """Finish the shards of this part.
+    """Finish the shards that belong to this run's part, and find out whether all parts are finished.
 
     Args:
-        label: of the progress.
-        timer: to which the time is added.
+        work: what to do with a shard.
+        shards: the shards of all parts.
+        execution: the part and the number of worker processes.
+        label: what the progress is called.
+        timer: a timer to which the times are added; a new one if not given.
 
     Returns:
-        What it took; None while other parts still have shards to do, which is said.
+        The timer; None, and a line in the log, while other parts still have shards to do.
     """
     part, parts = execution.part
     own = shards[part::parts]
@@ -79,7 +92,10 @@ def complete(
 
 
 def again_if_lost(measure: Callable[P, T]) -> Callable[P, T]:
-    """Decorator of what finishes shards and merges them: where a merge finds one damaged, it is made again at once."""
+    """Decorate a function that finishes shards and merges them, so that it starts again where a shard was lost.
+
+    A shard counts as lost when the merge finds that it is missing or damaged; the second start computes it anew.
+    """
 
     @wraps(measure)
     def measured(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -88,7 +104,7 @@ def again_if_lost(measure: Callable[P, T]) -> Callable[P, T]:
             try:
                 return measure(*args, **kwargs)
             except LostShard as error:
-                if error.path in lost:  # it was made again and does not stay
+                if error.path in lost:  # it was computed anew, and is lost again
                     raise
                 lost.add(error.path)
 
@@ -96,8 +112,8 @@ def again_if_lost(measure: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def _threads() -> Iterator[None]:
-    """Afterwards this process computes with as many threads as before, whatever the run asked for."""
+def _same_threads_afterwards() -> Iterator[None]:
+    """Restore torch's number of threads after the `with` block, since jobs in this process may change it."""
     import torch
 
     before = torch.get_num_threads()
@@ -107,10 +123,11 @@ def _threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-_worker: dict[str, ShardWork] = {}
+_worker: dict[str, ShardWork] = {}  # under "work", what this process does with shards
 
 
 def _start(work: ShardWork) -> None:
+    """Prepare this process for its jobs."""
     if work.run.threads:
         import torch
 

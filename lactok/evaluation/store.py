@@ -1,4 +1,4 @@
-"""Shards on disk under the hash of everything that made them; written whole or not at all."""
+"""The store of finished shards: files under the hash of all that they depend on, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 class LostShard(UserError):
-    """A shard that was finished is missing or damaged; nothing of it is left, so it is made again."""
+    """A shard that was finished is missing or damaged; its damaged file was removed, so the shard is computed again.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path):
         super().__init__(f"a finished shard was lost, {path}; run the same command again to make it anew")
@@ -27,7 +31,7 @@ class LostShard(UserError):
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step."""
+    """Write a file so that readers see either the old content or the whole new one; its folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -38,12 +42,19 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def folder_safe(part: str) -> str:
-    """A part of a folder's name without the characters that some file systems refuse."""
+    """Return a part of a folder's name with "-" for characters that some file systems refuse."""
     return re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part)
 
 
 class Store:
-    """Arrays and pictures by kind and key, under `<out>/store`."""
+    """Arrays and pictures in files under `<out>/store`, by kind ("ids", "scores", ...) and key.
+
+    Args:
+        out: the folder of results; the store is made in it if need be.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
 
     def __init__(self, out: Path):
         self.root = out / "store"
@@ -56,21 +67,22 @@ class Store:
         return self.root / kind / key[:2] / f"{key}{suffix}"
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether it is there and whole as far as its table of contents tells."""
+        """Return whether there is such a file and its table of contents can be read; the arrays are not read."""
         return self.get(kind, key, ()) is not None
 
     def need(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays:
-        """`get` for a shard that was finished before.
+        """Return the arrays of a shard that was finished before.
 
         Args:
-            names: the first is of an array that every such shard has.
+            kind, key: where they lie.
+            names: the arrays to read, all if None; the first must be one that every shard of this kind has.
 
         Raises:
-            LostShard: it was lost since, or is damaged.
+            LostShard: the file is missing or damaged.
         """
         arrays = self.get(kind, key, names)
         path = self._path(kind, key, ".npz")
-        if arrays is not None and names and names[0] not in arrays:  # its table of contents is damaged
+        if arrays is not None and names and names[0] not in arrays:  # the file's table of contents is damaged
             path.unlink(missing_ok=True)
             arrays = None
         if arrays is None:
@@ -78,7 +90,10 @@ class Store:
         return arrays
 
     def get(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays | None:
-        """The arrays, or only those named; None if absent. A damaged file is reported and counts as absent."""
+        """Return the arrays of a file, or only those named; None if there is no such file.
+
+        A damaged file is removed with a warning, and counts as missing.
+        """
         path = self._path(kind, key, ".npz")
         if not path.is_file():
             return None
@@ -91,6 +106,7 @@ class Store:
             return None
 
     def put(self, kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write arrays; raise DiskError if the disk is full or cannot be written to."""
         path = self._path(kind, key, ".npz")
         temporary = path.with_name(f".{key}.{os.getpid()}.part")
         with disk_errors(self.root):
@@ -103,14 +119,16 @@ class Store:
                 temporary.unlink(missing_ok=True)
 
     def picture(self, key: str) -> Path:
+        """Return where the picture of a key lies, whether it is there or not."""
         return self._path("pictures", key, ".png")
 
     def put_picture(self, key: str, data: bytes) -> None:
+        """Write a picture, the bytes of a PNG file."""
         with disk_errors(self.root):
             write_atomically(self.picture(key), data)
 
     def publish(self, key: str, path: Path) -> None:
-        """A stored picture under another name too: a second link to the same bytes, a copy where there are no links."""
+        """Give a stored picture a second path: a hard link to the same bytes, or a copy where links are impossible."""
         source = self.picture(key)
         if path.exists() and path.samefile(source):
             return
@@ -128,9 +146,18 @@ class Store:
 
 
 class FeatureBlocks(Sequence[np.ndarray]):
-    """One array of many shards, read again at every access, so that memory holds a few shards at a time."""
+    """One array of many shards as a sequence of blocks, so that memory holds only one block at a time.
 
-    GROUP = 64  # shards at a time
+    A block is read from the store at each access: the rows of `GROUP` shards, one after the other.
+
+    Args:
+        store: the store.
+        kind, keys: where the shards lie.
+        name: the array's name in each of them.
+        rows: for each shard the indices of the rows that count, or None for all.
+    """
+
+    GROUP = 64  # number of shards in a block
 
     def __init__(self, store: Store, kind: str, keys: Sequence[str], name: str, rows: Sequence[np.ndarray | None]):
         self.store, self.kind, self.keys, self.name, self.rows = store, kind, keys, name, rows

@@ -1,4 +1,4 @@
-"""Seconds by stage, and the images that they were spent on."""
+"""Measuring how many seconds each stage of the work takes, and for how many images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from lactok.device import synchronize
 
 @dataclass
 class Timer:
-    """Wall and CPU seconds by stage, and how many images went through it; `device` work is waited for."""
+    """Adds up times by stage.
+
+    Attributes:
+        device: the device that computes; a stage ends when it has done its work.
+        wall: stage -> seconds of wall time.
+        cpu: stage -> seconds of CPU time of this process.
+        images: stage -> number of images that went through it.
+    """
 
     device: str = "cpu"
     wall: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -22,7 +29,7 @@ class Timer:
 
     @contextmanager
     def stage(self, name: str, images: int = 0) -> Iterator[None]:
-        """Time what is done inside; `images` are counted for the stage."""
+        """Time what is done inside the `with` block, which is the stage `name` of so many images."""
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
@@ -34,7 +41,7 @@ class Timer:
                 self.images[name] += images
 
     def add(self, other: Timer) -> None:
-        """What another process took, too."""
+        """Add the times and images of another timer, such as that of a worker process."""
         for name in other.wall:
             self.wall[name] += other.wall[name]
             self.cpu[name] += other.cpu[name]

@@ -1,4 +1,4 @@
-"""Weights: where they come from, in which order, and how their files become tensors."""
+"""Files of weights: where they are looked for, how they are fetched, and how they become tensors by name."""
 
 from lactok.weights.cache import sha256
 from lactok.weights.known import known_assets

@@ -1,4 +1,4 @@
-"""`python -m lactok.weights list | path NAME | fetch NAME`: every asset, where it is or would come from."""
+"""`python -m lactok.weights list | path NAME | fetch NAME`: where the files of weights are, and fetching them."""
 
 from __future__ import annotations
 
@@ -13,38 +13,52 @@ from lactok.weights.resolution import locate, resolve
 
 
 def parser() -> Parser:
-    p = Parser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
-    actions = p.add_subparsers(dest="action", required=True)
+    """Return the parser of the command's arguments."""
+    own = Parser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
+    actions = own.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="every asset: licence, where it is or would come from")
-    for action, text in (("path", "print where an asset is on this machine"), ("fetch", "download and convert it")):
-        own = actions.add_parser(action, help=text)
-        everything = ", or all" if action == "fetch" else ""
-        own.add_argument("name", help=f"an asset, a tokenizer or a generator for all of its assets{everything}")
-    return p
+    named = "an asset, a tokenizer or a generator for all of its assets"
+    path = actions.add_parser("path", help="print where an asset is on this machine")
+    path.add_argument("name", help=named)
+    fetch = actions.add_parser("fetch", help="download and convert it")
+    fetch.add_argument("name", help=f"{named}, or all")
+    return own
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """List assets, print where they are or fetch them; return 0."""
     args = parser().parse_args(argv)
-    needed, assets = users_of_assets(), known_assets()
     if args.action == "list":
-        for asset, user in assets.values():
+        for asset, user in known_assets().values():
             print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
-        return 0
-    if args.name == "all" and args.action == "fetch":
-        wanted = [asset for asset, _ in assets.values()]
-    elif args.name in needed:
-        wanted = list(needed[args.name])
-        if not wanted:
-            print(f"{args.name} needs no weights, or fetches what it needs when it is loaded", file=sys.stderr)
-    elif args.name in assets:
-        wanted = [assets[args.name][0]]
+    elif args.action == "path":
+        _print_paths(_named(args.name))
+    elif args.name == "all":
+        _fetch([asset for asset, _ in known_assets().values()])
     else:
-        raise unknown("asset, tokenizer or generator", args.name, [*assets, *needed])
-    return _paths(wanted) if args.action == "path" else _fetch(wanted)
+        _fetch(_named(args.name))
+    return 0
 
 
-def _paths(wanted: Sequence[Asset]) -> int:
+def _named(name: str) -> list[Asset]:
+    """Return the asset of this name, or the assets of the tokenizer or other user of this name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    needed, assets = users_of_assets(), known_assets()
+    if name in needed:
+        if not needed[name]:
+            print(f"{name} needs no weights, or fetches what it needs when it is loaded", file=sys.stderr)
+        return list(needed[name])
+    if name in assets:
+        return [assets[name][0]]
+    raise unknown("asset, tokenizer or generator", name, [*assets, *needed])
+
+
+def _print_paths(wanted: Sequence[Asset]) -> None:
+    """Print where assets lie on this machine; raise WeightsNotFound for the first that is not here."""
     for asset in wanted:
         found = locate(asset)
         if found is None:
@@ -52,10 +66,15 @@ def _paths(wanted: Sequence[Asset]) -> int:
                 f"{asset.name} is not on this machine; get it with `python -m lactok.weights fetch {asset.name}`"
             )
         print(found.path, flush=True)
-    return 0
 
 
-def _fetch(wanted: Sequence[Asset]) -> int:
+def _fetch(wanted: Sequence[Asset]) -> None:
+    """Fetch assets and print where they lie; one that cannot be had does not stop the others.
+
+    Raises:
+        WeightsNotFound: some could not be had; each was named on standard error. One alone raises its own error.
+        DiskError: the disk is full or cannot be written to, at once.
+    """
     failed = []
     for asset in wanted:
         try:
@@ -67,10 +86,10 @@ def _fetch(wanted: Sequence[Asset]) -> int:
             failed.append(asset.name)
     if failed:
         raise WeightsNotFound(f"{len(failed)} of {len(wanted)} assets were not fetched: {', '.join(failed)}")
-    return 0
 
 
 def _state(asset: Asset) -> str:
+    """Return where an asset is, or where it would come from."""
     try:
         found = locate(asset)
     except UserError as error:  # one damaged file must not hide the others

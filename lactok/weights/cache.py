@@ -1,4 +1,7 @@
-"""Files of tensors: their digests, their conversion to safetensors, and conversions that are kept with a note."""
+"""Files of tensors: their digests, reading published ones, and keeping them converted to safetensors.
+
+Beside each converted file lies a note, a JSON file, of what it was made from.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,28 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=256)
 def _hash(path: Path, _size: int, _mtime: int) -> str:
+    """Hash a file; size and time of change are arguments so that a changed file is not taken from the cache."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, computed once for an unchanged one."""
+    """Return the digest of a file; it is computed once as long as the file does not change."""
     stat = path.stat()
     return _hash(path, stat.st_size, stat.st_mtime_ns)
 
 
 def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
-    """A published file's tensors as the network loads them.
+    """Read a published file and return its tensors, by name, as the network loads them.
 
     Args:
-        name: the file's own name, whose suffix says what it holds: safetensors, JSON (as one uint8 tensor "json" of
-            its bytes) or else a checkpoint of torch or numpy. `path` may be that of a nameless download.
+        asset: the asset that the file belongs to; its `convert` is applied.
+        path: where the file lies; a download has no ending.
+        name: the published name, whose ending says what the file holds: safetensors, JSON (returned as one uint8
+            tensor "json" of its bytes) or else a checkpoint of torch or numpy.
 
     Raises:
-        UserError: damaged, refused or empty; the message names `path`.
+        UserError: the file is damaged, refused or empty; the message names `path`.
     """
     from lactok.weights import unpickle
 
@@ -47,14 +53,14 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
     if suffix == ".safetensors":
         tensors = load_safetensors(path)
     elif suffix == ".json":
-        tensors = _json(path)
+        tensors = _read_json(path)
     else:
         tensors = unpickle.read(path)
     try:
         tensors = asset.converted(tensors)
     except UserError:
         raise
-    except Exception as error:  # names or shapes that its converter does not know
+    except Exception as error:  # the converter met names or shapes that it does not know
         raise UserError(f"{path} is not what {asset.name} is made of ({error!r}); is it the right file?") from error
     if not tensors:
         raise UserError(f"{path} holds no weights")
@@ -62,16 +68,17 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
 
 
 def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Raises UserError where the file is damaged."""
+    """Read the tensors of a safetensors file by name; raise UserError if it is damaged."""
     from safetensors.torch import load_file
 
     try:
         return load_file(path, device=device)
-    except Exception as error:  # its errors have no common class
+    except Exception as error:  # errors of safetensors have no common class
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
-def _json(path: Path) -> dict[str, Tensor]:
+def _read_json(path: Path) -> dict[str, Tensor]:
+    """Return the bytes of a JSON file as a uint8 tensor "json", so that they can be kept as safetensors."""
     import torch
 
     content = path.read_bytes()
@@ -83,9 +90,19 @@ def _json(path: Path) -> dict[str, Tensor]:
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: str, version: int) -> str:
-    """Write tensors to `path`, and beside it a note of what they were made of; returns the new file's sha256.
+    """Write tensors to a safetensors file, and beside it a note of what they were made from.
 
-    Both appear whole or, with an OSError, not at all.
+    Each of the two files appears whole or, with an OSError, not at all.
+
+    Args:
+        path: the new file, which ends in ".safetensors"; the note ends in ".json".
+        tensors: what to write, by name.
+        source: where the published file came from, as text.
+        source_sha256: the digest of the published file.
+        version: the version of the asset's conversion.
+
+    Returns:
+        The sha256 of the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="new-") as folder:
@@ -101,16 +118,18 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
 
 
 def kept(path: Path, version: int) -> dict[str, str] | None:
-    """The note of a conversion that is still what was written: its "source", "source_sha256" and own "sha256".
+    """Return the note of a file that `keep` wrote: its "source", "source_sha256" and own "sha256".
 
-    None also for one that another version of the converter made.
+    None where there is no such file, where it was changed since, and where `version`, the asset's, is another now.
     """
     try:
         note = json.loads(path.with_suffix(".json").read_text())
         record = {k: str(note[k]) for k in ("source", "source_sha256", "sha256")}
-        return record if sha256(path) == record["sha256"] and note.get("version", 1) == version else None
+        is_unchanged = sha256(path) == record["sha256"]
+        made_by = note.get("version", 1)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return record if is_unchanged and made_by == version else None
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -119,7 +138,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     try:
         save_file({k: v.contiguous().clone() for k, v in tensors.items()}, path)
-    except SafetensorError as error:  # it hides a full disk
+    except SafetensorError as error:  # also where the disk is full, which then only the text of the message tells
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
             raise

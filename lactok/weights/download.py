@@ -1,4 +1,4 @@
-"""Getting one file from a package, a package registry or a plain address, by the libraries that do it well."""
+"""Getting one file from an installed package, a package registry or an address; for model hubs see `hub`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ logger = logging.getLogger(__name__)
 
 
 class Unreachable(Exception):
-    """The host does not answer, or answers nobody: no use asking it for another file now."""
+    """The host does not answer, or is too busy to: asking it for another file would be of no use now."""
 
 
-class Broken(Exception):
-    """The transfer ended early; what has arrived is kept and the next call goes on from there."""
+class BrokenTransfer(Exception):
+    """The transfer ended early; what has arrived is kept, and the next call goes on from there."""
 
 
 class Refused(Exception):
-    """The host answers, but not with this file."""
+    """The host answers, but not with this file; the message says why."""
 
 
 def host(source: Source) -> str:
-    """What stops being asked for a while after one failure to reach it."""
+    """Return a name for the host of a source: once it cannot be reached, it is not asked for other files for a while.
+
+    Raises:
+        Refused: the installed library that should know the address does not.
+    """
     if isinstance(source, Hub):
         return "hub"
     if isinstance(source, PackageIndex):
@@ -43,7 +47,7 @@ def host(source: Source) -> str:
 
 
 def index_url() -> str | None:
-    """The package index that the user's own tools use, or None for the default one."""
+    """Return the address of the package index that the user's own tools use, or None for the default one."""
     for name in ("LACTOK_INDEX_URL", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if os.environ.get(name):
             return os.environ[name]
@@ -52,11 +56,26 @@ def index_url() -> str | None:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None if asked.returncode == 0 else None
+    if asked.returncode != 0:
+        return None
+    return asked.stdout.strip() or None
 
 
 def from_registry(source: PackageIndex, scratch: Path) -> Path:
-    """One member of one archive; nothing of the archive is run or installed."""
+    """Download an archive of a package registry and take one member out of it; nothing of it is run or installed.
+
+    Args:
+        source: the archive and the member.
+        scratch: a folder for the archive and the member.
+
+    Returns:
+        The member's path.
+
+    Raises:
+        Unreachable: the package index does not answer.
+        Refused: the index has no such archive or another one of that name, or it arrived damaged.
+        UserError: the archive has no such member.
+    """
     from pypi_simple import NoSuchProjectError, PyPISimple, tqdm_progress_factory
     from requests import HTTPError, RequestException
 
@@ -85,6 +104,7 @@ def from_registry(source: PackageIndex, scratch: Path) -> Path:
 
 
 def _member(archive: Path, name: str, target: Path) -> Path:
+    """Copy one member of a zip or tar archive to `target` and return that; raise UserError if there is none."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped, zipped.open(name) as inside, target.open("wb") as out:
@@ -101,17 +121,27 @@ def _member(archive: Path, name: str, target: Path) -> Path:
 
 
 def from_package(source: Packaged) -> Path:
-    """The file where the package lies, without importing it."""
+    """Return the path of a file inside an installed package, without importing the package.
+
+    Raises:
+        Refused: the package is not installed, or has no such file.
+    """
     spec = importlib.util.find_spec(source.package)
-    folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    found = next((path for folder in folders if (path := Path(folder) / source.file).is_file()), None)
-    if found is None:
-        raise Refused(f"the package {source.package} is not installed" if spec is None else "not in the package")
-    return found
+    if spec is None:
+        raise Refused(f"the package {source.package} is not installed")
+    for folder in spec.submodule_search_locations or []:
+        path = Path(folder) / source.file
+        if path.is_file():
+            return path
+    raise Refused("not in the package")
 
 
 def _address(source: Url) -> str:
-    """The address itself, or what an installed library says it is."""
+    """Return the address of a source, which may be an attribute of an installed library.
+
+    Raises:
+        Refused: the library is not installed, or has no such attribute.
+    """
     if "://" in source.where:
         return source.where
     module, _, attributes = source.where.partition(":")
@@ -125,15 +155,22 @@ def _address(source: Url) -> str:
 
 
 def from_url(source: Url, folder: Path) -> Path:
-    """The file at an address, whole, as far as the host says how long it is."""
+    """Download the file at an address into `folder` and return its path.
+
+    It is whole if the host says how long it is; the caller checks its digest.
+
+    Raises:
+        Unreachable: the host does not answer.
+        Refused: the host has no such file or answers with a web page, or the transfer broke off.
+    """
     import pooch
     from requests import HTTPError, RequestException
     from requests.exceptions import ChunkedEncodingError
 
     address, path = _address(source), folder / "file"
     logger.info(f"fetching {address}")
-    # seconds to connect, and between two bytes
-    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=(10, 60))
+    timeout = (10, 60)  # seconds to connect, and between two bytes
+    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=timeout)
     try:
         fetch(address, str(path), None)
     except HTTPError as error:
@@ -145,5 +182,6 @@ def from_url(source: Url, folder: Path) -> Path:
     with path.open("rb") as handle:
         start = handle.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(b"<") and (b"<html" in start or b"<!doctype html" in start):
-        raise Refused("its address gave a web page, not the file")  # "Link does not exist.", with status 200
+        # some hosts say with status 200 that the link does not exist
+        raise Refused("its address gave a web page, not the file")
     return path

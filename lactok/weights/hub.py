@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING
 
 from lactok.specs import Hub
 from lactok.weights.cache import sha256
-from lactok.weights.download import Broken, Refused, Unreachable
+from lactok.weights.download import BrokenTransfer, Refused, Unreachable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = (1.0, 4.0)  # seconds, while the hub answers that it is busy
+RETRY_AFTER = (1.0, 4.0)  # seconds before the second and the third question to a hub that answers that it is busy
 
 
 def from_hub(source: Hub, folder: Path) -> Path:
-    """The file as it lies in huggingface_hub's own cache, or fetched into `folder`, whole.
+    """Return the path of a hub's file: in huggingface_hub's own cache, or else fetched into `folder`.
 
-    HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE are honoured. Not by hf_hub_download, because its newer versions
-    throw away what has arrived when a transfer breaks, and weights are large.
+    HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE are honoured. `hf_hub_download` is not used, because its newer
+    versions throw away what has arrived when a transfer breaks, and weights are large.
 
     Raises:
-        Unreachable, Broken, Refused: see there.
+        Unreachable: the hub does not answer, or is busy.
+        BrokenTransfer: the transfer ended early; what has arrived stays in `folder`.
+        Refused: the hub does not give this file, it arrived damaged twice, or HF_HUB_OFFLINE is set.
         OSError: the disk is full.
     """
     from huggingface_hub import constants, try_to_load_from_cache
@@ -45,37 +47,51 @@ def from_hub(source: Hub, folder: Path) -> Path:
     found = _ask(source)
     if found.etag is None or found.commit_hash is None:
         raise Unreachable(f"{constants.ENDPOINT} is not a model hub")
-    path = folder / hashlib.sha256(found.etag.encode()).hexdigest()[:16]  # another version is another file
-    if not _arrives_whole(source, found, path):
-        path.unlink()  # perhaps what was there before was not the beginning of it
-        if not _arrives_whole(source, found, path):
+    # named by the etag, so that the beginning of another version is not continued with this one
+    path = folder / hashlib.sha256(found.etag.encode()).hexdigest()[:16]
+    if not _fetch_whole(source, found, path):
+        path.unlink()  # what lay there before may not have been the beginning of this file: once more from the start
+        if not _fetch_whole(source, found, path):
             raise Refused("it arrived damaged, twice")
     return path
 
 
-def _arrives_whole(source: Hub, found: HfFileMetadata, path: Path) -> bool:
-    """Transfer, again and again while that brings anything; whether the file is what the hub says it is."""
+def _fetch_whole(source: Hub, found: HfFileMetadata, path: Path) -> bool:
+    """Transfer a file, beginning again after each break for as long as bytes arrive.
+
+    Returns:
+        Whether the file is what the hub says it is, where the hub tells its sha256.
+
+    Raises:
+        BrokenTransfer: the transfer broke off without bringing anything.
+    """
     while True:
         arrived = _size(path)
         try:
             _transfer(source, found, path)
             break
-        except Broken:
+        except BrokenTransfer:
             if _size(path) <= arrived:
                 raise
-    is_sha256 = re.fullmatch("[0-9a-f]{64}", found.etag or "")  # small files have other etags
+    is_sha256 = re.fullmatch("[0-9a-f]{64}", found.etag or "")  # the etag of a small file is another kind of hash
     return not is_sha256 or sha256(path) == found.etag
 
 
 def _size(path: Path) -> int:
+    """Return a file's size in bytes, 0 where there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
 def _ask(source: Hub, waits: Sequence[float] = RETRY_AFTER) -> HfFileMetadata:
-    """Etag, commit and size of a file; asks again after `waits` while the hub is busy.
+    """Ask the hub for a file's etag, commit and size.
+
+    Args:
+        source: the file.
+        waits: seconds before each further question, while the hub answers that it is busy.
 
     Raises:
-        Unreachable, Refused: see there.
+        Unreachable: the hub does not answer, or is still busy.
+        Refused: the hub does not give this file.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
@@ -94,7 +110,7 @@ def _ask(source: Hub, waits: Sequence[float] = RETRY_AFTER) -> HfFileMetadata:
 
 
 def explained(error: BaseException) -> Refused | Unreachable | None:
-    """What an error of huggingface_hub says about the hub, in our words; None for another error."""
+    """Return an error of huggingface_hub as one of ours; None if it is not about the hub."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -125,14 +141,19 @@ def explained(error: BaseException) -> Refused | Unreachable | None:
 
 
 def _network_errors() -> tuple[type[Exception], ...]:
-    """Bases of the errors of whichever HTTP library huggingface_hub uses: requests, httpx, its own."""
+    """Return the base classes of network errors in whichever HTTP library huggingface_hub uses, requests or httpx."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return (*(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)), OSError)
 
 
 def _transfer(source: Hub, found: HfFileMetadata, path: Path) -> None:
-    """Bring the file to `path`, from where an earlier transfer stopped. Raises Broken; OSError of the disk."""
+    """Download the file to `path`, from where an earlier transfer stopped; other files of the folder are removed.
+
+    Raises:
+        BrokenTransfer: the transfer ended early.
+        OSError: the disk is full or cannot be written to.
+    """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
@@ -157,7 +178,9 @@ def _transfer(source: Hub, found: HfFileMetadata, path: Path) -> None:
     except _network_errors() as error:
         is_network = isinstance(error, ConnectionError | TimeoutError) or getattr(error, "errno", None) is None
         if not is_network:
-            raise  # the disk's trouble
-        why = f"the hub answered {error.response.status_code}" if isinstance(error, HfHubHTTPError) else "it broke off"
+            raise  # an OSError of the disk
+        why = "it broke off"
+        if isinstance(error, HfHubHTTPError):
+            why = f"the hub answered {error.response.status_code}"
         arrived = f"{_size(path) / 1e6:.1f} of {(size or 0) / 1e6:.1f} MB"
-        raise Broken(f"{why} after {arrived}; run again to go on from there") from error
+        raise BrokenTransfer(f"{why} after {arrived}; run again to go on from there") from error

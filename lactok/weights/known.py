@@ -1,7 +1,7 @@
 """Which assets there are, and what needs them.
 
-Told by the entry points of group `lactok.assets`: each names a function that takes nothing and returns {what needs
-them: assets}. Nothing here knows a table of assets.
+Entry points of the group `lactok.assets` tell it: each names a function without arguments that returns a dictionary,
+the name of what needs assets -> these assets. So there is no list of all assets to keep up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def users_of_assets() -> dict[str, tuple[Asset, ...]]:
-    """What needs assets, by name: tokenizers, generators, metrics, rewards, judges, trainings."""
+    """Return the assets of every tokenizer, generator, metric, reward, judge and training by its name.
+
+    An entry point that cannot be imported is left out with a warning.
+    """
     found: dict[str, tuple[Asset, ...]] = {}
     for point in sorted(points(GROUP), key=lambda p: p.name):
         try:
@@ -27,7 +30,7 @@ def users_of_assets() -> dict[str, tuple[Asset, ...]]:
 
 
 def known_assets() -> dict[str, tuple[Asset, str]]:
-    """Every asset by name, with the first that needs it."""
+    """Return every asset by its name, each with the name of the first thing that needs it."""
     found: dict[str, tuple[Asset, str]] = {}
     for user, assets in users_of_assets().items():
         for asset in assets:

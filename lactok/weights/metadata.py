@@ -1,4 +1,4 @@
-"""What stands in a weight file beside its tensors: how it was trained, and the shape of its network."""
+"""The notes in a weight file beside its tensors: how it was trained, and the shapes of its networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 
 
 def bundled(name: str) -> Path | None:
-    """The file of a small model that the package ships, or None for any other name."""
+    """Return the weight file of a small model that the package ships, or None if it ships none of this name."""
     path = BUNDLED / f"{name}.safetensors"
     return path if path.is_file() else None
 
@@ -34,20 +34,21 @@ def notes(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "numpy") as file:
             return json.loads((file.metadata() or {}).get("meta", "{}"))
-    except Exception as error:  # its errors have no common class
+    except Exception as error:  # errors of safetensors have no common class
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
 def shape(path: Path, part: str, kind: type[T], otherwise: T | None = None) -> T:
-    """The shape of a network as its weight file says it.
+    """Return the shape of a network (its widths, depths and so on) as its weight file states it.
 
     Args:
-        part: which of the file's networks, "model" for most.
-        kind: the dataclass, or another type of plain values.
-        otherwise: the shape for files that say none, as the authors' own.
+        path: the weight file, safetensors.
+        part: which of the file's networks is meant, "model" for most.
+        kind: the dataclass of the shape, or another type of plain values.
+        otherwise: the shape for files that state none, such as the authors' own.
 
     Raises:
-        UserError: the file says no shape, or one of another kind of network.
+        UserError: the file states no shape and `otherwise` is None, or it states one of another kind of network.
     """
     found = notes(path).get("config", {}).get(part)
     if found is not None:
@@ -58,5 +59,5 @@ def shape(path: Path, part: str, kind: type[T], otherwise: T | None = None) -> T
 
 
 def bundled_shape(name: str, part: str, kind: type[T]) -> T:
-    """The shape of a network that the package ships, by the name of its weights; see `shape`."""
+    """Return the shape of a network that the package ships, by the name of its weight file; see `shape`."""
     return shape(BUNDLED / f"{name}.safetensors", part, kind)

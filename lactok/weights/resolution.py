@@ -1,7 +1,7 @@
-"""Where weights come from: the user's folders, the package, a model hub, a package registry; all as safetensors.
+"""Where weights come from: the user's folders, this package, a model hub, an address, a package registry.
 
-A file that is not safetensors is read once, by torch's safe loader or a restricted reader, converted into the cache
-and hashed; after that nothing is unpickled.
+The result is always a safetensors file. A file of another kind is read once, by torch's safe loader or a restricted
+reader, and converted into the cache; after that nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -40,7 +40,14 @@ _failed: dict[str, tuple[str, float]] = {}  # source or host -> why it is not as
 
 @dataclass(frozen=True)
 class Resolved:
-    """An asset on disk: the safetensors file, which source it came from and the file's sha256."""
+    """An asset on disk.
+
+    Attributes:
+        asset: the asset.
+        path: its safetensors file.
+        source: where the file came from, as text: "hub:owner/name/file", "user:FILE" or "bundled", for example.
+        sha256: the digest of the safetensors file.
+    """
 
     asset: Asset
     path: Path
@@ -48,17 +55,24 @@ class Resolved:
     sha256: str
 
     def record(self) -> dict[str, str]:
+        """Return what a result says about the asset."""
         return {"name": self.asset.name, "source": self.source, "sha256": self.sha256}
 
 
 def cache_dir() -> Path:
-    """`LACTOK_CACHE`, or `lactok` under the user's cache folder."""
+    """Return the folder of fetched and converted weights: LACTOK_CACHE, or `lactok` in the user's cache folder."""
     root = os.environ.get("LACTOK_CACHE")
     return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lactok"
 
 
 def use_folder(folder: str | os.PathLike[str]) -> None:
-    """Look in `folder` before every other source (the commands' `weights`); worker processes inherit it."""
+    """Look for weights in `folder` before every other place; this is the commands' option `weights`.
+
+    It is added to LACTOK_WEIGHTS, the environment variable, so that worker processes look there too.
+
+    Raises:
+        MissingFile: there is no such folder.
+    """
     path = Path(folder)
     if not path.is_dir():
         raise MissingFile(f"`weights` {folder}: no such folder")
@@ -68,11 +82,18 @@ def use_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def user_folders() -> list[Path]:
+    """Return the folders of LACTOK_WEIGHTS, which are looked into first."""
     return [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
 
 
 def locate(asset: Asset) -> Resolved | None:
-    """The asset if it is on this machine already, without the network."""
+    """Return the asset if it is on this machine already, else None; nothing is fetched.
+
+    A file in a user's folder is converted into the cache if its network cannot load it directly.
+
+    Raises:
+        UserError: a user's file is damaged or refused.
+    """
     for folder in user_folders():
         for name in asset.file_names:
             if (folder / name).is_file():
@@ -83,7 +104,7 @@ def locate(asset: Asset) -> Resolved | None:
 
 
 def state(assets: Iterable[Asset]) -> str:
-    """In a few words whether assets are on this machine; nothing is fetched: "ready", "to fetch, 1.2 GB"."""
+    """Say in a few words whether assets are on this machine: "ready", "to fetch, 1.2 GB"; nothing is fetched."""
     missing = [asset for asset in assets if locate(asset) is None]
     if any(not asset.sources for asset in missing):
         return "nowhere to be had"
@@ -92,7 +113,7 @@ def state(assets: Iterable[Asset]) -> str:
 
 
 def size_text(count: float) -> str:
-    """Bytes as people read them.
+    """Return a number of bytes as people read it.
 
     >>> size_text(1234567)
     '1.2 MB'
@@ -102,11 +123,12 @@ def size_text(count: float) -> str:
 
 @lru_cache(maxsize=256)
 def resolve(asset: Asset) -> Resolved:
-    """The asset as a safetensors file, fetched and converted if need be; two processes may ask at once.
+    """Return the asset as a safetensors file, fetched and converted if need be; two processes may ask at once.
 
     Raises:
-        WeightsNotFound: with every source that was tried, and how to provide the file.
-        UserError: a damaged, refused or too large file, a full disk.
+        WeightsNotFound: no source has it; the message names every source that was tried and how to provide the file.
+        UserError: the file is damaged or refused.
+        DiskError: the disk is full or cannot be written to.
     """
     found = locate(asset)
     if found is not None:
@@ -134,17 +156,22 @@ def resolve(asset: Asset) -> Resolved:
 
 
 def load(asset: Asset, device: str = "cpu") -> dict[str, Tensor]:
-    """The asset's tensors by name, as its network loads them."""
+    """Return the asset's tensors by name, as its network loads them; the asset is fetched if need be."""
     return cache.load_safetensors(resolve(asset).path, device)
 
 
 def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Load tensors into a module, every key and shape accounted for, cast to the module's dtypes.
+    """Load tensors into a module, cast to the module's dtypes; every key and shape has to fit.
 
-    Only the batch norms' counts may be missing: files of old do not have them, nothing reads them, torch fills them in.
+    Only the counts of batches in batch norms may be missing: old files do not have them, and nothing reads them.
+
+    Args:
+        module: the network, a torch module.
+        tensors: its state by name.
+        name: what the message calls the network.
 
     Raises:
-        UserError: names the first missing, unexpected or misshapen keys.
+        UserError: keys or shapes do not fit; the message names the first ones.
     """
     own = module.state_dict()
     missing = sorted(k for k in own.keys() - tensors.keys() if not k.endswith(".num_batches_tracked"))
@@ -164,15 +191,16 @@ def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def own_is_meta(state: Mapping[str, Tensor]) -> bool:
+    """Return whether a network's own state has no memory yet, so that loaded tensors have to take its place."""
     return any(t.is_meta for t in state.values())
 
 
 class _Unavailable(Exception):
-    """A source that does not have the file now; the next one is tried."""
+    """A source does not have the file now; the message says why, and the next source is tried."""
 
 
 def _cached(asset: Asset) -> Resolved | None:
-    """A converted file whose digest still is what it was when it was written."""
+    """Return the asset's file in the cache, if nobody changed it and it came from a source that the asset still has."""
     path = cache_dir() / f"{asset.name}.safetensors"
     if not path.is_file():
         return None
@@ -187,12 +215,12 @@ def _cached(asset: Asset) -> Resolved | None:
 
 
 def _pin(source: Source) -> str | None:
-    """The digest, or its beginning, that the source's file must have, where it is known."""
+    """Return the digest, or its beginning, that the source's file must have; None where it is not known."""
     return source.member_sha256 if isinstance(source, PackageIndex) else source.sha256
 
 
 def _users(asset: Asset, folder: Path, name: str) -> Resolved:
-    """A user's file as it is when it can be loaded directly, else its converted copy in the cache."""
+    """Return a user's file as it is, if the network can load it directly, or else its converted copy in the cache."""
     path, source = folder / name, f"user:{name}"
     digest = sha256(path)
     if path.suffix == ".safetensors" and (asset.convert is None or name == f"{asset.name}.safetensors"):
@@ -206,20 +234,22 @@ def _users(asset: Asset, folder: Path, name: str) -> Resolved:
 
 
 def _fetch(asset: Asset, source: Source) -> Resolved:
-    """Download, check, convert into the cache; the caller holds the asset's lock.
+    """Download a source's file, check it and convert it into the cache; the caller holds the asset's lock.
 
     Raises:
-        _Unavailable: what has arrived of a hub's file stays for the next call, under `partial`; nothing else does.
-        UserError, OSError: a file that is not what it should be, a full disk; nothing stays.
+        _Unavailable: the source does not have the file now. What has arrived of a hub's file stays in the cache's
+            folder `partial` for the next call; nothing of other sources does.
+        UserError: the file is not what it should be; nothing of it stays.
+        OSError: the disk is full; nothing of the file stays.
     """
-    from lactok.weights.download import Broken
+    from lactok.weights.download import BrokenTransfer
 
     root = cache_dir()
     if asset.size * 2 > shutil.disk_usage(root).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     partial = root / "partial" / asset.name
     folder = partial / hashlib.sha256(str(source).encode()).hexdigest()[:16]
-    if not isinstance(source, Hub):  # of a process that was killed
+    if not isinstance(source, Hub):  # a process that was killed may have left something
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     stays = False
@@ -233,11 +263,11 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
         target = root / f"{asset.name}.safetensors"
         kept = cache.keep(target, tensors, str(source), digest, asset.version)
         found = Resolved(asset, target, str(source), kept)
-        shutil.rmtree(partial, ignore_errors=True)  # what had arrived from other sources
+        shutil.rmtree(partial, ignore_errors=True)  # other sources may have left something
         return found
-    except (Broken, KeyboardInterrupt) as error:
+    except (BrokenTransfer, KeyboardInterrupt) as error:
         stays = isinstance(source, Hub)
-        if isinstance(error, Broken):
+        if isinstance(error, BrokenTransfer):
             raise _Unavailable(str(error)) from error
         raise
     finally:
@@ -249,7 +279,7 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
 
 
 def _check(source: Source, path: Path) -> str:
-    """The file's sha256, if that and the size are what they should be."""
+    """Return a downloaded file's sha256; raise _Unavailable unless digest and size are what they should be."""
     size = source.size if isinstance(source, Url) else None
     digest, expected = sha256(path), _pin(source) or ""
     if size is not None and path.stat().st_size != size:
@@ -258,12 +288,17 @@ def _check(source: Source, path: Path) -> str:
         reason = f"its sha256 is {digest}, expected {expected}; not used"
     else:
         return digest
-    _failed[str(source)] = (reason, math.inf)  # other assets may name it too, and it may be large
+    _failed[str(source)] = (reason, math.inf)  # not downloaded again for another asset, since it may be large
     raise _Unavailable(reason)
 
 
 def _download(source: Source, folder: Path) -> Path:
-    """The source's file on disk. Raises _Unavailable, and Broken where a second call would go on."""
+    """Get a source's file, in `folder` or wherever it lies already, and return its path.
+
+    Raises:
+        _Unavailable: the source does not have the file now.
+        BrokenTransfer: the transfer ended early, and a second call would go on from there.
+    """
     from lactok.weights import download, hub
 
     try:
