@@ -51,9 +51,8 @@ class CodebookLearner(Learner):
         """Revive the dead codes of a quantizer, whose codebook is the learned parameter `name`."""
         until = recipe.revive_until * recipe.steps
         self.revival = DeadCodeRevival(quantizer, recipe.revive_every, recipe.revive_after, until, recipe.seed)
-        self.revival.last_used.fill_(
-            -recipe.revive_after
-        )  # all codes are dead, so that step 0 moves them onto features
+        # all codes count as dead, so that step 0 moves them onto features
+        self.revival.last_used.fill_(-recipe.revive_after)
         self.codebook_name = name
 
     def quantize(self, z: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Sine-cosine positional embeddings; with them attention starts between nearby patches, and small networks learn soon."""
+"""Sine-cosine positional embeddings, by which attention starts between nearby patches and small networks learn soon."""
 
 from __future__ import annotations
 

@@ -148,7 +148,9 @@ class Content(nn.Module):
         return bool(self.mean.any())
 
     def distances(self, outputs: Tensor, photos: Tensor) -> list[Tensor]:
-        """Return, for each layer, one minus the cosine similarity of features relative to the mean, averaged over images.
+        """Return one minus the cosine similarity of features relative to the mean, for each layer.
+
+        The values are means over the batch.
 
         Args:
             outputs: features (B, sum of LAYERS) of the decoded images.
