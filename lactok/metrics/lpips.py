@@ -43,6 +43,7 @@ def lpips_vgg(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tenso
 
 
 def _distances(net: Net, references: Tensor, outputs: Tensor, device: str) -> Tensor:
+    """Return the LPIPS distances (B,) float64 between uint8 images (B, 3, H, W) by one of the networks."""
     import torch
 
     from lactok.nn.lpips import load_lpips

@@ -34,6 +34,7 @@ class PatchDiscriminator(nn.Module):
         self.net = nn.Sequential(*blocks, nn.Conv2d(width, 1, 4, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (B, 1, h, w) of images (B, 3, H, W) in [-1, 1]."""
         return self.net(images)
 
 

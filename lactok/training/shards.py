@@ -157,14 +157,14 @@ def _is_end_mark(path: Path, offset: int) -> bool:
 
 
 def indices(
-    paths: Iterable[Path], cache: Path | None = None, damaged: Callable[[Path, str], None] = lambda *_: None
+    paths: Iterable[Path], cache: Path | None = None, damaged: Callable[[Path, str], None] | None = None
 ) -> dict[Path, Index]:
     """Return the index of every shard; shards that have not changed are taken from a cache.
 
     Args:
         paths: the shards.
         cache: a JSON file, which is rewritten if a shard is new or has another size or time of change.
-        damaged: called with every damaged shard and its fault.
+        damaged: function that is called with every damaged shard and its fault.
     """
     known = _read_cache(cache) if cache is not None else {}
     found: dict[Path, Index] = {}
@@ -179,7 +179,7 @@ def indices(
             found[path] = index(path)
             row = {"size": stat.st_size, "changed": stat.st_mtime_ns, **found[path]._asdict()}
         rows[key] = row
-        if found[path].fault:
+        if found[path].fault and damaged is not None:
             damaged(path, found[path].fault)
     if cache is not None and rows != known:
         temporary = cache.with_suffix(f".{os.getpid()}.part")
