@@ -84,7 +84,7 @@ def made(recipe: Recipe, kind: str, out: Path) -> Trainer:
 
 def held(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Put together, as they are now."""
-    return {k: v.clone() for k, v in distributed.whole(tensors, keep=True).items()}
+    return {k: v.clone() for k, v in distributed.gather_tensors(tensors, keep=True).items()}
 
 
 def steps(run: Trainer) -> dict[str, Any]:

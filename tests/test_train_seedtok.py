@@ -30,7 +30,7 @@ from lactok.training.ldm import VAEPart
 from lactok.training.seedtok import SeedTokRecipe, learner_of
 from lactok.training.seedtok.decoder import RIDGE
 from lactok.training.seedtok.joint import JointLearner
-from lactok.training.seedtok.quantizer import mixed
+from lactok.training.seedtok.quantizer import mixture_weights
 from lactok.training.teacher import LAYERS, SHARES, WIDTHS, Content, Teacher, inception_features
 from lactok.training.trainer import Trainer
 
@@ -168,7 +168,7 @@ def test_stage_1_predicts_the_teacher(stages: Stages) -> None:
     loss, parts = learner(images, torch.tensor([1, 2]), 0)
     ids = learner.model.encode(clip_normalise(images / 2 + 0.5))
     predicted = learner.model.image_embeds(ids)
-    target = learner.embed(images)
+    target = learner.teacher_embeds(images)
     torch.testing.assert_close(parts["embedding"], F.mse_loss(predicted, target))
     torch.testing.assert_close(parts["cosine"], 1 - F.cosine_similarity(predicted, target).mean())
     weighted = parts["embedding"] + parts["cosine"] + 0.1 * parts["rebuild"] + parts["codebook"]
@@ -177,7 +177,7 @@ def test_stage_1_predicts_the_teacher(stages: Stages) -> None:
 
 def test_mixtures_have_the_embedding_of_their_parts(stages: Stages) -> None:
     seeds = torch.arange(40)
-    mixing = mixed(seeds, 0.5)
+    mixing = mixture_weights(seeds, 0.5)
     torch.testing.assert_close(mixing.sum(1), torch.ones(40))
     alone = (mixing == torch.eye(40)).all(1)
     assert 10 < int(alone.sum()) < 30
@@ -196,7 +196,7 @@ def test_mixtures_have_the_embedding_of_their_parts(stages: Stages) -> None:
     images = pictures(4)
     places = learner.model.visual_encoder.frozen_features(clip_normalise(images / 2 + 0.5))
     pooled = places.mean(1)[:, :2048] - learner.teacher.mean[-2048:]
-    mixing = mixed(torch.arange(4), 1.0)
+    mixing = mixture_weights(torch.arange(4), 1.0)
     part = pooled @ learner.teacher.projection[-2048:]
     of_mixture = torch.einsum("ij,jpc->ipc", mixing, places).mean(1)[:, :2048] - learner.teacher.mean[-2048:]
     torch.testing.assert_close(of_mixture @ learner.teacher.projection[-2048:], mixing @ part, atol=1e-4, rtol=1e-4)
@@ -229,7 +229,7 @@ def test_content_is_relative_to_photographs() -> None:
     content.fit(features)
     assert content.fitted
     shown, meant = features[:2] + 0.1, features[:2]
-    found = content.unlike(shown, meant)
+    found = content.distances(shown, meant)
     for layer, (first, second, mean) in enumerate(
         zip(*(f.split(LAYERS, -1) for f in (shown, meant, features.mean(0))), strict=True)
     ):
@@ -252,7 +252,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
     draw = noise(seeds, (4, 8, 8), "noise")
     times = torch.tensor([seed_of(s, "timestep") % 1000 for s in seeds.tolist()])
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    embeds = learner.embeds(images)
+    embeds = learner.targets(images)
     latents = latents - unclip.predicted(embeds)
     labels = unclip.class_labels(embeds, noise(seeds, (6,), "embedding"))
     predicted = unclip.unet(
@@ -265,7 +265,7 @@ def test_stage_2_is_the_velocity_s_error(stages: Stages) -> None:
     blind.moments = learner.moments
     blind.unclip.predictor = None
     seen = [float(blind.diffusion_loss(images, seeds).detach())]
-    blind.embeds = lambda _: learner.embeds(other)  # type: ignore[assignment]
+    blind.targets = lambda _: learner.targets(other)  # type: ignore[assignment]
     assert float(blind.diffusion_loss(images, seeds).detach()) == seen[0]  # no embedding reaches it
 
 
@@ -274,13 +274,13 @@ def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
     images, seeds = pictures(), torch.tensor([1, 2])
     _, parts = learner(images, seeds, 3)  # all is visible
     embeds = learner.model.image_embeds(learner.model.encode(clip_normalise(images / 2 + 0.5)))
-    output = learner.painted(embeds, seeds, 2)
+    output = learner.decode_embeds(embeds, seeds, 2)
     torch.testing.assert_close(parts["lpips"], learner.lpips(output, images).mean(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(parts["colour"], F.l1_loss(F.avg_pool2d(output, 8), F.avg_pool2d(images, 8)))
     torch.testing.assert_close(learner.reconstruct(images, seeds), output.clamp(-1, 1))
-    shown = inception_features(learner.inception, output[learner.window(seeds)])
+    shown = inception_features(learner.inception, output[learner.random_window(seeds)])
     assert learner.content is not None
-    *texture, content = learner.content.unlike(shown, inception_features(learner.inception, images))
+    *texture, content = learner.content.distances(shown, inception_features(learner.inception, images))
     torch.testing.assert_close(parts["content"], content, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(parts["texture"], sum(texture) / len(texture), rtol=1e-3, atol=1e-3)
     assert learner.bits == 4 * 4
@@ -289,8 +289,8 @@ def test_stage_3_compares_what_the_tokenizer_makes(stages: Stages) -> None:
 def test_the_predictor_is_the_ridge_regression_of_latents(stages: Stages) -> None:
     learner = learner_of(stages[2])
     learner.fit_teachers()
-    squares = list(learner.squares(9))
-    embeds = torch.cat([learner.embed(image) for image in squares])
+    squares = list(learner.training_squares(9))
+    embeds = torch.cat([learner.teacher_embeds(image) for image in squares])
     latents = torch.cat([learner.moments(image)[:, :4] for image in squares]) * 0.5
     targets = F.avg_pool2d(latents, 2).flatten(1)
     # ridge as least squares: rows of the penalty beside the pictures'
@@ -312,7 +312,7 @@ def test_the_regression_fades_in(stages: Stages, tmp_path: Path) -> None:
     embeds = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
     whole = 0.5 * learner_of(stages[3]).regression
     assert not predictor.weight.any()
-    first, second = run.learner.painted(embeds, seeds, 2, visible=0.0)
+    first, second = run.learner.decode_embeds(embeds, seeds, 2, visible=0.0)
     assert torch.equal(first, second)  # one picture for all
     run.learner.train()
     for step in range(4):
@@ -323,7 +323,7 @@ def test_the_regression_fades_in(stages: Stages, tmp_path: Path) -> None:
     draw = noise(seeds, (6,), "embedding")
     alone = unclip.sample(embeds, unclip.start(seeds), draw, 2, 1.0) - unclip.predicted(embeds)
     half = unclip.decode_latents(unclip.predicted(embeds) + 0.5 * alone) * 2 - 1
-    torch.testing.assert_close(run.learner.painted(embeds, seeds, 2, visible=0.5), half, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(run.learner.decode_embeds(embeds, seeds, 2, visible=0.5), half, atol=1e-5, rtol=1e-4)
 
 
 def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
@@ -335,18 +335,18 @@ def test_the_fixed_picture_settles_on_the_mean(stages: Stages) -> None:
 
     def far() -> float:
         with torch.no_grad():
-            picture = learner.painted(torch.zeros(1, 6), torch.zeros(1, dtype=torch.int64), 2, visible=0.0)
-            return float(content.far(inception_features(learner.inception, picture)))
+            picture = learner.decode_embeds(torch.zeros(1, 6), torch.zeros(1, dtype=torch.int64), 2, visible=0.0)
+            return float(content.distance_to_mean(inception_features(learner.inception, picture)))
 
     before = far()
-    learner.settle(predictor)
+    learner.fit_fixed_image(predictor)
     assert far() < before
     assert predictor.weight.grad is None
 
 
 def test_the_fixed_picture_settles_once(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(JointLearner, "settle", lambda self, *_: calls.append(self))
+    monkeypatch.setattr(JointLearner, "fit_fixed_image", lambda self, *_: calls.append(self))
     run = trainer(replace(stages[3], accumulate=2), tmp_path / "out")
     run.train_step()
     run.save()

@@ -21,7 +21,7 @@ from lactok.training.codebook import CodebookLearner
 from lactok.training.data import Photos, centre_square, to_tensor
 from lactok.training.distributed import accelerator_of
 from lactok.training.maskgit_vqgan import ProxyLearner, ProxyRecipe
-from lactok.training.positional import cell_places, patch_places, sincos
+from lactok.training.positional import cell_positions, patch_positions, sincos_embedding
 from lactok.training.titok import TiTokLearner, TiTokRecipe
 from lactok.training.trainer import Recipe, Trainer
 
@@ -148,7 +148,7 @@ def test_the_error_of_mean_codes_is_zero_for_certain_predictions(small: Recipes)
     wrong, _ = learner(images, torch.tensor([1, 2]), 0)
     certain = 100 * F.one_hot(targets, 16).permute(0, 3, 1, 2).float()
     learner.model.decoder = torch.nn.Identity()  # type: ignore[assignment]
-    learner.quantized = lambda z, step: (certain, {"codebook": torch.zeros(())})  # type: ignore[method-assign]
+    learner.quantize = lambda z, step: (certain, {"codebook": torch.zeros(())})  # type: ignore[method-assign]
     right, parts = learner(images, torch.tensor([1, 2]), 0)
     assert float(right) == pytest.approx(0, abs=1e-6)
     assert float(wrong.detach()) > 0.1
@@ -192,13 +192,13 @@ def test_codes_start_on_features_and_the_dead_are_moved(small: Recipes, tmp_path
 
 
 def test_places_are_alike_where_they_are_near() -> None:
-    grid = sincos(128, patch_places(16))
+    grid = sincos_embedding(128, patch_positions(16))
     assert grid.shape == (256, 128)
     likeness = grid @ grid.T / 64
     assert likeness[0, 0] > likeness[0, 1] > likeness[0, 2] > likeness[0, 10]
     torch.testing.assert_close(likeness[0, 1], likeness[0, 16])
     # a cell of two patches is as near to the one as to the other
-    cell = sincos(128, cell_places(16, 16, 8))[0]
+    cell = sincos_embedding(128, cell_positions(16, 16, 8))[0]
     torch.testing.assert_close(grid[0] @ cell, grid[1] @ cell)
 
 
@@ -207,8 +207,8 @@ def test_starting_values(small: Recipes) -> None:
     grey = torch.full((1, 3, 32, 32), 0.5)
     torch.testing.assert_close(model.encoder.patch_embed(grey), torch.zeros(1, 16, 8, 8), atol=1e-5, rtol=0)
     for part in (model.encoder, model.decoder):
-        assert torch.equal(part.positional_embedding[1:], sincos(16, patch_places(8)))
-        assert torch.equal(part.latent_token_positional_embedding, sincos(16, cell_places(8, 2, 2)))
+        assert torch.equal(part.positional_embedding[1:], sincos_embedding(16, patch_positions(8)))
+        assert torch.equal(part.latent_token_positional_embedding, sincos_embedding(16, cell_positions(8, 2, 2)))
         for block in part.transformer:
             query, key, _ = block.attn.in_proj_weight.chunk(3)
             assert torch.equal(query, key)

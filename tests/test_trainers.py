@@ -19,7 +19,7 @@ from lactok.training import validation
 from lactok.training.__main__ import parser
 from lactok.training.accelerate import AccelerateRecipe
 from lactok.training.data import crops
-from lactok.training.feature_cache import Frozen
+from lactok.training.feature_cache import FeatureCache
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
 from lactok.training.learner import Learner
@@ -115,7 +115,7 @@ def test_crops_come_again_and_frozen_networks_are_asked_once(recipes: dict[str, 
         asked.append(len(images))
         return images.mean((2, 3)) if not torch.is_grad_enabled() else torch.empty(0)
 
-    plain, keeping = Frozen(compute, keep=False), Frozen(compute, keep=True)
+    plain, keeping = FeatureCache(compute, keep=False), FeatureCache(compute, keep=True)
     expected = plain(epochs[0])
     for _ in range(2):
         torch.testing.assert_close(keeping(epochs[0]), expected)

@@ -1,3 +1,3 @@
-"""Metrics, a file each: a declaration and a function, found by name as adapters are; see `lactok.metrics.registry`."""
+"""The metrics, one file each: a declaration and a function, found by name; see `lactok.metrics.registry`."""
 
-ORDER = ("psnr", "ssim", "lpips", "rfid", "kid")  # of columns; others follow by name
+ORDER = ("psnr", "ssim", "lpips", "rfid", "kid")  # the order of columns in tables; other metrics follow by name

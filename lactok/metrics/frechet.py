@@ -1,6 +1,6 @@
-"""The Frechet distance of two sets of features, with memory that does not grow.
+"""The Frechet distance between two sets of features, in memory that does not grow with the sets.
 
-A set is a sequence of (n, d) blocks that can be walked through more than once (the shards of a run).
+A set is a sequence of (n, d) blocks that can be iterated over more than once, such as the shards of a run.
 """
 
 from __future__ import annotations
@@ -11,20 +11,30 @@ from dataclasses import dataclass
 import numpy as np
 
 Blocks = Sequence[np.ndarray]
-SINGULAR_BELOW = 2049  # with 2048 features fewer samples than this make the covariance singular
+SINGULAR_BELOW = 2049  # with fewer samples than this, the covariance of Inception's 2048 features is singular
 
 
 @dataclass
 class Moments:
-    """Streaming mean and covariance: n, the sum and the sum of outer products, float64 throughout."""
+    """Streaming mean and covariance in float64.
+
+    Attributes:
+        n: number of samples.
+        total: sum of the samples, (d,).
+        outer: sum of the samples' outer products, (d, d).
+    """
 
     n: int
-    total: np.ndarray  # (d,)
-    outer: np.ndarray  # (d, d)
+    total: np.ndarray
+    outer: np.ndarray
 
     @classmethod
     def of(cls, blocks: Iterable[np.ndarray]) -> Moments:
-        """Moments of all rows; adding shards in any grouping differs only by rounding."""
+        """Return the moments of the rows of all blocks (n, d); how rows are grouped into blocks changes only rounding.
+
+        Raises:
+            ValueError: the blocks have fewer than two rows.
+        """
         state: Moments | None = None
         for block in blocks:
             x = block.astype(np.float64)
@@ -39,21 +49,25 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
+        """The mean of the samples, (d,)."""
         return self.total / self.n
 
     @property
     def covariance(self) -> np.ndarray:
-        """With ddof = 1, as numpy.cov."""
+        """The unbiased covariance of the samples, (d, d): with ddof = 1, as numpy.cov."""
         return (self.outer - np.outer(self.total, self.mean)) / (self.n - 1)
 
 
 def _trace_sqrt_product(first: np.ndarray, second: np.ndarray) -> float:
-    """Trace of the root of a product of two covariances: Cholesky and a symmetric eigenproblem."""
+    """Return the trace of the square root of the product of two covariances (d, d).
+
+    With first = L L^T, the product has the eigenvalues of the symmetric matrix L^T second L.
+    """
     from scipy import linalg
 
     try:
         factor = np.linalg.cholesky(first)
-    except np.linalg.LinAlgError:  # rank deficient: the symmetric root by eigenvectors instead
+    except np.linalg.LinAlgError:  # a rank-deficient covariance has no Cholesky factor; its eigenvectors give one
         values, vectors = linalg.eigh(first)
         factor = vectors * np.sqrt(values.clip(min=0))
     eigenvalues = linalg.eigvalsh(factor.T @ second @ factor)
@@ -61,25 +75,33 @@ def _trace_sqrt_product(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def frechet(first: Blocks, second: Blocks) -> float:
-    """Frechet distance of two sets of features (Heusel et al. 2017), covariances with ddof = 1.
+    """Return the Frechet distance between two sets of features (Heusel et al. 2017); covariances have ddof = 1.
 
-    Sets smaller than their width go through the singular values of the product of the centred features, which is the
-    same number, exact and fast where the covariances are singular.
+    If neither set has more samples than features, the trace of the covariances' square root is computed from the
+    singular values of the product of the centred features. The result is the same number; this way is exact and fast
+    although the covariances are singular.
+
+    Args:
+        first, second: blocks (n, d) of each set.
+
+    Returns:
+        The distance; nan if a set has fewer than two samples.
     """
-    counts = [sum(len(b) for b in blocks) for blocks in (first, second)]
+    first_count, second_count = sum(len(block) for block in first), sum(len(block) for block in second)
     width = first[0].shape[1]
-    if min(counts) < 2:
+    if min(first_count, second_count) < 2:
         return float("nan")
-    if max(counts) <= width:
+    if max(first_count, second_count) <= width:
         a, b = (np.concatenate(list(blocks)).astype(np.float64) for blocks in (first, second))
-        mean_a, mean_b = a.mean(0), b.mean(0)
-        a, b = (a - mean_a) / np.sqrt(counts[0] - 1), (b - mean_b) / np.sqrt(counts[1] - 1)
-        cross = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
+        first_mean, second_mean = a.mean(0), b.mean(0)
+        a = (a - first_mean) / np.sqrt(first_count - 1)
+        b = (b - second_mean) / np.sqrt(second_count - 1)
+        trace_sqrt = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
         traces = float((a * a).sum() + (b * b).sum())
     else:
         x, y = Moments.of(first), Moments.of(second)
-        mean_a, mean_b = x.mean, y.mean
-        cross = _trace_sqrt_product(x.covariance, y.covariance)
+        first_mean, second_mean = x.mean, y.mean
+        trace_sqrt = _trace_sqrt_product(x.covariance, y.covariance)
         traces = float(np.trace(x.covariance) + np.trace(y.covariance))
-    difference = mean_a - mean_b
-    return float(difference @ difference) + traces - 2 * cross
+    difference = first_mean - second_mean
+    return float(difference @ difference) + traces - 2 * trace_sqrt

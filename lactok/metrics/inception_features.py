@@ -1,4 +1,4 @@
-"""The 2048 pooled features of FID's Inception, from images resized to 299 px in two ways."""
+"""The 2048 pooled features of the Inception network of FID, for two ways of resizing images to 299 px."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-FLOPS = 11.4e9  # of one image at 299 px
+FLOPS = 11.4e9  # floating-point operations of Inception for one image of 299 px
 
 
 def clean_resize(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 -> (B, 3, 299, 299) float32, clean-fid's PIL bicubic in float."""
+    """Resize images (B, 3, H, W) uint8 to (B, 3, 299, 299) float32 in [0, 255] as clean-fid does.
+
+    That is PIL's bicubic interpolation in float, with antialiasing.
+    """
     import numpy as np
     import torch
     from cleanfid.resize import build_resizer
@@ -29,13 +32,17 @@ def clean_resize(images: Tensor) -> Tensor:
 
 
 def tf1_resize(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 -> (B, 3, 299, 299) float32, TensorFlow 1's bilinear without antialias (torch-fidelity)."""
+    """Resize images (B, 3, H, W) uint8 to (B, 3, 299, 299) float32 in [0, 255] as torch-fidelity does.
+
+    That is TensorFlow 1's bilinear interpolation, without antialiasing.
+    """
     from lactok.nn import inception
 
     return inception.tf1_resize(images)
 
 
 def _features(resize: Callable[[Tensor], Tensor], images: Tensor, device: str) -> np.ndarray:
+    """Return Inception's pooled features (B, 2048) float32 of images (B, 3, H, W) uint8."""
     import torch
 
     from lactok.nn.inception import inception

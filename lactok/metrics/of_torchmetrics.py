@@ -1,9 +1,10 @@
-"""Metrics of torchmetrics as they are: of pairs, image by image, and of sets, by their own state.
+"""Use the classes of torchmetrics.image as metrics.
 
-A class whose `update` takes `real` compares two sets: its state is kept for each shard, and the states are joined as
-torchmetrics joins those of several processes. Every other class is given one pair at a time, and the metric is the mean
-over images. Images are float32 in [0, 1]; `data_range=1.0` and `normalize=True` are set where the class has them and
-nothing else is said. What a class draws at random it draws from the same seed every time.
+A class whose `update` takes the argument `real` compares two sets of images: its state is stored for each shard, and
+the states are merged as torchmetrics merges those of several processes. Every other class is given one pair of images
+at a time, and the metric is the mean over images. Images are float32 in [0, 1]; the options `data_range=1.0` and
+`normalize=True` are set where the class has them and the user does not set them. Random numbers of a class come from a
+fixed seed.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ if TYPE_CHECKING:
     import torchmetrics
     from torch import Tensor
 
-SUITED: dict[str, Any] = {"data_range": 1.0, "normalize": True}  # to float32 images in [0, 1]
-KINDS: dict[str, Any] = {"data_range": object, "normalize": bool}  # MS-SSIM has a `normalize` of another meaning
-BATCH = 8  # images of a set at a time
+# options that suit float32 images in [0, 1]
+SUITABLE_OPTIONS: dict[str, Any] = {"data_range": 1.0, "normalize": True}
+# an option is set only where its default is of this type: the `normalize` of MS-SSIM is a text of another meaning
+OPTION_TYPES: dict[str, Any] = {"data_range": object, "normalize": bool}
+BATCH = 8  # images per update of a metric of sets
 
 
 @lru_cache(maxsize=64)
 def by_name(key: str) -> Metric:
-    """The metric of `torchmetrics:CLASS[@option=value,...]`.
+    """Return the metric of a key `torchmetrics:CLASS[@option=value,...]`; values are Python literals or plain words.
 
     Raises:
-        UnknownName, WrongValue: no such class, or one that does not compare images; an option that it refuses.
+        UnknownName: there is no such class, or the class has no such option.
+        WrongValue: the class does not compare images, or refuses the value of an option.
 
     >>> by_name("torchmetrics:StructuralSimilarityIndexMeasure@kernel_size=7").head
     'StructuralSimilarityIndexMeasure@kernel_size=7 ↑'
@@ -48,47 +52,38 @@ def by_name(key: str) -> Metric:
     if name not in classes:
         raise unknown("class of torchmetrics.image", name, classes)
     options: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
+    for part in text.split(","):
+        if not part:
+            continue
         option, equals, value = part.partition("=")
         if not equals:
             raise WrongValue(f"metric {key}: write {option}=VALUE")
         try:
             options[option] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            options[option] = value  # a word
+            options[option] = value  # a word without quotes
     return adapted(key, classes[name], options)
 
 
 def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any], library: str = "") -> Metric:
-    """A class of torchmetrics as a metric of this project.
+    """Return a class of torchmetrics as a metric of this project.
 
     Args:
-        key: the metric's.
+        key: the key of the metric.
         kind: the class.
-        options: for its constructor.
-        library: the installed package that has the class, where that is not torchmetrics.
+        options: arguments of its constructor.
+        library: the installed package that has the class, if that is not torchmetrics.
 
     Raises:
-        WrongValue: it cannot be made with these options, or is not of pairs or sets of images.
+        UnknownName: the class has no such option.
+        WrongValue: it refuses the value of an option, compares neither pairs nor sets of images, or does not say
+            whether higher is better.
     """
-    accepted = inspect.signature(kind.__init__).parameters
-    takes = list(inspect.signature(kind.update).parameters.values())[1:]
-    names = [parameter.name for parameter in takes]
-    plain = all("dict" not in str(parameter.annotation) for parameter in takes)
-    is_of_sets = "real" in names
-    if not is_of_sets and (names[:2] not in (["preds", "target"], ["img1", "img2"]) or not plain):
-        raise WrongValue(f"metric {key} takes {', '.join(names)}; it must be of two images or of two sets of images")
-    suited = {k: v for k, v in SUITED.items() if k in accepted and isinstance(accepted[k].default, KINDS[k])}
-    given = suited | dict(options)
-    if odd := [k for k in options if k not in accepted]:  # torchmetrics says no more than that there are some
-        own = [k for k in accepted if k not in ("self", "args", "kwargs")]
-        raise unknown(f"option of {kind.__name__}", odd[0], own)
-    with _one_line(key, "cannot be made"), _seeded():
-        made = kind(**given)
-    made.distributed_available_fn = _alone
+    is_of_sets = _compares_sets(key, kind)
+    made = _instantiate(key, kind, options)
     if made.higher_is_better is None:
         raise WrongValue(f"metric {key}: torchmetrics does not say whether higher is better, so it cannot be ranked")
-    common: dict[str, Any] = {
+    declaration: dict[str, Any] = {
         "key": key,
         "title": key.removeprefix(TORCHMETRICS),
         "higher": bool(made.higher_is_better),
@@ -96,79 +91,127 @@ def adapted(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any
         "libraries": ("torchmetrics", library) if library else ("torchmetrics",),
     }
     if is_of_sets:
-        sets = _Sets(key, made)
-        return StateMetric(**common, state=sets.state, merge=sets.merge)
-    return ImageMetric(**common, compute=_Pairs(key, made))
+        set_metric = _SetMetric(key, made)
+        return StateMetric(**declaration, state=set_metric.state, merge=set_metric.merge)
+    return ImageMetric(**declaration, compute=_PairMetric(key, made))
 
 
-def _alone() -> bool:
-    """What torchmetrics asks: no other process has a part of these images, also where several train together."""
+def _compares_sets(key: str, kind: type[torchmetrics.Metric]) -> bool:
+    """Return True for a class that compares two sets of images and False for one that compares two images.
+
+    Raises:
+        WrongValue: its `update` takes something else.
+    """
+    parameters = list(inspect.signature(kind.update).parameters.values())[1:]  # without self
+    names = [parameter.name for parameter in parameters]
+    if "real" in names:
+        return True
+    takes_dictionary = any("dict" in str(parameter.annotation) for parameter in parameters)
+    if names[:2] not in (["preds", "target"], ["img1", "img2"]) or takes_dictionary:
+        raise WrongValue(f"metric {key} takes {', '.join(names)}; it must be of two images or of two sets of images")
+    return False
+
+
+def _instantiate(key: str, kind: type[torchmetrics.Metric], options: Mapping[str, Any]) -> torchmetrics.Metric:
+    """Call the constructor of a class with the user's options and the suitable ones that the user does not set.
+
+    Raises:
+        UnknownName: the class has no such option.
+        WrongValue: it refuses the value of an option.
+    """
+    accepted = inspect.signature(kind.__init__).parameters
+    for option in options:
+        if option not in accepted:  # torchmetrics's own message would not name the options that there are
+            known = [name for name in accepted if name not in ("self", "args", "kwargs")]
+            raise unknown(f"option of {kind.__name__}", option, known)
+    arguments = {}
+    for name, value in SUITABLE_OPTIONS.items():
+        if name in accepted and isinstance(accepted[name].default, OPTION_TYPES[name]):
+            arguments[name] = value
+    arguments |= options
+    with _as_wrong_value(key, "cannot be made"), _fixed_seed():
+        made = kind(**arguments)
+    made.distributed_available_fn = _not_distributed
+    return made
+
+
+def _not_distributed() -> bool:
+    """Tell torchmetrics that no other process holds a part of these images, also during training on several GPUs."""
     return False
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """A metric of two images, as `ImageMetric.compute`."""
+class _PairMetric:
+    """Computes a torchmetrics metric of two images; an instance is an `ImageMetric.compute`."""
 
     key: str
     metric: torchmetrics.Metric
 
     def __call__(self, references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
-        """(B,) float64, each pair by itself."""
+        """Return one value per pair of uint8 images (B, 3, H, W), (B,) float64."""
         metric = self.metric.to(device)
         values = []
         for reference, output in zip(references, outputs, strict=True):
-            _emptied(metric)
-            with _one_line(self.key, "cannot compare these images"), _seeded():
-                metric.update(*(image[None].to(device).float() / 255 for image in (output, reference)))
-                found = metric.compute()
-            if not isinstance(found, torch.Tensor) or found.numel() != 1:
+            _reset(metric)
+            with _as_wrong_value(self.key, "cannot compare these images"), _fixed_seed():
+                metric.update(output[None].to(device).float() / 255, reference[None].to(device).float() / 255)
+                value = metric.compute()
+            if not isinstance(value, torch.Tensor) or value.numel() != 1:
                 raise WrongValue(f"metric {self.key} gives more than one number a pair of images")
-            values.append(found.double().reshape(()).cpu())
+            values.append(value.double().reshape(()).cpu())
         return torch.stack(values)
 
 
 @dataclass(frozen=True)
-class _Sets:
-    """A metric of two sets, as `StateMetric.state` and `StateMetric.merge`."""
+class _SetMetric:
+    """Computes a torchmetrics metric of two sets; its methods are `StateMetric.state` and `StateMetric.merge`."""
 
     key: str
     metric: torchmetrics.Metric
 
     def state(self, references: Tensor, outputs: Tensor, device: str = "cpu") -> dict[str, np.ndarray]:
-        """The metric's state after a shard; lists of tensors are stored as one, end to end."""
+        """Return the metric's state after one shard of uint8 images (N, 3, H, W).
+
+        A state that is a list of tensors is stored as their concatenation.
+        """
         metric = self.metric.to(device)
-        _emptied(metric)
-        out = {}
-        with _one_line(self.key, "cannot compare these images"), _seeded():
+        _reset(metric)
+        arrays = {}
+        with _as_wrong_value(self.key, "cannot compare these images"), _fixed_seed():
             for images, real in ((references, True), (outputs, False)):
                 for start in range(0, len(images), BATCH):
                     metric.update(images[start : start + BATCH].to(device).float() / 255, real=real)
             for name in metric._defaults:
                 value = getattr(metric, name)
-                whole = torch.cat([torch.atleast_1d(v) for v in value]) if isinstance(value, list) else value
-                out[name] = whole.cpu().numpy().copy()  # the metric adds to its own
-        _emptied(metric)
-        return out
+                if isinstance(value, list):
+                    value = torch.cat([torch.atleast_1d(tensor) for tensor in value])
+                arrays[name] = value.cpu().numpy().copy()  # a copy, since the metric changes its state in place
+        _reset(metric)
+        return arrays
 
     def merge(self, states: Sequence[Mapping[str, np.ndarray]]) -> float:
-        """What the metric says of all shards' states, in their order; the first number where it gives several."""
+        """Return the value that the metric computes from the states of all shards, in order.
+
+        Where the metric computes several numbers, as a mean with its standard deviation, the first one is returned.
+        """
         metric = self.metric.to("cpu")
-        _emptied(metric)
-        with _one_line(self.key, "cannot be computed"), _seeded():
+        _reset(metric)
+        with _as_wrong_value(self.key, "cannot be computed"), _fixed_seed():
             for name, default in metric._defaults.items():
                 parts = [torch.from_numpy(np.asarray(state[name]).copy()) for state in states]
-                joined: Any = parts if isinstance(default, list) else torch.stack(parts)
-                reduce = metric._reductions[name]
-                setattr(metric, name, joined if reduce is None else reduce(joined))  # type: ignore[operator]
+                merged: Any = parts if isinstance(default, list) else torch.stack(parts)
+                reduce: Any = metric._reductions[name]
+                if reduce is not None:
+                    merged = reduce(merged)
+                setattr(metric, name, merged)
             metric._update_count = len(states)
-            found = metric.compute()
-        _emptied(metric)
-        return float(found[0] if isinstance(found, tuple) else found)
+            value = metric.compute()
+        _reset(metric)
+        return float(value[0] if isinstance(value, tuple) else value)
 
 
-def _emptied(metric: torchmetrics.Metric) -> None:
-    """Forget all images, also those that a class keeps over its own `reset`."""
+def _reset(metric: torchmetrics.Metric) -> None:
+    """Clear all states of a metric, also those that its class keeps in its own `reset`."""
     import torchmetrics
 
     for name, default in metric._defaults.items():
@@ -177,20 +220,20 @@ def _emptied(metric: torchmetrics.Metric) -> None:
 
 
 @contextlib.contextmanager
-def _one_line(key: str, what: str) -> Iterator[None]:
-    """What torchmetrics finds wrong, as the user's mistake in naming the metric; memory that is full is not one."""
+def _as_wrong_value(key: str, what: str) -> Iterator[None]:
+    """Raise errors of torchmetrics as a WrongValue of one line; errors of a full memory pass unchanged."""
     try:
         yield
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # a wrong option, a package that the class needs, an image that is too small
+    except Exception as error:  # a wrong option, a missing package that the class needs, an image that is too small
         text = " ".join(str(error).split()) or type(error).__name__
         raise WrongValue(f"metric {key} {what}: {text}") from error
 
 
 @contextlib.contextmanager
-def _seeded() -> Iterator[None]:
-    """Torch's own random numbers from a fixed seed, and as they were afterwards."""
+def _fixed_seed() -> Iterator[None]:
+    """Seed torch's random numbers inside the block and restore their state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(0)
         yield

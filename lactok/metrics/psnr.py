@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio."""
+"""The peak signal-to-noise ratio, PSNR."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lactok.metrics.registry import metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-CAP = 100.0  # dB; equal images would be infinite
+CAP = 100.0  # dB; the value of equal images, which would be infinite
 
 
 @metric("psnr", title="PSNR", higher=True, digits=2, unit="dB", default=True, cap=CAP)
 def psnr(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
-    """dB of uint8 batches (B, 3, H, W) -> (B,) float64, capped at `CAP`."""
+    """Return the PSNR (B,) float64 in dB between uint8 images (B, 3, H, W), at most `CAP`."""
     import torch
 
     error = references.to(torch.int32) - outputs.to(torch.int32)

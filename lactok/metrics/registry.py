@@ -1,4 +1,6 @@
-"""What a metric is, and metrics by name: own files, entry points of group `lactok.metrics`, torchmetrics.
+"""Define what a metric is and find metrics by name: in this package, in plug-ins and in torchmetrics.
+
+Plug-ins are entry points of the group `lactok.metrics`.
 
 A metric is declared once, by a decorator over the function that computes it:
 
@@ -29,31 +31,33 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TORCHMETRICS = "torchmetrics:"  # before the name of a class of torchmetrics.image
-COLUMNS = frozenset({"id", "caption", "sha256", "bits", "near_ties", "index", "errors", "ids"})  # taken in records
+TORCHMETRICS = "torchmetrics:"  # the prefix of keys that name a class of torchmetrics.image
+# columns that records have already, so that no metric can be named so
+COLUMNS = frozenset({"id", "caption", "sha256", "bits", "near_ties", "index", "errors", "ids"})
 _KEY = re.compile(r"[\w.-]+")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is fixed about a metric.
+    """The declaration of a metric; the subclasses add the functions that compute it.
 
     Attributes:
-        key: its name in `metrics`, in `result.json` and as a column of records.
-        title: as tables write it.
+        key: the name in `--metrics`, in `result.json` and as a column of records.
+        title: the name that tables and figures show.
         higher: whether higher is better.
-        digits: after the point in tables.
-        scale: tables show the value times this.
-        unit: of the value, as axes of figures write it.
-        networks: files of weights that it needs.
-        default: whether it is measured where no metrics are named.
-        cap: largest value that it can take; how many images reached it is counted.
-        reliable_from: images from which on its value is comparable with published ones.
-        flops_a_pixel: of comparing one pixel, for the plan of a run; 0 for those that are cheap.
-        libraries: packages whose version may change its value.
-        version: raised by hand when its arithmetic changes.
-        own: whether it is one of this project's; of others a result says the direction.
+        digits: number of decimal places in tables.
+        scale: factor by which tables multiply the value.
+        networks: the weight files of the networks that the metric runs.
+        default: whether the metric is computed when the user names no metrics.
+        cap: the largest value that the metric can take, if there is one; a result counts the images that reach it.
+        reliable_from: number of images from which on the value is comparable with published ones.
+        flops_a_pixel: floating-point operations per pixel of one pair of images, by which the cost of a run is
+            estimated; 0 where they do not matter.
+        libraries: installed packages whose version may change the value.
+        version: number that is raised by hand whenever the arithmetic changes.
+        unit: unit of the value, shown on the axes of figures.
+        own: whether the metric belongs to this project; for any other, a result also stores whether higher is better.
     """
 
     key: str
@@ -73,30 +77,37 @@ class Metric:
 
     @property
     def head(self) -> str:
-        """As the head of a column: the title and the better direction."""
+        """The head of a table's column: the title and an arrow that points in the better direction."""
         return f"{self.title} {self.arrow}"
 
     @property
     def axis(self) -> str:
-        """As the name of an axis: with its unit."""
+        """The label of a figure's axis: the title, the unit in brackets if there is one, and the arrow."""
         return f"{self.title} ({self.unit}) {self.arrow}" if self.unit else self.head
 
     @property
     def arrow(self) -> str:
+        """An arrow that points in the better direction."""
         return "↑" if self.higher else "↓"
 
     @property
     def needs(self) -> tuple[Asset, ...]:
-        """All files of weights that are needed to compute it."""
+        """All weight files that are needed to compute the metric."""
         return self.networks
 
     def hashed(self) -> dict[str, object]:
-        """What of the declaration decides its values: versions, its own and of the libraries."""
+        """Return the part of the declaration that decides the values: the metric's version and those of the libraries.
+
+        Stored values are found again by a hash of it.
+
+        Raises:
+            WrongValue: one of the libraries is not installed.
+        """
         return {"version": self.version, "libraries": _versions(self.key, self.libraries)}
 
 
 def _versions(key: str, libraries: Sequence[str]) -> dict[str, str]:
-    """Versions of installed packages; raises WrongValue or MissingPackage for one that is not installed."""
+    """Return package name -> installed version; raise WrongValue or MissingPackage for one that is not installed."""
     try:
         return {name: version(name) for name in libraries}
     except PackageNotFoundError as error:
@@ -106,11 +117,11 @@ def _versions(key: str, libraries: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ImageMetric(Metric):
-    """A value an image; the metric is their mean.
+    """A metric that compares each reconstruction with its reference; its value is the mean over images.
 
     Attributes:
-        compute: references and outputs, uint8 (B, 3, H, W) on the CPU, and the device on which networks compute ->
-            (B,) float64.
+        compute: function (references, outputs, device) -> values (B,) float64. References and outputs are uint8
+            (B, 3, H, W) on the CPU; networks run on `device`.
     """
 
     compute: Callable[[Tensor, Tensor, str], Tensor] = field(kw_only=True)
@@ -118,12 +129,15 @@ class ImageMetric(Metric):
 
 @dataclass(frozen=True)
 class Features:
-    """Features of single images, stored for each and shared by the metrics that name them.
+    """A feature extractor; features are stored for each image and shared by the metrics that use the same extractor.
 
     Attributes:
-        name: of the stored array.
-        compute: uint8 images (B, 3, H, W) on the CPU, and the device -> (B, D) float32.
-        flops: of one image.
+        name: the name of the stored array.
+        compute: function (images, device) -> features (B, D) float32. Images are uint8 (B, 3, H, W) on the CPU; the
+            network runs on `device`.
+        networks: the weight files of the network.
+        libraries: installed packages whose version may change the features.
+        flops: floating-point operations per image.
     """
 
     name: str
@@ -135,11 +149,12 @@ class Features:
 
 @dataclass(frozen=True)
 class DistanceMetric(Metric):
-    """A distance between the set of references and the set of outputs, from features of their images.
+    """A distance between the set of references and the set of outputs, computed from features of the images.
 
     Attributes:
-        compute: the features of references and of outputs, each a sequence of blocks (n, D) that can be walked
-            through more than once -> the distance; called with two images or more.
+        compute: function (reference features, output features) -> distance. Each set is a sequence of blocks (n, D)
+            that can be iterated over more than once; a set has at least two images.
+        features: the feature extractor.
     """
 
     compute: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], float] = field(kw_only=True)
@@ -147,20 +162,23 @@ class DistanceMetric(Metric):
 
     @property
     def needs(self) -> tuple[Asset, ...]:
+        """All weight files that are needed to compute the metric, those of the feature extractor included."""
         return (*self.networks, *self.features.networks)
 
     def hashed(self) -> dict[str, object]:
+        """As `Metric.hashed`, with the libraries of the feature extractor."""
         libraries = (*self.libraries, *self.features.libraries)
         return {"version": self.version, "libraries": _versions(self.key, libraries)}
 
 
 @dataclass(frozen=True)
 class StateMetric(Metric):
-    """A value of all pairs or sets, from a state that grows shard by shard.
+    """A metric of all images together, computed from one state per shard.
 
     Attributes:
-        state: references and outputs of a shard, uint8 (N, 3, H, W) on the CPU, and the device -> arrays by name.
-        merge: the states of all shards, in order -> the value.
+        state: function (references, outputs, device) -> the state of one shard, as arrays by name. References and
+            outputs are uint8 (N, 3, H, W) on the CPU; networks run on `device`.
+        merge: function (states of all shards in order) -> value.
     """
 
     state: Callable[[Tensor, Tensor, str], Mapping[str, np.ndarray]] = field(kw_only=True)
@@ -168,16 +186,16 @@ class StateMetric(Metric):
 
 
 class Metrics(Plugins[Metric]):
-    """All metrics of pairs and sets of images."""
+    """The registry of all metrics that compare references with outputs."""
 
     def __init__(self) -> None:
         super().__init__("metric", "metric", "lactok.metrics", lambda: ("lactok.metrics",))
 
     def get(self, name: str) -> Metric:
-        """A metric by key; `torchmetrics:CLASS[@option=value,...]` is a class of torchmetrics.image.
+        """Return the metric of a key; `torchmetrics:CLASS[@option=value,...]` is a class of torchmetrics.image.
 
         Raises:
-            UserError: unknown, or a plug-in that cannot be imported or is no metric.
+            UserError: the key is unknown, or belongs to a plug-in that cannot be imported or is not a metric.
         """
         if name.startswith(TORCHMETRICS) and name not in self.registered:
             from lactok.metrics.of_torchmetrics import by_name
@@ -186,10 +204,11 @@ class Metrics(Plugins[Metric]):
         return super().get(name)
 
     def maker(self, entry: Metric) -> Any:
+        """Return the function that computes a metric, by which `Plugins.add` tells metrics of one key apart."""
         return getattr(entry, "compute", entry)
 
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
-        """A torchmetrics class as a plug-in; everything else registers itself by the decorator."""
+        """Register a plug-in that is a class of torchmetrics; every other plug-in must use the decorator."""
         if isinstance(loaded, type) and any(base.__module__.startswith("torchmetrics.") for base in loaded.__mro__):
             from lactok.metrics.of_torchmetrics import adapted
 
@@ -205,23 +224,25 @@ METRICS = Metrics()
 def metric(
     key: str, *, title: str, higher: bool, features: Features | None = None, listed: bool = True, **declared: Any
 ) -> Callable[[F], F]:
-    """Declare the metric that a function computes.
+    """Return a decorator that declares the metric which the decorated function computes.
 
     Args:
-        key: its name: letters, digits, `_`, `.` and `-`. It stands in the decorator as a text, since it is read from
-            there before the module is imported.
-        title: as tables write it.
+        key: the metric's name, of letters, digits, `_`, `.` and `-`. Write it as a string literal: it is read from the
+            source text before the module is imported.
+        title: the name that tables and figures show.
         higher: whether higher is better.
-        features: for a distance between sets, of which features; the function is then `DistanceMetric.compute`, else
-            `ImageMetric.compute`.
-        listed: False for one that is no metric of reconstructions: it is found by its key and is not among `all`.
+        features: the feature extractor of a distance between sets. With it the function is `DistanceMetric.compute`,
+            without it `ImageMetric.compute`.
+        listed: False for a metric that is not one of reconstructions: it is found by its key, but `--metrics all`
+            leaves it out.
         declared: the other attributes of `Metric`.
 
     Returns:
-        The decorator; the function stays as it is.
+        The decorator; it returns the function unchanged.
 
     Raises:
-        WrongValue: another function has the key already, or it is not one that a result can hold.
+        WrongValue: another function has the key already, the key cannot be a column of a result, or `declared` has an
+            attribute that a metric does not have.
 
     >>> import torch
     >>> @metric("worst_pixel", title="worst pixel", higher=False)
@@ -229,7 +250,7 @@ def metric(
     ...     return (references.double() - outputs.double()).abs().amax((1, 2, 3))
     >>> find("worst_pixel").head
     'worst pixel ↓'
-    >>> _ = METRICS.registered.pop("worst_pixel")  # as if it had never been
+    >>> _ = METRICS.registered.pop("worst_pixel")  # remove the example again
     """
 
     def add(function: F) -> F:
@@ -251,12 +272,12 @@ def metric(
 
 
 def find(key: str) -> Metric:
-    """A metric by its key; see `Metrics.get`."""
+    """Return the metric of a key; see `Metrics.get` for keys and errors."""
     return METRICS.get(key)
 
 
 def known() -> list[Metric]:
-    """All metrics that can be told, in the order of columns; a broken plug-in is left out, which is logged."""
+    """Return all listed metrics in the order of columns; a broken plug-in is left out with a warning in the log."""
     found = []
     for key in METRICS.names():
         try:
@@ -268,22 +289,27 @@ def known() -> list[Metric]:
 
 @lru_cache(maxsize=64)
 def _say_left_out(why: str) -> None:
-    """Once a process."""
+    """Log that a plug-in is left out; the cache keeps the same warning from being repeated."""
     logger.warning("left out: %s", why)
 
 
 def default_keys() -> tuple[str, ...]:
-    """What is measured where no metrics are named: of this project's own, so that a plug-in changes no protocol."""
+    """Return the keys of the metrics that are computed when the user names none.
+
+    They are all this project's own, so that installing a plug-in does not change a protocol.
+    """
     return tuple(key for key in METRICS.own() if METRICS.get(key).default)
 
 
 def described(key: str, entry: Mapping[str, Any] | None = None) -> Metric:
-    """The declaration of a stored metric; of one that is not installed here, what its result says.
+    """Return the declaration of a metric that a stored result holds.
 
-    A class of torchmetrics is not made to be described: that can mean a network of gigabytes.
+    For a metric that is not installed here, the declaration holds what the result says. A class of torchmetrics is not
+    instantiated for this, since that can load a network of gigabytes.
 
     Args:
-        entry: of the metric in `result.json`.
+        key: the metric's key.
+        entry: the metric's entry in `result.json`.
     """
     try:
         if key in METRICS.registered or not key.startswith(TORCHMETRICS):
@@ -295,20 +321,21 @@ def described(key: str, entry: Mapping[str, Any] | None = None) -> Metric:
 
 
 def sorted_keys(keys: Sequence[str]) -> list[str]:
-    """Keys in the order of columns; those of others behind this project's, in theirs."""
+    """Return the keys in the order of columns; keys that are not registered come last, in the order given."""
     order = {key: i for i, key in enumerate(METRICS.names())}
     return sorted(keys, key=lambda key: order.get(key, len(order)))
 
 
 def chosen(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """The metrics that an argument asks for, in the order of columns.
+    """Return the keys of the metrics that the option `--metrics` asks for, in the order of columns.
 
     Args:
         text: "default", "all", keys separated by commas or spaces, or a list of keys.
-        default: what "default" means.
+        default: the keys that "default" stands for.
 
     Raises:
-        UnknownName, WrongValue: an unknown metric, or none.
+        UnknownName: a metric is unknown.
+        WrongValue: no metric is named.
     """
     if text == "default":
         return tuple(default)
@@ -323,7 +350,10 @@ def chosen(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ...]
 
 
 def split(text: str) -> list[str]:
-    """Keys separated by commas or spaces; a comma between options (`a@x=1,y=2`) belongs to the key."""
+    """Split a text into keys at commas and spaces, each key once.
+
+    A comma between the options of one metric (`a@x=1,y=2`) does not split.
+    """
     keys: list[str] = []
     for part in text.replace(" ", ",").split(","):
         if keys and "=" in part and "@" not in part:
@@ -334,5 +364,5 @@ def split(text: str) -> list[str]:
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:
-    """For the list of weights: all that metrics need."""
+    """Return all weight files that metrics need, for `python -m lactok.weights list`."""
     return {"metrics": tuple(dict.fromkeys(asset for m in known() for asset in m.needs))}

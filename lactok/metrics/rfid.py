@@ -1,4 +1,4 @@
-"""Frechet Inception distance of reconstructions (Heusel et al. 2017), resized to 299 px in two ways."""
+"""The Frechet Inception distance, FID (Heusel et al. 2017), for two ways of resizing images to 299 px."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Blocks = Sequence[np.ndarray]
     "rfid", title="rFID", higher=False, digits=2, default=True, reliable_from=SINGULAR_BELOW, features=INCEPTION_TF1
 )
 def rfid(references: Blocks, outputs: Blocks) -> float:
-    """With torch-fidelity's resizing: TensorFlow 1's bilinear, without antialias."""
+    """Return the FID between features (n, 2048) of references and reconstructions, resized as torch-fidelity does."""
     return frechet(references, outputs)
 
 
@@ -25,11 +25,14 @@ def rfid(references: Blocks, outputs: Blocks) -> float:
     "rfid_clean", title="rFID clean", higher=False, digits=2, reliable_from=SINGULAR_BELOW, features=INCEPTION_CLEAN
 )
 def rfid_clean(references: Blocks, outputs: Blocks) -> float:
-    """With clean-fid's resizing: PIL's bicubic in float."""
+    """Return the FID between features (n, 2048) of references and reconstructions, resized as clean-fid does."""
     return frechet(references, outputs)
 
 
 @metric("fid", title="FID", higher=False, digits=2, reliable_from=SINGULAR_BELOW, features=INCEPTION_TF1, listed=False)
 def fid(references: Blocks, outputs: Blocks) -> float:
-    """The same of generated pictures and photographs; no metric of reconstructions, so it is not listed among them."""
+    """Return the FID between features (n, 2048) of photographs and of generated images, resized as torch-fidelity does.
+
+    It is not listed because it is not a metric of reconstructions.
+    """
     return frechet(references, outputs)

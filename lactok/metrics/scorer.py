@@ -1,4 +1,4 @@
-"""From pairs of uint8 images to the numbers of a protocol, with every network loaded once."""
+"""Compute metrics and features of uint8 images in small batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from lactok.device import exact_float32
 from lactok.errors import WrongValue
 from lactok.metrics.registry import DistanceMetric, Features, ImageMetric, StateMetric, find
 
-BATCH = 8  # images at a time, whatever `batch_size` says, so that the numbers do not depend on it
+BATCH = 8  # images per call of a metric, fixed so that the values do not depend on the option `--batch-size`
 
 
 class Scorer:
-    """Some metrics on one device.
+    """Compute a chosen set of metrics on one device.
+
+    Args:
+        keys: the keys of the metrics.
+        device: the device on which networks run.
 
     Attributes:
-        features: what is stored of every image, by name.
+        image: the metrics of single pairs of images.
+        states: the metrics that are merged from one state per shard.
+        features: the feature extractors that distances between sets need, by name.
+
+    Raises:
+        UserError: a key is unknown, or belongs to a plug-in that cannot be imported.
     """
 
     def __init__(self, keys: Sequence[str], device: str = "cpu"):
@@ -32,31 +41,40 @@ class Scorer:
 
     @torch.inference_mode()
     def describe(self, images: Tensor) -> dict[str, np.ndarray]:
-        """Features of uint8 images (N, 3, H, W), (N, D) float32 by name."""
+        """Return the features (N, D) float32 of uint8 images (N, 3, H, W) by extractor; nothing for no images."""
+        found: dict[str, np.ndarray] = {}
+        if not len(images):
+            return found
         with exact_float32():
-            return {
-                name: np.concatenate([features.compute(images[b], self.device) for b in batches(len(images), BATCH)])
-                for name, features in (self.features.items() if len(images) else ())
-            }
+            for name, features in self.features.items():
+                parts = [features.compute(images[batch], self.device) for batch in batches(len(images), BATCH)]
+                found[name] = np.concatenate(parts)
+        return found
 
     @torch.inference_mode()
     def compare(self, references: Tensor, outputs: Tensor) -> dict[str, np.ndarray]:
-        """Metrics of single images of two uint8 batches (N, 3, R, R), (N,) float64 by key; and states by key/name."""
-        out: dict[str, np.ndarray] = {}
+        """Compare two uint8 batches (N, 3, R, R).
+
+        Returns:
+            Values (N,) float64 by the key of the metric, and the arrays of states by `key/name`; nothing for no images.
+        """
+        found: dict[str, np.ndarray] = {}
+        if not len(references):
+            return found
+        slices = batches(len(references), BATCH)
         with exact_float32():
-            for metric in self.image if len(references) else ():
-                parts = [
-                    _values(metric, references[b], outputs[b], self.device) for b in batches(len(references), BATCH)
-                ]
-                out[metric.key] = torch.cat(parts).numpy()
-            for state in self.states if len(references) else ():
-                found = state.state(references, outputs, self.device)
-                out |= {f"{state.key}/{name}": array for name, array in found.items()}
-        return out
+            for metric in self.image:
+                parts = [_image_values(metric, references[batch], outputs[batch], self.device) for batch in slices]
+                found[metric.key] = torch.cat(parts).numpy()
+            for state_metric in self.states:
+                state = state_metric.state(references, outputs, self.device)
+                for name, array in state.items():
+                    found[f"{state_metric.key}/{name}"] = array
+        return found
 
 
-def _values(metric: ImageMetric, references: Tensor, outputs: Tensor, device: str) -> Tensor:
-    """(B,) float64 on the CPU; raises WrongValue where a metric does not give a number an image."""
+def _image_values(metric: ImageMetric, references: Tensor, outputs: Tensor, device: str) -> Tensor:
+    """Return values (B,) float64 on the CPU; raise WrongValue if the metric does not return one number per pair."""
     found = torch.as_tensor(metric.compute(references, outputs, device))
     if tuple(found.shape) != (len(references),):
         raise WrongValue(
@@ -66,5 +84,5 @@ def _values(metric: ImageMetric, references: Tensor, outputs: Tensor, device: st
 
 
 def batches(n: int, size: int) -> list[slice]:
-    """Slices of at most `size` over n things."""
+    """Return slices of length `size` that cover n items in order; the last one may be shorter."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]

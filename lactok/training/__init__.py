@@ -1,1 +1,1 @@
-"""The trainers: `python -m lactok.train`."""
+"""The trainers of this project's models, run by `python -m lactok.train`."""

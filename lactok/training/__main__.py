@@ -1,6 +1,7 @@
-"""`python -m lactok.train TRAINER --config FILE [--data DIR] [--out DIR] [--device D]`: the trainers.
+"""The command `python -m lactok.train TRAINER --config FILE [--data DIR] [--out DIR] [--device D]`.
 
-`python -m lactok.train tiny NAME [--data DIR]` runs all of them that a shipped small tokenizer needs.
+`python -m lactok.train tiny NAME [--data DIR]` runs all trainings of a shipped small tokenizer, and `python -m
+lactok.train assemble` writes LaCTok's weights as one file.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from lactok.training.run import TRAINERS, recipe_kind, train, train_tiny
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     root = Parser(prog="python -m lactok.train", description="Train a model of this project.")
     trainers = root.add_subparsers(dest="trainer", required=True)
-    for name, (text, *_) in TRAINERS.items():
-        sub = trainers.add_parser(name, help=text)
+    for name, trainer in TRAINERS.items():
+        sub = trainers.add_parser(name, help=trainer.trains)
         sub.add_argument("--config", required=True, help="a recipe, see lactok/training/configs/")
         sub.add_argument(
             "--data",
@@ -32,17 +34,20 @@ def parser() -> Parser:
     tiny.add_argument("--data", help="a folder of photographs or of webdataset shards, or a pattern of shards")
     tiny.add_argument("--runs", type=Path, default=Path("training-runs"), help="the folder of all runs (%(default)s)")
     tiny.add_argument("--device", default="cpu")
-    whole = trainers.add_parser("assemble", help="LaCTok's trained copy and all it needs as one file of weights")
-    whole.add_argument("--config", required=True, help="the recipe that trained the copy")
-    whole.add_argument("--copy", required=True, help="what the trainer wrote as NAME.safetensors")
-    whole.add_argument("--out", type=Path, required=True, help="the file, for example weights/lactok-h.safetensors")
-    whole.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value")
-    whole.set_defaults(device="cpu", data=None)
+    assembled = trainers.add_parser("assemble", help="LaCTok's trained copy and all it needs as one file of weights")
+    assembled.add_argument("--config", required=True, help="the recipe that trained the copy")
+    assembled.add_argument("--copy", required=True, help="what the trainer wrote as NAME.safetensors")
+    assembled.add_argument("--out", type=Path, required=True, help="the file, for example weights/lactok-h.safetensors")
+    assembled.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's value"
+    )
+    assembled.set_defaults(device="cpu", data=None)
     return root
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv`, or those of the command line; return the exit code."""
     args = parser().parse_args(argv)
     from lactok import config
     from lactok.device import check_device

@@ -1,14 +1,16 @@
-"""Makes a latent diffusion model sample in one to a few steps, by a LoRA: what TLCM and Hyper-SD distil.
+"""Train a LoRA with which a latent diffusion model samples in one to a few steps, as TLCM and Hyper-SD do.
 
-Both are consistency distillation over segments of the trajectory. The teacher (the model without LoRA) takes one DDIM
-step back; the student must jump to the segment's end from both places alike. TLCM (Xie et al. 2024, arXiv 2406.05768)
-ends with one segment and samples in two to eight steps; Hyper-SD (Ren et al. 2024, arXiv 2404.13686) halves the number
-of segments stage by stage, 8, 4, 2, 1, and is then fitted where its single step starts, at time 800. Without text there
-is no guidance to distil; the human-feedback and score-distillation parts of both papers are not here.
+Both are consistency distillation over segments of the sampling trajectory. From a noised image, the teacher (the model
+without LoRA) takes one DDIM step towards the clean image. The student (the model with LoRA) predicts the end of the
+segment from both points, and the two predictions must agree. TLCM (Xie et al. 2024, arXiv 2406.05768) ends with one
+segment and samples in two to eight steps. Hyper-SD (Ren et al. 2024, arXiv 2404.13686) halves the number of segments
+stage by stage, 8, 4, 2, 1, and is then trained at time 800, where its single step starts. The models here have no text,
+so there is no guidance to distil; the human-feedback and score-distillation parts of both papers are left out.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +27,13 @@ from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
 from lactok.training.learner import Learner
+from lactok.training.numerics import happens
 from lactok.training.pretrained import load_weights, shape_of
 from lactok.training.recipe import Recipe
 
-# how the student samples when it is done
+# method -> the times at which the trained student samples
 METHODS = {"tlcm": samplers.TLCM[2], "hyper-sd": samplers.HYPER_SD}
-# the layers that the published LoRAs change; matched by the end of a layer's name
+# the layers that the published LoRAs change, by the end of their names
 TARGETS = (
     "to_q",
     "to_k",
@@ -51,17 +54,19 @@ TARGETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class AccelerateRecipe(Recipe):
-    """A distillation.
+    """A recipe for a few-step LoRA.
 
     Attributes:
-        method: tlcm or hyper-sd.
-        unet_weights, vae: the trained model.
-        unet: its shape, only for weights that do not say it themselves.
-        rank, alpha: of the LoRA; its scale is alpha / rank.
-        grid: DDIM steps that the trajectory is cut into.
-        segments: numbers of segments, one stage each, of equal length; the last is 1.
-        start_share: part of the last stage's images that start where sampling starts.
-        huber: of the pseudo-Huber loss.
+        method: "tlcm" or "hyper-sd".
+        unet_weights: weights of the diffusion model's UNet.
+        unet: shape of the UNet, only needed if the weights do not state it.
+        vae: the VAE of the diffusion model.
+        rank: rank of the LoRA.
+        alpha: the LoRA is scaled by alpha / rank.
+        grid: number of DDIM steps of the whole trajectory.
+        segments: number of segments in each stage, the last one 1; all stages have the same number of steps.
+        start_share: share of the last stage's images that start at the time where sampling starts.
+        huber: the constant of the pseudo-Huber loss.
     """
 
     method: str
@@ -83,11 +88,12 @@ class AccelerateRecipe(Recipe):
             raise UserError(f"segments = {list(self.segments)}: divisors of grid = {self.grid} that end with 1")
 
     def segments_at(self, step: int) -> int:
+        """Return the number of segments at a step."""
         return self.segments[min(len(self.segments) - 1, step * len(self.segments) // self.steps)]
 
 
 class AccelerateLearner(Learner):
-    """The student is the UNet with its LoRA, the teacher the same UNet with the LoRA switched off."""
+    """The student is the UNet with its LoRA; the teacher is the same UNet with the LoRA switched off."""
 
     def __init__(self, recipe: AccelerateRecipe):
         from peft import LoraConfig
@@ -95,22 +101,25 @@ class AccelerateLearner(Learner):
         super().__init__()
         self.recipe = recipe
         unet = recipe.unet or shape_of(recipe.unet_weights, "unet", UNetShape, "the latent diffusion model")
-        model = LDMLearner(LDMRecipe(**_shared(recipe), unet=unet, vae=recipe.vae))
+        common_keys = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)}
+        model = LDMLearner(LDMRecipe(**common_keys, unet=unet, vae=recipe.vae))
         load_weights(model.unet, recipe.unet_weights, "the latent diffusion model", scaling=recipe.vae.scaling)
         model.requires_grad_(False)
         torch.manual_seed(recipe.seed)
-        # the folded cross-attentions have no layers left that could change
+        # the cross-attentions, attn2, are folded into a constant, so that they have no layers that a LoRA could change
         layers = rf"^(?!.*attn2).*\.({'|'.join(map(re.escape, TARGETS))})$"
         model.unet.add_adapter(LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=layers))
         self.model = model
         self.times = torch.tensor(samplers.ddim_timesteps(recipe.grid))  # descending
 
     def train(self, mode: bool = True) -> AccelerateLearner:
+        """Set the training mode; the VAE stays in eval mode."""
         super().train(mode)
         self.model.vae.eval()
         return self
 
-    def teacher(self, x: Tensor, t: Tensor, size: int) -> Tensor:
+    def predict_by_teacher(self, x: Tensor, t: Tensor, size: int) -> Tensor:
+        """Return the noise that the teacher predicts, without gradient; arguments as of `LDMLearner.predict`."""
         self.model.unet.disable_adapters()
         try:
             with torch.no_grad():
@@ -118,68 +127,92 @@ class AccelerateLearner(Learner):
         finally:
             self.model.unet.enable_adapters()
 
-    def jump(self, x: Tensor, epsilon: Tensor, t: Tensor, end: Tensor) -> Tensor:
-        """The DDIM step from t to `end`, (B,) timesteps each; -1 is the clean image."""
+    def predict_by_student(self, x: Tensor, t: int | Tensor, size: int) -> Tensor:
+        """Return the noise that the student predicts; arguments as of `LDMLearner.predict`."""
+        return self.model.predict(x, t, size).float()
+
+    def ddim_step(self, x: Tensor, epsilon: Tensor, t: Tensor, end: Tensor) -> Tensor:
+        """Return latents after the DDIM step from one time to another.
+
+        Args:
+            x: noised latents (B, C, h, w).
+            epsilon: the predicted noise.
+            t, end: the times (B,); an `end` of -1 stands for clean latents.
+        """
         clean = samplers.predicted_clean(x, epsilon, t)
         noised = samplers.add_noise(clean, epsilon, end.clamp(min=0))
         return torch.where((end < 0).view(-1, 1, 1, 1), clean, noised)
 
-    def places(self, seeds: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For each image the student's time, the teacher's next one and the end of its segment; -1 is clean."""
+    def draw_times(self, seeds: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw a time for each image.
+
+        Returns:
+            The time t, the next time of the DDIM grid, and the end of t's segment, (B,) each; -1 stands for clean
+            latents.
+        """
         recipe = self.recipe
-        parts = recipe.segments_at(step)
-        length = recipe.grid // parts
-        index = torch.tensor([seed_of(s, "place") % recipe.grid for s in seeds.tolist()])
-        if parts == 1:
-            first = int((self.times - METHODS[recipe.method][0]).abs().argmin())
-            chosen = torch.tensor([seed_of(s, "start") % 1000 < 1000 * recipe.start_share for s in seeds.tolist()])
-            index = torch.where(chosen, torch.tensor(first), index)
+        segments = recipe.segments_at(step)
+        length = recipe.grid // segments
+        index = torch.tensor([seed_of(seed, "place") % recipe.grid for seed in seeds.tolist()])
+        if segments == 1:
+            start = int((self.times - METHODS[recipe.method][0]).abs().argmin())
+            at_start = torch.tensor([happens(recipe.start_share, seed, "start") for seed in seeds.tolist()])
+            index = torch.where(at_start, torch.tensor(start), index)
         times = torch.cat([self.times, torch.tensor([-1])])
         return times[index], times[index + 1], times[(index // length + 1) * length]
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the pseudo-Huber loss between both predictions of the segment's end, and their squared difference."""
         size = images.shape[-1]
         latents = self.model.latents(images, seeds)
-        t, following, end = (v.to(latents.device) for v in self.places(seeds, step))
+        t, next_t, end = (times.to(latents.device) for times in self.draw_times(seeds, step))
         x = samplers.add_noise(latents, noise(seeds, tuple(latents.shape[1:]), "noise").to(latents), t)
-        here = self.jump(x, self.model.predict(x, t, size).float(), t, end)
+        predicted = self.ddim_step(x, self.predict_by_student(x, t, size), t, end)
         with torch.no_grad():
-            back = self.jump(x, self.teacher(x, t, size), t, following)
-            there = self.jump(
-                back, self.model.predict(back, following.clamp(min=0), size).float(), following.clamp(min=0), end
-            )
-            there = torch.where((following <= end).view(-1, 1, 1, 1), back, there)  # the teacher has arrived
-        # an error of the noise weighs 1 / sqrt(a_t) in the clean image: bring both to the scale of the noise
+            next_x = self.ddim_step(x, self.predict_by_teacher(x, t, size), t, next_t)
+            from_t = next_t.clamp(min=0)
+            target = self.ddim_step(next_x, self.predict_by_student(next_x, from_t, size), from_t, end)
+            # where the teacher's step ends at the segment's end already, there is nothing left to predict
+            target = torch.where((next_t <= end).view(-1, 1, 1, 1), next_x, target)
+        # an error of the noise is multiplied by 1 / sqrt(a_t) in the clean latents; scale both back to the noise
         scale = samplers.alphas_cumprod().to(latents)[t].sqrt().view(-1, 1, 1, 1)
-        difference = (here - there) * scale
+        difference = (predicted - target) * scale
         loss = ((difference**2 + self.recipe.huber**2).sqrt() - self.recipe.huber).mean()
         return loss, {"squared": (difference**2).mean()}
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """How far few-step samples are from the teacher's 25 DDIM steps from the same start, and four pairs of them."""
+        """Compare the student's few-step samples with samples of the teacher's 25 DDIM steps from the same noise.
+
+        Returns:
+            The mean squared difference of the latents and the standard deviation of each kind, and four of the
+            teacher's samples, followed by those of the student.
+        """
         device = next(self.model.unet.parameters()).device
         size, seeds = self.recipe.crop, torch.arange(8)
         shape = self.model.latent_shape(size)
         times = METHODS[self.recipe.method]
         noises = [noise(seeds, shape, f"start {i}").to(device) for i in range(len(times))]
-        few = samplers.consistency(lambda x, t: self.model.predict(x, t, size).float(), noises, times)
-        many = samplers.ddim(lambda x, t: self.teacher(x, torch.full((len(x),), t), size), noises[0], 25)
-        pictures = torch.cat([decode_latents(self.model.vae, z[:4]) for z in (many, few)])
-        spread = {"deviation_few": float(few.std()), "deviation_many": float(many.std())}
-        return {"distance": float(F.mse_loss(few, many)), **spread}, pictures
+        few = samplers.consistency(lambda x, t: self.predict_by_student(x, t, size), noises, times)
+        many = samplers.ddim(lambda x, t: self.predict_by_teacher(x, torch.full((len(x),), t), size), noises[0], 25)
+        images = torch.cat([decode_latents(self.model.vae, latents[:4]) for latents in (many, few)])
+        values = {
+            "distance": float(F.mse_loss(few, many)),
+            "deviation_few": float(few.std()),
+            "deviation_many": float(many.std()),
+        }
+        return values, images
 
     def notes(self) -> dict[str, Any]:
+        """Return the metadata of the diffusion model."""
         return self.model.notes()
 
     def exported(self) -> dict[str, Tensor]:
-        """The LoRA under PEFT's names in a file, path.lora_A.default.weight and lora_B, its scale multiplied in."""
+        """Return the LoRA's tensors, multiplied by its scale, under PEFT's names such as PATH.lora_A.default.weight."""
         scale = self.recipe.alpha / self.recipe.rank
-        lora = {k: v for k, v in self.model.unet.state_dict().items() if ".lora_" in k}
-        return {k: v * scale if ".lora_B." in k else v for k, v in lora.items()}
-
-
-def _shared(recipe: Recipe) -> dict[str, Any]:
-    """The values of the keys that every recipe has."""
-    import dataclasses
-
-    return {f.name: getattr(recipe, f.name) for f in dataclasses.fields(Recipe)}
+        tensors = {}
+        for name, tensor in self.model.unet.state_dict().items():
+            if ".lora_B." in name:
+                tensors[name] = tensor * scale
+            elif ".lora_" in name:
+                tensors[name] = tensor
+        return tensors

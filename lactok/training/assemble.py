@@ -1,4 +1,4 @@
-"""`python -m lactok.train assemble`: a trained copy and what it was trained beside, as one file of weights."""
+"""`python -m lactok.train assemble`: LaCTok's trained copy and the frozen networks around it, as one weight file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from lactok.training.lactok import LaCTokRecipe, build_model
 
 
 def assemble(recipe: LaCTokRecipe, copy: str, out: Path) -> None:
-    """Write the whole tokenizer in float32, accelerator merged; as `lactok-h.safetensors` it is `lactok-h`'s weights.
+    """Write the whole tokenizer in float32, with the accelerator's LoRA merged into the UNet.
+
+    Under the name `lactok-h.safetensors` the file serves as the weights of `lactok-h`.
 
     Args:
-        copy: what the trainer wrote as NAME.safetensors.
+        recipe: the recipe that trained the copy.
+        copy: the weight file that the trainer wrote, NAME.safetensors.
+        out: the file to write; its name ends in .safetensors.
 
     Raises:
-        UserError: not a copy of this recipe's shape and stage.
+        UserError: `copy` does not fit the recipe's shape or stage, or `out` cannot be written.
     """
     if out.suffix != ".safetensors":
         raise WrongValue(f"`out` {out}: name a file, as in lactok-h.safetensors")

@@ -1,4 +1,4 @@
-"""What LaCTok is trained on in its published size: the parts of SDXL and Hyper-SD's UNet."""
+"""The published weights that the training of LaCTok starts from: SDXL's UNet and VAE, and Hyper-SD's UNet."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ TRAINING_ASSETS = (
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:
-    """For the list of weights."""
+    """Return the weight files that trainings need, for `python -m lactok.weights list`."""
     return {"training LaCTok": TRAINING_ASSETS}

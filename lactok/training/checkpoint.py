@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with everything that a training goes on from, written whole or not at all."""
+"""Checkpoints: one safetensors file with everything that is needed to resume a training, written atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lactok.errors import UserError
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically: after a kill the file is the old one or the new one, whole."""
+    """Write tensors and JSON metadata atomically: after a kill, the file is either the old or the new one, complete."""
     temporary = path.with_suffix(".part")
     contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
     save_file(contiguous, temporary, metadata={"meta": json.dumps(meta, sort_keys=True)})
@@ -25,6 +25,11 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the metadata that `save_state` wrote.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     try:
         with safe_open(path, "pt") as file:
             return {k: file.get_tensor(k) for k in sorted(file.keys())}, json.loads(file.metadata()["meta"])
@@ -32,21 +37,27 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start over") from error
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the names `prefix.name`."""
     return {f"{prefix}.{k}": v for k, v in tensors.items()}
 
 
-def part(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix.`, without that prefix."""
     return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors, `parameter index.entry`."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{k}": torch.as_tensor(v) for i, entries in state.items() for k, v in entries.items()}
+    """Return the optimizer's state as tensors under the names `parameter index.entry`, such as `0.exp_avg`."""
+    tensors = {}
+    for index, entries in optimizer.state_dict()["state"].items():
+        for entry, value in entries.items():
+            tensors[f"{index}.{entry}"] = torch.as_tensor(value)
+    return tensors
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore the state that `optimizer_tensors` returned; parameter groups stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, entry = name.partition(".")

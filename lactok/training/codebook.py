@@ -1,4 +1,4 @@
-"""What learners of a codebook share: the straight-through step, its loss, and revival of dead codes."""
+"""What learners with a codebook share: quantization with a straight-through gradient, its loss, dead-code revival."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from lactok.nn.quantize import VectorQuantizer
-from lactok.training.dead_codes import Revival
+from lactok.training.dead_codes import DeadCodeRevival
 from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodebookRecipe(Recipe):
-    """Keys of a trained codebook.
+    """The keys of a recipe that trains a codebook.
 
     Attributes:
         codebook: weight of the codebook and commitment loss.
-        revive_every: steps between revivals of dead codes.
-        revive_after: steps without use after which a code is dead.
-        revive_until: part of the steps after which codes are left alone.
+        revive_every: number of steps between revivals of dead codes.
+        revive_after: number of steps without use after which a code is dead.
+        revive_until: share of all steps after which dead codes are no longer revived, 0 to 1.
     """
 
     codebook: float = 1.0
@@ -31,42 +31,59 @@ class CodebookRecipe(Recipe):
 
 
 class CodebookLearner(Learner):
-    """A learner with a table of codes; after its first step the codes lie on features of the first batch."""
+    """A learner with a codebook; after its first step the codes are features of the first batch.
+
+    Attributes:
+        revival: moves dead codes; None while the codebook is frozen.
+        codebook_name: name of the codebook among the learned parameters.
+        step_features: the features (n, C) that were quantized in this step, one tensor per accumulated part.
+        step_ids: the ids of these features.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.revival: Revival | None = None  # none where the table is frozen
-        self.table = ""
-        self.seen: list[tuple[Tensor, Tensor]] = []  # features and ids of this step, in parts
+        self.revival: DeadCodeRevival | None = None
+        self.codebook_name = ""
+        self.step_features: list[Tensor] = []
+        self.step_ids: list[Tensor] = []
 
-    def watch(self, recipe: CodebookRecipe, quantizer: VectorQuantizer, name: str) -> None:
-        """Look after this quantizer, whose codes are the learned parameter `name`."""
+    def track_codebook(self, recipe: CodebookRecipe, quantizer: VectorQuantizer, name: str) -> None:
+        """Revive the dead codes of a quantizer, whose codebook is the learned parameter `name`."""
         until = recipe.revive_until * recipe.steps
-        self.revival = Revival(quantizer, recipe.revive_every, recipe.revive_after, until, recipe.seed)
-        self.revival.last_used.fill_(-recipe.revive_after)  # dead from the start: step 0 moves all onto features
-        self.table = name
+        self.revival = DeadCodeRevival(quantizer, recipe.revive_every, recipe.revive_after, until, recipe.seed)
+        # all codes count as dead, so that step 0 moves them onto features
+        self.revival.last_used.fill_(-recipe.revive_after)
+        self.codebook_name = name
 
-    def quantized(self, z: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Features (B, C, h, w) -> codes with a straight-through gradient, and the loss `codebook` with `alive`."""
+    def quantize(self, z: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Quantize features (B, C, h, w).
+
+        Returns:
+            The codes (B, C, h, w) with a straight-through gradient, and the parts of the loss: `codebook`, the codebook
+            and commitment loss, and `alive`, the share of codes that are not dead.
+        """
         assert self.revival is not None
         quantizer = self.revival.quantizer
         ids = quantizer.encode(z)
-        self.seen.append((z.detach().float().permute(0, 2, 3, 1).flatten(0, 2), ids))
+        self.step_features.append(z.detach().float().permute(0, 2, 3, 1).flatten(0, 2))
+        self.step_ids.append(ids)
         parts = {"codebook": quantizer.loss(z, ids), "alive": torch.tensor(self.revival.alive(step))}
         return quantizer.straight_through(z, ids), parts
 
     def after_step(self, step: int) -> dict[str, Tensor]:
-        """Revival, the same in all processes."""
+        """Revive dead codes by the features of all processes, so that every process moves the same codes."""
         from accelerate.utils import gather
 
         if self.revival is None:
             return {}
-        features, ids = (torch.cat(tensors) for tensors in zip(*self.seen, strict=True))
-        self.seen.clear()
-        self.revival.note(gather(ids), step)
-        if step and not self.revival.due(step):
+        features, ids = torch.cat(self.step_features), torch.cat(self.step_ids)
+        self.step_features.clear()
+        self.step_ids.clear()
+        self.revival.record_use(gather(ids), step)
+        if step > 0 and not self.revival.due(step):
             return {}
-        return {self.table: self.revival.revive(gather(features), step)}
+        return {self.codebook_name: self.revival.revive(gather(features), step)}
 
     def remembered(self) -> dict[str, Tensor]:
+        """The step at which each code was last used."""
         return {} if self.revival is None else {"last_used": self.revival.last_used}

@@ -1,7 +1,7 @@
-"""Several processes: how they are joined, who goes first, and networks whose weights are spread over all of them.
+"""Training by several processes: how they are joined, which goes first, and weights that are sharded over them.
 
-Sharding is PyTorch's FSDP2 (`torch.distributed.fsdp.fully_shard`), frozen parts included. Accelerate's plugin for it is
-not used: on CPUs, where the tests run, it is passed over without a word.
+Weights are sharded by PyTorch's FSDP2 (`torch.distributed.fsdp.fully_shard`), frozen parts included. Accelerate's
+plugin for it is not used, because accelerate silently ignores it on CPUs, where the tests run.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from lactok.errors import UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# the others wait while one process evaluates, which may take longer than the usual ten minutes
-PATIENCE = timedelta(hours=4)
+# the other processes wait while one evaluates, which may take longer than the usual ten minutes
+TIMEOUT = timedelta(hours=4)
 
 
 def accelerator_of(device: str, precision: str = "no") -> Accelerator:
-    """This process among those that `accelerate launch` or `torchrun` started, or alone.
+    """Return the accelerator of this process: alone, or one of those that `accelerate launch` or `torchrun` started.
 
     Args:
-        device: cpu, or a GPU: each process takes its own.
-        precision: "no" or "bf16".
+        device: "cpu", or a GPU; several processes take one GPU each.
+        precision: "no" or "bf16", the dtype of autocast.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import InitProcessGroupKwargs
 
-    wishes = [InitProcessGroupKwargs(timeout=PATIENCE)]
-    AcceleratorState._reset_state()  # it keeps the precision of a process's first training, a later stage's may differ
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=wishes)
+    settings = [InitProcessGroupKwargs(timeout=TIMEOUT)]
+    # the state would keep the precision of the process's first training, and a later stage may have another
+    AcceleratorState._reset_state()
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=settings)
 
 
 @contextmanager
 def main_first(accelerator: Accelerator) -> Iterator[None]:
-    """The main process goes through alone, the others after it, also when it fails."""
+    """Let the main process run the block first and the other processes after it, also if it raises an error."""
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
     try:
@@ -51,7 +52,7 @@ def main_first(accelerator: Accelerator) -> Iterator[None]:
 
 
 def shard(learner: nn.Module, accelerator: Accelerator) -> None:
-    """Spread all weights over the processes: residual and transformer blocks each by itself, the rest together.
+    """Shard all weights of a learner over the processes: each residual and transformer block, then the rest.
 
     Raises:
         UserError: there is only one process.
@@ -68,12 +69,16 @@ def shard(learner: nn.Module, accelerator: Accelerator) -> None:
         if isinstance(module, BasicTransformerBlock | ResnetBlock2D):
             fully_shard(module, mesh=mesh)
     fully_shard(learner, mesh=mesh)
-    accelerator.prepare_model(learner, device_placement=False, evaluation_mode=True)  # autocast, nothing else
+    # in evaluation mode accelerate adds autocast and does not wrap the learner for distributed training
+    accelerator.prepare_model(learner, device_placement=False, evaluation_mode=True)
 
 
 @contextmanager
-def gathered(learner: nn.Module) -> Iterator[None]:
-    """Inside, methods beside `forward` find the weights whole; on all processes at once."""
+def unsharded(learner: nn.Module) -> Iterator[None]:
+    """Inside the block a sharded learner holds its whole weights, so that methods other than `forward` can be called.
+
+    All processes must enter the block; a learner that is not sharded stays as it is.
+    """
     from torch.distributed.fsdp import FSDPModule
 
     if not isinstance(learner, FSDPModule):
@@ -86,22 +91,32 @@ def gathered(learner: nn.Module) -> Iterator[None]:
         learner.reshard()
 
 
-def whole(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Tensors of a sharded network, put together on the CPU where `keep` says so; all processes must take part."""
+def gather_tensors(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Return the whole tensors of a sharded network on the CPU.
+
+    All processes must call it.
+
+    Args:
+        tensors: tensors by name, sharded or not.
+        keep: False for a process that does not need the result and gets an empty dictionary.
+    """
     from torch.distributed.tensor import DTensor
 
-    out = {}
+    gathered = {}
     for name, tensor in tensors.items():
         value = tensor.detach()
         if isinstance(value, DTensor):
             value = value.full_tensor()
         if keep:
-            out[name] = value.cpu()
-    return out
+            gathered[name] = value.cpu()
+    return gathered
 
 
-def like(value: Tensor, other: Tensor) -> Tensor:
-    """A whole tensor of the shape of another one, on its device and sharded as it is; of another shape, as it is."""
+def shard_like(value: Tensor, other: Tensor) -> Tensor:
+    """Return a whole tensor on the device of another tensor of the same shape, and sharded as that one is.
+
+    A tensor of another shape, such as the optimizer's step, is returned unchanged.
+    """
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if value.shape != other.shape:

@@ -1,14 +1,13 @@
-"""Trains FlexTok: a register encoder with nested dropout and a rectified-flow decoder, end to end.
+"""Train FlexTok: a register encoder with nested dropout and a rectified-flow decoder, end to end.
 
-Source: Bachmann et al. 2025, arXiv 2502.13967, sections 3.1 to 3.3: the registers of an image are quantized by FSQ, of
-them a prefix of random length is kept, and a transformer learns the velocity from the VAE's latents to noise given that
-prefix. Left out: the loss that draws the decoder's features to DINOv2's (REPA), whose weights this project has no need
-of otherwise.
+Source: Bachmann et al. 2025, arXiv 2502.13967, sections 3.1 to 3.3. The register tokens of an image are quantized by
+FSQ, a prefix of random length is kept, and a transformer learns the velocity from the VAE's latents to noise given this
+prefix. Left out is REPA, the loss that aligns the decoder's features with DINOv2's, since this project does not use
+DINOv2 otherwise.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,20 +21,29 @@ from lactok.config import Config
 from lactok.errors import UserError
 from lactok.nn.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
 from lactok.nn.lactok import drawn_latents, moments
-from lactok.nn.lpips import load_lpips
 from lactok.randomness import noise, seed_of
-from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.feature_cache import Frozen
+from lactok.training.data import Photo, load_squares
+from lactok.training.feature_cache import FeatureCache
+from lactok.training.held_out import seeds_of
 from lactok.training.ldm import VAEPart
 from lactok.training.learner import Learner
-from lactok.training.positional import patch_places, sincos
-from lactok.training.pretrained import load_weights
+from lactok.training.numerics import happens
+from lactok.training.positional import patch_positions, sincos_embedding
+from lactok.training.pretrained import load_weights, lpips_network
 from lactok.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class FlexTokShape(Config):
-    """The networks' part of a recipe; `encoder` and `decoder` are (width, blocks)."""
+    """The shape of the networks, the table [model] of a recipe.
+
+    Attributes:
+        encoder: width and number of blocks.
+        decoder: width and number of blocks.
+        head_dim: width of an attention head.
+        registers: number of register tokens.
+        levels: levels of FSQ in each dimension of a code.
+    """
 
     encoder: tuple[int, int]
     decoder: tuple[int, int]
@@ -44,10 +52,14 @@ class FlexTokShape(Config):
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
 
     def config(self, vae: VAEPart, size: int) -> FlexTokConfig:
-        """The shape of the whole tokenizer for pictures of side `size`.
+        """Return the shape of the whole tokenizer.
+
+        Args:
+            vae: the VAE of the latents.
+            size: side of the images in pixels.
 
         Raises:
-            UserError: the latents of such a picture do not divide into patches.
+            UserError: the latents of such an image do not divide into patches.
         """
         shape = vae.known_shape()
         if size % 2 ** len(shape.channels):
@@ -70,15 +82,18 @@ class FlexTokShape(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class FlexTokRecipe(Recipe):
-    """A recipe for encoder and decoder; the VAE is given.
+    """A recipe for FlexTok's encoder and decoder.
 
     Attributes:
-        lengths: prefixes of registers that are kept, drawn uniformly; the paper's are the powers of two.
-        groups: parts of a batch, each of which keeps one length: registers that are dropped need no computing then.
-        unconditional: share of groups that keep no register at all, for guidance.
-        time_power: times are u ** time_power of uniform u; below 1 there are more of them near the noise.
-        eval_steps: Euler steps on held-out photographs, without guidance.
-        eval_lengths: of which prefixes; LPIPS is taken of the longest.
+        model: the shape of the networks.
+        vae: the VAE of the latents, which is frozen.
+        lengths: numbers of registers to keep, one of which is drawn uniformly; in the paper the powers of two.
+        groups: number of groups of a batch; the images of a group keep the same number of registers, so that dropped
+            registers need not be computed.
+        unconditional: share of groups that keep no register, for classifier-free guidance.
+        time_power: times are u ** time_power for uniform u; below 1 they are more often near the noise.
+        eval_steps: number of Euler steps on held-out photographs, without guidance.
+        eval_lengths: numbers of registers that are evaluated; LPIPS is that of the last one.
     """
 
     model: FlexTokShape
@@ -99,52 +114,59 @@ class FlexTokRecipe(Recipe):
             raise UserError(f"batch = {self.batch} does not divide into groups = {self.groups}")
 
 
-def register_places(registers: int, grid: int) -> Tensor:
-    """Where registers start to look, (N, 2): centres of ever finer cells, the first of 1, 4, 16, ... for all of it.
+def register_positions(registers: int, grid: int) -> Tensor:
+    """Return the initial positions of registers in a grid of patches, (N, 2): rows and columns in patches.
 
-    >>> register_places(5, 16).tolist()
+    They are the centres of smaller and smaller cells: register 0 has the whole image, registers 1 to 3 have quarters of
+    it, registers 4 to 15 sixteenths, and so on.
+
+    >>> register_positions(5, 16).tolist()
     [[7.5, 7.5], [3.5, 11.5], [11.5, 3.5], [11.5, 11.5], [1.5, 5.5]]
     """
-    places = []
+    positions = []
     for i in range(registers):
         row = column = level = 0
         while i >= 4**level:
-            digit = i >> 2 * level
-            row, column, level = 2 * row + (digit >> 1 & 1), 2 * column + (digit & 1), level + 1
+            quadrant = (i >> 2 * level) % 4  # the level-th digit of i to base 4 chooses one of four smaller cells
+            row = 2 * row + quadrant // 2
+            column = 2 * column + quadrant % 2
+            level += 1
         side = grid / 2**level
-        places.append([(row + 0.5) * side - 0.5, (column + 0.5) * side - 0.5])
-    return torch.tensor(places)
+        positions.append([(row + 0.5) * side - 0.5, (column + 0.5) * side - 0.5])
+    return torch.tensor(positions)
 
 
 def initialise(encoder: Encoder, decoder: Decoder) -> None:
-    """A start from which small networks learn soon; what the authors start from is not published.
+    """Initialise the networks so that small ones learn soon; the authors' initialisation is not published.
 
-    Patches have fixed positions, registers begin with those of ever finer cells, and queries begin like keys: so
-    attention starts between what is near. Modulations start as those of a plain pre-norm transformer.
+    Patches have fixed positional embeddings, registers start with those of smaller and smaller cells, and keys start
+    equal to queries, so that attention starts between nearby tokens. The modulations start like a plain pre-norm
+    transformer's: gates are 1, shifts and scales are 0.
     """
     grid = encoder.patches.position.shape[-1]
-    patches = patch_places(grid)
-    places = register_places(len(encoder.registers), grid)
+    patches = patch_positions(grid)
+    registers = register_positions(len(encoder.registers), grid)
     with torch.no_grad():
         for network in (encoder, decoder):
             position = network.patches.position
-            position.copy_(sincos(position.shape[1], patches).t().view_as(position))
+            position.copy_(sincos_embedding(position.shape[1], patches).t().view_as(position))
             position.requires_grad_(False)
             for block in network.blocks:
-                query, key = (block.get_parameter(f"attn.{name}.weight") for name in ("wq", "wk"))
-                key.copy_(query)
-        encoder.registers.copy_(sincos(encoder.registers.shape[1], places))
-        decoder.register_position.copy_(sincos(decoder.register_position.shape[2], places).t())
+                block.get_parameter("attn.wk.weight").copy_(block.get_parameter("attn.wq.weight"))
+        encoder.registers.copy_(sincos_embedding(encoder.registers.shape[1], registers))
+        decoder.register_position.copy_(sincos_embedding(decoder.register_position.shape[2], registers).t())
         for block in decoder.blocks:
             block.get_parameter("adaLN_modulation.1.weight").zero_()
             bias = block.get_parameter("adaLN_modulation.1.bias").view(2, 6, -1)
-            bias[:, :2] = 1.0  # gates
-            bias[:, 2:] = 0.0
+            bias[:, :2] = 1.0  # the gates
+            bias[:, 2:] = 0.0  # the shifts and scales
         for parameter in decoder.head.adaLN_modulation.parameters():
             parameter.zero_()
 
 
 class FlexTokLearner(Learner):
+    """FlexTok with its frozen VAE, and LPIPS for the evaluation."""
+
     def __init__(self, recipe: FlexTokRecipe):
         super().__init__()
         self.recipe = recipe
@@ -154,24 +176,26 @@ class FlexTokLearner(Learner):
         load_weights(self.model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=recipe.vae.scaling)
         self.model.vae.register_to_config(scaling_factor=recipe.vae.scaling)
         self.model.vae.requires_grad_(False)
-        self.moments = Frozen(partial(moments, self.model.vae), recipe.variants > 0)
-        self.lpips = copy.deepcopy(load_lpips("alex", "cpu"))  # moved with the rest; for evaluation alone
+        self.moments = FeatureCache(partial(moments, self.model.vae), recipe.variants > 0)
+        self.lpips = lpips_network("alex")
 
     def train(self, mode: bool = True) -> FlexTokLearner:
+        """Set the training mode; the VAE stays in eval mode."""
         super().train(mode)
         self.model.vae.eval()
         return self
 
     @torch.no_grad()
     def latents(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """Images in [-1, 1] -> scaled draws from the VAE's posterior, each from its own seed."""
+        """Return scaled posterior samples (B, C, h, w) of images (B, 3, S, S) in [-1, 1] with their seeds (B,)."""
         draw = noise(seeds, self.model.latent_shape, "posterior").to(images)
         return drawn_latents(self.model.vae, self.moments(images), draw)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the squared error of the velocity from latents to noise at a random time."""
         latents = self.latents(images, seeds)
         draw = noise(seeds, self.model.latent_shape, "noise").to(latents)
-        uniform = torch.tensor([(seed_of(s, "time") % 2**20 + 0.5) / 2**20 for s in seeds.tolist()])
+        uniform = torch.tensor([(seed_of(seed, "time") % 2**20 + 0.5) / 2**20 for seed in seeds.tolist()])
         times = (uniform**self.recipe.time_power).to(latents)
         errors = []
         for group in self.groups(len(images)):
@@ -183,18 +207,26 @@ class FlexTokLearner(Learner):
         return torch.cat(errors).mean(), {}
 
     def groups(self, batch: int) -> Iterator[slice]:
-        size = self.recipe.batch // self.recipe.groups  # a process with a part of the batch has fewer groups
+        """Divide the images of a process into groups; if it has a part of the batch, it has fewer of them."""
+        size = self.recipe.batch // self.recipe.groups
         for start in range(0, batch, size):
             yield slice(start, min(start + size, batch))
 
     def length(self, seed: int) -> int:
-        """Registers that a group keeps, by the seed of its first image; 0: none, and no image either."""
-        if seed_of(seed, "unconditional") % 1000 < 1000 * self.recipe.unconditional:
+        """Return the number of registers that a group keeps, by the seed of its first image; 0: without condition."""
+        if happens(self.recipe.unconditional, seed, "unconditional"):
             return 0
         return self.recipe.lengths[seed_of(seed, "length") % len(self.recipe.lengths)]
 
     def velocity(self, latents: Tensor, noised: Tensor, times: Tensor, length: int) -> Tensor:
-        """Predicted at noised latents from the first `length` registers of the clean ones."""
+        """Return the velocity that the decoder predicts.
+
+        Args:
+            latents: the clean latents (B, C, h, w), which are encoded.
+            noised: the noised latents, whose velocity is predicted.
+            times: times (B,) from 0, clean, to 1, noise.
+            length: number of registers that the decoder gets; 0: none, the unconditional prediction.
+        """
         model = self.model
         if length:
             codes = model.fsq.straight_through(model.encoder(latents, length))
@@ -204,27 +236,30 @@ class FlexTokLearner(Learner):
         return model.decoder(noised, model.decoder.modulation(times), condition)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
+        """Return the number of codes in use, PSNR for each number of registers, and LPIPS for the last one.
+
+        The images are four photographs, each followed by its reconstruction from the last number of registers.
+        """
         recipe, model = self.recipe, self.model
         device = next(model.parameters()).device
-        images = to_tensor([centre_square(p.open_rgb(), recipe.crop) for p in photos]).to(device)
+        images = load_squares(photos, recipe.crop).to(device)
         clean = self.moments(images).chunk(2, 1)[0] * recipe.vae.scaling
-        start = noise(torch.tensor([seed_of("held out", p.name) for p in photos]), model.latent_shape, "start")
+        start = noise(seeds_of(photos), model.latent_shape, "start")
         ids = model.fsq.encode(model.encoder(clean))
         values: dict[str, float] = {"codes_used": float(len(ids.unique()))}
         for length in recipe.eval_lengths:
             sampled = model.sample(ids[:, :length], start.to(device), recipe.eval_steps, PlainGuidance(1.0))
-            output = torch.cat([model.decode_latents(x).clamp(-1, 1) for x in sampled.split(1)])
-            errors = (output - images).square().mean((1, 2, 3)) / 4
+            outputs = torch.cat([model.decode_latents(latents).clamp(-1, 1) for latents in sampled.split(1)])
+            errors = (outputs - images).square().mean((1, 2, 3)) / 4
             values[f"psnr_{length}"] = float((-10 * torch.log10(errors)).mean())
-        values["lpips"] = math.fsum(
-            float(self.lpips(o, i)) for o, i in zip(output.split(1), images.split(1), strict=True)
-        )
-        values["lpips"] /= len(photos)
-        return values, torch.stack([images[:4], output[:4]], 1).flatten(0, 1)
+        pairs = zip(outputs.split(1), images.split(1), strict=True)
+        values["lpips"] = math.fsum(float(self.lpips(output, image)) for output, image in pairs) / len(photos)
+        return values, torch.stack([images[:4], outputs[:4]], 1).flatten(0, 1)
 
     def exported(self) -> dict[str, Tensor]:
-        """Encoder and decoder; the VAE is as it was."""
+        """Return the tensors of the encoder and the decoder, since the VAE is frozen."""
         return {k: v for k, v in self.model.state_dict().items() if not k.startswith("vae.")}
 
     def notes(self) -> dict[str, Any]:
+        """Return the VAE's scaling and the shape of the tokenizer."""
         return {"scaling": self.recipe.vae.scaling, "config": {"model": asdict(self.model.config)}}

@@ -1,4 +1,4 @@
-"""Figures of a tokenizer on held-out photographs while it is trained."""
+"""Evaluation of a tokenizer on held-out photographs while it is trained."""
 
 from __future__ import annotations
 
@@ -9,27 +9,61 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok.nn.lpips import LPIPS
-from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.randomness import seed_of
+from lactok.training.data import Photo, load_squares
 
-Reconstruct = Callable[[Tensor], tuple[Tensor, Tensor]]  # (1, 3, S, S) in [-1, 1] -> the same again, and its ids
+# images (1, 3, S, S) in [-1, 1] and their seeds (1,) -> reconstructions (1, 3, S, S)
+Reconstruct = Callable[[Tensor, Tensor], Tensor]
+# images (1, 3, S, S) in [-1, 1] -> reconstructions (1, 3, S, S), and the ids that they were decoded from
+ReconstructWithIds = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+SHOWN = 4  # photographs that are shown beside their reconstructions
+
+
+def seeds_of(photos: Sequence[Photo]) -> Tensor:
+    """Return a seed for each held-out photograph, (N,) int64, which depends only on its name."""
+    return torch.tensor([seed_of("held out", photo.name) for photo in photos])
 
 
 def compare(
     photos: Sequence[Photo], size: int, reconstruct: Reconstruct, lpips: LPIPS
 ) -> tuple[dict[str, float], Tensor]:
-    """PSNR (dB), LPIPS and the number of codes used on central squares, and four pairs of pictures in [-1, 1]."""
+    """Compare the central squares of photographs with their reconstructions.
+
+    Args:
+        photos: the held-out photographs.
+        size: side of the squares in pixels.
+        reconstruct: the tokenizer.
+        lpips: the network of LPIPS.
+
+    Returns:
+        The means of `psnr` (dB) and `lpips`, and the first photographs, each followed by its reconstruction, as images
+        (N, 3, size, size) in [-1, 1].
+    """
     device = next(lpips.parameters()).device
     psnr, distances = [], []
-    pictures: list[Tensor] = []
-    used: set[int] = set()
+    shown: list[Tensor] = []
     for photo in photos:
-        image = to_tensor([centre_square(photo.open_rgb(), size)]).to(device)
-        output, ids = reconstruct(image)
-        output = output.float().clamp(-1, 1)
+        image = load_squares([photo], size).to(device)
+        output = reconstruct(image, seeds_of([photo])).float().clamp(-1, 1)
         psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
         distances.append(lpips(output, image)[0])
-        used.update(ids.flatten().tolist())
-        if len(pictures) < 8:
-            pictures += [image, output]
+        if len(shown) < 2 * SHOWN:
+            shown += [image, output]
     values = {"psnr": float(torch.stack(psnr).mean()), "lpips": float(torch.stack(distances).mean())}
-    return values | {"codes_used": float(len(used))}, torch.cat(pictures)
+    return values, torch.cat(shown)
+
+
+def compare_and_count_codes(
+    photos: Sequence[Photo], size: int, reconstruct: ReconstructWithIds, lpips: LPIPS
+) -> tuple[dict[str, float], Tensor]:
+    """As `compare`, with the number of different codes that the photographs use, `codes_used`."""
+    used: set[int] = set()
+
+    def reconstruct_and_note_ids(image: Tensor, seeds: Tensor) -> Tensor:
+        output, ids = reconstruct(image)
+        used.update(ids.flatten().tolist())
+        return output
+
+    values, shown = compare(photos, size, reconstruct_and_note_ids, lpips)
+    return values | {"codes_used": float(len(used))}, shown

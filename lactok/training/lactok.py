@@ -1,13 +1,12 @@
-"""Trains LaCTok: stage 1 by the diffusion loss, stage 2 by LPIPS on pixels decoded after one or two steps.
+"""Train LaCTok: stage 1 by the diffusion loss, stage 2 by LPIPS of images that are decoded after one or two steps.
 
-Source: arXiv 2503.08377, sections 4.1, 4.2 and appendix A. Only the copy of the UNet learns: its trunk, the condition
-embedding and the zero convolutions. Encoder, codebook, UNet (with the accelerator's LoRA merged in stage 2) and VAE are
-frozen; the VAE's decoder passes gradients on.
+Source: arXiv 2503.08377, sections 4.1, 4.2 and appendix A. Only the copy of the UNet learns: its blocks, the condition
+embedding and the zero convolutions. The encoder, the codebook, the UNet (in stage 2 with the accelerator's LoRA merged)
+and the VAE are frozen; in stage 2 gradients flow through the VAE's decoder.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -22,44 +21,51 @@ from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
 from lactok.nn.lactok_checkpoint import add_lora
 from lactok.nn.latent_decoder import SDXL_UNET_SHAPE, DecoderConfig, UNetShape, fold_upsampling
-from lactok.nn.lpips import load_lpips
 from lactok.nn.vqgan import VQConfig
 from lactok.randomness import noise, seed_of
-from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.feature_cache import Frozen
+from lactok.training.data import Photo
+from lactok.training.feature_cache import FeatureCache
+from lactok.training.held_out import compare
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.learner import Learner
-from lactok.training.pretrained import find, load_parts, load_weights, shape_of
+from lactok.training.numerics import happens
+from lactok.training.pretrained import find_weights, load_parts, load_weights, lpips_network, shape_of
 from lactok.training.recipe import Recipe
 from lactok.weights import load_strict
 from lactok.weights.cache import load_safetensors
 
-STEPS = {"ddim": 25, "hyper-sd": 1, "tlcm": 2}  # of each sampler in training, of DDIM in evaluation
+# number of steps of each sampler: of hyper-sd and tlcm in training and evaluation, of ddim in evaluation only
+SAMPLER_STEPS = {"ddim": 25, "hyper-sd": 1, "tlcm": 2}
+TOKENIZER_SIZE = 256  # side in pixels at which the encoder of the finished tokenizer sees an image
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaCTokRecipe(Recipe):
-    """Either stage.
+    """A recipe for either stage of LaCTok.
 
     Attributes:
         stage: 1 or 2.
-        sampler: stage 2's: hyper-sd (one step) or tlcm (two, the first without gradient). Stage 1 is evaluated with it.
-        encoder_weights: of the VQ tokenizer whose encoder and codebook are used.
-        unet_weights, vae: the latent diffusion model.
-        encoder, unet: their shapes, only for weights that neither say them nor are the published ones.
-        lora, lora_scale: the accelerator, and 1 for those trained here (the published one has 8 / 64); stage 1 must
-            not have it.
-        accelerated: `unet_weights` are of an accelerated model already, as Hyper-SD's published UNet; stage 2 needs
-            this or `lora`.
-        embedding: widths of the condition embedding; stage 2 takes them from `copy`.
-        copy: the copy's weights from stage 1; stage 2 needs them.
-        encoder_sizes: sides in pixels that the encoder may see; one is drawn a step, the same on all processes.
-        lpips_net: alex or vgg.
-        eval_steps: of the sampler on held-out photographs; 0: as in training, 25 of DDIM.
-        first_share: share of stage 2's iterations that stop at the sampler's first step, which has no gradient in the
-            others: small models at high learning rates otherwise lose it. The paper has none.
-        l1: weight of absolute error beside LPIPS in stage 2; the paper has none.
-        weight_cap: of stage 1, see `noise_loss`; the paper has none.
+        encoder_weights: weights of the VQ tokenizer whose encoder and codebook are used.
+        unet_weights: weights of the latent diffusion model's UNet.
+        vae: the VAE of the latent diffusion model.
+        encoder: shape of the VQ tokenizer, only needed if its weights do not state it and are not the published ones.
+        unet: shape of the UNet, only needed if its weights do not state it and are not the published ones.
+        sampler: in stage 2, "hyper-sd" (one step) or "tlcm" (two steps, the first without gradient). Stage 1 is
+            evaluated with it; "ddim" is for stage 1 alone.
+        lora: weights of the accelerator's LoRA, which is merged into the UNet; only for stage 2.
+        lora_scale: factor of the LoRA, alpha / rank: 1 for those trained here, 8 / 64 for TLCM's published one.
+        accelerated: whether `unet_weights` are those of an accelerated model already, such as Hyper-SD's published
+            UNet; stage 2 needs either this or `lora`.
+        copy: weights of the copy after stage 1, from which stage 2 starts; stage 1 may start from such weights, too.
+        embedding: widths of the condition embedding; if not given, those that `copy` states.
+        encoder_sizes: sides in pixels at which the encoder sees an image; one is drawn for each step, the same on all
+            processes.
+        lpips_net: network of LPIPS, "alex" or "vgg".
+        l1: weight of the absolute error in stage 2, beside LPIPS; 0 in the paper.
+        weight_cap: the largest weight of a timestep in stage 1, see `noise_loss`; 0 in the paper.
+        first_share: share of stage 2's steps in which the image is decoded after the sampler's first step. In the other
+            steps the first step has no gradient, and small models with high learning rates forget it; 0 in the paper.
+        eval_steps: number of sampler steps on held-out photographs; 0: as in training, or 25 of DDIM.
     """
 
     stage: int
@@ -85,8 +91,8 @@ class LaCTokRecipe(Recipe):
         super().__post_init__()
         if self.stage not in (1, 2):
             raise UserError(f"stage = {self.stage}: 1 or 2")
-        if self.sampler not in STEPS:
-            raise unknown("sampler", self.sampler, STEPS)
+        if self.sampler not in SAMPLER_STEPS:
+            raise unknown("sampler", self.sampler, SAMPLER_STEPS)
         if self.stage == 2 and (self.sampler == "ddim" or not self.copy or self.accelerated == bool(self.lora)):
             raise UserError(
                 "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1), and `lora` (the accelerator) or "
@@ -99,7 +105,15 @@ class LaCTokRecipe(Recipe):
 
 
 def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
-    """The shape of the recipe's network: what the recipe states, else what the weights say, else the published one."""
+    """Return the shape of the recipe's network: the recipe's, else the one that the weights state, else the published.
+
+    Args:
+        recipe: the recipe.
+        copy: weights of the copy; empty if it starts from the UNet.
+
+    Raises:
+        UserError: weights that do not exist.
+    """
     encoder = recipe.encoder or shape_of(recipe.encoder_weights, "model", VQConfig, "encoder_weights", VQConfig())
     unet = recipe.unet or shape_of(
         recipe.unet_weights, "unet", UNetShape, "the latent diffusion model", SDXL_UNET_SHAPE
@@ -112,14 +126,15 @@ def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
 
 
 def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
-    """The recipe's network with all its weights, the accelerator merged.
+    """Return the recipe's network with all its weights, the accelerator's LoRA merged into the UNet.
 
     Args:
-        copy: the copy's weights, "" to start it from the diffusion model.
-        stage: the stage that they must be of.
+        recipe: the recipe.
+        copy: weights of the copy; empty to start it from the UNet.
+        stage: the stage that these weights must be of.
 
     Raises:
-        UserError: weights that are missing, of another network, stage or VAE scaling.
+        UserError: weights do not exist, or are those of another network, another stage or another VAE.
     """
     scaling = recipe.vae.scaling
     config = shape(recipe, copy)
@@ -130,7 +145,7 @@ def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
     unet = model.decoder.unet
     load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling)
     if recipe.lora:
-        file = find(recipe.lora, "lora")
+        file = find_weights(recipe.lora, "lora")
         merged = add_lora(unet.state_dict(), load_safetensors(file), recipe.lora_scale, str(file))
         load_strict(unet, merged, f"the diffusion model with {file}")
     if copy:
@@ -141,6 +156,13 @@ def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
 
 
 class LaCTokLearner(Learner):
+    """LaCTok, of which the copy learns, and LPIPS.
+
+    Attributes:
+        moments: the VAE's posterior of images.
+        ids: the encoder's ids of images, for each side in pixels at which it sees them.
+    """
+
     def __init__(self, recipe: LaCTokRecipe):
         super().__init__()
         self.recipe = recipe
@@ -154,36 +176,54 @@ class LaCTokLearner(Learner):
             model.vae.enable_gradient_checkpointing()
         self.model = model
         keep = recipe.variants > 0
-        self.moments = Frozen(partial(moments, model.vae), keep)
-        self.ids = {s: Frozen(partial(self._ids, size=s), keep) for s in {*recipe.encoder_sizes, 256}}
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
+        self.moments = FeatureCache(partial(moments, model.vae), keep)
+        sizes = {*recipe.encoder_sizes, TOKENIZER_SIZE}
+        self.ids = {size: FeatureCache(partial(self._encode, size=size), keep) for size in sizes}
+        self.lpips = lpips_network(recipe.lpips_net)
 
     def train(self, mode: bool = True) -> LaCTokLearner:
+        """Set the training mode of the copy; all other networks stay in eval mode."""
         super().train(mode)
         self.model.eval()
         self.model.decoder.controlnet.train(mode)
         return self
 
     def code_map(self, images: Tensor, size: int) -> Tensor:
-        """Pictures of side S in [-1, 1], seen by the encoder at `size` -> codes at the latents' resolution."""
+        """Return the codes (B, C, h, w) of images, at the resolution of the latents.
+
+        Args:
+            images: (B, 3, S, S) in [-1, 1].
+            size: side in pixels to which the images are resized for the encoder.
+        """
         return self.model.code_map(self.ids[size](images), images.shape[-1])
 
-    def _ids(self, images: Tensor, size: int) -> Tensor:
+    def _encode(self, images: Tensor, size: int) -> Tensor:
+        """Return the encoder's ids of images (B, 3, S, S) in [-1, 1], resized to `size`."""
         return self.model.encode(resize(images, size))
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the recipe's stage; in stage 2 also its parts."""
         sizes = self.recipe.encoder_sizes
-        code_map = self.code_map(images, sizes[seed_of(self.recipe.seed, "encoder size", step) % len(sizes)])
+        encoder_size = sizes[seed_of(self.recipe.seed, "encoder size", step) % len(sizes)]
+        code_map = self.code_map(images, encoder_size)
         if self.recipe.stage == 1:
             return self.diffusion_loss(images, seeds, code_map), {}
-        first = seed_of(self.recipe.seed, "first step", step) % 1000 < 1000 * self.recipe.first_share
-        clean = self.few_steps(seeds, code_map, images.shape[-1], 1 if first else STEPS[self.recipe.sampler])
-        output = self.model.decode_latents(clean)  # not clamped: the gradient must pass
+        return self.pixel_loss(images, seeds, code_map, step)
+
+    def pixel_loss(
+        self, images: Tensor, seeds: Tensor, code_map: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of stage 2, LPIPS and weighted absolute error of the decoded images, and these parts."""
+        steps = SAMPLER_STEPS[self.recipe.sampler]
+        if happens(self.recipe.first_share, self.recipe.seed, "first step", step):
+            steps = 1
+        latents = self.few_steps(seeds, code_map, images.shape[-1], steps)
+        output = self.model.decode_latents(latents)  # not clamped, so that all pixels have a gradient
         lpips, l1 = self.lpips(output.float(), images).float().mean(), F.l1_loss(output.float(), images)
         return lpips + self.recipe.l1 * l1, {"lpips": lpips, "l1": l1}
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor, code_map: Tensor) -> Tensor:
-        """Stage 1: squared error of the predicted noise at a uniform time."""
+        """Return the loss of stage 1, the squared error of the predicted noise at a random timestep."""
         shape = self.model.latent_shape(images.shape[-1])
         posterior = noise(seeds, shape, "posterior").to(images)
         latents = drawn_latents(self.model.vae, self.moments(images), posterior)
@@ -193,7 +233,14 @@ class LaCTokLearner(Learner):
         return noise_loss(predicted, draw, t, self.recipe.weight_cap)
 
     def few_steps(self, seeds: Tensor, code_map: Tensor, size: int, steps: int) -> Tensor:
-        """Stage 2: clean latents after some steps of the sampler; only the last one has a gradient."""
+        """Return latents (B, C, h, w) after some steps of the sampler, of which only the last one has a gradient.
+
+        Args:
+            seeds: seeds of the noise (B,).
+            code_map: codes at the resolution of the latents.
+            size: side of the images in pixels.
+            steps: number of steps.
+        """
         sampler = self.recipe.sampler
         last = samplers.timesteps(sampler, steps)[-1]
         shape = self.model.latent_shape(size)
@@ -202,39 +249,34 @@ class LaCTokLearner(Learner):
             with torch.set_grad_enabled(torch.is_grad_enabled() and t == last):
                 return self.model.decoder(x, t, code_map, size).float()
 
-        return samplers.sample(predict, lambda s: noise(seeds, shape, s).to(code_map), sampler, steps)
+        def draw(stream: str) -> Tensor:
+            return noise(seeds, shape, stream).to(code_map)
+
+        return samplers.sample(predict, draw, sampler, steps)
 
     @property
     def bits(self) -> float:
-        """Of an image: tokens of the encoder's own 256 pixels times bits of a code."""
+        """The number of bits of an image's tokens."""
         encoder = self.model.config.encoder
-        return (256 // encoder.downsampling) ** 2 * math.log2(encoder.codebook_size)
+        return (TOKENIZER_SIZE // encoder.downsampling) ** 2 * math.log2(encoder.codebook_size)
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """As the finished tokenizer would: DDIM for a stage-1 model without accelerator, else its few steps."""
+        """Return reconstructions of images (B, 3, S, S) in [-1, 1] by the recipe's sampler, with their seeds (B,)."""
         size = images.shape[-1]
-        code_map = self.code_map(images, 256)
-        steps = self.recipe.eval_steps or STEPS[self.recipe.sampler]
-        clean = self.model.sample(code_map, seeds, size, self.recipe.sampler, steps)
-        return self.model.decode_latents(clean).clamp(-1, 1)
+        code_map = self.code_map(images, TOKENIZER_SIZE)
+        steps = self.recipe.eval_steps or SAMPLER_STEPS[self.recipe.sampler]
+        latents = self.model.sample(code_map, seeds, size, self.recipe.sampler, steps)
+        return self.model.decode_latents(latents).clamp(-1, 1)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        psnr, lpips = [], []
-        pictures: list[Tensor] = []
-        device = next(self.model.parameters()).device
-        for photo in photos:
-            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(device)
-            output = self.reconstruct(image, torch.tensor([seed_of("held out", photo.name)]))
-            psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
-            lpips.append(self.lpips(output, image)[0])
-            if len(pictures) < 8:
-                pictures += [image, output]
-        return {"psnr": float(torch.stack(psnr).mean()), "lpips": float(torch.stack(lpips).mean())}, torch.cat(pictures)
+        """Return PSNR and LPIPS, and reconstructions beside their photographs."""
+        return compare(photos, self.recipe.crop, self.reconstruct, self.lpips)
 
     def notes(self) -> dict[str, Any]:
+        """Return the stage, the VAE's scaling and the widths of the condition embedding."""
         config = {"embedding": self.model.config.decoder.embedding}
         return {"stage": self.recipe.stage, "scaling": self.recipe.vae.scaling, "config": config}
 
     def exported(self) -> dict[str, Tensor]:
-        """The copy alone; everything else is as it was."""
+        """Return the tensors of the copy, since all other networks are frozen."""
         return self.model.decoder.controlnet.state_dict()

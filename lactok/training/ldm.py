@@ -1,7 +1,7 @@
-"""Trains the latent diffusion model that LaCTok's decoder starts from: SDXL's kind of UNet without text.
+"""Train the latent diffusion model that LaCTok's decoder starts from: a UNet like SDXL's, without text.
 
-Epsilon prediction on the latents of a frozen VAE, uniform timesteps, SDXL's schedule and size conditions; after Rombach
-et al. 2022, arXiv 2112.10752, equation 2.
+The UNet predicts the noise in latents of a frozen VAE at uniform timesteps, with SDXL's noise schedule and its
+conditioning on the image size. Source: Rombach et al. 2022, arXiv 2112.10752, equation 2.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lactok.nn import samplers
 from lactok.nn.lactok import SDXL_VAE_SHAPE, VAEShape, decode_latents, drawn_latents, moments
 from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
 from lactok.randomness import noise, seed_of
-from lactok.training.data import Photo, centre_square, to_tensor
-from lactok.training.feature_cache import Frozen
+from lactok.training.data import Photo, load_squares
+from lactok.training.feature_cache import FeatureCache
 from lactok.training.learner import Learner
 from lactok.training.pretrained import load_weights, shape_of
 from lactok.training.recipe import Recipe
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class VAEPart(Config):
-    """A trained VAE, which a training takes as given.
+    """A trained VAE that another training uses, the table [vae] of a recipe.
 
     Attributes:
-        weights: a file or the name of an asset.
-        scaling: the factor that brings its latents to a standard deviation of 1.
-        shape: only for weights that do not say it themselves and are not of SDXL's VAE.
+        weights: a weight file or the name of an asset.
+        scaling: the factor that brings the latents to a standard deviation of 1.
+        shape: shape of the network, only needed if the weights do not state it and are not those of SDXL's VAE.
     """
 
     weights: str
@@ -43,15 +43,15 @@ class VAEPart(Config):
     shape: VAEShape | None = None
 
     def known_shape(self) -> VAEShape:
-        """The shape of its network."""
+        """Return the shape of the network: the recipe's, the one that the weights state, or that of SDXL's VAE."""
         return self.shape or shape_of(self.weights, "model", VAEShape, "the VAE", SDXL_VAE_SHAPE)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of diffusers' `AutoencoderKL`."""
+        """Return the arguments of diffusers' `AutoencoderKL`."""
         return dict(self.known_shape().arguments()) | {"scaling_factor": self.scaling}
 
     def load(self) -> AutoencoderKL:
-        """Build the network with its weights, frozen and in eval mode."""
+        """Return the network with its weights, frozen and in eval mode."""
         from diffusers import AutoencoderKL
 
         vae = AutoencoderKL(**self.arguments())
@@ -61,7 +61,13 @@ class VAEPart(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class LDMRecipe(Recipe):
-    """`weight_cap`: see `noise_loss`."""
+    """A recipe for a latent diffusion model.
+
+    Attributes:
+        unet: the shape of the UNet.
+        vae: the VAE of the latents.
+        weight_cap: the largest weight of a timestep in the loss, see `noise_loss`; 0: equal weights.
+    """
 
     unet: UNetShape
     vae: VAEPart
@@ -69,13 +75,15 @@ class LDMRecipe(Recipe):
 
 
 class LDMLearner(Learner):
+    """The UNet and the frozen VAE."""
+
     def __init__(self, recipe: LDMRecipe):
         from diffusers import UNet2DConditionModel
 
         super().__init__()
         self.recipe = recipe
         self.vae = recipe.vae.load()
-        self.moments = Frozen(partial(moments, self.vae), recipe.variants > 0)
+        self.moments = FeatureCache(partial(moments, self.vae), recipe.variants > 0)
         torch.manual_seed(recipe.seed)
         self.unet = UNet2DConditionModel(**recipe.unet.arguments())
         fold_cross_attention(self.unet)
@@ -83,22 +91,30 @@ class LDMLearner(Learner):
             self.unet.enable_gradient_checkpointing()
 
     def predict(self, x: Tensor, t: int | Tensor, size: int) -> Tensor:
-        """Noise in latents x (B, C, h, w) at one timestep or (B,) of them, for pictures of side `size`."""
+        """Return the predicted noise in latents.
+
+        Args:
+            x: noised latents (B, C, h, w).
+            t: the timestep, one for all or (B,).
+            size: side of the images in pixels.
+        """
         times = torch.as_tensor(t, device=x.device).expand(len(x))
         return self.unet(x, times, None, added_cond_kwargs=size_conditions(self.unet, size, x), return_dict=False)[0]
 
     @torch.no_grad()
     def latents(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """Scaled draws from the VAE's posterior, each from its own seed."""
+        """Return scaled posterior samples (B, C, h, w) of images (B, 3, S, S) in [-1, 1] with their seeds (B,)."""
         shape = self.latent_shape(images.shape[-1])
         return drawn_latents(self.vae, self.moments(images), noise(seeds, shape, "posterior").to(images))
 
     def latent_shape(self, size: int) -> tuple[int, int, int]:
+        """Return the shape (C, h, w) of the latents of an image of side `size` in pixels."""
         vae = self.vae.config
         side = size // 2 ** (len(vae.block_out_channels) - 1)
         return (vae.latent_channels, side, side)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the error of the predicted noise."""
         latents = self.latents(images, seeds)
         draw = noise(seeds, tuple(latents.shape[1:]), "noise").to(latents)
         t = timesteps(seeds).to(latents.device)
@@ -106,11 +122,11 @@ class LDMLearner(Learner):
         return noise_loss(predicted, draw, t, self.recipe.weight_cap), {}
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """The loss at fixed times and noise on held-out photographs, and eight DDIM samples."""
+        """Return the loss on held-out photographs, each with four fixed timesteps and noises; and eight samples."""
         device = next(self.unet.parameters()).device
         losses = []
         for photo in photos:
-            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(device)
+            image = load_squares([photo], self.recipe.crop).to(device)
             seeds = torch.tensor([seed_of("held out", photo.name, i) for i in range(4)])
             losses.append(self(image.expand(4, -1, -1, -1), seeds, 0)[0])
         seeds = torch.arange(8)
@@ -119,19 +135,24 @@ class LDMLearner(Learner):
         return {"loss": float(torch.stack(losses).mean())}, decode_latents(self.vae, latents)
 
     def exported(self) -> dict[str, Tensor]:
+        """Return all tensors of the UNet."""
         return self.unet.state_dict()
 
     def notes(self) -> dict[str, Any]:
+        """Return the VAE's scaling and the shape of the UNet."""
         return {"scaling": self.recipe.vae.scaling, "config": {"unet": asdict(self.recipe.unet)}}
 
 
 def noise_loss(predicted: Tensor, draw: Tensor, t: Tensor, weight_cap: float = 0.0) -> Tensor:
-    """Mean squared error of the predicted noise.
+    """Return the mean squared error of the predicted noise.
 
     Args:
-        weight_cap: 0 for equal weights of all times, as SDXL and LaCTok are trained. Otherwise a time weighs as its
-            error does in the clean latents, (1 - a_t) / a_t, but at most so much: small models learn where few-step
-            samplers start, of which the equal mean sees next to nothing.
+        predicted: the predicted noise (B, C, h, w).
+        draw: the noise.
+        t: the timesteps (B,).
+        weight_cap: 0 for equal weights of all timesteps, as SDXL and LaCTok are trained. Otherwise a timestep has the
+            weight of its error in the clean latents, (1 - a_t) / a_t, but at most this. With it, small models learn the
+            high noise levels at which few-step samplers start and to which equal weights give almost no weight.
     """
     squared = (predicted.float() - draw).square().mean((1, 2, 3))
     if weight_cap:
@@ -141,5 +162,5 @@ def noise_loss(predicted: Tensor, draw: Tensor, t: Tensor, weight_cap: float = 0
 
 
 def timesteps(seeds: Tensor) -> Tensor:
-    """A uniform timestep 0 to 999 for each seed."""
+    """Return a random timestep from 0 to 999 for each seed, (B,) int64."""
     return torch.tensor([seed_of(s, "timestep") % samplers.TRAINING_TIMESTEPS for s in seeds.tolist()])

@@ -1,4 +1,4 @@
-"""What a trainer asks of the networks that it trains: a loss, figures on held-out photographs, weights to ship."""
+"""The interface between the trainer and the networks that it trains: loss, evaluation, exported weights."""
 
 from __future__ import annotations
 
@@ -11,45 +11,65 @@ from lactok.training.data import Photo
 
 
 class Learner(nn.Module):
-    """The networks of a training and its loss as `forward`, so that wrappers of several processes see the loss.
+    """The networks of a training, frozen ones included, and its loss.
 
-    Parameters that require no gradient are frozen parts; they are neither optimized nor saved.
+    The loss is `forward`, because the wrappers of distributed training handle gradients only in `forward`. Parameters
+    that require no gradient belong to frozen parts; they are neither optimized nor saved in checkpoints.
 
     Attributes:
-        channels_last: the layout of its maps; convolutions on a CPU are up to twice as fast in it.
+        channels_last: whether feature maps have the channels-last layout, in which convolutions on a CPU are up to
+            twice as fast.
     """
 
     channels_last = True
 
     @abstractmethod
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images (B, 3, S, S) in [-1, 1] and their seeds (B,) -> the loss, a mean over images, and its parts."""
+        """Compute the loss.
+
+        Args:
+            images: (B, 3, S, S) in [-1, 1].
+            seeds: one seed per image, (B,) int64; all random numbers of the loss come from them and from the step.
+            step: number of steps before this one.
+
+        Returns:
+            The loss, a mean over images, and its parts by name, which are logged.
+        """
 
     @abstractmethod
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """Figures on held-out photographs, and a few pictures (N, 3, H, W) in [-1, 1]; averaged weights are in."""
+        """Evaluate the learner, which holds the averaged weights, on held-out photographs.
+
+        Returns:
+            Values by name, which are logged, and a few images (N, 3, H, W) in [-1, 1].
+        """
 
     @abstractmethod
     def exported(self) -> dict[str, Tensor]:
-        """What the package ships of it; averaged weights are in."""
+        """Return the tensors of the weight file that the training writes; the learner holds the averaged weights."""
 
     def after_step(self, step: int) -> dict[str, Tensor]:
-        """After the optimizer's step: name of a learned parameter -> rows (m,) that were overwritten, as revived codes.
+        """Do what follows the optimizer's step, such as reviving dead codes; called without gradient.
 
-        Their averages follow and the optimizer forgets them. Called without gradient.
+        Returns:
+            The rows (m,) that were overwritten in learned parameters, by the parameter's name. The trainer overwrites
+            the averaged weights of these rows too and resets their optimizer state.
         """
         return {}
 
     def remembered(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps besides what is learned; restored in place."""
+        """Return the tensors that a checkpoint keeps besides the learned parameters.
+
+        On resuming, the values of the checkpoint are copied into these tensors.
+        """
         return {}
 
     def notes(self) -> dict[str, Any]:
-        """What stands beside the exported weights, for trainings that take them (`pretrained.load_weights`)."""
+        """Return the metadata of the exported weight file, which `pretrained.load_weights` checks."""
         return {}
 
     def train(self, mode: bool = True) -> Learner:
-        """Training mode for what learns; frozen parts stay in eval mode (LPIPS has dropout)."""
+        """Set the training mode of the parts that learn; frozen parts stay in eval mode, as LPIPS has dropout."""
         super().train(mode)
         for part in self.children():
             if not any(p.requires_grad for p in part.parameters()):
@@ -57,8 +77,9 @@ class Learner(nn.Module):
         return self
 
     def learned(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are trained, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
-        """Weight decay goes to matrices and kernels, not to norms and biases."""
+        """Return whether a learned parameter has weight decay: matrices and kernels have, norms and biases have not."""
         return parameter.ndim > 1

@@ -1,12 +1,11 @@
-"""Trains a MaskGIT-VQGAN, whose codes TiTok's first stage learns to predict: L2, LPIPS and codebook losses.
+"""Train a MaskGIT-VQGAN, whose ids TiTok's first stage learns to predict: L2, LPIPS and codebook losses.
 
-After maskgit's VQGAN (Chang et al. 2022, arXiv 2202.04200) without its adversary and its logit-Laplace loss; dead codes
-are revived, which is ours.
+The network is maskgit's VQGAN (Chang et al. 2022, arXiv 2202.04200), trained without its discriminator and its
+logit-Laplace loss. Dead-code revival is an addition of this project.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,24 +13,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.errors import UserError, unknown
-from lactok.nn.lpips import load_lpips
+from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
-from lactok.training.held_out import compare
+from lactok.training.held_out import compare_and_count_codes
+from lactok.training.pretrained import lpips_network
+from lactok.training.recipe import check_lpips_net
 
 
-def check_pixel(pixel: MaskGITConfig) -> None:
-    """Raise UserError for widths that the group norms cannot divide."""
-    odd = [w for w in pixel.widths if w % pixel.groups]
-    if odd:
-        raise UserError(f"channels x channel_mult = {odd[0]}: must be a multiple of groups = {pixel.groups}")
+def check_widths(shape: MaskGITConfig) -> None:
+    """Raise UserError if the VQGAN has a width that its group norms cannot divide."""
+    for width in shape.widths:
+        if width % shape.groups:
+            raise UserError(f"channels x channel_mult = {width}: must be a multiple of groups = {shape.groups}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyRecipe(CodebookRecipe):
-    """`l2` (of pixels in [-1, 1]), `lpips`: weights of the losses; `lpips_net` is alex or vgg."""
+    """A recipe for a MaskGIT-VQGAN.
+
+    Attributes:
+        model: the shape of the network.
+        l2: weight of the squared error of pixels in [-1, 1].
+        lpips: weight of LPIPS.
+        lpips_net: network of LPIPS, "alex" or "vgg".
+        eval_size: side in pixels of the held-out photographs.
+    """
 
     model: MaskGITConfig
     l2: float = 1.0
@@ -41,25 +49,27 @@ class ProxyRecipe(CodebookRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_pixel(self.model)
+        check_widths(self.model)
         side = 2 ** (len(self.model.channel_mult) - 1)
         if self.crop % side or self.eval_size % side:
             raise UserError(f"crop and eval_size must be multiples of {side}, a code's pixels along a side")
-        if self.lpips_net not in ("alex", "vgg"):
-            raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
+        check_lpips_net(self.lpips_net)
 
 
 class ProxyLearner(CodebookLearner):
+    """A MaskGIT-VQGAN and LPIPS."""
+
     def __init__(self, recipe: ProxyRecipe):
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = MaskGITVQGAN(recipe.model)
-        self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
+        self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
+        self.lpips = lpips_network(recipe.lpips_net)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        codes, parts = self.quantized(self.model.encoder(images / 2 + 0.5), step)
+        """Return the weighted sum of the squared error, LPIPS and the codebook loss, and these parts."""
+        codes, parts = self.quantize(self.model.encoder(images / 2 + 0.5), step)
         output = self.model.decoder(codes).float() * 2 - 1
         parts["l2"] = F.mse_loss(output, images)
         parts["lpips"] = self.lpips(output, images).float().mean()
@@ -67,17 +77,22 @@ class ProxyLearner(CodebookLearner):
         return recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"] + recipe.codebook * parts["codebook"], parts
 
     def decayed(self, name: str, parameter: torch.nn.Parameter) -> bool:
-        return super().decayed(name, parameter) and name != self.table
+        """As `Learner.decayed`, without the codebook."""
+        return super().decayed(name, parameter) and name != self.codebook_name
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
+        """Return PSNR, LPIPS and the number of codes in use, and reconstructions beside their photographs."""
+
         def reconstruct(image: Tensor) -> tuple[Tensor, Tensor]:
             ids = self.model.encode(image / 2 + 0.5)
             return self.model.decode(ids) * 2 - 1, ids
 
-        return compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
+        return compare_and_count_codes(photos, self.recipe.eval_size, reconstruct, self.lpips)
 
     def exported(self) -> dict[str, Tensor]:
+        """Return all tensors of the VQGAN."""
         return self.model.state_dict()
 
     def notes(self) -> dict[str, Any]:
+        """Return the shape of the network."""
         return {"config": {"model": asdict(self.recipe.model)}}

@@ -1,4 +1,4 @@
-"""How a training computes: gradients that repeat on a CPU, and group norms in float32 under autocast."""
+"""Numerics of a training: deterministic gradients on a CPU, float32 group norms under autocast, seeded decisions."""
 
 from __future__ import annotations
 
@@ -10,38 +10,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.randomness import seed_of
+
 
 @contextmanager
 def repeatable(device: torch.device | str) -> Iterator[None]:
-    """The same gradients every time on the CPU, where indexing adds its gradient in no fixed order on several threads.
+    """Make the gradients inside the block deterministic if the device is a CPU.
 
-    On a GPU nothing is changed: there some operations have no other way.
+    Without it, several CPU threads add the gradient of an indexing operation in no fixed order. On a GPU nothing is
+    changed, since some operations have no deterministic implementation there.
     """
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     deterministic: Any = torch.utils.deterministic
-    fills = deterministic.fill_uninitialized_memory  # a help to find bugs that costs time
+    fill = deterministic.fill_uninitialized_memory
     if torch.device(device).type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
-        deterministic.fill_uninitialized_memory = False
+        deterministic.fill_uninitialized_memory = False  # filling helps to find bugs, but costs time
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        deterministic.fill_uninitialized_memory = fills
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        deterministic.fill_uninitialized_memory = fill
 
 
 class Float32GroupNorm(nn.GroupNorm):
-    """A group norm that computes in float32 under autocast and returns the dtype that it was given.
+    """A group norm that computes in float32 under autocast and returns the dtype of its input.
 
-    CUDA's autocast does so by itself; on a CPU the norm's gradient in bfloat16 takes four times as long.
+    CUDA's autocast does this by itself; on a CPU, the gradient of the norm takes four times as long in bfloat16.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (B, C, ...)."""
         return F.group_norm(x.float(), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
 
 
 def use_float32_norms(module: nn.Module) -> None:
-    """Replace every group norm below `module` by a `Float32GroupNorm` with the same parameters under the same name."""
+    """Replace every group norm inside `module` by a `Float32GroupNorm` with the same parameters and the same name."""
     for name, part in list(module.named_modules()):
         if type(part) is nn.GroupNorm:
             with torch.device("meta"):
@@ -49,3 +54,15 @@ def use_float32_norms(module: nn.Module) -> None:
             norm.weight, norm.bias = part.weight, part.bias
             norm.train(part.training)
             module.set_submodule(name, norm)
+
+
+def happens(probability: float, seed: int, event: str, *more: object) -> bool:
+    """Decide by a seed whether a random event happens: the same seed always gives the same decision.
+
+    Args:
+        probability: probability of the event, in steps of 1/1000.
+        seed: seed of an image or of the run.
+        event: name of the event; different events are decided independently of each other.
+        more: whatever else the decision depends on, such as the step.
+    """
+    return seed_of(seed, event, *more) % 1000 < 1000 * probability

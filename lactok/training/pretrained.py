@@ -1,7 +1,8 @@
-"""What a training takes as given: weights of an earlier training, or published ones by the name of their asset."""
+"""Load the weights that a training starts from: those of an earlier training, or published ones by asset."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,71 +11,98 @@ from torch import Tensor, nn
 from lactok import weights
 from lactok.errors import UserError
 from lactok.nn.lactok_checkpoint import drop_cross_attention
+from lactok.nn.lpips import LPIPS, Net, load_lpips
+from lactok.training.checkpoint import under_prefix
 from lactok.weights.cache import load_safetensors
 from lactok.weights.metadata import notes, shape
 
 T = TypeVar("T")
 
 
-def find(text: str, what: str) -> Path:
-    """A safetensors file by its path, or by the name of an asset (`python -m lactok.weights list`), fetched if need be.
+def lpips_network(net: Net) -> LPIPS:
+    """Return a copy of the LPIPS network on the CPU, since a learner moves, shards and saves all its networks."""
+    return copy.deepcopy(load_lpips(net, "cpu"))
+
+
+def find_weights(text: str, what: str) -> Path:
+    """Return the safetensors file of given weights; those of an asset are fetched if need be.
+
+    Args:
+        text: path of the file, or name of an asset (`python -m lactok.weights list`).
+        what: whose weights they are, for error messages.
 
     Raises:
-        UserError: neither; `what` says whose weights are meant.
+        UserError: there is neither such a file nor such an asset.
     """
     path = Path(text).expanduser()
     if path.is_file():
         return path
-    assets = weights.known_assets() if "/" not in text and not path.suffix else {}
-    if text in assets:
-        return weights.resolve(assets[text][0]).path
+    if "/" not in text and not path.suffix:
+        assets = weights.known_assets()
+        if text in assets:
+            return weights.resolve(assets[text][0]).path
     raise UserError(f"{what}: {path} does not exist; train it first or name its weights in the recipe")
 
 
 def shape_of(text: str, part: str, kind: type[T], what: str, otherwise: T | None = None) -> T:
-    """The shape of the network that given weights are of.
+    """Return the shape of the network that given weights belong to, as their file's metadata states it.
 
     Args:
-        text: a file or the name of an asset, as in `find`; `what` says whose weights are meant.
+        text, what: as in `find_weights`.
         part, kind, otherwise: as in `lactok.weights.metadata.shape`.
+
+    Raises:
+        UserError: there are no such weights, or they do not state their shape and there is no `otherwise`.
     """
-    return shape(find(text, what), part, kind, otherwise)
+    return shape(find_weights(text, what), part, kind, otherwise)
 
 
 def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-6, **expected: float) -> None:
-    """Strictly load given weights into a network; of a UNet's, those of attention over zero text are left out.
+    """Load given weights strictly into a network.
+
+    A UNet's cross-attention to an empty text is left out, as the networks here do not have it.
 
     Args:
-        within: how far the scaling may be off, relative: a VAE's own is measured on photographs.
-        expected: what the notes beside the weights must say where they say it: `scaling` of the VAE, `stage`.
+        module: the network.
+        text, what: as in `find_weights`.
+        within: the largest relative error of `scaling`: the one that a VAE's file states is measured on photographs.
+        expected: values that the file's metadata must have if it has the key: `scaling`, of the VAE, and `stage`.
 
     Raises:
-        UserError: no such weights, weights of another network, of another stage or of another VAE scaling.
+        UserError: there are no such weights, or they are those of another network, another stage or another VAE.
     """
-    path = find(text, what)
+    path = find_weights(text, what)
     found = notes(path)
-    if "scaling" in expected and abs(found.get("scaling", expected["scaling"]) / expected["scaling"] - 1) > within:
-        raise UserError(
-            f"{what}: {path} is of a VAE with scaling = {found['scaling']:.4f}, the recipe has {expected['scaling']}; "
-            f"set vae.scaling = {found['scaling']:.4f} or name other weights"
-        )
-    if "stage" in expected and found.get("stage", expected["stage"]) != expected["stage"]:
+    if "scaling" in expected and "scaling" in found:
+        scaling, wanted = found["scaling"], expected["scaling"]
+        if abs(scaling / wanted - 1) > within:
+            raise UserError(
+                f"{what}: {path} is of a VAE with scaling = {scaling:.4f}, the recipe has {wanted}; "
+                f"set vae.scaling = {scaling:.4f} or name other weights"
+            )
+    if "stage" in expected and "stage" in found and found["stage"] != expected["stage"]:
         raise UserError(f"{what}: {path} is of stage {found['stage']}; name the weights of stage {expected['stage']}")
     weights.load_strict(module, drop_cross_attention(load_safetensors(path)), f"{what} of {path}")
 
 
 def load_parts(module: nn.Module, names: tuple[str, ...], text: str, what: str, *, keep: str = "") -> None:
-    """Strictly load some submodules, each with its part of one file; what else the file holds is not needed.
+    """Load some submodules strictly from one file, whose other tensors are ignored.
 
     Args:
-        keep: a submodule that the file does not hold and that stays as it is.
+        module: the module that has the submodules.
+        names: names of the submodules, which are also the prefixes of their tensors in the file.
+        text, what: as in `find_weights`.
+        keep: name of a submodule that the file does not hold and that keeps its weights; empty for none.
+
+    Raises:
+        UserError: there is no such file, or its tensors do not fit the submodules.
     """
-    path = find(text, what)
+    path = find_weights(text, what)
     tensors: dict[str, Tensor] = load_safetensors(path)
-    tensors.pop("quantize.codebook_used", None)  # LlamaGen's usage buffer
+    tensors.pop("quantize.codebook_used", None)  # LlamaGen's count of used codes, which is not a weight
     for name in names:
-        inside = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        loaded = under_prefix(name, tensors)
         part = module.get_submodule(name)
         if keep:
-            inside |= {k: v for k, v in part.state_dict().items() if f"{name}.{k}".startswith(f"{keep}.")}
-        weights.load_strict(part, inside, f"{name} of {path}")
+            loaded |= {k: v for k, v in part.state_dict().items() if f"{name}.{k}".startswith(f"{keep}.")}
+        weights.load_strict(part, loaded, f"{name} of {path}")

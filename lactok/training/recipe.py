@@ -1,4 +1,4 @@
-"""What every recipe has: the data, the steps, the learning rate, and what is written when."""
+"""The keys that every recipe has: the data, the steps, the optimizer, and when logs and checkpoints are written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from torch import Tensor
 
 from lactok.config import Config
-from lactok.errors import UserError
+from lactok.errors import UserError, unknown
 from lactok.training.data import Photos, crops
 
-# keys of a recipe that change where and how often something is written, not what is learned
-_OUTWARD = (
+# keys that the digest leaves out: they change where, how fast and how often something is done, not what is learned
+_NOT_IN_DIGEST = (
     "data",
     "log_every",
     "eval_every",
@@ -32,24 +32,36 @@ _OUTWARD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Config):
-    """What every recipe has; the TOML files in `configs/` hold these keys and those of the trainer.
+    """The keys of every recipe; the TOML files in `configs/` hold these and the keys of their trainer.
 
     Attributes:
-        data: a folder of pictures or of webdataset shards, or shards by name, glob or brace pattern.
-        batch: images a step, over all processes and all accumulated parts.
-        crop: side of the pictures in pixels.
-        scale: range of the shorter side that a photograph is brought to before it is cropped.
-        variants: crops that are made of each photograph; they come again every `variants` epochs, and what frozen
-            networks make of them is kept in memory. 0: always new ones.
-        schedule: "cosine" to zero, or "constant", after `warmup` steps.
-        average: decay of the averaged weights that are evaluated and exported.
-        accumulate: parts of a process's share of the batch, computed one after the other.
-        precision: "no" or "bf16".
-        checkpointing: recompute activations in the backward pass instead of keeping them.
-        fsdp: spread the weights over the processes, frozen ones included, instead of a copy on each.
-        suite_every: steps between runs of the reconstruction suite on the held-out pictures, for trainings of a
-            tokenizer; 0: never.
-        suite_metrics: of the suite: default, all, or keys separated by commas.
+        name: name of the run, of its folder and of the weight file that it writes.
+        data: a folder of images or of webdataset shards, or shards by name, glob or brace pattern.
+        steps: number of steps.
+        batch: images per step, over all processes and all accumulated parts.
+        crop: side in pixels of the crops that the networks are trained on.
+        scale: range of the shorter side in pixels to which a photograph is resized before it is cropped.
+        variants: number of different crops of each photograph. They repeat every `variants` epochs, and the outputs of
+            frozen networks for them are kept in memory. 0: every crop is a new one.
+        held_out: number of photographs that are held out for evaluation.
+        seed: seed of all random numbers.
+        peak_lr: the highest learning rate.
+        warmup: number of steps over which the learning rate grows to `peak_lr`.
+        schedule: the learning rate after the warm-up: "cosine", down to zero, or "constant".
+        betas: the two betas of AdamW.
+        weight_decay: the weight decay of AdamW.
+        clip: the largest norm of the gradient; larger ones are scaled down to it.
+        average: decay of the exponential moving average of the weights, which is evaluated and exported.
+        accumulate: number of parts into which each process divides its share of the batch, to save memory.
+        precision: autocast: "no" or "bf16".
+        checkpointing: whether to recompute activations in the backward pass instead of keeping them.
+        fsdp: whether to shard the weights over the processes, frozen ones included, instead of copying them to each.
+        log_every: number of steps between lines of the log.
+        eval_every: number of steps between evaluations on the held-out photographs.
+        save_every: number of steps between checkpoints.
+        suite_every: number of steps between runs of the reconstruction suite on the held-out photographs, for a
+            training of a tokenizer; 0: never.
+        suite_metrics: metrics of the suite: "default", "all", or keys separated by commas.
     """
 
     name: str
@@ -88,23 +100,26 @@ class Recipe(Config):
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Every size of batch that comes."""
+        """All batch sizes that occur in the training."""
         return (self.batch,)
 
     def batch_at(self, step: int) -> int:
-        """Images of a step."""
+        """Return the batch size of a step."""
         return self.batch
 
     def pictures(self, photos: Photos, step: int, positions: range, out: Path) -> Tensor:
-        """What the learner gets of some positions of the run: (len(positions), 3, S, S) in [-1, 1].
+        """Return the training images at some positions of the run, (len(positions), 3, S, S) in [-1, 1].
 
         Args:
-            out: where broken pictures are named.
+            photos: the data set.
+            step: the step that the positions belong to.
+            positions: positions in the run; see `lactok.training.data.crops`.
+            out: the run's folder, in which broken files are listed.
         """
         return crops(photos, positions, self.crop, self.scale, self.seed, out, self.variants)
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step: a linear warm-up to the peak, then a cosine to zero, or constant."""
+        """Return the learning rate of a step: a linear warm-up to the peak, then a cosine to zero or a constant."""
         if self.schedule == "constant":
             return self.peak_lr * min(1.0, (step + 1) / max(1, self.warmup))
         if step < self.warmup:
@@ -113,6 +128,12 @@ class Recipe(Config):
 
     @property
     def digest(self) -> str:
-        """Of everything that determines the result; a checkpoint of another recipe is refused."""
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in _OUTWARD}
+        """The sha256 of all keys that determine the result; a checkpoint with another digest is refused."""
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IN_DIGEST}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def check_lpips_net(name: str) -> None:
+    """Raise UnknownName if `name` is not a network of LPIPS."""
+    if name not in ("alex", "vgg"):
+        raise unknown("lpips_net", name, ("alex", "vgg"))

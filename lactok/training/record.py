@@ -1,4 +1,4 @@
-"""What a training run tells: `curve.jsonl`, and TensorBoard where it is installed; the main process alone writes."""
+"""The log of a training run: `curve.jsonl`, and TensorBoard where it is installed; only the main process writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from torch import Tensor
 
 
 class Curve:
-    """`curve.jsonl`: one JSON object a logged step; on resuming, what lies after the checkpoint is dropped."""
+    """The file `curve.jsonl`, one JSON object per line, each with its step.
+
+    Args:
+        path: the file.
+        step: the step at which the run starts or resumes; lines from this step on are removed, since the run will write
+            them again.
+    """
 
     def __init__(self, path: Path, step: int):
         self.path = path
@@ -26,13 +32,14 @@ class Curve:
 
     @staticmethod
     def _step(line: str) -> float:
-        """The step of a line; a line cut short by a kill counts as after the end."""
+        """Return the step of a line; infinity for a line that was cut short by a kill, so that it is removed."""
         try:
             return float(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):
             return math.inf
 
     def log(self, step: int, **values: float) -> None:
+        """Append and print the values of a step, rounded to six decimal places."""
         row = {"step": step} | {k: round(float(v), 6) for k, v in values.items()}
         with self.path.open("a") as handle:
             handle.write(json.dumps(row) + "\n")
@@ -40,12 +47,12 @@ class Curve:
 
 
 class Record:
-    """The curve of a run, and the same figures in TensorBoard.
+    """Writes the values and images of a run to its curve and to TensorBoard.
 
     Args:
         out: the run's folder.
-        step: what was written after it, by a run that was killed, is dropped.
-        active: False on all processes but one.
+        step: the step at which the run starts or resumes; what was written after it is removed.
+        active: False for a process that writes nothing.
     """
 
     def __init__(self, out: Path, step: int, active: bool = True):
@@ -57,22 +64,28 @@ class Record:
             self.board = SummaryWriter(out / "tensorboard", purge_step=step)
 
     def log(self, group: str, step: int, values: Mapping[str, float], prefix: str = "", **more: float) -> None:
-        """Values after `step` steps, under prefix + name in the curve and group/name in TensorBoard.
+        """Log values after `step` steps.
 
         Args:
-            more: for the curve alone.
+            group: name of the group of values in TensorBoard.
+            step: number of finished steps.
+            values: the values by name.
+            prefix: prefix of the names in the curve.
+            more: further values for the curve only.
         """
         if self.curve is None:
             return
         self.curve.log(step - 1, **{f"{prefix}{k}": v for k, v in values.items()}, **more)
-        for key, value in values.items() if self.board is not None else ():
-            self.board.add_scalar(f"{group}/{key}", value, step)
+        if self.board is not None:
+            for key, value in values.items():
+                self.board.add_scalar(f"{group}/{key}", value, step)
 
     def picture(self, name: str, step: int, image: Tensor) -> None:
-        """Image (3, H, W) in [0, 1]."""
+        """Log an image (3, H, W) in [0, 1] to TensorBoard."""
         if self.board is not None:
             self.board.add_image(name, image, step)
 
     def close(self) -> None:
+        """Close TensorBoard's file."""
         if self.board is not None:
             self.board.close()

@@ -1,69 +1,95 @@
-"""The trainers by name, and how a training is started or gone on with."""
+"""The trainers by name, and how a training is started or resumed."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lactok.errors import disk_errors
 
-# trainer -> what it trains, module, recipe and learner
+
+class TrainerEntry(NamedTuple):
+    """Where a trainer's code is; the module is imported only when the trainer is used.
+
+    Attributes:
+        trains: what it trains, for the help text.
+        module: the module's name.
+        recipe: name of the recipe's dataclass in the module.
+        learner: name of the class or function that makes the learner of a recipe.
+    """
+
+    trains: str
+    module: str
+    recipe: str
+    learner: str
+
+
 TRAINERS = {
-    "vq": ("a VQ tokenizer (LlamaGen's classes)", "lactok.training.vq", "VQRecipe", "VQLearner"),
-    "vae": ("the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"),
-    "ldm": ("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
-    "accelerate": ("its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"),
-    "proxy": (
-        "a MaskGIT-VQGAN, for TiTok's proxy codes",
-        "lactok.training.maskgit_vqgan",
-        "ProxyRecipe",
-        "ProxyLearner",
+    "vq": TrainerEntry("a VQ tokenizer (LlamaGen's classes)", "lactok.training.vq", "VQRecipe", "VQLearner"),
+    "vae": TrainerEntry(
+        "the VAE of latents (diffusers' AutoencoderKL)", "lactok.training.vae", "VAERecipe", "VAELearner"
     ),
-    "titok": ("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
-    "flextok": ("FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"),
-    "seedtok": ("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "learner_of"),
-    "lactok": ("LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"),
+    "ldm": TrainerEntry("the latent diffusion model, without text", "lactok.training.ldm", "LDMRecipe", "LDMLearner"),
+    "accelerate": TrainerEntry(
+        "its few-step LoRA", "lactok.training.accelerate", "AccelerateRecipe", "AccelerateLearner"
+    ),
+    "proxy": TrainerEntry(
+        "a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.maskgit_vqgan", "ProxyRecipe", "ProxyLearner"
+    ),
+    "titok": TrainerEntry("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
+    "flextok": TrainerEntry(
+        "FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"
+    ),
+    "seedtok": TrainerEntry("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "learner_of"),
+    "lactok": TrainerEntry(
+        "LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"
+    ),
 }
 
 
 def recipe_kind(trainer: str) -> type[Any]:
-    """The dataclass of a trainer's recipes."""
-    _, module, kind, _ = TRAINERS[trainer]
-    return getattr(importlib.import_module(module), kind)
+    """Return the dataclass of a trainer's recipes."""
+    entry = TRAINERS[trainer]
+    return getattr(importlib.import_module(entry.module), entry.recipe)
 
 
 def train(trainer: str, recipe: Any, out: Path, device: str) -> None:
-    """Start a training, or go on with it.
+    """Start a training, or resume it from its last checkpoint.
 
     Args:
-        recipe: of the trainer's kind.
-        out: checkpoint, curve and weights.
+        trainer: name of the trainer.
+        recipe: a recipe of this trainer.
+        out: folder for the checkpoint, the curve and the weights.
+        device: "cpu" or a GPU.
 
     Raises:
-        UserError: data, weights or a checkpoint that do not fit; the disk is full or cannot be written to.
+        UserError: the data, the weights or the checkpoint do not fit the recipe, or the disk cannot be written to.
     """
-    _, module, _, learner = TRAINERS[trainer]
     from lactok.training.distributed import accelerator_of
     from lactok.training.trainer import Trainer
 
-    make = getattr(importlib.import_module(module), learner)
+    entry = TRAINERS[trainer]
+    make_learner = getattr(importlib.import_module(entry.module), entry.learner)
     with disk_errors(out):
         accelerator = accelerator_of(device, recipe.precision)
-        Trainer(recipe, make(recipe), out, accelerator).run()
+        Trainer(recipe, make_learner(recipe), out, accelerator).run()
         accelerator.end_training()
 
 
 def train_tiny(name: str, runs: Path, device: str, changes: Mapping[str, Any]) -> None:
-    """All trainings of a shipped small tokenizer, one after the other.
+    """Run all trainings of a shipped small tokenizer, one after the other.
 
     Args:
-        runs: the folder of all runs.
-        changes: to every recipe.
+        name: name of the tokenizer.
+        runs: folder that holds a folder for each run.
+        device: "cpu" or a GPU.
+        changes: keys and values that replace those of every recipe.
 
     Raises:
-        UnknownName: no such small tokenizer; and what `train` raises.
+        UnknownName: there is no such small tokenizer.
+        UserError: as in `train`.
     """
     from lactok import config
     from lactok.training import tiny

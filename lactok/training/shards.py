@@ -1,8 +1,8 @@
-"""Training pictures in webdataset shards, read at random: an index of every tar's headers instead of a stream.
+"""Training images in webdataset shards, read in random order by an index of every tar's headers.
 
-The layout (https://github.com/webdataset/webdataset): plain tar files in which members of one basename, up to its first
-dot, are one sample. A sample's picture is its member ending in .jpg, .png or any of `EXTENSIONS`, the one with the
-shortest ending where there are several; captions and other members are passed over.
+Shards are plain tar files (https://github.com/webdataset/webdataset). Members whose names are equal up to the first dot
+of the basename belong to one sample. Its image is the member that ends in .jpg, .png or any other of `EXTENSIONS`, the
+one with the shortest ending if there are several; captions and other members are ignored.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ from lactok.errors import UserError
 from lactok.images import EXTENSIONS
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-_SAMPLE = re.compile(r"((?:.*/)?[^./][^/.]*)\.([^/]*)")  # webdataset's key and ending
-_BLOCK = 512
+_COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # first bytes of gzip, bzip2, xz and zstd
+_SAMPLE = re.compile(r"((?:.*/)?[^./][^/.]*)\.([^/]*)")  # groups: the sample's key and the member's ending
+_BLOCK = 512  # bytes of a block of a tar file
 
 
 class Member(NamedTuple):
-    """A picture in a shard: its name there, and where its bytes are."""
+    """An image in a shard.
+
+    Attributes:
+        name: name of the tar's member.
+        offset: position of its first byte in the tar.
+        size: number of its bytes.
+    """
 
     name: str
     offset: int
@@ -34,23 +40,35 @@ class Member(NamedTuple):
 
 
 class Index(NamedTuple):
-    """A shard's pictures; `fault` says how it is damaged, what is listed is whole."""
+    """The images of a shard.
+
+    Attributes:
+        members: the images that are complete.
+        fault: how the shard is damaged; empty if it is not.
+    """
 
     members: tuple[Member, ...]
     fault: str = ""
 
 
 def shards_of(data: str) -> list[Path] | None:
-    """The shards that `data` names: one tar, a glob or a brace pattern (`train-{000..099}.tar`); None for a folder.
+    """Return the shards that a recipe's `data` names, or None if it names a folder.
+
+    Args:
+        data: a tar file, a glob, or a brace pattern such as `train-{000..099}.tar`.
 
     Raises:
-        UserError: no file of that name or pattern, or a compressed tar.
+        UserError: there is no file of that name or pattern, or a shard is compressed.
     """
-    if not (data.endswith((".tar", *COMPRESSED)) or any(c in data for c in "*?{")) or Path(data).is_dir():
+    is_tar = data.endswith((".tar", *COMPRESSED))
+    is_pattern = any(character in data for character in "*?{")
+    if not (is_tar or is_pattern) or Path(data).is_dir():
         return None
     found: list[Path] = []
     for name in expand(os.path.expanduser(data)):
-        matches = sorted(glob.glob(name, recursive=True)) if any(c in name for c in "*?[") else [name]
+        matches = [name]
+        if any(character in name for character in "*?["):
+            matches = sorted(glob.glob(name, recursive=True))
         if not matches or not Path(matches[0]).is_file():
             raise UserError(f"data: no shard {name}" + (f", of {data}" if name != data else ""))
         found += [Path(m) for m in matches]
@@ -59,20 +77,16 @@ def shards_of(data: str) -> list[Path] | None:
 
 
 def refuse_compressed(paths: Iterable[Path]) -> None:
-    """A compressed tar cannot be read from the middle.
-
-    Raises:
-        UserError: one of the files is compressed.
-    """
+    """Raise UserError if one of the tar files is compressed, since such a file cannot be read from the middle."""
     for path in paths:
         with path.open("rb") as file:
-            compressed = path.name.endswith(COMPRESSED) or file.read(8).startswith(_MAGIC)
+            compressed = path.name.endswith(COMPRESSED) or file.read(8).startswith(_COMPRESSED_STARTS)
         if compressed:
             raise UserError(f"{path} is compressed, and shards are read at random: unpack it to a plain .tar first")
 
 
 def expand(pattern: str) -> list[str]:
-    """Braces as a shell expands them.
+    """Expand the braces of a pattern as a shell does: lists and ranges of numbers.
 
     >>> expand("s-{08..11}.tar")
     ['s-08.tar', 's-09.tar', 's-10.tar', 's-11.tar']
@@ -82,69 +96,90 @@ def expand(pattern: str) -> list[str]:
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
         return [pattern]
-    if span := re.fullmatch(r"(\d+)\.\.(\d+)", match[1]):
-        first, last = span[1], span[2]
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    if numbers:
+        first, last = numbers[1], numbers[2]
         choices = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
     else:
         choices = match[1].split(",")
-    return [whole for c in choices for whole in expand(f"{pattern[: match.start()]}{c}{pattern[match.end() :]}")]
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    expanded = []
+    for choice in choices:
+        expanded += expand(f"{before}{choice}{after}")  # the rest may have further braces
+    return expanded
 
 
 def index(path: Path) -> Index:
-    """Read a shard's headers. A shard that is cut short gives what is whole, and says so."""
+    """Read the headers of a shard; of a damaged shard the complete images are listed, and its fault is stated."""
     size = path.stat().st_size
-    best: dict[str, tuple[int, Member]] = {}
+    images: dict[str, _SampleImage] = {}
     fault = ""
     try:
         with tarfile.open(path, "r:") as tar:
             try:
-                for info in tar:
-                    if not (match := _SAMPLE.fullmatch(info.name)) or not info.isreg() or info.sparse is not None:
-                        continue
-                    whole = info.offset_data + info.size <= size
-                    if whole and info.name.lower().endswith(EXTENSIONS):
-                        rank = len(match[2])
-                        if match[1] not in best or rank < best[match[1]][0]:
-                            best[match[1]] = rank, Member(info.name, info.offset_data, info.size)
-                    tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+                for header in tar:
+                    if header.offset_data + header.size <= size:
+                        _add_image(images, header)
+                    tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header in memory
             except tarfile.ReadError:
                 fault = "cut short, what is whole is used"
-            if not fault and not _ends_at(path, tar.offset):
+            if not fault and not _is_end_mark(path, tar.offset):
                 fault = "cut short or damaged (no end mark), what is whole is used"
     except tarfile.ReadError as error:
         fault = f"not a tar file ({error})"
-    return Index(tuple(member for _, member in best.values()), fault)
+    return Index(tuple(image.member for image in images.values()), fault)
 
 
-def _ends_at(path: Path, offset: int) -> bool:
-    """Is the block there the zeros that end a tar?"""
+class _SampleImage(NamedTuple):
+    """The image of a sample, and the length of its name's ending."""
+
+    ending: int
+    member: Member
+
+
+def _add_image(images: dict[str, _SampleImage], header: tarfile.TarInfo) -> None:
+    """Add a tar's member to `images`, by the key of its sample, if it is an image with the shortest ending so far."""
+    match = _SAMPLE.fullmatch(header.name)
+    if match is None or not header.isreg() or header.sparse is not None:
+        return
+    if not header.name.lower().endswith(EXTENSIONS):
+        return
+    key, ending = match[1], len(match[2])
+    if key not in images or ending < images[key].ending:
+        images[key] = _SampleImage(ending, Member(header.name, header.offset_data, header.size))
+
+
+def _is_end_mark(path: Path, offset: int) -> bool:
+    """Return whether the block of the file at an offset consists of the zeros that end a tar."""
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(_BLOCK) == bytes(_BLOCK)
 
 
 def indices(
-    paths: Iterable[Path], cache: Path | None = None, damaged: Callable[[Path, str], None] = lambda *_: None
+    paths: Iterable[Path], cache: Path | None = None, damaged: Callable[[Path, str], None] | None = None
 ) -> dict[Path, Index]:
-    """The index of every shard, from `cache` where the shard's size and time of change are as they were.
+    """Return the index of every shard; shards that have not changed are taken from a cache.
 
     Args:
-        cache: a JSON file, written anew where a shard is new or changed.
-        damaged: called with every damaged shard and its fault.
+        paths: the shards.
+        cache: a JSON file, which is rewritten if a shard is new or has another size or time of change.
+        damaged: function that is called with every damaged shard and its fault.
     """
-    known = _read(cache) if cache is not None else {}
+    known = _read_cache(cache) if cache is not None else {}
     found: dict[Path, Index] = {}
     rows: dict[str, Any] = {}
     for path in paths:
         stat = path.stat()
-        row = known.get(key := str(path.resolve()), {})
+        key = str(path.resolve())
+        row = known.get(key, {})
         if (row.get("size"), row.get("changed")) == (stat.st_size, stat.st_mtime_ns):
             found[path] = Index(tuple(Member(*m) for m in row["members"]), row["fault"])
         else:
             found[path] = index(path)
             row = {"size": stat.st_size, "changed": stat.st_mtime_ns, **found[path]._asdict()}
         rows[key] = row
-        if found[path].fault:
+        if found[path].fault and damaged is not None:
             damaged(path, found[path].fault)
     if cache is not None and rows != known:
         temporary = cache.with_suffix(f".{os.getpid()}.part")
@@ -153,8 +188,8 @@ def indices(
     return found
 
 
-def _read(cache: Path) -> Mapping[str, Any]:
-    """An index that cannot be read is made anew."""
+def _read_cache(cache: Path) -> Mapping[str, Any]:
+    """Return the cached rows by shard; none if the file cannot be read, so that all shards are indexed again."""
     try:
         rows = json.loads(cache.read_text())
     except (OSError, ValueError):

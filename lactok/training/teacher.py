@@ -1,8 +1,8 @@
-"""What SeedTok is taught by in place of CLIP: AlexNet's features and Inception's, as an image embedding.
+"""SeedTok's teachers: an image embedding in place of CLIP's, and a loss of content.
 
-SEED's teacher is CLIP ViT-H. `Teacher` is made of LPIPS's AlexNet (unit-length maps, averaged over the picture), of
-coarse colours and of FID's Inception (pooled), brought to a few numbers by principal components of the training
-photographs. `Content` says by Inception alone whether a picture shows the same.
+SEED's teacher is CLIP ViT-H. Here `Teacher` projects features of an image onto a few principal components of the
+training photographs: the feature maps of LPIPS's AlexNet (normalised, averaged over the image), coarse colours, and the
+pooled features of FID's Inception. `Content` compares images by Inception's features alone.
 """
 
 from __future__ import annotations
@@ -15,38 +15,54 @@ from lactok.errors import UserError
 from lactok.nn.inception import INCEPTION_MAPS, Inception, tf1_resize
 from lactok.nn.lpips import LPIPS
 
-COLOURS = 8  # side of the grid
-# of AlexNet's five layers, the colours and Inception's features: their widths and shares of the variance
-WIDTHS = (64, 192, 384, 256, 256, 3 * COLOURS**2, 2048)
-SHARES = (0.5, 0.5, 0.5, 0.5, 0.5, 1, 6)
-LAYERS = tuple(INCEPTION_MAPS.values())
+COLOUR_GRID = 8  # side of the grid of mean colours
+# the groups of features that the teacher projects: AlexNet's five layers, the colours and Inception's pooled features
+WIDTHS = (64, 192, 384, 256, 256, 3 * COLOUR_GRID**2, 2048)
+SHARES = (0.5, 0.5, 0.5, 0.5, 0.5, 1, 6)  # the variance of each group relative to the others
+LAYERS = tuple(INCEPTION_MAPS.values())  # widths of Inception's feature maps
 
 
 def inception_features(inception: Inception, images: Tensor) -> Tensor:
-    """Images (B, 3, S, S) in [-1, 1] -> averages of Inception's maps, each of length 1, (B, sum of LAYERS)."""
-    seen = tf1_resize((images.clamp(-1, 1) + 1) * 127.5).contiguous(memory_format=torch.channels_last)
-    return torch.cat([F.normalize(m.float().mean((2, 3)), dim=1) for m in inception.maps(seen)], 1)
+    """Return the spatial means of Inception's feature maps, each normalised to length 1, (B, sum of LAYERS).
+
+    Args:
+        inception: the network.
+        images: (B, 3, S, S) in [-1, 1]; values outside are clamped.
+    """
+    resized = tf1_resize((images.clamp(-1, 1) + 1) * 127.5).contiguous(memory_format=torch.channels_last)
+    return torch.cat([F.normalize(m.float().mean((2, 3)), dim=1) for m in inception.maps(resized)], 1)
 
 
 def fid_features(features: Tensor) -> Tensor:
-    """The last of `inception_features` (B, sum of LAYERS) -> (B, 2048)."""
+    """Return the last layer's part (B, 2048) of what `inception_features` returns (B, sum of LAYERS)."""
     return features[:, -LAYERS[-1] :]
 
 
-def described(lpips: LPIPS, features: Tensor, images: Tensor) -> Tensor:
-    """Images (B, 3, S, S) in [-1, 1] and their `inception_features` -> what `Teacher` projects, (B, sum of WIDTHS)."""
+def teacher_features(lpips: LPIPS, features: Tensor, images: Tensor) -> Tensor:
+    """Return the features of images that `Teacher` projects, (B, sum of WIDTHS).
+
+    Args:
+        lpips: LPIPS with AlexNet.
+        features: what `inception_features` returns for the images.
+        images: (B, 3, S, S) in [-1, 1].
+    """
     maps = [m.float().mean((2, 3)) for m in lpips.features(images)]
-    colours = F.adaptive_avg_pool2d(images.float(), COLOURS).flatten(1)
+    colours = F.adaptive_avg_pool2d(images.float(), COLOUR_GRID).flatten(1)
     return torch.cat([*maps, colours, fid_features(features)], 1)
 
 
 class Teacher(nn.Module):
-    """Embeddings with mean zero; a component's deviation is the square root of its principal component's.
+    """Projects features of images onto embeddings of mean zero, by principal components of the training photographs.
 
-    That is half of whitening: small components count, but less than large ones.
+    A component is divided by the square root of its standard deviation. That is half of whitening: small components
+    count more than without it, but still less than large ones.
 
     Args:
         features: width of an embedding.
+
+    Attributes:
+        mean: mean of the training photographs' features, (sum of WIDTHS,).
+        projection: (sum of WIDTHS, features).
     """
 
     mean: Tensor
@@ -59,15 +75,19 @@ class Teacher(nn.Module):
 
     @property
     def fitted(self) -> bool:
+        """Whether `fit` was called, or its result was loaded."""
         return bool(self.projection.any())
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """What `described` says (B, width) -> embeddings (B, features) of mean zero and deviation about 1."""
+        """Project `teacher_features` (B, sum of WIDTHS) onto embeddings (B, features) of standard deviation about 1."""
         return (vectors - self.mean) @ self.projection
 
     @torch.no_grad()
-    def start(self, projection: nn.Linear) -> None:
-        """Let a map of Inception's features (and what else it reads) begin as their part of the embedding."""
+    def initialise_projection(self, projection: nn.Linear) -> None:
+        """Let a linear layer that reads Inception's features start as the teacher's projection of these features.
+
+        What else the layer reads, after the features, keeps its initial weights.
+        """
         rows = self.projection[-WIDTHS[-1] :]
         width = min(rows.shape[1], projection.out_features)
         projection.weight[:width, : len(rows)] = rows.t()[:width]
@@ -75,40 +95,43 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def fit(self, vectors: Tensor) -> None:
-        """Principal components of `vectors` (N, width), each group of which gets its share of the variance.
+        """Compute the principal components of the training photographs' features.
+
+        Args:
+            vectors: what `teacher_features` returns for N images, (N, sum of WIDTHS).
 
         Raises:
-            UserError: fewer pictures than components.
+            UserError: there are not more images than components.
         """
         features = self.projection.shape[1]
         if len(vectors) <= features:
             raise UserError(f"features = {features} needs more training pictures than {len(vectors)}")
         mean = vectors.mean(0)
         centred = vectors - mean
-        groups = centred.split(WIDTHS, 1)
-        scale = torch.cat(
-            [
-                (share / group.square().sum(1).mean()).sqrt().expand(group.shape[1])
-                for share, group in zip(SHARES, groups, strict=True)
-            ]
-        )
+        scales = []  # the factors that give each group its share of the variance
+        for share, group in zip(SHARES, centred.split(WIDTHS, 1), strict=True):
+            scales.append((share / group.square().sum(1).mean()).sqrt().expand(group.shape[1]))
+        scale = torch.cat(scales)
         scaled = centred * scale
+        # eigenvectors of the images' Gram matrix (N, N), which is smaller than the covariance of the features
         variances, directions = torch.linalg.eigh(scaled @ scaled.t() / len(scaled))
-        variances, directions = variances.flip(0)[:features], directions.flip(1)[:, :features]
-        # directions of the pictures -> of the features: of length 1, then deviation sqrt(variance) becomes its root
-        components = scaled.t() @ directions / (len(scaled) * variances).sqrt()
-        components = components * variances ** (-0.25)
-        components = components / variances.sqrt().mean().sqrt()
+        variances, directions = variances.flip(0)[:features], directions.flip(1)[:, :features]  # largest first
+        components = scaled.t() @ directions / (len(scaled) * variances).sqrt()  # of the features, of length 1
+        components = components * variances ** (-0.25)  # half of whitening
+        components = components / variances.sqrt().mean().sqrt()  # embeddings of mean variance 1
         self.mean.copy_(mean)
         self.projection.copy_(scale[:, None] * components)
 
 
 class Content(nn.Module):
-    """How near pictures are to photographs by `inception_features`.
+    """Compares the `inception_features` of images with those of photographs.
+
+    Args:
+        photographs: number N of training photographs.
 
     Attributes:
-        mean: of training photographs, (sum of LAYERS,).
-        photographs: their last features (N, 2048).
+        mean: mean of the training photographs' features, (sum of LAYERS,).
+        photographs: the last layer's features of each training photograph, (N, 2048).
     """
 
     mean: Tensor
@@ -121,27 +144,49 @@ class Content(nn.Module):
 
     @property
     def fitted(self) -> bool:
+        """Whether `fit` was called, or its result was loaded."""
         return bool(self.mean.any())
 
-    def unlike(self, shown: Tensor, meant: Tensor) -> list[Tensor]:
-        """One minus the cosine similarity of features relative to the mean, of each layer a mean over the batch."""
-        first, second = ((features - self.mean).split(LAYERS, 1) for features in (shown, meant))
+    def distances(self, outputs: Tensor, photos: Tensor) -> list[Tensor]:
+        """Return one minus the cosine similarity of features relative to the mean, for each layer.
+
+        The values are means over the batch.
+
+        Args:
+            outputs: features (B, sum of LAYERS) of the decoded images.
+            photos: features of their photographs.
+        """
+        first = (outputs - self.mean).split(LAYERS, 1)
+        second = (photos - self.mean).split(LAYERS, 1)
         return [1 - F.cosine_similarity(a, b).mean() for a, b in zip(first, second, strict=True)]
 
-    def far(self, shown: Tensor) -> Tensor:
-        """One minus the cosine similarity of features to the mean itself: of all layers, and again of the last."""
-        pairs = zip(shown.split(LAYERS, 1), self.mean[None].split(LAYERS, 1), strict=True)
-        far = torch.stack([1 - F.cosine_similarity(a, b).mean() for a, b in pairs])
-        return far.mean() + 2 * far[-1]
+    def distance_to_mean(self, outputs: Tensor) -> Tensor:
+        """Return one minus the cosine similarity of features (B, sum of LAYERS) to the photographs' mean.
 
-    def contrast(self, shown: Tensor, meant: Tensor, temperature: float) -> Tensor:
-        """Cross entropy of which training photographs are the nearest by the last layer, for `shown` as for `meant`."""
-        with torch.autocast(shown.device.type, enabled=False):
-            first, second = (fid_features(f) @ self.photographs.t() / temperature for f in (shown, meant))
-        return F.cross_entropy(first, second.softmax(1))
+        It is averaged over the layers, and twice that of the last layer is added.
+        """
+        pairs = zip(outputs.split(LAYERS, 1), self.mean[None].split(LAYERS, 1), strict=True)
+        distances = torch.stack([1 - F.cosine_similarity(a, b).mean() for a, b in pairs])
+        return distances.mean() + 2 * distances[-1]
+
+    def contrast(self, outputs: Tensor, photos: Tensor, temperature: float) -> Tensor:
+        """Return the cross-entropy between the training photographs that are nearest to the outputs and to the photos.
+
+        The logits of an image are its cosine similarities to all training photographs, by the last layer's features,
+        divided by the temperature.
+
+        Args:
+            outputs: features (B, sum of LAYERS) of the decoded images.
+            photos: features of their photographs, which give the target distribution.
+            temperature: the temperature.
+        """
+        with torch.autocast(outputs.device.type, enabled=False):
+            logits = fid_features(outputs) @ self.photographs.t() / temperature
+            target_logits = fid_features(photos) @ self.photographs.t() / temperature
+        return F.cross_entropy(logits, target_logits.softmax(1))
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Take features (N, sum of LAYERS) of training photographs."""
+        """Store the features (N, sum of LAYERS) of all training photographs."""
         self.photographs.copy_(fid_features(features))
         self.mean.copy_(features.mean(0))

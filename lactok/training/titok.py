@@ -1,14 +1,14 @@
-"""Trains TiTok of the first layout (ids of a MaskGIT-VQGAN as a detour) in its two stages.
+"""Train TiTok in its two stages; only its first layout, which decodes by way of a MaskGIT-VQGAN's ids, is trained.
 
-Source: Yu et al. 2024, arXiv 2406.07550, section 3.2. Stage 1: encoder, codebook and 1D decoder learn, by cross-entropy
-and the codebook's loss, to predict the ids of a frozen VQGAN. Stage 2: encoder and codebook are frozen; the 1D decoder
-and the VQGAN's codes and decoder learn by L2 and LPIPS on pixels. The paper's second stage has an adversary too and
-ConvNeXt's features for LPIPS. Ours: revival of dead codes, and what the recipe names so.
+Source: Yu et al. 2024, arXiv 2406.07550, section 3.2. In stage 1, the encoder, the codebook and the 1D decoder learn to
+predict the ids of a frozen VQGAN, by cross-entropy and the codebook loss. In stage 2, the encoder and the codebook are
+frozen, and the 1D decoder and the VQGAN's codebook and decoder learn by squared error and LPIPS of pixels. Unlike the
+paper's, stage 2 has no discriminator, and LPIPS does not use ConvNeXt. Dead-code revival and the recipe's keys
+`pixels`, `places` and `window` are additions of this project.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,41 +17,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.errors import UserError, unknown
-from lactok.nn.lpips import load_lpips
+from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
-from lactok.training.feature_cache import Frozen
-from lactok.training.held_out import compare
-from lactok.training.maskgit_vqgan import check_pixel
-from lactok.training.positional import cell_places, patch_places, sincos
-from lactok.training.pretrained import load_weights, shape_of
+from lactok.training.feature_cache import FeatureCache
+from lactok.training.held_out import compare_and_count_codes
+from lactok.training.maskgit_vqgan import check_widths
+from lactok.training.positional import cell_positions, patch_positions, sincos_embedding
+from lactok.training.pretrained import load_weights, lpips_network, shape_of
+from lactok.training.recipe import check_lpips_net
 
-FROZEN_1 = ("pixel_quantize", "pixel_decoder")
-FROZEN_2 = ("encoder", "latent_tokens", "quantize")
+# the submodules of TiTok that are frozen in each stage
+FROZEN = {1: ("pixel_quantize", "pixel_decoder"), 2: ("encoder", "latent_tokens", "quantize")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TiTokRecipe(CodebookRecipe):
-    """Either stage.
+    """A recipe for either stage of TiTok.
 
     Attributes:
         stage: 1 or 2.
-        model: the shape, which stage 1 states and stage 2 takes from the weights of stage 1. Its `pixel` is the
-            VQGAN's, where that one's weights say their shape.
-        proxy: stage 1's: weights of the VQGAN.
-        start: stage 2's: weights of stage 1.
-        pixels: weight, in stage 1, of the squared error between the mean code under the predicted distribution and the
-            VQGAN's code, relative to the codes' variance; the paper has none.
-        l2: weight of the squared error of pixels in [-1, 1] in stage 2.
-        lpips, lpips_net: stage 2's weight of LPIPS; alex or vgg.
-        places: stage 1 starts from codes of places: patches from their own, tokens from those of so many rows and
-            columns of cells, queries like keys; so attention starts between what is near. Empty: from noise, as the
-            authors.
-        window: stage 2 compares a random square of so many codes a side of each picture; 0: all of it, as the paper.
+        model: shape of the network. Stage 1 needs it; stage 2 takes it from the weights of stage 1. Its `pixel`, the
+            shape of the VQGAN, is replaced by the one that the VQGAN's weights state, if they do.
+        proxy: weights of the VQGAN; for stage 1.
+        start: weights of stage 1; for stage 2.
+        pixels: weight in stage 1 of the squared error between the expected code under the predicted distribution and
+            the VQGAN's code, relative to the variance of the codes; 0 in the paper.
+        places: rows and columns of cells, one for each latent token. With it, stage 1 starts from sine-cosine
+            positional embeddings, of patches and of these cells, and from keys equal to queries, so that attention
+            starts between nearby tokens. Empty: from random embeddings, as in the paper.
+        l2: weight in stage 2 of the squared error of pixels in [-1, 1].
+        lpips: weight of LPIPS in stage 2.
+        lpips_net: network of LPIPS, "alex" or "vgg".
+        window: side, in codes of the VQGAN, of the random square of each image that stage 2 decodes and compares; 0:
+            the whole image, as in the paper.
     """
 
     stage: int
@@ -71,18 +73,17 @@ class TiTokRecipe(CodebookRecipe):
             raise UserError(f"stage = {self.stage}: 1 or 2")
         if bool(self.proxy) != (self.stage == 1) or bool(self.start) != (self.stage == 2):
             raise UserError("stage 1 needs `proxy`, the VQGAN's weights; stage 2 needs `start`, those of stage 1")
-        if self.lpips_net not in ("alex", "vgg"):
-            raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
+        check_lpips_net(self.lpips_net)
         if self.model:
             self._check(self.model)
         elif self.stage == 1:
             raise UserError("stage 1 needs [model], the shape of the network")
 
     def shape(self) -> TiTokConfig:
-        """The shape of the network, checked against the rest of the recipe; reads the heads of weight files.
+        """Return the shape of the network, by the recipe and by the metadata of the weight files.
 
         Raises:
-            UserError: weights that are missing, or a shape that does not fit the recipe.
+            UserError: weights do not exist, or the shape does not fit the recipe.
         """
         if self.stage == 2:
             model = self.model or shape_of(self.start, "model", TiTokConfig, "start")
@@ -94,9 +95,10 @@ class TiTokRecipe(CodebookRecipe):
         return model
 
     def _check(self, model: TiTokConfig) -> None:
+        """Raise UserError if the shape of the network does not fit the recipe."""
         if not model.legacy:
             raise UserError("model.legacy = false: only the first layout, which predicts a VQGAN's ids, is trained")
-        check_pixel(model.pixel)
+        check_widths(model.pixel)
         if self.crop != model.image_size:
             raise UserError(
                 f"crop = {self.crop}: must be model.image_size = {model.image_size}, its positions are fixed"
@@ -110,6 +112,13 @@ class TiTokRecipe(CodebookRecipe):
 
 
 class TiTokLearner(CodebookLearner):
+    """TiTok and LPIPS, and in stage 1 the frozen VQGAN.
+
+    Attributes:
+        targets: the VQGAN's ids of images.
+        ids: TiTok's own ids of images, which do not change in stage 2.
+    """
+
     def __init__(self, recipe: TiTokRecipe):
         super().__init__()
         torch.manual_seed(recipe.seed)
@@ -120,25 +129,28 @@ class TiTokLearner(CodebookLearner):
         if recipe.stage == 1:
             self._load_proxy()
             if recipe.places:
-                self._start_from_places()
-            self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
+                self._initialise_positions()
+            self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
         else:
             load_weights(self.model, recipe.start, "start", stage=1)
-        for name in FROZEN_1 if recipe.stage == 1 else FROZEN_2:
-            part = getattr(self.model, name)
-            part.requires_grad_(False)
+        for name in FROZEN[recipe.stage]:
+            getattr(self.model, name).requires_grad_(False)
         keep = recipe.variants > 0
-        self.targets = Frozen(self.proxy_ids, keep)
-        self.ids = Frozen(lambda images: self.model.encode(images / 2 + 0.5), keep)
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
+        self.targets = FeatureCache(self.proxy_ids, keep)
+        self.ids = FeatureCache(self.encode, keep)
+        self.lpips = lpips_network(recipe.lpips_net)
 
     def proxy_ids(self, images: Tensor) -> Tensor:
-        """The VQGAN's ids (B, h, w) of images in [-1, 1]."""
+        """Return the VQGAN's ids (B, h, w) of images (B, 3, S, S) in [-1, 1]."""
         assert self.proxy is not None
         return self.proxy.encode(images / 2 + 0.5)
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Return TiTok's ids (B, tokens) of images (B, 3, S, S) in [-1, 1]."""
+        return self.model.encode(images / 2 + 0.5)
+
     def _load_proxy(self) -> None:
-        """The VQGAN, and its codes and decoder as TiTok's own."""
+        """Load the VQGAN, and copy its codebook and decoder into TiTok."""
         proxy = MaskGITVQGAN(self.shape.pixel)
         load_weights(proxy, self.recipe.proxy, "proxy")
         self.proxy = proxy.requires_grad_(False)
@@ -146,48 +158,53 @@ class TiTokLearner(CodebookLearner):
         self.model.pixel_decoder.load_state_dict(proxy.decoder.state_dict())
 
     @torch.no_grad()
-    def _start_from_places(self) -> None:
-        """See `places` of the recipe."""
+    def _initialise_positions(self) -> None:
+        """Initialise the network as `places` of the recipe describes."""
         model, grid = self.model, self.shape.grid
         rows, columns = self.recipe.places
         model.latent_tokens.mul_(0.1)
-        # what a picture says counts as much as where it is said: patches answer to differences from mid-grey
+        # larger patch embeddings, relative to mid-grey, count as much in attention as the positional embeddings
         embed = model.encoder.patch_embed
         embed.weight.mul_(5.0)
         embed.get_parameter("bias").copy_(-0.5 * embed.weight.sum((1, 2, 3)))
         model.decoder.decoder_embed.weight.mul_(4.0)
         for vit in (model.encoder, model.decoder):
             width = vit.positional_embedding.shape[1]
-            vit.positional_embedding[1:] = sincos(width, patch_places(grid))
-            vit.latent_token_positional_embedding.copy_(sincos(width, cell_places(grid, rows, columns)))
+            vit.positional_embedding[1:] = sincos_embedding(width, patch_positions(grid))
+            cells = cell_positions(grid, rows, columns)
+            vit.latent_token_positional_embedding.copy_(sincos_embedding(width, cells))
             for block in vit.transformer:
                 query, key, _ = block.get_parameter("attn.in_proj_weight").chunk(3)
                 key.copy_(query.mul_(1.7))
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
-        """As the authors: no embeddings, tables or tokens."""
-        return super().decayed(name, parameter) and not any(part in name for part in ("embed", "token"))
+        """As `Learner.decayed`, without embeddings, codebooks and tokens, as the authors do."""
+        return super().decayed(name, parameter) and "embed" not in name and "token" not in name
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.predict(images, step) if self.recipe.stage == 1 else self.paint(images, seeds)
+        """Return the loss of the recipe's stage and its parts."""
+        if self.recipe.stage == 1:
+            return self.proxy_loss(images, step)
+        return self.pixel_loss(images, seeds)
 
-    def predict(self, images: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Stage 1: cross-entropy with the VQGAN's ids."""
+    def proxy_loss(self, images: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of stage 1, the cross-entropy with the VQGAN's ids and the codebook loss, and its parts."""
         recipe, model = self.recipe, self.model
         targets = self.targets(images)
-        codes, parts = self.quantized(model.encode_features(images / 2 + 0.5), step)
+        codes, parts = self.quantize(model.encode_features(images / 2 + 0.5), step)
         logits = model.decoder(codes).float()
         parts["cross_entropy"] = F.cross_entropy(logits, targets)
         loss = parts["cross_entropy"] + recipe.codebook * parts["codebook"]
         if recipe.pixels:
-            table = model.pixel_quantize.embedding.weight
-            true = table[targets].permute(0, 3, 1, 2)
-            parts["pixels"] = F.mse_loss(model.soft_pixel_codes(logits).float(), true) / table.var(0).mean()
+            codebook = model.pixel_quantize.embedding.weight
+            target_codes = codebook[targets].permute(0, 3, 1, 2)
+            error = F.mse_loss(model.soft_pixel_codes(logits).float(), target_codes)
+            parts["pixels"] = error / codebook.var(0).mean()
             loss = loss + recipe.pixels * parts["pixels"]
         return loss, parts
 
-    def paint(self, images: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Stage 2: squared error and LPIPS of pixels."""
+    def pixel_loss(self, images: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of stage 2, the squared error and LPIPS of pixels, and its parts."""
         recipe, model = self.recipe, self.model
         codes = model.quantize.lookup(self.ids(images)[:, None])
         pixel_codes = model.soft_pixel_codes(model.decoder(codes).float())
@@ -198,44 +215,60 @@ class TiTokLearner(CodebookLearner):
         return recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"], parts
 
     def windows(self, pixel_codes: Tensor, images: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """A square of each picture: its codes (B, C, w, w) and pixels (B, 3, w*p, w*p)."""
+        """Cut a random square out of each image.
+
+        Args:
+            pixel_codes: codes of the VQGAN (B, C, h, w).
+            images: the images (B, 3, h * patch, w * patch).
+            seeds: one seed per image, (B,).
+
+        Returns:
+            The squares of the codes (B, C, window, window) and of the images (B, 3, window * patch, window * patch).
+        """
         side, patch = self.recipe.window, self.shape.patch
-        places = self.shape.grid - side + 1
+        offsets = self.shape.grid - side + 1  # number of possible offsets along a side
         codes, pixels = [], []
         for i, seed in enumerate(seeds.tolist()):
-            top, left = divmod(seed_of(seed, "window", 0) % places**2, places)
+            top, left = divmod(seed_of(seed, "window", 0) % offsets**2, offsets)
             codes.append(pixel_codes[i, :, top : top + side, left : left + side])
             rows = slice(top * patch, (top + side) * patch)
-            pixels.append(images[i, :, rows, left * patch : (left + side) * patch])
+            columns = slice(left * patch, (left + side) * patch)
+            pixels.append(images[i, :, rows, columns])
         layout = torch.channels_last
         return torch.stack(codes).contiguous(memory_format=layout), torch.stack(pixels).contiguous(memory_format=layout)
 
     @property
     def bits(self) -> float:
-        """Of an image."""
+        """The number of bits of an image's tokens."""
         return self.shape.tokens * math.log2(self.shape.codebook_size)
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return (self.model.decode(self.model.encode(images / 2 + 0.5)) * 2 - 1).clamp(-1, 1)
+        """Return the reconstructions of images (B, 3, S, S) in [-1, 1]; the seeds are not used."""
+        return (self.model.decode(self.encode(images)) * 2 - 1).clamp(-1, 1)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """In stage 1 with the VQGAN's own decoder, and the cross-entropy."""
+        """Return PSNR, LPIPS and the number of codes in use, and reconstructions beside their photographs.
+
+        In stage 1 the values also have the cross-entropy with the VQGAN's ids.
+        """
         entropies = []
 
         def reconstruct(image: Tensor) -> tuple[Tensor, Tensor]:
-            ids = self.model.encode(image / 2 + 0.5)
+            ids = self.encode(image)
             logits = self.model.decoder(self.model.quantize.lookup(ids[:, None]))
             if self.recipe.stage == 1:
                 entropies.append(F.cross_entropy(logits, self.proxy_ids(image)))
             return self.model.pixel_decoder(self.model.soft_pixel_codes(logits)) * 2 - 1, ids
 
-        values, pictures = compare(photos, self.recipe.crop, reconstruct, self.lpips)
+        values, shown = compare_and_count_codes(photos, self.recipe.crop, reconstruct, self.lpips)
         if entropies:
             values["cross_entropy"] = float(torch.stack(entropies).mean())
-        return values, pictures
+        return values, shown
 
     def notes(self) -> dict[str, Any]:
+        """Return the stage and the shape of the network."""
         return {"stage": self.recipe.stage, "config": {"model": asdict(self.shape)}}
 
     def exported(self) -> dict[str, Tensor]:
+        """Return all tensors of TiTok, the VQGAN's codebook and decoder included."""
         return self.model.state_dict()

@@ -1,8 +1,8 @@
-"""The loop that every trainer shares: recipe, exact resume, several processes, averaged weights, curve and pictures.
+"""The training loop that all trainers share: steps, checkpoints, distributed training, averaged weights and evaluation.
 
-A step depends on the recipe, its number and nothing else: batches are positions in seeded permutations and all noise
-comes from (seed, step, position). A killed run therefore goes on bit for bit, and processes that share a batch see what
-one process with the whole batch sees.
+What a step computes depends only on the recipe, the data and the state of the checkpoint: batches are positions in
+seeded permutations, and all noise comes from the seed, the step and the position. A killed run therefore resumes bit
+for bit, and several processes that share a batch see the same images and noise as one process with the whole batch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from lactok.errors import UserError
 from lactok.randomness import seed_of
 from lactok.training import checkpoint, distributed, numerics, validation
 from lactok.training.data import Photos
-from lactok.training.dead_codes import forget
+from lactok.training.dead_codes import reset_moments
 from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
 from lactok.training.record import Record
@@ -34,22 +34,37 @@ R = TypeVar("R", bound=Recipe)
 
 
 class Trainer(Generic[R]):
-    """One training run in a folder: `state.safetensors`, `curve.jsonl`, pictures, the exported weights."""
+    """One training run in a folder.
+
+    The folder holds the checkpoint `state.safetensors`, the log `curve.jsonl`, the list `held-out.txt`, images of the
+    last evaluation, `pictures.png`, and the exported weights, `NAME.safetensors`. If there is a checkpoint, the run
+    resumes from it.
+
+    Args:
+        recipe: the recipe.
+        learner: the networks and the loss.
+        out: the run's folder.
+        accelerator: the accelerator of this process.
+
+    Attributes:
+        photos: the data set.
+        data_digest: digest of the data set, which a checkpoint keeps.
+        module: the learner, wrapped for distributed training.
+        learned: the trained parameters by name.
+        average: their exponential moving averages.
+        step: number of finished steps.
+
+    Raises:
+        UserError: the recipe, the data or the checkpoint do not fit each other or the number of processes.
+    """
 
     def __init__(self, recipe: R, learner: Learner, out: Path, accelerator: Accelerator):
         self.recipe, self.learner, self.out, self.accelerator = recipe, learner, out, accelerator
-        odd = [batch for batch in recipe.batches if batch % (accelerator.num_processes * recipe.accumulate)]
-        if odd:
-            raise UserError(
-                f"batch = {odd[0]} does not divide into {accelerator.num_processes} processes with accumulate = "
-                f"{recipe.accumulate}"
-            )
-        if recipe.suite_every and not isinstance(learner, validation.Reconstructs):
-            raise UserError(f"{recipe.name}: suite_every is for trainings of a tokenizer, leave it out")
+        self._check()
         out.mkdir(parents=True, exist_ok=True)
         with distributed.main_first(accelerator):
             self.photos = self.find_photos()
-            self.data = self.photos.digest()
+            self.data_digest = self.photos.digest()
         if accelerator.is_main_process:
             (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
         if not learner.learned():
@@ -66,73 +81,102 @@ class Trainer(Generic[R]):
             self.module = accelerator.prepare(learner)
         self.learned = learner.learned()
         self.average = {k: p.detach().clone() for k, p in self.learned.items()}
-        self.optimizer = accelerator.prepare(torch.optim.AdamW(self._groups(), lr=recipe.peak_lr, betas=recipe.betas))
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=recipe.peak_lr, betas=recipe.betas)
+        self.optimizer = accelerator.prepare(optimizer)
         self.step = 0
         self.resume()
         self.record = Record(out, self.step, accelerator.is_main_process)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        decayed = [p for k, p in self.learned.items() if self.learner.decayed(k, p)]
-        rest = [p for k, p in self.learned.items() if not self.learner.decayed(k, p)]
-        groups = [{"params": decayed, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        return [g for g in groups if g["params"]]
+    def _check(self) -> None:
+        """Raise UserError if the batch does not divide into parts, or the suite is asked for without a tokenizer."""
+        recipe, processes = self.recipe, self.accelerator.num_processes
+        for batch in recipe.batches:
+            if batch % (processes * recipe.accumulate):
+                raise UserError(
+                    f"batch = {batch} does not divide into {processes} processes with accumulate = {recipe.accumulate}"
+                )
+        if recipe.suite_every and not isinstance(self.learner, validation.Reconstructs):
+            raise UserError(f"{recipe.name}: suite_every is for trainings of a tokenizer, leave it out")
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimizer's parameter groups: with and without weight decay, none of them empty."""
+        with_decay = [p for k, p in self.learned.items() if self.learner.decayed(k, p)]
+        without_decay = [p for k, p in self.learned.items() if not self.learner.decayed(k, p)]
+        groups = [
+            {"params": with_decay, "weight_decay": self.recipe.weight_decay},
+            {"params": without_decay, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
 
     def find_photos(self) -> Photos:
+        """Return the data set of the recipe."""
         return Photos.of(self.recipe.data, self.recipe.held_out, self.out)
 
     # -- checkpoints
 
     @property
     def state_path(self) -> Path:
+        """The file of the checkpoint."""
         return self.out / "state.safetensors"
 
     def resume(self) -> None:
+        """Restore the state of the checkpoint, if there is one.
+
+        Raises:
+            UserError: the checkpoint is of another recipe, of other data, or of other networks.
+        """
         if not self.state_path.exists():
             return
         tensors, meta = checkpoint.load_state(self.state_path)
         if meta["digest"] != self.recipe.digest:
             raise UserError(f"{self.state_path} belongs to another recipe; choose another `out` or delete it")
-        if meta.get("data", self.data) != self.data:
+        if meta.get("data", self.data_digest) != self.data_digest:
             raise UserError(
                 f"{self.state_path} was trained on other pictures than {self.recipe.data} holds now; bring them back, "
                 "choose another `out`, or delete it"
             )
-        stored = checkpoint.part("learned", tensors)
+        stored = checkpoint.under_prefix("learned", tensors)
         if stored.keys() != self.learned.keys():
-            odd = sorted(stored.keys() ^ self.learned.keys())
-            raise UserError(f"{self.state_path} holds other weights than this recipe learns ({odd[0]}, ...)")
+            differing = sorted(stored.keys() ^ self.learned.keys())
+            raise UserError(f"{self.state_path} holds other weights than this recipe learns ({differing[0]}, ...)")
         with torch.no_grad():
             for name, parameter in self.learned.items():
-                parameter.copy_(distributed.like(stored[name], parameter))
-        average = checkpoint.part("average", tensors)
-        self.average = {k: distributed.like(average[k], p) for k, p in self.learned.items()}
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        state = checkpoint.part("optimizer", tensors)
-        state = {k: distributed.like(v, parameters[int(k.partition(".")[0])]) for k, v in state.items()}
-        checkpoint.load_optimizer(self.optimizer, state)
-        memory = checkpoint.part("remembered", tensors)
+                parameter.copy_(distributed.shard_like(stored[name], parameter))
+        average = checkpoint.under_prefix("average", tensors)
+        self.average = {k: distributed.shard_like(average[k], p) for k, p in self.learned.items()}
+        self._resume_optimizer(checkpoint.under_prefix("optimizer", tensors))
+        remembered = checkpoint.under_prefix("remembered", tensors)
         for name, tensor in self.learner.remembered().items():
-            tensor.copy_(memory[name])
+            tensor.copy_(remembered[name])
         self.step = meta["step"]
         self.accelerator.print(f"resumed at step {self.step}", flush=True)
 
+    def _resume_optimizer(self, stored: dict[str, Tensor]) -> None:
+        """Restore the optimizer's state from the tensors of `checkpoint.optimizer_tensors`."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = {}
+        for name, value in stored.items():
+            index = int(name.partition(".")[0])
+            state[name] = distributed.shard_like(value, parameters[index])
+        checkpoint.load_optimizer(self.optimizer, state)
+
     def save(self) -> None:
-        """By the main process; a sharded network needs all of them to put its weights together."""
+        """Write the checkpoint; the main process writes, and all processes gather the weights of a sharded network."""
         main = self.accelerator.is_main_process
         if not main and not self.recipe.fsdp:
             return
-        tensors = checkpoint.prefixed("learned", self.learned) | checkpoint.prefixed("average", self.average)
-        tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
-        tensors |= checkpoint.prefixed("remembered", self.learner.remembered())
-        tensors = distributed.whole(tensors, keep=main)
+        tensors = checkpoint.add_prefix("learned", self.learned) | checkpoint.add_prefix("average", self.average)
+        tensors |= checkpoint.add_prefix("optimizer", checkpoint.optimizer_tensors(self.optimizer))
+        tensors |= checkpoint.add_prefix("remembered", self.learner.remembered())
+        tensors = distributed.gather_tensors(tensors, keep=main)
         if main:
-            meta = {"step": self.step, "digest": self.recipe.digest, "data": self.data, "name": self.recipe.name}
+            meta = {"step": self.step, "digest": self.recipe.digest, "data": self.data_digest, "name": self.recipe.name}
             checkpoint.save_state(self.state_path, tensors, meta)
 
     # -- a step
 
     def parts(self, step: int) -> list[range]:
-        """This process's positions of a step's batch, one range for each accumulated part."""
+        """Return this process's positions in a step's batch, one range for each accumulated part."""
         recipe, accelerator = self.recipe, self.accelerator
         batch = recipe.batch_at(step)
         size = batch // (accelerator.num_processes * recipe.accumulate)
@@ -140,43 +184,64 @@ class Trainer(Generic[R]):
         return [range(first + i * size, first + (i + 1) * size) for i in range(recipe.accumulate)]
 
     def pictures(self, positions: range) -> Tensor:
-        """What the learner gets of some positions of the run, see `Recipe.pictures`."""
+        """Return the training images at some positions of the run; see `Recipe.pictures`."""
         return self.recipe.pictures(self.photos, self.step, positions, self.out)
 
     def train_step(self) -> dict[str, float]:
-        recipe = self.recipe
-        lr = recipe.learning_rate(self.step)
+        """Do one step.
+
+        Returns:
+            The means over all processes of the loss and its parts, the gradient's norm before clipping as `norm`, and
+            the learning rate as `lr`.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        lr = self.recipe.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        for i, positions in enumerate(parts := self.parts(self.step)):
-            images = self.pictures(positions)
-            seeds = torch.tensor([seed_of(recipe.seed, "train", p) for p in positions])
-            last = i == len(parts) - 1
-            with self.accelerator.no_sync(self.module) if not last and not recipe.fsdp else nullcontext():
-                images = images.to(self.accelerator.device)
-                if self.learner.channels_last:
-                    images = images.contiguous(memory_format=torch.channels_last)
-                with numerics.repeatable(self.accelerator.device):
-                    loss, found = self.module(images, seeds, self.step)
-                    self.accelerator.backward(loss / len(parts))
-            for key, value in ({"loss": loss} | found).items():
-                sums[key] = sums.get(key, torch.zeros(())) + value.detach().float().cpu() / len(parts)
-        means = self.accelerator.reduce(torch.stack([*sums.values()]).to(self.accelerator.device), "mean")
-        values = dict(zip(sums, means.tolist(), strict=True))
-        self._check_finite(values["loss"])  # the same on all processes, so that all stop
-        norm = self.accelerator.clip_grad_norm_(self.learned.values(), recipe.clip)
+        values = self._accumulate_gradients()
+        self._check_finite(values["loss"])  # the mean is the same on all processes, so that all of them stop
+        norm = self.accelerator.clip_grad_norm_(self.learned.values(), self.recipe.clip)
         self.optimizer.step()
         with torch.no_grad():
             for name, rows in self.learner.after_step(self.step).items():
                 self.average[name][rows] = self.learned[name][rows].to(self.average[name])
-                forget(self.optimizer, self.learned[name], rows)
+                reset_moments(self.optimizer, self.learned[name], rows)
         self._update_average()
         self.step += 1
-        return values | {"norm": float(distributed.whole({"norm": norm}, keep=True)["norm"]), "lr": lr}
+        values["norm"] = float(distributed.gather_tensors({"norm": norm}, keep=True)["norm"])
+        values["lr"] = lr
+        return values
+
+    def _accumulate_gradients(self) -> dict[str, float]:
+        """Add up the gradients of all parts of the batch; return the means of the loss and its parts."""
+        sums: dict[str, Tensor] = {}
+        parts = self.parts(self.step)
+        for i, positions in enumerate(parts):
+            images = self.pictures(positions)
+            seeds = torch.tensor([seed_of(self.recipe.seed, "train", position) for position in positions])
+            with self._gradient_sync(last=i == len(parts) - 1):
+                images = images.to(self.accelerator.device)
+                if self.learner.channels_last:
+                    images = images.contiguous(memory_format=torch.channels_last)
+                with numerics.repeatable(self.accelerator.device):
+                    loss, loss_parts = self.module(images, seeds, self.step)
+                    self.accelerator.backward(loss / len(parts))
+            for key, value in ({"loss": loss} | loss_parts).items():
+                sums[key] = sums.get(key, torch.zeros(())) + value.detach().float().cpu() / len(parts)
+        means = self.accelerator.reduce(torch.stack([*sums.values()]).to(self.accelerator.device), "mean")
+        return dict(zip(sums, means.tolist(), strict=True))
+
+    def _gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of a part's backward pass: processes exchange gradients only for the last part."""
+        if last or self.recipe.fsdp:  # a sharded network reduces its gradients every time
+            return nullcontext()
+        return self.accelerator.no_sync(self.module)
 
     def _check_finite(self, loss: float) -> None:
+        """Raise UserError if the loss is not finite."""
         if not math.isfinite(loss):
             kept = f"the last good checkpoint is {self.state_path}" if self.state_path.exists() else "nothing was saved"
             raise UserError(
@@ -186,13 +251,16 @@ class Trainer(Generic[R]):
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))  # a short run has an average too
+        """Update the moving averages of the weights."""
+        # the decay is lower in the first steps, so that the average of a short run is not its initial weights
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         get_ema_multi_avg_fn(decay)([*self.average.values()], [*self.learned.values()], None)
 
     # -- evaluation
 
     @torch.no_grad()
-    def _exchange(self) -> None:
+    def _swap_averages(self) -> None:
+        """Exchange the learned parameters with their averages."""
         for name, parameter in self.learned.items():
             current = parameter.detach().clone()
             parameter.copy_(self.average[name])
@@ -200,31 +268,32 @@ class Trainer(Generic[R]):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the learner holds the averaged weights."""
-        self._exchange()
+        """Let the learner hold the averaged weights inside the block."""
+        self._swap_averages()
         try:
             yield
         finally:
-            self._exchange()
+            self._swap_averages()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Inside, the learner is in eval mode with the averaged weights, and nothing has a gradient."""
+        """Put the learner in eval mode with the averaged weights inside the block, without gradients."""
         self.learner.eval()
         with self.averaged(), torch.no_grad():
             yield
         self.learner.train()
 
     def evaluate(self) -> None:
+        """Evaluate on the held-out photographs, log the values, and write `pictures.png` and the weights in fp16."""
         from torchvision.utils import make_grid, save_image
 
         main = self.accelerator.is_main_process
         if not main and not self.recipe.fsdp:
             return
         with self.evaluating():
-            with distributed.gathered(self.learner):
+            with distributed.unsharded(self.learner):
                 values, pictures = self.learner.evaluate(self.photos.held_out)
-            tensors = distributed.whole(self.learner.exported(), keep=main)
+            tensors = distributed.gather_tensors(self.learner.exported(), keep=main)
         if not main:
             return
         checkpoint.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
@@ -234,16 +303,17 @@ class Trainer(Generic[R]):
         self.record.picture("held out", self.step, grid)
 
     def notes(self) -> dict[str, Any]:
+        """Return the metadata of the exported weights: the recipe's name, the step, and the learner's notes."""
         return {"name": self.recipe.name, "step": self.step} | self.learner.notes()
 
     def run_suite(self) -> None:
-        """The reconstruction suite on the held-out photographs."""
+        """Run the reconstruction suite on the held-out photographs and log its values."""
         recipe, learner, main = self.recipe, self.learner, self.accelerator.is_main_process
         assert isinstance(learner, validation.Reconstructs)
         if not main and not recipe.fsdp:
             return
         out, device = self.out / "suite", self.accelerator.device
-        with self.evaluating(), distributed.gathered(self.learner):
+        with self.evaluating(), distributed.unsharded(self.learner):
             validation.reconstruct(learner, self.photos.held_out, recipe.crop, out, self.step, device, main)
         if main:
             values = validation.score(out, self.step, recipe.crop, learner.bits, recipe.suite_metrics, device)
@@ -251,17 +321,23 @@ class Trainer(Generic[R]):
 
     @property
     def export_path(self) -> Path:
+        """The file of the exported weights."""
         return self.out / f"{self.recipe.name}.safetensors"
 
     def run(self) -> None:
+        """Train until the recipe's last step; log, save and evaluate as often as the recipe says.
+
+        Raises:
+            UserError: the loss is not finite, too many photographs are broken, or the suite failed.
+        """
         recipe = self.recipe
-        started, at = time.monotonic(), self.step
+        start_time, start_step = time.monotonic(), self.step
         self.learner.train()
         while self.step < recipe.steps:
             values = self.train_step()
-            done = self.step
-            if done % recipe.log_every == 0:
-                self.record.log("train", done, values, seconds_a_step=(time.monotonic() - started) / (done - at))
+            if self.step % recipe.log_every == 0:
+                seconds_a_step = (time.monotonic() - start_time) / (self.step - start_step)
+                self.record.log("train", self.step, values, seconds_a_step=seconds_a_step)
             if self._due(recipe.save_every):
                 self.save()
             if self._due(recipe.eval_every):
@@ -273,4 +349,5 @@ class Trainer(Generic[R]):
         self.accelerator.print(f"wrote {self.export_path}", flush=True)
 
     def _due(self, every: int) -> bool:
+        """Return whether something is due that happens every so many steps and after the last one."""
         return self.step % every == 0 or self.step == self.recipe.steps

@@ -1,12 +1,11 @@
-"""Trains the VAE that LaCTok's decoder works in: diffusers' `AutoencoderKL`, absolute error, LPIPS and a KL term.
+"""Train the VAE of LaCTok's latents: diffusers' `AutoencoderKL` with absolute error, LPIPS and a KL term.
 
-After Rombach et al. 2022, arXiv 2112.10752, section 3.1 without the adversary: at the sizes trained here it costs more
-than it brings.
+Source: Rombach et al. 2022, arXiv 2112.10752, section 3.1. The discriminator is left out, since for networks of the
+size trained here it costs more than it gains.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,16 +14,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lactok.nn.lactok import VAEShape
-from lactok.nn.lpips import load_lpips
 from lactok.randomness import noise
-from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.data import Photo
+from lactok.training.held_out import compare
 from lactok.training.learner import Learner
+from lactok.training.pretrained import lpips_network
 from lactok.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAERecipe(Recipe):
-    """`l1`, `lpips`, `kl`: weights of the losses; `lpips_net` is alex or vgg."""
+    """A recipe for a VAE.
+
+    Attributes:
+        model: the shape of the network.
+        l1: weight of the absolute error of pixels in [-1, 1].
+        lpips: weight of LPIPS.
+        lpips_net: network of LPIPS, "alex" or "vgg".
+        kl: weight of the KL divergence of the posterior from the standard normal distribution.
+        eval_size: side in pixels of the held-out photographs.
+    """
 
     model: VAEShape
     l1: float = 1.0
@@ -35,6 +44,12 @@ class VAERecipe(Recipe):
 
 
 class VAELearner(Learner):
+    """The VAE and LPIPS.
+
+    Attributes:
+        scaling: the factor that brings the latents to a standard deviation of 1, measured by `evaluate`.
+    """
+
     def __init__(self, recipe: VAERecipe):
         from diffusers import AutoencoderKL
 
@@ -45,9 +60,10 @@ class VAELearner(Learner):
         self.vae = AutoencoderKL(**recipe.model.arguments())
         if recipe.checkpointing:
             self.vae.enable_gradient_checkpointing()
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))  # moved and sharded with the rest
+        self.lpips = lpips_network(recipe.lpips_net)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of the absolute error, LPIPS and the KL term, and these parts."""
         posterior = self.vae.encode(images).latent_dist
         draw = noise(seeds, tuple(posterior.mean.shape[1:]), "posterior").to(images)
         output = self.vae.decode(posterior.mean + posterior.std * draw).sample
@@ -57,26 +73,23 @@ class VAELearner(Learner):
         return recipe.l1 * parts["l1"] + recipe.lpips * parts["lpips"] + recipe.kl * parts["kl"], parts
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        psnr, lpips, deviations = [], [], []
-        pictures: list[Tensor] = []
-        device = next(self.vae.parameters()).device
-        for photo in photos:
-            image = to_tensor([centre_square(photo.open_rgb(), self.recipe.eval_size)]).to(device)
+        """Return PSNR, LPIPS and the latents' standard deviation, and reconstructions beside their photographs."""
+        deviations = []
+
+        def reconstruct(image: Tensor, seeds: Tensor) -> Tensor:
             latents = self.vae.encode(image).latent_dist.mean
-            output = self.vae.decode(latents).sample.clamp(-1, 1)
-            psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
-            lpips.append(self.lpips(output, image)[0])
             deviations.append(latents.std())
-            if len(pictures) < 8:
-                pictures += [image, output]
-        lists = {"psnr": psnr, "lpips": lpips, "latent_deviation": deviations}
-        values = {k: float(torch.stack(v).mean()) for k, v in lists.items()}
+            return self.vae.decode(latents).sample
+
+        values, shown = compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
+        values["latent_deviation"] = float(torch.stack(deviations).mean())
         self.scaling = 1 / values["latent_deviation"]
-        return values, torch.cat(pictures)
+        return values, shown
 
     def notes(self) -> dict[str, Any]:
-        """`scaling` brings the latents of held-out photographs to a standard deviation of 1."""
+        """Return the scaling of the latents and the shape of the network."""
         return {"scaling": self.scaling, "config": {"model": asdict(self.recipe.model)}}
 
     def exported(self) -> dict[str, Tensor]:
+        """Return all tensors of the VAE."""
         return self.vae.state_dict()

@@ -1,6 +1,6 @@
-"""The reconstruction suite's own figures on held-out photographs, during training.
+"""Run the reconstruction suite on held-out photographs during a training.
 
-Pictures and their reconstructions are written as PNG files and scored as any folder of reconstructions is.
+Photographs and their reconstructions are written as PNG files and scored like any folder of reconstructions.
 """
 
 from __future__ import annotations
@@ -17,57 +17,72 @@ from torch import Tensor
 
 from lactok.errors import DiskError, UserError
 from lactok.evaluation.evaluate import evaluate
-from lactok.randomness import seed_of
 from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.held_out import seeds_of
 
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """A learner whose model is a tokenizer."""
+    """A learner that trains a tokenizer."""
 
     @property
     def bits(self) -> float:
-        """Of an image."""
+        """The number of bits of an image's tokens."""
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] and their seeds (B,) -> what the tokenizer makes of them."""
+        """Return the reconstructions (B, 3, S, S) of images (B, 3, S, S) in [-1, 1] with their seeds (B,)."""
 
 
 def reconstruct(
     learner: Reconstructs, photos: Sequence[Photo], size: int, out: Path, step: int, device: torch.device, write: bool
 ) -> None:
-    """Central squares of side `size` into `out/reference`, reconstructions after `step` steps into `out/step-N`.
+    """Write the central squares of photographs to `out/reference` and their reconstructions to `out/step-N`.
 
     Args:
-        write: False on all processes but one, where several must compute together.
+        learner: the learner.
+        photos: the held-out photographs.
+        size: side of the squares in pixels.
+        out: the folder of the suite.
+        step: number of steps of the training so far, N.
+        device: the device of the learner.
+        write: False for a process that only computes: all processes must call a sharded learner, one writes.
     """
     references, outputs = out / "reference", out / f"step-{step}"
-    for folder in (references, outputs) if write else ():
-        folder.mkdir(parents=True, exist_ok=True)
+    if write:
+        references.mkdir(parents=True, exist_ok=True)
+        outputs.mkdir(parents=True, exist_ok=True)
     for i, photo in enumerate(photos):
         square = centre_square(photo.open_rgb(), size)
-        output = learner.reconstruct(to_tensor([square]).to(device), torch.tensor([seed_of("held out", photo.name)]))
+        output = learner.reconstruct(to_tensor([square]).to(device), seeds_of([photo]))
         if write:
-            name = f"{i:05}-{Path(photo.name).stem}.png"  # pictures of different folders may have one name
+            name = f"{i:05}-{Path(photo.name).stem}.png"  # numbered, as images of different folders may have one name
             pixels = ((output[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
             square.save(references / name)
             Image.fromarray(pixels.cpu().numpy()).save(outputs / name)
 
 
 def score(out: Path, step: int, size: int, bits: float, metrics: str, device: torch.device) -> dict[str, float]:
-    """The suite's figures of what `reconstruct` wrote, metric -> value; its results and store are in `out/runs`.
+    """Score the images that `reconstruct` wrote; the suite's results and store are in `out/runs`.
 
-    For one process alone, also where several train together.
+    Only the main process calls it.
+
+    Args:
+        out, step, size, device: as in `reconstruct`.
+        bits: number of bits of an image's tokens.
+        metrics: "default", "all", or keys separated by commas.
+
+    Returns:
+        Key of the metric -> value.
 
     Raises:
-        DiskError: `out` is full.
-        UserError: the suite did not finish; with what it said.
+        DiskError: the disk is full.
+        UserError: the suite failed; the message says why.
     """
-    made = out / f"step-{step}"
+    outputs = out / f"step-{step}"
     try:
-        with undisturbed(device):
+        with preserved_state(device):
             result = evaluate(
-                made,
+                outputs,
                 references=out / "reference",
                 bits=bits,
                 resolution=size,
@@ -77,15 +92,19 @@ def score(out: Path, step: int, size: int, bits: float, metrics: str, device: to
             )
     except DiskError:
         raise
-    except Exception as error:  # whatever it is, the training can go on without
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"the suite could not score {made}: {said}; go on without it: `set` suite_every=0") from error
+    except Exception as error:  # of any kind: the user can resume the training without the suite
+        reason = " ".join(str(error).split()) or type(error).__name__
+        message = f"the suite could not score {outputs}: {reason}; go on without it: `set` suite_every=0"
+        raise UserError(message) from error
     return {name: entry.value for name, entry in result.metrics.items() if entry.value is not None}
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Afterwards random numbers, threads and gradients are as before, so that a training goes on as without it."""
+def preserved_state(device: torch.device) -> Iterator[None]:
+    """Restore the state of random numbers and threads after the block, in which no gradients are computed.
+
+    So a training gives the same bits with the suite as without it.
+    """
     threads, python = torch.get_num_threads(), random.getstate()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():

@@ -1,12 +1,12 @@
-"""Trains VQ tokenizers: reconstruction, LPIPS and codebook losses, an optional adversary, revival of dead codes.
+"""Train a VQ tokenizer: squared error, LPIPS and codebook losses, and optionally a discriminator.
 
-After LlamaGen's recipe (`tokenizer/tokenizer_image/vq_train.py`): AdamW with betas (0.9, 0.95), L2 reconstruction,
-commitment 0.25, gradients rather than averages for the codebook. Ours: the revival of codes that fall out of use.
+The recipe follows LlamaGen (`tokenizer/tokenizer_image/vq_train.py`): AdamW with betas (0.9, 0.95), squared error,
+commitment weight 0.25, and a codebook that learns by gradients, not by moving averages. Dead-code revival is an
+addition of this project.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,35 +17,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.config import Config
-from lactok.errors import UserError, unknown
-from lactok.nn.lpips import load_lpips
+from lactok.errors import UserError
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, random_crops
-from lactok.training.held_out import compare
+from lactok.training.held_out import compare_and_count_codes
+from lactok.training.pretrained import lpips_network
+from lactok.training.recipe import check_lpips_net
 
 
 @dataclass(frozen=True)
 class Sizes(Config):
-    """Crops and batches from a step on."""
+    """The sizes of crops and batches from a step on.
+
+    Attributes:
+        start: the first step with these sizes.
+        crop: side of the crops in pixels.
+        batch: images per step.
+        scale: range of the shorter side in pixels to which a photograph is resized before it is cropped.
+    """
 
     start: int
     crop: int
     batch: int
-    scale: tuple[int, int]  # range of the shorter side from which the crop is taken
+    scale: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VQRecipe(CodebookRecipe):
-    """A recipe; the TOML files in `configs/` have these keys.
+    """A recipe for a VQ tokenizer.
 
     Attributes:
-        later: other sizes for the steps after the first ones.
-        l2, lpips, adversarial: weights of the losses, the last one beside its adaptive weight.
-        lpips_net: alex or vgg.
-        adversarial_start: step from which on the adversary is asked.
-        bf16: autocast of the networks to bfloat16; norms too, unlike `precision`.
+        model: the shape of the network.
+        later: other sizes of crops and batches for later steps; the first steps have `crop`, `batch` and `scale`.
+        l2: weight of the squared error of pixels in [-1, 1].
+        lpips: weight of LPIPS.
+        lpips_net: network of LPIPS, "alex" or "vgg".
+        adversarial: weight of the generator's loss, by which its adaptive weight is multiplied; 0: no discriminator.
+        adversarial_start: step from which on the discriminator is trained and used.
+        bf16: whether to autocast the networks to bfloat16, norms included, which `precision` leaves in float32.
+        eval_size: side in pixels of the held-out photographs.
     """
 
     model: VQConfig
@@ -65,8 +77,7 @@ class VQRecipe(CodebookRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lpips_net not in ("alex", "vgg"):
-            raise unknown("lpips_net", self.lpips_net, ("alex", "vgg"))
+        check_lpips_net(self.lpips_net)
         if self.adversarial and self.accumulate > 1:
             raise UserError(f"accumulate = {self.accumulate}: the adversary takes whole batches, leave it out")
         for sizes in self.sizes:
@@ -78,29 +89,35 @@ class VQRecipe(CodebookRecipe):
 
     @property
     def sizes(self) -> tuple[Sizes, ...]:
-        """All that come, the first ones in front."""
+        """All sizes of the training, in the order of their first steps."""
         return Sizes(0, self.crop, self.batch, self.scale), *self.later
 
     def sizes_at(self, step: int) -> Sizes:
-        """What holds at a step."""
+        """Return the sizes at a step."""
         return [sizes for sizes in self.sizes if sizes.start <= step][-1]
 
     @property
     def batches(self) -> tuple[int, ...]:
+        """All batch sizes that occur in the training."""
         return tuple(sizes.batch for sizes in self.sizes)
 
     def batch_at(self, step: int) -> int:
+        """Return the batch size of a step."""
         return self.sizes_at(step).batch
 
     def pictures(self, photos: Photos, step: int, positions: range, out: Path) -> Tensor:
+        """As `Recipe.pictures`, with crops by `random_crops`, whose random numbers belong to a whole batch."""
         sizes = self.sizes_at(step)
-        whole = random_crops(photos.train, sizes.batch, sizes.crop, sizes.scale, self.seed, step)
+        batch = random_crops(photos.train, sizes.batch, sizes.crop, sizes.scale, self.seed, step)
         first = positions.start - step * sizes.batch
-        return whole[first : first + len(positions)]
+        return batch[first : first + len(positions)]
 
 
 class VQLearner(CodebookLearner):
-    """A VQ model, LPIPS, and an adversary with an optimizer of its own where the recipe asks for one."""
+    """A VQ model, LPIPS, and a discriminator if the recipe asks for one.
+
+    The discriminator is not a submodule, since it has its own optimizer and is neither averaged nor exported.
+    """
 
     channels_last = False
 
@@ -109,24 +126,25 @@ class VQLearner(CodebookLearner):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = VQModel(recipe.model)
-        self.watch(recipe, self.model.quantize, "model.quantize.embedding.weight")
+        self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
         assert self.revival is not None
-        self.revival.last_used.zero_()  # codes begin where they are
-        self.lpips = copy.deepcopy(load_lpips(recipe.lpips_net, "cpu"))
+        self.revival.last_used.zero_()  # the initial codes count as used at step 0, so that step 0 does not move them
+        self.lpips = lpips_network(recipe.lpips_net)
         self.adversary = Adversary(recipe.peak_lr) if recipe.adversarial > 0 else None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VQLearner:
-        """The adversary, which is none of the learned parts, goes where they go."""
+        """Move or convert the learner, as `nn.Module.to` does through this method, together with the discriminator."""
         super()._apply(fn, recurse)
         if self.adversary is not None:
             self.adversary.move(fn)
         return self
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of the squared error, LPIPS, codebook and generator losses, and these parts."""
         recipe = self.recipe
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bf16):
             z = self.model.encode_features(images)
-            codes, parts = self.quantized(z, step)
+            codes, parts = self.quantize(z, step)
             output = self.model.decode_features(codes).float()
             parts["lpips"] = self.lpips(output, images).float().mean()
         parts["l2"] = F.mse_loss(output, images)
@@ -136,64 +154,78 @@ class VQLearner(CodebookLearner):
             parts["generator"] = -self.adversary.network(output).mean()
             weight = adaptive_weight(reconstruction, parts["generator"], self.model.decoder.last_layer)
             total = total + recipe.adversarial * weight * parts["generator"]
-            parts["discriminator"] = self.adversary.meets(images, output.detach())
+            parts["discriminator"] = self.adversary.compute_loss(images, output.detach())
         return total, parts
 
     def after_step(self, step: int) -> dict[str, Tensor]:
-        """The adversary's own step, then revival."""
+        """Do the discriminator's step, then revive dead codes."""
         if self.adversary is not None:
             self.adversary.step()
         return super().after_step(step)
 
     def decayed(self, name: str, parameter: nn.Parameter) -> bool:
-        """Weight decay goes to convolutions: neither to norms and biases nor to the codebook."""
+        """Return whether a parameter has weight decay: only the kernels of convolutions have, not the codebook."""
         return parameter.ndim == 4
 
     def remembered(self) -> dict[str, Tensor]:
-        return super().remembered() | (self.adversary.remembered() if self.adversary is not None else {})
+        """Return the step at which each code was last used, and the state of the discriminator."""
+        tensors = super().remembered()
+        if self.adversary is not None:
+            tensors |= self.adversary.remembered()
+        return tensors
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """PSNR, LPIPS and codes used on centre squares, in float32."""
+        """Return PSNR, LPIPS and the number of codes in use, and reconstructions beside their photographs."""
 
         def reconstruct(image: Tensor) -> tuple[Tensor, Tensor]:
             ids = self.model.encode(image)
             return self.model.decode(ids), ids
 
-        return compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
+        return compare_and_count_codes(photos, self.recipe.eval_size, reconstruct, self.lpips)
 
     def exported(self) -> dict[str, Tensor]:
+        """Return all tensors of the VQ model."""
         return self.model.state_dict()
 
     def notes(self) -> dict[str, Any]:
+        """Return the shape of the network."""
         return {"config": {"model": asdict(self.recipe.model)}}
 
 
 class Adversary:
-    """The patch discriminator with its optimizer; it learns after the tokenizer's own step, on the same pictures."""
+    """The patch discriminator and its optimizer; it is trained after the tokenizer's step, on the same images.
+
+    Args:
+        peak_lr: the learning rate, which stays constant.
+    """
 
     def __init__(self, peak_lr: float):
         self.network = PatchDiscriminator()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=peak_lr, betas=(0.5, 0.95))
-        for parameter in self.network.parameters():  # there from the start, so that a checkpoint can be read into it
+        # AdamW would create its state in the first step; it is needed before, to copy that of a checkpoint into it
+        for parameter in self.network.parameters():
             moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
         self.loss: Tensor | None = None
 
     def move(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Its weights and moments to another device, by the function that moves a tensor there."""
+        """Apply a function that moves or converts a tensor to the weights and to the optimizer's moments."""
         self.network._apply(function)
         for moments in self.optimizer.state.values():
             for name in ("exp_avg", "exp_avg_sq"):
                 moments[name] = function(moments[name])
 
-    def meets(self, images: Tensor, output: Tensor) -> Tensor:
-        """Its loss on photographs and reconstructions, (B, 3, S, S) in [-1, 1]; `step` learns from it."""
+    def compute_loss(self, images: Tensor, output: Tensor) -> Tensor:
+        """Return the discriminator's loss for photographs and reconstructions, both (B, 3, S, S) in [-1, 1].
+
+        The loss is kept with its gradient for `step` and returned without.
+        """
         self.loss = discriminator_loss(self.network(images), self.network(output))
         return self.loss.detach()
 
     @torch.enable_grad()
     def step(self) -> None:
-        """Learn from the last pictures, by the mean gradient of all processes."""
+        """Do the optimizer's step for the last computed loss, if any, by the mean gradient of all processes."""
         from accelerate.utils import reduce
 
         if self.loss is not None:
@@ -205,8 +237,9 @@ class Adversary:
             self.loss = None
 
     def remembered(self) -> dict[str, Tensor]:
-        """Its weights and moments."""
-        found = {f"adversary.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        """Return the weights and the optimizer's state."""
+        tensors = {f"adversary.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            found |= {f"adversary.{name}.{k}": v for k, v in self.optimizer.state[parameter].items()}
-        return found
+            for entry, value in self.optimizer.state[parameter].items():
+                tensors[f"adversary.{name}.{entry}"] = value
+        return tensors

@@ -1,7 +1,7 @@
-"""Rewards: how well people would like a picture, or how well it fits its caption; found by name.
+"""Rewards: models that score how well people would like an image, or how well it fits its caption.
 
-A reward is a class under `@register_reward(RewardSpec(...))` in a file of this package, or of another package that
-names it by an entry point of group `lactok.rewards`. Nothing is imported before it is loaded.
+A reward is a class decorated by `@register_reward(RewardSpec(...))`, in a file of this package or of another package
+that has an entry point of the group `lactok.rewards`. A module is imported only when one of its rewards is used.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-ORDER = ("image_reward", "mps", "hpsv2", "clip_scores")  # of modules, and so of the tables' columns
-DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2.1")  # the paper's; it does not say which HPSv2
+ORDER = ("image_reward", "mps", "hpsv2", "clip_scores")  # the order of this package's modules, and so of columns
+DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2.1")  # the paper's; it does not say which version of HPSv2
 
 GROUP = "lactok.rewards"
 R = TypeVar("R", bound="type[Reward]")
@@ -32,16 +32,17 @@ R = TypeVar("R", bound="type[Reward]")
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """What is fixed about a reward; all of it stands in a result.
+    """The declaration of a reward; a result holds all of it.
 
     Attributes:
-        license: of its weights.
-        variant: what its publishers leave open and is chosen here.
-        assets: its weights and the files of its tokenizer.
-        higher_is_better: true of all that are here.
-        needs_caption: False for those that look at the picture alone.
-        published: its column in `published.json`, or "".
-        version: raised by hand when its arithmetic changes; part of every stored key.
+        name: the name in `--metrics` and in results.
+        license: the licence of the weights.
+        variant: how the score is computed where the publishers leave it open.
+        assets: the weight files and the files of the text tokenizer.
+        higher_is_better: whether higher is better; true of all rewards of this package.
+        needs_caption: False for a reward that scores the image alone.
+        published: the reward's column in `published.json`; empty if there is none.
+        version: number that is raised by hand whenever the arithmetic changes; stored scores depend on it.
     """
 
     name: str
@@ -55,11 +56,14 @@ class RewardSpec:
 
 
 class Reward(ABC):
-    """Made by `Reward(device, dtype)` with its weights, ready to use; raises WeightsNotFound without them.
+    """The base class of rewards; the constructor loads the weights.
 
     Args:
-        device: where it computes.
-        dtype: compute dtype (autocast), float32 if not given; scores are float32 whatever it is.
+        device: the device on which the model runs.
+        dtype: the dtype of autocast, float32 if not given; scores are float32 in any case.
+
+    Raises:
+        WeightsNotFound: the weights are not installed and cannot be fetched.
     """
 
     spec: RewardSpec
@@ -71,20 +75,21 @@ class Reward(ABC):
 
     @abstractmethod
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
-        """RGB images of any size and their captions -> (B,)."""
+        """Return the scores (B,) of RGB images of any size with their captions."""
 
     def score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
-        """How good each picture is with its caption, higher is better unless `spec` says otherwise.
+        """Return the score of each image with its caption; higher is better unless `spec` says otherwise.
 
         Args:
             images: B RGB images of any size.
-            captions: B texts; ignored by those that look at the picture alone.
+            captions: B texts; a reward that does not need captions ignores them.
 
         Returns:
-            (B,) float32 on the CPU. A picture's score does not depend on its neighbours, but for rounding.
+            Scores (B,) float32 on the CPU. Except for rounding, the score of an image does not depend on the rest of
+            the batch.
 
         Raises:
-            ValueError: not as many captions as images.
+            ValueError: there are not as many captions as images.
             UserError: a score is not finite in this dtype.
         """
         import torch
@@ -100,25 +105,29 @@ class Reward(ABC):
         return scores
 
     def _compute(self) -> AbstractContextManager[object]:
+        """Return the context in which the model runs: exact float32, or autocast to another dtype."""
         import torch
 
         from lactok.device import exact_float32
 
         if self.dtype == torch.float32:
             return exact_float32()
-        return torch.autocast(self.device.partition(":")[0], self.dtype)
+        device_type = self.device.partition(":")[0]  # autocast takes "cuda", not "cuda:0"
+        return torch.autocast(device_type, self.dtype)
 
 
 class Rewards(Plugins[type[Reward]]):
-    """All rewards; an entry point may be a class with a `spec` that no decorator registers."""
+    """The registry of all rewards; an entry point may also name a class that has a `spec` but no decorator."""
 
     def __init__(self) -> None:
         super().__init__("reward", "register_reward", GROUP, lambda: (__name__,))
 
     def offered(self) -> list[str]:
+        """Return the names that the error for an unknown reward lists: all rewards, variants included."""
         return [*self.names(), *self.unlisted()]
 
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
+        """Register the class that an entry point names; raise UserError for anything that is not a reward."""
         is_reward = isinstance(loaded, type) and issubclass(loaded, Reward)
         if not (is_reward and isinstance(getattr(loaded, "spec", None), RewardSpec)):
             raise UserError(f"plug-in {name!r} ({point.value}) is no reward; see lactok.metrics.rewards.Reward")
@@ -129,12 +138,13 @@ REWARDS = Rewards()
 
 
 def register_reward(spec: RewardSpec, *, listed: bool = True) -> Callable[[R], R]:
-    """Class decorator: the class is the reward `spec.name`, and `spec` its `spec`.
+    """Return a class decorator that registers a reward and sets its attribute `spec`.
 
     Args:
-        spec: its name stands here as the first text, since it is read from here before the module is imported.
-        listed: False for the same model computed otherwise, since its publishers do both: found by name, no column of
-            `all`.
+        spec: the declaration. Write its name as a string literal, before any other: it is read from the source text
+            before the module is imported.
+        listed: False for a variant, the same model computed in another way of its publishers: it is found by its name,
+            but `all` leaves it out.
 
     Raises:
         WrongValue: another class has the name already.
@@ -149,21 +159,24 @@ def register_reward(spec: RewardSpec, *, listed: bool = True) -> Callable[[R], R
 
 
 def names() -> list[str]:
-    """All rewards but the variants, this project's first."""
+    """Return the names of all rewards except the variants, those of this package first."""
     return REWARDS.names()
 
 
 def find(name: str) -> type[Reward]:
-    """The class of a reward by name, not yet loaded.
+    """Return the class of a reward by its name; the weights are loaded only by its constructor.
 
     Raises:
-        UserError: unknown name, or a plug-in that cannot be imported or is no reward.
+        UserError: the name is unknown, or belongs to a plug-in that cannot be imported or is not a reward.
     """
     return REWARDS.get(name)
 
 
 def specs(chosen: Sequence[str]) -> tuple[dict[str, RewardSpec], dict[str, str]]:
-    """What each reward is, by name, and why some cannot be told: a broken plug-in must not hide the others."""
+    """Return the declarations of rewards by name, and the error messages of those that cannot be found, by name.
+
+    Errors are returned, not raised, so that one broken plug-in does not hide the other rewards.
+    """
     known, broken = {}, {}
     for name in chosen:
         try:
@@ -174,11 +187,14 @@ def specs(chosen: Sequence[str]) -> tuple[dict[str, RewardSpec], dict[str, str]]
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:
-    """For the list of weights: what each reward needs, variants included; a broken plug-in is left out, and named."""
+    """Return the files that each reward needs, variants included, for `python -m lactok.weights list`.
+
+    A broken plug-in is left out with a warning in the log.
+    """
     known, broken = specs(REWARDS.offered())
     for why in broken.values():
         logging.getLogger(__name__).warning("left out: %s", why)
     return {name: spec.assets for name, spec in known.items()}
 
 
-VARIANTS = tuple(REWARDS.unlisted())  # the same models computed otherwise
+VARIANTS = tuple(REWARDS.unlisted())  # names of the rewards that are variants of others

@@ -1,4 +1,4 @@
-"""Scores straight from CLIP's features: PickScore, CLIPScore and the LAION aesthetic predictor."""
+"""Rewards computed from CLIP's features: PickScore, CLIPScore and the LAION aesthetic predictor."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ AESTHETIC_HEAD = Asset(
     RewardSpec("pickscore", "MIT", "logit scale x cosine; PIL bicubic", (PICKSCORE_WEIGHTS, clip.TOKENIZER))
 )
 class PickScore(Reward):
-    """PickScore (Kirstain et al. 2023; yuvalkirstain/PickScore): logit scale times cosine, about 20."""
+    """PickScore (Kirstain et al. 2023; yuvalkirstain/PickScore): logit scale times cosine similarity, about 20."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
@@ -70,7 +70,7 @@ class PickScore(Reward):
     )
 )
 class CLIPScore(Reward):
-    """CLIPScore (Hessel et al. 2021) as LlamaGen's evaluation has it: the plain cosine, neither cut nor x 2.5."""
+    """CLIPScore (Hessel et al. 2021) as LlamaGen evaluates it: the cosine similarity, not clipped at 0 or times 2.5."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
@@ -84,7 +84,7 @@ class CLIPScore(Reward):
 
 
 class LinearMLP(nn.Module):
-    """The head of the aesthetic predictor and of ImageReward: linear layers with nothing but dropout between them."""
+    """The head of the aesthetic predictor and of ImageReward: linear layers with dropout but no activation between."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -100,7 +100,7 @@ class LinearMLP(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, width) -> (B,), in float32 whatever the compute dtype: a score has more digits than bfloat16."""
+        """Return scores (B,) of features (B, width), in float32 also under autocast: bfloat16 would round them."""
         with torch.autocast(features.device.type, enabled=False):
             return self.layers(features.float())[:, 0]
 
@@ -115,7 +115,7 @@ class LinearMLP(nn.Module):
     )
 )
 class Aesthetic(Reward):
-    """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor): about 1 to 10, no caption."""
+    """LAION's aesthetic predictor (christophschuhmann/improved-aesthetic-predictor), about 1 to 10, without caption."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)

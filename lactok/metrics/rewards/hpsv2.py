@@ -1,4 +1,4 @@
-"""HPSv2 and HPSv2.1 (Wu et al. 2023; tgxs002/HPSv2): a CLIP ViT-H/14 trained on choices between pictures."""
+"""HPSv2 and HPSv2.1 (Wu et al. 2023; tgxs002/HPSv2): a CLIP ViT-H/14 trained on people's choices between images."""
 
 from __future__ import annotations
 
@@ -30,18 +30,22 @@ ANTIALIASED = "cosine, not x 100; tensor bicubic with antialias, as torchvision 
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's `state_dict`; what a training keeps beside it is left out."""
+    """Return the tensors of a published file under this project's names, without the training's other state.
+
+    The model's own tensors are those under `state_dict.`, or all of them if there is no such name.
+    """
     inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
     return clip.convert_open_clip(inside or tensors)
 
 
 def spec(name: str, version: str, variant: str) -> RewardSpec:
+    """Return the declaration of a reward with the weights of version "v2" or "v2.1"."""
     return RewardSpec(name, "Apache-2.0", variant, (WEIGHTS[version], clip.TOKENIZER), published="hpsv2")
 
 
 @register_reward(spec("hpsv2", "v2", PLAIN))
 class HPSv2(Reward):
-    """Cosine of caption and picture, about 0.3."""
+    """HPSv2: the cosine similarity of caption and image, about 0.3."""
 
     antialias = False
 
@@ -58,6 +62,8 @@ class HPSv2(Reward):
 
 @register_reward(spec("hpsv2-aa", "v2", ANTIALIASED), listed=False)
 class HPSv2Antialiased(HPSv2):
+    """As `HPSv2`, with antialiasing when the image is resized."""
+
     antialias = True
 
 

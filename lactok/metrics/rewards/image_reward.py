@@ -1,4 +1,4 @@
-"""ImageReward (Xu et al. 2023; THUDM/ImageReward): BLIP's caption encoder reading the picture, and a linear head."""
+"""ImageReward (Xu et al. 2023; THUDM/ImageReward): BLIP's text encoder, which attends to the image, and a head."""
 
 from __future__ import annotations
 
@@ -36,19 +36,22 @@ TOKENIZER = Asset(
     ),
     size=466_000,
 )
-LENGTH = 35
-# of the scores on the authors' training data
+LENGTH = 35  # tokens of a caption at most
+# the mean and standard deviation of the network's outputs on the authors' training data
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 
 
 @dataclass(frozen=True)
 class ImageRewardConfig:
-    """The defaults are the published model: BLIP with a ViT-L/16, and BERT's base size.
+    """The shape of the network; the defaults are the published model, BLIP with a ViT-L/16 and BERT's base size.
 
     Attributes:
-        vision: width, layers, heads.
-        text: width, intermediate, layers, heads.
-        vocabulary: BERT's 30522 and two of BLIP's own, which are not used here.
+        image: side of the input image in pixels.
+        patch: side of a patch in pixels.
+        vision: width, layers and heads of the image encoder.
+        text: width, feed-forward width, layers and heads of the text encoder.
+        vocabulary: size of the vocabulary: BERT's 30522 tokens and two of BLIP's own, which are not used here.
+        positions: number of the text encoder's positional embeddings.
     """
 
     image: int = 224
@@ -60,6 +63,8 @@ class ImageRewardConfig:
 
 
 class ImageRewardNetwork(nn.Module):
+    """BLIP's image encoder, its text encoder with cross-attention to the image tokens, and the linear head."""
+
     def __init__(self, config: ImageRewardConfig = ImageRewardConfig()):
         super().__init__()
         width, layers, heads = config.vision
@@ -94,21 +99,30 @@ class ImageRewardNetwork(nn.Module):
         self.mlp = LinearMLP(hidden)
 
     def image_embeds(self, pixels: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) -> tokens (B, 1 + patches, vision width)."""
+        """Return the image tokens (B, 1 + patches, vision width) of normalised images (B, 3, S, S)."""
         return self.visual_encoder(pixel_values=pixels).last_hidden_state
 
     def caption_feature(self, ids: Tensor, mask: Tensor, image_embeds: Tensor) -> Tensor:
-        """The caption, read with the picture, at [CLS]: (B, text width). BLIP's own [ENC] is not put there."""
+        """Return the text encoder's output at the first token, (B, text width).
+
+        The first token stays BERT's [CLS]; unlike BLIP, ImageReward does not replace it by [ENC].
+
+        Args:
+            ids: token ids of the captions, (B, L).
+            mask: 1 for tokens and 0 for padding, (B, L).
+            image_embeds: image tokens (B, 1 + patches, vision width).
+        """
         seen = torch.ones(image_embeds.shape[:2], dtype=torch.int64, device=ids.device)
         return self.text_encoder(
             input_ids=ids, attention_mask=mask, encoder_hidden_states=image_embeds, encoder_attention_mask=seen
         ).last_hidden_state[:, 0]
 
     def reward(self, feature: Tensor) -> Tensor:
-        """(B, text width) -> (B,), of mean 0 and deviation 1 on the authors' data."""
+        """Return the scores (B,) of features (B, text width): mean 0 and standard deviation 1 on the authors' data."""
         return (self.mlp(feature) - MEAN) / STD
 
 
+# (pattern of BLIP's names in the image encoder, the same part in transformers)
 _VISION = (
     (r"cls_token", "embeddings.class_embedding"),
     (r"pos_embed", "embeddings.position_embedding"),
@@ -122,7 +136,10 @@ _VISION = (
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BLIP's names to transformers'; those of the text encoder and the head are the same in both."""
+    """Rename the tensors of the published file from BLIP's names to those of transformers.
+
+    The text encoder and the head have the same names in both.
+    """
     out = {}
     for name, tensor in without_positions(tensors).items():
         name = name.removeprefix("blip.")
@@ -144,7 +161,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     )
 )
 class ImageReward(Reward):
-    """About -2 to 2."""
+    """ImageReward-v1.0: scores of about -2 to 2."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)

@@ -1,6 +1,7 @@
-"""MPS, the Multi-dimensional Preference Score (Zhang et al. 2024; Kwai-Kolors/MPS), its overall score.
+"""The overall score of MPS, the Multi-dimensional Preference Score (Zhang et al. 2024; Kwai-Kolors/MPS).
 
-Words of the caption that say nothing about a list of qualities are masked; the picture's tokens then read the rest.
+The condition is a list of qualities. Caption tokens that are not similar to any token of the condition are masked, and
+the image tokens attend to the others.
 """
 
 from __future__ import annotations
@@ -34,24 +35,36 @@ WEIGHTS = Asset(
 
 
 class SwiGLU(nn.Module):
+    """The SwiGLU activation: (..., 2 D) -> (..., D), the first half times the SiLU of the second."""
+
     def forward(self, x: Tensor) -> Tensor:
         x, gate = x.chunk(2, dim=-1)
         return F.silu(gate) * x
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Many query heads (B, H, N, D) on one head of keys and values (B, M, D); `keep` (B, 1, M) bool masks keys."""
+def multi_query_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Attend with H query heads to one shared head of keys and values.
+
+    Args:
+        q: queries (B, H, N, D).
+        k, v: keys and values (B, M, D).
+        keep: True for the keys that are attended to, (B, 1, M) bool; None for all.
+
+    Returns:
+        The heads' outputs side by side, (B, N, H * D).
+    """
     k, v = (t[:, None].expand(-1, q.shape[1], -1, -1) for t in (k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if keep is None else keep[:, None])
     return out.transpose(1, 2).flatten(2)
 
 
-def heads(x: Tensor, count: int) -> Tensor:
-    return x.unflatten(-1, (count, -1)).transpose(1, 2)
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Split the channels of tokens into heads: (B, N, heads * D) -> (B, heads, N, D)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-class Rotary(nn.Module):
-    """Rotary positions; the frequencies come with the weights."""
+class RotaryEmbedding(nn.Module):
+    """Rotary positional embedding; the frequencies are part of the weights."""
 
     inv_freq: Tensor
 
@@ -60,7 +73,7 @@ class Rotary(nn.Module):
         self.register_buffer("inv_freq", torch.zeros(dim_head // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., N, D), rotated by position."""
+        """Rotate queries or keys (..., N, D) by their positions."""
         angle = torch.arange(x.shape[-2], device=x.device)[:, None] * self.inv_freq.float()
         angle = torch.cat([angle, angle], -1)
         first, second = x.chunk(2, -1)
@@ -68,44 +81,59 @@ class Rotary(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Image tokens on text tokens, and a feed-forward beside it, both on the same norm."""
+    """Cross-attention of image tokens to text tokens, in parallel with a feed-forward layer, both on the same norm."""
 
-    def __init__(self, dim: int, dim_head: int, count: int, ff_mult: int):
+    def __init__(self, dim: int, dim_head: int, heads: int, ff_mult: int):
         super().__init__()
-        self.count = count
+        self.heads = heads
         self.norm = nn.LayerNorm(dim)
-        self.to_q = nn.Linear(dim, count * dim_head, bias=False)
+        self.to_q = nn.Linear(dim, heads * dim_head, bias=False)
         self.to_kv = nn.Linear(dim, 2 * dim_head, bias=False)
-        self.to_out = nn.Linear(count * dim_head, dim, bias=False)
+        self.to_out = nn.Linear(heads * dim_head, dim, bias=False)
         inner = ff_mult * dim
         self.ff = nn.Sequential(nn.Linear(dim, 2 * inner, bias=False), SwiGLU(), nn.Linear(inner, dim, bias=False))
 
     def forward(self, x: Tensor, context: Tensor, keep: Tensor) -> Tensor:
+        """Return the update (B, N, dim) of image tokens x (B, N, dim).
+
+        Args:
+            x: image tokens.
+            context: text tokens (B, M, dim).
+            keep: True for the text tokens that are attended to, (B, 1, M) bool.
+        """
         x = self.norm(x)
         k, v = self.to_kv(context).chunk(2, dim=-1)
-        return self.to_out(attend(heads(self.to_q(x), self.count), k, v, keep)) + self.ff(x)
+        q = split_heads(self.to_q(x), self.heads)
+        return self.to_out(multi_query_attention(q, k, v, keep)) + self.ff(x)
 
 
 class ParallelBlock(nn.Module):
-    """Image tokens among themselves, rotary, not causal, with a feed-forward from the same projection."""
+    """Self-attention of image tokens in parallel with a feed-forward layer, both from one fused projection.
 
-    def __init__(self, dim: int, dim_head: int, count: int, ff_mult: int):
+    The attention is not causal and has rotary positional embeddings.
+    """
+
+    def __init__(self, dim: int, dim_head: int, heads: int, ff_mult: int):
         super().__init__()
-        self.count, inner = count, ff_mult * dim
-        self.parts = (count * dim_head, dim_head, dim_head, 2 * inner)
+        self.heads = heads
+        inner = ff_mult * dim
+        self.widths = (heads * dim_head, dim_head, dim_head, 2 * inner)  # of queries, keys, values and feed-forward
         self.norm = nn.LayerNorm(dim)
-        self.rotary_emb = Rotary(dim_head)
-        self.fused_attn_ff_proj = nn.Linear(dim, sum(self.parts), bias=False)
-        self.attn_out = nn.Linear(count * dim_head, dim, bias=False)
+        self.rotary_emb = RotaryEmbedding(dim_head)
+        self.fused_attn_ff_proj = nn.Linear(dim, sum(self.widths), bias=False)
+        self.attn_out = nn.Linear(heads * dim_head, dim, bias=False)
         self.ff_out = nn.Sequential(SwiGLU(), nn.Linear(inner, dim, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v, ff = self.fused_attn_ff_proj(self.norm(x)).split(self.parts, dim=-1)
-        q, k = self.rotary_emb(heads(q, self.count)), self.rotary_emb(k)
-        return self.attn_out(attend(q, k, v)) + self.ff_out(ff)
+        """Return the update (B, N, dim) of image tokens (B, N, dim)."""
+        q, k, v, ff = self.fused_attn_ff_proj(self.norm(x)).split(self.widths, dim=-1)
+        q, k = self.rotary_emb(split_heads(q, self.heads)), self.rotary_emb(k)
+        return self.attn_out(multi_query_attention(q, k, v)) + self.ff_out(ff)
 
 
 class Residual(nn.Module):
+    """Adds a module's output to its first input."""
+
     def __init__(self, fn: nn.Module):
         super().__init__()
         self.fn = fn
@@ -115,45 +143,72 @@ class Residual(nn.Module):
 
 
 class CrossModel(nn.Module):
-    """Under the official names. Defaults: the published model."""
+    """Layers of cross-attention to the text and self-attention, with the parameter names of the published weights.
 
-    def __init__(self, dim: int = 1024, layers: int = 4, dim_head: int = 64, count: int = 16, ff_mult: int = 4):
+    The defaults are the published model.
+    """
+
+    def __init__(self, dim: int = 1024, layers: int = 4, dim_head: int = 64, heads: int = 16, ff_mult: int = 4):
         super().__init__()
-        size = (dim, dim_head, count, ff_mult)
+        shape = (dim, dim_head, heads, ff_mult)
         self.layers = nn.ModuleList(
-            nn.ModuleList([Residual(CrossAttention(*size)), Residual(ParallelBlock(*size))]) for _ in range(layers)
+            nn.ModuleList([Residual(CrossAttention(*shape)), Residual(ParallelBlock(*shape))]) for _ in range(layers)
         )
 
     def forward(self, image: Tensor, text: Tensor, keep: Tensor) -> Tensor:
-        """Image tokens (B, N, P), text tokens (B, L, P), which of them are read (B, 1, L) bool -> (B, N, P)."""
+        """Return the image tokens (B, N, P) after all layers.
+
+        Args:
+            image: image tokens (B, N, P).
+            text: text tokens (B, L, P).
+            keep: True for the text tokens that are attended to, (B, 1, L) bool.
+        """
         for layer in self.layers:
-            across, within = layer.children()
-            image = within(across(image, text, keep))
+            cross_attention, self_attention = layer.children()
+            image = self_attention(cross_attention(image, text, keep))
         return image
 
 
 class MPSNetwork(nn.Module):
+    """CLIP, and the cross-attention layers between its image tokens and its text tokens."""
+
     def __init__(self, shape: clip.Shape = clip.VIT_H_14, cross: CrossModel | None = None):
         super().__init__()
         self.model = shape.build()
         self.cross_model = cross or CrossModel()
 
     def similarity(self, text: Tensor, condition: Tensor) -> Tensor:
-        """Of each text token (B, L, P) to its nearest condition token (1, M, P), over the caption's largest: (B, 1, L).
+        """Return the similarity of each text token to the nearest condition token, relative to the caption's largest.
 
-        The authors divide by the largest of the batch and score captions one by one; here it is each caption's own.
+        The authors divide by the largest of the batch, but score one caption at a time; dividing by each caption's own
+        largest gives the same for any batch.
+
+        Args:
+            text: text tokens (B, L, P).
+            condition: tokens of the condition, (1, M, P).
+
+        Returns:
+            The similarities (B, 1, L), at most 1.
         """
         nearest = (text @ condition.transpose(1, 2)).amax(-1)
         return (nearest / nearest.amax(-1, keepdim=True))[:, None]
 
     def score(self, text: Tensor, end: Tensor, image: Tensor, similarity: Tensor, threshold: float) -> Tensor:
-        """Logit scale times the cosine of the caption (its end token, (B, P)) and the picture that read it: (B,)."""
-        picture = self.cross_model(image, text, similarity > threshold)[:, 0]
-        return self.model.logit_scale.exp() * (clip.unit(end) * clip.unit(picture)).sum(-1)
+        """Return the scores (B,): the logit scale times the cosine similarity of caption and image.
+
+        Args:
+            text: text tokens (B, L, P).
+            end: the text token at each caption's end, which stands for the caption, (B, P).
+            image: image tokens (B, N, P); the first one stands for the image.
+            similarity: what `similarity` returns, (B, 1, L).
+            threshold: text tokens whose similarity is not above it are masked.
+        """
+        image_feature = self.cross_model(image, text, similarity > threshold)[:, 0]
+        return self.model.logit_scale.exp() * (clip.unit(end) * clip.unit(image_feature)).sum(-1)
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The official names, or those of the copy, which has `mps.` before them."""
+    """Return the tensors under the authors' names; the copy that is read has `mps.` before them."""
     return {k.removeprefix("mps."): v for k, v in without_positions(tensors).items()}
 
 
@@ -167,7 +222,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     )
 )
 class MPS(Reward):
-    """About 10 to 13."""
+    """MPS as the authors evaluate it: scores of about 10 to 13."""
 
     threshold = 0.3
 
@@ -197,4 +252,6 @@ class MPS(Reward):
     listed=False,
 )
 class MPSForward(MPS):
+    """As `MPS`, with the lower threshold that the authors' network has in its own `forward`."""
+
     threshold = 0.01

@@ -1,10 +1,10 @@
-"""How tables write rewards: known without importing a network."""
+"""Titles and decimal places of rewards in tables, known without importing a network."""
 
 from __future__ import annotations
 
 from lactok.metrics.registry import Metric
 
-# name -> title, digits after the point
+# name -> (title, number of decimal places)
 SHOWN: dict[str, tuple[str, int]] = {
     "image_reward": ("ImageReward", 3),
     "mps": ("MPS", 2),
@@ -20,9 +20,10 @@ SHOWN: dict[str, tuple[str, int]] = {
 
 
 def described(name: str, higher: bool = True) -> Metric:
-    """A reward as a metric of tables; one that is not of this project by its name.
+    """Return the declaration by which tables show a reward; a plug-in's reward has its name as its title.
 
     Args:
+        name: the reward's name.
         higher: whether higher is better, as the reward's result says.
     """
     title, digits = SHOWN.get(name, (name, 4))

@@ -1,9 +1,9 @@
-"""Trains SeedTok: a quantizer that keeps an image embedding, a diffusion decoder of it, and both together.
+"""Train SeedTok: a quantizer that predicts an image embedding, and a diffusion decoder of this embedding.
 
-Source: Ge et al. 2023, arXiv 2310.01218, section 3.2, with smaller parts. Stage 1 (`quantizer`) trains the quantizer to
-predict the teacher's embedding and to rebuild its own Q-Former's output. Stage 2 (`decoder`) trains the diffusion
-decoder on the teacher's embeddings. Stage 3 (`joint`) goes on with both: the picture that a few steps of the sampler
-make of the ids is compared with the photograph. SEED has no stage 3; its decoder is a published one, which is tuned on
+Source: Ge et al. 2023, arXiv 2310.01218, section 3.2, with smaller networks. Stage 1 (`quantizer`) trains the quantizer
+to predict the teacher's embedding and to reconstruct the output of its own Q-Former. Stage 2 (`decoder`) trains the
+diffusion decoder on the teacher's embeddings. Stage 3 (`joint`) trains both further: the image that a few steps of the
+sampler decode from the ids is compared with the photograph. SEED has no stage 3; it fine-tunes a published decoder on
 the predicted embeddings.
 """
 
@@ -19,7 +19,9 @@ __all__ = ["SeedTokLearner", "SeedTokRecipe", "learner_of"]
 
 
 def learner_of(recipe: SeedTokRecipe) -> SeedTokLearner:
-    """The networks of the recipe's stage."""
-    stages: dict[int, type[QuantizerLearner | DecoderLearner | JointLearner]]
-    stages = {1: QuantizerLearner, 2: DecoderLearner, 3: JointLearner}
-    return stages[recipe.stage](recipe)
+    """Return the learner of the recipe's stage."""
+    if recipe.stage == 1:
+        return QuantizerLearner(recipe)
+    if recipe.stage == 2:
+        return DecoderLearner(recipe)
+    return JointLearner(recipe)

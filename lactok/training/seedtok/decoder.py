@@ -1,7 +1,7 @@
-"""SeedTok's stage 2: the diffusion decoder learns to paint the teacher's embeddings.
+"""SeedTok's stage 2: the diffusion decoder learns to decode the teacher's embeddings.
 
-A linear predictor, where the shape has one, begins as the regression of latents on embeddings; the diffusion paints
-what is left.
+If the decoder has a linear predictor, it is first fitted to predict low-resolution latents from embeddings, and the
+diffusion model learns the difference from the true latents.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from torch import Tensor, nn
 from lactok.nn.lactok import drawn_latents, moments
 from lactok.nn.latent_decoder import fold_upsampling
 from lactok.nn.unclip import UnCLIP
-from lactok.randomness import noise, seed_of
-from lactok.training.data import Photo
-from lactok.training.feature_cache import Frozen
+from lactok.randomness import noise
+from lactok.training.data import Photo, load_squares
+from lactok.training.feature_cache import FeatureCache
+from lactok.training.held_out import seeds_of
 from lactok.training.ldm import timesteps
+from lactok.training.numerics import happens
 from lactok.training.pretrained import load_weights
-from lactok.training.seedtok.learner import SeedTokLearner, seeds_of, share_right
+from lactok.training.seedtok.learner import SeedTokLearner, retrieval_accuracy
 from lactok.training.seedtok.recipe import SeedTokRecipe
 from lactok.training.teacher import fid_features, inception_features
 
-DIFFUSION = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
-RIDGE = 0.3  # of the predictor's least squares, for each picture, whose embedding has about unit variance
+DIFFUSION_PARTS = ("unclip.unet", "unclip.text_encoder", "unclip.image_normalizer")
+RIDGE = 0.3  # ridge penalty of the predictor's least squares, per image; embeddings have a variance of about 1
 
 
-class PaintingLearner(SeedTokLearner):
-    """A stage with the diffusion decoder; its VAE is frozen and in no export."""
+class DiffusionLearner(SeedTokLearner):
+    """What stages 2 and 3 share: the diffusion decoder, whose VAE is frozen and not exported."""
 
     def __init__(self, recipe: SeedTokRecipe):
         super().__init__(recipe)
@@ -45,27 +47,37 @@ class PaintingLearner(SeedTokLearner):
         self.unclip.requires_grad_(False)
         self.unclip.unet.requires_grad_(True)
         self.unclip.text_encoder.requires_grad_(True)
-        self.moments = Frozen(partial(moments, self.unclip.vae), recipe.variants > 0)
+        self.moments = FeatureCache(partial(moments, self.unclip.vae), recipe.variants > 0)
 
     @property
     def decoder_parts(self) -> tuple[str, ...]:
-        """The submodules that stage 2 writes."""
-        return DIFFUSION if self.unclip.predictor is None else (*DIFFUSION, "unclip.predictor")
+        """The names of the submodules that stage 2 exports."""
+        if self.unclip.predictor is None:
+            return DIFFUSION_PARTS
+        return (*DIFFUSION_PARTS, "unclip.predictor")
 
-    def train(self, mode: bool = True) -> PaintingLearner:
+    def train(self, mode: bool = True) -> DiffusionLearner:
+        """Set the training mode; the VAE stays in eval mode."""
         super().train(mode)
         self.unclip.vae.eval()
-        # the gradient of a group norm is many times slower in the layout of the others
+        # the gradient of a group norm is many times slower in the channels-last layout of the other networks
         self.unclip.vae.to(memory_format=torch.contiguous_format)
         return self
 
-    def painted(self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0, visible: float = 1.0) -> Tensor:
-        """Paint embeddings (B, features) as the tokenizer decodes them: pictures (B, 3, S, S) around [-1, 1].
+    def decode_embeds(
+        self, embeds: Tensor, seeds: Tensor, steps: int, guidance: float = 1.0, visible: float = 1.0
+    ) -> Tensor:
+        """Decode embeddings as the tokenizer does.
 
         Args:
-            seeds: (B,).
-            steps: of the sampler.
-            visible: how much of the diffusion shows, 0 to 1.
+            embeds: (B, features).
+            seeds: seeds of the noise (B,).
+            steps: number of sampler steps.
+            guidance: weight of classifier-free guidance; 1: none.
+            visible: share to which the diffusion has faded in, 0 to 1; the rest are the predictor's latents.
+
+        Returns:
+            Images (B, 3, S, S), about in [-1, 1], not clamped.
         """
         unclip = self.unclip
         start = unclip.start(seeds).to(embeds)
@@ -76,82 +88,99 @@ class PaintingLearner(SeedTokLearner):
         return unclip.decode_latents(latents.contiguous()) * 2 - 1
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """What the tokenizer makes of images (B, 3, S, S) in [-1, 1]."""
-        return self.painted(self.predicted(images), seeds, self.recipe.eval_steps).clamp(-1, 1)
+        """Return the reconstructions of images (B, 3, S, S) in [-1, 1], with their seeds (B,)."""
+        return self.decode_embeds(self.predict_embeds(images), seeds, self.recipe.eval_steps).clamp(-1, 1)
 
-    def picture_figures(self, images: Tensor, seeds: Tensor) -> tuple[dict[str, float], Tensor]:
-        """LPIPS of reconstructions, the share whose nearest photograph by FID's features is the right one, examples."""
-        pictures = torch.cat([self.reconstruct(i, s) for i, s in zip(images.split(1), seeds.split(1), strict=True)])
-        pairs = list(zip(pictures.split(1), images.split(1), strict=True))
-        shown = torch.cat([inception_features(self.inception, picture) for picture, _ in pairs])
-        meant = torch.cat([self.meant(image) for _, image in pairs])
+    def evaluate_decoder(self, images: Tensor, seeds: Tensor) -> tuple[dict[str, float], Tensor]:
+        """Evaluate the reconstructions of images (N, 3, S, S) in [-1, 1], with their seeds (N,).
+
+        Returns:
+            LPIPS, and the share of reconstructions whose nearest photograph by FID's features is their own; and eight
+            of the photographs, each followed by its reconstruction.
+        """
+        inputs = zip(images.split(1), seeds.split(1), strict=True)
+        outputs = torch.cat([self.reconstruct(image, seed) for image, seed in inputs])
+        pairs = list(zip(outputs.split(1), images.split(1), strict=True))
+        output_features = torch.cat([inception_features(self.inception, output) for output, _ in pairs])
+        photo_features = torch.cat([self.photo_features(image) for _, image in pairs])
         values = {
-            "lpips": math.fsum(float(self.lpips(picture, image)) for picture, image in pairs) / len(pairs),
-            "right": share_right(fid_features(shown), fid_features(meant)),
+            "lpips": math.fsum(float(self.lpips(output, image)) for output, image in pairs) / len(pairs),
+            "right": retrieval_accuracy(fid_features(output_features), fid_features(photo_features)),
         }
-        return values, torch.stack([images[:8], pictures[:8]], 1).flatten(0, 1)
+        return values, torch.stack([images[:8], outputs[:8]], 1).flatten(0, 1)
 
     def notes(self) -> dict[str, Any]:
+        """Return the stage, the VAE's scaling, and the shapes of the quantizer and the decoder."""
         assert self.recipe.vae
         notes = super().notes()
         config = notes["config"] | {"unclip": asdict(self.decoder_shape)}
         return notes | {"scaling": self.recipe.vae.scaling, "config": config}
 
 
-class DecoderLearner(PaintingLearner):
-    """Stage 2."""
+class DecoderLearner(DiffusionLearner):
+    """The learner of stage 2: the diffusion decoder."""
 
     def __init__(self, recipe: SeedTokRecipe):
         super().__init__(recipe)
-        self.parts = self.decoder_parts
+        self.exported_parts = self.decoder_parts
         if self.unclip.predictor is not None:
-            nn.init.zeros_(self.unclip.predictor.weight)  # until it is fitted
+            nn.init.zeros_(self.unclip.predictor.weight)  # zeros mean that the predictor is not fitted yet
 
     def remembered(self) -> dict[str, Tensor]:
-        if (predictor := self.unclip.predictor) is None:
-            return super().remembered()
-        return super().remembered() | {"weight": predictor.weight.detach(), "bias": predictor.bias.detach()}
+        """As `SeedTokLearner.remembered`, with the fitted predictor, which is no learned parameter."""
+        tensors = super().remembered()
+        predictor = self.unclip.predictor
+        if predictor is not None:
+            tensors |= {"weight": predictor.weight.detach(), "bias": predictor.bias.detach()}
+        return tensors
 
     @torch.no_grad()
     def fit_teachers(self) -> None:
-        """Fit the teacher, then the predictor, the first time."""
+        """Fit the teacher and then the decoder's predictor, unless they are fitted already."""
         super().fit_teachers()
-        if (predictor := self.unclip.predictor) is not None and not predictor.weight.any():
-            self.regress(predictor)
+        predictor = self.unclip.predictor
+        if predictor is not None and not predictor.weight.any():
+            self.fit_predictor(predictor)
 
-    def regress(self, predictor: nn.Linear) -> None:
-        """Fit the decoder's predictor to the latents of training photographs by least squares."""
-        pairs = [(self.embeds(image), self.latents(image, None)) for image in self.squares(self.recipe.fit)]
-        embeds, latents = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    def fit_predictor(self, predictor: nn.Linear) -> None:
+        """Fit the decoder's predictor to latents of training photographs, by ridge regression on their embeddings."""
+        embeds_of_images, latents_of_images = [], []
+        for image in self.training_squares(self.recipe.fit):
+            embeds_of_images.append(self.targets(image))
+            latents_of_images.append(self.latents(image, None))
+        embeds, latents = torch.cat(embeds_of_images), torch.cat(latents_of_images)
         targets = F.adaptive_avg_pool2d(latents, self.unclip.config.predictor).flatten(1)
         predictor.bias.copy_(targets.mean(0))
-        ridge = RIDGE * len(pairs) * torch.eye(embeds.shape[1], device=embeds.device)
-        normal = embeds.t() @ embeds + ridge
-        predictor.weight.copy_(torch.linalg.solve(normal, embeds.t() @ (targets - predictor.bias)).t())
+        penalty = RIDGE * len(embeds) * torch.eye(embeds.shape[1], device=embeds.device)
+        normal_matrix = embeds.t() @ embeds + penalty
+        predictor.weight.copy_(torch.linalg.solve(normal_matrix, embeds.t() @ (targets - predictor.bias)).t())
 
     def latents(self, images: Tensor, draw: Tensor | None) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] -> scaled latents (B, C, h, w).
+        """Return the scaled latents (B, C, h, w) of images (B, 3, S, S) in [-1, 1].
 
         Args:
-            draw: noise of the latents' shape that draws from the posterior, or None for its mean.
+            images: the images.
+            draw: standard normal noise (B, C, h, w) by which the posterior is sampled; None for the posterior's mean.
         """
-        moments = self.moments(images)
-        return drawn_latents(self.unclip.vae, moments, torch.zeros(()) if draw is None else draw)
+        if draw is None:
+            draw = torch.zeros(())
+        return drawn_latents(self.unclip.vae, self.moments(images), draw)
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the diffusion loss."""
         self.fit_teachers()
         return self.diffusion_loss(images, seeds), {}
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """The squared error of the velocity at a uniform time, given the teacher's embeddings."""
+        """Return the squared error of the velocity at a random timestep, given the teacher's embeddings."""
         unclip = self.unclip
         shape = unclip.latent_shape
-        embeds = self.embeds(images)
+        embeds = self.targets(images)
         latents = self.latents(images, noise(seeds, shape, "posterior").to(images)) - unclip.predicted(embeds)
         draw = noise(seeds, shape, "noise").to(latents)
         t = timesteps(seeds).to(latents.device)
         labels = unclip.class_labels(embeds, noise(seeds, embeds.shape[1:], "embedding").to(embeds))
-        dropped = [seed_of(s, "unconditional") % 1000 < 1000 * self.recipe.unconditional for s in seeds.tolist()]
+        dropped = [happens(self.recipe.unconditional, seed, "unconditional") for seed in seeds.tolist()]
         labels = labels.masked_fill(torch.tensor(dropped, device=labels.device)[:, None], 0.0)
         a = alphas_cumprod(unclip.config.scheduler).to(latents)[t][:, None, None, None]
         noised = a.sqrt() * latents + (1 - a).sqrt() * draw
@@ -160,15 +189,17 @@ class DecoderLearner(PaintingLearner):
         return F.mse_loss(predicted.float(), a.sqrt() * draw - (1 - a).sqrt() * latents)
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """What the decoder makes of the teacher's embeddings of images (B, 3, S, S) in [-1, 1]."""
-        return self.painted(self.embeds(images), seeds, self.recipe.eval_steps).clamp(-1, 1)
+        """Return the images that are decoded from the teacher's embeddings of images (B, 3, S, S) in [-1, 1]."""
+        return self.decode_embeds(self.targets(images), seeds, self.recipe.eval_steps).clamp(-1, 1)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        return self.picture_figures(self.central_squares(photos), seeds_of(photos))
+        """Evaluate the images that are decoded from the teacher's embeddings; see `evaluate_decoder`."""
+        images = load_squares(photos, self.recipe.crop).to(self.teacher.mean.device)
+        return self.evaluate_decoder(images, seeds_of(photos))
 
 
 def alphas_cumprod(scheduler: Mapping[str, Any]) -> Tensor:
-    """The signal's share of the variance at a scheduler's training times, (1000,)."""
+    """Return the signal's share of the variance at the 1000 training timesteps of a scheduler with these arguments."""
     from diffusers import PNDMScheduler
 
     return PNDMScheduler(**scheduler).alphas_cumprod

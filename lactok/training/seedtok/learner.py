@@ -1,4 +1,4 @@
-"""What SeedTok's stages share: the quantizer, the teacher of embeddings, and the judges of pictures."""
+"""What SeedTok's stages share: the quantizer, the teacher of embeddings, and the networks that compare images."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from lactok import weights
 from lactok.nn.inception import inception
 from lactok.nn.inception_checkpoint import INCEPTION
 from lactok.nn.inception_encoder import InceptionEncoder
-from lactok.nn.lpips import LPIPS, load_lpips
+from lactok.nn.lpips import LPIPS
 from lactok.nn.seed import EvaViT, SeedQuantizer, clip_normalise
-from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner
-from lactok.training.data import Photo, Photos, centre_square, to_tensor
-from lactok.training.feature_cache import Frozen
-from lactok.training.pretrained import load_parts
+from lactok.training.data import Photos, load_squares
+from lactok.training.feature_cache import FeatureCache
+from lactok.training.pretrained import load_parts, lpips_network
 from lactok.training.seedtok.recipe import SeedTokRecipe
-from lactok.training.teacher import Teacher, described, inception_features
+from lactok.training.teacher import Teacher, inception_features, teacher_features
 
-PRETRAINED = "model.visual_encoder.features"  # Inception's weights: frozen, an asset of their own, in no export
+# the submodule of the published Inception network, which is frozen and not exported, as it is an asset of its own
+PRETRAINED = "model.visual_encoder.features"
 
 
 def initialise(model: SeedQuantizer) -> None:
-    """Fill what the published file brings and the class leaves at zero: queries, positions, the class token."""
+    """Initialise the parameters that the class leaves at zero: query tokens, positional embeddings and class token.
+
+    A visual encoder that is Inception gets its published weights.
+    """
     parameters = [model.query_tokens, model.pos_embed, model.pos_embed_image]
     if isinstance(model.visual_encoder, EvaViT):
         parameters += [model.visual_encoder.cls_token, model.visual_encoder.pos_embed]
@@ -42,13 +45,15 @@ def initialise(model: SeedQuantizer) -> None:
 
 
 class SeedTokLearner(CodebookLearner):
-    """The quantizer and the teacher; a stage adds its own networks and its loss.
+    """The quantizer and the teacher; the learner of a stage adds its own networks and its loss.
 
     Attributes:
-        parts: submodules that the stage exports.
+        exported_parts: names of the submodules that the stage exports.
+        photo_features: the `inception_features` of photographs.
+        targets: the teacher's embeddings of photographs.
     """
 
-    parts: tuple[str, ...] = ()
+    exported_parts: tuple[str, ...] = ()
     lpips: LPIPS
 
     def __init__(self, recipe: SeedTokRecipe):
@@ -59,94 +64,100 @@ class SeedTokLearner(CodebookLearner):
         self.model = SeedQuantizer(self.shape)
         initialise(self.model)
         self.teacher = Teacher(self.shape.features)
-        with torch.random.fork_rng(devices=[]):  # what is only loaded must not move the start of other networks
-            # copies, so that they are moved to a device with the rest
-            self.lpips, self.inception = copy.deepcopy(load_lpips("alex", "cpu")), copy.deepcopy(inception("cpu"))
+        with torch.random.fork_rng(devices=[]):  # loading these must not change the initial weights of other networks
+            self.lpips = lpips_network("alex")
+            self.inception = copy.deepcopy(inception("cpu"))  # a copy, as the learner moves all its networks
         if recipe.stage > 1:
             load_parts(self, ("model", "teacher"), recipe.quantizer, "quantizer", keep=PRETRAINED)
         self.requires_grad_(False)
         keep = recipe.variants > 0
-        self.meant = Frozen(partial(inception_features, self.inception), keep)
-        self.embeds = Frozen(self.embed, keep)
-        if isinstance(encoder := self.model.visual_encoder, InceptionEncoder):
-            encoder.frozen_features = Frozen(encoder.position_features, keep)
+        self.photo_features = FeatureCache(partial(inception_features, self.inception), keep)
+        self.targets = FeatureCache(self.teacher_embeds, keep)
+        encoder = self.model.visual_encoder
+        if isinstance(encoder, InceptionEncoder):
+            encoder.frozen_features = FeatureCache(encoder.position_features, keep)
 
     def learn_quantizer(self) -> None:
-        """Let the quantizer learn, all but the published Inception in it, and look after its codes."""
+        """Let the quantizer learn, except the published Inception network in it, and revive its dead codes."""
         self.model.requires_grad_(True)
         if self.shape.inception:
             self.get_submodule(PRETRAINED).requires_grad_(False)
-        self.watch(self.recipe, self.model.quantize, "model.quantize.embedding.weight")
+        self.track_codebook(self.recipe, self.model.quantize, "model.quantize.embedding.weight")
 
     def train(self, mode: bool = True) -> SeedTokLearner:
+        """Set the training mode; Inception and the visual encoder stay in eval mode."""
         super().train(mode)
         self.inception.eval()
         self.model.visual_encoder.eval()
         return self
 
     def remembered(self) -> dict[str, Tensor]:
+        """As `CodebookLearner.remembered`, with what the teacher was fitted to."""
         return super().remembered() | {"mean": self.teacher.mean, "projection": self.teacher.projection}
 
-    def squares(self, most: int) -> Iterator[Tensor]:
-        """Central squares (1, 3, S, S) of the first training photographs."""
+    def training_squares(self, most: int) -> Iterator[Tensor]:
+        """Yield the central squares (1, 3, S, S) of the first training photographs, at most so many."""
         for photo in Photos.of(self.recipe.data, self.recipe.held_out).train[:most]:
-            yield to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]).to(self.teacher.mean.device)
+            yield load_squares([photo], self.recipe.crop).to(self.teacher.mean.device)
 
     @torch.no_grad()
     def fit_teachers(self) -> None:
-        """Fit the teacher of embeddings to training photographs and their mirror images, the first time."""
+        """Fit the teacher to training photographs and their mirror images, unless it is fitted already."""
         if self.teacher.fitted:
             return
-        both = (torch.cat([image, image.flip(-1)]) for image in self.squares(self.recipe.fit))
-        self.teacher.fit(torch.cat([described(self.lpips, self.meant(images), images) for images in both]))
+        vectors = []
+        for image in self.training_squares(self.recipe.fit):
+            images = torch.cat([image, image.flip(-1)])
+            vectors.append(teacher_features(self.lpips, self.photo_features(images), images))
+        self.teacher.fit(torch.cat(vectors))
         if isinstance(self.model.visual_encoder, InceptionEncoder):
-            self.teacher.start(self.model.visual_encoder.proj)
+            self.teacher.initialise_projection(self.model.visual_encoder.proj)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] -> the teacher's embeddings (B, features)."""
-        return self.teacher(described(self.lpips, self.meant(images), images))
+    def teacher_embeds(self, images: Tensor) -> Tensor:
+        """Return the teacher's embeddings (B, features) of images (B, 3, S, S) in [-1, 1]."""
+        return self.teacher(teacher_features(self.lpips, self.photo_features(images), images))
 
     @torch.no_grad()
-    def predicted(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] -> the embeddings (B, features) of their ids."""
+    def predict_embeds(self, images: Tensor) -> Tensor:
+        """Return the embeddings (B, features) that the quantizer predicts from the ids of images (B, 3, S, S)."""
         return self.model.image_embeds(self.model.encode(clip_normalise(images / 2 + 0.5))).float()
 
     @property
     def bits(self) -> float:
-        """Bits of an image."""
+        """The number of bits of an image's tokens."""
         return self.shape.queries * math.log2(self.shape.codebook_size)
 
-    def central_squares(self, photos: tuple[Photo, ...]) -> Tensor:
-        """Photographs -> (N, 3, S, S) in [-1, 1], on the networks' device."""
-        squares = [to_tensor([centre_square(photo.open_rgb(), self.recipe.crop)]) for photo in photos]
-        return torch.cat(squares).to(self.teacher.mean.device)
+    def evaluate_quantizer(self, images: Tensor) -> dict[str, float]:
+        """Evaluate the predicted embeddings of images (N, 3, S, S) in [-1, 1].
 
-    def quantizer_figures(self, images: Tensor) -> dict[str, float]:
-        """The error of predicted embeddings, the share whose nearest one is the right one, and the codes in use."""
-        target = torch.cat([self.embeds(image) for image in images.split(1)])
+        Returns:
+            The squared error, the share of images whose nearest teacher's embedding is their own, and the number of
+            codes in use.
+        """
+        targets = torch.cat([self.targets(image) for image in images.split(1)])
         ids = self.model.encode(clip_normalise(images / 2 + 0.5))
         predicted = self.model.image_embeds(ids)
         return {
-            "embedding": float(F.mse_loss(predicted, target)),
-            "embedding_right": share_right(predicted, target),
+            "embedding": float(F.mse_loss(predicted, targets)),
+            "embedding_right": retrieval_accuracy(predicted, targets),
             "codes_used": float(len(ids.unique())),
         }
 
     def exported(self) -> dict[str, Tensor]:
-        """The submodules of `parts`, without the published Inception."""
-        state = {k: v for k, v in self.state_dict().items() if not k.startswith(f"{PRETRAINED}.")}
-        return {k: v for k, v in state.items() if k.startswith(tuple(f"{part}." for part in self.parts))}
+        """Return the tensors of the exported parts, without the published Inception network."""
+        prefixes = tuple(f"{part}." for part in self.exported_parts)
+        tensors = {}
+        for name, tensor in self.state_dict().items():
+            if name.startswith(prefixes) and not name.startswith(f"{PRETRAINED}."):
+                tensors[name] = tensor
+        return tensors
 
     def notes(self) -> dict[str, Any]:
+        """Return the stage and the shape of the quantizer."""
         return {"stage": self.recipe.stage, "config": {"model": asdict(self.shape)}}
 
 
-def share_right(found: Tensor, originals: Tensor) -> float:
-    """The share of rows (N, C) whose nearest original (N, C), by cosine similarity, is the one of the same row."""
-    nearest = (F.normalize(found, dim=1) @ F.normalize(originals, dim=1).t()).argmax(1)
+def retrieval_accuracy(features: Tensor, references: Tensor) -> float:
+    """Return the share of rows (N, C) whose nearest reference (N, C) is that of the same row, by cosine similarity."""
+    nearest = (F.normalize(features, dim=1) @ F.normalize(references, dim=1).t()).argmax(1)
     return float((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean())
-
-
-def seeds_of(photos: tuple[Photo, ...]) -> Tensor:
-    """Seeds (N,) by the names of held-out photographs."""
-    return torch.tensor([seed_of("held out", photo.name) for photo in photos])

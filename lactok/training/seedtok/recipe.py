@@ -14,35 +14,42 @@ from lactok.training.pretrained import shape_of
 
 @dataclass(frozen=True, kw_only=True)
 class SeedTokRecipe(CodebookRecipe):
-    """A recipe of any stage; keys of other stages are passed over.
+    """A recipe of any stage; keys of other stages are ignored.
 
     Attributes:
         stage: 1 trains the quantizer, 2 the decoder, 3 both.
-        model: the quantizer's shape, which stage 1 states and later stages take from its weights.
-        unclip: the decoder's shape, which stage 2 states and stage 3 takes from its weights.
-        vae: the VAE that the decoder works in, for stages 2 and 3.
-        quantizer: the weights that stage 1 wrote, quantizer and teacher; stages 2 and 3 need them.
-        decoder: the weights that stage 2 wrote; stage 3 needs them.
-        fit: the greatest number of training photographs whose principal components the teacher takes.
-        embedding: weight of the squared error of the predicted embedding, whose variance is 1.
+        model: shape of the quantizer. Stage 1 needs it; later stages take it from the weights of stage 1.
+        unclip: shape of the decoder. Stage 2 needs it; stage 3 takes it from the weights of stage 2.
+        vae: the VAE of the decoder's latents, for stages 2 and 3.
+        quantizer: weights of the quantizer and the teacher that stage 1 wrote, for stages 2 and 3.
+        decoder: weights of the decoder that stage 2 wrote, for stage 3.
+        fit: number of training photographs, at most, to which the teacher and the decoder's predictor are fitted.
+        embedding: weight of the squared error of the predicted embedding, whose target has variance 1.
         cosine: weight of one minus the cosine similarity of the predicted embedding and the teacher's.
-        rebuild: weight of one minus the cosine similarity of the rebuilt Q-Former output.
-        mixup: share of stage 1's pictures that are mixed from a few: deviations from the batch's mean, with random
-            weights of length 1. Embeddings are linear in what the Inception encoder sees, so a mixture's is known.
-        unconditional: share of stage 2's pictures without an embedding, for classifier-free guidance.
-        few_steps: steps of the sampler in stage 3, all with gradient.
-        joint: stage 3 teaches the quantizer as well; if false only the decoder, to paint what the quantizer predicts.
-        lpips, colour: weights of stage 3's losses of pixels: LPIPS, and absolute error at an eighth of the side.
-        content: weight of one minus the cosine similarity of Inception's features, relative to their mean.
-        texture: the same of Inception's maps before the last, averaged over the picture.
-        contrast: weight of a cross entropy: which training photographs are nearest to the picture, the target being
-            those nearest to its photograph, by cosine similarity of Inception's features over `temperature`.
-        plain: steps of stage 3 around one fixed picture, for a decoder with a predictor.
-        settle: steps that fit the fixed picture to the mean of the photographs' Inception features, before the first.
-        fade: steps in which regression and diffusion fade in, with the losses of pixels.
-        regression: share of the regression that is there in the end; less leaves more to what Inception looks for.
-        jitter: standard deviation of noise on the embeddings that stage 3 paints; the teacher's have variance 1.
-        eval_steps: steps of the sampler on held-out photographs, without guidance.
+        rebuild: weight of one minus the cosine similarity of the reconstructed Q-Former output and the original.
+        mixup: share of stage 1's images that are replaced by mixtures of a few images of the batch, with random weights
+            of length 1 for their deviations from the batch's mean. The features of the Inception encoder are mixed;
+            the teacher's embeddings are linear in them, so the target is the same mixture of embeddings.
+        unconditional: share of stage 2's images without an embedding, for classifier-free guidance.
+        few_steps: number of sampler steps in stage 3, all of them with gradient.
+        joint: whether stage 3 trains the quantizer as well, or only the decoder on the quantizer's predictions.
+        lpips: weight of LPIPS in stage 3.
+        colour: weight in stage 3 of the absolute error of the images at an eighth of their side.
+        content: weight of one minus the cosine similarity of Inception's last features, relative to their mean.
+        texture: weight of the same for the spatial means of Inception's earlier feature maps.
+        contrast: weight of the cross-entropy between the training photographs that are nearest to the decoded image and
+            those that are nearest to its photograph, by Inception's last features.
+        temperature: temperature of these two distributions.
+        plain: number of steps at the beginning of stage 3 in which the decoder starts from one fixed image for all
+            embeddings; for a decoder with a predictor.
+        settle: number of steps, before the first one, that fit the fixed image to the mean of the photographs'
+            Inception features.
+        fade: number of steps after `plain` in which the predictor's regression, the diffusion and the losses of pixels
+            fade in.
+        regression: share of the predictor's regression after it has faded in; below 1, the decoder follows the
+            Inception losses more.
+        jitter: standard deviation of noise that stage 3 adds to the embeddings, which have variance 1.
+        eval_steps: number of sampler steps on held-out photographs, without guidance.
     """
 
     stage: int
@@ -92,24 +99,33 @@ class SeedTokRecipe(CodebookRecipe):
             self._check_unclip(self.unclip)
 
     def quantizer_shape(self) -> SeedConfig:
-        """The quantizer's shape, by the recipe or by the weights of stage 1; checked against the recipe."""
+        """Return the quantizer's shape, as the recipe or the weights of stage 1 state it.
+
+        Raises:
+            UserError: the weights do not exist, or the shape does not fit the recipe.
+        """
         model = self.model or shape_of(self.quantizer, "model", SeedConfig, "quantizer")
         self._check_model(model)
         return model
 
     def decoder_shape(self) -> UnCLIPShape:
-        """The decoder's shape, by the recipe or by the weights of stage 2; checked against the recipe."""
+        """Return the decoder's shape, as the recipe or the weights of stage 2 state it.
+
+        Raises:
+            UserError: the weights do not exist, or the shape does not fit the recipe.
+        """
         unclip = self.unclip or shape_of(self.decoder, "unclip", UnCLIPShape, "decoder")
         self._check_unclip(unclip)
         return unclip
 
     def visible(self, step: int) -> float:
-        """How much of regression and diffusion stage 3 shows at a step, 0 to 1."""
+        """Return the share to which regression and diffusion have faded in at a step of stage 3, 0 to 1."""
         if self.fade:
             return min(1.0, max(0.0, (step - self.plain) / self.fade))
         return float(step >= self.plain)
 
     def _check_model(self, model: SeedConfig) -> None:
+        """Raise UserError if the quantizer's shape does not fit the recipe."""
         if self.crop != model.image_size or (not model.inception and self.crop % model.patch):
             raise UserError(f"crop = {self.crop} must be [model] image_size, and a multiple of patch")
         if model.hidden % 12 or model.hidden % model.heads or model.vit[0] % model.vit[2]:
@@ -118,6 +134,7 @@ class SeedTokRecipe(CodebookRecipe):
             raise UserError("mixup is for stage 1 and a visual encoder that is Inception")
 
     def _check_unclip(self, unclip: UnCLIPShape) -> None:
+        """Raise UserError if the decoder's shape does not fit the recipe."""
         if (self.plain or self.fade) and not unclip.predictor:
             raise UserError("plain and fade are for a decoder with [unclip] predictor")
         if self.fsdp and unclip.predictor:
