@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed`: time, throughput, parameters, FLOPs and peak memory of tokenizers."""
+"""`python -m benchmarks.speed` measures time, throughput, parameters, FLOPs and peak memory of tokenizers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lactok.evaluation.options import add_options
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
     add_options(
@@ -42,6 +43,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; return 0, or 3 if a tokenizer that was asked for by name could not be measured."""
     args = parser().parse_args(argv)
     from lactok import registry
     from lactok.device import check_device

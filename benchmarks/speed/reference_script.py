@@ -1,6 +1,6 @@
-"""What a user would write without this suite: PNG files, then a library after another over the files.
+"""The script that a user would write without this suite: write PNG files, then run one library after another on them.
 
-The alternative that `python -m benchmarks.speed.suite` measures the suite against. It uses the same networks.
+`python -m benchmarks.speed.suite` times the suite against it. Both use the same networks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from lactok.nn.lpips import load_lpips
 
 
 def fidelity_weights(path: Path) -> Path:
-    """torch-fidelity wants its weights as its own .pth file, classifier included; features do not touch that."""
+    """Write Inception's weights as the .pth file that torch-fidelity reads, and return the path.
+
+    The classifier, which features do not use, is zero.
+    """
     state = dict(inception.inception().state_dict())
     state |= {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     torch.save(state, path)
@@ -30,13 +33,17 @@ def fidelity_weights(path: Path) -> Path:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of the ones that data loaders started."""
+    """Return the CPU seconds of this process and of the processes that data loaders started."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict[str, float]]:
-    """CPU seconds by stage and the metrics, of square uint8 references (R, R, 3)."""
+    """Reconstruct references (R, R, 3) uint8 by a tokenizer and score them.
+
+    Returns:
+        CPU seconds by stage, and the metrics by name.
+    """
     seconds: dict[str, float] = {}
 
     def stage(label: str, started: float) -> None:
@@ -106,5 +113,6 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
 
 
 def _pairs(folders: tuple[Path, Path]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Read the images of the same name in two folders, (H, W, 3) uint8 each."""
     names = sorted(p.name for p in folders[0].iterdir())
     return [(np.array(Image.open(folders[0] / n)), np.array(Image.open(folders[1] / n))) for n in names]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.suite`: CPU seconds an image by stage, the suite against a plain script, in one run."""
+"""`python -m benchmarks.speed.suite` compares the CPU seconds of the suite and of a plain script, stage by stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from lactok.evaluation.config import Settings
 
 
 def parser() -> Parser:
-    p = Parser(prog="python -m benchmarks.speed.suite", description=__doc__)
+    """Return the parser of the command's arguments."""
+    p = Parser(
+        prog="python -m benchmarks.speed.suite",
+        description="CPU seconds an image by stage, the suite against a plain script, in one run.",
+    )
     p.add_argument("--images", type=int, default=12, help="photographs of the sample set (default: %(default)s)")
     p.add_argument("--resolution", type=int, default=1024)
     p.add_argument("--tokenizer", default="llamagen-vq16-tiny")
@@ -22,6 +26,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Print both tables and the metrics of both; return 0."""
     args = parser().parse_args(argv)
     if not 2 <= args.images <= 36:
         raise WrongValue(f"`images` {args.images}: 2 to 36")
@@ -44,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run, dataset = settings.run(), settings.data()
     run = replace(run, networks=metric_networks(run))
     references = [images.prepare(s.open(), run.protocol.prepare) for s in dataset.samples]
-    lpips.load_lpips("alex")  # loading is not what is compared
+    lpips.load_lpips("alex")  # load the networks before the clock starts
     inception.inception()
     with tempfile.TemporaryDirectory() as scratch:
         source, store = TokenizerSource(args.tokenizer), Store(Path(scratch))
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         timer = run_shards(work, shards)
         distances = Timer()
         with distances.stage("distances and files"):
-            keys = [k for s in shards if (k := work.keys(s)) is not None]
+            keys = [key for key in map(work.keys, shards) if key is not None]
             result = merge(source, dataset, run, settings.limit, store, keys, Path(scratch) / "result", timer)
     ours = dict(timer.cpu) | dict(distances.cpu)
     theirs, values = reference_script.run(references, args.tokenizer)
