@@ -151,7 +151,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table: seconds an image of the plain version, and how much faster and different the others are."""
+    """Return a Markdown table: the plain version's seconds an image, and how the other versions compare with it."""
     from tabulate import tabulate
 
     others = [v for v in VARIANTS if v != "plain"]

@@ -22,7 +22,7 @@ def classify(name: str, detections: Sequence[Detection]) -> list[str]:
 
 
 def images(number: int = 553, each: int = 100) -> list[tuple[prompts.Prompt, list[Detection]]]:
-    """Return official prompts with `each` detections: the objects that a prompt asks for and others, most of them weak."""
+    """Return official prompts with `each` detections: the objects asked for and others, most of them of low score."""
     rng = np.random.default_rng(0)
     asked = []
     for prompt in prompts.official()[:number]:
