@@ -134,6 +134,7 @@ def select(
     """
     from lactok.evaluation.config import split_names
     from lactok.evaluation.results import load_results
+    from reports.pictures import stored_pictures
 
     with_pictures = []
     for result in load_results(runs).recon:
