@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.timing import median_seconds, peak_memory_bytes
-from lactok.errors import UserError, WeightsNotFound, at_least
+from lactok.errors import UserError, WeightsNotFound, at_least, disk_errors
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,13 @@ def _measured(name: str, how: Conditions) -> dict[str, Any] | str:
         return str(error)
     except Exception as error:  # one adapter's bug, or a full device, must not lose the others
         return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def write_numbers(numbers: object, path: Path | None) -> None:
+    """Write what was measured as JSON where a path is given; raise UserError where that is not possible."""
+    if path is not None:
+        with disk_errors(path):
+            path.write_text(json.dumps(numbers, indent=1) + "\n")
 
 
 def table(rows: Sequence[dict[str, Any]], how: Conditions) -> str:

@@ -9,14 +9,14 @@ the same random weights, which go into the fast one through the conversion of a 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import WrongValue, disk_errors
+from lactok.errors import WrongValue
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -322,9 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = f"{processor()}, {torch.get_num_threads()} threads"
     print(f"{machine}, {args.shape} model, {args.size} px, {args.steps} steps, random weights\n")
     print(table(rows))
-    if args.json:
-        with disk_errors(args.json):
-            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write_numbers(rows, args.json)
     return 0
 
 

@@ -6,7 +6,6 @@ every register token and every position. It gives the same ids and, up to roundi
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +13,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import at_least, disk_errors, unknown
+from lactok.errors import at_least, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -199,9 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"measured: {name}", file=sys.stderr, flush=True)
     print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
     print(table(rows))
-    if args.json:
-        with disk_errors(args.json):
-            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write_numbers(rows, args.json)
     return 0
 
 
