@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from benchmarks.contract.probe import Broken, Finding, Inapplicable, NotTried, Trial, location, one_line
 from benchmarks.contract.rules import RULES, Rule
 from lactok import registry
@@ -71,7 +73,7 @@ def report(name: str, findings: list[Finding]) -> str:
     """Return one line for each finding, then how many rules hold and how many are broken."""
     width = max(len(f.rule) for f in findings)
     lines = [f"{f.state:5} {f.rule:{width}}  {f.text}" for f in findings]
-    count = {state: sum(f.state == state for f in findings) for state in ("ok", "FAIL", "-")}
+    count = Counter(f.state for f in findings)
     untried = f", {count['-']} not tried" if count["-"] else ""
     return "\n".join([*lines, f"{name}: {count['ok']} rules hold, {count['FAIL'] or 'none'} broken{untried}"])
 

@@ -23,6 +23,7 @@ DOUGH, RUBBER, GLASS = (206.0, 160.0, 102.0), (34.0, 34.0, 36.0), (176.0, 206.0,
 
 
 def apple(pen: Pen, rng: Rng) -> None:
+    """Draw an apple, sometimes bitten."""
     wide = rng.uniform(0.82, 0.95)
     half = [(0, -0.52), (0.34, -0.70), (0.76, -0.52), (wide, 0.0), (0.62, 0.66), (0.26, 0.9), (0, 0.82)]
     pen.line([(0, -0.5), (0.04, -0.75), (0.14, -1.0)], 0.09, STEM)
@@ -36,6 +37,7 @@ def apple(pen: Pen, rng: Rng) -> None:
 
 
 def banana(pen: Pen, rng: Rng) -> None:
+    """Draw a bent banana."""
     bend = rng.uniform(58, 74)
     angles = np.radians(np.linspace(90 - bend, 90 + bend, 24))
     thickness = rng.uniform(0.17, 0.22) * np.sqrt(np.clip(1 - np.linspace(-1, 1, 24) ** 4, 0.06, 1))
@@ -62,6 +64,7 @@ def orange(pen: Pen, rng: Rng) -> None:
 
 
 def carrot(pen: Pen, rng: Rng) -> None:
+    """Draw a carrot with its leaves."""
     top = rng.uniform(0.24, 0.32)
     for x, y in ((-0.28, -0.92), (-0.1, -1.05), (0.12, -1.02), (0.3, -0.9)):
         pen.line([(0, -0.5), (0.6 * x, 0.3 + 0.9 * y), (x, y)], 0.1, GREEN)
@@ -76,6 +79,7 @@ def carrot(pen: Pen, rng: Rng) -> None:
 
 
 def donut(pen: Pen, rng: Rng) -> None:
+    """Draw a donut with icing and sprinkles."""
     hole = rng.uniform(0.26, 0.34)
     pen.fill(ellipse(0, 0, 1, 1), DOUGH)
     angles = np.linspace(0, 2 * math.pi, 48)
@@ -129,6 +133,7 @@ def cup(pen: Pen, rng: Rng) -> None:
 
 
 def bowl(pen: Pen, rng: Rng) -> None:
+    """Draw a bowl on its foot."""
     deep = rng.uniform(0.62, 0.8)
     pen.fill(rectangle(-0.32, deep - 0.32, 0.32, deep - 0.08), 0.8)
     pen.fill(ellipse(0, -0.25, 1, deep, 0, 180))
@@ -139,6 +144,7 @@ def bowl(pen: Pen, rng: Rng) -> None:
 
 
 def bottle(pen: Pen, rng: Rng) -> None:
+    """Draw a bottle with a cap and a label."""
     wide, neck = rng.uniform(0.27, 0.35), rng.uniform(0.09, 0.12)
     shoulder = rng.uniform(-0.35, -0.15)
     half = [(0, -0.86), (neck, -0.86), (neck, shoulder - 0.26), (wide * 0.8, shoulder - 0.06), (wide, shoulder + 0.12)]
@@ -152,6 +158,7 @@ def bottle(pen: Pen, rng: Rng) -> None:
 
 
 def wine_glass(pen: Pen, rng: Rng) -> None:
+    """Draw a half-full wine glass."""
     wide = rng.uniform(0.44, 0.54)
     half = [(wide * 0.82, -1.0), (wide * 0.95, -0.7), (wide, -0.42), (wide * 0.72, -0.08), (0.06, 0.12)]
     pen.fill(smooth(mirrored([(0.0, -1.0), *half, (0.0, 0.14)])), 1.45)
@@ -183,6 +190,7 @@ def clock(pen: Pen, rng: Rng) -> None:
 
 
 def umbrella(pen: Pen, rng: Rng) -> None:
+    """Draw an open umbrella with ribs and a hooked handle."""
     scallops = int(rng.integers(3, 6))
     pen.line([(0, -0.9), (0, 0.62)], 0.07, WOOD)
     pen.line(ellipse(0.15, 0.64, 0.15, 0.22, 0, 180), 0.09, WOOD)
@@ -206,6 +214,7 @@ def umbrella(pen: Pen, rng: Rng) -> None:
 
 
 def kite(pen: Pen, rng: Rng) -> None:
+    """Draw a kite with a tail of ribbons."""
     waist, wide = rng.uniform(-0.48, -0.34), rng.uniform(0.48, 0.6)
     tail = [(0.12 * math.sin(6.0 * s), 0.38 + 0.64 * s) for s in np.linspace(0, 1, 14)]
     pen.line(tail, 0.035, pen.ink)
@@ -262,6 +271,7 @@ def tv(pen: Pen, rng: Rng) -> None:
 
 
 def traffic_light(pen: Pen, rng: Rng) -> None:
+    """Draw a traffic light of which one lamp is lit."""
     wide = rng.uniform(0.34, 0.4)
     pen.line([(0, 0.55), (0, 1.0)], 0.14, (120.0, 122.0, 126.0))
     pen.fill(rectangle(-wide, -1.0, wide, 0.68, 0.1))
@@ -276,6 +286,7 @@ def traffic_light(pen: Pen, rng: Rng) -> None:
 
 
 def stop_sign(pen: Pen, rng: Rng) -> None:
+    """Draw an octagonal stop sign on its post."""
     light = (244.0, 244.0, 240.0) if min(pen.colour) < 190 else (40.0, 40.0, 44.0)
     pen.line([(0, 0.3), (0, 1.25 + rng.uniform(0, 0.25))], 0.12, (128.0, 130.0, 134.0))
     angles = np.radians(22.5 + 45 * np.arange(8))
@@ -326,6 +337,7 @@ def sports_ball(pen: Pen, rng: Rng) -> None:
 
 
 def scissors(pen: Pen, rng: Rng) -> None:
+    """Draw opened scissors, whose handles have the object's colour."""
     spread = rng.uniform(16, 26)
     steel = tuple(0.55 * s + 0.45 * c for s, c in zip(STEEL, pen.colour, strict=True))
     for side in (-1, 1):
