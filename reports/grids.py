@@ -178,8 +178,8 @@ def choose_samples(rows: Sequence[tuple[ReconResult, StoredPictures]], text: str
 
     Args:
         rows: the runs with their pictures.
-        text: `--samples`: ids, or a number of samples of which every row has a picture; those that were stored as a
-            random choice come before the best and the worst ones. None for the default number.
+        text: `--samples`: ids, or a number of samples of which every row has a picture; those that were chosen before
+            the run are taken before the best and the worst ones. None for the default number.
 
     Raises:
         UserError: a row has no picture of a sample; the message says of which there are some and how to store more.

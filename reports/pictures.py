@@ -14,7 +14,7 @@ from lactok.evaluation.results import ReconResult
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# why a picture was stored: chosen at random, or among the best or the worst ones
+# why a picture was stored: it was chosen before the run, or it is among the best or the worst ones
 REASONS = ("chosen", "best", "worst")
 
 
