@@ -25,6 +25,7 @@ from reports.tables.choice import (
 )
 from reports.tables.measured import measure, with_marks
 
+# the columns of each kind of table
 RECON = (
     column(find("rfid")),
     column(find("psnr")),
@@ -50,7 +51,7 @@ PREFERENCE = (
 SECONDS = Metric("seconds", "seconds", higher=False, digits=2)
 GFID = Metric("gfid", "gFID", higher=False, digits=2)
 
-ONE, TWO = "Table 1: reconstruction", "Table 2: reconstruction"
+TABLE_1, TABLE_2 = "Table 1: reconstruction", "Table 2: reconstruction"
 LPIPS_NOTE = "The paper does not name its LPIPS network: its numbers stand under both."
 FLEXTOK_NOTE = (
     "The paper does not say which FlexTok it used: flextok-d18-d28, the largest trained on ImageNet, stands for it."
@@ -109,7 +110,7 @@ GENERATORS = (
     System("lactokgen-h*", "LaCTokGen-H*", "lactokgen-h-star"),
     System("lactokgen-t*", "LaCTokGen-T*", "lactokgen-t-star"),
 )
-SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
+TITOK_SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
 
 
 @lru_cache(maxsize=1)  # the table files and the page need the same tables
@@ -121,10 +122,17 @@ def build(results: Results) -> tuple[Table, ...]:
     notes = (LPIPS_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE)
     recon = partial(_recon, results, systems=TOKENIZERS, columns=RECON, protocol="paper-1024")
     return (
-        recon("table1-imagenet", f"{ONE}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
-        recon("table1-coco", f"{ONE}, MSCOCO-2017", "recon_coco", dataset="coco", notes=notes),
-        recon("table2-mjhq", f"{TWO}, MJHQ-5K", "recon_mjhq", dataset="mjhq", notes=(*notes, MJHQ_NOTE)),
-        recon("table2-flux5k", f"{TWO}, FLUX-5K", "recon_flux5k", dataset="flux5k", notes=notes, never=NOT_PUBLIC),
+        recon("table1-imagenet", f"{TABLE_1}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
+        recon("table1-coco", f"{TABLE_1}, MSCOCO-2017", "recon_coco", dataset="coco", notes=notes),
+        recon("table2-mjhq", f"{TABLE_2}, MJHQ-5K", "recon_mjhq", dataset="mjhq", notes=(*notes, MJHQ_NOTE)),
+        recon(
+            "table2-flux5k",
+            f"{TABLE_2}, FLUX-5K",
+            "recon_flux5k",
+            dataset="flux5k",
+            notes=notes,
+            not_comparable=NOT_PUBLIC,
+        ),
         _geneval(results),
         _preference(results),
         _ablation(results, "components", "table4", "Table 4: components of LaCTok, MJHQ-5K"),
@@ -136,7 +144,7 @@ def build(results: Results) -> tuple[Table, ...]:
             "titok-reconstruction",
             "TiTok's README: reconstruction, ImageNet 256",
             "titok_reconstruction",
-            systems=[System(key, label, key) for key, label in SIZES],
+            systems=[System(key, label, key) for key, label in TITOK_SIZES],
             columns=RECON[:1],
             protocol="titok-256",
             dataset="imagenet",
@@ -197,14 +205,14 @@ def _recon(
     dataset: str,
     protocol: str,
     notes: Sequence[str] = (),
-    never: str = "",
+    not_comparable: str = "",
 ) -> Table:
-    """Return a table of reconstruction; where `never` says why no run is comparable, without measured numbers."""
+    """Return a table of reconstruction; where `not_comparable` says why no run fits, without measured numbers."""
     choices = []
     for system in systems:
         command = f"python -m benchmarks.recon --tokenizers {system.name} --dataset {dataset} --protocol {protocol}"
-        if never:
-            choices.append(Choice(reason=never))
+        if not_comparable:
+            choices.append(Choice(reason=not_comparable))
             continue
         choices.append(
             choose(
@@ -219,7 +227,7 @@ def _recon(
     )
 
 
-def _of(runs: Sequence[Result], system: System) -> list[Result]:
+def _runs_of(runs: Sequence[Result], system: System) -> list[Result]:
     """Return the runs of a system with any options, by its name in this project or its key in the published table."""
     return [r for r in runs if r.label.partition("@")[0].lower() in (system.name, system.key)]
 
@@ -231,7 +239,7 @@ def _geneval(results: Results) -> Table:
         command = f"python -m benchmarks.geneval --generators {system.name} --device cuda"
         missing = partial(generator_missing, system.name, command, "python -m benchmarks.geneval --images DIR")
         obstacle: Callable = geneval_obstacle
-        return choose(_of(results.geneval, system), obstacle, missing)
+        return choose(_runs_of(results.geneval, system), obstacle, missing)
 
     return _table(
         "table3-geneval",
@@ -250,7 +258,7 @@ def _preference_choice(results: Results, system: System, name: str) -> Choice:
     pictures = "python -m benchmarks.preference --images DIR --captions coco"
     missing = partial(generator_missing, name.partition("@")[0], command, pictures)
     obstacle: Callable = partial(preference_obstacle, name=name)
-    runs = _of(results.preference, system)
+    runs = _runs_of(results.preference, system)
     return choose([r for r in runs if "@" not in name or r.label == name], obstacle, missing)
 
 
@@ -335,7 +343,7 @@ def _seconds() -> Table:
 def _titok_generation() -> Table:
     """Return the published gFID of TiTok's generators, beside which nothing is measured yet."""
     reason = "suite not built yet: generation by ImageNet class and its FID"
-    systems = [System(key, label, "") for key, label in SIZES]
+    systems = [System(key, label, "") for key, label in TITOK_SIZES]
     return _table(
         "titok-generation",
         "TiTok's README: generation, ImageNet 256",
