@@ -1,1 +1,1 @@
-"""Tables, figures and the page, from stored results; the script `lactok`."""
+"""Tables, figures and the page of stored results; and the script `lactok`, which runs every command."""

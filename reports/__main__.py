@@ -1,4 +1,4 @@
-"""`python -m reports [build|compare|readme|serve|grid]`: what stored results say; `build` where nothing is named."""
+"""`python -m reports [build|compare|readme|serve|grid]` reports stored results; `build` is the default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lactok.command import Parser, command
 
-# name -> module with `add_arguments(parser)` and `run(args) -> exit code`, help
+# command -> a module with `add_arguments(parser)` and `run(args)`, which returns the exit code; and the help text
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
     "compare": ("reports.compare", "two runs, paired over the images that both have"),
@@ -19,6 +19,7 @@ COMMANDS = {
 
 
 def parser() -> Parser:
+    """Return the parser of all commands."""
     p = Parser(
         prog="python -m reports",
         description="Tables, figures and the page, from stored results.",
@@ -34,6 +35,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "build")

@@ -1,4 +1,4 @@
-"""`python -m reports`: every table, figure and page of stored results. Nothing is measured here."""
+"""`python -m reports` writes all tables, figures and the page of stored results; it measures nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ RUNS, OUT = "runs", "reports/build"
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Add the arguments of `build` to a parser."""
     p.add_argument("--runs", default=RUNS, help="folder of results, as the suites' --out (default: %(default)s)")
     p.add_argument("--out", default=OUT, help="where tables, figures and the page go (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the reports and return 0; results that cannot be read are named on standard error."""
     from lactok.evaluation.results import GenerationResult, load_results
     from reports import figures, page
     from reports.tables import files as tables
 
-    results = load_results(args.runs).without(GenerationResult)  # pictures that nothing has judged
+    results = load_results(args.runs).without(GenerationResult)  # generated pictures without any score
     for line in results.left_out:
         print(line, file=sys.stderr)
     out = Path(args.out)

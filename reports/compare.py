@@ -1,4 +1,4 @@
-"""`python -m reports compare RUN RUN`: two runs, paired over the images that both have."""
+"""`python -m reports compare RUN RUN` compares two runs, paired over the images that both have."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Add the arguments of `compare` to a parser."""
     about = "a result folder, its name in --runs, or the name of a tokenizer or generator that has one run there"
     p.add_argument("first", metavar="RUN", help=about)
     p.add_argument("second", metavar="RUN", help="the same; differences are this one minus the first")
@@ -23,6 +24,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the comparison and return 0."""
     from lactok.evaluation.compare import compare
     from lactok.evaluation.results import told_older
 
@@ -43,10 +45,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find(name: str, runs: str) -> Result:
-    """A stored result by folder, by its name in `runs`, or by what was measured where that is one run.
+    """Return a stored result.
+
+    Args:
+        name: its folder, its folder's name in `runs`, or the tokenizer or generator, where that has one run in `runs`.
+        runs: the folder of results.
 
     Raises:
-        UserError: none, several or a damaged one.
+        UserError: there is no such result, there are several, or it is damaged.
     """
     from lactok.evaluation.results import GenerationResult, load, load_results
     from lactok.evaluation.schema import Damaged
@@ -69,23 +75,24 @@ def find(name: str, runs: str) -> Result:
 
 
 def text(compared: Comparison) -> str:
-    """Markdown: what differs, then a line a metric."""
+    """Return the comparison as Markdown: how the runs' conditions differ, then a line for each metric, then notes."""
     from tabulate import tabulate
 
     from lactok.evaluation.table import one_line
 
-    def escape(outside: str) -> str:
-        return one_line(outside).replace("|", "\\|")
+    def escape(cell: str) -> str:
+        return one_line(cell).replace("|", "\\|")
 
     parts = [f"first: {escape(compared.first.name)}\nsecond: {escape(compared.second.name)}"]
-    if rows := [[escape(c) for c in change] for change in compared.changes]:
+    rows = [[escape(cell) for cell in change] for change in compared.changes]
+    if rows:
         heads = ["differs", "first", "second"]
         parts.append(str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)))
-    said = [
+    notes = [
         "Intervals are 95 % bootstrap intervals of the mean of paired differences; p is of the permutation test that "
         "flips their signs; better: zero lies outside the interval."
     ]
     if any(line.difference.ci95 is None for line in compared.lines):
-        said.append("Distances of sets have no interval, and nor has a single pair.")
-    said += [escape(note) for note in compared.notes]
-    return "\n\n".join([*parts, compared.table(), "\n".join(said)])
+        notes.append("Distances of sets have no interval, and nor has a single pair.")
+    notes += [escape(note) for note in compared.notes]
+    return "\n\n".join([*parts, compared.table(), "\n".join(notes)])

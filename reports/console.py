@@ -1,4 +1,4 @@
-"""The script `lactok`: every command from any folder, `lactok recon ...` for `python -m benchmarks.recon ...`."""
+"""The script `lactok` runs every command from any folder: `lactok recon ...` is `python -m benchmarks.recon ...`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lactok.errors import unknown
 
 @dataclass(frozen=True)
 class Entry:
-    """A command.
+    """A command of the script.
 
     Attributes:
-        module: as after `python -m`.
-        about: what it does, a line.
-        words: put before the user's own.
+        module: the module that `python -m` would run.
+        about: what the command does, in one line.
+        words: arguments that are put before the user's own.
     """
 
     module: str
@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 def overview() -> str:
-    """The list of commands, a line each."""
+    """Return the text of `lactok --help`, with a line for each command."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {entry.about}" for name, entry in COMMANDS.items()]
     return "\n".join(
@@ -60,6 +60,7 @@ def overview() -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names, with the others as its arguments."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(overview())
@@ -73,13 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
     entry = COMMANDS[name]
-    called(f"python -m {entry.module}", " ".join(["lactok", *([] if entry.words else [name])]))
+    # the parser of `reports` adds `compare` or `serve` to its name by itself
+    called(f"python -m {entry.module}", "lactok" if entry.words else f"lactok {name}")
     importlib.import_module(_file(entry.module)).main([*entry.words, *own])
-    return 0  # not reached: a command ends by itself
+    return 0  # not reached: the command's own `main` ends the process
 
 
 def _file(module: str) -> str:
-    """The module that holds the command: a package's is its `__main__`."""
+    """Return the module that holds the command's `main`: a package's is in its `__main__`."""
     found = find_spec(module)
     return f"{module}.__main__" if found is not None and found.submodule_search_locations else module
 

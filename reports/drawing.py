@@ -1,4 +1,4 @@
-"""What all pictures of the reports share: one style, names drawn as they are, the same bytes every time."""
+"""What all figures and grids share: one style, text drawn literally, and files with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "sans-serif"],  # matplotlib brings it along: the same letters everywhere
+    "font.sans-serif": ["DejaVu Sans", "sans-serif"],  # part of matplotlib, so it is the same everywhere
     "font.size": 7,
     "axes.labelsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
     "lines.linewidth": 0.9,
-    "pdf.fonttype": 42,  # TrueType: publishers refuse type 3
-    "svg.fonttype": "none",  # text stays text
+    "pdf.fonttype": 42,  # TrueType; publishers refuse Type 3 fonts
+    "svg.fonttype": "none",  # text stays text instead of outlines
     "svg.hashsalt": "lactok",
-    "text.parse_math": False,  # a name may hold $ or _
+    "text.parse_math": False,  # a name may hold $, which would start a formula
 }
+# metadata that changes with time and version is left out
 NO_DATES: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -37,7 +38,7 @@ NO_DATES: dict[str, dict[str, None]] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib's defaults and `STYLE`, whatever the user's own settings are."""
+    """Within this context matplotlib uses its defaults and `STYLE`, whatever the user's own settings are."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -47,7 +48,7 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's ending, .svg, .pdf or .png; to be called within `style()`."""
+    """Write a figure in the format of the path's suffix, .svg, .pdf or .png; call it within `style()`."""
     kind = path.suffix.lower()[1:]
     data = BytesIO()
     figure.savefig(data, format=kind, dpi=figure.dpi, metadata=NO_DATES[kind])
@@ -56,19 +57,21 @@ def save(figure: Figure, path: Path) -> None:
         path.write_bytes(data.getvalue())
 
 
-def plain(text: str, longest: int = 200) -> str:
-    """Text that every format can hold: one line, nothing that cannot be printed, cut where it is too long.
+def printable(text: str, max_length: int = 200) -> str:
+    """Return text on one line of at most `max_length` characters, with U+FFFD for those that cannot be printed.
 
-    >>> plain("a\\nb\\x00", 10), plain("abcdef", 4)
+    >>> printable("a\\nb\\x00", 10), printable("abcdef", 4)
     ('a b�', 'abc…')
     """
     line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return line if len(line) <= max_length else line[: max_length - 1] + "…"
 
 
-def wrap(text: str, width: float, measure: Callable[[str], float], most: int = 4) -> str:
-    """Break a caption into at most `most` lines no wider than `width`: at its own line ends and spaces, a word that is
-    too long after a sign such as - or /, or else anywhere.
+def wrap(text: str, width: float, measure: Callable[[str], float], max_lines: int = 4) -> str:
+    """Break a caption into at most `max_lines` lines that are no wider than `width` by `measure`.
+
+    It is broken at its own line ends and at spaces; a word that is too long is broken after a sign such as - or /, or
+    else anywhere. Where lines are left out, the last one ends in an ellipsis.
 
     >>> print(wrap("lactok-h\\n256 tokens", 10, len))
     lactok-h
@@ -76,25 +79,25 @@ def wrap(text: str, width: float, measure: Callable[[str], float], most: int = 4
     >>> print(wrap("china/bottom-left", 12, len))
     china/
     bottom-left
-    >>> print(wrap("abcdefgh", 4, len, most=1))
+    >>> print(wrap("abcdefgh", 4, len, max_lines=1))
     abc…
     """
     lines = [""]
     for own_line in text.splitlines():
         lines.append("")
-        for i, word in enumerate(plain(own_line).split()):
+        for i, word in enumerate(printable(own_line).split()):
             _append(lines, f" {word}" if i else word, width, measure)
     lines = [line for line in lines if line]
-    if len(lines) > most:
-        last = lines[most - 1]
+    if len(lines) > max_lines:
+        last = lines[max_lines - 1]
         while last and measure(last + "…") > width:
             last = last[:-1]
-        lines = [*lines[: most - 1], last + "…"]
+        lines = [*lines[: max_lines - 1], last + "…"]
     return "\n".join(lines)
 
 
 def _append(lines: list[str], word: str, width: float, measure: Callable[[str], float]) -> None:
-    """A word at the end of the last line, or in new ones."""
+    """Add a word to the last line, or to new ones where it does not fit; `measure` gives the width of a text."""
     if measure(lines[-1] + word) <= width:
         lines[-1] += word
         return
@@ -105,7 +108,8 @@ def _append(lines: list[str], word: str, width: float, measure: Callable[[str], 
     for piece in pieces:
         if lines[-1] and measure(lines[-1] + piece) > width:
             lines.append("")
-        for letter in piece if measure(piece) > width else [piece]:
-            if lines[-1] and measure(lines[-1] + letter) > width:
+        parts = list(piece) if measure(piece) > width else [piece]  # a piece that is too long is broken anywhere
+        for part in parts:
+            if lines[-1] and measure(lines[-1] + part) > width:
                 lines.append("")
-            lines[-1] += letter
+            lines[-1] += part

@@ -1,7 +1,7 @@
-"""Figures of a paper from stored results: rate-distortion and quality-speed, each as SVG and PDF.
+"""Figures for a paper from stored results: quality against rate and against decoding time, each as SVG and PDF.
 
-Every figure is of results that may stand beside each other: the same photographs under the same protocol, and, where
-time is shown, on the same machine. Rows that lose nothing (the identity) are left out: they would squash the rest.
+A figure shows results that are comparable: the same photographs under the same protocol and, where time is shown, on
+the same machine. Lossless rows (the identity) are left out, because their values would squash the others.
 """
 
 from __future__ import annotations
@@ -15,32 +15,39 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.evaluation.results import ReconResult, Results
 from lactok.metrics.registry import find
-from reports.drawing import plain, save, style
+from reports.conditions import unusual_conditions
+from reports.drawing import printable, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE = (3.4, 2.7)  # inches: a column of a two-column page
-# Okabe and Ito, Color Universal Design (2008), without yellow, which is lost on white paper; a shape each besides
+# the colours of Okabe and Ito, Color Universal Design (2008), without yellow, which is hardly seen on white paper
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-FAMILIES = ("lactok", "llamagen", "titok", "flextok", "seedtok", "vqgan", "reference")  # the others follow by name
+FAMILIES = ("lactok", "llamagen", "titok", "flextok", "seedtok", "vqgan", "reference")  # other families follow by name
 QUALITY = ("psnr", "lpips_alex", "lpips_vgg", "rfid")
 AGAINST_TIME = ("psnr", "lpips_alex", "lpips_vgg")
 RATES = {"bits": "Bits per image", "tokens": "Tokens per image"}
 FORMATS = ("svg", "pdf")
-SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))  # of a point, where its name may stand
+# directions from a point in which its name may stand, the best first
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row in a figure.
+    """A result in a figure.
 
     Attributes:
-        low, high: the 95 % interval.
-        curve: the same for rows that differ in their options alone.
-        marked: what stands before the name, ~ for a distance of too few images.
+        name: the tokenizer's, with unusual conditions.
+        family: of the tokenizer; it determines colour and marker.
+        x: bits, tokens or seconds.
+        y: the value of the metric.
+        low: the lower end of the 95 % interval, None where there is none.
+        high: its upper end.
+        curve: points of one curve, which differ in the tokenizer's options alone, are joined by a line.
+        prefix: stands before the name: "~" for a distance of too few images.
     """
 
     name: str
@@ -50,11 +57,11 @@ class Point:
     low: float | None = None
     high: float | None = None
     curve: str = ""
-    marked: str = ""
+    prefix: str = ""
 
 
 def build(results: Results, out: Path) -> list[Path]:
-    """`figures` into the folder `figures` of a report, without those of an earlier build."""
+    """Draw all figures into the folder `figures` of a report, remove those of an earlier build and return the files."""
     written = figures(results, out / "figures")
     for path in (out / "figures").glob("*"):
         if path not in written and path.name.startswith(("rate-distortion-", "quality-speed-")):
@@ -63,10 +70,10 @@ def build(results: Results, out: Path) -> list[Path]:
 
 
 def figures(results: Results, out: Path) -> list[Path]:
-    """Draw all figures that the results allow; returns the files, the same bytes every time.
+    """Draw all figures that the results allow and return the files; their bytes are the same every time.
 
-    Names: `rate-distortion-<metric>-<bits|tokens>__<group>` and `quality-speed-<metric>__<group>[__machine2]`, where
-    the group is `<dataset>__<prepare>-<score>__n<images>`.
+    The files are named `rate-distortion-<metric>-<bits|tokens>__<group>` and
+    `quality-speed-<metric>__<group>[__machine2]`, where the group is `<dataset>__<prepare>-<score>__n<images>`.
     """
     written: list[Path] = []
     for group, rows in _groups(results.recon).items():
@@ -79,13 +86,15 @@ def figures(results: Results, out: Path) -> list[Path]:
         for i, (machine, timed) in enumerate(_machines(rows).items(), 1):
             for metric in AGAINST_TIME:
                 label = f"Decoding, seconds per image ({machine})"
-                name = f"quality-speed-{metric}__{group}" + f"__machine{i}" * (i > 1)
+                name = f"quality-speed-{metric}__{group}"
+                if i > 1:
+                    name += f"__machine{i}"
                 written += _draw(_points(timed, metric), label, find(metric).axis, out / name, base=10)
     return written
 
 
 def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
-    """Rows of the same photographs, preparation and score, by a name that is safe in a path."""
+    """Group rows with the same photographs, preparation and scoring, by a name that is safe in a path."""
     from lactok.evaluation.store import folder_safe
 
     found: dict[tuple[str, ...], list[ReconResult]] = {}
@@ -94,8 +103,8 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
         found.setdefault(key, []).append(row)
     names: dict[str, list[ReconResult]] = {}
     for (dataset, prepare, score, content), members in sorted(found.items()):
-        asked = members[0].n + len(members[0].result["dataset"]["skipped"])
-        name = "__".join([folder_safe(dataset)[:60], folder_safe(f"{prepare}-{score}"), f"n{asked}"])
+        images = members[0].n + len(members[0].result["dataset"]["skipped"])
+        name = "__".join([folder_safe(dataset)[:60], folder_safe(f"{prepare}-{score}"), f"n{images}"])
         if name in names:
             name += f"__{folder_safe(content[:6])}"
         names.setdefault(name, []).extend(members)
@@ -103,7 +112,7 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
 
 
 def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
-    """Rows with their place on the x axis -> what can be drawn of a metric."""
+    """Return the points of a metric from rows and their x; rows that cannot be drawn are left out."""
     from lactok.evaluation.sources import EXCHANGED
 
     points = []
@@ -111,10 +120,12 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
         entry = row.metrics.get(metric)
         if entry is None or entry.value is None or x is None or not 0 < x < inf or _lossless(row):
             continue
-        if row.label.endswith(EXCHANGED):  # a control, decoded from the ids of other photographs
+        if row.label.endswith(
+            EXCHANGED
+        ):  # a control: its reconstructions were decoded from the ids of other photographs
             continue
         low, high = entry.ci95 or (None, None)
-        conditions = f" {row.dtype}" * (row.dtype != "float32") + f" seed {row.seed}" * (row.seed != 0)
+        conditions = "".join(f" {condition}" for condition in unusual_conditions(row))
         points.append(
             Point(
                 row.label + conditions,
@@ -124,40 +135,43 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
                 low,
                 high,
                 curve=row.label.partition("@")[0] + conditions,
-                marked="~" if entry.reliable is False else "",
+                prefix="~" if entry.reliable is False else "",
             )
         )
     return sorted(points, key=lambda p: (p.name, p.x, p.y))
 
 
 def _lossless(row: ReconResult) -> bool:
+    """Return whether every image came back exactly, so that its PSNR is capped."""
     psnr = row.metrics.get("psnr")
     return psnr is not None and psnr.capped == psnr.n
 
 
 def _machines(rows: Sequence[ReconResult]) -> dict[str, list[tuple[ReconResult, float]]]:
-    """Rows with their seconds a decoded image, by the machine that they were taken on, as `run.json` says.
+    """Return rows with their seconds a decoded image, by the machine that `run.json` names.
 
-    Rows without ids have no decoder of their own to time.
+    Rows without ids are left out, because they have no decoder to time.
     """
     found: dict[str, list[tuple[ReconResult, float]]] = {}
     for row in rows:
         seconds = row.seconds("decode")
         if seconds is None or row.tokenizer["tokens"] is None:
             continue
-        with suppress(KeyError, TypeError):  # a run.json that does not say where
+        with suppress(KeyError, TypeError):  # a run.json that does not name the machine
             found.setdefault(_machine(row.about), []).append((row, seconds))
     return dict(sorted(found.items()))
 
 
 def _machine(about: Mapping[str, Any]) -> str:
+    """Return the device of a run in words, from the content of its `run.json`."""
     machine = about["machine"]
-    where = machine["processor"] if about["device"] == "cpu" else about["device"]
-    return plain(f"{where}, {machine['threads']} threads" if about["device"] == "cpu" else where, 60)
+    if about["device"] == "cpu":
+        return printable(f"{machine['processor']}, {machine['threads']} threads", 60)
+    return printable(about["device"], 60)
 
 
 def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base: int) -> list[Path]:
-    """One figure in all formats; none where all points have the same place on the x axis."""
+    """Draw one figure in all formats and return the files; none where all points have the same place on the x axis."""
     from matplotlib.figure import Figure
 
     if len({p.x for p in points}) < 2:
@@ -168,26 +182,26 @@ def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base:
         axes = figure.add_subplot()
         _plot(axes, points, base)
         note = "~ too few images: biased upwards"
-        axes.set_xlabel(f"{x_label}\n{note}" if any(p.marked for p in points) else x_label)
+        axes.set_xlabel(f"{x_label}\n{note}" if any(p.prefix for p in points) else x_label)
         axes.set_ylabel(y_label)
-        _name(figure, axes, points)
+        _label_points(figure, axes, points)
         for file in files:
             save(figure, file)
     return files
 
 
-def _look(families: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and shape of each family: the known ones always have the same."""
+def _colours_and_markers(families: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the colour and the marker of each family; a known family has the same ones in all figures."""
     order = [*FAMILIES, *sorted(set(families) - set(FAMILIES))]
     return {f: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, f in enumerate(order)}
 
 
 def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
-    """Points with intervals; rows that differ in their options alone are joined by a line."""
+    """Plot the points with their intervals; those of one curve are joined by a line."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    look = _look([p.family for p in points])
+    look = _colours_and_markers([p.family for p in points])
     curves: dict[tuple[str, str], list[Point]] = {}
     for p in points:
         curves.setdefault((p.family, p.curve), []).append(p)
@@ -210,20 +224,27 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
     axes.set_xscale("log", base=base)
     axes.margins(x=0.12, y=0.12)
     wide = max(p.x for p in points) > 16 * min(p.x for p in points)
-    subs = (1.0, 2.0, 5.0) if base == 10 else (1.0,) if wide else (1.0, 1.5)
-    axes.xaxis.set_major_locator(LogLocator(base=base, subs=subs, numticks=8))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 10 else f"{x:g}"))
+    ticks: tuple[float, ...] = (1.0,) if wide else (1.0, 1.5)  # multiples of each power of the base
+    if base == 10:
+        ticks = (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(base=base, subs=ticks, numticks=8))
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick_label))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(linewidth=0.3, color="#DDDDDD", zorder=0)
     families = [f for f in look if any(p.family == f for p in points)]
     handles = [Line2D([], [], color=look[f][0], marker=look[f][1], markersize=4.5, linestyle="") for f in families]
     legend = axes.legend(handles, ["?"] * len(families), fontsize=6, frameon=False, loc="best")
     for text, family in zip(legend.get_texts(), families, strict=True):
-        text.set_text(plain(family, 24))  # afterwards: a legend leaves out labels that begin with _
+        text.set_text(printable(family, 24))  # set here, since a legend leaves out labels that begin with _
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Write each point's name beside it, where it covers the fewest points and names that are there already."""
+def _tick_label(value: float, position: int | None = None) -> str:
+    """Return a tick's text, in the signature that matplotlib asks for."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+
+
+def _label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    """Write each point's name beside it, where it covers the fewest points, names and other things."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
@@ -239,7 +260,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     places = [(x * d, y * d) for d in (5, 10, 16, 24) for x, y in SIDES]
     for p, (x, y) in zip(points, at, strict=True):
         text = axes.annotate(
-            plain(p.marked + p.name, 32),
+            printable(p.prefix + p.name, 32),
             (p.x, p.y),
             (0, 0),
             textcoords="offset points",
@@ -261,11 +282,20 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         best = min(range(len(costs)), key=lambda i: costs[i][0])
         (dx, dy), box = places[best], costs[best][1]
         text.set_position((dx, dy))
-        text.set_horizontalalignment("center" if dx == 0 else "left" if dx > 0 else "right")
-        text.set_verticalalignment("center" if dy == 0 else "bottom" if dy > 0 else "top")
+        text.set_horizontalalignment(_alignment(dx, "left", "right"))
+        text.set_verticalalignment(_alignment(dy, "bottom", "top"))
         taken.append(box)
 
 
+def _alignment(offset: float, positive: str, negative: str) -> Any:
+    """Return how a name is aligned along one axis that is moved from its point by this offset."""
+    if offset == 0:
+        return "center"
+    return positive if offset > 0 else negative
+
+
 def _share(offset: float) -> float:
-    """How much of a name lies before its anchor when it is moved this way."""
-    return 0.5 if offset == 0 else float(offset < 0)
+    """Return the share of a name, moved from its point by this offset, that lies before the place it is moved to."""
+    if offset == 0:
+        return 0.5
+    return 1.0 if offset < 0 else 0.0

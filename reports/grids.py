@@ -1,4 +1,4 @@
-"""`python -m reports grid`: the grids of pictures of a paper, captions above and at the left."""
+"""`python -m reports grid` draws a grid of pictures for a paper, with captions above and at the left."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ if TYPE_CHECKING:
 
     from benchmarks.geneval.folder import Entry
     from lactok.evaluation.results import ReconResult
-    from reports.pictures import Pictures
+    from reports.pictures import StoredPictures
 
-CELL = 1.25  # inches: five columns fill a page of 7 inches
-LEFT = 0.85  # inches for the rows' captions
-GAP = 0.04
-SMALLEST = 256  # pixels a cell, so that captions can be read in a PNG file
-MOST = 120e6  # pixels of the whole
-LINE = 1.25  # of the letters' height
-POINTS = 7.0
-ROWS = 4  # by default
-MORE = "python -m benchmarks.recon --pictures all, with the options of the run, stores every sample's"
+CELL_INCHES = 1.25  # the longer side of a cell; five columns fill a page of 7 inches
+CAPTION_INCHES = 0.85  # the width of the rows' captions
+GAP_INCHES = 0.04  # between cells
+MIN_CELL_PIXELS = 256  # a cell's longer side is enlarged to it, so that captions can be read in a PNG file
+MAX_PIXELS = 120e6  # of all cells together
+LINE_SPACING = 1.25  # a factor of the letters' height
+FONT_POINTS = 7.0
+DEFAULT_ROWS = 4  # at most so many samples or prompts where none are named
+HOW_TO_STORE_MORE = "python -m benchmarks.recon --pictures all, with the options of the run, stores every sample's"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `grid` to a parser."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="recon|generation")
     recon = kinds.add_parser("recon", help="a row a sample: the photograph and what each tokenizer made of it")
     recon.add_argument("--runs", default="runs", metavar="DIR", help="stored results (default: %(default)s)")
     recon.add_argument(
         "--samples",
         metavar="a,b,...|N",
-        help=f"samples by id, or so many of those that all have (default: up to {ROWS})",
+        help=f"samples by id, or so many of those that all have (default: up to {DEFAULT_ROWS})",
     )
     recon.add_argument(
         "--tokenizers",
@@ -65,13 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompts",
         metavar="00003,00017|N",
         help="prompts by their folders in the first DIR, or so many of those that all have, of "
-        f"every task in turn (default: up to {ROWS})",
+        f"every task in turn (default: up to {DEFAULT_ROWS})",
     )
     for kind in (recon, generation):
         kind.add_argument("--out", required=True, type=Path, metavar="FILE", help="a .png or .pdf file")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Draw the grid and return 0."""
     if args.out.suffix.lower() not in (".png", ".pdf"):
         raise UserError(f"--out {args.out}: a .png or .pdf file")
     if args.kind == "recon":
@@ -83,16 +85,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def reconstructions(args: argparse.Namespace) -> None:
-    from reports.pictures import opened
+    """Draw the grid of `grid recon`: a row for each sample, the photograph and what each tokenizer made of it."""
+    from reports.pictures import open_picture
 
     rows = select(args.runs, args.tokenizers, args.photographs)
     samples = choose_samples(rows, args.samples)
-    heads = ["ground truth", *(_head(result) for result, _ in rows)]
+    heads = ["ground truth", *(_column_head(result) for result, _ in rows)]
     crop = _crop(args.crop)
-    lines = []
+    grid_rows = []
     for sample in samples:
-        kept = [found.by_sample[sample] for _, found in rows]
-        pictures = [opened(path) for path in (kept[0].reference, *(k.path for k in kept))]
+        stored = [found.by_sample[sample] for _, found in rows]
+        pictures = [open_picture(stored[0].reference), *(open_picture(picture.path) for picture in stored)]
         if crop is not None:
             left, top, width, height = crop
             if left + width > pictures[0].width or top + height > pictures[0].height:
@@ -100,33 +103,44 @@ def reconstructions(args: argparse.Namespace) -> None:
                     f"--crop {args.crop} lies outside the pictures of {pictures[0].width}x{pictures[0].height} pixels"
                 )
             pictures = [p.crop((left, top, left + width, top + height)) for p in pictures]
-        lines.append(Line(sample, pictures))
-    grid(heads, lines, args.out)
+        grid_rows.append(GridRow(sample, pictures))
+    grid(heads, grid_rows, args.out)
 
 
-def _head(result: ReconResult) -> str:
+def _column_head(result: ReconResult) -> str:
+    """Return a column's caption: the tokenizer's name and its tokens, or its bits where it has no ids."""
     tokens, bits = result.tokenizer["tokens"], result.tokenizer["bits"]
     if tokens is not None:
-        return f"{result.label}\n{tokens} token{'s' * (tokens != 1)}"
-    return f"{result.label}\n{bits:.0f} bits" if bits is not None else result.label
+        unit = "token" if tokens == 1 else "tokens"
+        return f"{result.label}\n{tokens} {unit}"
+    if bits is not None:
+        return f"{result.label}\n{bits:.0f} bits"
+    return result.label
 
 
 def select(
     runs: str | Path, names: Sequence[str] | None, photographs: str | None
-) -> list[tuple[ReconResult, Pictures]]:
-    """Rows that were made of the same prepared photographs, with their pictures.
+) -> list[tuple[ReconResult, StoredPictures]]:
+    """Choose runs of the same prepared photographs that have stored pictures.
 
-    Of several runs of one tokenizer the one with the most pictures is taken, the first of these by folder name.
+    Args:
+        runs: the folder of results.
+        names: tokenizers or result folders, in the order of the columns; None for all tokenizers, by bits. Of several
+            runs of a tokenizer, the one with the most pictures is taken, and of these the first by folder name.
+        photographs: the photographs' folder in references/, or None where there is one alone.
 
     Raises:
-        UserError: a tokenizer that has no pictures, or rows of several data sets.
+        UserError: a tokenizer has no pictures, or the runs are of different photographs.
     """
     from lactok.evaluation.config import split_names
     from lactok.evaluation.results import load_results
-    from reports.pictures import stored
+    from reports.pictures import stored_pictures
 
-    results = load_results(runs).recon
-    with_pictures = [(r, p) for r in results if (p := stored(r)) is not None and p.by_sample]
+    with_pictures = []
+    for result in load_results(runs).recon:
+        stored = stored_pictures(result)
+        if stored is not None and stored.by_sample:
+            with_pictures.append((result, stored))
     if not with_pictures:
         raise UserError(f"--runs {runs} holds no stored pictures; run python -m benchmarks.recon again to store them")
     known = sorted({p.references for _, p in with_pictures})
@@ -134,7 +148,7 @@ def select(
         if photographs not in known:
             raise unknown("photographs", photographs, known)
         with_pictures = [(r, p) for r, p in with_pictures if p.references == photographs]
-    by_name: dict[str, tuple[ReconResult, Pictures]] = {}
+    by_name: dict[str, tuple[ReconResult, StoredPictures]] = {}
     for result, found in sorted(with_pictures, key=lambda pair: (-len(pair[1].by_sample), pair[0].name)):
         by_name.setdefault(result.label, (result, found))
         by_name[result.name] = (result, found)
@@ -154,27 +168,35 @@ def select(
 
 
 def _bits(result: ReconResult) -> float:
+    """Return a tokenizer's bits an image for sorting, infinity where they are unknown."""
     bits = result.tokenizer["bits"]
     return float("inf") if bits is None else float(bits)
 
 
-def choose_samples(rows: Sequence[tuple[ReconResult, Pictures]], text: str | None) -> list[str]:
-    """Sample ids by `--samples`: ids, or a number of those of which every row has a picture, chosen ones first.
+def choose_samples(rows: Sequence[tuple[ReconResult, StoredPictures]], text: str | None) -> list[str]:
+    """Return the ids of the samples to show.
+
+    Args:
+        rows: the runs with their pictures.
+        text: `--samples`: ids, or a number of samples of which every row has a picture; those that were chosen before
+            the run are taken before the best and the worst ones. None for the default number.
 
     Raises:
-        UserError: a row has no picture of a sample; says of which there are some, and how to store more.
+        UserError: a row has no picture of a sample; the message says of which there are some and how to store more.
     """
     first = rows[0][1].by_sample
     shared = [s for s in first if all(s in found.by_sample for _, found in rows)]
-    text = text or str(max(1, min(ROWS, len(shared))))
-    there = f"there are pictures of {_some(shared)}; {MORE}"
+    text = text or str(max(1, min(DEFAULT_ROWS, len(shared))))
+    available = f"there are pictures of {_some(shared)}; {HOW_TO_STORE_MORE}"
     if text.isdecimal() and text not in first:
         count = int(text)
-        if count < 1 or not shared:
-            raise UserError(f"--samples {text}: " + ("1 or more" if count < 1 else f"no sample in common; {MORE}"))
+        if count < 1:
+            raise UserError(f"--samples {text}: 1 or more")
+        if not shared:
+            raise UserError(f"--samples {text}: no sample in common; {HOW_TO_STORE_MORE}")
         if count > len(shared):
-            raise UserError(f"--samples {text}: {len(shared)} have a stored picture in every row; {MORE}")
-        order = sorted(shared, key=lambda s: "chosen" not in first[s].why)  # a stable sort
+            raise UserError(f"--samples {text}: {len(shared)} have a stored picture in every row; {HOW_TO_STORE_MORE}")
+        order = sorted(shared, key=lambda s: "chosen" not in first[s].why)  # chosen ones first
         return sorted(order[:count], key=shared.index)
     wanted = [text] if text in first else [s for s in text.split(",") if s]
     if not wanted:
@@ -182,16 +204,20 @@ def choose_samples(rows: Sequence[tuple[ReconResult, Pictures]], text: str | Non
     for sample in wanted:
         for result, found in rows:
             if sample not in found.by_sample:
-                raise UserError(f"no stored picture of sample {sample!r} for {result.label}: {there}")
+                raise UserError(f"no stored picture of sample {sample!r} for {result.label}: {available}")
     return wanted
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + more
+def _some(names: Sequence[str], limit: int = 8) -> str:
+    """Return the first names in words, and how many more there are."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _crop(text: str | None) -> tuple[int, int, int, int] | None:
+    """Return left, top, width and height in pixels of `--crop`, or None; raise UserError for anything else."""
     if text is None:
         return None
     parts = text.split(",")
@@ -202,33 +228,45 @@ def _crop(text: str | None) -> tuple[int, int, int, int] | None:
 
 
 def generated(args: argparse.Namespace) -> None:
+    """Draw the grid of `grid generation`: a row for each prompt, the first picture of each system."""
     from benchmarks.geneval import folder
     from lactok.images import UnreadableImage
 
-    systems: list[dict[str, Entry]] = []
+    systems: list[dict[str, Entry]] = []  # for each folder its entries by prompt
     for root in args.folders:
-        systems.append({})
+        by_prompt: dict[str, Entry] = {}
         for entry in folder.read(root).entries:
             if entry.pictures:
-                systems[-1].setdefault(entry.prompt["prompt"], entry)
+                by_prompt.setdefault(entry.prompt["prompt"], entry)
+        systems.append(by_prompt)
     first = systems[0]
     shared = [e for text, e in first.items() if all(text in s for s in systems)]
     if not shared:
         raise UserError(f"no prompt of {args.folders[0]} has pictures in all folders")
-    lines = []
+    grid_rows = []
     for entry in choose_prompts(list(first.values()), shared, args.prompts):
         text = entry.prompt["prompt"]
         try:
             pictures = [folder.open_picture(s[text].pictures[0])[0] for s in systems]
         except UnreadableImage as error:
             raise UserError(f"a picture of {text!r} ({entry.id}) cannot be read: {error}") from error
-        lines.append(Line(text, pictures))
-    grid(_titles(args.folders), lines, args.out)
+        grid_rows.append(GridRow(text, pictures))
+    grid(_titles(args.folders), grid_rows, args.out)
 
 
 def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text: str | None) -> list[Entry]:
-    """Entries of the first folder by `--prompts`: folders' names, or a number of them, of every task in turn."""
-    text = text or str(min(ROWS, len(shared)))
+    """Return the entries of the prompts to show.
+
+    Args:
+        all_of_first: all entries of the first folder that have pictures.
+        shared: those of them whose prompts have pictures in all folders.
+        text: `--prompts`: names of the first folder's subfolders, or a number of shared entries, chosen from every task
+            in turn. None for the default number.
+
+    Raises:
+        UserError: a prompt is unknown or has no picture in a folder.
+    """
+    text = text or str(min(DEFAULT_ROWS, len(shared)))
     if text.isdecimal() and len(text) < 5:
         count = int(text)
         if not 1 <= count <= len(shared):
@@ -258,66 +296,74 @@ def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text:
 
 
 def _titles(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, or as they were given where two are called the same."""
+    """Return the folders' names, or their paths as given where two have the same name."""
     names = [f.resolve().name for f in folders]
     return names if len(set(names)) == len(names) else [str(f) for f in folders]
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row of the grid: its caption, and a picture a column."""
+class GridRow:
+    """A row of the grid: its caption, and its pictures from left to right."""
 
     caption: str
     pictures: Sequence[Image]
 
 
-def grid(columns: Sequence[str], lines: Sequence[Line], path: Path) -> None:
-    """Draw a grid into `path`, a .png or .pdf file, the same bytes every time.
+def grid(columns: Sequence[str], rows: Sequence[GridRow], path: Path) -> None:
+    """Draw a grid into `path`, a .png or .pdf file, whose bytes are the same every time.
 
-    Pixels are kept as they are: small pictures are enlarged by whole factors, larger ones than fit are shrunk; a PDF
-    file holds the pictures themselves. Captions are wrapped to their column.
+    Small pictures are enlarged by a whole factor, so that their pixels stay visible, and pictures larger than a cell
+    are shrunk. A PDF file holds the pictures themselves. Captions are wrapped to their column.
+
+    Args:
+        columns: the caption of each column.
+        rows: the rows from top to bottom.
+        path: the file.
     """
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
 
-    width, height = (max(p.size[i] for line in lines for p in line.pictures) for i in (0, 1))
-    factor: float = max(1, ceil(SMALLEST / max(width, height)))
-    total = width * height * factor**2 * len(lines) * len(columns)
-    factor *= min(1.0, sqrt(MOST / total))
+    pictures = [picture for row in rows for picture in row.pictures]
+    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
+    factor: float = max(1, ceil(MIN_CELL_PIXELS / max(width, height)))
+    total = width * height * factor**2 * len(rows) * len(columns)
+    factor *= min(1.0, sqrt(MAX_PIXELS / total))
     width, height = round(width * factor), round(height * factor)
-    dpi = max(width, height) / CELL
-    gap, left = round(GAP * dpi), round(LEFT * dpi)
+    dpi = max(width, height) / CELL_INCHES
+    gap, left = round(GAP_INCHES * dpi), round(CAPTION_INCHES * dpi)
     with style():
-        font = FontProperties(family=["DejaVu Sans"], size=POINTS)
+        font = FontProperties(family=["DejaVu Sans"], size=FONT_POINTS)
         renderer = RendererAgg(1, 1, dpi)
 
         def measure(text: str) -> float:
             return float(renderer.get_text_width_height_descent(text, font, False)[0])
 
         heads = [wrap(c, width, measure) for c in columns]
-        sides = [wrap(line.caption, left - 2 * gap, measure, most=8) for line in lines]
-        line_height = POINTS / 72 * LINE * dpi
+        sides = [wrap(row.caption, left - 2 * gap, measure, max_lines=8) for row in rows]
+        line_height = FONT_POINTS / 72 * LINE_SPACING * dpi
         top = round(max(h.count("\n") + 1 for h in heads) * line_height) + 2 * gap
-        w, h = left + len(columns) * (width + gap), top + len(lines) * (height + gap)
-        figure = Figure(figsize=(w / dpi, h / dpi), dpi=dpi)
-        text: dict[str, Any] = {"fontproperties": font, "linespacing": LINE}
+        total_width = left + len(columns) * (width + gap)
+        total_height = top + len(rows) * (height + gap)
+        figure = Figure(figsize=(total_width / dpi, total_height / dpi), dpi=dpi)
+        text: dict[str, Any] = {"fontproperties": font, "linespacing": LINE_SPACING}
         for i, head in enumerate(heads):
             x = left + i * (width + gap) + width / 2
-            figure.text(x / w, 1 - (top - gap) / h, head, ha="center", va="bottom", **text)
-        for j, (line, side) in enumerate(zip(lines, sides, strict=True)):
-            y = h - top - j * (height + gap) - height
-            figure.text((left - gap) / w, (y + height / 2) / h, side, ha="right", va="center", **text)
-            for i, picture in enumerate(line.pictures):
+            figure.text(x / total_width, 1 - (top - gap) / total_height, head, ha="center", va="bottom", **text)
+        for j, (row, side) in enumerate(zip(rows, sides, strict=True)):
+            y = total_height - top - j * (height + gap) - height
+            middle = (y + height / 2) / total_height
+            figure.text((left - gap) / total_width, middle, side, ha="right", va="center", **text)
+            for i, picture in enumerate(row.pictures):
                 x = left + i * (width + gap)
-                axes = figure.add_axes((x / w, y / h, width / w, height / h))
+                axes = figure.add_axes((x / total_width, y / total_height, width / total_width, height / total_height))
                 axes.imshow(_fitted(picture, width, height), aspect="auto", interpolation="none", resample=False)
                 axes.set_axis_off()
         save(figure, path)
 
 
 def _fitted(picture: Image, width: int, height: int) -> Image:
-    """Shrunk smoothly where it is larger than a cell; smaller ones are enlarged when they are drawn."""
+    """Shrink a picture smoothly where it is larger than a cell; smaller ones are enlarged when they are drawn."""
     from PIL import Image as pil
 
     if picture.width <= width and picture.height <= height:

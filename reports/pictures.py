@@ -1,11 +1,11 @@
-"""The pictures that a run kept, by sample: reconstructions and the prepared photographs beside them."""
+"""The pictures that a reconstruction run has stored: some reconstructions, and the prepared photographs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath  # which minds both kinds of slashes
+from pathlib import Path, PureWindowsPath  # it knows both kinds of slashes
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
@@ -14,16 +14,19 @@ from lactok.evaluation.results import ReconResult
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# why a picture was stored: it was chosen before the run, or it is among the best or the worst ones
 REASONS = ("chosen", "best", "worst")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A kept reconstruction.
+class StoredPicture:
+    """A stored reconstruction.
 
     Attributes:
-        why: of "chosen", "best", "worst".
-        reference: the prepared photograph.
+        sample: the id of the sample.
+        path: the file of the reconstruction.
+        reference: the file of the prepared photograph.
+        why: why it was stored, of `REASONS`.
     """
 
     sample: str
@@ -33,15 +36,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A row's pictures by sample; rows of one `references` were made of the same prepared photographs."""
+class StoredPictures:
+    """The pictures of a run.
+
+    Attributes:
+        references: the folder of the prepared photographs; runs with the same one have the same photographs.
+        by_sample: the pictures by sample id.
+    """
 
     references: str
-    by_sample: Mapping[str, Picture]
+    by_sample: Mapping[str, StoredPicture]
 
 
-def stored(result: ReconResult) -> Pictures | None:
-    """What a row's `images/index.json` names; None where there is none, as in runs of older versions.
+def stored_pictures(result: ReconResult) -> StoredPictures | None:
+    """Return the pictures that a run's `images/index.json` names, or None where there is none, as in older runs.
 
     Raises:
         UserError: the index is damaged or names files outside its folders.
@@ -55,25 +63,26 @@ def stored(result: ReconResult) -> Pictures | None:
         for entry in index["pictures"]:
             file, why = _inside(entry["file"]), tuple(w for w in REASONS if w in entry["why"])
             sample = str(entry["sample"])
-            found[sample] = Picture(sample, path.parent / file, root / file, why)
+            found[sample] = StoredPicture(sample, path.parent / file, root / file, why)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{result.name}/images/index.json is damaged ({error}); run the same command again") from error
-    return Pictures(references, found)
+    return StoredPictures(references, found)
 
 
 def _inside(name: object) -> str:
+    """Return a file's name; raise ValueError for anything that could lead out of its folder."""
     if not isinstance(name, str) or name in ("", "..") or PureWindowsPath(name).name != name:
         raise ValueError(f"{name!r} is not a file's name")
     return name
 
 
-def opened(path: Path) -> Image:
-    """A stored picture as RGB.
+def open_picture(path: Path) -> Image:
+    """Open a stored picture as RGB.
 
     Raises:
-        UserError: missing or damaged.
+        UserError: the file is missing or damaged.
     """
     from PIL import Image
 

@@ -1,7 +1,7 @@
-"""`python -m reports readme`: the table of README.md and `docs/table.svg`, from results kept in `docs/sample-run`.
+"""`python -m reports readme` writes README.md's table and `docs/table.svg` from the results kept in `docs/sample-run`.
 
-Kept are the `result.json`s of README's first command, a few kilobytes a tokenizer. They name the weights' digests and
-the protocol's hashes, so that a test can tell when they are stale; nothing is measured here.
+These are the `result.json` files of README's first command, a few kilobytes for each tokenizer. They hold the digests
+of the weights and the hashes of the protocol, by which a test tells whether they are stale. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ ROOT = Path(__file__).parents[1]
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Add the arguments of `readme` to a parser."""
     p.add_argument("--runs", help="a run of `tox -e recon`, whose results are kept anew (default: those kept before)")
     p.add_argument("--check", action="store_true", help="write nothing; exit with 2 if README's table is not this one")
     p.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write README.md's table and the picture, or check them, and return 0.
+
+    Raises:
+        UserError: with --check, a file is not what the kept results give.
+    """
     root: Path = args.root
     with disk_errors(root):
         if args.runs and not args.check:
             keep(Path(args.runs), root)
-        results = kept(root)
-        for path, text in drawn(root, results).items():
+        results = load_kept(root)
+        for path, text in rendered_files(root, results).items():
             if args.check and (not path.is_file() or path.read_text() != text):
                 raise UserError(f"{path.name} is not what the kept results give; run `python -m reports readme`")
             if not args.check:
@@ -44,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def keep(runs: Path, root: Path) -> None:
-    """Replace what is kept by the whole sample run under `runs`: all its photographs, default metrics, float32.
+    """Replace the kept results by those of `runs` on the whole sample set in float32 with the seed 0.
 
     Raises:
-        UserError: there is none.
+        UserError: there are no such results.
     """
     from lactok.evaluation import protocol
     from lactok.evaluation.results import load_results
@@ -70,11 +76,11 @@ def keep(runs: Path, root: Path) -> None:
         shutil.copyfile(result.folder / "result.json", place / "result.json")
 
 
-def kept(root: Path) -> list[ReconResult]:
-    """The kept results, in the registry's order.
+def load_kept(root: Path) -> list[ReconResult]:
+    """Return the kept results, in the order in which tokenizers are listed.
 
     Raises:
-        UserError: none are kept, or one is damaged.
+        UserError: no results are kept, or one is damaged.
     """
     from lactok import registry
     from lactok.evaluation.results import ReconResult, load
@@ -94,11 +100,11 @@ def kept(root: Path) -> list[ReconResult]:
     return sorted(results, key=lambda r: order.get(r.label, len(order)))
 
 
-def drawn(root: Path, results: Sequence[ReconResult]) -> dict[Path, str]:
-    """What README.md and the picture should hold.
+def rendered_files(root: Path, results: Sequence[ReconResult]) -> dict[Path, str]:
+    """Return the text of README.md and of docs/table.svg, by path.
 
     Raises:
-        UserError: README.md lacks the two marks.
+        UserError: README.md lacks the lines between which the table stands.
     """
     from lactok.evaluation.table import markdown, svg
 

@@ -1,4 +1,4 @@
-"""`python -m reports serve`: the built page in a browser, for this machine alone."""
+"""`python -m reports serve` serves the built page to a browser on this machine alone."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ TYPES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `serve` to a parser."""
     parser.add_argument(
         "--out", type=Path, default=Path("reports/build"), metavar="DIR", help="the built page (default: %(default)s)"
     )
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C and return 0."""
     with server(args.out, args.port) as listening:
         print(f"http://{ADDRESS}:{listening.server_port}/ shows {args.out}; Ctrl-C ends it", flush=True)
         try:
@@ -56,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def server(root: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the files in `root` that listens on the loopback address.
+    """Return a server of the files in `root` that listens on the loopback address; port 0 is any free one.
 
     Raises:
-        UserError: there is no page, or the port cannot be had.
+        UserError: `root` holds no page, or the port is in use or not allowed.
     """
     if not (root / "index.html").is_file():
         raise UserError(f"--out {root} holds no index.html; build the page first: python -m reports build")
@@ -74,18 +76,19 @@ def server(root: Path, port: int) -> ThreadingHTTPServer:
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Answers GET and HEAD of the files in a folder; everything else is refused."""
+    """Answers GET and HEAD for the files in a folder and refuses everything else."""
 
-    extensions_map = TYPES  # the system's own tables differ between machines
+    extensions_map = TYPES  # the operating system's table differs between machines
     directory: str
 
     def send_head(self) -> Any:
-        """The file and its headers; a folder stands for its index.html."""
-        name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if name not in (ADDRESS, "localhost"):  # a foreign page whose name was made to lead here
+        """Send the headers and return the file, as the base class does; a folder stands for its index.html."""
+        header = self.headers.get("Host", "")
+        host = header.rpartition(":")[0] or header  # without the port
+        if host not in (ADDRESS, "localhost"):  # a foreign page whose host name was pointed at this machine
             return self._refuse(HTTPStatus.FORBIDDEN)
-        asked = unquote(urlsplit(self.path).path)
-        if "\0" in asked or "\\" in asked or ".." in asked.split("/"):
+        requested = unquote(urlsplit(self.path).path)
+        if "\0" in requested or "\\" in requested or ".." in requested.split("/"):
             return self._refuse(HTTPStatus.NOT_FOUND)
         path = Path(self.translate_path(self.path))
         file = path / "index.html" if path.is_dir() else path
@@ -94,17 +97,21 @@ class Handler(SimpleHTTPRequestHandler):
         return super().send_head()
 
     def _refuse(self, status: HTTPStatus) -> None:
+        """Answer with an error; returns None, which tells the base class that there is no file to send."""
         self.send_error(status)
 
     def end_headers(self) -> None:
+        """End the headers with two that all answers have."""
         self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Cache-Control", "no-cache")  # a page that was built again is shown anew
+        self.send_header("Cache-Control", "no-cache")  # so that a reload shows a page that was built again
         super().end_headers()
 
     def list_directory(self, path: str | os.PathLike[str]) -> Any:
+        """Refuse to list a folder."""
         return self._refuse(HTTPStatus.NOT_FOUND)
 
     def not_allowed(self) -> None:
+        """Answer every method but GET and HEAD with 405."""
         self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
         self.send_header("Allow", "GET, HEAD")
         self.send_header("Content-Length", "0")
@@ -113,4 +120,4 @@ class Handler(SimpleHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = not_allowed
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not printed."""
+        """Print nothing about requests."""

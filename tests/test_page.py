@@ -139,7 +139,7 @@ def test_an_index_leads_nowhere_but_to_its_folder(own_runs: Path, name: str) -> 
     assert built(own_runs)["groups"] == []
     assert not (own_runs.parent / "site" / "pictures").exists()
     with pytest.raises(UserError, match=r"images/index.json is damaged .* is not a file's name"):
-        pictures.stored(load(row_of(own_runs)))
+        pictures.stored_pictures(load(row_of(own_runs)))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_run_without_photographs_shows_its_pictures_alone(own_runs: Path) -> N
 
 
 def test_of_very_many_pictures_the_best_and_worst_are_shown(own_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.page.viewer.MOST", 2)
+    monkeypatch.setattr("reports.page.viewer.MAX_PICTURES", 2)
     summary = built(own_runs)
     assert [s["rows"][summary["rows"][0]["key"]]["why"] for s in summary["groups"][0]["samples"]] == [
         ["best"],

@@ -184,10 +184,10 @@ def test_seconds_are_of_the_images_that_were_timed_on_that_machine(
 
 
 def test_families_differ_in_colour_and_shape() -> None:
-    look = figures._look(["new", "another"])
+    look = figures._colours_and_markers(["new", "another"])
     assert len({look[f][0] for f in figures.FAMILIES}) == len({look[f][1] for f in figures.FAMILIES}) == 7
     assert len(set(look.values())) == 9
-    assert look["lactok"] == figures._look([])["lactok"]
+    assert look["lactok"] == figures._colours_and_markers([])["lactok"]
 
 
 # grids
@@ -225,15 +225,18 @@ def kept(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, Path]:
 
 
 def cell(sheet: Path, column: int, row_from_below: int = 0) -> np.ndarray:
-    dpi, gap = grids.SMALLEST / grids.CELL, round(grids.GAP * grids.SMALLEST / grids.CELL)
+    dpi, gap = (
+        grids.MIN_CELL_PIXELS / grids.CELL_INCHES,
+        round(grids.GAP_INCHES * grids.MIN_CELL_PIXELS / grids.CELL_INCHES),
+    )
     pixels = np.asarray(Image.open(sheet).convert("RGB"))
-    step = grids.SMALLEST + gap
-    bottom, left = len(pixels) - gap - row_from_below * step, round(grids.LEFT * dpi) + column * step
-    return pixels[bottom - grids.SMALLEST : bottom, left : left + grids.SMALLEST]
+    step = grids.MIN_CELL_PIXELS + gap
+    bottom, left = len(pixels) - gap - row_from_below * step, round(grids.CAPTION_INCHES * dpi) + column * step
+    return pixels[bottom - grids.MIN_CELL_PIXELS : bottom, left : left + grids.MIN_CELL_PIXELS]
 
 
 def enlarged(path: Path, box: tuple[int, int, int, int] = (0, 0, 64, 64)) -> np.ndarray:
-    size = (grids.SMALLEST, grids.SMALLEST)
+    size = (grids.MIN_CELL_PIXELS, grids.MIN_CELL_PIXELS)
     return np.asarray(Image.open(path).convert("RGB").crop(box).resize(size, Image.Resampling.NEAREST))
 
 

@@ -17,7 +17,7 @@ from lactok.evaluation import protocol
 from lactok.evaluation.results import ReconResult
 from lactok.metrics.registry import assets
 from reports.__main__ import main
-from reports.readme import PROTOCOL, ROOT, drawn, kept
+from reports.readme import PROTOCOL, ROOT, load_kept, rendered_files
 
 BUNDLED = Path(lactok.__file__).parent / "bundled"
 FETCHED = {a.name for a in assets()["metrics"]}  # published networks, pinned by their sources' digests
@@ -57,11 +57,11 @@ def stale(results: list[ReconResult]) -> list[str]:
 
 
 def test_the_kept_run_is_of_todays_weights_and_protocol() -> None:
-    assert stale(kept(ROOT)) == [], HAS_WEIGHTS_HERE
+    assert stale(load_kept(ROOT)) == [], HAS_WEIGHTS_HERE
 
 
 def test_readme_and_picture_are_what_it_gives() -> None:
-    for path, text in drawn(ROOT, kept(ROOT)).items():
+    for path, text in rendered_files(ROOT, load_kept(ROOT)).items():
         assert path.read_text() == text, f"{path.name}: run `python -m reports readme`"
 
 
@@ -76,7 +76,7 @@ def test_readme_and_picture_are_what_it_gives() -> None:
     ],
 )
 def test_staleness_is_seen(change: Callable[[dict[str, Any]], None], what: str) -> None:
-    results = kept(ROOT)
+    results = load_kept(ROOT)
     change(next(r.result for r in results if r.tokenizer["assets"]))
     assert any(line.endswith(what) or f": {what} " in line for line in stale(results))
 

@@ -28,16 +28,16 @@ from benchmarks.scenes.compose import VISIBLE, Plan, Scene, Wanted, compose
 from benchmarks.scenes.detector import ASSET, SceneColours, SceneDetector
 from benchmarks.scenes.evaluation import mask_iou
 from benchmarks.scenes.finding import detections
-from benchmarks.scenes.network import PROTOTYPES, NetShape, Output
+from benchmarks.scenes.network import PROTOTYPES, DetectorOutput, NetShape
 from benchmarks.scenes.objects import VOCABULARY
 from benchmarks.scenes.tasks import metadata
 from benchmarks.scenes.training import (
-    Composed,
+    ComposedScenes,
     SceneLearner,
     SceneRecipe,
     SceneTrainer,
-    labelled,
     objects_of,
+    pack,
     scene_for,
 )
 from lactok import config, weights
@@ -299,7 +299,7 @@ class OnePeak(nn.Module):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(()))
 
-    def forward(self, pictures: Tensor) -> Output:
+    def forward(self, pictures: Tensor) -> DetectorOutput:
         height, width = (side // 4 for side in pictures.shape[-2:])
         heat = torch.full((1, len(VOCABULARY), height, width), -9.0)
         heat[0, VOCABULARY.index("cup"), 20, 12] = 2.0
@@ -307,7 +307,7 @@ class OnePeak(nn.Module):
         prototypes[..., : width // 2] = 1.0
         coefficients = torch.zeros(1, PROTOTYPES + 1, height, width)
         coefficients[:, 0] = 1.0
-        return Output(heat, torch.full((1, 4, height, width), 16.0), coefficients, prototypes)
+        return DetectorOutput(heat, torch.full((1, 4, height, width), 16.0), coefficients, prototypes)
 
 
 @pytest.mark.parametrize(("size", "times"), [((256, 256), 1), ((512, 512), 2), ((512, 1024), 2)])
@@ -329,7 +329,7 @@ def test_peaks_become_boxes_of_the_image(size: tuple[int, int], times: int) -> N
 
 def test_labelled_pictures_carry_the_whole_truth() -> None:
     scenes = [any_scene(seed) for seed in range(3)]
-    found = objects_of(torch.stack([labelled(s, s.image) for s in scenes])[:, 3:])
+    found = objects_of(torch.stack([pack(s, s.image) for s in scenes])[:, 3:])
     expected = [(i, n, w.name, w.color) for i, s in enumerate(scenes) for n, w in enumerate(s.objects)]
     assert len(found.names) == len(expected)
     for k, (i, n, name, color) in enumerate(expected):
@@ -354,7 +354,7 @@ def test_killed_and_resumed_is_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_gradients_are_the_same_every_time() -> None:
     learner = SceneLearner(TINY)
-    scenes = torch.stack([labelled(s, s.image) for s in (scene_for(0, "train", i) for i in (20, 21))])  # five objects
+    scenes = torch.stack([pack(s, s.image) for s in (scene_for(0, "train", i) for i in (20, 21))])  # five objects
 
     def gradients() -> bytes:
         learner.zero_grad()
@@ -367,7 +367,7 @@ def test_gradients_are_the_same_every_time() -> None:
 def test_a_batch_without_objects_trains(tmp_path: Path) -> None:
     learner = SceneLearner(TINY)
     empty = compose(Plan(()), 0)
-    loss, parts = learner(labelled(empty, empty.image)[None], torch.tensor([0]), 0)
+    loss, parts = learner(pack(empty, empty.image)[None], torch.tensor([0]), 0)
     loss.backward()
     assert torch.isfinite(loss)
     assert parts["box"] == parts["mask"] == parts["colour"] == 0
@@ -377,8 +377,8 @@ def test_a_batch_without_objects_trains(tmp_path: Path) -> None:
 def test_streams_of_scenes_are_apart() -> None:
     train, validation = scene_for(0, "train", 3), scene_for(0, "validation", 3)
     assert not np.array_equal(train.image, validation.image)
-    again = Composed(TINY)[3]
-    assert torch.equal(again, Composed(TINY)[3])
+    again = ComposedScenes(TINY)[3]
+    assert torch.equal(again, ComposedScenes(TINY)[3])
     assert np.array_equal(again[3].numpy(), train.labels)
 
 
@@ -400,7 +400,7 @@ def by_holding(caption: dict[str, Any], found: Sequence[Detection], colours: Seq
 def test_a_judge_without_a_fault_agrees(made: Path) -> None:
     truths = list(folder.read(made))
     judged = [agreement.Judged(t, t.objects, t.colours) for t in truths]
-    figures = agreement.figures(judged, by_holding)
+    figures = agreement.summarize(judged, by_holding)
     assert figures["tasks"].keys() == set(TASKS)
     for task in figures["tasks"].values():
         assert task["agreement"] == 1
@@ -412,7 +412,7 @@ def test_a_judge_without_a_fault_agrees(made: Path) -> None:
 
 def test_a_blind_judge_refuses_everything(made: Path) -> None:
     truths = list(folder.read(made))
-    figures = agreement.figures([agreement.Judged(t, (), ()) for t in truths], by_holding)
+    figures = agreement.summarize([agreement.Judged(t, (), ()) for t in truths], by_holding)
     assert figures["overall"]["score"] == 0
     for name, task in figures["tasks"].items():
         number = sum(t.holds for t in truths if t.caption["tag"] == name)

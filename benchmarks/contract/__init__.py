@@ -1,1 +1,1 @@
-"""Does an adapter keep the contract of `lactok.Tokenizer`: `python -m benchmarks.contract NAME`."""
+"""Check whether an adapter keeps the contract of `lactok.Tokenizer`: `python -m benchmarks.contract NAME`."""

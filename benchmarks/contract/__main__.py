@@ -1,4 +1,4 @@
-"""`python -m benchmarks.contract NAME`: does an adapter keep the contract of `lactok.Tokenizer`? Said in words."""
+"""`python -m benchmarks.contract NAME` checks whether an adapter keeps the contract of `lactok.Tokenizer`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from lactok.command import Parser, command
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.contract",
         description="Try every rule of the interface on an adapter; a line a rule, exit code 3 if one is broken.",
@@ -20,6 +21,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Print one line for each rule; return 0 if every rule holds and 3 if one is broken."""
     args = parser().parse_args(argv)
     from lactok import registry
 

@@ -1,8 +1,10 @@
-"""Does an adapter keep the contract of `lactok.Tokenizer`? All rules tried on it, and what they found, in words."""
+"""Try every rule of the contract of `lactok.Tokenizer` on an adapter and report in words what was found."""
 
 from __future__ import annotations
 
-from benchmarks.contract.probe import Broken, Finding, Inapplicable, NotTried, Trial, one_line, place
+from collections import Counter
+
+from benchmarks.contract.probe import Broken, Finding, Inapplicable, NotTried, Trial, location, one_line
 from benchmarks.contract.rules import RULES, Rule
 from lactok import registry
 from lactok.errors import UserError
@@ -17,11 +19,11 @@ def check(name: str, device: str = "cpu") -> list[Finding]:
         device: where the adapter computes.
 
     Returns:
-        One finding for each rule that applies, in the order in which they are best mended.
+        One finding for each rule that applies, in the order in which mistakes are best mended.
 
     Raises:
-        UserError: an unknown name or option, damaged weights; WeightsNotFound where no source has them. What the
-            adapter itself does wrong is a finding.
+        UserError: the name or an option is unknown, or the weights are damaged; WeightsNotFound where no source has
+            them. What the adapter itself does wrong is not raised: it is a finding.
         MissingPackage: a package of an extra, which the adapter or the photographs need, is not installed.
     """
     registry.TOKENIZERS.check_name(name)
@@ -30,25 +32,30 @@ def check(name: str, device: str = "cpu") -> list[Finding]:
     except MissingPackage:
         raise
     except Exception as error:  # the plug-in's module does not import, or does not register the name
-        return [Finding("registered", "FAIL", one_line(error) + place(error.__cause__ or error))]
+        return [Finding("registered", "FAIL", one_line(error) + location(error.__cause__ or error))]
     trial = Trial(name, entry, device)
     try:
         registry.resolve_assets(name)
     except UserError:
         raise
-    except Exception as error:  # its own converter
+    except Exception as error:  # the asset's own converter of checkpoints failed
         return [_failure("weights", error, trial)]
     findings: list[Finding] = []
     for title, rule in RULES.items():
-        found = _try(title, rule, trial)
-        same = next((f.rule for f in findings if found is not None and f.text == found.text), None)
-        if found is not None and found.state == "FAIL" and same:  # one mistake is one finding
-            found = Finding(title, "-", f"not tried: as {same!r}, see above")
-        findings += [found] if found is not None else []
+        finding = _try(title, rule, trial)
+        if finding is None:
+            continue
+        if finding.state == "FAIL":
+            for earlier in findings:
+                if earlier.text == finding.text:  # the same mistake is reported once
+                    finding = Finding(title, "-", f"not tried: as {earlier.rule!r}, see above")
+                    break
+        findings.append(finding)
     return findings
 
 
 def _try(title: str, rule: Rule, trial: Trial) -> Finding | None:
+    """Return what a rule found, or None where it does not apply to this tokenizer."""
     try:
         with extras_named(("evaluation",), "the contract"):
             return Finding(title, "ok", rule(trial))
@@ -65,14 +72,15 @@ def _try(title: str, rule: Rule, trial: Trial) -> Finding | None:
 
 
 def _failure(title: str, error: BaseException, trial: Trial) -> Finding:
-    return Finding(title, "FAIL", f"{type(error).__name__}: {one_line(error)}{place(error, trial.home)}")
+    """Return the finding of an exception that the adapter itself raised."""
+    return Finding(title, "FAIL", f"{type(error).__name__}: {one_line(error)}{location(error, trial.source_file)}")
 
 
 def report(name: str, findings: list[Finding]) -> str:
-    """One line a rule, and the sum."""
+    """Return one line for each finding, then how many rules hold and how many are broken."""
     width = max(len(f.rule) for f in findings)
     lines = [f"{f.state:5} {f.rule:{width}}  {f.text}" for f in findings]
-    count = {state: sum(f.state == state for f in findings) for state in ("ok", "FAIL", "-")}
+    count = Counter(f.state for f in findings)
     untried = f", {count['-']} not tried" if count["-"] else ""
     return "\n".join([*lines, f"{name}: {count['ok']} rules hold, {count['FAIL'] or 'none'} broken{untried}"])
 
@@ -81,8 +89,9 @@ def run_check(name: str, device: str = "cpu", folder: str | None = None) -> int:
     """Print the report of an adapter.
 
     Args:
-        name, device: as in `check`.
-        folder: with weights, looked into before every other source.
+        name: as for `lactok.load`, options included.
+        device: where the adapter computes.
+        folder: a folder with weights, searched before every other source; None for the usual sources alone.
 
     Returns:
         The exit code: 0 if every rule holds, 3 if one does not.

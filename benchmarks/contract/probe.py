@@ -1,4 +1,4 @@
-"""One adapter on three photographs, once: what the rules of `benchmarks.contract` look at."""
+"""The results of one adapter on three photographs, computed once, which the rules of `benchmarks.contract` examine."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ from lactok.nn.quantize import count_near_ties
 from lactok.randomness import seed_of
 from lactok.tokenizer import Reconstructor
 
-PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # scikit-image carries these
-FREE_SIZE = 128  # pixels given to rows that work at any size
-PIXEL_TOLERANCE = 1e-4  # of [0, 1]: what another batch size may change by rounding
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # names in skimage.data
+FREE_SIZE = 128  # side in pixels of the images given to a tokenizer that takes any size
+PIXEL_TOLERANCE = 1e-4  # how much rounding may change pixels in [0, 1] at another batch size
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule found: it holds ("ok"), is broken ("FAIL") or could not be tried ("-"), and why."""
+    """What one rule found.
+
+    Attributes:
+        rule: the title of the rule.
+        state: "ok" where it holds, "FAIL" where it is broken, "-" where it could not be tried.
+        text: why, in one line.
+    """
 
     rule: str
     state: Literal["ok", "FAIL", "-"]
@@ -39,117 +45,135 @@ class Finding:
 
 
 class Broken(Exception):
-    """A rule does not hold; the message says what is wrong and how to mend it."""
+    """Raised where a rule does not hold; the message says what is wrong and how to mend it."""
 
 
 class Inapplicable(Exception):
-    """A rule that does not apply to this tokenizer."""
+    """Raised where a rule does not apply to this tokenizer."""
 
 
 class NotTried(Exception):
-    """A rule that cannot be tried, because of what failed before it; the message names that."""
+    """Raised where a rule cannot be tried because an earlier one failed; the message names what failed."""
 
 
-class once(Generic[T]):
-    """A property computed once. If that fails, the first rule that asks meets the error and the others are told so."""
+class ComputedOnce(Generic[T]):
+    """A property of a `Trial` that is computed at its first use.
 
-    def __init__(self, make: Callable[[Any], T]):
-        self.make, self.name = make, make.__name__
+    Where computing it fails, the rule that asked first gets the exception, and every later one gets `NotTried`.
+    """
+
+    def __init__(self, step: str, compute: Callable[[Any], T]):
+        self.step, self.compute, self.name = step, compute, compute.__name__
 
     @overload
-    def __get__(self, trial: None, owner: type) -> once[T]: ...
+    def __get__(self, trial: None, owner: type) -> ComputedOnce[T]: ...
     @overload
     def __get__(self, trial: Trial, owner: type) -> T: ...
-    def __get__(self, trial: Trial | None, owner: type) -> once[T] | T:
+    def __get__(self, trial: Trial | None, owner: type) -> ComputedOnce[T] | T:
         if trial is None:
             return self
-        if self.name in trial.failed:
-            raise NotTried(trial.failed[self.name])
-        if self.name not in trial.kept:
+        if self.name in trial.failures:
+            raise NotTried(trial.failures[self.name])
+        if self.name not in trial.computed:
             try:
-                trial.kept[self.name] = self.make(trial)
+                trial.computed[self.name] = self.compute(trial)
             except Inapplicable:
                 raise
             except NotTried as reason:
-                trial.failed[self.name] = str(reason)
+                trial.failures[self.name] = str(reason)
                 raise
             except BaseException:
-                trial.failed[self.name] = f"{self.make.__doc__} failed, see above"
+                trial.failures[self.name] = f"{self.step} failed, see above"
                 raise
-        return trial.kept[self.name]
+        return trial.computed[self.name]
+
+
+def computed_once(step: str) -> Callable[[Callable[[Any], T]], ComputedOnce[T]]:
+    """Make a method of `Trial` a property that is computed once; `step` is what later rules are told has failed."""
+
+    def decorate(compute: Callable[[Any], T]) -> ComputedOnce[T]:
+        return ComputedOnce(step, compute)
+
+    return decorate
 
 
 class Trial:
-    """An adapter by name, its results on the photographs, and where its code lies.
+    """An adapter and what it computes from the three photographs.
 
     Attributes:
-        entry: as registered, options at their defaults; `spec`: with the options of the name.
-        images: (3, 3, S, S) float32 in [0, 1], brought to S by the adapter's own filter; `seeds`: (3,) int64.
-        home: the adapter's source file, or None.
-        ties: near ties of each image in the batch, (3,).
+        entry: the registered entry, with every option at its default.
+        spec: the tokenizer's spec with the options of the name.
+        has_ids: False for a reference row, which reconstructs images without giving ids.
+        seeds: (3,) int64, a seed for each photograph.
+        source_file: the path of the adapter's source file, or None where it cannot be found.
+        near_ties: how many ids of each photograph are near ties, in which rounding alone decides between two codes.
+        images_unchanged: False if `encode` changed the images that it was given.
+        computed: results of `ComputedOnce` properties by name.
+        failures: why a `ComputedOnce` property could not be computed, by name.
     """
 
     def __init__(self, name: str, entry: registry.Entry, device: str):
         self.name, self.entry, self.device = name, entry, device
         self.spec = registry.tokenizer_spec(name)
         self.has_ids = self.spec.tokens is not None
-        self.home = source_file(entry.factory)
-        self.kept: dict[str, Any] = {}
-        self.failed: dict[str, str] = {}
-        self.ties = [0] * len(PHOTOGRAPHS)
-        self.ids_kept_images = True
+        self.source_file = find_source_file(entry.factory)
+        self.computed: dict[str, Any] = {}
+        self.failures: dict[str, str] = {}
+        self.near_ties = [0] * len(PHOTOGRAPHS)
+        self.images_unchanged = True
         self.seeds = torch.tensor([seed_of(0, p) for p in PHOTOGRAPHS])
 
     @property
-    def way(self) -> str:
+    def method(self) -> str:
+        """The name of the adapter's method that makes the output, as messages write it."""
         return "`_decode`" if self.has_ids else "reconstruct"
 
     def needs_ids(self) -> None:
-        """Raise Inapplicable for a row without ids."""
+        """Raise Inapplicable for a tokenizer without ids."""
         if not self.has_ids:
             raise Inapplicable
 
-    @once
+    @computed_once("preparing the photographs")
     def images(self) -> Tensor:
-        """preparing the photographs"""
+        """The photographs, (3, 3, S, S) float32 in [0, 1], at the tokenizer's input size S."""
         import skimage.data
 
         size = self.spec.input_size or FREE_SIZE
         squares = [images.prepare(Image.fromarray(getattr(skimage.data, p)()), Prepare(size)) for p in PHOTOGRAPHS]
         return torch.stack([torch.from_numpy(s.copy()).permute(2, 0, 1) for s in squares]).float() / 255
 
-    @once
+    @computed_once("loading")
     def tokenizer(self) -> lactok.Tokenizer:
-        """loading"""
+        """The tokenizer with its weights, on the trial's device."""
         return lactok.load(self.name, self.device)
 
-    @once
+    @computed_once("encode")
     def ids(self) -> Tensor:
-        """encode"""
+        """What `_encode` returned for the photographs, on the CPU and otherwise unchecked."""
         self.needs_ids()
         given = self.images.clone()
         with count_near_ties() as counts:
             ids = self.tokenizer.encode_unchecked(given, self.seeds)
         if not isinstance(ids, Tensor):
             raise Broken(f"encode gives a {type(ids).__name__} instead of a tensor of ids; return the ids alone")
-        self.ids_kept_images = torch.equal(given, self.images)
+        self.images_unchanged = torch.equal(given, self.images)
         if counts:
-            self.ties = torch.stack([c.cpu() for c in counts]).sum(0).tolist()
+            self.near_ties = torch.stack([c.cpu() for c in counts]).sum(0).tolist()
         return ids.cpu()
 
-    @once
-    def codes(self) -> Tensor:
-        """ids that can be decoded"""
+    @computed_once("ids that can be decoded")
+    def valid_ids(self) -> Tensor:
+        """The ids, (3, L) int64, all within the codebook; NotTried where they are not."""
         ids = self.ids.long()
         size = self.spec.codebook_size or 0
         if ids.ndim != 2 or ids.numel() == 0 or int(ids.min()) < 0 or int(ids.max()) >= size:
             raise NotTried("the ids are wrong, see above")
         return ids
 
-    @once
+    @computed_once("decode")
     def _decoded(self) -> tuple[Tensor, Tensor, Tensor]:
-        """decode"""
-        given = (self.codes if self.has_ids else self.images).clone()
+        """The output, the output before it is clamped, and the decoder's input as it is after the call."""
+        given = self.output_source.clone()
         if not self.has_ids:
             out = self.reconstruct(given, self.seeds)[0]
             return out, out, given
@@ -157,51 +181,62 @@ class Trial:
         return raw.float().clamp(0, 1), raw, given
 
     @property
+    def output_source(self) -> Tensor:
+        """What the output is made from: the ids, or the images where the tokenizer has no ids."""
+        return self.valid_ids if self.has_ids else self.images
+
+    @property
     def output(self) -> Tensor:
-        """The reconstructions (3, 3, S, S)."""
+        """The reconstructions, (3, 3, S, S) in [0, 1]."""
         return self._decoded[0]
 
     @property
-    def raw(self) -> Tensor:
-        """What `_decode` returned, before the clamp."""
+    def unclamped_output(self) -> Tensor:
+        """What `_decode` returned, before it is clamped to [0, 1]."""
         return self._decoded[1]
 
     @property
-    def output_input(self) -> Tensor:
-        """What the decoder was given, after it ran."""
+    def decoder_input(self) -> Tensor:
+        """The tensor that the decoder was given, as it is after the call."""
         return self._decoded[2]
 
-    @property
-    def comparable(self) -> Tensor:
-        """The reconstructions, to compare others with; NotTried where there is not one for each photograph."""
+    def complete_output(self) -> Tensor:
+        """Return the reconstructions; raise NotTried where there is not one for each photograph."""
         if len(self.output) != len(self.images):
             raise NotTried("the shape of the output is wrong, see above")
         return self.output
 
-    def pixels(self, part: slice, seeded: bool = True) -> Tensor:
-        """A new run of some of the photographs from the stored ids."""
-        given = (self.codes if self.has_ids else self.images)[part].clone()
+    def output_again(self, part: slice, seeded: bool = True) -> Tensor:
+        """Compute the output of some of the photographs anew, from the ids; without seeds where `seeded` is False."""
+        given = self.output_source[part].clone()
         seeds = self.seeds[part] if seeded else None
         if self.has_ids:
             return self.tokenizer.decode(given, seeds).cpu()
         return self.reconstruct(given, seeds)[0].cpu()
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The adapter's own `reconstruct`; NotTried where a row without ids has none."""
+        """Call the adapter's `reconstruct`; raise NotTried where a tokenizer without ids has none of its own."""
         if not self.has_ids and not implements_reconstruct(type(self.tokenizer)):
             raise NotTried("there is no `reconstruct`, see above")
         return self.tokenizer.reconstruct(images, seeds)
 
-    def differing(self, ids: Tensor, expected: Tensor, image: int, advice: str) -> int:
-        """How many ids of a photograph differ; Broken, with the advice, where that is more than its near ties."""
+    def count_differing(self, ids: Tensor, expected: Tensor, image: int, advice: str) -> int:
+        """Count the ids of photograph number `image` that differ from the expected ones.
+
+        Raises:
+            Broken: more ids differ than are near ties; `advice` ends the message.
+        """
         count = int((ids.cpu() != expected).sum())
-        if count > self.ties[image]:
-            ties = f", only {self.ties[image]} near ties" if self.ties[image] else ""
+        if count > self.near_ties[image]:
+            ties = f", only {self.near_ties[image]} near ties" if self.near_ties[image] else ""
             raise Broken(f"{count} of {expected.numel()} ids of {PHOTOGRAPHS[image]} differ{ties}; {advice}")
         return count
 
     def psnr(self) -> str:
-        """A word on how much the output looks like the input, in dB; no rule, since some tokenizers keep only sense."""
+        """Return the PSNR of the output in words, or "" where its shape is wrong.
+
+        It is reported and is no rule, since some tokenizers keep an image's meaning instead of its pixels.
+        """
         shape = self.output.shape
         if len(shape) != 4 or shape[:2] != self.images.shape[:2] or shape[2] != shape[3]:
             return ""
@@ -210,16 +245,17 @@ class Trial:
         return f"; PSNR {10 * np.log10(1 / error):.1f} dB" if error > 0 else "; nothing lost"
 
     def release(self) -> None:
-        """Let the network go: the next one may need its memory."""
-        self.kept.pop("tokenizer", None)
+        """Drop the network, so that the next one can have its memory."""
+        self.computed.pop("tokenizer", None)
 
 
 def implements_reconstruct(kind: type) -> bool:
-    """Whether a class has a `reconstruct` of its own."""
+    """Return whether a class implements `reconstruct` itself."""
     return getattr(kind, "reconstruct", None) not in (Reconstructor.reconstruct, lactok.Tokenizer.reconstruct)
 
 
-def source_file(factory: Any) -> str | None:
+def find_source_file(factory: Any) -> str | None:
+    """Return the path of the file that defines a class or function, or None where there is none."""
     try:
         return inspect.getsourcefile(factory)
     except (TypeError, OSError):
@@ -227,16 +263,21 @@ def source_file(factory: Any) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's text on one line, not too long."""
+    """Return an exception's message on one line of at most 300 characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def place(error: BaseException, home: str | None = None) -> str:
-    """ " (FILE, line N)": the innermost line of the adapter's file, or, of an import, of the file that was imported."""
+def location(error: BaseException, source_file: str | None = None) -> str:
+    """Return where in the adapter's code an exception arose, as " (FILE, line N)", or "" where that is unknown.
+
+    Args:
+        error: the exception with its traceback.
+        source_file: the adapter's file; None for an error while importing, where the imported file is named.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    if home:
-        own = [f for f in frames if f.filename == home]
+    if source_file:
+        own = [f for f in frames if f.filename == source_file]
     else:
         machinery = ("<frozen", str(Path(registry.__file__).parent), str(Path(__file__).parent), importlib.__path__[0])
         own = [f for f in frames if not f.filename.startswith(machinery)]

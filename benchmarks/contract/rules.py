@@ -1,7 +1,7 @@
-"""The rules that `benchmarks.contract` tries, in the order in which they are best mended.
+"""The rules that `benchmarks.contract` tries, in the order in which mistakes are best mended.
 
-A rule is a function of a `Trial`. It returns what holds, or raises: `Broken` with what is wrong and how to mend it,
-`NotTried`, or `Inapplicable`. Anything else that it raises is the adapter's own exception.
+A rule is a function of a `Trial`. Where it holds, it returns in words what was found; else it raises `Broken` with what
+is wrong and how to mend it, `NotTried`, or `Inapplicable`. Any other exception comes from the adapter itself.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from benchmarks.contract.probe import (
     NotTried,
     Trial,
     implements_reconstruct,
+    location,
     one_line,
-    place,
 )
 from lactok import registry
 from lactok.errors import UserError
@@ -33,15 +33,17 @@ from lactok.tokenizer import Reconstructor, Tokenizer
 
 Rule = Callable[[Trial], str]
 
-OUTSIDE = 0.05  # share of raw values beyond [-0.1, 1.1] that no overshoot explains
-NARROW = 0.1  # photographs that come out within so narrow a range have lost their scale
+MAX_SHARE_OUTSIDE = 0.05  # a larger share of values beyond [-0.1, 1.1] is no overshoot but a wrong scale
+MIN_RANGE = 0.1  # the output of photographs that spans less than this has a wrong scale
 NOISE_ADVICE = "draw noise by lactok.randomness.noise(seeds, shape, stream), never by torch.randn, and keep no state"
 BATCH_ADVICE = "take no statistics over the batch, and every image's noise from its own seed (lactok.randomness.noise)"
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, Rule] = {}  # by title
 
 
 def rule(title: str) -> Callable[[Rule], Rule]:
+    """Add the decorated function to `RULES` under a title."""
+
     def add(function: Rule) -> Rule:
         RULES[title] = function
         return function
@@ -51,6 +53,7 @@ def rule(title: str) -> Callable[[Rule], Rule]:
 
 @rule("registered")
 def _registered(trial: Trial) -> str:
+    """The name is registered once and can be written on a command line."""
     base = trial.entry.spec.name
     holders = [p.dist.name if p.dist else p.value for p in entry_points(group="lactok.tokenizers", name=base)]
     adapters = registry.TOKENIZERS
@@ -65,7 +68,7 @@ def _registered(trial: Trial) -> str:
 
 @rule("information")
 def _information(trial: Trial) -> str:
-    """`TokenizerSpec` before anything is loaded."""
+    """The fields of `TokenizerSpec` are complete and agree with each other."""
     spec = trial.entry.spec
     if not spec.license.strip() or not all(a.license.strip() for a in spec.assets):
         raise Broken("no licence; write `license` of TokenizerSpec and of each Asset, an SPDX name where there is one")
@@ -89,21 +92,21 @@ def _information(trial: Trial) -> str:
             ) from None
         if not held:
             raise Broken(f"option {label}: the default {option.default!r} is not read back from {option.default!s}")
-    registered = registry.TOKENIZERS.registered.get(spec.name)  # a class of a file need not be
-    named = registered.spec if registered is not None else getattr(trial.entry.factory, "spec", spec)
-    if named.tokens != spec.tokens:  # before the option's default took its place
-        raise Broken(f"tokens={named.tokens}, but the option `tokens` has the default {spec.tokens}; make them equal")
-    return f"{spec.family}, {spec.license}" + (
-        f", assets: {', '.join(a.name for a in spec.assets)}" if spec.assets else ", no weights"
-    )
+    # the spec as its author wrote it: in the registered one the option's default has taken the place of `tokens`
+    registered = registry.TOKENIZERS.registered.get(spec.name)  # None for a class of a file that registers nothing
+    written = registered.spec if registered is not None else getattr(trial.entry.factory, "spec", spec)
+    if written.tokens != spec.tokens:
+        raise Broken(f"tokens={written.tokens}, but the option `tokens` has the default {spec.tokens}; make them equal")
+    weights = f"assets: {', '.join(a.name for a in spec.assets)}" if spec.assets else "no weights"
+    return f"{spec.family}, {spec.license}, {weights}"
 
 
 @rule("structure")
 def _structure(trial: Trial) -> str:
-    """What `--dry-run`, sizes and manifests need."""
+    """The network can be built without weights, and its class has the methods that it needs."""
     tokenizer = lactok.build(trial.name, "meta")
     kind = type(tokenizer)
-    base = Tokenizer if trial.has_ids else Reconstructor  # a row without ids needs no more than `reconstruct`
+    base = Tokenizer if trial.has_ids else Reconstructor  # a tokenizer without ids needs `reconstruct` alone
     if not isinstance(tokenizer, base):
         raise Broken(f"registers {kind.__name__}, which is no lactok.{base.__name__}; derive the class from it")
     if trial.has_ids and (kind._encode is Tokenizer._encode or kind._decode is Tokenizer._decode):
@@ -115,6 +118,7 @@ def _structure(trial: Trial) -> str:
 
 @rule("loading")
 def _loading(trial: Trial) -> str:
+    """The tokenizer loads, and its spec is the registered one."""
     given, expected = trial.tokenizer.spec, registry.tokenizer_spec(trial.name)
     if given != expected:
         differing = [f for f in expected.__dataclass_fields__ if getattr(given, f, None) != getattr(expected, f)]
@@ -127,6 +131,7 @@ def _loading(trial: Trial) -> str:
 
 @rule("shape of ids")
 def _shape_of_ids(trial: Trial) -> str:
+    """The ids are (B, tokens)."""
     shape, expected = tuple(trial.ids.shape), (len(trial.images), trial.spec.tokens)
     if shape != expected:
         raise Broken(
@@ -138,13 +143,15 @@ def _shape_of_ids(trial: Trial) -> str:
 
 @rule("dtype of ids")
 def _dtype_of_ids(trial: Trial) -> str:
+    """The ids are int64."""
     if trial.ids.dtype != torch.int64:
-        raise Broken(f"{_short(trial.ids.dtype)} instead of int64; end `_encode` with .long()")
+        raise Broken(f"{_dtype_name(trial.ids.dtype)} instead of int64; end `_encode` with .long()")
     return "int64"
 
 
 @rule("codebook")
 def _codebook(trial: Trial) -> str:
+    """The ids are 0 to codebook_size - 1."""
     low, high, size = int(trial.ids.min()), int(trial.ids.max()), trial.spec.codebook_size or 0
     if low < 0 or high >= size:
         raise Broken(f"ids from {low} to {high}, but codebook_size={size} allows 0 to {size - 1}; correct either")
@@ -153,6 +160,7 @@ def _codebook(trial: Trial) -> str:
 
 @rule("wrong input")
 def _wrong_input(trial: Trial) -> str:
+    """`encode` raises ValueError for images of another shape."""
     trial.needs_ids()
     if trial.spec.input_size is None:
         raise NotTried("the spec has no `input_size`, see above")
@@ -174,42 +182,46 @@ def _wrong_input(trial: Trial) -> str:
 
 @rule("input left alone")
 def _input_left_alone(trial: Trial) -> str:
-    if trial.has_ids and not trial.ids_kept_images:
+    """Neither `_encode` nor `_decode` changes the tensor that it is given."""
+    if trial.has_ids and not trial.images_unchanged:
         raise Broken("encode changes the caller's images; replace x.mul_(2).sub_(1) and its like by 2 * x - 1")
-    if not torch.equal(trial.output_input, trial.codes if trial.has_ids else trial.images):
-        raise Broken(f"{trial.way} changes what it is given; work on a copy")
+    if not torch.equal(trial.decoder_input, trial.output_source):
+        raise Broken(f"{trial.method} changes what it is given; work on a copy")
     return "images and ids are as they were"
 
 
 @rule("shape of the output")
 def _shape_of_the_output(trial: Trial) -> str:
+    """The output is (B, 3, output_size, output_size)."""
     side = trial.spec.output_size or trial.images.shape[-1]
     shape, expected = tuple(trial.output.shape), (len(trial.images), 3, side, side)
     if shape != expected:
-        raise Broken(f"{trial.way} gives {shape}, the spec promises {expected}; correct it, or `output_size`")
+        raise Broken(f"{trial.method} gives {shape}, the spec promises {expected}; correct it, or `output_size`")
     return f"{shape}"
 
 
 @rule("dtype of the output")
 def _dtype_of_the_output(trial: Trial) -> str:
+    """The output is float32."""
     if trial.output.dtype != torch.float32:
-        raise Broken(f"{_short(trial.output.dtype)} instead of float32; end {trial.way} with .float()")
-    if not trial.raw.is_floating_point():
-        raise Broken(f"`_decode` gives {_short(trial.raw.dtype)}; return floats in [0, 1], unrounded")
+        raise Broken(f"{_dtype_name(trial.output.dtype)} instead of float32; end {trial.method} with .float()")
+    if not trial.unclamped_output.is_floating_point():
+        raise Broken(f"`_decode` gives {_dtype_name(trial.unclamped_output.dtype)}; return floats in [0, 1], unrounded")
     return "float32"
 
 
 @rule("range of the output")
 def _range_of_the_output(trial: Trial) -> str:
-    raw = trial.raw.float()
+    """The output is finite and scaled to [0, 1], but for some overshoot before the clamp."""
+    raw = trial.unclamped_output.float()
     if not raw.isfinite().all():
         raise Broken(f"{int((~raw.isfinite()).sum())} values of {raw.numel()} are NaN or infinite")
     low, high = float(raw.min()), float(raw.max())
     below, above = float((raw < -0.1).float().mean()), float((raw > 1.1).float().mean())
-    found = f"{trial.way} gives {low:.3g} to {high:.3g}"
-    if high - low < NARROW:
+    found = f"{trial.method} gives {low:.3g} to {high:.3g}"
+    if high - low < MIN_RANGE:
         raise Broken(f"{found} for photographs, not [0, 1]; is it scaled down twice, or without its weights?")
-    if below + above > OUTSIDE:
+    if below + above > MAX_SHARE_OUTSIDE:
         if high > 8:
             raise Broken(f"{found}, the scale of 0..255 instead of [0, 1]; return x / 255")
         beyond = float((raw.abs() > 1.25).float().mean())
@@ -218,11 +230,13 @@ def _range_of_the_output(trial: Trial) -> str:
         raise Broken(f"{found} instead of [0, 1]; undo the normalisation by mean and deviation: x * std + mean")
     if not trial.has_ids and (low < 0 or high > 1):
         raise Broken(f"{found}; nothing clamps a row without ids, end reconstruct with .clamp(0, 1)")
-    return f"{low:.3f} to {high:.3f}" + (" before the clamp" if trial.has_ids else "") + trial.psnr()
+    clamp = " before the clamp" if trial.has_ids else ""
+    return f"{low:.3f} to {high:.3f}{clamp}{trial.psnr()}"
 
 
 @rule("same ids twice")
 def _same_ids_twice(trial: Trial) -> str:
+    """`encode` gives the same ids in two calls with the same seeds."""
     ids = trial.ids
     again = trial.tokenizer.encode_unchecked(trial.images.clone(), trial.seeds).cpu()
     if not torch.equal(again, ids):
@@ -236,29 +250,34 @@ def _same_ids_twice(trial: Trial) -> str:
 
 @rule("same pixels twice")
 def _same_pixels_twice(trial: Trial) -> str:
-    worst = float((trial.pixels(slice(None)) - trial.comparable).abs().max())
-    if worst > (0 if trial.tokenizer.device.type == "cpu" else PIXEL_TOLERANCE):
+    """The output is the same in two calls with the same seeds, but for rounding on a GPU."""
+    worst = float((trial.output_again(slice(None)) - trial.complete_output()).abs().max())
+    tolerance = 0 if trial.tokenizer.device.type == "cpu" else PIXEL_TOLERANCE
+    if worst > tolerance:
         raise Broken(f"pixels differ by {worst:.2g} in a second call with the same seeds; {NOISE_ADVICE}")
-    trial.pixels(slice(None), seeded=False)
+    trial.output_again(slice(None), seeded=False)
     return "equal with equal seeds; without seeds it runs"
 
 
 @rule("neighbours: ids")
 def _neighbours_ids(trial: Trial) -> str:
-    ids, ties = trial.ids, 0
+    """The ids of an image are the same alone and in a batch, but for near ties."""
+    ids, differing = trial.ids, 0
     for i in range(len(trial.images)):
         alone = trial.tokenizer.encode_unchecked(trial.images[i : i + 1].clone(), trial.seeds[i : i + 1])
         if alone.shape != ids[i : i + 1].shape:
             raise Broken(f"one image alone gives ids {tuple(alone.shape)} instead of {tuple(ids[i : i + 1].shape)}")
-        ties += trial.differing(alone, ids[i : i + 1], i, f"alone and in a batch of 3: {BATCH_ADVICE}")
-    return f"equal alone and in a batch of {len(trial.images)}" + (f" but for {ties} near ties" if ties else "")
+        differing += trial.count_differing(alone, ids[i : i + 1], i, f"alone and in a batch of 3: {BATCH_ADVICE}")
+    near_ties = f" but for {differing} near ties" if differing else ""
+    return f"equal alone and in a batch of {len(trial.images)}{near_ties}"
 
 
 @rule("neighbours: pixels")
 def _neighbours_pixels(trial: Trial) -> str:
-    together, worst = trial.comparable, 0.0
+    """The output of an image is the same alone and in a batch, but for rounding."""
+    together, worst = trial.complete_output(), 0.0
     for i in range(len(trial.images)):
-        alone = trial.pixels(slice(i, i + 1))
+        alone = trial.output_again(slice(i, i + 1))
         worst = max(worst, float((alone - together[i : i + 1]).abs().max()))
     if worst > PIXEL_TOLERANCE:
         raise Broken(
@@ -270,15 +289,16 @@ def _neighbours_pixels(trial: Trial) -> str:
 
 @rule("bits")
 def _bits(trial: Trial) -> str:
-    if trial.has_ids:
-        right = {"dtype": trial.ids.dtype == torch.int64, "shape": trial.ids.shape[1:] == (trial.spec.tokens,)}
-        for what in (what for what, holds in right.items() if not holds):
-            raise NotTried(f"the {what} of the ids is wrong, see above")
-    trial.comparable  # noqa: B018, where decoding fails there is nothing to reconstruct
+    """`reconstruct` gives an image's bits: tokens * log2(codebook_size), or what the file took without ids."""
+    if trial.has_ids and trial.ids.dtype != torch.int64:
+        raise NotTried("the dtype of the ids is wrong, see above")
+    if trial.has_ids and trial.ids.shape[1:] != (trial.spec.tokens,):
+        raise NotTried("the shape of the ids is wrong, see above")
+    trial.complete_output()  # raises NotTried where decoding fails: then there is nothing to reconstruct
     image, seeds = trial.images[:1], trial.seeds[:1]
     out, bits = trial.reconstruct(image.clone(), seeds)
     if tuple(bits.shape) != (1,) or bits.dtype != torch.float64:
-        raise Broken(f"reconstruct gives bits {tuple(bits.shape)} {_short(bits.dtype)}; return (B,) float64")
+        raise Broken(f"reconstruct gives bits {tuple(bits.shape)} {_dtype_name(bits.dtype)}; return (B,) float64")
     value = float(bits[0])
     if not trial.has_ids:
         if not (math.isfinite(value) and value > 0):
@@ -299,17 +319,19 @@ def _bits(trial: Trial) -> str:
 
 @rule("bfloat16")
 def _bfloat16(trial: Trial) -> str:
-    """`--dtype bfloat16` computes under autocast; what comes out keeps its dtype."""
+    """The network runs under autocast to bfloat16, as `--dtype bfloat16` has it, and its output keeps its dtype."""
     tokenizer, image, seeds = trial.tokenizer, trial.images[:1].clone(), trial.seeds[:1]
     advice = "under autocast layers give bfloat16: meet it with .float() or .to(x.dtype)"
     tokenizer.dtype = torch.bfloat16
     try:
-        out = trial.pixels(slice(0, 1))
+        out = trial.output_again(slice(0, 1))
         ids = tokenizer.encode_unchecked(image, seeds) if trial.has_ids else None
     except NotTried:
         raise
     except Exception as error:
-        raise Broken(f"{type(error).__name__}: {one_line(error)}{place(error, trial.home)}; {advice}") from error
+        raise Broken(
+            f"{type(error).__name__}: {one_line(error)}{location(error, trial.source_file)}; {advice}"
+        ) from error
     finally:
         tokenizer.dtype = torch.float32
     if not out.isfinite().all() or out.dtype != torch.float32 or (ids is not None and ids.dtype != trial.ids.dtype):
@@ -319,7 +341,7 @@ def _bfloat16(trial: Trial) -> str:
 
 @rule("prefix")
 def _prefix(trial: Trial) -> str:
-    """`NAME@tokens=k` gives the first k ids, and decodes them. Last, because it loads another network."""
+    """`NAME@tokens=k` gives the first k ids and decodes them; the last rule, because it loads another network."""
     if not trial.has_ids or "tokens" not in trial.spec.options:
         raise Inapplicable
     name, k = _shorter(trial)
@@ -333,7 +355,7 @@ def _prefix(trial: Trial) -> str:
             "ids[:, : self.spec.tokens] from `_encode`"
         )
     for i in range(len(ids)):
-        trial.differing(ids[i], expected[i, :k], i, f"{name} must give the first {k} ids of the full length")
+        trial.count_differing(ids[i], expected[i, :k], i, f"{name} must give the first {k} ids of the full length")
     out = shorter.decode(ids.long(), trial.seeds)
     if tuple(out.shape) != side or not out.isfinite().all():
         raise Broken(
@@ -344,15 +366,18 @@ def _prefix(trial: Trial) -> str:
 
 
 def _shorter(trial: Trial) -> tuple[str, int]:
-    """The same name with about half of its tokens, and how many these are."""
+    """Return the tokenizer's name with about half of its tokens, and their number."""
     spec = trial.spec
     option, full = spec.options["tokens"], spec.tokens or 0
-    allowed = [int(c) for c in option.choices if int(c) < full] or [max(int(option.low or 1), full // 2)]
+    allowed = [int(c) for c in option.choices if int(c) < full]
+    if not allowed:
+        allowed = [max(int(option.low or 1), full // 2)]
     k = min(allowed, key=lambda c: abs(c - full // 2))
     if k >= full:
         raise NotTried(f"no shorter length than {full} is allowed")
     return spec.named(tokens=k), k
 
 
-def _short(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
+    """Return a dtype's name without the prefix "torch."."""
     return str(dtype).removeprefix("torch.")

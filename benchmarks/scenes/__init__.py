@@ -1,6 +1,8 @@
-"""GenEval without any download: composed scenes of known truth, a small detector trained on them, and its agreement.
+"""GenEval without any download: scenes composed so that their content is known, and a small judge trained on them.
 
-`colours` and `pen` draw, `objects` are what is drawn, `backgrounds` what they stand before; `tasks` says what a caption
-asks for and what a scene shows, `compose` makes the picture and `folder` GenEval's layout; `network`, `training` and
-`detector` are the judge, `agreement` measures it.
+`objects` draws the objects by the tools of `pen` and `colours`, `backgrounds` what they stand before. `tasks` says what
+a caption asks for and what its scene shows, `compose` makes the picture and `folder` writes pictures in GenEval's
+layout. The judge is a detector and a colour classifier: `network` holds their networks, `training` trains them,
+`finding` turns their outputs into detections and colours, and `detector` registers them for GenEval. `agreement`
+measures how often GenEval's verdict by a judge agrees with the truth.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scenes make | train-detector | agreement`."""
+"""`python -m benchmarks.scenes make | train-detector | agreement`: composed scenes and a judge trained on them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ RECIPE = Path(__file__).parent / "scenes-tiny.toml"
 
 
 def parser() -> Parser:
+    """Return the parser of the three subcommands."""
     root = Parser(prog="python -m benchmarks.scenes", description="GenEval on composed scenes.")
     actions = root.add_subparsers(dest="action", required=True)
 
@@ -41,6 +42,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the chosen subcommand and return its exit code."""
     args = parser().parse_args(argv)
     if args.action == "make":
         return make(args.out, args.count, args.samples, args.seed, args.broken)
@@ -57,6 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make(out: Path, count: int, samples: int, seed: int, broken: float) -> int:
+    """Write `count` captions with `samples` pictures each into the folder `out`; return the exit code.
+
+    Raises:
+        WrongValue: `count` or `samples` is below 1, or `broken`, the share of scenes that break their caption, is not
+            within 0 to 1.
+    """
     at_least("count", count, 1)
     at_least("samples", samples, 1)
     if not 0 <= broken <= 1:
@@ -71,6 +79,7 @@ def make(out: Path, count: int, samples: int, seed: int, broken: float) -> int:
 
 
 def train(recipe_file: str, settings: Sequence[str], out: Path | None, device: str) -> int:
+    """Train the judge by a recipe (TOML) with `settings` (KEY=VALUE) in place of its values; return the exit code."""
     from benchmarks.scenes.training import SceneLearner, SceneRecipe, SceneTrainer
     from lactok import config
     from lactok.training.distributed import accelerator_of
@@ -85,6 +94,7 @@ def train(recipe_file: str, settings: Sequence[str], out: Path | None, device: s
 
 
 def agree(scenes: Path, detector: str, colours: str, device: str, seed: int, out: Path | None) -> int:
+    """Print how often GenEval's verdict by the named judges agrees with the truth; return the exit code."""
     from benchmarks.geneval import detectors
     from benchmarks.scenes.agreement import report_agreement
 

@@ -1,4 +1,8 @@
-"""Does GenEval's verdict by a detector agree with the truth, and do captions of other scenes get what chance gives?"""
+"""How often GenEval's verdict by a detector agrees with the truth of composed scenes.
+
+As a control, the scenes are also scored against captions of other scenes: the detector should give them the score that
+their true objects get by chance.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from benchmarks.scenes.tasks import Metadata
 from lactok.errors import disk_errors
 from lactok.randomness import seed_of
 
+# the agreement that a judge should reach, by task
 GOALS = {
     "single_object": 0.95,
     "two_object": 0.90,
@@ -26,21 +31,25 @@ GOALS = {
     "position": 0.90,
     "color_attr": 0.90,
 }
-SHUFFLES = 10  # times that captions are dealt to the scenes of other captions
+SHUFFLES = 10  # how many times the captions are exchanged between scenes
 
-# a caption, what was found, and the colour of each detection by its index -> correct, and the reasons if not
+# (caption, detections, the colour of each detection) -> (whether the picture is correct, the reason if it is not)
 Score = Callable[[Metadata, Sequence[Detection], Sequence[str]], tuple[bool, str]]
 
 
-def geneval(spec: JudgeSpec) -> Score:
-    """GenEval's scorer at a detector's thresholds."""
+def geneval_score(spec: JudgeSpec) -> Score:
+    """Return GenEval's scorer with a detector's thresholds."""
     from benchmarks.geneval import scorer
 
     options = scorer.Options(spec.threshold, spec.counting_threshold)
 
     def score(caption: Metadata, found: Sequence[Detection], colours: Sequence[str]) -> tuple[bool, str]:
-        told = {id(detection): colour for detection, colour in zip(found, colours, strict=True)}
-        verdict = scorer.score(caption, found, lambda _name, asked: [told[id(d)] for d in asked], options)
+        colour_by_id = {id(detection): colour for detection, colour in zip(found, colours, strict=True)}
+
+        def classify(name: str, detections: Sequence[Detection]) -> list[str]:
+            return [colour_by_id[id(d)] for d in detections]
+
+        verdict = scorer.score(caption, found, classify, options)
         return verdict.correct, verdict.reason
 
     return score
@@ -48,7 +57,13 @@ def geneval(spec: JudgeSpec) -> Score:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A picture's truth, and what the judge found with its colours."""
+    """A picture after it was judged.
+
+    Attributes:
+        truth: what the picture shows.
+        found: the detections.
+        colours: the colour of each detection, in the same order.
+    """
 
     truth: Truth
     found: Sequence[Detection]
@@ -58,28 +73,45 @@ class Judged:
 def judge(
     truths: Sequence[Truth], detector: Detector, colours: ColourClassifier, report: Callable[[int, int], None]
 ) -> list[Judged]:
-    """Detections above the lower of the detector's thresholds, and all their colours."""
+    """Detect the objects of each picture and classify their colours.
+
+    Args:
+        truths: the pictures.
+        detector: detections above the lower of its two thresholds are kept.
+        colours: the colour classifier.
+        report: called with the number of pictures done and of all pictures.
+    """
     from PIL import Image
 
     floor = min(detector.spec.threshold, detector.spec.counting_threshold)
-    out = []
+    judged = []
     for number, truth in enumerate(truths, 1):
         with Image.open(truth.picture) as file:
             image = file.convert("RGB")
         found = [d for d in detector.detect(image) if d.score > floor]
-        told: dict[int, str] = {}
-        for name in {d.name for d in found}:
+        colour_by_id: dict[int, str] = {}
+        for name in {d.name for d in found}:  # a classifier gets the objects of one name at a time, as in GenEval
             of_name = [d for d in found if d.name == name]
-            told |= {id(d): c for d, c in zip(of_name, colours.classify(image, of_name), strict=True)}
-        out.append(Judged(truth, found, [told[id(d)] for d in found]))
+            for detection, colour in zip(of_name, colours.classify(image, of_name), strict=True):
+                colour_by_id[id(detection)] = colour
+        judged.append(Judged(truth, found, [colour_by_id[id(d)] for d in found]))
         report(number, len(truths))
-    return out
+    return judged
 
 
-def figures(judged: Sequence[Judged], score: Score, seed: int = 0) -> dict[str, Any]:
-    """By task: `agreement` of verdict and truth with its `goal`, the `confusion`, the `errors` by clause, GenEval's
-    `score` beside the `true` one, and `shuffled`: the score with captions of other scenes beside what `chance` gives,
-    the true objects scored against the same captions. `overall` is the mean over the tasks.
+def summarize(judged: Sequence[Judged], score: Score, seed: int = 0) -> dict[str, Any]:
+    """Compare verdicts and truth, task by task.
+
+    Args:
+        judged: the judged pictures.
+        score: gives the verdict on a picture.
+        seed: determines which captions are exchanged.
+
+    Returns:
+        {"pictures": their number, "seed", "tasks": by name, "overall": the mean over the tasks}. A task holds the
+        `agreement` of verdict and truth, its `goal`, the number `n` of pictures, the `confusion` matrix, the `errors`
+        by kind, GenEval's `score` and the `true` one, and the control: the score with captions of other scenes
+        (`shuffled`) and what the true objects get with the same captions (`chance`).
     """
     tasks = {}
     for task in TASKS:
@@ -92,11 +124,14 @@ def figures(judged: Sequence[Judged], score: Score, seed: int = 0) -> dict[str, 
 
 
 def _against_truth(judged: Sequence[Judged], score: Score) -> dict[str, Any]:
+    """Return the counts and shares of one task's verdicts, as `summarize` describes them."""
     confusion = {"holds": {"correct": 0, "incorrect": 0}, "broken": {"correct": 0, "incorrect": 0}}
     errors: Counter[str] = Counter()
     for j in judged:
         correct, reason = score(j.truth.caption, j.found, j.colours)
-        confusion["holds" if j.truth.holds else "broken"]["correct" if correct else "incorrect"] += 1
+        caption = "holds" if j.truth.holds else "broken"
+        verdict = "correct" if correct else "incorrect"
+        confusion[caption][verdict] += 1
         if j.truth.holds and not correct:
             errors[f"refused: {clause_of(reason)}"] += 1
         elif correct and j.truth.violation is not None:
@@ -113,7 +148,7 @@ def _against_truth(judged: Sequence[Judged], score: Score) -> dict[str, Any]:
 
 
 def clause_of(reason: str) -> str:
-    """Which kind of clause a verdict failed first, by the scorer's words.
+    """Return the kind of clause that a picture failed first, read from the scorer's reason.
 
     >>> clause_of("expected cup>=2, found 1"), clause_of("expected red cup>=1, found 0 red; and 1 blue")
     ('too few', 'colour')
@@ -127,6 +162,10 @@ def clause_of(reason: str) -> str:
 
 
 def _shuffled(judged: Sequence[Judged], score: Score, seed: int) -> dict[str, float | None]:
+    """Return the mean score of one task's pictures with captions of other folders, by the judge and by the truth.
+
+    Both are None where there is one folder alone, which has no other caption to get.
+    """
     folders = sorted({j.truth.picture.parent.parent for j in judged})
     captions = {j.truth.picture.parent.parent: j.truth.caption for j in judged}
     if len(folders) == 1:
@@ -134,16 +173,20 @@ def _shuffled(judged: Sequence[Judged], score: Score, seed: int) -> dict[str, fl
     rng = np.random.default_rng(seed_of(seed, "shuffled", captions[folders[0]]["tag"]))
     by_judge, by_truth = [], []
     for _ in range(SHUFFLES):
-        order = rng.permutation(len(folders))  # each folder gets the caption of the next one in a random ring
-        dealt = {folders[a]: captions[folders[b]] for a, b in zip(order, np.roll(order, 1), strict=True)}
+        # each folder gets the caption of the one before it in a random ring, so that none keeps its own
+        order = rng.permutation(len(folders))
+        exchanged = {}
+        for own, other in zip(order, np.roll(order, 1), strict=True):
+            exchanged[folders[own]] = captions[folders[other]]
         for j in judged:
-            caption = dealt[j.truth.picture.parent.parent]
+            caption = exchanged[j.truth.picture.parent.parent]
             by_judge.append(score(caption, j.found, j.colours)[0])
             by_truth.append(score(caption, j.truth.objects, j.truth.colours)[0])
     return {"shuffled": _mean(by_judge), "chance": _mean(by_truth)}
 
 
 def _mean(values: Sequence[float]) -> float | None:
+    """Return the mean, or None where there is no value."""
     return float(np.mean(values)) if values else None
 
 
@@ -155,7 +198,16 @@ def report_agreement(
     seed: int = 0,
     out: Path | None = None,
 ) -> None:
-    """Judge a folder that `make` wrote, print the table and write the figures (to DIR/agreement.json)."""
+    """Judge the pictures of a folder that `make` wrote, print the agreement as a table and write it as JSON.
+
+    Args:
+        scenes: the folder.
+        detector: the class of the detector.
+        colours: the class of the colour classifier.
+        device: where both compute.
+        seed: determines which captions are exchanged.
+        out: the JSON file; None for agreement.json in the folder.
+    """
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
     from lactok.evaluation.store import write_atomically
@@ -163,25 +215,27 @@ def report_agreement(
     truths = list(folder.read(scenes))
     with progress("pictures", len(truths), "pictures") as report:
         judged = judge(truths, detector(device), colours(device), report)
-    found = figures(judged, geneval(detector.spec), seed)
+    summary = summarize(judged, geneval_score(detector.spec), seed)
     out = out or scenes / "agreement.json"
     with disk_errors(out):
-        write_atomically(out, f"{json.dumps(found, indent=1)}\n".encode())
-    print(table(found))
+        write_atomically(out, f"{json.dumps(summary, indent=1)}\n".encode())
+    print(table(summary))
     print(f"written: {out}")
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """The figures as Markdown."""
+def table(summary: Mapping[str, Any]) -> str:
+    """Return what `summarize` returned as a Markdown table, a line for each task."""
     from tabulate import tabulate
 
     rows = []
-    for task, t in [*found["tasks"].items(), ("overall", found["overall"])]:
-        confusion = t.get("confusion", {"holds": {}, "broken": {}})
-        cells = [confusion[a].get(b, "") for a in ("holds", "broken") for b in ("correct", "incorrect")]
+    for task, t in [*summary["tasks"].items(), ("overall", summary["overall"])]:
+        confusion = t.get("confusion", {"holds": {}, "broken": {}})  # there is none of the mean over the tasks
+        cells = []
+        for caption in ("holds", "broken"):
+            cells += [confusion[caption].get("correct", ""), confusion[caption].get("incorrect", "")]
         shares = [_percent(t.get(key)) for key in ("agreement", "goal", "score", "true", "shuffled", "chance")]
         errors = ", ".join(f"{n} {what}" for what, n in t.get("errors", {}).items())
-        rows.append([task, t.get("n", found["pictures"]), *shares[:2], *cells, *shares[2:], errors])
+        rows.append([task, t.get("n", summary["pictures"]), *shares[:2], *cells, *shares[2:], errors])
     head = [
         "task",
         "n",
@@ -201,4 +255,5 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float | None) -> str:
+    """Return a share of 0 to 1 as "12.3 %", or "" for None."""
     return "" if share is None else f"{100 * share:.1f} %"

@@ -1,4 +1,4 @@
-"""GenEval's ten colours as ranges that surfaces are drawn from."""
+"""GenEval's ten colours as ranges from which the colours of surfaces are drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 RGB = tuple[float, float, float]
 
-# hue in degrees, saturation, value; ranges lie apart so that shading leaves each on its own side
+# ranges of hue (degrees), saturation and value (0 to 1); they lie so far apart that a shaded colour keeps its name
 RANGES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "red": ((-8, 6), (0.80, 1.0), (0.68, 0.95)),
     "orange": ((22, 33), (0.82, 1.0), (0.90, 1.0)),
@@ -24,19 +24,19 @@ RANGES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, f
 
 
 def drawn(name: str, rng: np.random.Generator) -> RGB:
-    """A surface colour of that name, each channel 0 to 255."""
+    """Draw a surface colour of that name, each channel 0 to 255."""
     hue, saturation, value = (float(rng.uniform(low, high)) for low, high in RANGES[name])
     return rgb(hue, saturation, value)
 
 
 def rgb(hue: float, saturation: float, value: float) -> RGB:
-    """From degrees and 0 to 1, to 0 to 255."""
+    """Convert hue (degrees), saturation and value (0 to 1) to RGB, each channel 0 to 255."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value)
     return 255 * red, 255 * green, 255 * blue
 
 
 def toned(colour: RGB, tone: float) -> RGB:
-    """Darker below 1 (a factor), lighter above it (tone - 1 of the way to white).
+    """Return a colour that is darker for a tone below 1 (a factor), lighter above it (tone - 1 of the way to white).
 
     >>> toned((100.0, 0.0, 200.0), 0.5), toned((55.0, 155.0, 255.0), 1.5)
     ((50.0, 0.0, 100.0), (155.0, 205.0, 255.0))
@@ -48,4 +48,5 @@ def toned(colour: RGB, tone: float) -> RGB:
 
 
 def luminance(colour: RGB) -> float:
+    """Return the luma of a colour, 0 to 255 (ITU-R BT.601)."""
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]

@@ -1,4 +1,4 @@
-"""Puts objects before a background: a rendered scene with its exact truth."""
+"""Compose scenes: objects before a background, with the exact mask of each."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from benchmarks.scenes.backgrounds import background
 from benchmarks.scenes.objects import KINDS
 from lactok.randomness import seed_of
 
-SIZE = 256
-SMALLEST, LARGEST = 28, 120  # longer side of an object's box in pixels
-VISIBLE = 0.85  # share of an object that the others leave to be seen, at least
+SIZE = 256  # side of a scene in pixels
+SMALLEST, LARGEST = 28, 120  # bounds of the longer side of an object's box in pixels
+VISIBLE = 0.85  # at least this share of an object is not hidden by others
 EDGE = 3  # pixels that an object keeps from the picture's edge
+# the direction (right, down) of each of GenEval's relations
 AXES = {"right of": (1, 0), "left of": (-1, 0), "below": (0, 1), "above": (0, -1)}
 
 Rng = np.random.Generator
@@ -25,7 +26,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Wanted:
-    """An object to be shown: a name of `objects.VOCABULARY` and one of GenEval's colours."""
+    """An object to be shown: its `name` in `objects.VOCABULARY` and its `color`, one of GenEval's."""
 
     name: str
     color: str
@@ -36,8 +37,9 @@ class Plan:
     """What a scene shows.
 
     Attributes:
-        objects: all of them, the ones that a caption speaks of first.
-        relation: where the second one stands as seen from the first: left of, right of, above, below, or anywhere.
+        objects: all objects, those of the caption first.
+        relation: where the second object stands as seen from the first: "left of", "right of", "above" or "below";
+            None for anywhere.
     """
 
     objects: tuple[Wanted, ...]
@@ -46,13 +48,13 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture and its truth.
+    """A picture and what it shows.
 
     Attributes:
-        image: (256, 256, 3) uint8.
-        bare: the same without objects and their shadows.
+        image: (256, 256, 3) uint8, RGB.
+        bare: the same picture without the objects and their shadows.
         labels: (256, 256) uint8, 0 for the background, i + 1 where object i is seen.
-        objects: what is there, in the plan's order.
+        objects: the objects in the plan's order.
     """
 
     image: np.ndarray
@@ -61,23 +63,27 @@ class Scene:
     objects: tuple[Wanted, ...]
 
     def mask(self, i: int) -> np.ndarray:
-        """(256, 256) bool: where object i is seen."""
+        """Return where object i is seen, (256, 256) bool."""
         return np.asarray(self.labels == i + 1)
 
     def box(self, i: int) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of what is seen of object i; right and bottom are exclusive."""
+        """Return left, top, right and bottom in pixels of what is seen of object i; right and bottom are exclusive."""
         return box_of(self.mask(i))
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a mask (H, W) bool that is not empty; right and bottom are exclusive."""
+    """Return the tight box of a mask that is not empty: left, top, right, bottom; right and bottom are exclusive."""
     box = Image.fromarray(mask).getbbox()
     assert box is not None
     return box
 
 
 def compose(plan: Plan, seed: int) -> Scene:
-    """The scene of a plan; the same seed gives the same picture."""
+    """Compose the scene of a plan; the same seed gives the same picture.
+
+    Raises:
+        AssertionError: in 50 attempts the objects found no room.
+    """
     for attempt in range(50):
         rng = np.random.default_rng(seed_of(seed, "scene", attempt))
         surfaces = [colours.drawn(w.color, rng) for w in plan.objects]
@@ -99,21 +105,31 @@ def compose(plan: Plan, seed: int) -> Scene:
 
 
 def sides(plan: Plan, rng: Rng) -> np.ndarray:
-    """The longer side of each object's box in pixels."""
+    """Draw the longer side of each object's box in pixels: the more objects, the smaller."""
     count = len(plan.objects)
     largest = min(LARGEST, 105 if plan.relation else LARGEST, {1: 120, 2: 120, 3: 100, 4: 84}.get(count, 72))
     return rng.uniform(SMALLEST + 4 if count > 4 else SMALLEST + 10, largest, count)
 
 
 def sprite(name: str, surface: colours.RGB, side: float, rng: Rng) -> np.ndarray:
-    """An object as (H, W, 4) float32, 0 to 255, lit and with a surface; alpha above 127 is the object."""
+    """Draw an object, lit from one side.
+
+    Args:
+        name: of `objects.VOCABULARY`.
+        surface: its colour, each channel 0 to 255.
+        side: the longer side of its box in pixels.
+        rng: its variant, pose and light come from it.
+
+    Returns:
+        (H, W, 4) float32, RGB and alpha, 0 to 255; the object is where alpha is above 127.
+    """
     kind = KINDS[name]
     drawing = pen.Pen(surface)
     kind.draw(drawing, rng)
     shape = pen.render(
         drawing, side, rng.uniform(-kind.turn, kind.turn), rng.uniform(0.88, 1.12), kind.mirror and rng.random() < 0.5
     )
-    # crop to what is more than half covered, so that the mask's box is the sprite's
+    # crop to the pixels that are more than half covered, so that the sprite is as large as the box of its mask
     left, top, right, bottom = box_of(shape[..., 3] > 127)
     shape = shape[top:bottom, left:right].astype(np.float32)
     shape[..., :3] *= lit(shape[..., 3], rng)[..., None]
@@ -121,7 +137,7 @@ def sprite(name: str, surface: colours.RGB, side: float, rng: Rng) -> np.ndarray
 
 
 def lit(alpha: np.ndarray, rng: Rng) -> np.ndarray:
-    """Light from one side on a rounded body, and grain: factors (H, W), about 0.7 to 1.2."""
+    """Return factors (H, W), about 0.7 to 1.2, that light a rounded body from one side and add grain."""
     height, width = alpha.shape
     angle = rng.uniform(0, 2 * math.pi)
     light = np.array([math.cos(angle), math.sin(angle)])
@@ -142,7 +158,7 @@ def lit(alpha: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def placed(sizes: Sequence[tuple[int, int]], relation: str | None, rng: Rng) -> list[tuple[int, int]] | None:
-    """Left and top of every object, apart but for corners of their boxes; None where it did not work out."""
+    """Draw left and top of objects of these sizes (width, height), hardly overlapping; None if they do not fit."""
     places: list[tuple[int, int]] = []
     if relation:
         pair = related(sizes[0], sizes[1], relation, rng)
@@ -162,24 +178,25 @@ def placed(sizes: Sequence[tuple[int, int]], relation: str | None, rng: Rng) -> 
 
 
 def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Share of the smaller one of two boxes (left, top, width, height) that the other covers."""
+    """Return the share of the smaller of two boxes (left, top, width, height) that the other one covers."""
     across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(0, across) * max(0, down) / min(a[2] * a[3], b[2] * b[3])
 
 
 def related(first: tuple[int, int], second: tuple[int, int], relation: str, rng: Rng) -> list[tuple[int, int]] | None:
-    """Places of two objects, the second one clearly in a direction from the first.
+    """Draw left and top of two objects, the second clearly in a direction from the first; None if they do not fit.
 
-    Their boxes do not overlap along the axis and their centres are within 18 degrees of it, so that GenEval's rule
-    (a share of 0.5 of the distance, less a tenth of the sizes) holds for this relation and fails for the others.
+    Their boxes do not overlap along the axis and their centres lie within 18 degrees of it, so that GenEval's rule
+    (in a relation's direction, the offset of the centres less a tenth of the sizes is more than half of their distance)
+    holds for this relation and for no other.
     """
     axis = AXES[relation]
     along = 0 if axis[0] else 1
     distance = (first[along] + second[along]) / 2 + rng.uniform(5, 40)
     aside = distance * math.tan(math.radians(rng.uniform(-18, 18)))
     shift = (axis[0] * distance, aside) if along == 0 else (aside, axis[1] * distance)
-    # corners of the second relative to the first one's
+    # from the left top corner of the first box to that of the second
     offset = [round(shift[i] + (first[i] - second[i]) / 2) for i in (0, 1)]
     start = []
     for i in (0, 1):
@@ -193,7 +210,11 @@ def related(first: tuple[int, int], second: tuple[int, int], relation: str, rng:
 def painted(
     sprites: Sequence[np.ndarray], places: Sequence[tuple[int, int]], surfaces: Sequence[colours.RGB], rng: Rng
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The picture with and without its objects: shadows, then the objects, then the camera's gain, cast and noise."""
+    """Paint the picture: the background, shadows, the objects, and a camera's gain, colour cast and noise over all.
+
+    Returns:
+        The picture with its objects and the same without them, (256, 256, 3) uint8.
+    """
     bare = background(SIZE, surfaces, rng)
     picture = bare.copy()
     angle, strength = rng.uniform(0.2, 2.9), rng.uniform(0.15, 0.55)
@@ -217,7 +238,7 @@ def painted(
 
 
 def shadow(picture: np.ndarray, alpha: np.ndarray, left: int, top: int, blur: float, strength: float) -> None:
-    """Darken the picture where an object's shadow falls."""
+    """Darken the picture (H, W, 3) in place where the shadow of an object of this alpha (h, w), 0 to 255, falls."""
     pad = math.ceil(2 * blur)
     soft = Image.fromarray(np.pad(alpha, pad).astype(np.uint8)).filter(ImageFilter.GaussianBlur(blur))
     dark = 1 - strength * np.asarray(soft, np.float32) / 255

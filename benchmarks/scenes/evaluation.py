@@ -1,4 +1,4 @@
-"""How well the judge finds the objects of scenes, and which thresholds do best."""
+"""Measure how well the judge finds the objects of scenes, and choose the thresholds that do best."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from benchmarks.scenes.compose import Scene
 from benchmarks.scenes.finding import colours_of, detections
 from benchmarks.scenes.network import ColourNet, SceneNet
 
-GRID = np.round(np.arange(0.10, 0.91, 0.02), 2)  # thresholds that are tried
+GRID = np.round(np.arange(0.10, 0.91, 0.02), 2)  # the thresholds that are tried
 
 
 def evaluate(
     detector: SceneNet, colours: ColourNet, scenes: Iterable[Scene]
 ) -> tuple[dict[str, float], dict[str, float], Tensor]:
-    """Figures, the best thresholds, and some pictures (N, 3, 256, 256) in [-1, 1] with what was found.
+    """Evaluate the detector and the colour classifier on scenes.
 
-    The figures are F1 of objects (same name, IoU of boxes above 0.5) and the share of scenes of whose objects none is
-    missing and none too many, each at its best threshold; mean IoU of the found objects' masks and the share of their
-    colours that are right.
+    Returns:
+        The metrics, the best thresholds, and up to eight pictures (N, 3, 256, 256) in [-1, 1] with the detections drawn
+        in. The metrics are `f1` of the objects (a detection is right if it has the name of an object and their boxes
+        have an IoU above 0.5) and `exact`, the share of scenes in which the right number of every object is found, each
+        at its best threshold; `mask_iou`, the mean IoU of the masks of objects that were found; and `colour`, the share
+        of these whose colour is right.
     """
     scores: list[float] = []
     hits: list[bool] = []
@@ -63,17 +66,18 @@ def evaluate(
 
 
 def best(values: np.ndarray) -> float:
-    """The threshold of the highest value, in the middle of those that share it."""
+    """Return the threshold with the highest value; of several the one in the middle."""
     ties = np.flatnonzero(values == values.max())
     return float(GRID[ties[len(ties) // 2]])
 
 
 def counts(found: list[Detection], threshold: float) -> Counter[str]:
+    """Count the detections above a threshold by name."""
     return Counter(d.name for d in found if d.score > threshold)
 
 
 def matched(found: list[Detection], scene: Scene) -> dict[int, int]:
-    """Detection -> object, the best detections first, each object once."""
+    """Assign detections, the best first, to objects, each at most once: {index of a detection: index of its object}."""
     pairs: dict[int, int] = {}
     for i, detection in enumerate(found):
         for j, wanted in enumerate(scene.objects):
@@ -84,7 +88,7 @@ def matched(found: list[Detection], scene: Scene) -> dict[int, int]:
 
 
 def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Intersection over union of two boxes (left, top, right, bottom), right and bottom exclusive."""
+    """Return the intersection over union of two boxes (left, top, right, bottom), right and bottom exclusive."""
     from torchvision.ops import box_iou
 
     return float(box_iou(torch.tensor([a]), torch.tensor([b]).float()))
@@ -96,6 +100,7 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def drawn(image: Image.Image, found: list[Detection]) -> Tensor:
+    """Return an RGB image with the boxes, names and scores of detections drawn in, (3, H, W) in [-1, 1]."""
     from torchvision.utils import draw_bounding_boxes
 
     picture = torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -1,8 +1,8 @@
-"""Scenes on disk in GenEval's layout, and their truth beside them.
+"""Scenes on disk: pictures in GenEval's layout, and beside them what they show.
 
-DIR/00000/metadata.jsonl      the caption and what is checked, one line
-DIR/00000/samples/0000.png    a picture for it
-DIR/00000/truth.jsonl         a line a picture: what is there, and whether the caption holds
+DIR/00000/metadata.jsonl      one line: the caption and what GenEval checks
+DIR/00000/samples/0000.png    a picture for the caption
+DIR/00000/truth.jsonl         a line for each picture: its objects, and whether the caption holds
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.geneval.detectors import Detection
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.compose import Scene, box_of, compose
-from benchmarks.scenes.tasks import Metadata, Violation, metadata, shown
+from benchmarks.scenes.tasks import Metadata, Violation, metadata, plan_scene
 from lactok.errors import UserError, disk_errors
 from lactok.evaluation.store import write_atomically
 from lactok.randomness import seed_of
@@ -30,15 +30,19 @@ BROKEN = 1 / 3  # share of scenes that break their caption
 
 
 def caption_of(seed: int, number: int) -> Metadata:
-    """The caption of a folder; the tasks take turns."""
+    """Return the caption of folder `number`; the tasks take turns."""
     return metadata(TASKS[number % len(TASKS)], np.random.default_rng(seed_of(seed, "caption", number)))
 
 
 def scene_of(caption: Metadata, seed: int, number: int, sample: int, broken: float) -> tuple[Scene, Violation | None]:
-    """A picture of a folder, and how it breaks its caption, if it does."""
+    """Compose picture `sample` of folder `number`; with the probability `broken` it breaks its caption.
+
+    Returns:
+        The scene, and how it breaks its caption, or None where the caption holds.
+    """
     rng = np.random.default_rng(seed_of(seed, "shown", number, sample))
-    plan = shown(caption, bool(rng.random() < broken), rng)
-    return compose(plan.plan, seed_of(seed, "picture", number, sample)), plan.violation
+    plan, violation = plan_scene(caption, bool(rng.random() < broken), rng)
+    return compose(plan, seed_of(seed, "picture", number, sample)), violation
 
 
 def make(
@@ -49,10 +53,21 @@ def make(
     broken: float = BROKEN,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `count` captions with `samples` pictures each; what is there already is written again, the same."""
+    """Write scenes in GenEval's layout; the same arguments write the same bytes.
+
+    Args:
+        out: the folder; a file that exists is written again.
+        count: how many captions.
+        samples: how many pictures of each caption.
+        seed: determines everything.
+        broken: the share of pictures that break their caption, 0 to 1.
+        report: called with the number of captions done and of all captions.
+    """
     with disk_errors(out):
         for number in range(count):
-            folder, caption, lines = out / f"{number:05}", caption_of(seed, number), []
+            folder = out / f"{number:05}"
+            caption = caption_of(seed, number)
+            lines = []
             for sample in range(samples):
                 scene, violation = scene_of(caption, seed, number, sample, broken)
                 data = io.BytesIO()
@@ -66,6 +81,7 @@ def make(
 
 
 def truth_record(sample: str, scene: Scene, violation: Violation | None) -> dict[str, Any]:
+    """Return the line of truth.jsonl for the picture named `sample`, as JSON holds it."""
     objects = [
         {"class": w.name, "color": w.color, "box": list(scene.box(i)), "mask": run_lengths(scene.mask(i))}
         for i, w in enumerate(scene.objects)
@@ -75,7 +91,7 @@ def truth_record(sample: str, scene: Scene, violation: Violation | None) -> dict
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
-    """COCO's uncompressed run-length encoding: runs of 0 and 1 in turn, column by column.
+    """Return a mask (H, W) in COCO's uncompressed run-length encoding: runs of 0 and 1 in turn, column by column.
 
     >>> run_lengths(np.array([[False, True], [True, True]]))
     {'size': [2, 2], 'counts': [1, 3]}
@@ -87,7 +103,7 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
 
 
 def mask_of(encoded: dict[str, Any]) -> np.ndarray:
-    """The (H, W) bool mask of `run_lengths`."""
+    """Return the mask, (H, W) bool, that `run_lengths` encoded."""
     height, width = encoded["size"]
     values = np.arange(len(encoded["counts"])) % 2 == 1
     return np.repeat(values, encoded["counts"]).reshape(width, height).T
@@ -98,9 +114,12 @@ class Truth:
     """A picture on disk with what is known about it.
 
     Attributes:
-        objects: as a detector without a fault would find them.
-        colours: of each object, by the id of its detection.
-        holds: the caption is true of the picture.
+        picture: the path of the PNG file.
+        caption: what it should show, in GenEval's format.
+        objects: its objects as a perfect detector would find them.
+        colours: the colour of each object, in the same order.
+        holds: whether the caption is true of the picture.
+        violation: how the picture breaks its caption, None where the caption holds.
     """
 
     picture: Path
@@ -112,10 +131,10 @@ class Truth:
 
 
 def read(folder: Path) -> Iterator[Truth]:
-    """All pictures of a folder that `make` wrote.
+    """Yield all pictures of a folder that `make` wrote, in order.
 
     Raises:
-        UserError: not such a folder, or a damaged one.
+        UserError: the folder holds no scenes, or a file of it is damaged.
     """
     captions = sorted(folder.glob("*/truth.jsonl"))
     if not captions:
@@ -130,6 +149,7 @@ def read(folder: Path) -> Iterator[Truth]:
 
 
 def _truth(folder: Path, caption: Metadata, record: dict[str, Any]) -> Truth:
+    """Return the truth of a picture from its line of truth.jsonl."""
     masks = [mask_of(o["mask"]) for o in record["objects"]]
     objects = tuple(
         Detection(o["class"], 1.0, box_of(mask), mask) for o, mask in zip(record["objects"], masks, strict=True)

@@ -1,8 +1,8 @@
-"""The networks of the scenes' judge: a small anchor-free detector with masks, and a classifier of colours.
+"""The networks of the scenes' judge: a small anchor-free detector with masks, and a colour classifier.
 
-Objects are peaks of a heat map per name (CenterNet, arXiv 1904.07850), boxes are distances to the four sides (FCOS,
-arXiv 1904.01355, equation 1), masks are prototypes weighed by coefficients of the peak (YOLACT, arXiv 1904.02689,
-equation 1).
+Objects are the peaks of a heat map for each name (CenterNet, arXiv 1904.07850), a box is given by the distances to its
+four sides (FCOS, arXiv 1904.01355, equation 1), and a mask is a sum of prototypes weighted by the coefficients at the
+peak (YOLACT, arXiv 1904.02689, equation 1).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 
 from lactok.config import Config
 
-STRIDE = 4
-PROTOTYPES = 12
-NEAR = 16.0  # pixels that an output of 0 stands for in a distance
-CROP = 32  # side of the crops that colours are told from
-GREY = 0.2  # of what is masked out, in [-1, 1]: GenEval's #999
+STRIDE = 4  # pixels of the picture, across and down, for one cell of the detector's output
+PROTOTYPES = 12  # number of mask prototypes
+DISTANCE_UNIT = 16.0  # the distance in pixels for which the network's output is 0
+CROP = 32  # side in pixels of the crops from which colours are classified
+GREY = 0.2  # in [-1, 1]; it covers what the mask leaves out, as GenEval's #999 does
 
 
-class Output(NamedTuple):
-    """What the detector says at a quarter of the picture's size.
+class DetectorOutput(NamedTuple):
+    """The detector's output for B pictures (H, W), in cells: h = H / STRIDE, w = W / STRIDE.
 
     Attributes:
-        heat: (B, names, h, w) logits.
-        boxes: (B, 4, h, w) pixels from the cell's centre to left, top, right and bottom.
-        weights: (B, PROTOTYPES + 1, h, w) of each cell's mask over the prototypes, the last one a constant.
-        prototypes: (B, PROTOTYPES, h, w).
+        heat: (B, names, h, w), the logits that an object of each name has its centre in the cell.
+        boxes: (B, 4, h, w), the distances in pixels from the cell's centre to the left, top, right and bottom side.
+        weights: (B, PROTOTYPES + 1, h, w), each cell's weights of the mask prototypes and, last, a constant.
+        prototypes: (B, PROTOTYPES, h, w), the mask prototypes.
     """
 
     heat: Tensor
@@ -42,7 +42,13 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class NetShape(Config):
-    """`channels` and `blocks` at strides 4, 8, 16 and 32; `head`: channels of the pyramid and the heads."""
+    """The shape of the detector.
+
+    Attributes:
+        channels: of the backbone at strides 4, 8, 16 and 32.
+        blocks: number of residual blocks at the same strides.
+        head: channels of the feature pyramid and of the heads.
+    """
 
     channels: tuple[int, int, int, int] = (40, 80, 112, 128)
     blocks: tuple[int, int, int, int] = (1, 2, 2, 1)
@@ -50,7 +56,7 @@ class NetShape(Config):
 
 
 class Block(nn.Module):
-    """Residual block with one norm: it is the norms that take the time on a CPU."""
+    """A residual block, (B, C, H, W) -> the same shape; it has a single norm, because norms take most time on a CPU."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -64,7 +70,7 @@ class Block(nn.Module):
 
 
 class SceneNet(nn.Module):
-    """Pictures (B, 3, H, W) in [-1, 1], sides multiples of 32 -> `Output`."""
+    """The detector: pictures (B, 3, H, W) in [-1, 1], H and W multiples of 32 -> `DetectorOutput`."""
 
     def __init__(self, names: int, shape: NetShape):
         super().__init__()
@@ -85,7 +91,7 @@ class SceneNet(nn.Module):
         self.prototypes = nn.Sequential(nn.Conv2d(head, 24, 3, padding=1), nn.SiLU(), nn.Conv2d(24, PROTOTYPES, 1))
         nn.init.constant_(self.heat.bias, -4.6)  # type: ignore[arg-type]
 
-    def forward(self, pictures: Tensor) -> Output:
+    def forward(self, pictures: Tensor) -> DetectorOutput:
         x, levels = F.silu(self.stem(pictures)), []
         for down, stage in zip(self.down, self.stages, strict=True):
             x = stage(F.silu(down(x)))
@@ -95,12 +101,14 @@ class SceneNet(nn.Module):
             joined = lateral(level) + F.interpolate(joined, scale_factor=2.0, mode="nearest")
         joined = F.silu(self.join(F.silu(self.norm(joined))))
         tower = F.silu(self.tower(joined))
-        distances = self.boxes(tower).float().clamp(-4, 3).exp() * NEAR
-        return Output(self.heat(tower).float(), distances, self.weights(tower).float(), self.prototypes(joined).float())
+        distances = self.boxes(tower).float().clamp(-4, 3).exp() * DISTANCE_UNIT
+        return DetectorOutput(
+            self.heat(tower).float(), distances, self.weights(tower).float(), self.prototypes(joined).float()
+        )
 
 
 class ColourNet(nn.Module):
-    """Crops (N, 4, CROP, CROP), RGB in [-1, 1] and the mask -> logits (N, colours)."""
+    """The colour classifier: crops (N, 4, CROP, CROP), RGB in [-1, 1] and the mask -> logits (N, colours)."""
 
     def __init__(self, colours: int):
         super().__init__()
@@ -115,13 +123,16 @@ class ColourNet(nn.Module):
 
 
 def crops_of(pictures: Tensor, masks: Tensor, boxes: Tensor, which: Tensor) -> Tensor:
-    """What `ColourNet` sees of objects: their boxes' contents, with grey where the mask is not.
+    """Cut out the input of `ColourNet`: the content of each object's box, grey outside the object's mask.
 
     Args:
         pictures: (B, 3, H, W) in [-1, 1].
-        masks: (N, H, W), 0 to 1.
-        boxes: (N, 4) left, top, right, bottom in pixels.
-        which: (N,) picture of each object.
+        masks: (N, H, W), 0 to 1, of the N objects.
+        boxes: (N, 4), left, top, right, bottom in pixels.
+        which: (N,) int64, the index of each object's picture.
+
+    Returns:
+        (N, 4, CROP, CROP): RGB in [-1, 1] and the mask, 0 to 1.
     """
     from torchvision.ops import roi_align
 
@@ -133,12 +144,21 @@ def crops_of(pictures: Tensor, masks: Tensor, boxes: Tensor, which: Tensor) -> T
 
 
 def mask_logits(weights: Tensor, prototypes: Tensor) -> Tensor:
-    """Of N cells (N, PROTOTYPES + 1) over their pictures' prototypes (N, PROTOTYPES, h, w) -> (N, h, w)."""
+    """Combine N cells' weights (N, PROTOTYPES + 1) and prototypes (N, PROTOTYPES, h, w) to mask logits (N, h, w)."""
     return torch.einsum("np,nphw->nhw", weights[:, :-1], prototypes) + weights[:, -1, None, None]
 
 
-def corners(column: Tensor, row: Tensor, distances: Tensor) -> Tensor:
-    """Boxes (M, 4) in pixels from cells and the distances to their sides."""
+def boxes_from_distances(column: Tensor, row: Tensor, distances: Tensor) -> Tensor:
+    """Return boxes from cells and the distances to their sides.
+
+    Args:
+        column: (M,), the column of each cell.
+        row: (M,), the row of each cell.
+        distances: (M, 4), pixels from the cell's centre to the left, top, right and bottom side.
+
+    Returns:
+        (M, 4), left, top, right, bottom in pixels.
+    """
     x, y = (column + 0.5) * STRIDE, (row + 0.5) * STRIDE
     left, top, right, bottom = distances.unbind(-1)
     return torch.stack([x - left, y - top, x + right, y + bottom], -1)

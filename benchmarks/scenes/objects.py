@@ -1,7 +1,7 @@
-"""How the scenes' objects look: each function draws one, in a variant, a colour and proportions of its own.
+"""How the scenes' objects look: each function draws one, in the pen's colour, in a random variant and proportions.
 
-They are twenty of GenEval's (COCO's) objects that have a silhouette and inner detail of their own, so that each can be
-told in any colour.
+They are twenty of the eighty objects of COCO that GenEval asks for, each with an outline and details of its own, so
+that it is recognized in any colour.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from benchmarks.scenes.pen import Pen, ellipse, mirrored, rectangle, smooth
 
 Rng = np.random.Generator
 
-# what is the same in any colour of the object
+# colours of parts that stay the same in any colour of the object, RGB, 0 to 255
 GREEN, STEM, WOOD = (70.0, 140.0, 50.0), (96.0, 66.0, 40.0), (110.0, 84.0, 60.0)
 STEEL, PAPER, DARK = (168.0, 172.0, 178.0), (238.0, 234.0, 222.0), (38.0, 42.0, 50.0)
 DOUGH, RUBBER, GLASS = (206.0, 160.0, 102.0), (34.0, 34.0, 36.0), (176.0, 206.0, 222.0)
 
 
 def apple(pen: Pen, rng: Rng) -> None:
+    """Draw an apple, sometimes bitten."""
     wide = rng.uniform(0.82, 0.95)
     half = [(0, -0.52), (0.34, -0.70), (0.76, -0.52), (wide, 0.0), (0.62, 0.66), (0.26, 0.9), (0, 0.82)]
     pen.line([(0, -0.5), (0.04, -0.75), (0.14, -1.0)], 0.09, STEM)
@@ -36,6 +37,7 @@ def apple(pen: Pen, rng: Rng) -> None:
 
 
 def banana(pen: Pen, rng: Rng) -> None:
+    """Draw a bent banana."""
     bend = rng.uniform(58, 74)
     angles = np.radians(np.linspace(90 - bend, 90 + bend, 24))
     thickness = rng.uniform(0.17, 0.22) * np.sqrt(np.clip(1 - np.linspace(-1, 1, 24) ** 4, 0.06, 1))
@@ -48,7 +50,7 @@ def banana(pen: Pen, rng: Rng) -> None:
 
 
 def orange(pen: Pen, rng: Rng) -> None:
-    """A slice, whole or half, with its segments."""
+    """Draw a slice of an orange, whole or half, with its segments."""
     end = 180 if rng.random() < 0.35 else 360
     pith = pen.either(1.72, 1.38)
     pen.fill(ellipse(0, 0, 1, 1, 0, end), 0.92)
@@ -62,6 +64,7 @@ def orange(pen: Pen, rng: Rng) -> None:
 
 
 def carrot(pen: Pen, rng: Rng) -> None:
+    """Draw a carrot with its leaves."""
     top = rng.uniform(0.24, 0.32)
     for x, y in ((-0.28, -0.92), (-0.1, -1.05), (0.12, -1.02), (0.3, -0.9)):
         pen.line([(0, -0.5), (0.6 * x, 0.3 + 0.9 * y), (x, y)], 0.1, GREEN)
@@ -76,6 +79,7 @@ def carrot(pen: Pen, rng: Rng) -> None:
 
 
 def donut(pen: Pen, rng: Rng) -> None:
+    """Draw a donut with icing and sprinkles."""
     hole = rng.uniform(0.26, 0.34)
     pen.fill(ellipse(0, 0, 1, 1), DOUGH)
     angles = np.linspace(0, 2 * math.pi, 48)
@@ -93,7 +97,7 @@ def donut(pen: Pen, rng: Rng) -> None:
 
 
 def pizza(pen: Pen, rng: Rng) -> None:
-    """A slice, or a whole one with a slice taken out."""
+    """Draw a slice of pizza, or a whole one with a slice taken out."""
     topping = pen.either(0.55, 1.45)
     if rng.random() < 0.6:
         arc = ellipse(0, 1.0, 1.9, 1.9, 242, 298)
@@ -117,7 +121,7 @@ def pizza(pen: Pen, rng: Rng) -> None:
 
 
 def cup(pen: Pen, rng: Rng) -> None:
-    """A mug."""
+    """Draw a mug."""
     low = rng.uniform(0.46, 0.62)
     pen.line(ellipse(0.62, 0.02, 0.38, 0.40, -85, 85), 0.15, 0.86)
     pen.fill([(-0.64, -0.66), (0.64, -0.66), (low, 0.70), (-low, 0.70)])
@@ -129,6 +133,7 @@ def cup(pen: Pen, rng: Rng) -> None:
 
 
 def bowl(pen: Pen, rng: Rng) -> None:
+    """Draw a bowl on its foot."""
     deep = rng.uniform(0.62, 0.8)
     pen.fill(rectangle(-0.32, deep - 0.32, 0.32, deep - 0.08), 0.8)
     pen.fill(ellipse(0, -0.25, 1, deep, 0, 180))
@@ -139,6 +144,7 @@ def bowl(pen: Pen, rng: Rng) -> None:
 
 
 def bottle(pen: Pen, rng: Rng) -> None:
+    """Draw a bottle with a cap and a label."""
     wide, neck = rng.uniform(0.27, 0.35), rng.uniform(0.09, 0.12)
     shoulder = rng.uniform(-0.35, -0.15)
     half = [(0, -0.86), (neck, -0.86), (neck, shoulder - 0.26), (wide * 0.8, shoulder - 0.06), (wide, shoulder + 0.12)]
@@ -152,6 +158,7 @@ def bottle(pen: Pen, rng: Rng) -> None:
 
 
 def wine_glass(pen: Pen, rng: Rng) -> None:
+    """Draw a half-full wine glass."""
     wide = rng.uniform(0.44, 0.54)
     half = [(wide * 0.82, -1.0), (wide * 0.95, -0.7), (wide, -0.42), (wide * 0.72, -0.08), (0.06, 0.12)]
     pen.fill(smooth(mirrored([(0.0, -1.0), *half, (0.0, 0.14)])), 1.45)
@@ -163,7 +170,7 @@ def wine_glass(pen: Pen, rng: Rng) -> None:
 
 
 def clock(pen: Pen, rng: Rng) -> None:
-    """On a wall, or an alarm clock with bells and feet."""
+    """Draw a wall clock, or an alarm clock with bells and feet."""
     if rng.random() < 0.5:
         for side in (-1, 1):
             pen.line([(side * 0.55, 0.75), (side * 0.72, 1.05)], 0.14, pen.ink)
@@ -183,6 +190,7 @@ def clock(pen: Pen, rng: Rng) -> None:
 
 
 def umbrella(pen: Pen, rng: Rng) -> None:
+    """Draw an open umbrella with ribs and a hooked handle."""
     scallops = int(rng.integers(3, 6))
     pen.line([(0, -0.9), (0, 0.62)], 0.07, WOOD)
     pen.line(ellipse(0.15, 0.64, 0.15, 0.22, 0, 180), 0.09, WOOD)
@@ -206,6 +214,7 @@ def umbrella(pen: Pen, rng: Rng) -> None:
 
 
 def kite(pen: Pen, rng: Rng) -> None:
+    """Draw a kite with a tail of ribbons."""
     waist, wide = rng.uniform(-0.48, -0.34), rng.uniform(0.48, 0.6)
     tail = [(0.12 * math.sin(6.0 * s), 0.38 + 0.64 * s) for s in np.linspace(0, 1, 14)]
     pen.line(tail, 0.035, pen.ink)
@@ -222,7 +231,7 @@ def kite(pen: Pen, rng: Rng) -> None:
 
 
 def book(pen: Pen, rng: Rng) -> None:
-    """Closed, standing a little turned: cover, spine and the edges of its pages."""
+    """Draw a closed book that stands a little turned: its cover, spine and the edges of its pages."""
     wide, thick = rng.uniform(0.6, 0.72), rng.uniform(0.14, 0.22)
     pen.fill([(-wide, 0.8), (wide, 0.8), (wide + 0.05, 0.8 + thick), (-wide + 0.05, 0.8 + thick)], PAPER)
     for s in (0.3, 0.6):
@@ -241,7 +250,7 @@ def book(pen: Pen, rng: Rng) -> None:
 
 
 def tv(pen: Pen, rng: Rng) -> None:
-    """A set with aerials and knobs, or a flat one on a foot."""
+    """Draw an old television with aerials and knobs, or a flat one on a foot."""
     old = rng.random() < 0.5
     if old:
         for x in (-0.5, 0.5):
@@ -262,6 +271,7 @@ def tv(pen: Pen, rng: Rng) -> None:
 
 
 def traffic_light(pen: Pen, rng: Rng) -> None:
+    """Draw a traffic light of which one lamp is lit."""
     wide = rng.uniform(0.34, 0.4)
     pen.line([(0, 0.55), (0, 1.0)], 0.14, (120.0, 122.0, 126.0))
     pen.fill(rectangle(-wide, -1.0, wide, 0.68, 0.1))
@@ -276,6 +286,7 @@ def traffic_light(pen: Pen, rng: Rng) -> None:
 
 
 def stop_sign(pen: Pen, rng: Rng) -> None:
+    """Draw an octagonal stop sign on its post."""
     light = (244.0, 244.0, 240.0) if min(pen.colour) < 190 else (40.0, 40.0, 44.0)
     pen.line([(0, 0.3), (0, 1.25 + rng.uniform(0, 0.25))], 0.12, (128.0, 130.0, 134.0))
     angles = np.radians(22.5 + 45 * np.arange(8))
@@ -294,7 +305,7 @@ def stop_sign(pen: Pen, rng: Rng) -> None:
 
 
 def sports_ball(pen: Pen, rng: Rng) -> None:
-    """A basketball's seams, or a football's patches."""
+    """Draw a basketball with its seams, or a football with its patches."""
     pen.fill(ellipse(0, 0, 1, 1))
     if rng.random() < 0.5:
         pen.line([(-0.97, 0), (0.97, 0)], 0.065, pen.ink)
@@ -302,7 +313,7 @@ def sports_ball(pen: Pen, rng: Rng) -> None:
         for x, start in ((-1.15, -47), (1.15, 133)):
             pen.line(ellipse(x, 0, 0.80, 0.98, start, start + 94), 0.065, pen.ink)
         return
-    patch = 1.15 if pen.dark else pen.ink  # light ones would make a black ball a white one
+    patch = 1.15 if pen.dark else pen.ink  # light patches would make a black ball look white
     for i in range(5):
         angle = math.radians(72 * i - 90)
         step = math.radians(19)
@@ -326,6 +337,7 @@ def sports_ball(pen: Pen, rng: Rng) -> None:
 
 
 def scissors(pen: Pen, rng: Rng) -> None:
+    """Draw opened scissors, whose handles have the object's colour."""
     spread = rng.uniform(16, 26)
     steel = tuple(0.55 * s + 0.45 * c for s, c in zip(STEEL, pen.colour, strict=True))
     for side in (-1, 1):
@@ -340,7 +352,7 @@ def scissors(pen: Pen, rng: Rng) -> None:
 
 
 def car(pen: Pen, rng: Rng) -> None:
-    """From the side."""
+    """Draw a car from the side."""
     roof = rng.uniform(-0.58, -0.46)
     body = [(-1.0, 0.22), (-0.98, -0.06), (-0.68, -0.14), (-0.46, roof), (0.22, roof), (0.54, -0.12), (0.92, -0.04)]
     pen.fill([*body, (1.0, 0.08), (1.0, 0.26), (0.94, 0.3), (-0.96, 0.3)])
@@ -356,7 +368,13 @@ def car(pen: Pen, rng: Rng) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """How an object is drawn, how far it may be turned (degrees either way), and whether it may be mirrored."""
+    """An object of the vocabulary.
+
+    Attributes:
+        draw: draws the object with a pen, a variant of it by the random generator.
+        turn: how far it may be turned either way, in degrees.
+        mirror: whether it may be mirrored; objects with letters may not.
+    """
 
     draw: Callable[[Pen, Rng], None]
     turn: float = 12

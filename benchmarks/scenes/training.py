@@ -1,4 +1,4 @@
-"""Trains the scenes' judge on scenes that are composed as they are needed, each by the seed of its position."""
+"""Train the scenes' judge on scenes that are composed while it trains, each by the seed of its position."""
 
 from __future__ import annotations
 
@@ -20,26 +20,40 @@ from benchmarks.geneval.detectors import COLOURS
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes import evaluation
 from benchmarks.scenes.compose import SIZE, Plan, Scene, Wanted, compose
-from benchmarks.scenes.network import STRIDE, ColourNet, NetShape, Output, SceneNet, corners, crops_of, mask_logits
+from benchmarks.scenes.network import (
+    STRIDE,
+    ColourNet,
+    DetectorOutput,
+    NetShape,
+    SceneNet,
+    boxes_from_distances,
+    crops_of,
+    mask_logits,
+)
 from benchmarks.scenes.objects import VOCABULARY
-from benchmarks.scenes.tasks import chosen, metadata, one_of, shown
+from benchmarks.scenes.tasks import choose, choose_one, metadata, plan_scene
 from lactok.randomness import seed_of
 from lactok.training.data import Photo, Photos
 from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
 from lactok.training.trainer import Trainer
 
-NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # cells about a centre that learn its box and mask
+# the box and the mask of an object are trained at these cells (x, y) about its centre
+TRAINED_CELLS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRecipe(Recipe):
-    """`box`, `mask`, `colour`: weights of the losses beside the heat map's.
+    """The recipe of the judge's training.
 
     Attributes:
-        workers: processes that compose scenes beside the training; 0: none.
-        degraded: share of scenes that are blurred, reduced or compressed, as generated pictures are.
-        validation: scenes on which it is evaluated and its thresholds are chosen.
+        model: the shape of the detector.
+        box: the weight of the boxes' loss; that of the heat map has the weight 1.
+        mask: the weight of the masks' loss.
+        colour: the weight of the colour classifier's loss.
+        workers: number of processes that compose scenes beside the training; 0 composes them in the training's own.
+        degraded: the share of scenes that are blurred, reduced or compressed, since generated pictures are less sharp.
+        validation: number of scenes on which the judge is evaluated and its thresholds are chosen.
     """
 
     data: str = ""
@@ -56,23 +70,26 @@ class SceneRecipe(Recipe):
 
 
 def scene_for(seed: int, stream: str, position: int) -> Scene:
-    """The scene at a position of a stream: "train" or "validation"; no stream holds a scene that `make` writes.
+    """Compose the scene at a position of a stream, "train" or "validation".
 
-    Half show what a caption asks for or nearly so, half anything.
+    Half of the scenes fulfil or break a caption, half show up to six arbitrary objects. The seeds differ from those of
+    `folder.make`, so that none of the scenes that it writes is trained on.
     """
     seed = seed_of(seed, "scenes-tiny", stream, position)
     rng = np.random.default_rng(seed)
     if rng.random() < 0.5:
-        plan = shown(metadata(one_of(TASKS, rng), rng), bool(rng.random() < 0.5), rng).plan
+        caption = metadata(choose_one(TASKS, rng), rng)
+        plan, _ = plan_scene(caption, bool(rng.random() < 0.5), rng)
     else:
         count = int(rng.integers(0, 7))
-        names = chosen(VOCABULARY, count, rng) if rng.random() < 0.7 else chosen(VOCABULARY, 1, rng) * count
-        plan = Plan(tuple(Wanted(name, one_of(COLOURS, rng)) for name in names))
+        different = rng.random() < 0.7
+        names = choose(VOCABULARY, count, rng) if different else choose(VOCABULARY, 1, rng) * count
+        plan = Plan(tuple(Wanted(name, choose_one(COLOURS, rng)) for name in names))
     return compose(plan, seed)
 
 
-def degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blurred, reduced and enlarged again, or compressed: (H, W, 3) uint8."""
+def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur a picture, reduce and enlarge it again, or compress it as JPEG: (H, W, 3) uint8 -> the same."""
     picture, kind = Image.fromarray(image), int(rng.integers(3))
     if kind == 0:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6)))
@@ -88,16 +105,25 @@ def degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def labelled(scene: Scene, image: np.ndarray) -> Tensor:
-    """Picture and truth as one: (6, 256, 256) uint8, RGB, then each pixel's object, name and colour, counted from 1."""
+def pack(scene: Scene, image: np.ndarray) -> Tensor:
+    """Pack a picture and its truth into one tensor.
+
+    Args:
+        scene: the scene.
+        image: its picture, degraded perhaps, (256, 256, 3) uint8.
+
+    Returns:
+        (6, 256, 256) uint8: RGB, then for each pixel the number of its object, of that object's name in `VOCABULARY`
+        and of its colour in `COLOURS`, all counted from 1; 0 is the background.
+    """
     names = np.array([0, *(VOCABULARY.index(w.name) + 1 for w in scene.objects)], np.uint8)
     colours = np.array([0, *(COLOURS.index(w.color) + 1 for w in scene.objects)], np.uint8)
     truth = np.stack([scene.labels, names[scene.labels], colours[scene.labels]])
     return torch.from_numpy(np.concatenate([image.transpose(2, 0, 1), truth]))
 
 
-class Composed(torch.utils.data.Dataset[Tensor]):
-    """The training scenes by position, `labelled`."""
+class ComposedScenes(torch.utils.data.Dataset[Tensor]):
+    """The training scenes by position, as `pack` returns them."""
 
     def __init__(self, recipe: SceneRecipe):
         self.recipe = recipe
@@ -105,11 +131,22 @@ class Composed(torch.utils.data.Dataset[Tensor]):
     def __getitem__(self, position: int) -> Tensor:
         scene = scene_for(self.recipe.seed, "train", position)
         rng = np.random.default_rng(seed_of(self.recipe.seed, "degraded", position))
-        return labelled(scene, degraded(scene.image, rng) if rng.random() < self.recipe.degraded else scene.image)
+        image = scene.image
+        if rng.random() < self.recipe.degraded:
+            image = degrade(image, rng)
+        return pack(scene, image)
 
 
 class Objects(NamedTuple):
-    """All objects of a batch of N: picture of each, name, colour (N,), boxes (N, 4) in pixels, masks (N, H, W) bool."""
+    """The N objects of a batch of pictures.
+
+    Attributes:
+        which: (N,) int64, the index of each object's picture in the batch.
+        names: (N,) int64, indices in `VOCABULARY`.
+        colours: (N,) int64, indices in `COLOURS`.
+        boxes: (N, 4) float32, left, top, right, bottom in pixels.
+        masks: (N, H, W) bool.
+    """
 
     which: Tensor
     names: Tensor
@@ -119,7 +156,7 @@ class Objects(NamedTuple):
 
 
 def objects_of(truth: Tensor) -> Objects:
-    """From the truth of `labelled` pictures (B, 3, H, W) uint8."""
+    """Return the objects of a batch from the last three channels of `pack`, (B, 3, H, W) uint8."""
     rows, masks = [], []
     for i, (labels, name_map, colour_map) in enumerate(truth.cpu().numpy()):
         for label, place in enumerate(find_objects(labels), 1):
@@ -145,6 +182,8 @@ def objects_of(truth: Tensor) -> Objects:
 
 
 class SceneLearner(Learner):
+    """The detector and the colour classifier with their losses, as the trainer wants them."""
+
     def __init__(self, recipe: SceneRecipe):
         super().__init__()
         torch.manual_seed(recipe.seed)
@@ -154,11 +193,11 @@ class SceneLearner(Learner):
         self.thresholds: dict[str, float] = {}
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images are `labelled`: (B, 6, 256, 256) uint8."""
+        """Return the loss of a batch of packed scenes, (B, 6, 256, 256) uint8, and its parts by name."""
         pictures = (images[:, :3].float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         found = objects_of(images[:, 3:])
         parts = detector_losses(self.detector(pictures), found)
-        boxes, masks = roughened(found, seeds)
+        boxes, masks = perturb(found, seeds)
         logits = self.colours(crops_of(pictures, masks, boxes, found.which)).float()
         parts["colour"] = F.cross_entropy(logits, found.colours, reduction="sum") / max(1, len(boxes))
         recipe = self.recipe
@@ -166,21 +205,27 @@ class SceneLearner(Learner):
         return loss, parts
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
-        """On scenes of the validation stream; the photographs are none."""
+        """Evaluate on scenes of the validation stream, since there are no photographs, and choose the thresholds."""
         scenes = (scene_for(self.recipe.seed, "validation", i) for i in range(self.recipe.validation))
         values, self.thresholds, pictures = evaluation.evaluate(self.detector, self.colours, scenes)
         return values, pictures
 
     def notes(self) -> dict[str, Any]:
-        """The thresholds that did best on the validation scenes, and the network's shape."""
+        """Return the weight file's metadata: the detector's shape, and the thresholds that did best in validation."""
         return {**self.thresholds, "config": {"model": asdict(self.recipe.model)}}
 
     def exported(self) -> dict[str, Tensor]:
+        """Return the tensors of the weight file."""
         return self.state_dict()
 
 
-def detector_losses(output: Output, found: Objects) -> dict[str, Tensor]:
-    """The heat map's focal loss by object, and means over objects of generalised IoU and the masks' cross entropy."""
+def detector_losses(output: DetectorOutput, found: Objects) -> dict[str, Tensor]:
+    """Return the detector's losses: `heat`, `box` and `mask`.
+
+    `heat` is the focal loss of the heat map, divided by the number of objects; `box` is the generalized IoU loss and
+    `mask` the cross-entropy of the masks, both averaged over the cells about the objects' centres. A batch without
+    objects gives 0 for the latter two.
+    """
     from torchvision.ops import generalized_box_iou_loss
 
     height, width = output.heat.shape[-2:]
@@ -189,26 +234,27 @@ def detector_losses(output: Output, found: Objects) -> dict[str, Tensor]:
     target = heat_targets(output.heat.shape, found, centres)
     losses = {"heat": focal(output.heat, target) / count}
     if not len(found.names):
+        # zeros that depend on every output, so that all parameters get a gradient
         return losses | {"box": output.boxes.sum() * 0, "mask": (output.prototypes.sum() + output.weights.sum()) * 0}
-    offsets = torch.tensor(NEIGHBOURS, device=centres.device)
+    offsets = torch.tensor(TRAINED_CELLS, device=centres.device)
     cells = centres.round().long()[:, None] + offsets  # (N, 5, 2)
     inside = ((cells >= 0) & (cells < torch.tensor([width, height], device=cells.device))).all(-1)
     owner = torch.arange(count, device=cells.device)[:, None].expand_as(inside)[inside]
     column, row = cells[inside].unbind(-1)
     which, boxes = found.which[owner], found.boxes[owner]
     distances = output.boxes[which, :, row, column]  # (M, 4)
-    losses["box"] = generalized_box_iou_loss(corners(column, row, distances), boxes, reduction="mean")
-    prototypes = output.prototypes.index_select(0, which)  # indexing adds its gradient in no fixed order
+    losses["box"] = generalized_box_iou_loss(boxes_from_distances(column, row, distances), boxes, reduction="mean")
+    prototypes = output.prototypes.index_select(0, which)  # unlike [which], its gradient is summed in a fixed order
     logits = mask_logits(output.weights[which, :, row, column], prototypes)
     covered = F.avg_pool2d(found.masks[:, None].float(), STRIDE)[:, 0][owner]
-    weight = within(boxes, height, width)
+    weight = cells_about(boxes, height, width)
     entropy = F.binary_cross_entropy_with_logits(logits, covered, reduction="none")
     losses["mask"] = ((entropy * weight).sum((1, 2)) / weight.sum((1, 2))).mean()
     return losses
 
 
-def within(boxes: Tensor, height: int, width: int) -> Tensor:
-    """(M, height, width), 1 in the cells of each box and one around it."""
+def cells_about(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Return (M, height, width), 1 in the cells of each box (M, 4) in pixels and one cell around it, 0 elsewhere."""
     x, y = torch.arange(width, device=boxes.device) + 0.5, torch.arange(height, device=boxes.device) + 0.5
     left, top, right, bottom = (boxes / STRIDE).unbind(-1)
     across = (x > left[:, None] - 1) & (x < right[:, None] + 1)
@@ -217,29 +263,47 @@ def within(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def heat_targets(shape: Sequence[int], found: Objects, centres: Tensor) -> Tensor:
-    """1 in the cell of each centre, falling off with the object's size; zeros (B, names, h, w) elsewhere."""
+    """Return what the heat map should be: 1 in the cell of each object's centre, a Gaussian about it, 0 elsewhere.
+
+    Args:
+        shape: (B, names, h, w), that of the heat map.
+        found: the objects; the Gaussian is as wide as the object's size has it.
+        centres: (N, 2), x and y of the objects' centres in cells.
+    """
     target = torch.zeros(tuple(shape), device=centres.device)
     y, x = (torch.arange(n, device=centres.device) for n in shape[-2:])
     sizes = (found.boxes[:, 2:] - found.boxes[:, :2]) / STRIDE
     for which, name, centre, size in zip(found.which, found.names, centres.round(), sizes, strict=True):
-        across, down = (
-            torch.exp(-0.5 * ((at - c) / (0.07 * s).clamp_min(0.7)) ** 2)
-            for at, c, s in ((x, centre[0], size[0]), (y, centre[1], size[1]))
-        )
+        across = gaussian(x, centre[0], size[0])
+        down = gaussian(y, centre[1], size[1])
         torch.maximum(target[which, name], down[:, None] * across[None, :], out=target[which, name])
     return target
 
 
+def gaussian(cells: Tensor, centre: Tensor, size: Tensor) -> Tensor:
+    """Return a Gaussian of height 1 along one axis; its standard deviation is 0.07 of the size, 0.7 cells at least."""
+    return torch.exp(-0.5 * ((cells - centre) / (0.07 * size).clamp_min(0.7)) ** 2)
+
+
 def focal(logits: Tensor, target: Tensor) -> Tensor:
-    """CenterNet's focal loss (arXiv 1904.07850, equation 1), summed."""
+    """Return the sum of CenterNet's focal loss (arXiv 1904.07850, equation 1) over a heat map."""
     chance = logits.sigmoid()
     hit = F.logsigmoid(logits) * (1 - chance) ** 2 * (target == 1)
     miss = F.logsigmoid(-logits) * chance**2 * (1 - target) ** 4
     return -(hit + miss).sum()
 
 
-def roughened(found: Objects, seeds: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes and masks as inexact as a detector's, for the colours: moved a little, and masks grown, shrunk or whole."""
+def perturb(found: Objects, seeds: Tensor) -> tuple[Tensor, Tensor]:
+    """Make boxes and masks as inexact as a detector's, to train the colour classifier on.
+
+    Args:
+        found: the objects of the batch.
+        seeds: (B,) int64, a seed for each picture.
+
+    Returns:
+        The boxes (N, 4), each side moved by up to 6 % of the size, and the masks (N, H, W) float32, of which a quarter
+        is grown by a pixel, a quarter shrunk, and some cover the whole picture.
+    """
     boxes, masks = found.boxes.clone(), found.masks.float()
     for i, seed in enumerate(seeds.tolist()):
         rng = np.random.default_rng(seed)
@@ -256,17 +320,25 @@ def roughened(found: Objects, seeds: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class SceneTrainer(Trainer[SceneRecipe]):
-    """The shared trainer over composed scenes instead of photographs."""
+    """The shared trainer, with composed scenes instead of photographs."""
 
     def __init__(self, recipe: SceneRecipe, learner: SceneLearner, out: Path, accelerator: Accelerator):
         super().__init__(recipe, learner, out, accelerator)
-        upcoming = (list(part) for step in range(self.step, recipe.steps) for part in self.parts(step))
-        scenes = torch.utils.data.DataLoader(Composed(recipe), batch_sampler=upcoming, num_workers=recipe.workers)
-        self.loader: Iterator[Tensor] = iter(scenes)
+        batches = torch.utils.data.DataLoader(
+            ComposedScenes(recipe), batch_sampler=self._upcoming(self.step), num_workers=recipe.workers
+        )
+        self.batches: Iterator[Tensor] = iter(batches)
+
+    def _upcoming(self, first_step: int) -> Iterator[list[int]]:
+        """Yield the positions of each batch from a step to the last one."""
+        for step in range(first_step, self.recipe.steps):
+            for part in self.parts(step):
+                yield list(part)
 
     def find_photos(self) -> Photos:
+        """Return no photographs."""
         return Photos((), ())
 
     def pictures(self, positions: range) -> Tensor:
-        """The next scenes, in the order of the positions, composed ahead by other processes."""
-        return next(self.loader)
+        """Return the scenes at the next positions, packed; other processes have composed them ahead."""
+        return next(self.batches)

@@ -1,1 +1,1 @@
-"""Speed and size, each against a named alternative: `python -m benchmarks.speed`."""
+"""Speed and size of tokenizers, and of this project's code against named alternatives: `python -m benchmarks.speed`."""

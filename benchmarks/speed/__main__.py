@@ -1,20 +1,19 @@
-"""`python -m benchmarks.speed`: time, throughput, parameters, FLOPs and peak memory of tokenizers."""
+"""`python -m benchmarks.speed` measures time, throughput, parameters, FLOPs and peak memory of tokenizers."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.speed.measure import Conditions
 from lactok.command import Parser, as_flags, command
-from lactok.errors import disk_errors
 from lactok.evaluation.config import split_names
 from lactok.evaluation.options import add_options
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
     add_options(
@@ -42,6 +41,7 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; return 0, or 3 if a tokenizer that was asked for by name could not be measured."""
     args = parser().parse_args(argv)
     from lactok import registry
     from lactok.device import check_device
@@ -52,15 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in names:
         registry.TOKENIZERS.check_name(name)
     check_device(how.device)
-    from benchmarks.speed.measure import measure_all, table
+    from benchmarks.speed.measure import measure_all, table, write_numbers
 
     rows, missing = measure_all(names, how)
     print(table(rows, how))
     for name, reason in missing.items():
         print(f"not measured: {name}: {as_flags(reason)}")
-    if args.json:
-        with disk_errors(args.json):
-            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write_numbers(rows, args.json)
     return 3 if missing and args.tokenizers != "all" else 0
 
 

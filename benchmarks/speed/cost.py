@@ -1,4 +1,4 @@
-"""What a network costs before it is run: parameters, and FLOPs counted on the meta device."""
+"""The cost of a network without running it: its parameters, and its FLOPs counted on the meta device."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from lactok.metrics.registry import DistanceMetric, Features, find
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters and FLOPs of one image (two a multiply-add); zero for rows without a network or ids.
+    """The cost of one image; a multiply-add counts as two FLOPs.
 
-    `step_flops`: one step of the decoder's sampler, or all of a decoder without steps.
+    Attributes:
+        parameters: of the encoder and the decoder; 0 for a reference row without a network.
+        encode_flops: FLOPs of encoding; 0 for a tokenizer without ids.
+        decode_flops: FLOPs of decoding; 0 for a tokenizer without ids.
+        step_flops: FLOPs of one step of the decoder's sampler; those of decoding where there are no steps.
     """
 
     parameters: int
@@ -29,24 +33,27 @@ class Cost:
 
 
 def cost(name: str) -> Cost:
-    """Cost of a tokenizer by name, from its structure alone; works for networks larger than the memory.
+    """Return the cost of a tokenizer by name, from its structure alone, even where it is larger than the memory.
 
-    A decoder of many steps is counted at its two smallest numbers of steps: each further one costs the same.
+    A decoder of many steps is counted at its two smallest numbers of steps, because each further step costs the same.
     """
     spec = registry.tokenizer_spec(name)
     steps = spec.options.get("steps")
     if steps is None:
         return _count(name)
     low = int(steps.low or 1)
-    first, second = sorted(int(c) for c in steps.choices)[:2] if len(steps.choices) > 1 else (low, low + 1)
-    one, two = (_count(spec.named(steps=n)) for n in (first, second))
-    slope = (two.decode_flops - one.decode_flops) / (second - first)
-    decode = one.decode_flops + slope * (spec.decode_steps - first)
-    return Cost(one.parameters, one.encode_flops, decode, slope)
+    few, more = low, low + 1
+    if len(steps.choices) > 1:
+        few, more = sorted(int(c) for c in steps.choices)[:2]
+    cost_of_few, cost_of_more = _count(spec.named(steps=few)), _count(spec.named(steps=more))
+    step_flops = (cost_of_more.decode_flops - cost_of_few.decode_flops) / (more - few)
+    decode_flops = cost_of_few.decode_flops + step_flops * (spec.decode_steps - few)
+    return Cost(cost_of_few.parameters, cost_of_few.encode_flops, decode_flops, step_flops)
 
 
 @torch.no_grad()
 def _count(name: str) -> Cost:
+    """Count the cost of a tokenizer with the options of its name, whatever its number of steps."""
     tokenizer = lactok.build(name, "meta").requires_grad_(False)
     spec = tokenizer.spec
     parameters = sum(p.numel() for p in tokenizer.parameters())
@@ -54,29 +61,29 @@ def _count(name: str) -> Cost:
         return Cost(parameters, 0.0, 0.0)
     seeds = torch.zeros(1, dtype=torch.int64)
     image = torch.zeros(1, 3, spec.input_size, spec.input_size, device="meta")
-    with FlopCounterMode(display=False) as encode:
+    with FlopCounterMode(display=False) as encode_counter:
         ids = tokenizer._encode(image, seeds)
-    with FlopCounterMode(display=False) as decode:
+    with FlopCounterMode(display=False) as decode_counter:
         tokenizer._decode(ids, seeds)
-    flops = float(decode.get_total_flops())
-    return Cost(parameters, float(encode.get_total_flops()), flops, flops)
+    decode_flops = float(decode_counter.get_total_flops())
+    return Cost(parameters, float(encode_counter.get_total_flops()), decode_flops, decode_flops)
 
 
 def features_of(protocol: Protocol) -> dict[str, Features]:
-    """What is kept of every image for the distances of a protocol, by name."""
+    """Return the features (Inception, for one) that a protocol's distances of sets need of every image, by name."""
     metrics = map(find, protocol.score.metrics)
     return {m.features.name: m.features for m in metrics if isinstance(m, DistanceMetric)}
 
 
 def scoring_flops(protocol: Protocol) -> float:
-    """FLOPs of scoring one reconstruction, as the metrics declare them; those that are cheap declare none."""
+    """Return the FLOPs of scoring one reconstruction, as the metrics declare them; cheap ones declare none."""
     pixels = protocol.prepare.resolution**2
     compared = sum(find(key).flops_a_pixel for key in protocol.score.metrics) * pixels
     return compared + sum(features.flops for features in features_of(protocol).values())
 
 
 def flops_a_second(device: str) -> float:
-    """This machine's convolution rate, from a fifth of a second of it."""
+    """Measure for a fifth of a second how many FLOPs a second a convolution reaches on a device."""
     layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(device)
     x = torch.zeros(4, 64, 64, 64, device=device)
     flops = 2 * 64 * 64 * 9 * 64 * 64 * 4

@@ -1,26 +1,30 @@
-"""Time, memory and size of tokenizers, each in a process of its own, so that its peak memory is its own."""
+"""Measure time, memory and size of tokenizers, each in its own process, so that the peak memory is that of one."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.timing import median_seconds
-from lactok.errors import UserError, WeightsNotFound, at_least
+from benchmarks.speed.timing import median_seconds, peak_memory_bytes
+from lactok.errors import UserError, WeightsNotFound, at_least, disk_errors
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which all tokenizers are measured.
+    """The conditions under which all tokenizers are measured.
 
     Attributes:
-        repeats: timed calls after one to warm up; 0 times that one.
-        sizes: run nothing: parameters, FLOPs and what the weights need.
-        resolution: in pixels, for those without a size of their own.
-        random: random weights where the real ones are missing.
-        weights: folder with weights, looked into before every other source.
+        batch_size: images in a call.
+        repeats: number of timed calls after one to warm up; 0 times that first call.
+        sizes: if True, run nothing and give parameters, FLOPs and the bytes of float32 weights.
+        resolution: side in pixels of the images for tokenizers that take any size.
+        device: where the tokenizers compute.
+        dtype: the compute dtype, "float32" or "bfloat16".
+        random: whether random weights take the place of missing ones.
+        weights: a folder with weights, searched before every other source, or None.
     """
 
     batch_size: int = 8
@@ -39,21 +43,27 @@ class Conditions:
 
 
 def measure(name: str, how: Conditions) -> dict[str, Any]:
-    """Time, memory and size of one tokenizer, as JSON; in this process."""
-    import resource
-    import sys
+    """Measure one tokenizer in this process.
 
+    Returns:
+        As JSON holds it: `tokenizer`, `parameters`, `weights` (whose they are), FLOPs an image (`encode_flops`,
+        `decode_flops`), seconds a batch (`encode_seconds`, `decode_seconds`; `reconstruct_seconds` without ids) and
+        `peak_memory_bytes`; `weights_bytes` instead of times and memory where only sizes are asked for.
+
+    Raises:
+        UserError: an unknown name; WeightsNotFound where the weights are missing and may not be random.
+    """
     import torch
 
     import lactok
     from benchmarks.speed.cost import cost
     from lactok import weights
 
-    price = cost(name)
-    row: dict[str, Any] = {"tokenizer": lactok.spec(name).name, "parameters": price.parameters}
-    flops = {"encode_flops": price.encode_flops, "decode_flops": price.decode_flops}
+    counted = cost(name)
+    row: dict[str, Any] = {"tokenizer": lactok.spec(name).name, "parameters": counted.parameters}
+    flops = {"encode_flops": counted.encode_flops, "decode_flops": counted.decode_flops}
     if how.sizes:
-        return row | flops | {"weights": "none", "weights_bytes": 4 * price.parameters}
+        return row | flops | {"weights": "none", "weights_bytes": 4 * counted.parameters}
     if how.weights:
         weights.use_folder(how.weights)
     dtype = getattr(torch, how.dtype)
@@ -80,15 +90,16 @@ def measure(name: str, how: Conditions) -> dict[str, Any]:
             "encode_seconds": timed(lambda: tokenizer.encode(batch)),
             "decode_seconds": timed(lambda: tokenizer.decode(ids)),
         }
-    if how.device.startswith("cuda"):
-        peak = torch.cuda.max_memory_allocated(how.device)
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return row | {"peak_memory_bytes": peak}
+    on_gpu = how.device.startswith("cuda")
+    return row | {"peak_memory_bytes": torch.cuda.max_memory_allocated(how.device) if on_gpu else peak_memory_bytes()}
 
 
 def measure_all(names: Sequence[str], how: Conditions) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """What `measure` finds of each, and why the others could not be measured, by name."""
+    """Measure each tokenizer in its own process.
+
+    Returns:
+        What `measure` returned for each, and the reason for each that could not be measured, by name.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
@@ -108,6 +119,7 @@ def measure_all(names: Sequence[str], how: Conditions) -> tuple[list[dict[str, A
 
 
 def _measured(name: str, how: Conditions) -> dict[str, Any] | str:
+    """Return what `measure` returns, or in one line why it failed."""
     try:
         return measure(name, how)
     except UserError as error:
@@ -116,8 +128,15 @@ def _measured(name: str, how: Conditions) -> dict[str, Any] | str:
         return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def write_numbers(numbers: object, path: Path | None) -> None:
+    """Write what was measured as JSON where a path is given; raise UserError where that is not possible."""
+    if path is not None:
+        with disk_errors(path):
+            path.write_text(json.dumps(numbers, indent=1) + "\n")
+
+
 def table(rows: Sequence[dict[str, Any]], how: Conditions) -> str:
-    """A line a tokenizer as Markdown, under the machine and the conditions."""
+    """Return a Markdown table with a line for each tokenizer, below a line with the machine and the conditions."""
     import torch
     from tabulate import tabulate
 
@@ -128,15 +147,19 @@ def table(rows: Sequence[dict[str, Any]], how: Conditions) -> str:
     body = []
     for row in rows:
         seconds = row.get("reconstruct_seconds") or row.get("encode_seconds", 0.0) + row.get("decode_seconds", 0.0)
-        times = [
-            f"{row[k] / how.batch_size * 1e3:.1f} ms" if k in row else "-" for k in ("encode_seconds", "decode_seconds")
-        ]
-        flops = [f"{row[k] / 1e9:.1f} G" if k in row else "-" for k in ("encode_flops", "decode_flops")]
+        times, flops = [], []
+        for step in ("encode", "decode"):
+            step_seconds, step_flops = row.get(f"{step}_seconds"), row.get(f"{step}_flops")
+            times.append("-" if step_seconds is None else f"{step_seconds / how.batch_size * 1e3:.1f} ms")
+            flops.append("-" if step_flops is None else f"{step_flops / 1e9:.1f} G")
         name = row["tokenizer"] + (" (random weights)" if row["weights"] == "random" else "")
         rate = f"{how.batch_size / seconds:.3g}" if seconds else "-"
         memory = row.get("peak_memory_bytes") or row["weights_bytes"]
         body.append([name, f"{row['parameters'] / 1e6:.2f} M", *times, rate, *flops, f"{memory / 1e9:.2f} GB"])
-    device = torch.cuda.get_device_name(how.device) if how.device.startswith("cuda") else processor()
-    title = f"{device}, {torch.get_num_threads()} threads, {how.dtype}, batch {how.batch_size}; times are an image's"
-    title = "sizes only; FLOPs are an image's" if how.sizes else title
+    if how.sizes:
+        title = "sizes only; FLOPs are an image's"
+    else:
+        device = torch.cuda.get_device_name(how.device) if how.device.startswith("cuda") else processor()
+        threads = torch.get_num_threads()
+        title = f"{device}, {threads} threads, {how.dtype}, batch {how.batch_size}; times are an image's"
     return f"{title}\n\n{tabulate(body, head, tablefmt='pipe', disable_numparse=True)}"

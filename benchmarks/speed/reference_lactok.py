@@ -1,34 +1,34 @@
-"""`python -m benchmarks.speed.reference_lactok`: LaCTok as it was published against LaCTok as it is computed here.
+"""`python -m benchmarks.speed.reference_lactok` times LaCTok as it was published against LaCTok as it is computed here.
 
-Plain is the published structure: the UNet wrapped by PEFT, every cross-attention over 77 zero vectors computed, the
-embeddings of time and size computed at every step. Fast is `lactok.nn.lactok.LaCTok`: the LoRA merged, cross-attention
-and upsampling folded, embeddings kept, channels_last. Both get the same random weights, through the same conversion
-as a checkpoint.
+The plain variant has the published structure: PEFT wraps the UNet, every cross-attention over 77 zero vectors and, at
+every step, the embeddings of time and size are computed. The fast one is `lactok.nn.lactok.LaCTok`: the LoRA is merged,
+cross-attention and upsampling are folded into other layers, embeddings are kept, and memory is channels_last. Both have
+the same random weights, which go into the fast one through the conversion of a checkpoint.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import WrongValue, disk_errors
+from lactok.errors import WrongValue
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lactok.nn.lactok import LaCTok, LaCTokConfig
 
-# the published LoRA changes layers whose names end so, with rank 64
-RANK = 64
+RANK = 64  # of the published LoRA
 VARIANTS = ("plain", "fast", "fast, bfloat16")
 
 
 def config(shape: str) -> LaCTokConfig:
-    """`full` is the published model; `small` has SDXL's structure at a tenth of the width, for any machine."""
+    """Return the shape "full", that of the published model, or "small", SDXL's structure at a fifth of the width."""
     from lactok.nn.lactok import SDXL_VAE, LaCTokConfig
     from lactok.nn.latent_decoder import SDXL_UNET, DecoderConfig
     from lactok.nn.vqgan import VQConfig
@@ -45,7 +45,7 @@ def config(shape: str) -> LaCTokConfig:
 
 
 def published(shape: LaCTokConfig) -> nn.Module:
-    """The published module tree, so that its names are those of the released checkpoint."""
+    """Build the published decoder and VAE with modules of the same names as in the released checkpoint."""
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from peft import LoraConfig, get_peft_model
     from torch import nn
@@ -68,13 +68,15 @@ def published(shape: LaCTokConfig) -> nn.Module:
 
 
 def weight(name: str, like: Tensor) -> Tensor:
-    """A random tensor that depends on its name alone; norms are the identity."""
+    """Return a random tensor shaped as `like` that depends on its name alone; norms are the identity."""
     import torch
 
     from lactok.randomness import seed_of
 
     if like.ndim < 2:
-        return torch.ones(like.shape) if "norm" in name and name.endswith("weight") else torch.zeros(like.shape)
+        if "norm" in name and name.endswith("weight"):
+            return torch.ones(like.shape)
+        return torch.zeros(like.shape)
     generator = torch.Generator().manual_seed(seed_of("plain", name))
     scale = 0.3 if ".lora_B." in name else 1.0
     reach = scale * (3 / like[0].numel()) ** 0.5
@@ -82,7 +84,7 @@ def weight(name: str, like: Tensor) -> Tensor:
 
 
 def layers(names: Sequence[str]) -> Iterator[list[str]]:
-    """Names grouped so that a layer and its LoRA are together: converting group by group needs little memory."""
+    """Yield names in groups, a layer with its LoRA: converting a checkpoint group by group needs little memory."""
     groups: dict[str, list[str]] = {}
     for name in names:
         stem = name.partition(".base_layer.")[0].partition(".lora_")[0]
@@ -91,6 +93,7 @@ def layers(names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def load_plain(shape: LaCTokConfig) -> nn.Module:
+    """Return the published structure with random weights."""
     import torch
 
     with torch.device("meta"):
@@ -100,7 +103,7 @@ def load_plain(shape: LaCTokConfig) -> nn.Module:
 
 
 def load_fast(shape: LaCTokConfig, dtype: str, size: int) -> LaCTok:
-    """The same weights, through the conversion of a checkpoint."""
+    """Return the fast model with the same weights, for output of `size` pixels a side."""
     import torch
 
     from lactok.nn.lactok import LaCTok
@@ -122,7 +125,17 @@ def load_fast(shape: LaCTokConfig, dtype: str, size: int) -> LaCTok:
 
 
 def plain_decode(model: nn.Module, code_map: Tensor, starts: Sequence[Tensor], times: Sequence[int]) -> Tensor:
-    """The published pipeline's steps, text of zeros included."""
+    """Decode by the published pipeline, with its text embedding of zeros.
+
+    Args:
+        model: the published structure.
+        code_map: (B, 8, S / 8, S / 8), the codes as a map.
+        starts: the noise of each step, (B, 4, S / 8, S / 8) each.
+        times: the time of each step.
+
+    Returns:
+        The image (B, 3, S, S).
+    """
     import torch
 
     from lactok.nn import samplers
@@ -151,15 +164,19 @@ def plain_decode(model: nn.Module, code_map: Tensor, starts: Sequence[Tensor], t
 
 
 def fast_decode(model: Any, code_map: Tensor, starts: Sequence[Tensor], times: Sequence[int]) -> Tensor:
+    """Decode by the fast model; the arguments are those of `plain_decode`."""
     from lactok.nn import samplers
 
     size = 8 * code_map.shape[-1]
-    return model.decode_latents(
-        samplers.consistency(lambda x, t: model.decoder(x, t, code_map, size).float(), starts, times)
-    )
+
+    def predict(x: Tensor, t: int) -> Tensor:
+        return model.decoder(x, t, code_map, size).float()
+
+    return model.decode_latents(samplers.consistency(predict, starts, times))
 
 
 def inputs(shape: LaCTokConfig, size: int, steps: int, device: str = "cpu") -> tuple[Tensor, list[Tensor]]:
+    """Return a random code map and the noise of each step, for one image of `size` pixels a side."""
     import torch
 
     side = size // 8
@@ -170,13 +187,13 @@ def inputs(shape: LaCTokConfig, size: int, steps: int, device: str = "cpu") -> t
 
 
 def measure(variant: str, shape_name: str, size: int, steps: int, repeats: int) -> dict[str, Any]:
-    """CPU seconds a picture, peak memory and the output of one variant, in a process of its own."""
-    import resource
+    """Measure one variant in this process: CPU `seconds` an image, `peak` memory in bytes, and the `output` image."""
     import statistics
     import time
 
     import torch
 
+    from benchmarks.speed.timing import peak_memory_bytes
     from lactok.nn.samplers import timesteps
 
     shape, times = config(shape_name), timesteps("tlcm", steps)
@@ -196,12 +213,12 @@ def measure(variant: str, shape_name: str, size: int, steps: int, repeats: int) 
             started = time.process_time()
             output = decode()
             seconds.append(time.process_time() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"seconds": statistics.median(seconds[1:] or seconds), "peak": peak, "output": output.float().numpy()}
+    median = statistics.median(seconds[1:] or seconds)
+    return {"seconds": median, "peak": peak_memory_bytes(), "output": output.float().numpy()}
 
 
 def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any]:
-    """Parameters, bytes of the weights and FLOPs, on the meta device."""
+    """Count the `parameters` of one variant, the bytes of its `weights` and its `flops`, on the meta device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -222,12 +239,66 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
             fast_decode(model, code_map, starts, times)
     counted = [p for k, p in model.named_parameters() if k.startswith(("decoder.", "vae."))]
     half = variant.endswith("bfloat16")
-    weights = sum(p.numel() * (2 if half and p.ndim > 1 else 4) for p in counted)
+    weights = 0
+    for parameter in counted:
+        bytes_a_value = 2 if half and parameter.ndim > 1 else 4  # biases and norms stay float32
+        weights += bytes_a_value * parameter.numel()
     return {"parameters": sum(p.numel() for p in counted), "weights": weights, "flops": counter.get_total_flops()}
+
+
+def measure_all(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Measure every variant, each in its own process, so that the peak memory is that of one."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    import numpy as np
+
+    rows: dict[str, dict[str, Any]] = {}
+    for variant in VARIANTS:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            rows[variant] = pool.submit(measure, variant, args.shape, args.size, args.steps, args.repeats).result()
+            rows[variant] |= pool.submit(count, variant, args.shape, args.size, args.steps).result()
+        print(f"measured: {variant}, {rows[variant]['seconds']:.2f} CPU s", file=sys.stderr, flush=True)
+    expected = rows["plain"]["output"]
+    for row in rows.values():
+        row["difference"] = float(np.abs(row.pop("output") - expected).max())
+    return rows
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table with a line for each variant."""
+    from tabulate import tabulate
+
+    head = [
+        "decoder",
+        "parameters",
+        "weights",
+        "peak memory",
+        "FLOPs",
+        "decode, CPU",
+        "plain / it",
+        "largest difference",
+    ]
+    body = []
+    for variant, row in rows.items():
+        body.append(
+            [
+                variant,
+                f"{row['parameters'] / 1e6:.1f} M",
+                f"{row['weights'] / 1e9:.2f} GB",
+                f"{row['peak'] / 1e9:.2f} GB",
+                f"{row['flops'] / 1e12:.2f} T",
+                f"{row['seconds']:.2f} s",
+                f"{rows['plain']['seconds'] / row['seconds']:.2f}x",
+                f"{row['difference']:.0e}",
+            ]
+        )
+    return tabulate(body, head, tablefmt="pipe", disable_numparse=True)
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table of all variants and return 0."""
     parser = Parser(
         prog="python -m benchmarks.speed.reference_lactok",
         description="LaCTok's decoder as published against the fast one.",
@@ -241,56 +312,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.size < 64 or args.size % 8:
         raise WrongValue(f"`size` {args.size}: a multiple of 8, 64 or more")
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    import numpy as np
     import torch
-    from tabulate import tabulate
 
     from lactok.evaluation.writing import processor
     from lactok.nn.samplers import timesteps
 
-    timesteps("tlcm", args.steps)
-    rows: dict[str, dict[str, Any]] = {}
-    for variant in VARIANTS:  # a process each: its memory is its own
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows[variant] = pool.submit(measure, variant, args.shape, args.size, args.steps, args.repeats).result()
-            rows[variant] |= pool.submit(count, variant, args.shape, args.size, args.steps).result()
-        print(f"measured: {variant}, {rows[variant]['seconds']:.2f} CPU s", file=sys.stderr, flush=True)
-    plain = rows["plain"]
-    body = []
-    for variant, row in rows.items():
-        row["difference"] = float(np.abs(row.pop("output") - plain["output"]).max()) if variant != "plain" else 0.0
-        body.append(
-            [
-                variant,
-                f"{row['parameters'] / 1e6:.1f} M",
-                f"{row['weights'] / 1e9:.2f} GB",
-                f"{row['peak'] / 1e9:.2f} GB",
-                f"{row['flops'] / 1e12:.2f} T",
-                f"{row['seconds']:.2f} s",
-                f"{plain['seconds'] / row['seconds']:.2f}x",
-                f"{row['difference']:.0e}",
-            ]
-        )
-    plain.pop("output")
+    timesteps("tlcm", args.steps)  # refuses a number of steps that the sampler does not have
+    rows = measure_all(args)
     machine = f"{processor()}, {torch.get_num_threads()} threads"
     print(f"{machine}, {args.shape} model, {args.size} px, {args.steps} steps, random weights\n")
-    head = [
-        "decoder",
-        "parameters",
-        "weights",
-        "peak memory",
-        "FLOPs",
-        "decode, CPU",
-        "plain / it",
-        "largest difference",
-    ]
-    print(tabulate(body, head, tablefmt="pipe", disable_numparse=True))
-    if args.json:
-        with disk_errors(args.json):
-            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+    write_numbers(rows, args.json)
     return 0
 
 

@@ -1,12 +1,11 @@
-"""`python -m benchmarks.speed.reference_networks`: every network against its plainest faithful version.
+"""`python -m benchmarks.speed.reference_networks` times every family's network against its plainest faithful version.
 
-Plain is: attention as two matrix products and a soft-max, float32, one image after the other, every register and every
-position computed. The same ids and, to rounding, the same pixels come out; the tests hold the two against each other.
+The plain version computes attention as two matrix products and a softmax, in float32, one image after the other, for
+every register token and every position. It gives the same ids and, up to rounding, the same pixels, as the tests check.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +13,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import at_least, disk_errors, unknown
+from lactok.errors import at_least, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lactok.tokenizer import Tokenizer
 
-# row -> the tokenizer that is measured, in fewer steps where a CPU would take an hour in full, and a remark
+# row -> the tokenizer, with fewer steps where all of them would take a CPU an hour, and a remark for the table
 ROWS = {
     "llamagen": ("llamagen-vq16", ""),
     "vqgan": ("vqgan-f16-16384", ""),
@@ -44,7 +44,7 @@ def unfused_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """`torch.nn.functional.scaled_dot_product_attention` written out; (..., L, D) and (..., S, D)."""
+    """Compute `torch.nn.functional.scaled_dot_product_attention` step by step: q (..., L, D), k and v (..., S, D)."""
     import torch
 
     scores = q @ k.transpose(-2, -1) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
@@ -59,32 +59,32 @@ def unfused_attention(
 
 @contextmanager
 def plain(tokenizer: Tokenizer) -> Iterator[None]:
-    """Inside, this tokenizer computes everything the long way; a loop over the images is left to the caller."""
+    """Within this context the tokenizer computes the plain version; the caller gives it one image at a time."""
     from unittest.mock import patch
 
     from lactok.nn import flextok, titok
 
-    short = titok.Block.forward
+    forward = titok.Block.forward
 
     def every_position(block: titok.Block, x: Tensor, keep: slice = slice(None)) -> Tensor:
-        return short(block, x)[:, keep]
+        return forward(block, x)[:, keep]
 
-    registers = [m for m in tokenizer.modules() if isinstance(m, flextok.FlexTok)]
+    flextok_models = [m for m in tokenizer.modules() if isinstance(m, flextok.FlexTok)]
     with (
         patch("torch.nn.functional.scaled_dot_product_attention", unfused_attention),
         patch.object(titok.Block, "forward", every_position),
     ):
-        for model in registers:
+        for model in flextok_models:
             model.merge = False
         try:
             yield
         finally:
-            for model in registers:
+            for model in flextok_models:
                 model.merge = True
 
 
 def build(name: str) -> Tokenizer:
-    """A full-size network with random weights; SeedTok's decoder at 192 px, where a CPU takes a minute, not hours."""
+    """Build a full-size tokenizer with random weights; SeedTok's decoder gives 192 px, in a minute instead of hours."""
     from dataclasses import replace
 
     import torch
@@ -99,7 +99,7 @@ def build(name: str) -> Tokenizer:
     return entry.create().eval().requires_grad_(False)
 
 
-# how the images are computed: the long way or not, how many at once (0: all), compute dtype
+# variant -> whether it is the plain version, how many images at once (0: all), the compute dtype
 VARIANTS: dict[str, tuple[bool, int, str]] = {
     "plain": (True, 1, "float32"),
     "fast": (False, 0, "float32"),
@@ -109,7 +109,7 @@ VARIANTS: dict[str, tuple[bool, int, str]] = {
 
 
 def run(tokenizer: Tokenizer, call: Callable[[Tensor], Tensor], batch: Tensor, variant: str) -> tuple[Tensor, float]:
-    """The output for a batch and the seconds an image, after one image to warm up."""
+    """Compute one variant of `call` for a batch; return its output and the seconds an image, after one to warm up."""
     import time
 
     import torch
@@ -126,7 +126,7 @@ def run(tokenizer: Tokenizer, call: Callable[[Tensor], Tensor], batch: Tensor, v
 
 
 def measure(name: str, batch_size: int) -> dict[str, Any]:
-    """Seconds an image of every variant in one process, and how far its output is from the plain one's."""
+    """Measure every variant of a tokenizer: seconds an image, and how much the output differs from the plain one's."""
     import torch
 
     tokenizer = build(name)
@@ -144,14 +144,14 @@ def measure(name: str, batch_size: int) -> dict[str, Any]:
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """Share of ids that differ, or the largest difference of pixels in [0, 1]."""
+    """Return the share of ids that differ, or the largest difference of pixels in [0, 1]."""
     if expected.is_floating_point():
         return float((found - expected).abs().max())
     return float((found != expected).float().mean())
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Plain seconds an image, and for each other variant plain / variant with the difference of its output."""
+    """Return a Markdown table: the plain version's seconds an image, and how the other versions compare with it."""
     from tabulate import tabulate
 
     others = [v for v in VARIANTS if v != "plain"]
@@ -171,6 +171,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table of the chosen rows and return 0."""
     parser = Parser(
         prog="python -m benchmarks.speed.reference_networks",
         description="Every family against its plainest faithful version.",
@@ -192,15 +193,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.writing import processor
 
     rows = {}
-    for name in names:  # a process each, so that one network's memory is free for the next
+    for name in names:  # each in its own process, so that its memory is freed before the next
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             rows[name] = pool.submit(measure, ROWS[name][0], args.batch_size).result()
         print(f"measured: {name}", file=sys.stderr, flush=True)
     print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
     print(table(rows))
-    if args.json:
-        with disk_errors(args.json):
-            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write_numbers(rows, args.json)
     return 0
 
 

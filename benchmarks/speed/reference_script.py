@@ -1,12 +1,14 @@
-"""What a user would write without this suite: PNG files, then a library after another over the files.
+"""The script that a user would write without this suite: write PNG files, then run one library after another on them.
 
-The alternative that `python -m benchmarks.speed.suite` measures the suite against. It uses the same networks.
+`python -m benchmarks.speed.suite` times the suite against it. Both use the same networks.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lpips
@@ -22,7 +24,10 @@ from lactok.nn.lpips import load_lpips
 
 
 def fidelity_weights(path: Path) -> Path:
-    """torch-fidelity wants its weights as its own .pth file, classifier included; features do not touch that."""
+    """Write Inception's weights as the .pth file that torch-fidelity reads, and return the path.
+
+    The classifier, which features do not use, is zero.
+    """
     state = dict(inception.inception().state_dict())
     state |= {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     torch.save(state, path)
@@ -30,16 +35,23 @@ def fidelity_weights(path: Path) -> Path:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of the ones that data loaders started."""
+    """Return the CPU seconds of this process and of the processes that data loaders started."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict[str, float]]:
-    """CPU seconds by stage and the metrics, of square uint8 references (R, R, 3)."""
+    """Reconstruct references (R, R, 3) uint8 by a tokenizer and score them.
+
+    Returns:
+        CPU seconds by stage, and the metrics by name.
+    """
     seconds: dict[str, float] = {}
 
-    def stage(label: str, started: float) -> None:
+    @contextmanager
+    def stage(label: str) -> Iterator[None]:
+        started = cpu_seconds()
+        yield
         seconds[label] = cpu_seconds() - started
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,63 +60,77 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
             folder.mkdir()
         weights = fidelity_weights(Path(scratch) / "inception.pth")
         tokenizer = lactok.load(name)
-        size = tokenizer.spec.input_size or references[0].shape[0]
-        started = cpu_seconds()
-        outputs = []
-        for reference in references:
-            small = Image.fromarray(reference).resize((size, size), Image.Resampling.BICUBIC)
-            image = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
-            output = tokenizer.decode(tokenizer.encode(image))
-            outputs.append(torch.nn.functional.interpolate(output, reference.shape[:2], mode="bicubic").clamp(0, 1))
-        stage("encode and decode", started)
-        started = cpu_seconds()
-        for i, (reference, output) in enumerate(zip(references, outputs, strict=True)):
-            Image.fromarray(reference).save(folders[0] / f"{i:05}.png")
-            array = (output[0].permute(1, 2, 0) * 255).round().byte().numpy()
-            Image.fromarray(array).save(folders[1] / f"{i:05}.png")
-        stage("write PNG files", started)
-        started = cpu_seconds()
-        metrics: dict[str, list[float]] = {"psnr": [], "ssim": [], "lpips_alex": []}
-        for first, second in _pairs(folders):
-            metrics["psnr"].append(peak_signal_noise_ratio(first, second, data_range=255))
-            metrics["ssim"].append(
-                structural_similarity(
-                    first / np.float32(255),
-                    second / np.float32(255),
-                    channel_axis=-1,
-                    data_range=1.0,
-                    gaussian_weights=True,
-                    sigma=1.5,
-                    use_sample_covariance=False,
-                )
+        with stage("encode and decode"):
+            outputs = [reconstruct(tokenizer, reference) for reference in references]
+        with stage("write PNG files"):
+            write_files(references, outputs, folders)
+        with stage("PSNR and SSIM (scikit-image)"):
+            pairs = _pairs(folders)
+            psnr = [peak_signal_noise_ratio(*pair, data_range=255) for pair in pairs]
+            ssim = [ssim_by_scikit_image(*pair) for pair in pairs]
+        with stage("LPIPS (lpips)"):
+            net: lpips.LPIPS = load_lpips("alex").model
+            distances = [lpips_distance(net, *pair) for pair in _pairs(folders)]
+        with stage("FID and KID (torch-fidelity)"):
+            of_sets = calculate_metrics(
+                input1=str(folders[0]),
+                input2=str(folders[1]),
+                fid=True,
+                kid=True,
+                cuda=False,
+                verbose=False,
+                kid_subset_size=len(references),
+                kid_subsets=1,
+                feature_extractor_weights_path=str(weights),
+                cache=False,
+                batch_size=8,
             )
-        stage("PSNR and SSIM (scikit-image)", started)
-        started = cpu_seconds()
-        net: lpips.LPIPS = load_lpips("alex").model
-        with torch.no_grad():
-            for first, second in _pairs(folders):
-                pair = [torch.from_numpy(a).permute(2, 0, 1)[None].float() / 127.5 - 1 for a in (first, second)]
-                metrics["lpips_alex"].append(float(net(*pair)))
-        stage("LPIPS (lpips)", started)
-        started = cpu_seconds()
-        distances = calculate_metrics(
-            input1=str(folders[0]),
-            input2=str(folders[1]),
-            fid=True,
-            kid=True,
-            cuda=False,
-            verbose=False,
-            kid_subset_size=len(references),
-            kid_subsets=1,
-            feature_extractor_weights_path=str(weights),
-            cache=False,
-            batch_size=8,
-        )
-        stage("FID and KID (torch-fidelity)", started)
-    values = {k: float(np.mean(v)) for k, v in metrics.items()}
-    return seconds, values | {"rfid": distances["frechet_inception_distance"]}
+    return seconds, {
+        "psnr": float(np.mean(psnr)),
+        "ssim": float(np.mean(ssim)),
+        "lpips_alex": float(np.mean(distances)),
+        "rfid": of_sets["frechet_inception_distance"],
+    }
+
+
+def reconstruct(tokenizer: lactok.Tokenizer, reference: np.ndarray) -> torch.Tensor:
+    """Reconstruct a reference (R, R, 3) uint8 at the tokenizer's size and enlarge it to (1, 3, R, R) in [0, 1]."""
+    size = tokenizer.spec.input_size or reference.shape[0]
+    small = Image.fromarray(reference).resize((size, size), Image.Resampling.BICUBIC)
+    image = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
+    output = tokenizer.decode(tokenizer.encode(image))
+    return torch.nn.functional.interpolate(output, reference.shape[:2], mode="bicubic").clamp(0, 1)
+
+
+def write_files(references: list[np.ndarray], outputs: list[torch.Tensor], folders: tuple[Path, Path]) -> None:
+    """Write the references into the first folder and the reconstructions into the second, as PNG files."""
+    for i, (reference, output) in enumerate(zip(references, outputs, strict=True)):
+        Image.fromarray(reference).save(folders[0] / f"{i:05}.png")
+        array = (output[0].permute(1, 2, 0) * 255).round().byte().numpy()
+        Image.fromarray(array).save(folders[1] / f"{i:05}.png")
+
+
+def ssim_by_scikit_image(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the SSIM of two images (H, W, 3) uint8."""
+    return structural_similarity(
+        first / np.float32(255),
+        second / np.float32(255),
+        channel_axis=-1,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+
+
+@torch.no_grad()
+def lpips_distance(net: lpips.LPIPS, first: np.ndarray, second: np.ndarray) -> float:
+    """Return the LPIPS distance of two images (H, W, 3) uint8."""
+    pair = [torch.from_numpy(a).permute(2, 0, 1)[None].float() / 127.5 - 1 for a in (first, second)]
+    return float(net(*pair))
 
 
 def _pairs(folders: tuple[Path, Path]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Read the images of the same name in two folders, (H, W, 3) uint8 each."""
     names = sorted(p.name for p in folders[0].iterdir())
     return [(np.array(Image.open(folders[0] / n)), np.array(Image.open(folders[1] / n))) for n in names]

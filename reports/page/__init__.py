@@ -1,4 +1,4 @@
-"""The page of the reports: one static site from stored results, which opens from a file and needs no server."""
+"""The page of the reports: a static site made of stored results, which can be opened from a file, without a server."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ TITLE = "<title>lactok reports</title>"
 
 
 def build(runs: Path | Results, out: Path) -> None:
-    """Write `out/index.html` and what it needs beside it, from the results in the folder `runs`, or those read already.
+    """Write `out/index.html` and the files that it needs.
 
-    The same results give the same bytes. What an earlier build left in `out` is replaced; pictures that it has already
-    are kept, so building again is quick. Results that cannot be read are named in the page.
+    The same results give the same bytes. An earlier page in `out` is replaced; pictures that both need are not written
+    again, so that a second build is quick. Results that cannot be read are named in the page.
+
+    Args:
+        runs: the folder of results, or the results if they are loaded.
+        out: the folder of the page.
 
     Raises:
-        UserError: `runs` holds no results, or `out` something that is no such page; or the disk is full.
+        UserError: `runs` holds no results, `out` holds another page, or the disk is full.
     """
     results = load_results(runs) if isinstance(runs, Path) else runs
     _check_ours(out)
@@ -43,13 +47,14 @@ def build(runs: Path | Results, out: Path) -> None:
 
 
 def _check_ours(out: Path) -> None:
-    """No page but an earlier one is replaced; other files may lie beside it."""
+    """Raise UserError if the folder holds a page that is none of ours; other files may lie in it."""
     index = out / "index.html"
     if index.is_file() and TITLE not in index.read_text(encoding="utf-8", errors="replace"):
         raise UserError(f"{index} is another page; name another folder for this one")
 
 
 def _copy_static(out: Path) -> None:
+    """Copy the page's HTML, style and scripts into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     with as_file(files("reports.page") / "static") as static:
         shutil.copytree(static, out, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pictures of the page, under names made of their content alone, with thumbnails."""
+"""The pictures of the page and their thumbnails, in files that are named after their content's digest."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from PIL import Image
 
 from lactok.evaluation.store import write_atomically
 
+# Pillow's name of a format -> suffix of the file
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 _OURS = re.compile(r"[0-9a-f]{20}(-\d+)?\.(png|jpg|webp)")
 
 
 class Pictures:
-    """Files in `<out>/pictures`: a name from outside never becomes a path or an address.
+    """Writes the files in `<out>/pictures`; no name from a result becomes part of a path or an address.
 
     Attributes:
-        problems: what could not be read, a line each.
+        folder: the folder of the files.
+        problems: a line for each picture that could not be read.
     """
 
     def __init__(self, out: Path):
@@ -29,10 +31,11 @@ class Pictures:
         self._used: set[str] = set()
 
     def add(self, path: Path, thumbnail: int) -> dict[str, Any] | None:
-        """Copy a picture and make its thumbnail of at most `thumbnail` pixels a side.
+        """Copy a picture and make its thumbnail, of at most `thumbnail` pixels a side.
 
         Returns:
-            {"full", "thumb": addresses in the page; "width", "height": pixels}, or None where it cannot be read.
+            The addresses of both in the page, `full` and `thumb`, with the picture's `width` and `height` in pixels; or
+            None where it cannot be read.
         """
         try:
             content = path.read_bytes()
@@ -44,7 +47,7 @@ class Pictures:
                     self._write(thumb, _thumbnail(image, thumbnail))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             if isinstance(error, OSError) and error.errno is not None and path.is_file():
-                raise  # the disk's, not the picture's
+                raise  # the disk failed, and not the picture
             where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
             self.problems.append(f"left out: {where}: not a picture that can be read ({type(error).__name__})")
             return None
@@ -57,7 +60,7 @@ class Pictures:
         write_atomically(self.folder / name, content)
 
     def remove_others(self) -> None:
-        """Those of an earlier build."""
+        """Remove the pictures of an earlier build that this one has not added."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 if _OURS.fullmatch(path.name) and path.name not in self._used:
@@ -65,6 +68,7 @@ class Pictures:
 
 
 def _thumbnail(image: Image.Image, side: int) -> bytes:
+    """Return a WebP file of the picture, of at most `side` pixels a side."""
     small = image.convert("RGB")
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Reconstruction results for the page: a line a row, its records in files of their own, its pictures."""
+"""Reconstruction results for the page: a row for each, a file with its records, and its pictures."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.schema import Entry
 from lactok.evaluation.table import metrics_of, number
 from lactok.metrics.registry import ImageMetric, Metric, sorted_keys
+from reports.conditions import unusual_conditions
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
 from reports.page.viewer import NO_METRICS, Groups
 
-ROUNDED = 4  # digits after the point of a record's value
-Columns = dict[str, list[Any]]
+ROUNDED = 4  # digits after the point of a value of one image
+Columns = dict[str, list[Any]]  # records by column
 
 
 def summary(
     results: Sequence[ReconResult], pictures: Pictures, scripts: Scripts, problems: list[str]
 ) -> dict[str, Any]:
-    """{"metrics", "rows", "groups"}; writes the records' files and adds to `problems` what cannot be read."""
+    """Return the `metrics`, the `rows` and the `groups` of pictures; write the files of records.
+
+    Adds to `problems` what cannot be read.
+    """
     groups = Groups(pictures, problems)
     rows: list[dict[str, Any]] = []
-    per_image: set[str] = set()
+    per_image: set[str] = set()  # names of the metrics that records hold
     for result in results:
         row = _row(result)
         try:
@@ -46,26 +50,27 @@ def summary(
     return {
         "metrics": [_metric(m, per_image) for m in metrics_of(results)],
         "rows": rows,
-        "groups": groups.described(rows),
+        "groups": groups.as_data(rows),
     }
 
 
 def key(result: Result) -> str:
-    """A short name of a result that is safe in a path and an address."""
+    """Return a short name of a result that is safe in a path and an address."""
     return sha256(result.name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """For sorting: numbers in a name by their value."""
+    """Return a key that sorts the numbers within names by their value."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _name(metric: Metric) -> str:
-    """A metric's key in the page: what comes from outside must not be called as JavaScript's own properties are."""
+    """Return a metric's key in the page; a plug-in's gets a prefix, so that it is no property name of JavaScript's."""
     return metric.key if metric.own else f"other-{metric.key}"
 
 
 def _metric(metric: Metric, per_image: set[str]) -> dict[str, Any]:
+    """Return how the page shows a metric."""
     name = _name(metric)
     return {
         "key": name,
@@ -78,6 +83,7 @@ def _metric(metric: Metric, per_image: set[str]) -> dict[str, Any]:
 
 
 def _row(result: ReconResult) -> dict[str, Any]:
+    """Return what the page shows of a result, without its records."""
     tokenizer, dataset, protocol = result.data.tokenizer, result.data.dataset, result.data.protocol
     about, codebook = result.about, result.data.codebook
     return {
@@ -96,7 +102,7 @@ def _row(result: ReconResult) -> dict[str, Any]:
         "measure": f"{result.dataset}, {protocol.name} at {protocol.resolution} px",
         "pictured": f"{result.dataset}, {protocol.resolution} px",
         "group": sha256(f"{dataset.sha256} {protocol.prepare}".encode()).hexdigest()[:12],
-        "unusual": [result.dtype] * (result.dtype != "float32") + [f"seed {result.seed}"] * (result.seed != 0),
+        "unusual": unusual_conditions(result),
         "encode": result.seconds("encode"),
         "decode": result.seconds("decode"),
         "machine": ", ".join(filter(None, [about.get("machine", {}).get("processor"), about.get("device")])),
@@ -106,6 +112,7 @@ def _row(result: ReconResult) -> dict[str, Any]:
 
 
 def _value(metric: Metric, entry: Entry) -> dict[str, Any]:
+    """Return a metric's value with its interval, its text, and whether it is reliable and exact."""
     return {
         "value": entry.value,
         "ci95": entry.ci95,
@@ -116,7 +123,13 @@ def _value(metric: Metric, entry: Entry) -> dict[str, Any]:
 
 
 def _columns(result: ReconResult) -> Columns:
-    """Ids, captions, bits where they differ, near ties and the metrics; what is missing is None."""
+    """Return the records' columns: ids, captions, bits where they differ between images, near ties and the metrics.
+
+    A missing value is None.
+
+    Raises:
+        UserError: the records have no ids or captions.
+    """
     import numpy as np
 
     records = result.records
@@ -125,18 +138,28 @@ def _columns(result: ReconResult) -> Columns:
         if name not in records:
             raise UserError(f"records.parquet has no column {name}; run the command that made it again")
         columns[name] = records[name].astype(object).where(records[name].notna(), None).tolist()
-    counts = [c for c in ("bits", "near_ties") if c in records and not (c == "bits" and records[c].nunique() == 1)]
-    metrics = [m for m in sorted_keys([*result.metrics]) if m in records and m not in (*NO_METRICS, "sha256")]
-    for name in (*counts, *metrics):  # bits that are the same for all stand in the row
-        values = records[name].to_numpy(np.float64, na_value=np.nan).round(ROUNDED)
-        listed: list[Any] = [int(v) if v == v // 1 else v for v in values] if name in counts else values.tolist()
-        shown = name if name in counts else _name(result.metric(name))
-        columns[shown] = listed if np.isfinite(values).all() else [v if np.isfinite(v) else None for v in listed]
+
+    def values(name: str) -> list[Any]:
+        rounded = records[name].to_numpy(np.float64, na_value=np.nan).round(ROUNDED)
+        return [value if np.isfinite(value) else None for value in rounded.tolist()]
+
+    if "bits" in records and records["bits"].nunique() != 1:  # bits that are the same for all stand in the row
+        columns["bits"] = _whole_numbers(values("bits"))
+    if "near_ties" in records:
+        columns["near_ties"] = _whole_numbers(values("near_ties"))
+    for name in sorted_keys([*result.metrics]):
+        if name in records and name not in (*NO_METRICS, "sha256"):
+            columns[_name(result.metric(name))] = values(name)
     return columns
 
 
+def _whole_numbers(values: list[Any]) -> list[Any]:
+    """Return the values with whole numbers as int, which JSON writes without a point."""
+    return [int(value) if value is not None and value == int(value) else value for value in values]
+
+
 def _write_samples(records: Columns, scripts: Scripts) -> str:
-    """Ids and captions, one file for all rows over the same samples; returns its name."""
+    """Write ids and captions into a file, the same one for all rows of the same samples, and return its name."""
     captions = records["caption"] if any(c is not None for c in records["caption"]) else None
     digest = sha256(json.dumps([records["id"], captions]).encode()).hexdigest()[:12]
     scripts.write(f"samples-{digest}", {"ids": records["id"], "captions": captions})

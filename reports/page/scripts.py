@@ -1,4 +1,4 @@
-"""Data as scripts: a page that was opened from a file may load those, and nothing else."""
+"""Data files of the page as scripts, because a page that was opened from a file may load nothing else."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def script(name: str, value: Any) -> bytes:
-    """A call that hands `value` to the page under `name`.
+    """Return a script that hands `value` to the page under `name`.
 
-    Only ASCII, and no character that HTML knows: nothing in the data can end the script or start another.
+    It is ASCII without any character that HTML knows, so that nothing in the data can end the script or start another.
+
+    Raises:
+        ValueError: `name` has other characters than a-z, 0-9 and -.
 
     >>> script("a", {"b": "</script>"}).decode()
     'lactok.receive("a",{"b":"\\\\u003c/script\\\\u003e"});\\n'
@@ -29,20 +32,21 @@ def script(name: str, value: Any) -> bytes:
 
 
 class Scripts:
-    """The data files of a page: `<out>/data/<name>.js`."""
+    """Writes the data files of a page, `<out>/data/<name>.js`."""
 
     def __init__(self, out: Path):
         self.folder = out / "data"
         self._written: set[str] = set()
 
     def write(self, name: str, value: Any) -> None:
+        """Write a data file, unless this build has written one of that name."""
         file = f"{name}.js"
         if file not in self._written:
             write_atomically(self.folder / file, script(name, value))
             self._written.add(file)
 
     def remove_others(self) -> None:
-        """Those of an earlier build."""
+        """Remove the data files of an earlier build that this one has not written."""
         for path in self.folder.glob("*.js"):
             if _OURS.fullmatch(path.name) and path.name not in self._written:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Which pictures the viewer shows: a photograph and what every tokenizer made of it."""
+"""The pictures that the page's viewer shows: a photograph beside what every tokenizer made of it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from lactok.errors import UserError
 from lactok.evaluation.results import ReconResult
 from reports import pictures
 from reports.page.pictures import Pictures
-from reports.pictures import Picture
+from reports.pictures import StoredPicture
 
-THUMBNAIL = 128  # px
-NO_METRICS = ("id", "caption", "bits", "near_ties")  # of the columns of records, all others are
-MOST = 200  # pictures of a row, best and worst ones first; more would make the page slow to build and to open
+THUMBNAIL = 128  # the longer side in pixels
+NO_METRICS = ("id", "caption", "bits", "near_ties")  # the columns of records that are no metrics
+MAX_PICTURES = 200  # of a row, best and worst ones first; more would make the page slow to build and to open
 
 
 class Groups:
-    """Samples with pictures, by data set and preparation: what may stand side by side.
+    """Samples with their pictures, in groups of the same data set and preparation, which may be compared.
 
-    Args:
-        problems: what cannot be read is added to it, a line each.
+    Attributes:
+        pictures: writes the picture files of the page.
+        problems: a line is added for everything that cannot be shown.
     """
 
     def __init__(self, pictures: Pictures, problems: list[str]):
@@ -29,13 +30,22 @@ class Groups:
         self._groups: dict[str, dict[str, dict[str, Any]]] = {}
 
     def add(self, result: ReconResult, key: str, group: str, records: dict[str, list[Any]]) -> None:
-        """A row's kept pictures with their scores."""
-        kept = self._kept(result, records["id"])
-        if len(kept) > MOST:
-            self.problems.append(f"left out: {result.name!a}: the page shows {MOST} of its {len(kept)} pictures")
-            kept = sorted(kept, key=lambda picture: picture.why == ("chosen",))[:MOST]
+        """Add a row's stored pictures with their scores.
+
+        Args:
+            result: the row's result.
+            key: the row's key in the page.
+            group: the key of its group.
+            records: its records by column.
+        """
+        stored = self._stored(result, records["id"])
+        if len(stored) > MAX_PICTURES:
+            self.problems.append(
+                f"left out: {result.name!a}: the page shows {MAX_PICTURES} of its {len(stored)} pictures"
+            )
+            stored = sorted(stored, key=lambda picture: picture.why == ("chosen",))[:MAX_PICTURES]
         index = {sample: i for i, sample in enumerate(records["id"])}
-        for picture in kept:
+        for picture in stored:
             i = index.get(picture.sample)
             shown = self.pictures.add(picture.path, THUMBNAIL)
             if i is None or shown is None:
@@ -47,8 +57,8 @@ class Groups:
             scores = {m: values[i] for m, values in records.items() if m not in NO_METRICS}
             entry["rows"][key] = {**shown, "why": picture.why, "scores": scores}
 
-    def described(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """For each group its title and its samples in the order of ids."""
+    def as_data(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return each group's title, taken from its rows, and its samples in the order of their ids."""
         titles = {r["group"]: r["pictured"] for r in rows}
         found = [
             {"key": key, "title": titles[key], "samples": [samples[i] for i in sorted(samples)]}
@@ -56,20 +66,21 @@ class Groups:
         ]
         return sorted(found, key=lambda g: (g["title"], g["key"]))
 
-    def _kept(self, result: ReconResult, ids: Sequence[str]) -> list[Picture]:
+    def _stored(self, result: ReconResult, ids: Sequence[str]) -> list[StoredPicture]:
+        """Return a run's stored pictures; where its index is damaged, add that to the problems and return none."""
         try:
-            stored = pictures.stored(result)
+            stored = pictures.stored_pictures(result)
         except UserError as error:
             self.problems.append(f"left out: {error}")
             return []
         if stored is not None:
             return list(stored.by_sample.values())
-        # a run of before there was an index: a file is named after its sample, and no photograph was kept
+        # older runs have no index and no photographs, and a picture's file is named after its sample
         folder = result.folder / "images"
-        files = {p.name for p in folder.glob("*.png")}
-        named_after = {sample: re.sub(r"[^A-Za-z0-9.-]+", "_", sample) + ".png" for sample in ids} if files else {}
-        return [
-            Picture(sample, folder / file, folder / "no photograph", ("chosen",))
-            for sample, file in named_after.items()
-            if file in files
-        ]
+        files = {path.name for path in folder.glob("*.png")}
+        found = []
+        for sample in dict.fromkeys(ids):
+            file = re.sub(r"[^A-Za-z0-9.-]+", "_", sample) + ".png"
+            if file in files:
+                found.append(StoredPicture(sample, folder / file, folder / "no photograph", ("chosen",)))
+        return found

@@ -1,1 +1,1 @@
-"""Tables of stored results: the papers' own with measured numbers beside them, and the runs found here."""
+"""Tables of stored results: the papers' tables with measured numbers beside the published ones, and all other runs."""

@@ -1,4 +1,4 @@
-"""What a table is made of: columns, rows, and cells that hold a published and a measured number or say why not."""
+"""The parts of a table: columns, rows, and cells with a published and a measured number, or the reason for its lack."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal
 
 from lactok.metrics.registry import Metric
 
-Mark = Literal["best", "second", ""]
+Mark = Literal["best", "second", ""]  # the place of a number among those of its column
 
 NOT_PUBLISHED = "not published"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric, beside it the same as a paper prints it.
+    """The column of a metric.
 
     Attributes:
-        metric: as it is declared.
-        printed: digits after the point of published numbers.
-        published: the column of the published table.
+        metric: the metric of the measured numbers.
+        printed: the digits after the point of published numbers.
+        published: the name of the column in the published table.
     """
 
     metric: Metric
@@ -30,25 +30,29 @@ class Column:
 
     @property
     def key(self) -> str:
+        """The metric's key."""
         return self.metric.key
 
     @property
     def title(self) -> str:
+        """The metric's title."""
         return self.metric.title
 
     @property
     def head(self) -> str:
+        """The text above the column: the title with an arrow that says which direction is better."""
         return self.metric.head
 
     def number(self, value: float, sign: str = "") -> str:
-        """A measured value as tables write it."""
+        """Return a measured value as text, in the metric's unit and digits; `sign` "+" shows a plus before it."""
         return f"{value * self.metric.scale:{sign}.{self.metric.digits}f}"
 
 
 def column(metric: Metric, printed: int = 2, published: str = "") -> Column:
-    """The column of a metric.
+    """Return the column of a metric.
 
     Args:
+        metric: the metric.
         printed: digits after the point of published numbers, as their paper prints them.
         published: the column of the published table, where its name is not the metric's key.
     """
@@ -60,9 +64,10 @@ class Measured:
     """A measured number.
 
     Attributes:
-        ci95: 95 % interval, None for distances of sets and single images.
-        n: images.
-        reliable: False for a distance of too few images.
+        value: the number.
+        ci95: its 95 % interval; None for distances of sets and for a single image.
+        n: the number of images.
+        reliable: False for a distance of sets of too few images.
     """
 
     value: float
@@ -76,8 +81,12 @@ class Cell:
     """One place of a table.
 
     Attributes:
-        reason, published_reason: why there is no measured number, and why no published one; "" where there is.
-        mark: of the measured number among those of its column; `published_mark` likewise.
+        published: the published number, or None.
+        measured: the measured number, or None.
+        reason: why there is no measured number, "" where there is one.
+        published_reason: why there is no published number, "" where there is one.
+        mark: the place of the measured number among those of its column.
+        published_mark: the place of the published number among those of its column.
     """
 
     published: float | None = None
@@ -89,14 +98,14 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Measured minus published."""
+        """The measured number minus the published one, None where one is missing."""
         if self.measured is None or self.published is None:
             return None
         return self.measured.value - self.published
 
     @property
     def difference_ci95(self) -> tuple[float, float] | None:
-        """The interval of the measured number, less the published one, which comes without any."""
+        """The 95 % interval of the measured number minus the published one, which has no interval of its own."""
         if self.difference is None or self.measured is None or self.measured.ci95 is None:
             return None
         low, high = self.measured.ci95
@@ -105,16 +114,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A method.
+    """The row of a method.
 
     Attributes:
-        label: as the paper or the result names it.
-        name: this project's name of it, "" where it has none.
-        cells: one a column.
-        run: the result folder's name, "" where nothing is measured.
-        protocol: under which it was measured, in words.
-        facts: texts beside the metrics, one each of the table's `facts`.
-        marked: whether it takes part in the marks; references do not.
+        label: the method's name in the paper or in the result.
+        name: its name in this project, "" where it has none.
+        cells: a cell for each column.
+        run: the name of the result's folder, "" where nothing is measured.
+        protocol: the conditions of the measurement in words.
+        facts: a text for each of the table's `facts`.
+        marked: whether its numbers may be marked as best or second best; those of references may not.
     """
 
     label: str
@@ -127,6 +136,7 @@ class Row:
 
     @property
     def n(self) -> int | None:
+        """The number of measured images, None where nothing is measured."""
         counts = [c.measured.n for c in self.cells if c.measured is not None]
         return max(counts) if counts else None
 
@@ -136,10 +146,14 @@ class Table:
     """A table.
 
     Attributes:
-        id: of its files.
-        source: of the published numbers, "" for a table of runs alone.
-        facts: heads of the columns before the metrics.
-        notes: what a reader must know.
+        id: the name of its files.
+        title: its title.
+        columns: its metrics.
+        rows: its methods.
+        source: where the published numbers stand, "" for a table without any.
+        dataset: the name of the data set.
+        facts: the heads of the columns before the metrics, such as "tokens".
+        notes: sentences that a reader of the table must know.
     """
 
     id: str
@@ -153,13 +167,18 @@ class Table:
 
 
 def marks(values: Sequence[float | None], higher: bool, apart: Callable[[int, int], bool]) -> list[Mark]:
-    """The best and the second best of a column.
+    """Mark the best and the second best value of a column.
 
-    A value is marked only where it is apart from every one that follows it, so a tie and a difference inside the
-    interval are no win; there is no second best without a best, and a lone value has beaten nobody.
+    A value is marked only if it differs for certain from every value behind it, so a tie or a difference within the
+    interval is not marked. There is no second best without a best, and a single value is not marked.
 
     Args:
-        apart: whether the values at two positions differ for certain.
+        values: the values, None where one is missing.
+        higher: whether higher values are better.
+        apart: tells whether the values at two positions differ for certain.
+
+    Returns:
+        A mark for each value.
 
     >>> marks([1.0, 3.0, 2.0, None], True, lambda i, j: True)
     ['', 'best', 'second', '']
@@ -181,15 +200,33 @@ def marks(values: Sequence[float | None], higher: bool, apart: Callable[[int, in
 
 
 def marked(table: Table, apart: Callable[[int, int, Column], bool]) -> Table:
-    """The table with its marks; `apart` gets the positions of two rows and says whether their measurements differ."""
-    columns = []
-    taking_part = [row.marked for row in table.rows]
-    for c, column in enumerate(table.columns):
-        cells = [row.cells[c] for row in table.rows]
-        measured = [x.measured.value if x.measured and m else None for x, m in zip(cells, taking_part, strict=True)]
-        own = marks(measured, column.metric.higher, lambda i, j, column=column: apart(i, j, column))  # type: ignore[misc]
-        printed = [x.published if m else None for x, m in zip(cells, taking_part, strict=True)]
-        theirs = marks(printed, column.metric.higher, lambda i, j, printed=printed: printed[i] != printed[j])  # type: ignore[misc]
-        columns.append([replace(x, mark=a, published_mark=b) for x, a, b in zip(cells, own, theirs, strict=True)])
-    rows = [replace(row, cells=tuple(column[r] for column in columns)) for r, row in enumerate(table.rows)]
+    """Return the table with its marks.
+
+    Args:
+        table: the table without marks.
+        apart: gets the positions of two rows and a column, and tells whether their measured numbers differ for certain.
+    """
+    columns = [_marked_cells(table, c, apart) for c in range(len(table.columns))]
+    rows = [replace(row, cells=tuple(cells[r] for cells in columns)) for r, row in enumerate(table.rows)]
     return replace(table, rows=tuple(rows))
+
+
+def _marked_cells(table: Table, c: int, apart: Callable[[int, int, Column], bool]) -> list[Cell]:
+    """Return the cells of column number `c` with their marks."""
+    column, cells = table.columns[c], [row.cells[c] for row in table.rows]
+    measured: list[float | None] = [None] * len(cells)
+    published: list[float | None] = [None] * len(cells)
+    for r, (row, cell) in enumerate(zip(table.rows, cells, strict=True)):
+        if row.marked:
+            measured[r] = cell.measured.value if cell.measured is not None else None
+            published[r] = cell.published
+
+    def measured_apart(i: int, j: int) -> bool:
+        return apart(i, j, column)
+
+    def published_apart(i: int, j: int) -> bool:
+        return published[i] != published[j]
+
+    own = marks(measured, column.metric.higher, measured_apart)
+    theirs = marks(published, column.metric.higher, published_apart)
+    return [replace(cell, mark=a, published_mark=b) for cell, a, b in zip(cells, own, theirs, strict=True)]

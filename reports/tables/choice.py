@@ -1,31 +1,32 @@
-"""Which stored run may stand beside a published number, and why another one may not."""
+"""Choose the stored run that may stand beside a published number, or say why none may."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lactok import registry
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result
 from lactok.specs import Asset
+from reports.conditions import unusual_conditions
 
 S = TypeVar("S", bound=Result)
 
-COCO_CAPTIONS = datasets.PUBLISHED["coco"].size
+COCO_CAPTIONS = datasets.PUBLISHED["coco"].size  # one caption for each image of the published data set
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The run of a row.
+    """The run that was chosen for a row.
 
     Attributes:
-        run: None where none fits.
-        reason: then why.
-        note: how it was chosen among several, or what a reader must know of it.
+        run: the run, or None where none fits.
+        reason: why none fits, "" where one does.
+        note: how it was chosen among several and what a reader must know of it, "" for nothing.
     """
 
     run: Result | None = None
@@ -34,22 +35,24 @@ class Choice:
 
 
 def choose(runs: Sequence[S], obstacle: Callable[[S], str], missing: Callable[[], str]) -> Choice:
-    """The run that fits; of several the first of `_order`.
+    """Choose the run that fits; of several the first one by `_order`.
 
     Args:
-        runs: all that were made of what the row is about.
-        obstacle: why a run's numbers are not of the published kind, "" where they are.
-        missing: why there is no run at all.
+        runs: all runs of the row's method.
+        obstacle: returns why a run's numbers are not comparable with the published ones, "" where they are.
+        missing: returns why there is no run at all.
     """
-    fitting, others = [], []
+    fitting, obstacles = [], []
     for run in runs:
-        if why := obstacle(run):
-            others.append(why)
+        reason = obstacle(run)
+        if reason:
+            obstacles.append(reason)
         else:
             fitting.append(run)
     if not fitting:
-        found = f"run, but not as published: {'; '.join(dict.fromkeys(others))}" if others else missing()
-        return Choice(reason=found)
+        if obstacles:
+            return Choice(reason=f"run, but not as published: {'; '.join(dict.fromkeys(obstacles))}")
+        return Choice(reason=missing())
     best, *rest = sorted(fitting, key=_order)
     notes = []
     if rest:
@@ -57,12 +60,14 @@ def choose(runs: Sequence[S], obstacle: Callable[[S], str], missing: Callable[[]
             f"{best.label}: {best.name} is shown (today's protocol, float32 and the lowest seed come first); "
             f"left aside: {', '.join(r.name for r in rest)}."
         )
-    if skipped := len(best.data.dataset.skipped):
+    skipped = len(best.data.dataset.skipped)
+    if skipped:
         notes.append(f"{best.label}: {skipped} images are left out, named in its result.json.")
     return Choice(best, note=" ".join(notes))
 
 
 def _order(run: Result) -> tuple[object, ...]:
+    """Return a key that sorts today's protocol, float32 and the lowest seed to the front."""
     today = True
     if isinstance(run, ReconResult):
         known = protocol.protocols().get(run.data.protocol.name)
@@ -71,21 +76,27 @@ def _order(run: Result) -> tuple[object, ...]:
 
 
 def recon_obstacle(run: ReconResult, dataset: str, wanted: str) -> str:
-    """Why a reconstruction run is not of this data set, whole, under this protocol; "" if it is."""
+    """Return why a reconstruction run is not of all of a data set under the protocol `wanted`, or "" if it is."""
     if run.dataset != dataset:
         return f"on {run.dataset}"
     size, n = datasets.PUBLISHED[dataset].size, run.n + len(run.data.dataset.skipped)
     if n != size:
         return f"{n} of {size} images"
-    if changed := protocol_changes(run, wanted):
-        return f"under {describe(run)}" if changed == "name" else f"under {describe(run)} with another {changed}"
-    return ""
+    changed = protocol_changes(run, wanted)
+    if not changed:
+        return ""
+    if changed == "name":
+        return f"under {describe(run)}"
+    return f"under {describe(run)} with another {changed}"
 
 
 def protocol_changes(run: ReconResult, wanted: str) -> str:
-    """What of a run's protocol is not as the protocol `wanted` is today, "" if nothing.
+    """Return which part of a run's protocol differs from the protocol `wanted` of today, or "" if none does.
 
-    Which metrics were asked for does not matter, nor do the versions of the libraries that compute them.
+    The choice of metrics does not matter, nor do the versions of the libraries that compute them.
+
+    Returns:
+        "name", "preparation", "scoring" or "".
     """
     stored = run.data.protocol
     if stored.name != wanted:
@@ -93,35 +104,43 @@ def protocol_changes(run: ReconResult, wanted: str) -> str:
     today = protocol.protocols()[wanted]
     if stored.definition.prepare != asdict(today.prepare):
         return "preparation"
-    theirs, ours = (
-        {k: v for k, v in score.items() if k not in ("metrics", "versions")}
-        for score in (stored.definition.score, asdict(today.score))
-    )
-    return "" if theirs == ours else "scoring"
+    if _scoring_settings(stored.definition.score) != _scoring_settings(asdict(today.score)):
+        return "scoring"
+    return ""
+
+
+def _scoring_settings(score: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that determine a score's value, whichever metrics are asked for."""
+    return {key: value for key, value in score.items() if key not in ("metrics", "versions")}
 
 
 def describe(run: Result) -> str:
-    """A run's conditions in words: protocol, size, hashes, dtype and seed where they are not the usual ones."""
+    """Return a run's conditions in words: the protocol, and dtype and seed where they are unusual."""
     parts = []
     if isinstance(run, ReconResult):
-        p = run.data.protocol
-        parts.append(f"{p.name} at {p.resolution} px ({p.prepare}-{p.score})")
+        used = run.data.protocol
+        parts.append(f"{used.name} at {used.resolution} px ({used.prepare}-{used.score})")
     elif isinstance(run, GenEvalResult):
         parts.append(f"GenEval, {run.data.detector.name}, {run.data.colours.name}")
     elif isinstance(run, PreferenceResult):
         parts.append(f"captions {run.dataset}")
-    parts += [run.dtype] * (run.dtype != "float32") + [f"seed {run.seed}"] * (run.seed != 0)
-    return ", ".join(parts)
+    return ", ".join([*parts, *unusual_conditions(run)])
 
 
 def geneval_obstacle(run: GenEvalResult) -> str:
+    """Return why a GenEval run is not comparable with published scores, or "" if it is."""
     if "@" in run.label:
         return f"with options ({run.label})"
     return "" if run.data.comparable else str(run.data.comparable_note)
 
 
 def preference_obstacle(run: PreferenceResult, name: str) -> str:
-    """Why rewards are not of a picture for each of COCO's 5,000 captions; `name` is the system's with its options."""
+    """Return why a run's rewards are not those of one picture for each of COCO's 5,000 captions, or "" if they are.
+
+    Args:
+        run: the run.
+        name: the generator's name with the options that are wanted.
+    """
     captions = run.data.dataset.captions or 0
     if "@" in run.label and run.label != name:
         return f"with options ({run.label})"
@@ -133,7 +152,7 @@ def preference_obstacle(run: PreferenceResult, name: str) -> str:
 
 
 def tokenizer_missing(name: str, command: str) -> str:
-    """Why a tokenizer has no run: weights that nobody publishes, or nobody ran it."""
+    """Return why a tokenizer has no run: its weights are not published, or `command` was not run."""
     try:
         assets = registry.tokenizer_spec(name).assets
     except UserError as error:
@@ -146,7 +165,13 @@ def tokenizer_missing(name: str, command: str) -> str:
 
 
 def generator_missing(name: str, command: str, pictures: str) -> str:
-    """Why a generator has no run: it is not built, or nobody ran it. `pictures`: how to score a folder of them."""
+    """Return why a generator has no run.
+
+    Args:
+        name: the generator's name.
+        command: makes a run, where this project has the generator.
+        pictures: the command that scores a folder of its pictures, where it has not.
+    """
     if name.startswith("lactokgen") and name not in registry.list_generators():
         return "suite not built yet: LaCTokGen does not generate here"
     if name not in registry.list_generators():
@@ -155,6 +180,7 @@ def generator_missing(name: str, command: str, pictures: str) -> str:
 
 
 def _is_bundled(asset: Asset) -> bool:
+    """Return whether the package holds the asset's weights."""
     import lactok
 
     return (Path(lactok.__file__).parent / "bundled" / f"{asset.name}.safetensors").is_file()

@@ -1,4 +1,4 @@
-"""All tables of stored results, written as Markdown, CSV, LaTeX and JSON."""
+"""Write all tables of stored results as Markdown, CSV, LaTeX and JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ why it is empty. The difference is measured minus published, with the interval o
 
 
 def tables(results: Results) -> list[Table]:
-    """The papers' tables in their order, then the runs found here."""
+    """Return the papers' tables in their order, then those of the runs found here."""
     return [*paper.build(results), *found.build(results)]
 
 
 def build(results: Results, out: Path) -> list[Table]:
-    """Write `out/tables.{md,csv,tex,json}` with all tables and `out/tables/<id>.*` with one each; the same bytes for
-    the same results. Tables of an earlier call that are no more are removed."""
+    """Write `out/tables.{md,csv,tex,json}` with all tables and `out/tables/<id>.*` with one each, and return them.
+
+    The same results give the same bytes. Files of an earlier build that are not written again are removed.
+    """
     every = tables(results)
     files = {f"tables{suffix}": text for suffix, text in _files(every, INTRODUCTION).items()}
     for table in every:
@@ -39,8 +41,12 @@ def build(results: Results, out: Path) -> list[Table]:
 
 
 def _files(some: list[Table], introduction: str = "") -> dict[str, str]:
+    """Return the text of a file with these tables in every format, by suffix."""
+    sections = [formats.markdown(table) for table in some]
+    if introduction:
+        sections.insert(0, introduction)
     return {
-        ".md": "\n".join([*([introduction] if introduction else []), *(formats.markdown(t) for t in some)]),
+        ".md": "\n".join(sections),
         ".csv": formats.csv_text(some),
         ".tex": formats.LATEX_HEAD + "\n".join(formats.latex(t) for t in some),
         ".json": formats.json_text(some),

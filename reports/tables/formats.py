@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV, LaTeX (booktabs) and JSON; the same table gives the same bytes."""
+"""Write a table as Markdown, CSV, LaTeX (booktabs) or JSON; the same table gives the same text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lactok.evaluation.table import one_line
 from reports.tables.cells import Cell, Column, Mark, Row, Table
 
-Style = Callable[[str, Mark], str]
+Style = Callable[[str, Mark], str]  # writes a number in bold or italics, as its mark has it
 LATEX_HEAD = "% needs \\usepackage{booktabs}\n"
 
 _LATEX = {
@@ -39,7 +39,7 @@ _LATEX = {
 
 
 def escape_markdown(text: str) -> str:
-    """Any text as itself in a table of Markdown.
+    """Escape any text so that a Markdown table shows it literally.
 
     >>> escape_markdown("a|b_c *x* <i>")
     'a\\\\|b\\\\_c \\\\*x\\\\* &lt;i&gt;'
@@ -49,7 +49,7 @@ def escape_markdown(text: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    r"""Any text as itself in LaTeX.
+    r"""Escape any text so that LaTeX shows it literally.
 
     >>> escape_latex("100 % of x_1 & {y}")
     '100 \\% of x\\_1 \\& \\{y\\}'
@@ -58,15 +58,19 @@ def escape_latex(text: str) -> str:
 
 
 def _markdown_style(text: str, mark: Mark) -> str:
-    return {"best": f"**{text}**", "second": f"_{text}_", "": text}[mark]
+    if mark == "best":
+        return f"**{text}**"
+    return f"_{text}_" if mark == "second" else text
 
 
 def _latex_style(text: str, mark: Mark) -> str:
-    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[mark]
+    if mark == "best":
+        return rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if mark == "second" else text
 
 
 def _measured(cell: Cell, column: Column) -> str:
-    """A value with half the width of its interval; `~` before a distance of too few images."""
+    """Return a measured number with half the width of its interval, and "~" before a distance of too few images."""
     m = cell.measured
     assert m is not None, "only of measured cells"
     text = column.number(m.value)
@@ -76,6 +80,7 @@ def _measured(cell: Cell, column: Column) -> str:
 
 
 def _difference(cell: Cell, column: Column) -> str:
+    """Return the difference of the measured and the published number with its interval, or "" without one of them."""
     if cell.difference is None:
         return ""
     text = column.number(cell.difference, "+")
@@ -86,52 +91,54 @@ def _difference(cell: Cell, column: Column) -> str:
 
 
 def grid(table: Table, style: Style, escape: Callable[[str], str]) -> tuple[list[str], list[list[str]], list[str]]:
-    """Heads, rows of texts and notes, escaped and marked, the reasons of empty cells among the notes.
+    """Lay a table out as texts, escaped and marked.
 
-    A row with a published number is two lines, a third where both numbers are there: the difference.
+    In a table with published numbers a row is two lines, the published and the measured numbers, and a third with the
+    differences where there are any. An empty cell refers to a note that says why it is empty.
+
+    Returns:
+        The heads of the columns, the lines, and the notes.
     """
     reasons: dict[str, int] = {}
 
     def empty(reason: str) -> str:
         return f"– ({reasons.setdefault(reason, len(reasons) + 1)})" if reason else "–"
 
-    printed = bool(table.source)
-    heads = [
-        "method",
-        *(["numbers"] if printed else []),
-        *table.facts,
-        *(c.head for c in table.columns),
-        "n",
-        "protocol",
-    ]
+    def published_text(cell: Cell, column: Column) -> str:
+        if cell.published is None:
+            return escape(empty(cell.published_reason))
+        number = f"{cell.published * column.metric.scale:.{column.printed}f}"
+        return style(escape(number), cell.published_mark)
+
+    def measured_text(cell: Cell, column: Column) -> str:
+        if cell.measured is None:
+            return escape(empty(cell.reason))
+        return style(escape(_measured(cell, column)), cell.mark)
+
+    has_published = bool(table.source)
+    heads = ["method", "numbers"] if has_published else ["method"]
+    heads += [*table.facts, *(c.head for c in table.columns), "n", "protocol"]
     lines = []
     for row in table.rows:
         pairs = list(zip(row.cells, table.columns, strict=True))
-        theirs = [
-            escape(empty(c.published_reason))
-            if c.published is None
-            else style(escape(f"{c.published * k.metric.scale:.{k.printed}f}"), c.published_mark)
-            for c, k in pairs
-        ]
-        own = [
-            style(escape(_measured(c, k)), c.mark) if c.measured is not None else escape(empty(c.reason))
-            for c, k in pairs
-        ]
+        theirs = [published_text(cell, column) for cell, column in pairs]
+        own = [measured_text(cell, column) for cell, column in pairs]
         end = [str(row.n) if row.n is not None else "", escape(row.protocol)]
         facts = [escape(f) for f in row.facts]
-        if not printed:
+        if not has_published:
             lines.append([escape(row.label), *facts, *own, *end])
             continue
         lines.append([escape(row.label), "published", *facts, *theirs, "", ""])
         lines.append([escape(row.name), "measured", *facts, *own, *end])
         if any(c.difference is not None for c in row.cells):
-            lines.append(["", "difference", *facts, *(escape(_difference(c, k)) for c, k in pairs), "", ""])
-    notes = [escape(note) for note in (*table.notes, *_explained(table))]
-    return [escape(h) for h in heads], lines, [*notes, *(escape(f"({i}) {why}") for why, i in reasons.items())]
+            differences = [escape(_difference(cell, column)) for cell, column in pairs]
+            lines.append(["", "difference", *facts, *differences, "", ""])
+    notes = [*table.notes, *_signs_explained(table), *(f"({i}) {reason}" for reason, i in reasons.items())]
+    return [escape(head) for head in heads], lines, [escape(note) for note in notes]
 
 
-def _explained(table: Table) -> list[str]:
-    """What the signs in the table mean, where they occur."""
+def _signs_explained(table: Table) -> list[str]:
+    """Return notes on the meaning of the signs that occur in the table."""
     measured = [c.measured for row in table.rows for c in row.cells if c.measured is not None]
     notes = []
     if measured:
@@ -147,6 +154,7 @@ def _explained(table: Table) -> list[str]:
 
 
 def markdown(table: Table, level: int = 2) -> str:
+    """Return a table as Markdown, below a heading of this level, with its notes as a list."""
     from tabulate import tabulate
 
     heads, lines, notes = grid(table, _markdown_style, escape_markdown)
@@ -159,6 +167,7 @@ def markdown(table: Table, level: int = 2) -> str:
 
 
 def latex(table: Table) -> str:
+    """Return a table as a LaTeX table environment, with its notes in small print."""
     heads, lines, notes = grid(table, _latex_style, escape_latex)
     left = 2 if table.source else 1
     spec = "l" * left + "r" * (len(heads) - left - 1) + "l"
@@ -207,27 +216,31 @@ CSV_HEAD = (
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """A line a cell, all digits kept."""
+    """Return tables as CSV, with a line for each cell and all digits."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEAD)
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
-                flat = {"table": table.id, "source": table.source, "dataset": table.dataset} | _flat(row, column, cell)
-                low, high = flat.pop("ci95") or (None, None)
-                low_d, high_d = flat.pop("difference_ci95") or (None, None)
-                flat |= {"low": low, "high": high, "difference_low": low_d, "difference_high": high_d}
-                writer.writerow([_no_formula(one_line(v)) if isinstance(v := flat[k], str) else v for k in CSV_HEAD])
+                flat = _flat(row, column, cell)
+                flat |= {"table": table.id, "source": table.source, "dataset": table.dataset}
+                flat["low"], flat["high"] = flat["ci95"] or (None, None)
+                flat["difference_low"], flat["difference_high"] = flat["difference_ci95"] or (None, None)
+                writer.writerow([_csv_value(flat[key]) for key in CSV_HEAD])
     return out.getvalue()
 
 
-def _no_formula(text: str) -> str:
-    """Behind an apostrophe where a spreadsheet would compute it."""
+def _csv_value(value: Any) -> Any:
+    """Return a text on one line, behind an apostrophe where a spreadsheet would take it for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
+    """Return all that is known of a cell, as CSV and JSON hold it; what is missing is None or ""."""
     m = cell.measured
     return {
         "row": row.label,
@@ -250,16 +263,20 @@ def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
 
 
 def as_data(table: Table) -> dict[str, Any]:
-    """The table as JSON holds it; cells have all digits, marks as "best", "second" or ""."""
+    """Return a table as JSON holds it; numbers have all digits, and a mark is "best", "second" or ""."""
     columns = [
         {"key": c.key, "title": c.title, "higher_is_better": c.metric.higher, "factor": c.metric.scale}
         for c in table.columns
     ]
     rows = []
     for row in table.rows:
-        cells = [_flat(row, k, c) for k, c in zip(table.columns, row.cells, strict=True)]
-        shared = {k: cells[0][k] for k in ("row", "name")} | {"facts": dict(zip(table.facts, row.facts, strict=True))}
-        rows.append(shared | {"cells": [{k: v for k, v in c.items() if k not in ("row", "name")} for c in cells]})
+        cells = []
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            flat = _flat(row, column, cell)
+            del flat["row"], flat["name"]  # they stand once, beside the cells
+            cells.append(flat)
+        facts = dict(zip(table.facts, row.facts, strict=True))
+        rows.append({"row": row.label, "name": row.name, "facts": facts, "cells": cells})
     return {
         "id": table.id,
         "title": table.title,
@@ -272,6 +289,7 @@ def as_data(table: Table) -> dict[str, Any]:
 
 
 def json_text(tables: Sequence[Table]) -> str:
+    """Return tables as JSON, with the version of its layout as `schema`."""
     from lactok.evaluation.writing import to_json
 
     return to_json({"schema": 1, "tables": [as_data(t) for t in tables]}).decode()

@@ -1,4 +1,4 @@
-"""The runs found here, whatever they are of: reconstructions by data set and protocol, GenEval, preference scores."""
+"""Tables of all runs found here: reconstructions by data set and protocol, GenEval, and preference scores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ RECON_FACTS = ("tokens", "codes", "bits", "usage")
 
 
 def build(results: Results) -> list[Table]:
-    """A table for each data set and protocol of reconstructions, for each judge of GenEval, for each set of captions.
+    """Return a table for each data set and protocol of reconstructions, each judge of GenEval and each set of captions.
 
-    Only runs of the same images under the same definitions share a table, so that its rows can be compared.
+    Only runs of the same images under the same definitions share a table, so that its rows are comparable.
     """
     recon: dict[tuple[str, ...], list[ReconResult]] = {}
     for r in results.recon:
@@ -30,13 +30,13 @@ def build(results: Results) -> list[Table]:
     for p in results.preference:
         rewards = [[r.name, r.version, [a.sha256 for a in r.assets]] for r in p.data.rewards]
         preference.setdefault(digest([p.dataset, rewards]), []).append(p)
-    tables = [_recon(runs) for _, runs in sorted(recon.items())]
+    tables = [_recon(recon[group]) for group in sorted(recon)]
     tables += [_geneval(runs) for runs in geneval.values()]
     return tables + [_preference(runs) for runs in preference.values()]
 
 
 def _group(run: ReconResult) -> tuple[str, ...]:
-    """What runs share that may stand beside each other: the images, their preparation, the score."""
+    """Return what runs of one table share: the images, their preparation and the scoring."""
     protocol = run.data.protocol
     return run.dataset, run.data.dataset.sha256, protocol.prepare, protocol.score
 
@@ -44,43 +44,55 @@ def _group(run: ReconResult) -> tuple[str, ...]:
 def _rows(
     runs: Sequence[Result], columns: Sequence[Column], facts: Sequence[Sequence[str]], marked: Sequence[bool]
 ) -> Iterator[Row]:
+    """Yield a row for each run, with its facts and whether it takes part in the marks."""
     for run, own, takes_part in zip(runs, facts, marked, strict=True):
         cells = [Cell(None, *measure(run, c)) for c in columns]
         yield Row(run.label, run.label, tuple(cells), run.name, describe(run), tuple(own), takes_part)
 
 
 def _recon(runs: Sequence[ReconResult]) -> Table:
-    """References without ids take no part in the marks."""
+    """Return the table of reconstruction runs of one group."""
     from lactok import registry
 
     order = {name: i for i, name in enumerate(registry.list_tokenizers())}
     runs = sorted(runs, key=lambda r: (order.get(r.label.partition("@")[0], len(order)), r.name))
-    first, columns = runs[0], tuple(column(m) for m in metrics_of(runs))
-    size = f"{first.n} images" + (f", limit {first.limit}" if first.limit else "")
-    title = f"Runs found here: reconstruction, {first.dataset} ({size}), {first.data.protocol.name} at "
-    title += f"{first.data.protocol.resolution} px"
+    first = runs[0]
+    columns = tuple(column(metric) for metric in metrics_of(runs))
+    size = f"{first.n} images, limit {first.limit}" if first.limit else f"{first.n} images"
+    protocol = f"{first.data.protocol.name} at {first.data.protocol.resolution} px"
+    title = f"Runs found here: reconstruction, {first.dataset} ({size}), {protocol}"
     rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]
     if any(r.data.tokenizer.over_budget for r in runs):
         notes.append("Bits with * are above the budget: for some images no file is that small.")
     for r in runs:
-        if skipped := len(r.data.dataset.skipped):
+        skipped = len(r.data.dataset.skipped)
+        if skipped:
             notes.append(f"{r.name}: {skipped} images are left out, named in its result.json.")
-    key = [*_group(first)]
     table = Table(
-        f"runs-recon-{digest(key)[:8]}", title, columns, tuple(rows), "", first.dataset, RECON_FACTS, tuple(notes)
+        f"runs-recon-{digest([*_group(first)])[:8]}",
+        title,
+        columns,
+        tuple(rows),
+        dataset=first.dataset,
+        facts=RECON_FACTS,
+        notes=tuple(notes),
     )
     return with_marks(table, runs)
 
 
 def _facts(run: ReconResult) -> tuple[str, ...]:
+    """Return tokens, size of the codebook, bits and the share of codes in use, "-" where one is unknown."""
     tokenizer, codebook = run.data.tokenizer, run.data.codebook
-    bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}" + "*" * bool(tokenizer.over_budget)
+    bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}"
+    if tokenizer.bits is not None and tokenizer.over_budget:
+        bits += "*"
     usage = f"{codebook.usage:.0%}" if codebook else "-"
     return str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits, usage
 
 
 def _geneval(runs: Sequence[GenEvalResult]) -> Table:
+    """Return the table of GenEval runs by one judge."""
     tags = [t for t in TASKS if any(t in r.metrics for r in runs)]
     tags += sorted({t for r in runs for t in r.data.tasks} - set(TASKS))
     columns = tuple(column(runs[0].metric(t)) for t in (*tags, "overall", "prompts"))
@@ -102,8 +114,10 @@ def _geneval(runs: Sequence[GenEvalResult]) -> Table:
 
 
 def _preference(runs: Sequence[PreferenceResult]) -> Table:
+    """Return the table of preference scores on one set of captions."""
     metrics = {key: run.metric(key) for run in runs for key in run.metrics}
-    columns, source = tuple(column(m) for m in metrics.values()), runs[0].dataset
+    columns = tuple(column(metric) for metric in metrics.values())
+    source = runs[0].dataset
     table = Table(
         f"runs-preference-{digest(runs[0].name)[:8]}",
         f"Runs found here: preference scores, captions {source}",

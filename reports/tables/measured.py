@@ -1,4 +1,4 @@
-"""From a run to the measured number of a cell, and which of two runs' numbers differ for certain."""
+"""Take the measured number of a cell from a run, and tell which numbers of two runs differ for certain."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from lactok.metrics.frechet import SINGULAR_BELOW
 from reports.tables.cells import Column, Measured, Table, marked
 
 
-def measure(run: Result, column: Column, again: str = "") -> tuple[Measured | None, str]:
-    """A run's number, or why it has none; `again` says how to get it."""
+def measure(run: Result, column: Column, remedy: str = "") -> tuple[Measured | None, str]:
+    """Return a run's number and "", or None and why it has none; `remedy` says how to get it."""
     entry = run.metrics.get(column.key)
     if entry is None:
-        return None, f"not measured: {run.name} has no {column.title}" + (f"; {again}" if again else "")
+        reason = f"not measured: {run.name} has no {column.title}"
+        return None, f"{reason}; {remedy}" if remedy else reason
     if entry.value is None:
         return None, f"could not be computed from {entry.n} images"
     low_high = (float(entry.ci95[0]), float(entry.ci95[1])) if entry.ci95 else None
@@ -24,23 +25,31 @@ def measure(run: Result, column: Column, again: str = "") -> tuple[Measured | No
 
 
 def with_marks(table: Table, runs: Sequence[Result | None]) -> Table:
-    """The table with its best and second best marked; `runs` are those of its rows."""
+    """Return the table with its best and second best numbers marked; `runs` has the run of each row, or None."""
 
     def apart(i: int, j: int, column: Column) -> bool:
         c = table.columns.index(column)
-        a, b = table.rows[i].cells[c].measured, table.rows[j].cells[c].measured
-        assert a is not None, "only measured cells are compared"
-        assert b is not None, "only measured cells are compared"
-        return differ(a, b, runs[i], runs[j], column.key)
+        first, second = table.rows[i].cells[c].measured, table.rows[j].cells[c].measured
+        assert first is not None, "only measured cells are compared"
+        assert second is not None, "only measured cells are compared"
+        return differ(first, second, runs[i], runs[j], column.key)
 
     return marked(table, apart)
 
 
 def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, metric: str) -> bool:
-    """Whether two measurements differ beyond their 95 % intervals.
+    """Return whether two measured numbers differ by more than chance explains.
 
-    Of two reconstruction runs with records it is the interval of the paired differences, image by image. Distances of
-    sets have no interval: they differ where their values do, but never where they are of too few images.
+    They do where their 95 % intervals do not overlap; for two reconstruction runs with records, also where zero lies
+    outside the interval of the paired differences, image by image. Distances of sets have no interval: they differ
+    where their values do, unless one is of too few images.
+
+    Args:
+        a: the first number.
+        b: the second number.
+        run: the run of the first number, or None.
+        other: the run of the second number, or None.
+        metric: the key of their metric.
     """
     if a.value == b.value:
         return False
@@ -52,7 +61,7 @@ def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, m
         return False
     try:
         pairs = paired_images(run, other)
-    except UserError:  # without records there are the intervals alone, and these overlap
+    except UserError:  # one has no records, and the intervals overlap
         return False
     if f"{metric}_first" not in pairs:
         return False

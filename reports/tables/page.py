@@ -1,4 +1,4 @@
-"""The papers' tables for the page, published numbers beside measured ones; and those of preference scores."""
+"""The tables of the page: those of the papers, with measured numbers beside published ones, and preference scores."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from reports.tables.formats import as_data
 
 
 def tables(results: Results) -> list[dict[str, Any]]:
-    """Every table but those of reconstructions and GenEval results found here, which have views of their own."""
+    """Return all tables but those of reconstructions and GenEval results found here, which the page shows elsewhere."""
     others = found.build(results.without(ReconResult, GenEvalResult))
     return [_with_digits(table) for table in (*paper.build(results), *others)]
 
 
 def _with_digits(table: Table) -> dict[str, Any]:
+    """Return a table as data, with the digits of measured (`digits`) and published (`printed`) numbers."""
     data = as_data(table)
-    columns = zip(data["columns"], table.columns, strict=True)
-    return data | {"columns": [c | {"digits": k.metric.digits, "printed": k.printed} for c, k in columns]}
+    for described, column in zip(data["columns"], table.columns, strict=True):
+        described["digits"] = column.metric.digits
+        described["printed"] = column.printed
+    return data

@@ -1,4 +1,4 @@
-"""The published tables as tables of this project: which row is which system, and what has to be run for it."""
+"""The published tables with measured numbers: which system a row is, and which command measures it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from reports.tables.choice import (
 )
 from reports.tables.measured import measure, with_marks
 
+# the columns of each kind of table
 RECON = (
     column(find("rfid")),
     column(find("psnr")),
@@ -50,7 +51,7 @@ PREFERENCE = (
 SECONDS = Metric("seconds", "seconds", higher=False, digits=2)
 GFID = Metric("gfid", "gFID", higher=False, digits=2)
 
-ONE, TWO = "Table 1: reconstruction", "Table 2: reconstruction"
+TABLE_1, TABLE_2 = "Table 1: reconstruction", "Table 2: reconstruction"
 LPIPS_NOTE = "The paper does not name its LPIPS network: its numbers stand under both."
 FLEXTOK_NOTE = (
     "The paper does not say which FlexTok it used: flextok-d18-d28, the largest trained on ImageNet, stands for it."
@@ -75,7 +76,13 @@ NOT_PUBLIC = (
 
 @dataclass(frozen=True)
 class System:
-    """A row: its key in the published table, how the paper writes it, the name it has here."""
+    """A system of a published table.
+
+    Attributes:
+        key: its key in the published table.
+        label: its name as the paper writes it.
+        name: its name in this project.
+    """
 
     key: str
     label: str
@@ -103,19 +110,29 @@ GENERATORS = (
     System("lactokgen-h*", "LaCTokGen-H*", "lactokgen-h-star"),
     System("lactokgen-t*", "LaCTokGen-T*", "lactokgen-t-star"),
 )
-SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
+TITOK_SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
 
 
-@lru_cache(maxsize=1)  # the files of tables and the page ask for the same
+@lru_cache(maxsize=1)  # the table files and the page need the same tables
 def build(results: Results) -> tuple[Table, ...]:
-    """Tables 1 to 6 of arXiv 2503.08377, its seconds an image, and TiTok's README, each a table a data set."""
+    """Return Tables 1 to 6 of arXiv 2503.08377, its seconds an image, and those of TiTok's README.
+
+    A published table with several data sets becomes a table for each.
+    """
     notes = (LPIPS_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE)
     recon = partial(_recon, results, systems=TOKENIZERS, columns=RECON, protocol="paper-1024")
     return (
-        recon("table1-imagenet", f"{ONE}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
-        recon("table1-coco", f"{ONE}, MSCOCO-2017", "recon_coco", dataset="coco", notes=notes),
-        recon("table2-mjhq", f"{TWO}, MJHQ-5K", "recon_mjhq", dataset="mjhq", notes=(*notes, MJHQ_NOTE)),
-        recon("table2-flux5k", f"{TWO}, FLUX-5K", "recon_flux5k", dataset="flux5k", notes=notes, never=NOT_PUBLIC),
+        recon("table1-imagenet", f"{TABLE_1}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
+        recon("table1-coco", f"{TABLE_1}, MSCOCO-2017", "recon_coco", dataset="coco", notes=notes),
+        recon("table2-mjhq", f"{TABLE_2}, MJHQ-5K", "recon_mjhq", dataset="mjhq", notes=(*notes, MJHQ_NOTE)),
+        recon(
+            "table2-flux5k",
+            f"{TABLE_2}, FLUX-5K",
+            "recon_flux5k",
+            dataset="flux5k",
+            notes=notes,
+            not_comparable=NOT_PUBLIC,
+        ),
         _geneval(results),
         _preference(results),
         _ablation(results, "components", "table4", "Table 4: components of LaCTok, MJHQ-5K"),
@@ -127,7 +144,7 @@ def build(results: Results) -> tuple[Table, ...]:
             "titok-reconstruction",
             "TiTok's README: reconstruction, ImageNet 256",
             "titok_reconstruction",
-            systems=[System(key, label, key) for key, label in SIZES],
+            systems=[System(key, label, key) for key, label in TITOK_SIZES],
             columns=RECON[:1],
             protocol="titok-256",
             dataset="imagenet",
@@ -147,16 +164,28 @@ def _table(
     *,
     dataset: str = "",
     notes: Sequence[str] = (),
-    again: str = "",
+    remedy: str = "",
 ) -> Table:
-    """A published table with the chosen runs beside it; `again`: how to measure a metric that a run lacks."""
+    """Return a published table with measured numbers.
+
+    Args:
+        id: the name of its files.
+        title: its title.
+        printed: the published table.
+        systems: its rows.
+        columns: its columns.
+        choices: the chosen run of each row, or why there is none.
+        dataset: the name of the data set.
+        notes: sentences below the table.
+        remedy: how to measure a metric that a run lacks.
+    """
     rows: list[Row] = []
     for system, choice in zip(systems, choices, strict=True):
         theirs = printed.rows[system.key]
         cells = []
         for one in columns:
             number = theirs[one.published]
-            measured, reason = measure(choice.run, one, again) if choice.run else (None, choice.reason)
+            measured, reason = measure(choice.run, one, remedy) if choice.run else (None, choice.reason)
             cells.append(Cell(number, measured, reason, NOT_PUBLISHED if number is None else ""))
         run = choice.run
         rows.append(Row(system.label, system.name, tuple(cells), run.name if run else "", describe(run) if run else ""))
@@ -176,14 +205,14 @@ def _recon(
     dataset: str,
     protocol: str,
     notes: Sequence[str] = (),
-    never: str = "",
+    not_comparable: str = "",
 ) -> Table:
-    """Reconstruction; `never`: why no run may stand here."""
+    """Return a table of reconstruction; where `not_comparable` says why no run fits, without measured numbers."""
     choices = []
     for system in systems:
         command = f"python -m benchmarks.recon --tokenizers {system.name} --dataset {dataset} --protocol {protocol}"
-        if never:
-            choices.append(Choice(reason=never))
+        if not_comparable:
+            choices.append(Choice(reason=not_comparable))
             continue
         choices.append(
             choose(
@@ -192,23 +221,25 @@ def _recon(
                 partial(tokenizer_missing, system.name, command),
             )
         )
-    again = "run again with --metrics default"
+    remedy = "run again with --metrics default"
     return _table(
-        id, title, published.table(printed), systems, columns, choices, dataset=dataset, notes=notes, again=again
+        id, title, published.table(printed), systems, columns, choices, dataset=dataset, notes=notes, remedy=remedy
     )
 
 
-def _of(runs: Sequence[Result], system: System) -> list[Result]:
-    """The runs of a system, whatever their options: by its name here or as the paper writes it."""
+def _runs_of(runs: Sequence[Result], system: System) -> list[Result]:
+    """Return the runs of a system with any options, by its name in this project or its key in the published table."""
     return [r for r in runs if r.label.partition("@")[0].lower() in (system.name, system.key)]
 
 
 def _geneval(results: Results) -> Table:
+    """Return the GenEval scores of Table 3."""
+
     def choice(system: System) -> Choice:
         command = f"python -m benchmarks.geneval --generators {system.name} --device cuda"
         missing = partial(generator_missing, system.name, command, "python -m benchmarks.geneval --images DIR")
         obstacle: Callable = geneval_obstacle
-        return choose(_of(results.geneval, system), obstacle, missing)
+        return choose(_runs_of(results.geneval, system), obstacle, missing)
 
     return _table(
         "table3-geneval",
@@ -222,15 +253,17 @@ def _geneval(results: Results) -> Table:
 
 
 def _preference_choice(results: Results, system: System, name: str) -> Choice:
+    """Choose the run of a system's preference scores; `name` is the generator with the options that are wanted."""
     command = f"python -m benchmarks.preference --generators {name} --captions coco --device cuda"
     pictures = "python -m benchmarks.preference --images DIR --captions coco"
     missing = partial(generator_missing, name.partition("@")[0], command, pictures)
     obstacle: Callable = partial(preference_obstacle, name=name)
-    runs = _of(results.preference, system)
+    runs = _runs_of(results.preference, system)
     return choose([r for r in runs if "@" not in name or r.label == name], obstacle, missing)
 
 
 def _preference(results: Results) -> Table:
+    """Return the preference scores of Table 3."""
     return _table(
         "table3-coco",
         "Table 3: generation, preference scores on MSCOCO-2017",
@@ -240,11 +273,12 @@ def _preference(results: Results) -> Table:
         [_preference_choice(results, s, s.name) for s in GENERATORS],
         dataset="coco",
         notes=(HPS_NOTE,),
-        again="run again with --metrics default",
+        remedy="run again with --metrics default",
     )
 
 
 def _guidance(results: Results) -> Table:
+    """Return Table 6: preference scores by the scale of the classifier-free guidance."""
     printed = published.table("ablation_cfg_coco5k")
     systems = [System(key, f"LaCTokGen-T*, scale {key}", f"lactokgen-t-star@guidance={key}") for key in printed.rows]
     star = GENERATORS[-1]
@@ -257,21 +291,22 @@ def _guidance(results: Results) -> Table:
         [_preference_choice(results, star, s.name) for s in systems],
         dataset="coco",
         notes=(HPS_NOTE,),
-        again="run again with --metrics default",
+        remedy="run again with --metrics default",
     )
 
 
 def _ablation(results: Results, study: str, id: str, title: str) -> Table:
-    rows = STUDIES[study]
-    systems = [
-        System(row.published or "", row.label, name) for row, name in zip(rows.rows, names(rows, "full"), strict=True)
-    ]
+    """Return the table of an ablation study of LaCTok."""
+    described = STUDIES[study]
+    systems = []
+    for row, name in zip(described.rows, names(described, "full"), strict=True):
+        systems.append(System(row.published or "", row.label, name))
     notes = (LPIPS_NOTE, MJHQ_NOTE)
     return _recon(
         results,
         id,
         title,
-        rows.table,
+        described.table,
         systems=systems,
         columns=RECON,
         dataset="mjhq",
@@ -281,31 +316,34 @@ def _ablation(results: Results, study: str, id: str, title: str) -> Table:
 
 
 def _seconds() -> Table:
+    """Return the published seconds an image of generation, beside which nothing is measured yet."""
     printed = published.table("generation_seconds")
     systems = [s for s in GENERATORS if s.key in printed.rows]
     built = registry.list_generators()
-    reasons = [
-        "not measured: the suite does not store times of generators yet"
-        if s.name in built
-        else generator_missing(s.name, "", "")
-        if s.name.startswith("lactokgen")
-        else "not measured: no generator here"
-        for s in systems
-    ]
+    choices = []
+    for system in systems:
+        if system.name in built:
+            reason = "not measured: the suite does not store times of generators yet"
+        elif system.name.startswith("lactokgen"):
+            reason = generator_missing(system.name, "", "")
+        else:
+            reason = "not measured: no generator here"
+        choices.append(Choice(reason=reason))
     return _table(
         "seconds",
         "Seconds an image of generation",
         printed,
         systems,
         [column(SECONDS, printed=1)],
-        [Choice(reason=r) for r in reasons],
+        choices,
         notes=("Times depend on the machine; the published ones are of theirs.",),
     )
 
 
 def _titok_generation() -> Table:
+    """Return the published gFID of TiTok's generators, beside which nothing is measured yet."""
     reason = "suite not built yet: generation by ImageNet class and its FID"
-    systems = [System(key, label, "") for key, label in SIZES]
+    systems = [System(key, label, "") for key, label in TITOK_SIZES]
     return _table(
         "titok-generation",
         "TiTok's README: generation, ImageNet 256",

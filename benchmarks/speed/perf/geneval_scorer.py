@@ -1,7 +1,7 @@
-"""Speed of GenEval's scorer alone: `pytest benchmarks/speed/perf/geneval_scorer.py --benchmark-only`.
+"""Time GenEval's scorer alone: `pytest benchmarks/speed/perf/geneval_scorer.py --benchmark-only`.
 
-A round is 553 images, one of each official prompt, with 100 detections each, as Mask2Former gives them: mean times
-below 332 ms a round are 100,000 images a minute in one process.
+A round scores 553 images, one for each official prompt, with 100 detections each, as many as Mask2Former gives. A mean
+time of 332 ms a round is 100,000 images a minute in one process.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from benchmarks.geneval.detectors import COLOURS, Detection
 
 
 def classify(name: str, detections: Sequence[Detection]) -> list[str]:
+    """Return an arbitrary colour for each detection, by its place."""
     return [COLOURS[int(d.box[0]) % len(COLOURS)] for d in detections]
 
 
 def images(number: int = 553, each: int = 100) -> list[tuple[prompts.Prompt, list[Detection]]]:
-    """Each official prompt with what it asks for among `each` detections, most of them weak."""
+    """Return official prompts with `each` detections: the objects asked for and others, most of them of low score."""
     rng = np.random.default_rng(0)
-    out = []
+    asked = []
     for prompt in prompts.official()[:number]:
         wanted = [c["class"] for c in prompt["include"] for _ in range(c["count"])]
         others = rng.choice(len(prompts.OBJECTS), each - len(wanted))
@@ -32,8 +33,8 @@ def images(number: int = 553, each: int = 100) -> list[tuple[prompts.Prompt, lis
         corners = rng.random((each, 2)) * 300
         boxes = np.concatenate([corners, corners + 20 + rng.random((each, 2)) * 180], 1).astype(np.float32)
         found = zip(names, scores.tolist(), boxes.tolist(), strict=True)
-        out.append((prompt, [Detection(n, s, tuple(b)) for n, s, b in found]))
-    return out
+        asked.append((prompt, [Detection(n, s, tuple(b)) for n, s, b in found]))
+    return asked
 
 
 @pytest.mark.benchmark(group="GenEval's scorer, 553 images")
