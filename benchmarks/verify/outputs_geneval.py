@@ -14,7 +14,7 @@ from benchmarks.geneval import mask2former as detector
 from benchmarks.geneval.detectors import COLOURS, Detection
 from benchmarks.scenes.compose import Plan, Wanted, compose
 from benchmarks.scenes.detector import SceneColours, SceneDetector
-from benchmarks.scenes.finding import as_input
+from benchmarks.scenes.finding import to_network_input
 from benchmarks.scenes.objects import VOCABULARY
 from benchmarks.verify.outputs import Config, Outputs, drawn, sampled
 from benchmarks.verify.recipe import weights_of
@@ -59,7 +59,7 @@ def scenes(config: Config, folder: Path) -> Outputs:
         scene = compose(Plan(tuple(Wanted(*thing) for thing in things)), seed)
         image = Image.fromarray(scene.image)
         detections = judge.detect(image)[: len(things)]
-        raw = judge.network(as_input(image, torch.device("cpu"))[0])
+        raw = judge.network(to_network_input(image, torch.device("cpu"))[0])
         out[f"{seed} pixels"] = sampled(torch.from_numpy(scene.image).permute(2, 0, 1), 16).float()
         out[f"{seed} heat"] = sampled(raw.heat[0], 16)
         out[f"{seed} prototypes"] = sampled(raw.prototypes[0], 16)
