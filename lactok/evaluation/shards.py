@@ -136,6 +136,7 @@ def _start(work: ShardWork) -> None:
 
 
 def _finish(samples: list[Sample]) -> Timer:
+    """Do one job, a shard, and return the time that it took."""
     work = _worker["work"]
     timer = Timer(work.run.device)
     work.finish(samples, timer)

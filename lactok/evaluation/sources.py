@@ -1,4 +1,4 @@
-"""Where reconstructions come from: a tokenizer by name or at hand, exchanged ids, a folder of somebody's images."""
+"""Where reconstructions come from: a tokenizer by name, a loaded one, exchanged ids, a folder of somebody's images."""
 
 from __future__ import annotations
 
@@ -24,52 +24,80 @@ from lactok.images import EXTENSIONS
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
 
-EXCHANGED = "+exchanged"  # at the end of the name of a source that is given other ids
+EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images, see `ExchangedSource`
 
 
 class Source(ABC):
-    """A source of reconstructions: a row of the table. It is sent to worker processes, so it loads nothing early.
+    """A source of reconstructions, which is a row of the table.
 
-    Pixels are uint8 (B, 3, R, R); `ids` is None for sources without ids.
+    It is sent to worker processes, so it must load networks only when they are needed.
+
+    Attributes:
+        name: its name in tables and folders.
     """
 
     name: str
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """The `tokenizer` part of the result."""
+        """Return the part `tokenizer` of the result."""
 
     @abstractmethod
     def key(self, samples: Sequence[Sample], run: Run) -> str:
-        """Hash of everything that determines the ids of these samples (the outputs, for sources without ids)."""
+        """Return the hash of all that determines the ids of these samples, or the outputs of a source without ids."""
 
     @property
     def has_ids(self) -> bool:
+        """Whether the source encodes images to ids."""
         return False
 
     @property
     def codebook_size(self) -> int:
+        """The number of codes, 0 for a source without ids."""
         return 0
 
     def check(self, sample: Sample) -> None:  # noqa: B027, most sources have nothing to check
-        """Raise UnreadableImage where this source has nothing for a sample; the others still run."""
+        """Raise UnreadableImage if this source has nothing for a sample, which is then left out."""
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
-        """Prepared images -> ids (B, L) and near ties (B,)."""
+        """Encode prepared images.
+
+        Args:
+            references: B images, (R, R, 3) uint8.
+            samples: the samples that they are of.
+            run: the run.
+
+        Returns:
+            The ids (B, L) int64 and the number of near ties in each image (B,) int64.
+        """
         raise NotImplementedError
 
     @abstractmethod
     def outputs(
         self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
     ) -> tuple[Tensor, Tensor]:
-        """Reconstructions (B, 3, R, R) uint8 and their bits (B,) float64."""
+        """Reconstruct prepared images.
+
+        Args:
+            references: B images, (R, R, 3) uint8.
+            samples: the samples that they are of.
+            ids: their ids (B, L), None for sources without ids.
+            run: the run.
+
+        Returns:
+            The reconstructions (B, 3, R, R) uint8, and the bits that each image took (B,) float64.
+        """
 
 
 class TokenizerSource(Source):
-    """A tokenizer of the registry; loaded when a shard needs it.
+    """A tokenizer by its name; it is loaded when a shard needs it.
+
+    Args:
+        name: the name, which may carry options after `@`, or FILE.py:CLASS.
 
     Raises:
-        WeightsNotFound, UserError: its weights cannot be had, or are damaged.
+        WeightsNotFound: no source has its weights.
+        UserError: the name is unknown, or the weights are damaged.
     """
 
     def __init__(self, name: str):
@@ -83,7 +111,7 @@ class TokenizerSource(Source):
         return self.__dict__ | {"_loaded": None}  # each process loads its own
 
     def tokenizer(self, run: Run) -> Reconstructor:
-        """The network, loaded at the first call."""
+        """Return the tokenizer; it is loaded at the first call."""
         if self._loaded is None:
             self._loaded = registry.load(self.asked, run.device, getattr(torch, run.dtype))
         return self._loaded
@@ -130,10 +158,11 @@ class TokenizerSource(Source):
         )
 
     def _inputs(self, references: list[np.ndarray]) -> Tensor:
-        planes = [images.tokenizer_input(r, self.spec.input_size, self.spec.resample) for r in references]
-        return torch.stack(planes)
+        """Return prepared images as the tokenizer takes them, (B, 3, input_size, input_size) float32 in [0, 1]."""
+        return torch.stack([images.tokenizer_input(r, self.spec.input_size, self.spec.resample) for r in references])
 
     def _with_ids(self, run: Run) -> Tokenizer:
+        """Return the tokenizer; raise WrongValue if it has no ids although its spec promises them."""
         found = self.tokenizer(run)
         if not isinstance(found, Tokenizer):
             raise WrongValue(f"{self.name} promises ids and is no lactok.Tokenizer; derive its class from it")
@@ -142,8 +171,10 @@ class TokenizerSource(Source):
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
         with count_near_ties() as counts:
             ids = self._with_ids(run).encode(self._inputs(references), run.seeds(samples)).cpu()
-        ties = torch.stack([c.cpu() for c in counts]).sum(0) if counts else torch.zeros(len(ids), dtype=torch.int64)
-        return ids, ties
+        near_ties = torch.zeros(len(ids), dtype=torch.int64)
+        if counts:  # one for each quantizer that encoded
+            near_ties = torch.stack([count.cpu() for count in counts]).sum(0)
+        return ids, near_ties
 
     def outputs(
         self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
@@ -158,7 +189,10 @@ class TokenizerSource(Source):
 
 
 class ObjectSource(TokenizerSource):
-    """A tokenizer that the caller has at hand; known by its spec, its code and the values of its weights and settings.
+    """A tokenizer that the caller has loaded; its key covers its spec, its code and the values of its weights.
+
+    Args:
+        tokenizer: the tokenizer; its settings count too, see `lactok.evaluation.identity`.
 
     Raises:
         WrongValue: it was built without weights.
@@ -168,21 +202,33 @@ class ObjectSource(TokenizerSource):
         self.asked, self.spec, self.name = tokenizer.spec.name, tokenizer.spec, tokenizer.spec.name
         if tokenizer.without_weights or any(tensor.is_meta for tensor in tokenizer.state_dict().values()):
             raise WrongValue(f"`tokenizer` {self.name}: it has no weights; take it from lactok.load")
-        state = hashlib.sha256()
-        for name, tensor in sorted(tokenizer.state_dict().items()):
-            state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            state.update(
-                tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-                if tensor.dim()
-                else repr(tensor.item()).encode()
-            )
         self.code = code_of(tokenizer)
-        self.assets = {self.name: {"name": self.name, "source": "given", "sha256": state.hexdigest()}}
+        self.assets = {self.name: {"name": self.name, "source": "given", "sha256": _weights_digest(tokenizer)}}
         self._loaded = tokenizer
 
 
+def _weights_digest(tokenizer: Reconstructor) -> str:
+    """Return the hash of the names, shapes, dtypes and values of a tokenizer's weights."""
+    digested = hashlib.sha256()
+    for name, tensor in sorted(tokenizer.state_dict().items()):
+        digested.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if tensor.dim():
+            digested.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        else:  # a scalar cannot be viewed as bytes
+            digested.update(repr(tensor.item()).encode())
+    return digested.hexdigest()
+
+
 class ExchangedSource(TokenizerSource):
-    """A tokenizer that is given the ids of each sample's partner."""
+    """A tokenizer that decodes, for each sample, the ids of another image: its partner's.
+
+    Args:
+        name: the tokenizer's name.
+        partners: the id of a sample -> its partner.
+
+    Raises:
+        WrongValue: the tokenizer has no ids.
+    """
 
     def __init__(self, name: str, partners: Mapping[str, Sample]):
         super().__init__(name)
@@ -206,10 +252,14 @@ class ExchangedSource(TokenizerSource):
 
 
 class FolderSource(Source):
-    """Reconstructions on disk, matched to the references by relative path without its ending.
+    """A folder of somebody's reconstructions, matched to the samples by relative path without its ending.
+
+    Args:
+        folder: the folder.
+        bits: the number of bits that an image takes, where it is known.
 
     Raises:
-        WrongValue: what is no number of bits.
+        WrongValue: `bits` is no number above 0.
     """
 
     def __init__(self, folder: Path, bits: float | None = None):
@@ -229,14 +279,18 @@ class FolderSource(Source):
         images.open_photograph(path)
 
     def _file(self, sample: Sample) -> Path | None:
-        """The file of the sample's own name, or the only one of its stem."""
+        """Return a sample's file: the one of the same name, or the only one that differs in the ending; else None.
+
+        Raises:
+            UnreadableImage: there are two that differ in the ending.
+        """
         found = self._files.get(_stem(Path(sample.id)), [])
-        named = [p for p in found if p.relative_to(self.folder).as_posix() == sample.id]
-        if named or len(found) == 1:
-            return (named or found)[0]
-        if found:
+        for path in found:
+            if path.relative_to(self.folder).as_posix() == sample.id:
+                return path
+        if len(found) > 1:
             raise images.UnreadableImage(f"two reconstructions: {found[0].name} and {found[1].name}")
-        return None
+        return found[0] if found else None
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -265,7 +319,7 @@ class FolderSource(Source):
     def outputs(
         self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
     ) -> tuple[Tensor, Tensor]:
-        """Both sides are prepared alike: the same crop, the same filter."""
+        """Return the reconstructions, prepared as the photographs are: the same crop, the same filter."""
         planes = []
         for sample in samples:
             path = self._file(sample)
@@ -277,4 +331,5 @@ class FolderSource(Source):
 
 
 def _stem(path: Path) -> str:
+    """Return a path without the ending of its file."""
     return path.with_suffix("").as_posix()

@@ -1,28 +1,33 @@
-"""Means with bootstrap intervals, and paired comparisons."""
+"""Means with bootstrap intervals, paired differences with permutation tests, and statistics of a codebook's use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap, permutation_test
 
-RESAMPLES = 2000
-PERMUTATIONS = 1999
+RESAMPLES = 2000  # of the bootstrap
+PERMUTATIONS = 1999  # of signs; with the observed ones they are 2000
+BATCH_VALUES = 4_000_000  # resampled values that are held in memory at a time
 
 
 def mean_with_interval(
     values: np.ndarray, groups: Sequence[str] | None = None
 ) -> tuple[float | None, list[float] | None]:
-    """The mean of per-image values and its 95 % percentile bootstrap interval.
+    """Compute the mean of values and its 95 % percentile bootstrap interval.
 
-    Resampling is seeded, so the same values give the same interval. None, None without values; the interval is None
-    for a single one.
+    Resampling is seeded, so the same values give the same interval.
 
     Args:
-        groups: which values belong together (images of one caption); groups are resampled, not values. The mean is of
-            the values all the same.
+        values: (n,), one for each image.
+        groups: for each value, the group that it belongs to, such as the caption of an image. Groups are resampled
+            then, not values; the mean is that of the values all the same.
+
+    Returns:
+        The mean, None without values; and the bounds of the interval, None for fewer than two values.
     """
     if len(values) == 0:
         return None, None
@@ -34,49 +39,51 @@ def mean_with_interval(
     if groups is not None and len(set(groups)) < len(values):
         _, which, counts = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
         return mean, clustered_mean([(np.bincount(which, weights=values), counts)])[1]
+    return mean, _interval((values,), np.mean, len(values))
+
+
+def _interval(data: Sequence[np.ndarray], statistic: Callable[..., Any], longest: int) -> list[float]:
+    """Return the 95 % percentile bootstrap interval of a statistic, seeded; `longest` is the longest array's length."""
     result = bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, 4_000_000 // len(values)),
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
-
-
-def clustered_mean(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float | None, list[float] | None]:
-    """The mean over groups of the mean over a group's values, and its 95 % percentile bootstrap interval.
-
-    Args:
-        groups: for each (sums, counts) of its clusters of values; clusters are what is resampled, each group by
-            itself, so values that belong together stay together.
-
-    Seeded as `mean_with_interval`. None, None without a group; the interval is None where a group has one cluster.
-    """
-    if not groups:
-        return None, None
-    sums, counts = ([np.asarray(g[i], np.float64) for g in groups] for i in (0, 1))
-
-    def statistic(*chosen: np.ndarray, axis: int = -1) -> np.ndarray:
-        """Of chosen clusters, as indices, a group after the other."""
-        means = [sums[g][i].sum(axis) / counts[g][i].sum(axis) for g, i in enumerate(chosen)]
-        return np.mean(means, axis=0)
-
-    indices = [np.arange(len(s)) for s in sums]
-    mean = float(statistic(*indices))
-    if min(len(i) for i in indices) == 1:
-        return mean, None
-    result = bootstrap(
-        indices,
+        data,
         statistic,
         n_resamples=RESAMPLES,
-        batch=max(1, 4_000_000 // max(len(i) for i in indices)),
+        batch=max(1, BATCH_VALUES // longest),
         vectorized=True,
         method="percentile",
         rng=np.random.default_rng(0),
     )
-    return mean, [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def clustered_mean(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float | None, list[float] | None]:
+    """Compute the mean over groups of each group's mean, and its 95 % percentile bootstrap interval.
+
+    The values of a group come in clusters, such as the images of one prompt. Clusters are resampled within each group,
+    so values that belong together stay together. Resampling is seeded.
+
+    Args:
+        groups: for each group, the sums of its clusters' values and their counts, each (number of clusters,).
+
+    Returns:
+        The mean, None without groups; and the bounds of the interval, None where a group has a single cluster.
+    """
+    if not groups:
+        return None, None
+    sums = [np.asarray(group_sums, np.float64) for group_sums, _ in groups]
+    counts = [np.asarray(group_counts, np.float64) for _, group_counts in groups]
+
+    def statistic(*chosen: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Return the mean of the groups' means, of the clusters whose indices are chosen in each group."""
+        means = [sums[g][indices].sum(axis) / counts[g][indices].sum(axis) for g, indices in enumerate(chosen)]
+        return np.mean(means, axis=0)
+
+    clusters = [np.arange(len(group_sums)) for group_sums in sums]
+    sizes = [len(indices) for indices in clusters]
+    mean = float(statistic(*clusters))
+    if min(sizes) == 1:
+        return mean, None
+    return mean, _interval(clusters, statistic, max(sizes))
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,11 @@ class Difference:
     """The mean of paired differences.
 
     Attributes:
-        value, ci95: as `mean_with_interval`.
-        p: two-sided, of the permutation test that flips the signs of differences; None for fewer than two pairs.
-        n: pairs of finite values.
+        value: the mean, None without pairs.
+        ci95: the bounds of its 95 % bootstrap interval, None for fewer than two pairs.
+        p: the two-sided p-value of the permutation test that flips the signs of differences; None for fewer than two
+            pairs.
+        n: the number of pairs of finite values.
     """
 
     value: float | None
@@ -101,25 +110,32 @@ class Difference:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | None = None) -> Difference:
-    """`second` minus `first`, values of the same things in the same order; seeded, so the same every time.
+    """Compare paired values: the mean of `second` minus `first`, with interval and p-value, the same every time.
 
     Args:
-        groups: as in `mean_with_interval`; signs are flipped a group at a time.
+        first, second: (n,), values of the same samples in the same order; pairs that are not finite are left out.
+        groups: for each pair, the group that it belongs to, as in `mean_with_interval`; the signs of a group are
+            flipped together.
 
     >>> paired_difference(np.array([1.0, 2, 3]), np.array([2.0, 3, 4])).ci95
     [1.0, 1.0]
     """
-    both = np.asarray(second, np.float64) - np.asarray(first, np.float64)
-    kept = np.isfinite(both)
-    both, named = both[kept], None if groups is None else np.asarray(groups, dtype=object)[kept]
-    mean, interval = mean_with_interval(both, None if named is None else named.tolist())
-    return Difference(mean, interval, _sign_flips(both, named), len(both))
+    differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    is_finite = np.isfinite(differences)
+    differences = differences[is_finite]
+    kept_groups = None
+    if groups is not None:
+        kept_groups = np.asarray(groups, dtype=object)[is_finite]
+    mean, interval = mean_with_interval(differences, None if kept_groups is None else kept_groups.tolist())
+    return Difference(mean, interval, _sign_flips(differences, kept_groups), len(differences))
 
 
 def _sign_flips(differences: np.ndarray, groups: np.ndarray | None) -> float | None:
+    """Return the two-sided p-value of a mean difference of zero, flipping signs of groups; None for fewer than two."""
     sums = differences
     if groups is not None and len(groups):
-        sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=differences)
+        _, group_numbers = np.unique(groups, return_inverse=True)
+        sums = np.bincount(group_numbers, weights=differences)
     if len(sums) < 2:
         return None
     result = permutation_test(
@@ -128,23 +144,26 @@ def _sign_flips(differences: np.ndarray, groups: np.ndarray | None) -> float | N
         permutation_type="samples",
         vectorized=True,
         n_resamples=PERMUTATIONS,
-        batch=max(1, 4_000_000 // len(sums)),
+        batch=max(1, BATCH_VALUES // len(sums)),
         rng=np.random.default_rng(0),
     )
     return float(result.pvalue)
 
 
 def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
-    """How a codebook was used, from the count of each code.
+    """Compute how a codebook was used.
+
+    Args:
+        histogram: (codebook size,), how often each code occurs.
 
     Returns:
-        seen: ids counted; used: codes that occurred; usage: used / min(codebook size, seen); perplexity:
-        2 to the entropy; entropy_bits: of the empirical distribution.
+        seen: the number of ids; used: the number of codes that occur; usage: used / min(codebook size, seen);
+        entropy_bits: the entropy of the codes' frequencies in bits; perplexity: 2 to the power of the entropy.
     """
     seen = int(histogram.sum())
     used = int((histogram > 0).sum())
     p = histogram[histogram > 0] / max(seen, 1)
-    entropy = float(-(p * np.log2(p)).sum()) + 0.0
+    entropy = float(-(p * np.log2(p)).sum()) + 0.0  # which makes 0 of -0
     return {
         "seen": seen,
         "used": used,

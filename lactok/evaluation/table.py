@@ -1,4 +1,4 @@
-"""Results as a table: Markdown, and the same on the terminal."""
+"""The table of reconstruction results, as Markdown (which commands print) and as a picture."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lactok.metrics.registry import Metric, sorted_keys
 
 
 def metrics_of(results: Sequence[ReconResult]) -> list[Metric]:
-    """The metrics that any of the results has, in the order of columns."""
+    """Return the metrics that any of the results has, in the order of the table's columns."""
     having = {key: result for result in results for key in result.metrics}
     return [having[key].metric(key) for key in sorted_keys(list(having))]
 
 
 def one_line(text: str) -> str:
-    """Text from outside on one line, without control characters.
+    """Return a text from elsewhere on one line, without control characters.
 
     >>> one_line(" a\\n b\\x1b")
     'a b'
@@ -29,7 +29,7 @@ def one_line(text: str) -> str:
 
 
 def number(metric: Metric, entry: Entry | None) -> str:
-    """A value with half the width of its interval; `~` before a distance from too few images."""
+    """Return a value as text, with half the width of its interval; a distance from too few images begins with `~`."""
     if entry is None or entry.value is None:
         return "-"
     text = f"{entry.value * metric.scale:.{metric.digits}f}"
@@ -40,18 +40,23 @@ def number(metric: Metric, entry: Entry | None) -> str:
 
 
 def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], list[str]]:
-    """Heads with arrows for the better direction, a row a result, footnotes for what a reader must know."""
+    """Return the table's head, its rows and the footnotes.
+
+    The head has arrows for the better direction, a row is a result, and footnotes say what a reader must know.
+    """
     metrics = metrics_of(results)
-    head = ["tokenizer", "tokens", "codes", "bits", *(m.head for m in metrics), "usage", "n"]
-    rows, over = [], False
+    head = ["tokenizer", "tokens", "codes", "bits", *(metric.head for metric in metrics), "usage", "n"]
+    rows = []
     for result in results:
         tokenizer, codebook = result.data.tokenizer, result.data.codebook
         bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}"
         if tokenizer.over_budget:
-            bits, over = f"{bits}*", True
+            bits += "*"
         row = [tokenizer.name, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
-        row += [number(m, result.metrics.get(m.key)) for m in metrics]
-        rows.append([*row, f"{codebook.usage:.0%}" if codebook else "-", str(result.n)])
+        row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
+        row.append(f"{codebook.usage:.0%}" if codebook else "-")
+        row.append(str(result.n))
+        rows.append(row)
     notes = ["± is half the 95 % bootstrap interval of the mean over images."]
     if any(entry.reliable is False for result in results for entry in result.metrics.values()):
         notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
@@ -60,13 +65,13 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
             "-tiny: trained here on 900 photographs, a demonstration, no ranking of the methods; the official models: "
             "python -m benchmarks.recon --tokenizers all, or by name."
         )
-    if over:
+    if any(result.data.tokenizer.over_budget for result in results):
         notes.append("* above the budget: for some images no file is that small.")
     return head, rows, notes
 
 
 def markdown(results: Sequence[ReconResult]) -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown, with its footnotes below."""
     head, rows, notes = cells(results)
     align = ["left"] + ["right"] * (len(head) - 1)
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
@@ -74,7 +79,7 @@ def markdown(results: Sequence[ReconResult]) -> str:
 
 
 def svg(results: Sequence[ReconResult], title: str) -> str:
-    """The table as a picture that needs no font from elsewhere."""
+    """Return the table as an SVG picture, which takes a font that the reader has."""
     from rich.console import Console
     from rich.table import Table
 
@@ -84,7 +89,9 @@ def svg(results: Sequence[ReconResult], title: str) -> str:
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    width = 4 + sum(2 + max(len(head[i]), *(len(r[i]) for r in rows)) for i in range(len(head)))
+    width = 4
+    for column in zip(head, *rows, strict=True):
+        width += 2 + max(len(cell) for cell in column)
     console = Console(record=True, width=width, file=io.StringIO())
     console.print(table)
     drawn = console.export_svg(title=title, unique_id="table")

@@ -1,4 +1,7 @@
-"""Writing a result: the folder's name, `result.json` and `records.parquet` (the same bytes every time), `run.json`."""
+"""Writing a result's folder: its name, `result.json`, `records.parquet` and `run.json`.
+
+The first two files have the same bytes every time; what differs between runs, such as times, stands in `run.json`.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,29 @@ LIBRARIES = (
 
 
 def folder_name(*parts: str, limit: int | None = None, dtype: str = "float32", seed: int = 0, more: str = "") -> str:
-    """`<part>__<part>...[__limit][__dtype][__seed][__more]`: what is usual is left out, so names stay short.
+    """Return the name of a result's folder, `<part>__<part>...[__limit][__dtype][__seed][__more]`.
+
+    Settings that have their usual values are left out, so that names stay short.
+
+    Args:
+        parts: what the result is of, such as the tokenizer, the data set and the protocol's hashes.
+        limit: the limit that the user gave to the data set.
+        dtype: the compute dtype.
+        seed: the seed of the run.
+        more: what else tells this result from others.
 
     >>> folder_name("jpeg@bits=8", "my photos", "1a-2b", limit=5, seed=3)
     'jpeg@bits=8__my-photos__1a-2b__limit5__seed3'
     """
-    named = [*parts] + [f"limit{limit}"] * (limit is not None) + [dtype] * (dtype != "float32")
-    named += [f"seed{seed}"] * (seed != 0) + [more] * bool(more)
+    named = list(parts)
+    if limit is not None:
+        named.append(f"limit{limit}")
+    if dtype != "float32":
+        named.append(dtype)
+    if seed != 0:
+        named.append(f"seed{seed}")
+    if more:
+        named.append(more)
     return "__".join(folder_safe(part) for part in named)
 
 
@@ -58,12 +77,18 @@ def write_result(
     """Write a result's folder, `result.json` last.
 
     Args:
-        content: what `result.json` holds, without the version of the schema; NaN becomes null.
-        columns, texts: of the records, see `write_records`.
-        timer: a run that computed nothing has no times of its own, so an earlier `run.json` stays.
+        folder: the folder; it is made if need be.
+        content: the content of `result.json`, without the version of the schema; NaN becomes null.
+        columns, texts: the columns of the records and the names of those that hold texts, see `write_records`.
+        run: the run, whose device and batch size `run.json` states.
+        timer: the times. If it is empty, since everything was in the store, an earlier `run.json` stays.
+        libraries: the libraries whose versions `run.json` states.
 
     Returns:
-        The result as readers see it.
+        The content of `result.json`.
+
+    Raises:
+        DiskError: the disk is full or cannot be written to.
     """
     result, _ = parsed(_finite({"schema": VERSION, **content}))
     with disk_errors(folder):
@@ -77,25 +102,29 @@ def write_result(
 
 
 def to_json(value: object) -> bytes:
-    """A value as JSON, the same bytes every time; what is not finite is null."""
+    """Return a value as JSON, the same bytes every time; numbers that are not finite become null."""
     return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: what could not be computed is null."""
+    """Return a value with None for all numbers in it that are not finite, since JSON has none."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def write_records(path: Path, columns: Mapping[str, Sequence[Any]], texts: Sequence[str] = ("caption",)) -> None:
-    """A row a sample.
+    """Write a table of records, a row for each sample.
 
     Args:
-        texts: columns that are texts even where all are missing; in them a lone surrogate, which JSON can hold and
-            UTF-8 cannot, becomes a question mark. Columns of truth values may lack some.
+        path: the Parquet file.
+        columns: the columns by name, all of one length; a value that is missing is None.
+        texts: the names of columns that hold texts, which cannot be told where all are missing. In them, half of a
+            UTF-16 surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark.
     """
     import pandas
 
@@ -111,6 +140,7 @@ def write_records(path: Path, columns: Mapping[str, Sequence[Any]], texts: Seque
 
 
 def _utf8(text: str) -> str:
+    """Return a text with a question mark for what UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -124,23 +154,23 @@ def _versions(libraries: Sequence[str]) -> dict[str, str]:
 
 
 def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
-    """What may differ between two runs of the same bytes: machine, versions, times, memory."""
+    """Return what may differ between two runs with the same result: machine, versions, times, memory."""
     import torch
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, in KiB on Linux
     return {
         "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "python": platform.python_version(),
         "versions": _versions(libraries),
         "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},
-        "images": dict(timer.images),  # that these seconds were spent on: a run that was resumed timed its own alone
+        "images": dict(timer.images),  # the seconds are of these many: a resumed run times only what was left
         "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),
     }
 
 
 def processor() -> str:
-    """The processor's own name where the system tells it."""
+    """Return the processor's model name where the system tells it, else the kind of processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
