@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lactok import weights
 from lactok.errors import UserError
 from lactok.nn.lactok_checkpoint import drop_cross_attention
-from lactok.nn.lpips import LPIPS, Net, load_lpips
+from lactok.nn.lpips import LPIPS, load_lpips
 from lactok.training.checkpoint import under_prefix
 from lactok.weights.cache import load_safetensors
 from lactok.weights.metadata import notes, shape
@@ -19,8 +19,11 @@ from lactok.weights.metadata import notes, shape
 T = TypeVar("T")
 
 
-def lpips_network(net: Net) -> LPIPS:
-    """Return a copy of the LPIPS network on the CPU, since a learner moves, shards and saves all its networks."""
+def lpips_network(net: str) -> LPIPS:
+    """Return a copy of the LPIPS network with "alex" or "vgg", on the CPU.
+
+    It is a copy, since `load_lpips` returns the same network every time, and a learner moves and shards its networks.
+    """
     return copy.deepcopy(load_lpips(net, "cpu"))
 
 
