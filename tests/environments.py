@@ -11,8 +11,7 @@ import venv
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from reference import ROOT
 
 
 def python(executable: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

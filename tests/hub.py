@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 from pytest_httpserver import HTTPServer
+from reference import ROOT
 from werkzeug import Request, Response
 
 from lactok.specs import Asset
 
-ROOT = Path(__file__).parents[1]
 COMMIT = "1" * 40
 TEMPLATE = "/{repo_id}/resolve/{revision}/{filename}"
 

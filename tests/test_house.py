@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference import ROOT
 
 import lactok
 from lactok import registry
@@ -23,7 +24,6 @@ from lactok.errors import UserError
 from lactok.randomness import noise, seed_of
 from lactok.specs import TokenizerSpec
 
-ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "diffusers", "transformers", "ray", "scipy", "skimage")
 PACKAGES = ("lactok", "baselines", "benchmarks", "reports")
 

@@ -13,13 +13,12 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
+from reference import ROOT
 
 from reports import __main__ as reports
 from reports import serve
 
 pytestmark = pytest.mark.slow  # other processes
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import shared
+from reference import ROOT
 from shrunk import TINY_UNCLIP, flextok, maskgit, reference, seedtok, titok, vqgan
 
 import lactok
@@ -294,7 +294,5 @@ def test_asking_for_information_imports_no_diffusers() -> None:
         "[registry.tokenizer_spec(n) for n in registry.list_tokenizers()]\n"
         "print('diffusers' in sys.modules, 'transformers' in sys.modules)"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
-    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.split() == ["False", "False"]

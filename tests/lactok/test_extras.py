@@ -13,13 +13,13 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from reference import ROOT
 
 import lactok
 from lactok import extras
 from lactok.errors import UserError
 from lactok.extras import MissingPackage, extras_named, missing_package
 
-ROOT = Path(__file__).parents[1]
 OWN = ("lactok", "baselines", "benchmarks", "reports")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PARTS = {"PIL": "pillow"} | extras.IMPORTED_AS

@@ -14,6 +14,7 @@ import pandas
 import pytest
 from judges import DrawnColours, DrawnDetector, Homeless, picture, write
 from PIL import Image
+from reference import ROOT
 
 from benchmarks.generation.work import planned
 from benchmarks.geneval import annotate, detectors, prompts
@@ -128,7 +129,7 @@ def test_killed_and_started_again(images: Path, tmp_path: Path) -> None:
     arguments = ["--images", str(images), "--out", str(tmp_path / "out"), "--detector", "drawn", "--colours", "drawn"]
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(ROOT / "tests")!r})
 from benchmarks.geneval import detectors
 from benchmarks.geneval.__main__ import main
 from lactok.evaluation import datasets
@@ -145,7 +146,7 @@ def put_and_die(self, kind, key, arrays):
 Store.put = put_and_die
 main({arguments!r})
 """
-    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=Path(__file__).parents[1])
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
     assert killed.returncode == -9, killed.stderr
     finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("store/geneval-*/*/*.npz")}
     assert len(finished) == 2

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from recipes import LEARNERS, trainer
+from reference import ROOT
 from safetensors.torch import load_file
 from torch import multiprocessing
 
@@ -27,7 +28,6 @@ from lactok.training.trainer import Recipe, Trainer
 
 pytestmark = pytest.mark.slow  # other processes
 
-ROOT = Path(__file__).parents[1]
 STEPS = 3
 COPIES = ("vae", "ldm", "tlcm", "stage 1", "stage 2")
 SPREAD = ("ldm", "tlcm", "stage 2")

@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import photograph
 from PIL import Image
+from reference import ROOT
 from torch import Tensor
 
 from benchmarks import published
@@ -197,7 +198,7 @@ def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
     arguments = ["--images", str(captioned), "--metrics", "bright"]
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(ROOT / "tests")!r})
 from benchmarks.preference import __main__ as preference
 from lactok.metrics import rewards
 from test_preference import Bright
@@ -210,7 +211,7 @@ def put_and_die(self, kind, key, arrays):
 Store.put = put_and_die
 preference.main({[*arguments, "--out", str(tmp_path / "broken")]!r})
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert done.returncode == -9, done.stderr
     assert not list((tmp_path / "broken").glob("*/result.json"))
     run(tmp_path / "broken", *arguments)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import shared
 from page_runs import KINDS, write_geneval, write_row, write_usual
+from reference import ROOT
 
 from benchmarks import published
 from lactok.evaluation import protocol
@@ -313,7 +314,7 @@ def test_a_result_of_an_older_schema_is_read_and_that_is_said_once(
 
 @pytest.mark.slow
 def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = Path(__file__).parents[1] / "docs" / "sample-run"
+    kept = ROOT / "docs" / "sample-run"
     assert command("--runs", str(kept), "--out", str(tmp_path / "out")) == 0
     older = [p for p in kept.glob("*/result.json") if json.loads(p.read_text())["schema"] == 1]
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("read as of today")]
@@ -324,7 +325,7 @@ def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys:
 
 @pytest.mark.slow
 def test_the_published_schema_is_that_of_the_code() -> None:
-    root = Path(__file__).parents[1]
+    root = ROOT
     done = subprocess.run(
         [sys.executable, "-m", "lactok.evaluation.schema"], capture_output=True, text=True, cwd=root, check=True
     )
@@ -337,7 +338,7 @@ def test_a_result_of_today_is_valid_and_a_spoilt_one_is_not(tmp_path: Path) -> N
     jsonschema = pytest.importorskip("jsonschema")
     from benchmarks.recon.__main__ import main as recon
 
-    schema = json.loads((Path(__file__).parents[1] / "docs" / "result.schema.json").read_text())
+    schema = json.loads((ROOT / "docs" / "result.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     with pytest.raises(SystemExit) as ended:
         recon(
