@@ -1,6 +1,7 @@
 """The regression sets that travel with the repository hold, and a changed network is seen.
 
-`pytest tests/benchmarks/verify/test_golden_sets.py --regenerate-golden` makes their expected outputs anew and says which changed.
+`pytest tests/benchmarks/verify/test_golden_sets.py --regenerate-golden` makes their expected outputs anew and says
+which changed.
 """
 
 from __future__ import annotations
