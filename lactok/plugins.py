@@ -74,6 +74,7 @@ def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
 
 
 def _name(function: ast.expr) -> str:
+    """Return the name of a decorator, `register` for both `@register(...)` and `@lactok.register(...)`."""
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
@@ -148,6 +149,7 @@ class Plugins(Generic[E]):
         return self.registered[name]
 
     def _import_point(self, name: str) -> None:
+        """Import an entry point's object, and take it in if no decorator registered it meanwhile."""
         point = self.points()[name]
         try:
             loaded = point.load()
