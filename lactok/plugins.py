@@ -75,6 +75,7 @@ def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
 
 
 def _name(function: ast.expr) -> str:
+    """Return the name of a decorator, `register` for both `@register(...)` and `@lactok.register(...)`."""
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
@@ -151,6 +152,7 @@ class Plugins(Generic[E]):
         return self.registered[name]
 
     def _import_point(self, name: str) -> None:
+        """Import an entry point's object, and take it in if no decorator registered it meanwhile."""
         point = self.points()[name]
         try:
             loaded = point.load()

@@ -58,6 +58,7 @@ class Entry(Generic[S, M]):
 
 @lru_cache(maxsize=1)
 def _packages() -> tuple[str, ...]:
+    """Return the packages of adapters that entry points name."""
     return tuple(dict.fromkeys(point.value for point in points(ADAPTERS)))
 
 
@@ -136,6 +137,7 @@ class Adapters(Plugins[Entry[S, M]]):
 
 
 def _check_text(name: object) -> None:
+    """Raise WrongValue if a name is no text."""
     if not isinstance(name, str):
         raise WrongValue(f"`name` {name!r}: a text")
 
@@ -193,6 +195,7 @@ def register_generator(spec: GeneratorSpec, **arguments: Any) -> Callable[[C], C
 
 
 def _filtered(adapters: Adapters[S, M], filter: str | Callable[[S], bool] | None) -> list[str]:
+    """Return the listed names that match a part of a name, a pattern or a function of the spec; all for None."""
     names = adapters.names()
     if filter is None:
         return names
@@ -338,6 +341,7 @@ def build(name: str, device: str | torch.device = "meta", **options: object) -> 
 
 
 def _has_weights(model: Reconstructor, _module: object, _keys: object) -> None:
+    """Take the mark `without_weights` off a network of `build`; torch calls this when weights were loaded into it."""
     model.__dict__.pop("without_weights", None)
 
 
@@ -403,6 +407,7 @@ def load_generator(
 
 
 def _compute_dtype(given: object) -> torch.dtype:
+    """Return the dtype that an argument `dtype` means; raise WrongValue if it is no floating-point dtype of torch."""
     import torch
 
     if given is None:

@@ -367,9 +367,11 @@ class Generator(Adapter):
 
 
 def _check_tensor(argument: str, value: object) -> None:
+    """Raise ValueError, which names the argument, if a value is no tensor."""
     if not isinstance(value, Tensor):
         raise ValueError(f"`{argument}` {type(value).__name__}: a torch tensor")
 
 
 def _is_integer(value: object, end: int) -> bool:
+    """Return whether a value is an integer from 0 to `end` - 1; a truth value is none."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < end

@@ -251,7 +251,7 @@ def evaluate_sources(
         logger.warning("warning: %d images are few; %d or more give usable intervals", len(dataset.samples), FEW)
     outcome = Outcome()
     for make in sources:
-        name = str(getattr(make, "args", ["?"])[0])
+        name = str(getattr(make, "args", ["?"])[0])  # of the partial; the source may fail to be made
         try:
             result = evaluate_source(make(), dataset, run, execution)
         except (DiskError, reconstruction_result.NothingMeasured):

@@ -245,10 +245,9 @@ class ReconstructedShard:
                 made, near = self.source.encode(references[batch], samples, self.run)
                 ids.append(made.numpy().astype(np.int32))
                 ties.append(near.numpy())
-        width = ids[0].shape[1] if ids else 0
         arrays: Arrays = {
             "index": np.array(kept, np.int64),
-            "ids": np.concatenate(ids) if ids else np.zeros((0, width), np.int32),
+            "ids": np.concatenate(ids) if ids else np.zeros((0, 0), np.int32),
             "near_ties": np.concatenate(ties) if ties else np.zeros(0, np.int64),
         }
         self.store.put("ids", self.ids_key, arrays)

@@ -77,13 +77,9 @@ class Result:
         """Return what is fixed about a measured number: its title, direction, digits and scale."""
         return described(key, self[key].model_dump())
 
-    @property
+    @cached_property
     def result(self) -> dict[str, Any]:
         """The content of `result.json` as dictionaries and lists, brought to today's version of the schema."""
-        return self._plain
-
-    @cached_property
-    def _plain(self) -> dict[str, Any]:
         return schema.as_data(self.data)
 
     @property

@@ -102,7 +102,7 @@ class TokenizerSource(Source):
 
     def __init__(self, name: str):
         entry = registry.TOKENIZERS.entry(name)
-        self.asked, self.spec, self.code = name, entry.spec, entry.code
+        self.given_name, self.spec, self.code = name, entry.spec, entry.code
         self.name = self.spec.name
         self.assets = {k: v.record() for k, v in registry.resolve_assets(name).items()}
         self._loaded: Reconstructor | None = None
@@ -113,7 +113,7 @@ class TokenizerSource(Source):
     def tokenizer(self, run: Run) -> Reconstructor:
         """Return the tokenizer; it is loaded at the first call."""
         if self._loaded is None:
-            self._loaded = registry.load(self.asked, run.device, getattr(torch, run.dtype))
+            self._loaded = registry.load(self.given_name, run.device, getattr(torch, run.dtype))
         return self._loaded
 
     @property
@@ -126,7 +126,7 @@ class TokenizerSource(Source):
 
     def describe(self) -> dict[str, Any]:
         spec = self.spec
-        described = {
+        described: dict[str, Any] = {
             "name": spec.name,
             "family": spec.family,
             "tokens": spec.tokens,
@@ -138,7 +138,9 @@ class TokenizerSource(Source):
             "note": spec.note,
             "assets": list(self.assets.values()),
         }
-        return described | ({"code": self.code} if self.code else {})
+        if self.code:
+            described["code"] = self.code
+        return described
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         return digest(
@@ -199,7 +201,7 @@ class ObjectSource(TokenizerSource):
     """
 
     def __init__(self, tokenizer: Reconstructor):
-        self.asked, self.spec, self.name = tokenizer.spec.name, tokenizer.spec, tokenizer.spec.name
+        self.given_name, self.spec, self.name = tokenizer.spec.name, tokenizer.spec, tokenizer.spec.name
         if tokenizer.without_weights or any(tensor.is_meta for tensor in tokenizer.state_dict().values()):
             raise WrongValue(f"`tokenizer` {self.name}: it has no weights; take it from lactok.load")
         self.code = code_of(tokenizer)

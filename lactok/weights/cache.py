@@ -133,6 +133,7 @@ def kept(path: Path, version: int) -> dict[str, str] | None:
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
