@@ -122,8 +122,8 @@ def plan_scene(caption: Metadata, violate: bool, rng: Rng) -> tuple[Plan, Violat
     violation = None
     if violate:
         kind = choose_one(_kinds_of_violation(caption), rng)
-        clause = int(rng.integers(len(include)))
-        violation, relation = _violate(kind, clause, include, wanted, relation, rng)
+        broken = int(rng.integers(len(include)))
+        violation, relation = _violate(kind, broken, include, wanted, relation, rng)
     objects = [w for clause_objects in wanted for w in clause_objects]
     missing = violation is not None and violation.kind == "missing"
     if missing:
@@ -177,9 +177,10 @@ def _violate(
         others = [c["color"] for c in include if c is not include[clause]]
         asked = include[clause]["color"]
         # in half of the cases the colour of the other object, since generators mix colours up
-        found_colour = (
-            others[0] if others and rng.random() < 0.5 else choose_one([c for c in COLOURS if c != asked], rng)
-        )
+        if others and rng.random() < 0.5:
+            found_colour = others[0]
+        else:
+            found_colour = choose_one([c for c in COLOURS if c != asked], rng)
         wanted[clause][:] = [replace(w, color=found_colour) for w in wanted[clause]]
         return Violation("colour", clause, found_colour), relation
     assert relation is not None
