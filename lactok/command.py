@@ -21,7 +21,7 @@ _programs: list[str] = []  # the command that is running, then its subcommand: "
 _called: dict[str, str] = {}  # a parser's own `prog` -> how the user called it: "lactok recon"
 
 
-def called(program: str, otherwise: str) -> None:
+def set_program_name(program: str, otherwise: str) -> None:
     """Let help and messages of the parser whose `prog` is `program` name the command `otherwise`, as it was called."""
     _called[program] = otherwise
 

@@ -74,7 +74,7 @@ def open_photograph(file: Path | BinaryIO) -> Image.Image:
         raise UnreadableImage(str(error).strip() or type(error).__name__) from error
 
 
-def opened(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Image:
+def open_picture(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Image:
     """Return a picture, in any of the forms that Python users have, as upright 8-bit RGB.
 
     Args:

@@ -155,7 +155,7 @@ class Reconstructor(Adapter):
         >>> lactok.load("resize-8").reconstruct_image(Image.new("RGB", (64, 48), "red")).size
         (48, 48)
         """
-        photograph = pixels.opened(picture)
+        photograph = pixels.open_picture(picture)
         side = self.spec.output_size or self.spec.input_size or min(photograph.size)
         reference = pixels.prepare(photograph, pixels.Prepare(side))
         image = pixels.tokenizer_input(reference, self.spec.input_size, self.spec.resample)

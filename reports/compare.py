@@ -26,13 +26,13 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the comparison and return 0."""
     from lactok.evaluation.compare import compare
-    from lactok.evaluation.results import told_older
+    from lactok.evaluation.results import older_version_lines
 
     first, second = (find(name, args.runs) for name in (args.first, args.second))
     if first.folder.resolve() == second.folder.resolve():
         raise UserError(f"{first.name} is named twice; name two runs")
     compared = compare(first, second)
-    for line in told_older([first, second]):
+    for line in older_version_lines([first, second]):
         print(line, file=sys.stderr)
     print(text(compared))
     if args.json:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from lactok.command import called, command
+from lactok.command import command, set_program_name
 from lactok.errors import unknown
 
 
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise unknown("command", name, COMMANDS)
     entry = COMMANDS[name]
     # the parser of `reports` adds `compare` or `serve` to its name by itself
-    called(f"python -m {entry.module}", "lactok" if entry.words else f"lactok {name}")
+    set_program_name(f"python -m {entry.module}", "lactok" if entry.words else f"lactok {name}")
     importlib.import_module(_file(entry.module)).main([*entry.words, *own])
     return 0  # not reached: the command's own `main` ends the process
 

@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.use_machine()
     from benchmarks.ablation.table import table
     from benchmarks.speed.timing import decode_seconds
-    from lactok.evaluation.evaluate import available, evaluate_sources, said
+    from lactok.evaluation.evaluate import evaluate_sources, report_unfinished, resolve_sources
 
     run, dataset = settings.run(), settings.data()
-    sources, missing, failed = available(tokenizers)
+    sources, missing, failed = resolve_sources(tokenizers)
     outcome = evaluate_sources(sources, dataset, run, settings.execution())
     found = {result.label: result for result in outcome.results}
     seconds = None
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     print(f"written: {path}")
-    return said(missing, failed | outcome.failed, strict=args.strict or not found)
+    return report_unfinished(missing, failed | outcome.failed, strict=args.strict or not found)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.check()
     if (args.images is None) == (args.generators is None):
         raise WrongValue("name either --images DIR or --generators NAME,...")
-    from lactok.evaluation.evaluate import existing_folder, metric_networks, said
+    from lactok.evaluation.evaluate import existing_folder, metric_networks, report_unfinished
 
     if args.images is not None:
         existing_folder(args.images)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = suite.measure(rows, judges, chosen, reference, run, execution, failed)
     if results:
         show(results, [judge for judge in judges if judge.spec.name not in failed], execution.out)
-    return said(missing, failed, strict=args.strict or chosen.named or not judges)
+    return report_unfinished(missing, failed, strict=args.strict or chosen.named or not judges)
 
 
 def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge], out: Path) -> None:

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = tokenizer_names(asked)
     settings.use_machine()
     run, execution = settings.run(), settings.execution()
-    from lactok.evaluation.evaluate import available, evaluate_sources, known_networks, said
+    from lactok.evaluation.evaluate import evaluate_sources, known_networks, report_unfinished, resolve_sources
 
     if args.images:
         references, reconstructions = args.images
@@ -70,13 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(plan(names, data, replace(run, networks=known_networks(run)), Path(settings.out)))
             return 0
-        sources, missing, failed = available(names, fetch=asked != "local")
+        sources, missing, failed = resolve_sources(names, fetch=asked != "local")
         outcome = evaluate_sources(sources, data, run, execution)
         outcome.missing, outcome.failed = missing, failed | outcome.failed
     if outcome.results:
         show(outcome, data, run, execution, args.svg)
     named = asked not in ALL
-    return said(outcome.missing, outcome.failed, strict=args.strict or named)
+    return report_unfinished(outcome.missing, outcome.failed, strict=args.strict or named)
 
 
 def check_adapter(name: str, device: str, weights: str | None) -> int:

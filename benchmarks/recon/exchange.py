@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.of(vars(args))
     names = pairs.checked_names(args.tokenizers, settings, "two finished rows a tokenizer are compared")
     settings.use_machine()
-    from lactok.evaluation.evaluate import said
+    from lactok.evaluation.evaluate import report_unfinished
     from lactok.evaluation.table import markdown
 
     run = settings.run()
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if outcome.results:
         lines = "\n".join(metric_changes(outcome.results))
         print(f"\n{measured.heading()}\n\n{markdown(outcome.results)}\n{lines}")
-    return said(outcome.missing, outcome.failed, strict=True)
+    return report_unfinished(outcome.missing, outcome.failed, strict=True)
 
 
 if __name__ == "__main__":

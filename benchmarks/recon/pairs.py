@@ -95,10 +95,10 @@ class Pairs:
 def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Settings) -> Pairs:
     """Measure tokenizers with their own ids and with exchanged ones; the outcome says which could not run and why."""
     from lactok import registry
-    from lactok.evaluation.evaluate import available, evaluate_sources
+    from lactok.evaluation.evaluate import evaluate_sources, resolve_sources
     from lactok.evaluation.sources import EXCHANGED, ExchangedSource, TokenizerSource
 
-    _, missing, failed = available(names)
+    _, missing, failed = resolve_sources(names)
     partner_of = partners(dataset)
     sources: dict[str, Callable[[], TokenizerSource]] = {}
     for name in names:

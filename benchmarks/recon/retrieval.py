@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.of(vars(args))
     names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
     settings.use_machine()
-    from lactok.evaluation.evaluate import metric_networks, said
+    from lactok.evaluation.evaluate import metric_networks, report_unfinished
     from lactok.evaluation.store import Store, write_atomically
     from lactok.evaluation.writing import folder_name, to_json
 
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with disk_errors(path):
             write_atomically(path, to_json(entries))
         print(f"\n{measured.heading()}\n\n{table(entries)}\nwritten: {path}")
-    return said(measured.outcome.missing, measured.outcome.failed, strict=True)
+    return report_unfinished(measured.outcome.missing, measured.outcome.failed, strict=True)
 
 
 if __name__ == "__main__":

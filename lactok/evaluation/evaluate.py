@@ -157,7 +157,7 @@ def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> P
     return path
 
 
-def available(
+def resolve_sources(
     names: Sequence[str], fetch: bool = True
 ) -> tuple[list[Callable[[], Source]], dict[str, str], dict[str, str]]:
     """Sort tokenizers by whether they can be evaluated; weights are fetched for that.
@@ -302,7 +302,7 @@ def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
-def said(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
+def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
     """Print what did not run and why, and return the command's exit code.
 
     Args:

@@ -324,10 +324,10 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
     if not found:
         what = f"; {left_out[0]}" if left_out else ""
         raise UserError(f"`runs` {folder} holds no results{what}; measure something first: {FIRST} --out {folder}")
-    return Results(tuple(found), (*left_out, *told_older(found)))
+    return Results(tuple(found), (*left_out, *older_version_lines(found)))
 
 
-def told_older(results: Sequence[Result]) -> list[str]:
+def older_version_lines(results: Sequence[Result]) -> list[str]:
     """Return a line for the user if some of the results are of an older version; nothing otherwise."""
     older = [result.name for result in results if result.older]
     if not older:

@@ -20,7 +20,7 @@ from benchmarks.recon import __main__ as recon
 from lactok import weights
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Run, split_names
-from lactok.evaluation.evaluate import available
+from lactok.evaluation.evaluate import resolve_sources
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.schema import parsed
 from lactok.evaluation.sources import TokenizerSource
@@ -367,7 +367,7 @@ def test_option_names() -> None:
 
 
 def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
-    rows, missing, broken = available(["toy", "llamagen-vq16-tiny", "titok-s128", "flextok-d12-d12"], fetch=False)
+    rows, missing, broken = resolve_sources(["toy", "llamagen-vq16-tiny", "titok-s128", "flextok-d12-d12"], fetch=False)
     assert len(rows) == 2
     assert set(missing) == {"titok-s128", "flextok-d12-d12"}
     assert missing["titok-s128"] == "its weights (0.3 GB) are not on this machine; name it to fetch them"
@@ -377,5 +377,5 @@ def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
 def test_a_network_of_the_metrics_is_fetched_for_local_rows(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("lactok.registry.resolve_assets", asked.append)
-    rows, missing, _ = available(["seedtok-tiny"], fetch=False)  # its visual encoder is FID's Inception
+    rows, missing, _ = resolve_sources(["seedtok-tiny"], fetch=False)  # its visual encoder is FID's Inception
     assert (len(rows), missing, asked) == (1, {}, ["seedtok-tiny"])
