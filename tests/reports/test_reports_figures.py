@@ -350,16 +350,13 @@ def test_generated_pictures_by_prompt(tmp_path: Path, capsys: pytest.CaptureFixt
     other = generated(tmp_path / "other", ["a cow", "a cat"], shift=500)
     out = tmp_path / "x.png"
     grid("generation", "--folders", one, other, "--prompts", "00002,00000", "--out", out)
-    expected = [
-        [one / "00002", other / "00000"],
-        [one / "00000", other / "00001"],
-    ]  # rows join equal prompts, not equal folder numbers
+    # a row is of one prompt, which may have different numbers in the two folders
+    expected = [[one / "00002", other / "00000"], [one / "00000", other / "00001"]]
     for row, folders in enumerate(expected[::-1]):
         for column, folder in enumerate(folders):
             assert np.array_equal(cell(out, column, row), enlarged(folder / "samples" / "0000.png"))
-    grid(
-        "generation", "--folders", one, other, "--out", tmp_path / "y.pdf"
-    )  # without --prompts: the two prompts in common
+    # without --prompts: the two prompts that both folders have
+    grid("generation", "--folders", one, other, "--out", tmp_path / "y.pdf")
     assert (tmp_path / "y.pdf").read_bytes()[:4] == b"%PDF"
     for prompts, message in (
         ("3", "between 1 and 2"),
