@@ -18,7 +18,6 @@ from benchmarks.geneval.detectors import Detection
 from benchmarks.geneval.mask2former import instances
 from benchmarks.verify.checks import Checks
 
-
 # the files and folders that `replay` reads or that describe the set
 FILES = {
     "cases.jsonl",

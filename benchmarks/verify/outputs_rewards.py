@@ -75,7 +75,7 @@ def whole_rewards(config: Config, folder: Path) -> Outputs:
     mps = filled(lambda: rewards_kind.mps_network({"config": config["mps"]}), convert_mps(stored), "mps")
     images = pil_images(config)
     ids = torch.tensor(config["image_reward_ids"])
-    mps_ids = torch.tensor(config["mps_ids"])  # captions and, in the last row, the condition
+    mps_ids = torch.tensor(config["mps_ids"])  # the first row is the condition, the others are captions
     return {
         "image_reward": scores(ImageReward, ids, images, model=image_reward),
         "mps": scores(MPS, mps_ids, images, model=mps),
