@@ -1,4 +1,4 @@
-"""`python -m reports [build|compare|readme|serve|grid]` reports stored results; `build` is the default."""
+"""`python -m reports [build|compare|readme|serve|grid]` shows stored results; `build` is the default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lactok.command import Parser, command
 
-# command -> a module with `add_arguments(parser)` and `run(args)`, which returns the exit code; and the help text
+# command -> (module, help text); the module has `add_arguments(parser)`, and `run(args)` that returns the exit code
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
     "compare": ("reports.compare", "two runs, paired over the images that both have"),
@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def parser() -> Parser:
-    """Return the parser of all commands."""
+    """Return the parser of the commands and their arguments."""
     p = Parser(
         prog="python -m reports",
         description="Tables, figures and the page, from stored results.",
@@ -27,9 +27,9 @@ def parser() -> Parser:
     )
     actions = p.add_subparsers(dest="action", required=True, metavar="COMMAND")
     for name, (module, about) in COMMANDS.items():
-        own = actions.add_parser(name, help=about, description=about)
-        importlib.import_module(module).add_arguments(own)
-        own.set_defaults(module=module)
+        command_parser = actions.add_parser(name, help=about, description=about)
+        importlib.import_module(module).add_arguments(command_parser)
+        command_parser.set_defaults(module=module)
     return p
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
-        words.insert(0, "build")
+        words.insert(0, "build")  # the default command
     args = parser().parse_args(words)
     return int(importlib.import_module(args.module).run(args))
 

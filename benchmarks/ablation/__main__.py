@@ -32,12 +32,12 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 3 if a variant failed or if none could be measured."""
+    """Run the command and return its exit code: 3 if a variant failed, or if weights are missing and none could run."""
     args = parser().parse_args(argv)
     study = STUDIES[args.study]
     settings = Settings.of(vars(args))
     if settings.part:
-        raise WrongValue("`part`: an ablation is a table of finished rows; run the parts by benchmarks.recon first")
+        raise WrongValue("`part`: an ablation prints finished rows only; measure the parts with benchmarks.recon first")
     settings.check()
     tokenizers = names(study, args.scale)
     settings.use_machine()
@@ -57,14 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
         f"{run.protocol.name} at {run.protocol.prepare.resolution} px\n\n{text}"
     )
-    if study.table:
-        print("The paper's columns: MJHQ-5K at 1024 px with the full models; its LPIPS network is not named.")
+    if study.table:  # published numbers stand beside the measured ones
+        print(
+            "The paper's columns: MJHQ-5K at 1024 px with the full models; the paper does not name its LPIPS network."
+        )
     path = Path(settings.out) / f"ablation-{args.study}-{args.scale}.md"
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     print(f"written: {path}")
-    return report_unfinished(missing, failed | outcome.failed, strict=args.strict or not found)
+    strict = args.strict or not found  # a table without any measured row is a failure, whatever --strict says
+    return report_unfinished(missing, failed | outcome.failed, strict)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,17 @@ def table(
     """Return a Markdown table with a row per variant: metrics, decode time if it was measured, published numbers.
 
     Args:
-        results: by the name of the tokenizer; a variant without a result was not run.
+        results: the measured results by the name of the tokenizer; a variant without one is shown as not run.
         tokenizers: names of the variants' tokenizers, in the order of the rows.
-        seconds: time to decode one image, by the name of the tokenizer; None or empty for a table without times.
+        seconds: seconds to decode one image, by the name of the tokenizer; None or empty for a table without them.
     """
     metrics = metrics_of(list(results.values()))
-    printed = published.table(study.table) if study.table else None
+    published_table = published.table(study.table) if study.table else None
     head = ["variant", "tokenizer", "tokens", *(metric.head for metric in metrics)]
     if seconds:
         head.append("decode s")
-    if printed:
-        head += [f"paper {column}" for column in printed.columns]
+    if published_table:
+        head += [f"paper {column}" for column in published_table.columns]
     body = []
     for variant, name in zip(study.rows, tokenizers, strict=True):
         result = results.get(name)
@@ -39,8 +39,8 @@ def table(
             row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
         if seconds:
             row.append(f"{seconds[name]:.3f}" if name in seconds else "-")
-        if printed and variant.published:
-            values = printed.rows[variant.published].values()
+        if published_table and variant.published:
+            values = published_table.rows[variant.published].values()
             row += ["-" if value is None else f"{value:g}" for value in values]
         body.append(row)
     return str(tabulate(body, head, tablefmt="pipe", disable_numparse=True)) + "\n"

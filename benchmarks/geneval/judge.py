@@ -34,7 +34,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Judges:
-    """A detector and a colour classifier, as classes that are not loaded yet, so they can be sent to other processes.
+    """A detector and a colour classifier, as classes, so that worker processes can be told which to load.
 
     Attributes:
         detector: class of the detector.
@@ -57,7 +57,7 @@ class Judges:
         return min(self.options.threshold, self.options.counting_threshold)
 
     def identity(self, spec: JudgeSpec) -> list[Any]:
-        """Return one judge's name, version and weights, for the keys of what it computed."""
+        """Return one judge's name, version and weights, which become part of the store's keys."""
         digests = {name: sha256 for name, _, sha256 in self.assets}
         return [spec.name, spec.version, [[a.name, digests[a.name]] for a in spec.assets]]
 
@@ -71,7 +71,7 @@ class JudgingWork(ShardWork):
         run: device and batch size.
         store: where detections, verdicts and drawn pictures are kept.
         annotated: which pictures are drawn with their verdicts.
-        _loaded: "detector" and "colours", once they are loaded.
+        _loaded: the loaded judges, by "detector" and "colours"; empty until the first call.
     """
 
     judges: Judges
@@ -127,7 +127,8 @@ class JudgingWork(ShardWork):
         """Return the key of the drawn verdict on one picture of a shard.
 
         Args:
-            verdicts_key: of the shard.
+            verdicts_key: the key of the verdicts on the shard.
+            sample: the picture.
         """
         return digest(["geneval annotated", verdicts_key, sample.id, annotate.VERSION])
 
@@ -149,7 +150,7 @@ class JudgingWork(ShardWork):
             return False
         return self.annotated == "all" or not record["correct"]
 
-    def _undrawn(self, samples: Sequence[Sample], records: Sequence[Record]) -> list[int]:
+    def _positions_to_draw(self, samples: Sequence[Sample], records: Sequence[Record]) -> list[int]:
         """Return the positions of the pictures whose verdicts are still to be drawn."""
         key = self.verdicts_key(samples)
         positions = []
@@ -162,27 +163,27 @@ class JudgingWork(ShardWork):
         if not all(sample.path.is_file() for sample in samples):  # another part of the run still makes them
             return False
         records = self.stored(samples)
-        return records is not None and not self._undrawn(samples, records)
+        return records is not None and not self._positions_to_draw(samples, records)
 
     def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
         records = self.stored(samples)
-        if records is not None and not self._undrawn(samples, records):
+        if records is not None and not self._positions_to_draw(samples, records):
             return
-        detections, errors, remarks = self._detections(samples, timer)
+        detections, errors, remarks = self._detections_of(samples, timer)
         if records is None:
-            records = self._verdicts(samples, detections, errors, remarks, timer)
+            records = self._score_and_store(samples, detections, errors, remarks, timer)
         key = self.verdicts_key(samples)
-        for i in self._undrawn(samples, records):
+        for i in self._positions_to_draw(samples, records):
             with timer.stage("annotate"):
-                drawn = self._drawn(samples[i], detections[i], records[i])
+                drawn = self._draw_verdict(samples[i], detections[i], records[i])
                 self.store.put_picture(self.picture_key(key, samples[i]), png(drawn))
 
-    def _detections(
+    def _detections_of(
         self, samples: Sequence[Sample], timer: Timer
     ) -> tuple[list[list[Detection]], dict[int, str], dict[int, str]]:
-        """Return the detections in each picture above the lower threshold, from the store or computed now.
+        """Return the detections in each picture above the lowest threshold, from the store or computed now.
 
-        Also return, by the picture's position, why a picture cannot be read, and what is unusual about one.
+        Also return why a picture cannot be read, and what is unusual about one, each by the picture's position.
         """
         key = self.detections_key(samples)
         arrays = self.store.get("geneval-detections", key)
@@ -214,7 +215,7 @@ class JudgingWork(ShardWork):
         notes = {"errors": errors, "remarks": remarks}
         return stored.pack(found) | {"notes": np.array(json.dumps(notes))}
 
-    def _verdicts(
+    def _score_and_store(
         self,
         samples: Sequence[Sample],
         detections: Sequence[Sequence[Detection]],
@@ -225,9 +226,9 @@ class JudgingWork(ShardWork):
         """Score every picture, store the records and return them.
 
         Args:
-            detections: by picture.
-            errors: why a picture cannot be read, by its position.
-            remarks: what is unusual about a picture, by its position.
+            detections: the detections in each picture.
+            errors: why a picture cannot be read, by the picture's position in the shard.
+            remarks: what is unusual about a picture, by the picture's position in the shard.
         """
         records: list[Record] = []
         for i, (sample, found) in enumerate(zip(samples, detections, strict=True)):
@@ -235,7 +236,7 @@ class JudgingWork(ShardWork):
                 records.append({"error": errors[i]})
                 continue
             with timer.stage("score", 1):
-                verdict = scorer.score(prompt_of(sample), found, self._classify(sample), self.judges.options)
+                verdict = scorer.score(prompt_of(sample), found, self._classifier_of(sample), self.judges.options)
             boxes = {name: [[*d.box, d.score] for d in kept] for name, kept in verdict.kept.items()}
             colours = {name: list(seen) for name, seen in verdict.colours.items()}
             records.append(
@@ -250,7 +251,7 @@ class JudgingWork(ShardWork):
         self.store.put("geneval-verdicts", self.verdicts_key(samples), {"records": np.array(json.dumps(records))})
         return records
 
-    def _classify(self, sample: Sample) -> scorer.Classify:
+    def _classifier_of(self, sample: Sample) -> scorer.Classify:
         """Return the function by which the scorer asks for the colours of detections in this picture."""
 
         def classify(name: str, detections: Sequence[Detection]) -> list[str]:
@@ -259,7 +260,7 @@ class JudgingWork(ShardWork):
 
         return classify
 
-    def _drawn(self, sample: Sample, detections: Sequence[Detection], record: Record) -> Image.Image:
+    def _draw_verdict(self, sample: Sample, detections: Sequence[Detection], record: Record) -> Image.Image:
         """Return a picture with its verdict drawn on it."""
         prompt, options = prompt_of(sample), self.judges.options
         kept = scorer.keep(detections, options.threshold_for(prompt["tag"]), options)

@@ -1,4 +1,4 @@
-"""The steps of the command: choose the metrics, find or make the pictures, score them and write the results."""
+"""The steps of the preference suite: choose the metrics, find or make the pictures, score them, write the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ChosenMetrics:
     Attributes:
         rewards: names of reward models.
         distances: keys of distances to photographs.
-        named: whether the metrics were named one by one, so that a missing one is an error.
+        named: whether the user named the metrics one by one; then it is an error if one of them cannot run.
     """
 
     rewards: list[str]
@@ -43,13 +43,13 @@ class ChosenMetrics:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table that is to be measured.
+    """A row of the table: a folder of pictures, or a generator, that is to be measured.
 
     Attributes:
-        name: of the row, and of its result folder.
-        system: name by which the paper's row is found.
+        name: name of the row, with which the name of its result folder begins.
+        system: name under which the row's published numbers are looked up.
         captioned: the pictures and captions; a generator that has not run yet has the captions without pictures.
-        generator: the generator as it is asked for; "" for a folder of pictures.
+        generator: the generator's name with options, as the user wrote it; "" for a folder of pictures.
     """
 
     name: str
@@ -91,7 +91,9 @@ def choose(metrics: str, reference: str | None) -> ChosenMetrics:
 
 
 def row_of_folder(folder: Path, captions: str | None, chosen: ChosenMetrics, limit: int | None) -> Row:
-    """Return the row of a folder of pictures; captions are read here, so that a mistake in them costs no download.
+    """Return the row of a folder of pictures.
+
+    Captions are read here, before anything is downloaded, so that a mistake in them shows at once.
 
     Args:
         captions: the argument `--captions`, if it is given.
@@ -109,7 +111,7 @@ def rows_of_generators(names: Sequence[str], captions: str | None, limit: int | 
     """Return a row per generator, all with the same captions.
 
     Args:
-        names: the generators as they are asked for.
+        names: the generators' names with options, as the user wrote them.
         captions: the argument `--captions`; by default COCO's.
         limit: take only this many captions, a fixed random choice; None for all.
     """
@@ -130,7 +132,8 @@ def rows_of_generators(names: Sequence[str], captions: str | None, limit: int | 
 def make_pictures(row: Row, run: Run, execution: Execution) -> Row | None:
     """Let a row's generator make one picture per caption, and return the row with the pictures.
 
-    Pictures that are there already are kept. Return None while other parts still have some to make.
+    Pictures that exist already are kept. Where a run is split into parts, return None as long as other parts have
+    pictures to make.
     """
     from benchmarks.generation.work import generate
     from benchmarks.preference import captions
@@ -158,7 +161,7 @@ def measure(
     execution: Execution,
     failed: dict[str, str],
 ) -> list[tuple[str, PreferenceResult]]:
-    """Measure rows; return the results of those that are finished, each after the name of its system.
+    """Measure rows; return (the row's `system`, its result) for each that is finished.
 
     Args:
         judges: the rewards.
@@ -216,7 +219,7 @@ def measure_row(
 
     shards = list(row.captioned.dataset.shards())
     if row.generator:
-        # all parts together have made all pictures; the part that comes here scores whatever is not scored yet
+        # a part gets here only when all parts have made their pictures; it scores whatever is not scored yet
         execution = replace(execution, part=(0, 1))
     timer = Timer(run.device)
     done: list[Judge] = []

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.verify [DIR...] [--manifest FILE...]`."""
+"""`python -m benchmarks.verify [DIR...] [--manifest FILE...]` replays reference sets and checks manifests."""
 
 from __future__ import annotations
 
@@ -10,32 +10,47 @@ from lactok.errors import UserError
 
 
 def parser() -> Parser:
+    """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.verify",
-        description="Replay outputs of the official code: a line a tensor, last `N checked, M failed, K sets not "
-        "replayed`. Exit code 1 if a value fell, 3 if a set is of a kind that is not built here.",
+        description="Compare this project's models with stored outputs of the official code. Prints a line for each "
+        "tensor, and at the end `N checked, M failed, K sets not replayed`. Exit code 1 if a comparison failed, 3 if a "
+        "set is of a kind that is not built here.",
     )
     p.add_argument("sets", nargs="*", type=Path, metavar="DIR", help="folders with a set.json")
-    p.add_argument("--manifest", nargs="+", type=Path, default=[], metavar="FILE", help="lists of official tensors")
+    p.add_argument(
+        "--manifest",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="lists of the tensors of an official checkpoint",
+    )
     return p
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 1 if a comparison failed, 3 if a set was not replayed, else 0."""
     args = parser().parse_args(argv)
-    folders = [f for f in args.sets if not f.is_file()]  # `golden/*` matches a README too
+    folders = [f for f in args.sets if not f.is_file()]  # a pattern such as `sets/*` matches a README too
     if not folders and not args.manifest:
         raise UserError("name reference sets (folders with a set.json) or --manifest files")
     from benchmarks.verify import manifest, sets
 
-    described = [sets.read(folder) for folder in folders]  # what is no set is said before any is replayed
-    results = [sets.replay(reference) for reference in described]
+    references = [sets.read(folder) for folder in folders]  # a folder that is no set is an error before any replay
+    results = [sets.replay(reference) for reference in references]
     alone = len(folders) + len(args.manifest) == 1
     results += [manifest.replay(path, alone) for path in args.manifest]
-    checked, failed = (sum(getattr(r, count) for r in results) for count in ("checked", "failed"))
-    missed = sum(not r.replayed for r in results)
-    print(f"{checked} checked, {failed} failed, {missed} sets not replayed")
-    return 1 if failed else 3 if missed else 0
+    checked = sum(result.checked for result in results)
+    failed = sum(result.failed for result in results)
+    not_replayed = len([result for result in results if not result.replayed])
+    print(f"{checked} checked, {failed} failed, {not_replayed} sets not replayed")
+    if failed:
+        return 1
+    if not_replayed:
+        return 3
+    return 0
 
 
 if __name__ == "__main__":

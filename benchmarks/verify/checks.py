@@ -1,8 +1,8 @@
-"""The lines of a replay: a tensor, its largest difference, the tolerance, ok or FAIL; what was left out, and why."""
+"""Comparisons of a replay, each printed as a line: the tensor, its largest difference, the tolerance, ok or FAIL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,21 @@ from safetensors.torch import load_file
 
 
 class NotBuilt(Exception):
-    """The set is of a model that this project does not have; the message says which part of it."""
+    """The set needs something that this project does not have; the message says what."""
 
 
 class Checks:
-    """Collects comparisons of one reference set and prints a line for each.
+    """The comparisons of one reference set or manifest; each prints a line.
 
     Args:
-        name: of the set.
-        tolerances: the set's own, by name.
+        name: name of the set, with which each line begins.
+        tolerances: tolerances that the set itself gives, by name; they replace the defaults of its kind.
 
     Attributes:
-        checked, failed: how many comparisons, and how many of them did not hold.
-        replayed: False for a set of a model that is not built here.
+        seen: names that were compared or skipped.
+        checked: number of comparisons.
+        failed: number of comparisons that did not hold.
+        replayed: False if the set was left out, because its model is not built here.
     """
 
     def __init__(self, name: str, tolerances: Mapping[str, float] | None = None):
@@ -36,54 +38,85 @@ class Checks:
         self.replayed = True
 
     def tensors(self, path: Path) -> dict[str, torch.Tensor]:
-        """A set's stored inputs and expected outputs by name."""
+        """Return the stored inputs and expected outputs of a file of the set, by name."""
         return load_file(path)
 
     def atol(self, default: float, name: str = "atol") -> float:
-        """An absolute tolerance: the set's own of that name, its `atol`, or the default."""
+        """Return an absolute tolerance: the set's own of this name, else the set's `atol`, else the default."""
         return self.tolerances.get(name, self.tolerances.get("atol", default))
 
     def rtol(self, default: float, name: str = "rtol") -> float:
-        """A relative tolerance: the set's own of that name, its `rtol`, or the default."""
+        """Return a relative tolerance: the set's own of this name, else the set's `rtol`, else the default."""
         return self.tolerances.get(name, self.tolerances.get("rtol", default))
 
     def close(self, name: str, actual: Any, expected: Any, atol: float, rtol: float = 0.0) -> None:
-        """Within atol + rtol * |expected| everywhere; integers and other exact things take atol 0."""
-        a, e = (_array(v) for v in (actual, expected))
-        if a.shape != e.shape:
-            self._line(name, f"shape {a.shape} instead of {e.shape}", False)
+        """Check that shapes are equal and |actual - expected| <= atol + rtol * |expected| for every element.
+
+        Args:
+            name: name of the tensor.
+            actual: a tensor, an array or a number that this project computed.
+            expected: the stored one.
+            atol, rtol: absolute and relative tolerance; both 0 for integers and all else that must be equal.
+        """
+        found, stored = _array(actual), _array(expected)
+        if found.shape != stored.shape:
+            self._line(name, f"shape {found.shape} instead of {stored.shape}", False)
             return
-        difference = np.abs(a.astype(np.float64) - e.astype(np.float64))
-        allowed = atol + rtol * np.abs(e.astype(np.float64))
+        found, stored = found.astype(np.float64), stored.astype(np.float64)
+        difference = np.abs(found - stored)
+        allowed = atol + rtol * np.abs(stored)
         largest = float(difference.max(initial=0.0))
-        ok = bool((difference <= allowed).all()) and not bool(np.isnan(difference).any())
-        tolerance = "exact" if atol == rtol == 0 else f"{atol:g}" + (f" + {rtol:g}*|x|" if rtol else "")
+        ok = bool((difference <= allowed).all())  # False for NaN too
+        if atol == rtol == 0:
+            tolerance = "exact"
+        elif rtol:
+            tolerance = f"{atol:g} + {rtol:g}*|x|"
+        else:
+            tolerance = f"{atol:g}"
         self._line(name, f"max abs diff {largest:.3g}  tolerance {tolerance}", ok)
 
-    def equal(self, name: str, actual: object, expected: object, what: str = "equal") -> None:
-        self._line(name, what if actual == expected else f"{actual!r} instead of {expected!r}", actual == expected)
+    def close_to(self, stored: Mapping[str, Any], atol: float, rtol: float) -> Callable[[str, Any], None]:
+        """Return a function that compares a tensor with the stored one of the same name.
+
+        Args:
+            stored: expected outputs by name.
+            atol, rtol: default tolerances, which the set's own `atol` and `rtol` replace.
+        """
+
+        def close(name: str, actual: Any) -> None:
+            self.close(name, actual, stored[name], self.atol(atol), self.rtol(rtol))
+
+        return close
+
+    def equal(self, name: str, actual: object, expected: object, text: str = "equal") -> None:
+        """Check that two values are equal; `text` is printed if they are."""
+        ok = actual == expected
+        self._line(name, text if ok else f"{actual!r} instead of {expected!r}", ok)
 
     def skip(self, name: str, reason: str) -> None:
-        """Name a stored tensor that is not an expectation, or cannot be checked, with the reason."""
+        """Print that a stored tensor is not compared, because it is an input or for another reason."""
         self.seen.add(name)
         print(f"{self.name}  {name}  skipped: {reason}", flush=True)
 
     def finish(self, stored: Iterable[str]) -> None:
-        """Every stored tensor must have been checked or skipped."""
+        """Fail for every stored name that was neither compared nor skipped."""
         for name in sorted(set(stored) - self.seen):
             self._line(name, "stored but never checked", False)
 
     def not_replayed(self, reason: str) -> None:
-        """Say that the set was left out, and why."""
+        """Print that the whole set was left out, and why."""
         self.replayed = False
         print(f"{self.name}  not replayed: {reason}", flush=True)
 
     def _line(self, name: str, text: str, ok: bool) -> None:
+        """Count a comparison and print its line."""
         self.seen.add(name)
         self.checked += 1
-        self.failed += not ok
+        if not ok:
+            self.failed += 1
         print(f"{self.name}  {name}  {text}  {'ok' if ok else 'FAIL'}", flush=True)
 
 
 def _array(value: Any) -> np.ndarray:
+    """Return a tensor, array or number as an array."""
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)

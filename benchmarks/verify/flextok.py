@@ -1,7 +1,7 @@
-"""Kind `flextok`: the register encoder, FSQ and the flow decoder with both guidances, VAE included.
+"""Kind `flextok`: FlexTok's VAE, its register encoder, FSQ, and the flow decoder with both kinds of guidance.
 
-Which velocities and samplings a set has, and at what times, scales and lengths, stands in the tensors' names:
-`velocity_t0.6_cond_trunc`, `latents_apg7.5_one_step`.
+The names of a set's tensors say which velocities and samples it has, and at which times, guidance scales and numbers of
+tokens: `velocity_t0.6_cond_trunc`, `latents_apg7.5_one_step`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from lactok.nn.flextok import FlexTok, FlexTokConfig, NormGuidance, PlainGuidanc
 from lactok.nn.flextok_checkpoint import convert, read_config
 from lactok.weights import load_strict
 
-ATOL, RTOL = 1e-4, 1e-4  # the kind's README
+# as the READMEs of the kind's sets suggest
+ATOL, RTOL = 1e-4, 1e-4
+# time, condition
 VELOCITY = re.compile(r"velocity_t([\d.]+)_(cond|cond_trunc|cond_mixed_len|uncond)")
+# name of the sample, guidance, guidance scale, tokens or steps
 SAMPLED = re.compile(r"latents_((cfg|apg)([\d.]+)_(full|trunc|one_step))")
 
 
 def config_of(values: dict[str, Any]) -> FlexTokConfig:
-    """Upstream's configuration and that of the VAE inside it."""
+    """Return the network's configuration from a set's config.json, which has the official one and that of the VAE."""
     vae = values["vae_base_cfg"]
     return replace(
         read_config(values["hydra_config"]),
@@ -39,33 +42,33 @@ def config_of(values: dict[str, Any]) -> FlexTokConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare every output of the set, from the image to both kinds of guided samples."""
     model = FlexTok(config_of(config)).eval()
     load_strict(model, convert(weights_of(folder / "weights.safetensors")), checks.name)
     io = checks.tensors(folder / "io.safetensors")
 
-    def close(name: str, actual: Tensor) -> None:
-        checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))
-
+    close = checks.close_to(io, ATOL, RTOL)
     checks.skip("image", "the input")
     checks.skip("noise", "an input")
-    mean, deviation = model.posterior(io["image"])
+    mean, std = model.posterior(io["image"])
     close("vae_mean", mean)
-    close("vae_std", deviation)
+    close("vae_std", std)
     latents = model.latents(io["image"])
     close("vae_latents", latents)
     close("vae_decode_of_clean_latents", model.decode_latents(io["vae_latents"]))
     close("encoder_out_pre_fsq", model.encoder(latents))
     checks.close("tokens", model.encode(io["image"]), io["tokens"], 0)
     close("quantized", model.fsq.lookup(io["tokens"]))
-    _velocities(model, io, config["keep_k"], close)
-    _samples(model, io, config, close)
+    _check_velocities(model, io, config["keep_k"], close)
+    _check_samples(model, io, config, close)
     checks.finish(io)
 
 
-def _velocities(model: FlexTok, io: dict[str, Tensor], keep: int, close: Callable[[str, Tensor], None]) -> None:
+def _check_velocities(model: FlexTok, io: dict[str, Tensor], keep: int, close: Callable[[str, Tensor], None]) -> None:
+    """Compare the decoder's velocities at the stored noise, under every condition; `keep` tokens are a truncation."""
     decoder, codes = model.decoder, model.fsq.lookup(io["tokens"])
     batch = len(codes)
-    lengths = torch.tensor([keep, 2 * keep, 1])[:batch]  # the kind's README
+    lengths = torch.tensor([keep, 2 * keep, 1])[:batch]  # as the READMEs of the kind's sets say
     conditions = {
         "cond": decoder.condition(codes),
         "cond_trunc": decoder.condition(codes[:, :keep]),
@@ -73,23 +76,31 @@ def _velocities(model: FlexTok, io: dict[str, Tensor], keep: int, close: Callabl
         "uncond": decoder.unconditional(batch),
     }
     for name in io:
-        if found := VELOCITY.fullmatch(name):
-            (at,) = decoder.modulations(torch.tensor([float(found[1])]))
-            close(name, decoder(io["noise"], at, conditions[found[2]]))
+        found = VELOCITY.fullmatch(name)
+        if found:
+            time, condition = float(found[1]), found[2]
+            (modulation,) = decoder.modulations(torch.tensor([time]))
+            close(name, decoder(io["noise"], modulation, conditions[condition]))
 
 
-def _samples(
+def _check_samples(
     model: FlexTok, io: dict[str, Tensor], config: dict[str, Any], close: Callable[[str, Tensor], None]
 ) -> None:
+    """Compare the latents that the sampler makes from the stored noise, and their images.
+
+    Raises:
+        NotBuilt: the set's guidance is not built here.
+    """
     if config["guidance"]["apg_eta"]:
         raise NotBuilt("adaptive projected guidance with eta other than 0")
-    momentum, threshold = (config["guidance"][key] for key in ("apg_momentum", "apg_norm_threshold"))
+    momentum, threshold = config["guidance"]["apg_momentum"], config["guidance"]["apg_norm_threshold"]
     for name in io:
-        if found := SAMPLED.fullmatch(name):
-            run, guider, scale, length = found[1], found[2], float(found[3]), found[4]
-            guidance = NormGuidance(scale, momentum, threshold) if guider == "apg" else PlainGuidance(scale)
-            ids = io["tokens"][:, : config["keep_k"]] if length == "trunc" else io["tokens"]
-            steps = 1 if length == "one_step" else config["timesteps"]
-            sampled = model.sample(ids, io["noise"], steps, guidance)
-            close(name, sampled)
-            close(f"image_{run}", model.decode_latents(sampled))
+        found = SAMPLED.fullmatch(name)
+        if found:
+            sample, kind, scale, variant = found[1], found[2], float(found[3]), found[4]
+            guidance = NormGuidance(scale, momentum, threshold) if kind == "apg" else PlainGuidance(scale)
+            ids = io["tokens"][:, : config["keep_k"]] if variant == "trunc" else io["tokens"]
+            steps = 1 if variant == "one_step" else config["timesteps"]
+            latents = model.sample(ids, io["noise"], steps, guidance)
+            close(name, latents)
+            close(f"image_{sample}", model.decode_latents(latents))

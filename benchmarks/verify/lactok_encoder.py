@@ -1,4 +1,4 @@
-"""Kind `lactok_encoder`: LlamaGen's encoder at other sizes than 256, with the training's resize."""
+"""Kind `lactok_encoder`: LaCTok's encoder, which is LlamaGen's, on images resized to other sizes than 256."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from lactok.nn.lactok import resize
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.weights import load_strict
 
-RESIZED, PRE_QUANT, QUANT = 1e-6, 2e-5, 1e-6  # the kind's README
-ENCODING = ("encoder.", "quant_conv.", "quantize.embedding")
+# absolute tolerances that the READMEs of the kind's sets suggest
+RESIZED_ATOL = 1e-6
+PRE_QUANT_ATOL = 2e-5
+QUANT_ATOL = 1e-6
+ENCODER_PREFIXES = ("encoder.", "quant_conv.", "quantize.embedding")
 
 
 def config_of(values: dict[str, Any]) -> VQConfig:
-    """The set's own names of the configuration."""
+    """Return the network's configuration from a set's config.json."""
     size, dim = values["codebook"]
     return VQConfig(
         channels=values["ch"],
@@ -33,27 +36,32 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare the resized images, features, ids and codes at every size that the set has."""
+    # weights.safetensors, weights_fp16.safetensors or a recipe
     stored = weights_of(next(p for p in folder.glob("weights*") if p.suffix in (".safetensors", ".json")))
     model = VQModel(config_of(config)).eval()
     own = model.state_dict()
-    missing = [k for k in own if k.startswith(ENCODING) and k not in stored]
+    missing = [k for k in own if k.startswith(ENCODER_PREFIXES) and k not in stored]
     checks.equal("tensors missing in the set", missing, [], "none")
-    load_strict(model, own | {k: v.float() for k, v in stored.items()}, checks.name)  # the set has no pixel decoder
+    # the set has no pixel decoder, so that part keeps its own weights
+    load_strict(model, own | {k: v.float() for k, v in stored.items()}, checks.name)
     io = checks.tensors(folder / "tensors.safetensors")
     checks.skip("image", "the input")
-    resized_within, quant_within = checks.atol(RESIZED, "resized"), checks.atol(QUANT, "quant")
+    resized_atol = checks.atol(RESIZED_ATOL, "resized")
+    pre_quant_atol = checks.atol(PRE_QUANT_ATOL, "pre_quant")
+    quant_atol = checks.atol(QUANT_ATOL, "quant")
     threads = torch.get_num_threads()
     for size in sorted({int(k.split("/")[0]) for k in io if "/" in k}):
         torch.set_num_threads(1)  # torch's interpolation differs by 2e-6 when it is split over threads
         resized = resize(io["image"], size)
         torch.set_num_threads(threads)
-        checks.close(f"{size}/resized", resized, io[f"{size}/resized"], resized_within)
+        checks.close(f"{size}/resized", resized, io[f"{size}/resized"], resized_atol)
         features = model.encode_features(io[f"{size}/resized"])
-        checks.close(f"{size}/pre_quant", features, io[f"{size}/pre_quant"], checks.atol(PRE_QUANT, "pre_quant"))
+        checks.close(f"{size}/pre_quant", features, io[f"{size}/pre_quant"], pre_quant_atol)
         ids = model.quantize.encode(features)
         checks.close(f"{size}/indices", ids, io[f"{size}/indices"], 0)
-        straight = model.quantize.straight_through(features, ids)
-        checks.close(f"{size}/quant", straight, io[f"{size}/quant"], quant_within)
-        checks.close(f"{size}/get_quant", model.quantize.lookup(ids), io[f"{size}/get_quant"], quant_within)
+        quantized = model.quantize.straight_through(features, ids)
+        checks.close(f"{size}/quant", quantized, io[f"{size}/quant"], quant_atol)
+        checks.close(f"{size}/get_quant", model.quantize.lookup(ids), io[f"{size}/get_quant"], quant_atol)
         checks.skip(f"{size}/margin", "how clear the choice of ids is")
     checks.finish(io)

@@ -1,4 +1,4 @@
-"""Kind `llamagen_vq`: LlamaGen's VQModel at the set's configuration."""
+"""Kind `llamagen_vq`: LlamaGen's VQModel with the sizes of the set."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.recipe import weights_of
-from benchmarks.verify.vqgan import autoencoder
+from benchmarks.verify.vqgan import check_autoencoder
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.weights import load_strict
 
-ATOL, RTOL = 3e-4, 1e-4  # the kind's README
+ATOL, RTOL = 3e-4, 1e-4  # as the READMEs of the kind's sets suggest
 
 
 def config_of(values: dict[str, Any]) -> VQConfig:
-    """The set's own names of the configuration."""
+    """Return the network's configuration from a set's config.json."""
     return VQConfig(
         channels=values["ch"],
         channel_mult=tuple(values["ch_mult"]),
@@ -31,6 +31,7 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare every output of the set, from the image to the decoded one."""
     model = VQModel(config_of(config)).eval()
     load_strict(model, weights_of(folder / "weights.safetensors"), checks.name)
-    autoencoder(model, checks.tensors(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
+    check_autoencoder(model, checks.tensors(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))

@@ -1,4 +1,7 @@
-"""Names, shapes and dtypes of an official checkpoint against the model on the meta device."""
+"""Manifests: names, shapes and dtypes of the tensors of an official checkpoint, compared with this project's model.
+
+The models are built on the meta device, without weights.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from lactok.errors import UserError, unknown
 from lactok.specs import Asset
 
 Tensors = dict[str, Tensor]
-LISTS = ("tensors", "keys", "keys_list")  # where a manifest lists what the network needs
-# manifest -> tokenizer whose network must have exactly these tensors
+LISTS = ("tensors", "keys", "keys_list")  # a manifest lists the network's tensors under one of these keys
+# file name of a manifest -> name of the tokenizer whose network must have exactly these tensors
 MODELS = {
     "llamagen_vq16": "llamagen-vq16",
     "llamagen_vq8": "llamagen-vq8",
@@ -40,22 +43,25 @@ MODELS = {
 
 
 def replay(path: Path, alone: bool) -> Checks:
-    """A manifest compared with the model that its name stands for.
+    """Compare a manifest with the model that its file name stands for.
 
     Args:
-        alone: nothing else was named; then a model that is not built here is an error instead of a line.
+        path: the manifest.
+        alone: whether the user named nothing else; then a model that is not built here is an error instead of a line.
 
     Raises:
-        UserError: not a manifest, or, alone, of a model that is not built here.
+        UserError: the file is not a manifest, or it is alone and its model is not built here.
     """
-    checks, known = Checks(path.stem), path.stem in MODELS
+    checks = Checks(path.stem)
+    known = path.stem in MODELS
     try:
-        described = json.loads(path.read_text())
-        key = next((key for key in LISTS if isinstance(described.get(key), list)), None)
-        if key is None and not known and not alone:  # a model's configuration lies beside some manifests
+        content = json.loads(path.read_text())
+        keys = [key for key in LISTS if isinstance(content.get(key), list)]
+        if not keys and not known and not alone:  # a model's configuration lies beside some manifests
             print(f"{path.stem}  skipped: lists no tensors, so it is no manifest", flush=True)
             return checks
-        tensors, ignored = _empty(described[key or LISTS[0]]), _empty(described.get("ignored", []))
+        tensors = _meta_tensors(content[keys[0] if keys else LISTS[0]])
+        ignored = _meta_tensors(content.get("ignored", []))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {text}") from error
@@ -68,37 +74,51 @@ def replay(path: Path, alone: bool) -> Checks:
     return checks
 
 
-def _empty(listed: list[dict[str, Any]]) -> Tensors:
-    """Listed tensors on the meta device."""
-    return {
-        t["name" if "name" in t else "key"]: torch.empty(t["shape"], dtype=getattr(torch, t["dtype"]), device="meta")
-        for t in listed
-    }
+def _meta_tensors(listed: list[dict[str, Any]]) -> Tensors:
+    """Return tensors on the meta device by name, from a manifest's list of names (or keys), shapes and dtypes."""
+    tensors = {}
+    for entry in listed:
+        name = entry["name"] if "name" in entry else entry["key"]
+        tensors[name] = torch.empty(entry["shape"], dtype=getattr(torch, entry["dtype"]), device="meta")
+    return tensors
 
 
 def compare(name: str, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
-    """One check a tensor that the network loads, and one for what the file has beside them.
+    """Check every tensor that the network loads, and that nothing is listed or needed beside them.
 
-    The manifest's names go through the conversion that the file itself goes through, so what is left out of a file
-    (`ignored` in the manifest) is shown to be left out.
+    The listed tensors go through the same conversion as the official file, so that a tensor which loading is said to
+    leave out (`ignored` in the manifest) must really be left out.
+
+    Args:
+        name: name of the tokenizer.
+        tensors: the tensors of the official checkpoint, on the meta device.
+        ignored: further tensors of that file, which are not loaded.
+        checks: where the comparisons are counted.
     """
     tokenizer = lactok.build(name)
-    converted = tokenizer.spec.assets[0].converted(tensors | ignored)
+    asset = tokenizer.spec.assets[0]
+    converted = asset.converted(tensors | ignored)
     own = {name: signature(t) for name, t in tokenizer.get_submodule("model").state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
-    reason = left_out(tokenizer.spec.assets[0])
-    named = [(name, reason(name)) for name in tensors]
-    for name, why in named:
-        if why:
-            checks.skip(name, why)
-    surplus = sum(not why for _, why in named) - len(converted)
+    reason_of = left_out(asset)
+    loaded = 0
+    for name in tensors:
+        reason = reason_of(name)
+        if reason:
+            checks.skip(name, reason)
+        else:
+            loaded += 1
+    surplus = loaded - len(converted)
     checks.equal("listed tensors that loading leaves out without a reason", surplus, 0, "none")
     checks.equal("tensors beside these", sorted(own.keys() - converted.keys()), [], "none")
 
 
 def left_out(asset: Asset) -> Callable[[str], str]:
-    """Why loading leaves a listed tensor out, by its name, as the converter's module says; "" for those it loads."""
+    """Return a function from a tensor's name to the reason why loading leaves it out; "" for tensors that are loaded.
+
+    It is the function `left_out` of the module that converts the file, if that module has one.
+    """
     if asset.convert is None:
         return lambda name: ""
     module = importlib.import_module(asset.convert.partition(":")[0])
@@ -106,4 +126,5 @@ def left_out(asset: Asset) -> Callable[[str], str]:
 
 
 def signature(tensor: torch.Tensor) -> list[object]:
+    """Return shape and dtype of a tensor, which are all that a manifest knows of it."""
     return [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]

@@ -1,4 +1,4 @@
-"""Parts of kind `outputs`: every reward's own scoring with a small network by recipe, and what is done to a picture."""
+"""Parts of kind `outputs`: the scores of every reward with a small random network, and the preprocessing of pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.verify import rewards as rewards_kind
-from benchmarks.verify.outputs import Config, Outputs, drawn, sampled
+from benchmarks.verify.outputs import Config, Outputs, drawn, subsampled
 from benchmarks.verify.recipe import weights_of
 from lactok.metrics.rewards import Reward, preprocess
 from lactok.metrics.rewards.clip_scores import Aesthetic, CLIPScore, LinearMLP, PickScore
@@ -25,69 +25,70 @@ from lactok.nn.loading import filled
 
 
 def pil_images(config: Config) -> list[Image.Image]:
-    """The set's drawn pictures as a suite opens them."""
+    """Return the set's drawn pictures as PIL images, which is what rewards take."""
     return [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in drawn(config)]
 
 
 def scores(kind: type[Reward], ids: Tensor, images: list[Image.Image], **parts: Any) -> Tensor:
-    """A reward's scores with given parts instead of its published weights.
+    """Return a reward's scores (B,) of images with a given network instead of the published weights.
 
     Args:
-        ids: of the captions, as the reward's tokenizer would give them.
+        kind: class of the reward.
+        ids: token ids (B, L) of the captions, as the reward's tokenizer would return them; 0 is padding.
+        images: B images.
         parts: attributes of the reward, `model` among them.
     """
-    reward = kind.__new__(kind)
+    reward = kind.__new__(kind)  # the class's own constructor would load the published weights
     Reward.__init__(reward)
-    vars(reward).update(parts, texts=lambda captions, device: (ids, ids.ne(0).long()))
+    for name, part in parts.items():
+        setattr(reward, name, part)
+    reward.texts = lambda captions, device: (ids, ids.ne(0).long())  # type: ignore[attr-defined]
     return reward.score(images, [""] * len(images))
 
 
 def clip_rewards(config: Config, folder: Path) -> Outputs:
-    """CLIP's towers from open_clip's names, and the rewards that are made of its features."""
-    text, vision = (clip.Tower(*config[tower]) for tower in ("text", "vision"))
+    """Return features of a small CLIP with open_clip's weight names, and the scores of the rewards that use CLIP."""
+    text, vision = clip.Tower(*config["text"]), clip.Tower(*config["vision"])
     shape = clip.Shape(text, vision, act="gelu", **config["shape"])
     model = filled(shape.build, convert_hpsv2(weights_of(folder / "weights.safetensors")), "clip")
     head = filled(lambda: LinearMLP(shape.projection), weights_of(folder / "aesthetic.safetensors"), "aesthetic")
     images, ids = pil_images(config), torch.tensor(config["ids"])
     pixels = torch.stack([preprocess.openai(image) for image in images])
-    out = {
+    return {
         "text features": clip.text_features(model, ids),
         "image features": clip.image_features(model, pixels),
         "image tokens": clip.image_tokens(model, pixels),
+        "hpsv2": scores(HPSv2, ids, images, model=model),
+        "hpsv2-aa": scores(HPSv2Antialiased, ids, images, model=model),
+        "pickscore": scores(PickScore, ids, images, model=model),
+        "clip_score": scores(CLIPScore, ids, images, model=model),
+        "aesthetic": scores(Aesthetic, ids, images, model=model, head=head),
     }
-    for name, kind in (
-        ("hpsv2", HPSv2),
-        ("hpsv2-aa", HPSv2Antialiased),
-        ("pickscore", PickScore),
-        ("clip_score", CLIPScore),
-    ):
-        out[name] = scores(kind, ids, images, model=model)
-    return out | {"aesthetic": scores(Aesthetic, ids, images, model=model, head=head)}
 
 
 def whole_rewards(config: Config, folder: Path) -> Outputs:
-    """ImageReward and MPS from pictures of any size and captions' ids to scores."""
+    """Return scores of ImageReward and MPS for pictures of any size and token ids of captions."""
     stored = weights_of(folder / "image_reward.safetensors")
     shape = rewards_kind.image_reward_config(config["image_reward"])
-    reader = filled(lambda: ImageRewardNetwork(shape), convert_image_reward(stored), "image_reward")
+    image_reward = filled(lambda: ImageRewardNetwork(shape), convert_image_reward(stored), "image_reward")
     stored = weights_of(folder / "mps.safetensors")
-    masked = filled(lambda: rewards_kind.mps_network({"config": config["mps"]}), convert_mps(stored), "mps")
+    mps = filled(lambda: rewards_kind.mps_network({"config": config["mps"]}), convert_mps(stored), "mps")
     images = pil_images(config)
-    ids, with_condition = torch.tensor(config["image_reward_ids"]), torch.tensor(config["mps_ids"])
+    ids = torch.tensor(config["image_reward_ids"])
+    mps_ids = torch.tensor(config["mps_ids"])  # the first row is the condition, the others are captions
     return {
-        "image_reward": scores(ImageReward, ids, images, model=reader),
-        "mps": scores(MPS, with_condition, images, model=masked),
-        "mps-0.01": scores(MPSForward, with_condition, images, model=masked),
+        "image_reward": scores(ImageReward, ids, images, model=image_reward),
+        "mps": scores(MPS, mps_ids, images, model=mps),
+        "mps-0.01": scores(MPSForward, mps_ids, images, model=mps),
     }
 
 
 def preprocessed(config: Config, folder: Path) -> Outputs:
-    """The three ways to 224 px, and HPSv2's with antialiasing."""
-    ways = {
-        "openai": preprocess.openai,
-        "transformers": preprocess.transformers_clip,
-        "hps": lambda image: preprocess.hps(image, antialias=False),
-        "hps-aa": lambda image: preprocess.hps(image, antialias=True),
-    }
+    """Return pictures preprocessed to 224 px as CLIP, transformers and HPSv2 do, the last also with antialiasing."""
     images = pil_images(config)
-    return {name: sampled(torch.stack([way(image) for image in images]), 7) for name, way in ways.items()}
+    return {
+        "openai": subsampled(torch.stack([preprocess.openai(image) for image in images]), 7),
+        "transformers": subsampled(torch.stack([preprocess.transformers_clip(image) for image in images]), 7),
+        "hps": subsampled(torch.stack([preprocess.hps(image, antialias=False) for image in images]), 7),
+        "hps-aa": subsampled(torch.stack([preprocess.hps(image, antialias=True) for image in images]), 7),
+    }

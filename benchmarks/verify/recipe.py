@@ -1,7 +1,7 @@
-"""Weights and pictures from a seed: what a reference set holds instead of a large file.
+"""Weights and pictures that are computed from a seed, so that a reference set does not have to hold large files.
 
-The numbers come from the raw bits of numpy's Philox, which are the same in every version of numpy and torch, and a
-tensor's own seed from its name, so that adding or removing one tensor changes no other.
+The numbers come from the raw bits of numpy's Philox generator, which are the same in every version of numpy and torch.
+Each tensor has its own seed, which depends on its name, so that adding or removing a tensor changes no other.
 """
 
 from __future__ import annotations
@@ -23,43 +23,47 @@ SUFFIX = ".recipe.json"
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:
-    """The weights of a set, read from a file or made by a recipe.
+    """Return the weights of a set by name, read from a file or computed by a recipe.
 
     Args:
-        path: `NAME.safetensors`, or a recipe. Where the file is not there but `NAME.recipe.json` is, that is followed.
+        path: `NAME.safetensors`, or a recipe `NAME.recipe.json`. If the former does not exist but the latter does, the
+            recipe is used.
 
     Raises:
-        OSError: neither is there.
+        OSError: neither exists.
     """
-    if not path.name.endswith(SUFFIX):
-        recipe = path.with_name(path.stem + SUFFIX)
-        if path.is_file() or not recipe.is_file():
-            return load_file(path)
-        path = recipe
-    return made(json.loads(path.read_text(encoding="utf-8")))
+    recipe = path if path.name.endswith(SUFFIX) else path.with_name(path.stem + SUFFIX)
+    if path != recipe and (path.is_file() or not recipe.is_file()):
+        return load_file(path)
+    return tensors_of(json.loads(recipe.read_text(encoding="utf-8")))
 
 
-def made(recipe: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a recipe.
+def tensors_of(recipe: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a recipe by name.
 
     Args:
-        recipe: `seed`; `tensors`, the shape of each by its official name; `integers`, the names of those that count
-            positions or batches; `half`, True for tensors that are stored as float16; `gain`, by which matrices are
-            multiplied beside 1 / sqrt(fan in), 1 where it is not given.
+        recipe: `seed`; `tensors`, the shape of each tensor by its official name; `integers`, the names of tensors that
+            hold positions or a number of batches; `half`, whether the others are float16 instead of float32; `gain`, a
+            factor of all matrices and convolutions, 1 if it is not given.
     """
-    seed, gain, integers = recipe["seed"], recipe.get("gain", 1.0), recipe.get("integers", ())
+    seed = recipe["seed"]
+    gain = recipe.get("gain", 1.0)
+    integers = recipe.get("integers", ())
     dtype = torch.float16 if recipe.get("half") else torch.float32
-    return {
-        name: counted(shape) if name in integers else weight(seed, name, shape, gain).to(dtype)
-        for name, shape in recipe["tensors"].items()
-    }
+    tensors = {}
+    for name, shape in recipe["tensors"].items():
+        if name in integers:
+            tensors[name] = position_ids(shape)
+        else:
+            tensors[name] = weight(seed, name, shape, gain).to(dtype)
+    return tensors
 
 
 def weight(seed: int, name: str, shape: list[int], gain: float = 1.0) -> Tensor:
-    """One float32 tensor of a network, scaled so that activations neither vanish nor grow.
+    """Return one float32 tensor of a network, scaled so that activations neither vanish nor grow.
 
-    Matrices and convolutions have variance gain^2 / fan in. Norms' weights and running variances, which are the
-    vectors of those names, lie around 1, other vectors around 0.
+    Matrices and convolutions have variance gain^2 / fan in. Vectors have standard deviation 0.1, around 1 for norms'
+    weights and running variances, which are told by their names, and around 0 for all others.
     """
     values = uniform(seed, name, shape)
     if len(shape) > 1:
@@ -68,13 +72,13 @@ def weight(seed: int, name: str, shape: list[int], gain: float = 1.0) -> Tensor:
     return values * 0.1 + (1.0 if around_one else 0.0)
 
 
-def counted(shape: list[int]) -> Tensor:
-    """Positions 0, 1, 2, ... along the last axis, int64; a number of batches is 0."""
+def position_ids(shape: list[int]) -> Tensor:
+    """Return 0, 1, 2, ... in row-major order, int64; a scalar, such as a number of batches, is 0."""
     return torch.arange(math.prod(shape)).reshape(shape)
 
 
 def uniform(seed: int, name: str, shape: list[int] | tuple[int, ...]) -> Tensor:
-    """Float32 numbers of mean 0 and variance 1, uniform between -sqrt(3) and sqrt(3).
+    """Return float32 numbers of mean 0 and variance 1, uniform between -sqrt(3) and sqrt(3).
 
     >>> uniform(0, "noise", (2, 3)).shape
     torch.Size([2, 3])
@@ -85,21 +89,21 @@ def uniform(seed: int, name: str, shape: list[int] | tuple[int, ...]) -> Tensor:
 
 
 def picture(seed: int, height: int, width: int) -> np.ndarray:
-    """A drawn picture, (height, width, 3) uint8, in whole numbers throughout: slopes of colour, boxes and a fine grid.
+    """Return a drawn picture (height, width, 3) uint8: gradients of colour, two boxes and a fine checkerboard.
+
+    It is computed in whole numbers throughout, so that it has the same bytes on every machine.
 
     >>> picture(0, 48, 64).shape
     (48, 64, 3)
     """
     draw = np.random.Philox(key=seed_of(seed, "picture")).random_raw
     y, x = np.mgrid[:height, :width]
-    a, b, c, d, start, end = (
-        (draw(3) % np.uint64(256)).astype(np.int64),
-        *((draw(3) % np.uint64(256)).astype(np.int64) for _ in range(5)),
-    )
-    across = (a * (width - 1 - x[..., None]) + b * x[..., None]) // max(1, width - 1)
-    down = (c * (height - 1 - y[..., None]) + d * y[..., None]) // max(1, height - 1)
+    colours = [(draw(3) % np.uint64(256)).astype(np.int64) for _ in range(6)]
+    left_colour, right_colour, top_colour, bottom_colour, *box_colours = colours
+    across = (left_colour * (width - 1 - x[..., None]) + right_colour * x[..., None]) // max(1, width - 1)
+    down = (top_colour * (height - 1 - y[..., None]) + bottom_colour * y[..., None]) // max(1, height - 1)
     pixels = (across + down) // 2
-    for colour in (start, end):
+    for colour in box_colours:
         left, top = (int(v) for v in draw(2) % np.array([width * 2 // 3, height * 2 // 3], np.uint64))
         right, bottom = left + width // 4, top + height // 4
         inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
@@ -109,6 +113,6 @@ def picture(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def pictures(seeds: Sequence[int], height: int, width: int) -> Tensor:
-    """Drawn pictures, one a seed, (B, 3, height, width) uint8."""
+    """Return drawn pictures (B, 3, height, width) uint8, one for each seed."""
     stack = np.stack([picture(seed, height, width) for seed in seeds])
     return torch.from_numpy(stack).permute(0, 3, 1, 2)

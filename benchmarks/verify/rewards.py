@@ -1,9 +1,4 @@
-"""Kind `rewards`: ImageReward and MPS at the set's sizes, and what the published scorers do to an image.
-
-The set names no tolerances but says that transformers' BLIP reproduces the official one to the last bit; 1e-5 leaves
-room for another version of torch. Masks are exact. Preprocessing is compared at 1e-5 of a normalised unit, its sums at
-1e-6 of the sum of magnitudes.
-"""
+"""Kind `rewards`: ImageReward and MPS with the sizes of the set, and the preprocessing of the published rewards."""
 
 from __future__ import annotations
 
@@ -27,20 +22,26 @@ from lactok.metrics.rewards.mps import convert as convert_mps
 from lactok.nn import clip
 from lactok.nn.loading import filled
 
+# The set's README suggests no tolerance, but says that transformers' BLIP reproduces the official one to the last bit.
+# This leaves room for another version of torch.
 ATOL = 1e-5
+PREPROCESSED_ATOL = 1e-5  # of normalised pixels
+SUM_RTOL = 1e-6  # of the sum of absolute pixels
 
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare ImageReward, MPS and, if the set has images for it, the preprocessing."""
     meta = json.loads((folder / "meta.json").read_text())
-    _image_reward(folder, meta["imagereward"], checks)
-    _mps(folder, meta["mps"], checks)
+    _check_image_reward(folder, meta["imagereward"], checks)
+    _check_mps(folder, meta["mps"], checks)
     if (folder / "preprocess.json").is_file():
         images = json.loads((folder / "preprocess.json").read_text())["meta"]
-        _preprocess(np.load(folder / "preprocess.npz"), images, checks)
+        _check_preprocessing(np.load(folder / "preprocess.npz"), images, checks)
 
 
 def image_reward_config(values: dict[str, Any]) -> ImageRewardConfig:
+    """Return ImageReward's configuration from a set's sizes."""
     vision, text = values["vision"], values["text"]
     return ImageRewardConfig(
         vision["image"],
@@ -53,11 +54,11 @@ def image_reward_config(values: dict[str, Any]) -> ImageRewardConfig:
 
 
 def mps_network(values: dict[str, Any]) -> MPSNetwork:
-    text, vision, cross = (values["config"][part] for part in ("text", "vision", "cross"))
-    first, second = (clip.Tower(t["hidden"], t["inter"], t["layers"], t["heads"]) for t in (text, vision))
+    """Return an MPS network without weights from a set's sizes."""
+    text, vision, cross = values["config"]["text"], values["config"]["vision"], values["config"]["cross"]
     shape = clip.Shape(
-        first,
-        second,
+        clip.Tower(text["hidden"], text["inter"], text["layers"], text["heads"]),
+        clip.Tower(vision["hidden"], vision["inter"], vision["layers"], vision["heads"]),
         projection=values["config"]["proj"],
         patch=vision["patch"],
         act=values["config"]["act"],
@@ -65,12 +66,12 @@ def mps_network(values: dict[str, Any]) -> MPSNetwork:
         vocabulary=text["vocab"],
         positions=text["pos"],
     )
-    return MPSNetwork(
-        shape, CrossModel(cross["dim"], cross["layers"], cross["dim_head"], cross["heads"], cross["ff_mult"])
-    )
+    cross_model = CrossModel(cross["dim"], cross["layers"], cross["dim_head"], cross["heads"], cross["ff_mult"])
+    return MPSNetwork(shape, cross_model)
 
 
-def _image_reward(folder: Path, values: dict[str, Any], checks: Checks) -> None:
+def _check_image_reward(folder: Path, values: dict[str, Any], checks: Checks) -> None:
+    """Compare ImageReward from pixels and the caption's ids to the score."""
     stored = weights_of(folder / "imagereward_tiny_weights.safetensors")
     checks.equal("imagereward keys", sorted(stored), sorted(values["keys"]), f"{len(stored)} keys")
     network = filled(lambda: ImageRewardNetwork(image_reward_config(values)), convert_image_reward(stored), "set")
@@ -85,7 +86,8 @@ def _image_reward(folder: Path, values: dict[str, Any], checks: Checks) -> None:
     checks.finish(io)
 
 
-def _mps(folder: Path, values: dict[str, Any], checks: Checks) -> None:
+def _check_mps(folder: Path, values: dict[str, Any], checks: Checks) -> None:
+    """Compare MPS: its cross-attention model alone, and every case of image, caption and condition."""
     stored = weights_of(folder / "mps_tiny_weights.safetensors")
     checks.equal("mps keys", sorted(stored), sorted(values["keys"]), f"{len(stored)} keys")
     network = filled(lambda: mps_network(values), convert_mps(stored), "set")
@@ -94,12 +96,15 @@ def _mps(folder: Path, values: dict[str, Any], checks: Checks) -> None:
         checks.skip(f"mps cross.{name}", "an input")
     out = network.cross_model(io["mps cross.q"], io["mps cross.ctx"], io["mps cross.keep"])
     checks.close("mps cross.out", out, io["mps cross.out"], checks.atol(ATOL))
-    for case in sorted({k.split()[1].split(".")[0] for k in io} - {"cross"}):
-        _mps_case(f"mps {case}.", network, io, checks)
+    cases = {name.removeprefix("mps ").split(".")[0] for name in io} - {"cross"}
+    for case in sorted(cases):
+        _check_mps_case(f"mps {case}.", network, io, checks)
     checks.finish(io)
 
 
-def _mps_case(prefix: str, network: MPSNetwork, io: dict[str, Tensor], checks: Checks) -> None:
+def _check_mps_case(prefix: str, network: MPSNetwork, io: dict[str, Tensor], checks: Checks) -> None:
+    """Compare the features, masks and scores of one case, whose tensors' names begin with `prefix`."""
+
     def close(name: str, actual: Tensor) -> None:
         checks.close(f"{prefix}{name}", actual, io[f"{prefix}{name}"], checks.atol(ATOL))
 
@@ -108,49 +113,59 @@ def _mps_case(prefix: str, network: MPSNetwork, io: dict[str, Tensor], checks: C
     ids = io[f"{prefix}text_ids"]
     text = clip.text_tokens(network.model, ids)
     condition = clip.text_tokens(network.model, io[f"{prefix}cond_ids"])
-    image, other = (clip.image_tokens(network.model, io[f"{prefix}{px}"]) for px in ("px", "px2"))
-    end, similarity = clip.at_end(text, ids), network.similarity(text, condition)
+    image = clip.image_tokens(network.model, io[f"{prefix}px"])
+    other_image = clip.image_tokens(network.model, io[f"{prefix}px2"])
+    end = clip.at_end(text, ids)
+    similarity = network.similarity(text, condition)
     close("text_tokens", text)
     close("text_eos", end)
     close("img_tokens", image)
     close("sim", similarity)
-    for suffix in [k.removeprefix(f"{prefix}mask_thr") for k in io if k.startswith(f"{prefix}mask_thr")]:
-        # "0.3": the threshold itself; "_hi": stored beside, and what goes with it is named so too
-        named = suffix.startswith("_")
-        threshold = float(io[f"{prefix}thr{suffix}"]) if named else float(suffix)
-        if named:
+    for name in [key for key in io if key.startswith(f"{prefix}mask_thr")]:
+        # The name ends in the threshold, such as "0.3", or in a name of it, such as "_hi". A named threshold is stored
+        # as a tensor, and the output of the cross-attention model that belongs to it has the same suffix.
+        suffix = name.removeprefix(f"{prefix}mask_thr")
+        if suffix.startswith("_"):
+            threshold = float(io[f"{prefix}thr{suffix}"])
             checks.skip(f"{prefix}thr{suffix}", "an input")
+            cross_name = f"cross_cls{suffix}"
+        else:
+            threshold = float(suffix)
+            cross_name = "cross_cls"
         keep = similarity > threshold
-        checks.close(f"{prefix}mask_thr{suffix}", keep[:, 0], io[f"{prefix}mask_thr{suffix}"], 0)
-        close(f"cross_cls{suffix if named else ''}", network.cross_model(image, text, keep)[:, 0])
+        checks.close(name, keep[:, 0], io[name], 0)
+        close(cross_name, network.cross_model(image, text, keep)[:, 0])
         close(f"score_thr{suffix}", network.score(text, end, image, similarity, threshold))
-    for i, picture in enumerate((image, other)):
-        close(f"fwd_score{i}", network.score(text, end, picture, similarity, MPSForward.threshold))
+    close("fwd_score0", network.score(text, end, image, similarity, MPSForward.threshold))
+    close("fwd_score1", network.score(text, end, other_image, similarity, MPSForward.threshold))
 
 
-def _preprocess(arrays: Any, images: list[dict[str, Any]], checks: Checks) -> None:
+def _check_preprocessing(arrays: Any, images: list[dict[str, Any]], checks: Checks) -> None:
+    """Compare the normalised pixels that each reward makes of an image: some of them, and sums over all."""
     for described in images:
         i, (width, height) = described["id"], described["size"]
         if f"{i}.image" in arrays.files:
             checks.skip(f"{i}.image", "an input")
             pixels = arrays[f"{i}.image"]
         else:
+            # the set describes random images by their code, "default_rng(SEED)..."
             seed = int(described["image"].split("default_rng(")[1].split(")")[0])
             pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
         image = Image.fromarray(pixels)
-        made = {
+        preprocessed = {
             "hps_antialias": preprocess.hps(image, antialias=True),
             "hps_noantialias": preprocess.hps(image, antialias=False),
             "imagereward": preprocess.openai(image),
             "clip_pil": preprocess.transformers_clip(image),
         }
-        for name, tensor in made.items():
+        for name, tensor in preprocessed.items():
             key = f"{i}.{name}"
             stored = arrays[f"{key}.sub"]
-            checks.close(f"{key}.sub", thinned(tensor, stored), stored, checks.atol(1e-5, "preprocessed"))
+            checks.close(f"{key}.sub", thinned(tensor, stored), stored, checks.atol(PREPROCESSED_ATOL, "preprocessed"))
             magnitude = tensor.double().abs().sum((1, 2))
-            checks.close(f"{key}.sum", tensor.double().sum((1, 2)), arrays[f"{key}.sum"], 1e-6 * float(magnitude.max()))
-            checks.close(f"{key}.asum", magnitude, arrays[f"{key}.asum"], 0, 1e-6)
+            sum_atol = SUM_RTOL * float(magnitude.max())
+            checks.close(f"{key}.sum", tensor.double().sum((1, 2)), arrays[f"{key}.sum"], sum_atol)
+            checks.close(f"{key}.asum", magnitude, arrays[f"{key}.asum"], 0, SUM_RTOL)
         for part in ("sub", "sum", "asum"):
             checks.skip(f"{i}.clip_fast.{part}", "transformers' torchvision resize, which no score here uses")
     checks.finish(arrays.files)

@@ -12,11 +12,15 @@ from benchmarks.verify.recipe import weights_of
 from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.weights import load_strict
 
-ATOL, RTOL = 1e-3, 1e-4  # the kind's README
+ATOL, RTOL = 1e-3, 1e-4  # as the READMEs of the kind's sets suggest
 
 
 def config_of(values: dict[str, Any]) -> SeedConfig:
-    """The set's own names of the configuration."""
+    """Return the network's configuration from a set's config.json.
+
+    Raises:
+        NotBuilt: the set's variant of the network is not built here.
+    """
     if values["l2_norm"] or values["heads_decode_blocks"] != values["heads_qformer"]:
         raise NotBuilt("codes of unit length, or decoding blocks with other heads than the Q-Former's")
     build = values["build"]
@@ -42,21 +46,20 @@ def config_of(values: dict[str, Any]) -> SeedConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare every output of the set, from the normalised image to the CLIP embedding."""
     model = SeedQuantizer(config_of(config)).eval()
     load_strict(model, weights_of(folder / "weights.safetensors"), checks.name)
     io = checks.tensors(folder / "io.safetensors")
 
-    def close(name: str, actual: torch.Tensor) -> None:
-        checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))
-
+    close = checks.close_to(io, ATOL, RTOL)
     checks.skip("random_ids", "an input")
     checks.skip("image_01", "an input")
     close("image_normalized", clip_normalise(io["image_01"]))
-    image = model.visual_encoder(io["image_normalized"])
-    close("vit_out", image)
-    image = model.ln_vision(image)
-    close("ln_vision_out", image)
-    close("qformer_out", model.Qformer(model.query_tokens.expand(len(image), -1, -1), image))
+    features = model.visual_encoder(io["image_normalized"])
+    close("vit_out", features)
+    features = model.ln_vision(features)
+    close("ln_vision_out", features)
+    close("qformer_out", model.Qformer(model.query_tokens.expand(len(features), -1, -1), features))
     close("encode_task_out_pre_quant", model.encode_features(io["image_normalized"]))
     checks.close("indices", model.encode(io["image_normalized"]), io["indices"], 0)
     close("quantized", model.lookup(io["indices"]))

@@ -1,4 +1,4 @@
-"""Reference sets: which kinds are built here, what a set says about itself, and its replay."""
+"""Reference sets: the kinds that are built here, the description of a set, and its replay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from benchmarks.verify.checks import Checks, NotBuilt
 from lactok.errors import MissingFile, UserError, WeightsNotFound
 
-# kind -> module with replay(folder, config, checks)
+# kind -> module with a function replay(folder, config, checks), which compares every output of a set with the model's
 KINDS = {
     "llamagen_vq": "benchmarks.verify.llamagen_vq",
     "vqgan": "benchmarks.verify.vqgan",
@@ -32,7 +32,7 @@ KINDS = {
     "rewards": "benchmarks.verify.rewards",
     "outputs": "benchmarks.verify.outputs",
 }
-# what a damaged file, a missing entry or a tensor of another shape ends in somewhere inside a replay
+# the errors that a damaged file, a missing entry or a tensor of a wrong shape can cause somewhere inside a replay
 DAMAGE = (
     UserError,
     OSError,
@@ -52,12 +52,15 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """What the files of a set say about it.
+    """The description of a set, read from its files.
 
     Attributes:
-        config: its config.json, {} where it has none.
-        tolerances: by name, "atol" and "rtol" among them, where the set gives its own: `tolerances` of set.json, or
-            what its README suggests.
+        folder: the set's folder.
+        kind: its kind, a key of `KINDS` if that is built here.
+        name: its name, with which the lines of its replay begin.
+        config: the content of config.json, {} where there is none.
+        tolerances: the set's own tolerances by name, such as "atol" and "rtol": `tolerances` of set.json, else what its
+            README suggests, else none.
     """
 
     folder: Path
@@ -68,25 +71,29 @@ class ReferenceSet:
 
 
 def read(folder: Path) -> ReferenceSet:
-    """A set's description.
+    """Return the description of the set in a folder.
 
     Raises:
-        UserError: no set.json, or a damaged one.
+        MissingFile: there is no such folder.
+        UserError: there is no set.json in it, or a file is damaged.
     """
     if not folder.exists():
         raise MissingFile(f"no such folder {folder}; name reference sets (folders with a set.json)")
     if not (folder / "set.json").is_file():
         raise UserError(f"{folder} is not a reference set: it has no set.json")
     try:
-        described = _object(folder / "set.json")
-        values = _object(folder / "config.json") if (folder / "config.json").is_file() else {}
-        tolerances = suggested(folder) | {str(k): float(v) for k, v in described.get("tolerances", {}).items()}
-        return ReferenceSet(folder, str(described["kind"]), str(described["name"]), values, tolerances)
+        described = _json_object(folder / "set.json")
+        config = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+        tolerances = suggested_tolerances(folder)
+        for name, value in described.get("tolerances", {}).items():
+            tolerances[str(name)] = float(value)
+        return ReferenceSet(folder, str(described["kind"]), str(described["name"]), config, tolerances)
     except DAMAGE as error:
         raise _damaged(folder, error) from error
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; raise UserError if it is damaged or holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -100,19 +107,26 @@ _NUMBER = r"[0-9.]+(?:e-?[0-9]+)?"
 _SUGGESTED = re.compile(rf"suggested tolerance atol=(?P<atol>{_NUMBER}).*?rtol (?P<rtol>{_NUMBER})")
 
 
-def suggested(folder: Path) -> dict[str, float]:
-    """The tolerances of a set's README, which its maker wrote by measuring: "suggested tolerance atol=1e-04 on floats
-    of O(1..10), rtol 1e-4"; empty where the README says it otherwise."""
+def suggested_tolerances(folder: Path) -> dict[str, float]:
+    """Return `atol` and `rtol` that a set's README suggests, {} if it does not have the sentence that states them.
+
+    That sentence reads "suggested tolerance atol=1e-04 on floats of O(1..10), rtol 1e-4".
+    """
     readme = folder / "README.md"
-    found = _SUGGESTED.search(readme.read_text(encoding="utf-8")) if readme.is_file() else None
-    return {name: float(value) for name, value in found.groupdict().items()} if found else {}
+    if not readme.is_file():
+        return {}
+    found = _SUGGESTED.search(readme.read_text(encoding="utf-8"))
+    if found is None:
+        return {}
+    return {"atol": float(found["atol"]), "rtol": float(found["rtol"])}
 
 
 def replay(reference: ReferenceSet) -> Checks:
-    """Every stored tensor of a set compared with what this project's model makes of the stored inputs.
+    """Compare every stored output of a set with what this project's model makes of the stored inputs.
 
     Raises:
-        UserError: the set is incomplete or damaged; WeightsNotFound where a metric's own network is not here.
+        UserError: the set is incomplete or damaged.
+        WeightsNotFound: the set needs published weights, such as those of LPIPS, that are not installed.
     """
     checks = Checks(reference.name, reference.tolerances)
     if reference.kind not in KINDS:
@@ -120,12 +134,12 @@ def replay(reference: ReferenceSet) -> Checks:
         hint = f", did you mean {near[0]!r}?" if near else ""
         checks.not_replayed(f"no model of kind {reference.kind!r} is built here{hint}")
         return checks
-    run = importlib.import_module(KINDS[reference.kind]).replay
+    replay_kind = importlib.import_module(KINDS[reference.kind]).replay
     try:
-        run(reference.folder, reference.config, checks)
+        replay_kind(reference.folder, reference.config, checks)
     except NotBuilt as reason:
         checks.not_replayed(str(reason))
-    except (WeightsNotFound, BrokenPipeError):  # not the set's fault
+    except (WeightsNotFound, BrokenPipeError):  # neither means that the set is damaged
         raise
     except DAMAGE as error:
         raise _damaged(reference.folder, error) from error
@@ -133,10 +147,12 @@ def replay(reference: ReferenceSet) -> Checks:
 
 
 def _damaged(folder: Path, error: BaseException) -> UserError:
-    """One line for whatever a damaged set led to."""
+    """Return an error of one line for any error that a damaged set caused."""
     text = " ".join(str(error).split())
     if isinstance(error, KeyError) and not isinstance(error, UserError):
         text = f"{text} is missing"
     elif not isinstance(error, UserError):
         text = f"{type(error).__name__}: {text}"
-    return UserError(f"{folder} is incomplete or damaged: {text if len(text) <= 300 else text[:297] + '...'}")
+    if len(text) > 300:
+        text = text[:297] + "..."
+    return UserError(f"{folder} is incomplete or damaged: {text}")

@@ -1,4 +1,4 @@
-"""Kind `titok`: both layouts of TiTok at the set's widths."""
+"""Kind `titok`: TiTok with the sizes of the set, in the first release's layout (legacy) and in the later one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.weights import load_strict
 
-# The READMEs of the kind's sets propose 1e-4 to 8e-4, about ten times what each saw between two runs. One value for
-# all lies above the largest difference that any of them saw, 7.7e-5, and not near what a mistake makes.
+# The READMEs of the kind's sets suggest 1e-4 to 8e-4, about ten times the difference that each measured between two
+# runs. This one value for all is above the largest of these differences, 7.7e-5, and far below what a mistake causes.
 ATOL, RTOL = 2e-4, 1e-4
 
 
 def config_of(values: dict[str, Any]) -> TiTokConfig:
-    """Upstream's configuration with the set's own size table."""
+    """Return the network's configuration from a set's config.json: the official one, with smaller sizes in `shrink`.
+
+    Raises:
+        NotBuilt: the quantizer is none of vector quantization.
+    """
     shrink, vq = values["shrink"], values["config"]["model"]["vq_model"]
-    if (mode := vq.get("quantize_mode", "vq")) != "vq":
+    mode = vq.get("quantize_mode", "vq")
+    if mode != "vq":
         raise NotBuilt(f"quantize_mode {mode}")
     size = (shrink["width"], shrink["layers"], shrink["heads"])
     pixel = MaskGITConfig(
@@ -43,13 +48,12 @@ def config_of(values: dict[str, Any]) -> TiTokConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare every output of the set, from the image to the decoded one."""
     model = TiTok(config_of(config)).eval()
     load_strict(model, weights_of(folder / "weights.safetensors"), checks.name)
     io = checks.tensors(folder / "io.safetensors")
 
-    def close(name: str, actual: torch.Tensor) -> None:
-        checks.close(name, actual, io[name], checks.atol(ATOL), checks.rtol(RTOL))
-
+    close = checks.close_to(io, ATOL, RTOL)
     checks.skip("image", "the input")
     features = model.encode_features(io["image"])
     close("encoder_out", features)

@@ -1,4 +1,4 @@
-"""Kind `vqgan`: VQModel of taming-transformers, whose arithmetic is LlamaGen's under other names."""
+"""Kind `vqgan`: the VQModel of taming-transformers, which computes what LlamaGen's does under other weight names."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from benchmarks.verify.recipe import weights_of
 from lactok.nn.vqgan import VQConfig, VQModel, from_taming
 from lactok.weights import load_strict
 
-ATOL, RTOL = 1e-4, 1e-4  # the kind's README
+ATOL, RTOL = 1e-4, 1e-4  # as the READMEs of the kind's sets suggest
 
 
 def config_of(values: dict[str, Any]) -> VQConfig:
-    """Upstream's constructor arguments.
+    """Return the network's configuration from a set's config.json, which has the official constructor's arguments.
 
-    `attn_resolutions` are of the *configured* resolution, halved a level; the size of the pictures plays no part.
+    A level has attention if `attn_resolutions` has the level's resolution: the configured `resolution`, halved once for
+    each level above it. The size of the images that are encoded has no influence.
 
     Raises:
-        NotBuilt: `double_z`, which upstream's VQModel cannot run either: its quant_conv takes z_channels, not twice as
-            many; or a resolution that does not halve evenly, where encoder and decoder would differ.
+        NotBuilt: `double_z`, which the official VQModel cannot run either, because its quant_conv expects z_channels
+            and not twice as many; or a resolution that does not halve evenly, because encoder and decoder would differ.
     """
     network = values["ddconfig"]
     levels, resolution = len(network["ch_mult"]), network["resolution"]
@@ -45,13 +46,14 @@ def config_of(values: dict[str, Any]) -> VQConfig:
 
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
+    """Compare every output of the set, from the image to the decoded one."""
     model = VQModel(config_of(config)).eval()
     load_strict(model, from_taming(weights_of(folder / "weights.safetensors")), checks.name)
-    autoencoder(model, checks.tensors(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
+    check_autoencoder(model, checks.tensors(folder / "io.safetensors"), checks, checks.atol(ATOL), checks.rtol(RTOL))
 
 
-def autoencoder(model: VQModel, io: dict[str, torch.Tensor], checks: Checks, atol: float, rtol: float) -> None:
-    """Every stored tensor of a VQ autoencoder's reference set, from the image to both decodings."""
+def check_autoencoder(model: VQModel, io: dict[str, torch.Tensor], checks: Checks, atol: float, rtol: float) -> None:
+    """Compare every output of a VQ autoencoder's reference set, from the image to the images decoded from it."""
     checks.skip("image", "the input")
     features = model.encoder(io["image"])
     checks.close("encoder_out", features, io["encoder_out"], atol, rtol)

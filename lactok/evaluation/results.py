@@ -1,7 +1,7 @@
-"""Reading stored results; nothing here computes a score.
+"""Read stored results; nothing here computes a score.
 
-`load_results` reads every folder that holds a `result.json`. A folder that is damaged or of another program is left
-out, with one line that says which and why; results of an older version are read, and a line says so.
+`load_results` reads every folder that holds a `result.json`. A folder that is damaged, or was written by another
+program, is left out, and a line says which and why. Results of an older schema are read, and a line says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Result:
     Attributes:
         folder: the result's folder.
         data: the content of `result.json` as an object of `lactok.evaluation.schema`.
-        older: whether an older version of lactok wrote it.
+        older: whether it was stored in an older version of the schema.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ class Result:
         return self.data.metrics
 
     def metric(self, key: str) -> Metric:
-        """Return what is fixed about a measured number: its title, direction, digits and scale."""
+        """Return the metric of a measured number: its title, whether higher is better, its digits and its scale."""
         return described(key, self[key].model_dump())
 
     @cached_property
@@ -125,7 +125,7 @@ class Result:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """The content of `run.json`, the machine, versions and times; nothing where it cannot be read."""
+        """The content of `run.json`: the machine, versions and times; empty where it cannot be read."""
         try:
             found = dict(json.loads((self.folder / "run.json").read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -136,14 +136,15 @@ class Result:
     def seconds(self, stage: str) -> float | None:
         """Return the seconds of wall time that a stage took for each sample; None where they were not measured.
 
-        `run.json` says of how many samples a stage was timed, since a resumed run times only what is left. Older files
-        do not say it; their times are of all samples.
+        A resumed run times only the samples that were left to do, so `run.json` has their number for each stage. Older
+        files do not have it; their times are for all samples.
         """
         try:
             count = self.about.get("images", {stage: self.n}).get(stage, 0)
-            return float(self.about["seconds"]["wall"][stage]) / count or None
+            seconds = float(self.about["seconds"]["wall"][stage]) / count
         except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError):
             return None
+        return None if seconds == 0 else seconds
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,7 +175,7 @@ class ReconResult(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PicturesResult(Result):
-    """A result about pictures: a generator's, or somebody's folder."""
+    """A result about pictures that a generator made or that lie in a folder."""
 
     @property
     def label(self) -> str:
@@ -187,18 +188,18 @@ class PicturesResult(Result):
 
 
 class GenEvalResult(PicturesResult):
-    """GenEval of a generator, or of a folder of somebody's pictures."""
+    """GenEval scores of a generator, or of a folder of pictures."""
 
     def metric(self, key: str) -> Metric:
-        """Return what is fixed about a task: its score is a share of correct pictures, and its title is its key."""
-        return Metric(key, key, True, own=False)
+        """Return the metric of a GenEval task: the share of correct pictures; its title is its key."""
+        return Metric(key, title=key, higher=True, own=False)
 
 
 class PreferenceResult(PicturesResult):
-    """Rewards of pictures and, with references, their distance to photographs."""
+    """Scores of pictures by reward models and, if there are references, their distance to photographs."""
 
     def metric(self, key: str) -> Metric:
-        """Return what is fixed about a reward or a distance."""
+        """Return the metric of a reward or a distance: its title, direction, digits and scale."""
         for reward in self.data.rewards:
             if reward.name == key:
                 return titles.described(key, reward.higher_is_better)
@@ -224,7 +225,7 @@ class Results(Sequence[Result]):
     Attributes:
         every: the results.
         left_out: lines for the user: one for each folder that is damaged or of another program, and one if results of
-            an older version were read.
+            an older schema were read.
     """
 
     every: tuple[Result, ...] = ()
@@ -240,7 +241,7 @@ class Results(Sequence[Result]):
         return iter(self.every)
 
     def of(self, kind: type[R]) -> tuple[R, ...]:
-        """Return the results of one class, that is of one suite."""
+        """Return the results of one class; each suite has its own."""
         return tuple(r for r in self.every if isinstance(r, kind))
 
     @property
@@ -259,11 +260,11 @@ class Results(Sequence[Result]):
         return self.of(PreferenceResult)
 
     def without(self, *kinds: type[Result]) -> Results:
-        """Return the same results without those of some classes."""
+        """Return these results without those of the given classes."""
         return Results(tuple(r for r in self.every if not isinstance(r, kinds)), self.left_out)
 
     def table(self) -> str:
-        """Return the reconstructions in Markdown as commands print them, a table for each data set and protocol."""
+        """Return the reconstructions as Markdown tables, one for each data set and protocol, as commands print them."""
         from lactok.evaluation.table import markdown
 
         groups: dict[tuple[str, ...], list[ReconResult]] = {}
@@ -322,15 +323,17 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
         except Damaged as error:
             left_out.append(f"left out: {path.name!a}: {error}")
     if not found:
-        what = f"; {left_out[0]}" if left_out else ""
-        raise UserError(f"`runs` {folder} holds no results{what}; measure something first: {FIRST} --out {folder}")
+        why = f"; {left_out[0]}" if left_out else ""
+        raise UserError(f"`runs` {folder} holds no results{why}; measure something first: {FIRST} --out {folder}")
     return Results(tuple(found), (*left_out, *older_version_lines(found)))
 
 
 def older_version_lines(results: Sequence[Result]) -> list[str]:
-    """Return a line for the user if some of the results are of an older version; nothing otherwise."""
+    """Return a line for the user if some of the results are of an older schema, else no line."""
     older = [result.name for result in results if result.older]
     if not older:
         return []
     more = f" and {len(older) - 1} more" if len(older) > 1 else ""
-    return [f"read as of today: {older[0]!a}{more}: of version 1 of the schema; run again to renew"]
+    return [
+        f"read from version 1 of the schema: {older[0]!a}{more}; measure again to store them in the current version"
+    ]

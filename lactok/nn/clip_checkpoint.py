@@ -1,10 +1,11 @@
-"""Where the published files of OpenAI's CLIP are, which the scores and GenEval's colour classifier share."""
+"""The published weights and vocabulary of OpenAI's CLIP, which reward models and GenEval's colour classifier use."""
 
 from __future__ import annotations
 
 from lactok.specs import Asset, Hub
 
-_CLIP_L_14, _REVISION = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
+_CLIP_L_14 = "openai/clip-vit-large-patch14"
+_REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 _LAION_H_14 = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
 CLIP_L_14 = Asset(
     "clip-vit-l-14",

@@ -1,4 +1,4 @@
-"""Figures and grids: from stored results alone, the same bytes every time, names drawn as they are."""
+"""Figures and grids need stored results alone, have the same bytes every time and show names literally."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ HOSTILE = ("$x_1^{2}$", "<script>&amp;", "_hidden", "a\x07b", "x" * 300, "日本
 
 
 def stored(runs: Path, name: str, **changes: Any) -> Path:
-    """A result folder of a tokenizer that nobody ran; `changes` are of its values by dotted path."""
+    """Write a made-up result of a tokenizer and return its folder.
+
+    Args:
+        runs: the folder of results; numbers depend on how many it already has.
+        name: the tokenizer's name.
+        changes: values of result.json that are replaced, by their path in it, such as "dataset.name".
+    """
     n = len(list(runs.iterdir())) if runs.is_dir() else 0
     result: dict[str, Any] = {
         "schema": 2,
@@ -87,7 +93,7 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def points(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[figures.Point]]:
-    """What would be drawn, by the figure's name."""
+    """Return the points of each figure by its file name without suffix; nothing is drawn."""
     drawn: dict[str, list[figures.Point]] = {}
 
     def keep(found: list[figures.Point], _x: str, _y: str, path: Path, **_: object) -> list[Path]:
@@ -99,7 +105,7 @@ def points(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[figures.Point]]:
 
 
 def texts(path: Path) -> list[str]:
-    """All text of an SVG file, which has to be well-formed."""
+    """Return all texts of an SVG file, which has to be well-formed."""
     return ["".join(e.itertext()) for e in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
 
 
@@ -118,7 +124,7 @@ def test_every_figure_is_drawn_in_both_formats(runs: Path, tmp_path: Path) -> No
     assert {"~other", "rFID ↓", "~ too few images: biased upwards"} <= set(shown)
 
 
-def test_the_same_bytes_whatever_the_users_settings_and_no_dates(runs: Path, tmp_path: Path) -> None:
+def test_figures_have_the_same_bytes_under_any_matplotlib_settings_and_no_dates(runs: Path, tmp_path: Path) -> None:
     import matplotlib
 
     def drawn(name: str) -> dict[str, bytes]:
@@ -143,8 +149,11 @@ def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:
     assert {p.parent for p in written} == {tmp_path / "out"}
     (path,) = (p for p in written if p.name.startswith("rate-distortion-psnr-bits") and p.suffix == ".svg")
     expected = name.replace("\x07", "\ufffd")
-    assert [t for t in texts(path) if t == expected[:31] + "…" * (len(expected) > 32)]  # beside the point
-    assert [t for t in texts(path) if t == expected[:23] + "…" * (len(expected) > 24)]  # in the legend
+    label = expected[:31] + "…" if len(expected) > 32 else expected
+    legend = expected[:23] + "…" if len(expected) > 24 else expected
+    shown = texts(path)
+    assert label in shown
+    assert legend in shown
 
 
 def test_only_comparable_rows_share_a_figure(runs: Path, points: dict[str, list[figures.Point]]) -> None:
@@ -162,7 +171,7 @@ def test_only_comparable_rows_share_a_figure(runs: Path, points: dict[str, list[
     assert len({name.split("__", 1)[1] for name in points}) == 4
 
 
-def test_seconds_are_of_the_images_that_were_timed_on_that_machine(
+def test_decoding_time_per_image_counts_only_the_images_timed_on_that_machine(
     runs: Path, points: dict[str, list[figures.Point]]
 ) -> None:
     about = json.loads((runs / "row2" / "run.json").read_text())
@@ -190,17 +199,18 @@ def test_families_differ_in_colour_and_shape() -> None:
     assert look["lactok"] == figures._colours_and_markers([])["lactok"]
 
 
-# grids
+# grids of pictures
 
 
-def recon(out: Path, *words: str) -> None:
-    """Measure into a folder, on the CPU, without networks."""
+def measure_recon(out: Path, *words: str) -> None:
+    """Measure reconstructions of 64 pixels into a folder, by PSNR alone, which needs no network."""
     with pytest.raises(SystemExit) as stop:
         measure(["--resolution", "64", "--metrics", "psnr", "--out", str(out), *words])
     assert stop.value.code == 0
 
 
 def grid(*arguments: object, code: int = 0) -> None:
+    """Run `python -m reports grid`, which has to end with this exit code."""
     with pytest.raises(SystemExit) as stop:
         reports.main(["grid", *map(str, arguments)])
     assert stop.value.code == code
@@ -208,54 +218,57 @@ def grid(*arguments: object, code: int = 0) -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of two tokenizers over eight photographs of 64 pixels."""
+    """Return the results of two tokenizers over eight photographs, each with two stored pictures."""
     root = tmp_path_factory.mktemp("measured")
     (root / "photographs").mkdir()
     for i in range(8):
         photograph(i).save(root / "photographs" / f"{i}_$a.png")
-    recon(root / "runs", "--tokenizers", "toy resize-8", "--dataset", str(root / "photographs"), "--pictures", "2")
+    measure_recon(
+        root / "runs", "--tokenizers", "toy resize-8", "--dataset", str(root / "photographs"), "--pictures", "2"
+    )
     return root / "runs"
 
 
-def kept(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, Path]:
-    """A row's index of pictures, the folder of these and that of the photographs."""
+def stored_pictures(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, Path]:
+    """Return the index of a tokenizer's stored pictures, their folder and the folder of the photographs."""
     (path,) = runs.glob(f"{name}__*/images/index.json")
     index = json.loads(path.read_text())
     return index["pictures"], path.parent, runs / "references" / index["references"]
 
 
 def cell(sheet: Path, column: int, row_from_below: int = 0) -> np.ndarray:
-    dpi, gap = (
-        grids.MIN_CELL_PIXELS / grids.CELL_INCHES,
-        round(grids.GAP_INCHES * grids.MIN_CELL_PIXELS / grids.CELL_INCHES),
-    )
-    pixels = np.asarray(Image.open(sheet).convert("RGB"))
+    """Return a cell of a drawn grid; rows count from below, because the captions on top have no fixed height."""
+    dpi = grids.MIN_CELL_PIXELS / grids.CELL_INCHES
+    gap = round(grids.GAP_INCHES * dpi)
     step = grids.MIN_CELL_PIXELS + gap
-    bottom, left = len(pixels) - gap - row_from_below * step, round(grids.CAPTION_INCHES * dpi) + column * step
+    pixels = np.asarray(Image.open(sheet).convert("RGB"))
+    bottom = len(pixels) - gap - row_from_below * step
+    left = round(grids.CAPTION_INCHES * dpi) + column * step
     return pixels[bottom - grids.MIN_CELL_PIXELS : bottom, left : left + grids.MIN_CELL_PIXELS]
 
 
 def enlarged(path: Path, box: tuple[int, int, int, int] = (0, 0, 64, 64)) -> np.ndarray:
+    """Return a window (left, top, right, bottom) of a picture, enlarged to the size of a cell."""
     size = (grids.MIN_CELL_PIXELS, grids.MIN_CELL_PIXELS)
     return np.asarray(Image.open(path).convert("RGB").crop(box).resize(size, Image.Resampling.NEAREST))
 
 
 def test_a_grid_shows_the_stored_pixels(measured: Path, tmp_path: Path) -> None:
     grid("recon", "--runs", measured, "--samples", "1", "--tokenizers", "resize-8,toy", "--out", tmp_path / "a.png")
-    entries, images, references = kept(measured, "toy")
+    entries, images, references = stored_pictures(measured, "toy")
     file = next(e["file"] for e in entries if "chosen" in e["why"])
-    _, others, _ = kept(measured, "resize-8")
+    _, others, _ = stored_pictures(measured, "resize-8")
     for column, folder in enumerate((references, others, images)):
         assert np.array_equal(cell(tmp_path / "a.png", column), enlarged(folder / file))
 
 
 def test_a_grid_of_named_samples_and_a_window(measured: Path, tmp_path: Path) -> None:
-    entries, images, _ = kept(measured, "toy")
+    entries, images, _ = stored_pictures(measured, "toy")
     first, second = entries[0], entries[1]
     names = f"{second['sample']},{first['sample']}"
     out = tmp_path / "a.png"
     grid("recon", "--runs", measured, "--samples", names, "--tokenizers", "toy", "--crop", "8,4,32,32", "--out", out)
-    for row, entry in enumerate((first, second)):  # from below
+    for row, entry in enumerate((first, second)):  # rows from below: the sample named first is on top
         assert np.array_equal(cell(out, 1, row), enlarged(images / entry["file"], (8, 4, 40, 36)))
 
 
@@ -306,12 +319,11 @@ def test_rows_of_two_sizes_and_rows_without_pictures(
     grid("recon", "--runs", runs, "--out", tmp_path / "x.png", code=2)
     assert "no stored pictures" in capsys.readouterr().err
     out = tmp_path / "other"
-    (photographs,) = (measured.parent / "photographs",)
+    photographs = measured.parent / "photographs"
     for size in ("64", "32"):
-        recon(out, "--tokenizers", "toy", "--dataset", str(photographs), "--resolution", size)
-    grid(
-        "recon", "--runs", out, "--out", tmp_path / "x.png", "--tokenizers", *(p.name for p in out.glob("toy*")), code=2
-    )
+        measure_recon(out, "--tokenizers", "toy", "--dataset", str(photographs), "--resolution", size)
+    rows = [path.name for path in out.glob("toy*")]
+    grid("recon", "--runs", out, "--out", tmp_path / "x.png", "--tokenizers", *rows, code=2)
     assert "choose by --photographs" in capsys.readouterr().err
     name = sorted(p.name for p in (out / "references").iterdir())[0]
     grid("recon", "--runs", out, "--out", tmp_path / "x.png", "--photographs", name)
@@ -321,7 +333,8 @@ def test_rows_of_two_sizes_and_rows_without_pictures(
     assert "is not a file's name" in capsys.readouterr().err
 
 
-def system(root: Path, prompts: list[str], shift: int = 0) -> Path:
+def generated(root: Path, prompts: list[str], shift: int = 0) -> Path:
+    """Write four pictures per prompt in GenEval's layout and return the folder; `shift` changes the pictures."""
     for i, prompt in enumerate(prompts):
         samples = root / f"{i:05}" / "samples"
         samples.mkdir(parents=True)
@@ -333,15 +346,17 @@ def system(root: Path, prompts: list[str], shift: int = 0) -> Path:
 
 
 def test_generated_pictures_by_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = system(tmp_path / "one", ["a cat", "a dog", "a cow"])
-    other = system(tmp_path / "other", ["a cow", "a cat"], shift=500)
+    one = generated(tmp_path / "one", ["a cat", "a dog", "a cow"])
+    other = generated(tmp_path / "other", ["a cow", "a cat"], shift=500)
     out = tmp_path / "x.png"
     grid("generation", "--folders", one, other, "--prompts", "00002,00000", "--out", out)
-    expected = [[one / "00002", other / "00000"], [one / "00000", other / "00001"]]  # the same prompt, not number
+    # a row is of one prompt, which may have different numbers in the two folders
+    expected = [[one / "00002", other / "00000"], [one / "00000", other / "00001"]]
     for row, folders in enumerate(expected[::-1]):
         for column, folder in enumerate(folders):
             assert np.array_equal(cell(out, column, row), enlarged(folder / "samples" / "0000.png"))
-    grid("generation", "--folders", one, other, "--out", tmp_path / "y.pdf")  # two in common
+    # without --prompts: the two prompts that both folders have
+    grid("generation", "--folders", one, other, "--out", tmp_path / "y.pdf")
     assert (tmp_path / "y.pdf").read_bytes()[:4] == b"%PDF"
     for prompts, message in (
         ("3", "between 1 and 2"),

@@ -306,7 +306,10 @@ def test_a_result_of_an_older_schema_is_read_and_that_is_said_once(
         (tmp_path / "runs" / name / "result.json").write_bytes(to_json(older))
     assert command("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")) == 0
     said = capsys.readouterr().err.splitlines()
-    assert said == ["read as of today: 'another__limit7' and 1 more: of version 1 of the schema; run again to renew"]
+    assert said == [
+        "read from version 1 of the schema: 'another__limit7' and 1 more; "
+        "measure again to store them in the current version"
+    ]
     assert [r.limit for r in load_results(tmp_path / "runs")] == [7, None]
     shutil.rmtree(tmp_path / "runs" / "another__limit7")
     assert tables(tmp_path / "runs", tmp_path / "old") == new
@@ -317,7 +320,9 @@ def test_the_kept_sample_run_is_read_whatever_its_schema(tmp_path: Path, capsys:
     kept = ROOT / "docs" / "sample-run"
     assert command("--runs", str(kept), "--out", str(tmp_path / "out")) == 0
     older = [p for p in kept.glob("*/result.json") if json.loads(p.read_text())["schema"] == 1]
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("read as of today")]
+    said = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("read from version 1 of the schema")
+    ]
     assert len(said) == bool(older)
     assert not older or f" and {len(older) - 1} more" in said[0] or len(older) == 1
     assert "lactok-h-tiny" in (tmp_path / "out" / "tables.md").read_text()

@@ -181,7 +181,7 @@ def test_the_seed_of_the_lpips_backbones_is_the_sets(seed: int, fell: bool) -> N
     expected = json.loads((folder / "lpips.json").read_text()) | {"seed": seed}
     checks = Checks("metrics")
     with torch.inference_mode():
-        metrics._lpips(np.load(folder / "lpips_inputs.npz"), expected, checks)
+        metrics._check_lpips(np.load(folder / "lpips_inputs.npz"), expected, checks)
     assert bool(checks.failed) == fell
 
 

@@ -1,4 +1,4 @@
-"""Two processes on the CPU do what one does, with a copy of the weights on each or with weights spread over both."""
+"""Two processes on the CPU compute what one does, with weights replicated on both or sharded over both (FSDP)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from lactok.training.data import Photos
 from lactok.training.ldm import LDMRecipe
 from lactok.training.trainer import Recipe, Trainer
 
-pytestmark = pytest.mark.slow  # other processes
+pytestmark = pytest.mark.slow  # it starts other processes
 
+Work = Callable[[int, dict[str, Recipe], Path], None]  # called with rank, recipes and a folder for what it writes
 STEPS = 3
-COPIES = ("vae", "ldm", "tlcm", "stage 1", "stage 2")
-SPREAD = ("ldm", "tlcm", "stage 2")
+REPLICATED = ("vae", "ldm", "tlcm", "stage 1", "stage 2")
+SHARDED = ("ldm", "tlcm", "stage 2")
 
-
+# a run of two workers that kills itself as soon as both have started
 KILLED = """
 import os, signal, sys, threading, time
 from lactok.evaluation.executors import run_jobs
@@ -69,61 +71,72 @@ def test_workers_end_with_the_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def _alive(process: int) -> bool:
-    """Whether it runs; one that has ended and was not asked for is no longer alive."""
+    """Return whether a process runs; one that has ended, but has not been waited for (a zombie), does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-def made(recipe: Recipe, kind: str, out: Path) -> Trainer:
+def cpu_trainer(recipe: Recipe, kind: str, out: Path) -> Trainer:
+    """Return a trainer of this process on the CPU, in training mode; `kind` is a key of LEARNERS."""
     run = Trainer(recipe, LEARNERS[kind](recipe), out, distributed.accelerator_of("cpu"))  # type: ignore[call-arg]
     run.learner.train()
     return run
 
 
-def held(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Put together, as they are now."""
+def copies(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return copies of tensors as they are now, gathered from all processes if they are sharded."""
     return {k: v.clone() for k, v in distributed.gather_tensors(tensors, keep=True).items()}
 
 
-def steps(run: Trainer) -> dict[str, Any]:
-    """What is logged, the gradients and the weights of some steps."""
-    values, gradients, start = [], [], held(run.learned)
+def train_steps(run: Trainer) -> dict[str, Any]:
+    """Train some steps; return the logged values and gradients of each, and the weights before and after."""
+    values = []
+    gradients = []
+    start = copies(run.learned)
     for _ in range(STEPS):
         values.append(run.train_step())
-        gradients.append(held({k: p.grad for k, p in run.learned.items() if p.grad is not None}))
-    end = {"learned": held(run.learned), "average": held(run.average)}
-    return {"values": values, "gradients": gradients, "start": start, **end}
+        gradients.append(copies({k: p.grad for k, p in run.learned.items() if p.grad is not None}))
+    return {
+        "values": values,
+        "gradients": gradients,
+        "start": start,
+        "learned": copies(run.learned),
+        "average": copies(run.average),
+    }
 
 
-def compared(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
-    """Steps of every kind, with copies and spread; spread ones recompute activations, one kind accumulates."""
-    for name, fsdp in [(k, False) for k in COPIES] + [(k, True) for k in SPREAD]:
+def train_every_kind(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Store what `train_steps` returns for every kind of training, with replicated and with sharded weights.
+
+    Trainings with sharded weights recompute activations too, and one kind accumulates gradients.
+    """
+    for name, fsdp in [(k, False) for k in REPLICATED] + [(k, True) for k in SHARDED]:
         recipe = replace(recipes[name], fsdp=fsdp, checkpointing=fsdp, accumulate=2 if name == "ldm" else 1)
-        found = steps(made(recipe, name, folder / f"{name} {fsdp}"))
+        found = train_steps(cpu_trainer(recipe, name, folder / f"{name} {fsdp}"))
         torch.save(found, folder / f"{name} {fsdp} {rank}.pt")
 
 
-def whole_runs(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
-    """Spread over both: a run, and one that is killed after the checkpoint of step 2."""
+def run_whole_and_resumed(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Train with sharded weights to the end, once in one go and once resumed from the checkpoint of step 2."""
     if rank == 1:
-        checkpoint.save_state = None  # type: ignore[assignment]  # only the main process writes
+        checkpoint.save_state = None  # type: ignore[assignment]  # fails if any process but the main one writes
     recipe = replace(recipes["stage 1"], fsdp=True)
-    made(recipe, "stage 1", folder / "whole").run()
-    broken = made(recipe, "stage 1", folder / "broken")
+    cpu_trainer(recipe, "stage 1", folder / "whole").run()
+    broken = cpu_trainer(recipe, "stage 1", folder / "broken")
     for step in range(3):
         broken.train_step()
         if step == 1:
             broken.save()
-    resumed = made(recipe, "stage 1", folder / "broken")
+    resumed = cpu_trainer(recipe, "stage 1", folder / "broken")
     assert resumed.step == 2
     resumed.run()
 
 
-def mishaps(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
-    """Broken pictures that both meet, then a loss that is not finite on one process alone."""
-    run = made(recipes["ldm"], "ldm", folder / "out")
+def meet_errors(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Train a step with broken photographs among the data, then one whose loss is not finite on one process alone."""
+    run = cpu_trainer(recipes["ldm"], "ldm", folder / "out")
     run.train_step()
     if rank == 1:
         with torch.no_grad():
@@ -133,8 +146,8 @@ def mishaps(rank: int, recipes: dict[str, Recipe], folder: Path) -> None:
     (folder / f"stopped {rank}").touch()
 
 
-def join(rank: int, port: int, work: str, recipes: dict[str, Recipe], folder: Path) -> None:
-    """One of two processes, as a launcher would start it."""
+def start_process(rank: int, port: int, work: Work, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Do the work as one of two processes, with the environment that a launcher would give it."""
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -145,15 +158,16 @@ def join(rank: int, port: int, work: str, recipes: dict[str, Recipe], folder: Pa
         "OMP_NUM_THREADS": "1",
     }
     torch.set_num_threads(1)
-    globals()[work](rank, recipes, folder)
+    work(rank, recipes, folder)
     torch.distributed.destroy_process_group()
 
 
-def together(work: str, recipes: dict[str, Recipe], folder: Path) -> None:
+def run_on_two_processes(work: Work, recipes: dict[str, Recipe], folder: Path) -> None:
+    """Call a function of this module on two processes that belong to one training."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(join, (port, work, recipes, folder), nprocs=2)
+    multiprocessing.spawn(start_process, (port, work, recipes, folder), nprocs=2)
 
 
 def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], what: str) -> None:
@@ -163,12 +177,12 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 def test_two_processes_do_what_one_does(recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    # a slow start: where a gradient is zero but for rounding, Adam's step is the sign of the rounding
+    # a slow start, because Adam's first steps have full size even for gradients that are rounding errors of zero
     slow = {k: replace(r, warmup=100, batch=4) for k, r in recipes.items()}
-    together("compared", slow, tmp_path)
-    for name in COPIES:
-        one = steps(made(slow[name], name, tmp_path / f"{name} one"))
-        for fsdp in (False, True)[: 1 + (name in SPREAD)]:
+    run_on_two_processes(train_every_kind, slow, tmp_path)
+    for name in REPLICATED:
+        one = train_steps(cpu_trainer(slow[name], name, tmp_path / f"{name} one"))
+        for fsdp in [False, True] if name in SHARDED else [False]:
             for rank in (0, 1):
                 two = torch.load(tmp_path / f"{name} {fsdp} {rank}.pt", weights_only=True)
                 what = f"{name}, fsdp {fsdp}, process {rank}"
@@ -180,12 +194,12 @@ def test_two_processes_do_what_one_does(recipes: dict[str, Recipe], tmp_path: Pa
                     assert_close(two[key], one[key], f"{what}, {key}")
                 moved = sum((v - one["start"][k]).square().sum() for k, v in one["learned"].items())
                 apart = sum((v - two["learned"][k]).square().sum() for k, v in one["learned"].items())
-                assert apart < 1e-3 * moved, what  # agreement within 1e-5 is not for want of movement
+                assert apart < 1e-3 * moved, what  # the weights moved much further than the two differ
 
 
-def test_spread_weights_are_saved_and_exported_as_others(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+def test_sharded_weights_are_saved_and_exported_as_others(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     recipe = replace(recipes["stage 1"], warmup=100, batch=4)
-    together("whole_runs", {"stage 1": recipe}, tmp_path)
+    run_on_two_processes(run_whole_and_resumed, {"stage 1": recipe}, tmp_path)
     trainer(recipe, "stage 1", tmp_path / "one").run()
     state: dict[str, dict[str, torch.Tensor]] = {}
     for name in ("stage-1.safetensors", "state.safetensors"):
@@ -198,20 +212,20 @@ def test_spread_weights_are_saved_and_exported_as_others(recipes: dict[str, Reci
     for name, tensor in load_file(tmp_path / "whole" / "stage-1.safetensors").items():
         assert torch.equal(tensor, state["whole"][f"average.model.decoder.controlnet.{name}"].half())
     longer = replace(recipe, steps=4, fsdp=False)
-    assert trainer(longer, "stage 1", tmp_path / "whole").step == 4  # one process goes on with it
+    assert trainer(longer, "stage 1", tmp_path / "whole").step == 4  # one process resumes it
     mine, theirs = ((tmp_path / d / "curve.jsonl").read_text().splitlines()[-1] for d in ("whole", "one"))
     assert json.loads(mine)["held_out_psnr"] == pytest.approx(json.loads(theirs)["held_out_psnr"], rel=1e-4)
 
 
-def test_what_one_process_meets_all_hear_of(recipes: dict[str, Recipe], photographs: Path, tmp_path: Path) -> None:
+def test_an_error_of_one_process_is_known_to_all(recipes: dict[str, Recipe], photographs: Path, tmp_path: Path) -> None:
     for i in range(0, 70, 2):
         (photographs / f"{i:03}.png").write_bytes(b"not a picture")
-    together("mishaps", {"ldm": replace(recipes["ldm"], batch=40)}, tmp_path)
+    run_on_two_processes(meet_errors, {"ldm": replace(recipes["ldm"], batch=40)}, tmp_path)
     assert {p.name for p in tmp_path.glob("stopped *")} == {"stopped 0", "stopped 1"}
-    named = (tmp_path / "out" / "broken.txt").read_text().splitlines()
-    assert named
-    assert len(named) == len(set(named))
-    assert all(Path(p).read_bytes() == b"not a picture" for p in named)
+    broken = (tmp_path / "out" / "broken.txt").read_text().splitlines()
+    assert broken
+    assert len(broken) == len(set(broken))
+    assert all(Path(p).read_bytes() == b"not a picture" for p in broken)
 
 
 def test_weights_cannot_be_spread_over_one_process(recipes: dict[str, Recipe], tmp_path: Path) -> None:
@@ -219,7 +233,7 @@ def test_weights_cannot_be_spread_over_one_process(recipes: dict[str, Recipe], t
         trainer(replace(recipes["ldm"], fsdp=True), "ldm", tmp_path / "out")
 
 
-def test_the_others_are_let_through_when_the_main_process_fails(tmp_path: Path) -> None:
+def test_the_other_processes_do_not_wait_for_ever_when_the_main_one_fails(tmp_path: Path) -> None:
     order = []
 
     class Alone:

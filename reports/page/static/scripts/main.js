@@ -1,13 +1,13 @@
-// Which view is shown (the address tells), the theme, and help.
+// Shows the view that the page's address names; the theme and the help dialog.
 "use strict";
 
 lactok.load("summary").then((data) => {
   const { element } = lactok;
   const content = document.getElementById("content");
   const links = [...document.querySelectorAll("nav a")];
-  const made = new Map(); // the name of a view -> its section, made when it is first looked at
+  const made = new Map(); // the name of a view -> its section, which is made when it is first shown
 
-  /** Shows the view that the address names, the tables if it names none; `moved` is false at the start. */
+  /** Shows the view that the address names, or the tables; `moved`: the reader followed a link to it. */
   function show(moved) {
     const [name, query] = location.hash.slice(1).split("?");
     const view = Object.hasOwn(lactok.views, name) ? name : "tables";
@@ -28,12 +28,13 @@ lactok.load("summary").then((data) => {
       content.focus({ preventScroll: true });
       scrollTo(0, 0);
     }
+    // A view may have a function `shown`, which gets the parameters in the address, such as the sample to show.
     if (made.get(view).shown) made.get(view).shown(new URLSearchParams(query));
   }
 
   addEventListener("hashchange", () => show(true));
   document.querySelector(".skip").addEventListener("click", (event) => {
-    event.preventDefault(); // The address names the view and has to stay.
+    event.preventDefault(); // Following the link would replace the view's name in the address.
     content.focus();
   });
   show(false);
@@ -44,8 +45,9 @@ lactok.load("summary").then((data) => {
   });
 
   function help() {
-    const about = "Heads of tables sort them. In plots, marks tell their numbers on touch, hover or focus."
-      + " Pictures zoom by wheel, double click, pinch or buttons and move by dragging, all of them together."
+    const about = "Click the head of a column to sort a table."
+      + " In plots, touch, hover over or focus a mark to read its numbers."
+      + " Zoom pictures by wheel, double click, pinch or buttons and drag to move them; all pictures follow together."
       + " The error map is the difference from the photograph, made brighter.";
     const keys = [
       ["← →", "previous and next sample"],
@@ -64,7 +66,7 @@ lactok.load("summary").then((data) => {
   }
 }).catch((error) => document.getElementById("content").append(lactok.failed(error)));
 
-// The theme is the system's, or the one that the reader chose.
+// The theme is the system's unless the reader has chosen one.
 (function () {
   const theme = document.getElementById("theme");
   const apply = (value) => {
