@@ -295,8 +295,6 @@ def _check_gradients(reference: DecoderSet, stage: str, loss: Tensor, model: LaC
         else:
             checks.equal(f"{stage} |grad {name}|", norm, 0.0, "0: folded away")
     for key in [key for key in io if key.startswith(f"{stage}/grad")]:
-        if key.endswith("grad_quant"):
-            gradient = codes.grad
-        else:
-            gradient = parameters[key.removeprefix(f"{stage}/grad/")].grad
+        name = key.removeprefix(f"{stage}/grad/")
+        gradient = codes.grad if key.endswith("grad_quant") else parameters[name].grad
         checks.close(key, gradient, io[key], rtol * float(io[key].abs().max()))

@@ -120,7 +120,7 @@ def lpips(config: Config, folder: Path) -> Outputs:
 
 
 def inception(config: Config, folder: Path) -> Outputs:
-    """Return FID's 2048 features of pictures, resized as in TensorFlow 1 and as in clean-fid, and the resized pictures."""
+    """Return pictures resized as TensorFlow 1 and as clean-fid do, and FID's 2048 features of both."""
     from lactok.metrics.inception_features import clean_resize, tf1_resize
     from lactok.nn.inception import Inception
 

@@ -1,4 +1,4 @@
-"""Parts of kind `outputs`: the scores of every reward with a small random network, and the preprocessing of pictures."""
+"""Parts of kind `outputs`: scores of every reward with a small random network, and the preprocessing of pictures."""
 
 from __future__ import annotations
 
