@@ -275,7 +275,8 @@ class Decoder(nn.Module):
         rates = torch.exp(-math.log(2 * half) * torch.arange(half, device=times.device, dtype=torch.float32) / half)
         angles = (times * (1000 / self.config.max_timestep))[:, None] * rates
         embedding = self.time(torch.cat([angles.cos(), angles.sin()], -1))
-        blocks = (block.get_submodule("adaLN_modulation")(embedding) for block in self.blocks)
+        # in this order: gradients are added in the reverse of it, and their sum is rounded
+        blocks = [block.get_submodule("adaLN_modulation")(embedding) for block in self.blocks]
         head = self.head.adaLN_modulation(embedding)
         return Modulation(tuple(block.unflatten(-1, (2, 6, -1)) for block in blocks), head[:, None])
 
