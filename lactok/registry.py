@@ -179,7 +179,11 @@ def register(spec: TokenizerSpec, *, listed: bool = True, **arguments: Any) -> C
 
 
 def register_generator(spec: GeneratorSpec, **arguments: Any) -> Callable[[C], C]:
-    """Return a class decorator that registers a generator under `spec.name`; see `register`.
+    """Return a class decorator that registers a generator under `spec.name`.
+
+    Args:
+        spec: what is fixed about the generator.
+        arguments: further arguments of the class, as of `register`.
 
     >>> from lactok.tokenizer import Generator
     >>> @register_generator(GeneratorSpec("grey", "example", "text", 64, "MIT"))
@@ -221,7 +225,10 @@ def list_tokenizers(filter: str | Callable[[TokenizerSpec], bool] | None = None)
 
 
 def list_generators(filter: str | Callable[[GeneratorSpec], bool] | None = None) -> list[str]:
-    """Return the names of all generators; see `list_tokenizers`.
+    """Return the names of all generators, this project's first.
+
+    Args:
+        filter: as of `list_tokenizers`.
 
     >>> list_generators("sd")
     ['sd1.5', 'sdxl', 'sd3']
@@ -397,6 +404,7 @@ def load_generator(
         UnknownName: there is no such name or option.
         WrongValue: an option's value or the dtype is not allowed.
         WeightsNotFound: no source has the weights; a network with random weights is never returned.
+        MissingPackage: the network needs a package of an extra that is not installed.
         UserError: the weights are damaged or of another network.
     """
     computed = _compute_dtype(dtype)
