@@ -129,7 +129,7 @@ def test_killed_and_started_again(images: Path, tmp_path: Path) -> None:
     arguments = ["--images", str(images), "--out", str(tmp_path / "out"), "--detector", "drawn", "--colours", "drawn"]
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(ROOT / "tests")!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(ROOT / "tests")]!r}
 from benchmarks.geneval import detectors
 from benchmarks.geneval.__main__ import main
 from lactok.evaluation import datasets

@@ -198,7 +198,7 @@ def test_killed_and_started_again(captioned: Path, tmp_path: Path) -> None:
     arguments = ["--images", str(captioned), "--metrics", "bright"]
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(ROOT / "tests")!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(ROOT / "tests")]!r}
 from benchmarks.preference import __main__ as preference
 from lactok.metrics import rewards
 from test_preference import Bright

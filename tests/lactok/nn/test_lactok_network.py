@@ -161,7 +161,7 @@ CONFIGS = Path(numerics.__file__).parent / "configs"
 def test_the_default_recipes_are_the_papers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = tmp_path / "published.safetensors"
     save_file({"weight": torch.zeros(1)}, published)  # the published files do not say their shapes
-    monkeypatch.setattr(pretrained, "find", lambda *_: published)
+    monkeypatch.setattr(pretrained, "find_weights", lambda *_: published)
     recipe = config.read(CONFIGS / f"{name}.toml", LaCTokRecipe)
     network = shape(recipe, recipe.copy)
     vae = {k: v for k, v in dict(SDXL_VAE).items() if k != "force_upcast"}
