@@ -211,6 +211,7 @@ def test_captions_hold_or_fail_as_recorded(made: Path) -> None:
     assert broken.keys() == {"missing", "count", "colour", "relation"}
 
 
+@pytest.mark.slow
 def test_the_folder_comes_back_as_it_was_made(made: Path, tmp_path: Path) -> None:
     truths = list(folder.read(made))
     assert len(truths) == 36 * 3

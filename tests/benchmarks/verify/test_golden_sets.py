@@ -6,6 +6,7 @@ which changed.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_sets_hold(name: str, regenerate_golden: bool) -> None:
     hold(FOLDER / name, regenerate_golden)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", golden_suites.SUITES)
 def test_suites_hold(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_runs: Path, regenerate_golden: bool
@@ -69,6 +71,7 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_changed_network_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant, name, tensor = FAULTS[fault]
@@ -92,6 +95,10 @@ def test_a_changed_value_of_a_suite_is_seen() -> None:
         "table, line 1",
     ]
     assert Differences(1e-6, 1e-5).compare(stored | {"psnr": 20.50001}, stored) == []
+    network = {"titok-s128-tiny": {"ssim": 0.5}}
+    assert Differences(1e-6, 1e-5).compare({"titok-s128-tiny": {"ssim": 0.5003}}, network) == []
+    assert len(Differences(1e-6, 1e-5).compare({"titok-s128-tiny": {"ssim": 0.503}}, network)) == 1
+    assert len(Differences(1e-6, 1e-5).compare({"titok-s128-tiny": {"ssim": math.nan}}, network)) == 1
 
 
 def test_regeneration_writes_what_changed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,7 @@ SMALL = "someone/model/small.pt"
 
 
 class TestInProcess:
+    @pytest.mark.slow
     @pytest.mark.parametrize("cdn", [False, True])
     def test_a_break_is_mended_within_a_call(self, here: LocalHub, small: bytes, cdn: bool) -> None:
         here.add(SMALL, small, cdn=cdn)
@@ -280,6 +281,7 @@ class TestInProcess:
         assert weights.load(plain(wrong, right))["a"].tolist() == list(range(3000))
         assert len(here.starts()) == 2  # the wrong one is not fetched again to be thrown away
 
+    @pytest.mark.slow
     def test_a_wrong_beginning_is_thrown_away(self, here: LocalHub, small: bytes, own_cache: Path) -> None:
         digest = here.add(SMALL, small)
         here.script = [Cut(5500), 503]
@@ -302,6 +304,7 @@ class TestInProcess:
         assert here.starts() == [None, None]
         assert [p.name for p in own_cache.iterdir()] == ["small.lock"]
 
+    @pytest.mark.slow
     def test_a_beginning_that_is_too_long_is_thrown_away(self, here: LocalHub, small: bytes, own_cache: Path) -> None:
         here.add(SMALL, small)
         here.script = [Cut(5500), 503]
@@ -312,6 +315,7 @@ class TestInProcess:
         assert weights.load(plain())["a"].tolist() == list(range(3000))
         assert here.starts() == [None, None]
 
+    @pytest.mark.slow
     def test_a_new_version_is_not_joined_to_the_old_one(self, here: LocalHub, small: bytes, own_cache: Path) -> None:
         here.add(SMALL, b"x" * len(small))
         here.script = [Cut(5500), 503]
@@ -323,6 +327,7 @@ class TestInProcess:
         assert here.starts() == [None, None]
         assert not (own_cache / "partial").exists()
 
+    @pytest.mark.slow
     def test_what_waits_outlives_another_sources_failure(self, here: LocalHub, small: bytes, own_cache: Path) -> None:
         here.add(SMALL, small)
         here.script = [Cut(5500), 503]

@@ -196,6 +196,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, st
     return dict.fromkeys(HARM, ("", f"ended with {done.returncode}: {done.stderr[-1000:]}", 0)) | found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARM)
 def test_a_file_made_to_harm_is_refused(name: str, answers: dict[str, tuple[str, str, int]]) -> None:
     words, said, grown = answers[name]
