@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,23 +37,29 @@ LEARNERS: dict[str, type[Learner]] = {
 }
 
 
-@pytest.fixture
-def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
-    """A recipe for each kind, over random weights of the parts that it takes as given."""
-    from lactok.nn.latent_decoder import fold_cross_attention
-
-    common_keys = {
+def small_keys(photographs: Path, crop: int, **more: Any) -> dict[str, Any]:
+    """Return the keys that all small recipes have: four steps of two squares of side `crop`, one checkpoint midway."""
+    keys: dict[str, Any] = {
         "data": str(photographs),
         "steps": 4,
         "batch": 2,
-        "crop": 32,
-        "scale": (32, 48),
+        "crop": crop,
+        "scale": (crop, crop + 16),
         "held_out": 2,
         "warmup": 1,
         "log_every": 1,
         "eval_every": 4,
         "save_every": 2,
     }
+    return keys | more
+
+
+@pytest.fixture
+def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
+    """A recipe for each kind, over random weights of the parts that it takes as given."""
+    from lactok.nn.latent_decoder import fold_cross_attention
+
+    common_keys = small_keys(photographs, 32)
     torch.manual_seed(0)
     from diffusers import AutoencoderKL, UNet2DConditionModel
 

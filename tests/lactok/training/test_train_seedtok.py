@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from recipes import assert_resumes
+from recipes import assert_resumes, small_keys
 from safetensors.torch import load_file
 
 from baselines.seedtok import TINY, TINY_UNCLIP, SeedTokenizer, trained_parts
@@ -64,20 +64,7 @@ def stages(photographs: Path, tmp_path: Path) -> Stages:
     torch.manual_seed(0)
     vae, first, second = (tmp_path / f"{name}.safetensors" for name in ("vae", "first", "second"))
     checkpoint.save_state(vae, AutoencoderKL(**VAE.arguments()).state_dict(), {})
-    keys: dict[str, Any] = {
-        "data": str(photographs),
-        "steps": 4,
-        "batch": 2,
-        "crop": 64,
-        "scale": (64, 80),
-        "held_out": 2,
-        "warmup": 1,
-        "log_every": 1,
-        "eval_every": 4,
-        "save_every": 2,
-        "variants": 1,
-        "revive_every": 1,
-        "revive_after": 1,
+    keys = small_keys(photographs, 64, variants=1, revive_every=1, revive_after=1) | {
         "model": MODEL,
         "unclip": UnCLIPShape((8, 16), (0, 1), predictor=4),
         "vae": VAEPart(weights=str(vae), scaling=0.5, shape=VAE),

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import shared
-from recipes import assert_resumes
+from recipes import assert_resumes, small_keys
 
 import lactok
 from lactok.errors import UserError
@@ -54,21 +54,7 @@ class Recipes:
 def small(photographs: Path, tmp_path: Path) -> Recipes:
     for path in sorted(photographs.iterdir())[6:]:  # few, so that they come again
         path.unlink()
-    keys: dict[str, Any] = {
-        "data": str(photographs),
-        "steps": 4,
-        "batch": 2,
-        "crop": 32,
-        "scale": (32, 48),
-        "held_out": 2,
-        "warmup": 1,
-        "log_every": 1,
-        "eval_every": 4,
-        "save_every": 2,
-        "variants": 1,
-        "revive_every": 1,
-        "revive_after": 1,
-    }
+    keys = small_keys(photographs, 32, variants=1, revive_every=1, revive_after=1)
     torch.manual_seed(0)
     proxy, start = tmp_path / "proxy.safetensors", tmp_path / "start.safetensors"
     vqgan = MaskGITVQGAN(PIXEL)
