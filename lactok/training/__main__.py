@@ -51,13 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from lactok import config
     from lactok.device import check_device
+    from lactok.training.tiny import CONFIGS
 
     check_device(args.device)
     if args.trainer == "tiny":
         train_tiny(args.name, args.runs, args.device, config.changes([], args.data))
         return 0
     kind = recipe_kind("lactok" if args.trainer == "assemble" else args.trainer)
-    recipe = config.read(args.config, kind, config.changes(args.set, args.data))
+    recipe = config.read(args.config, kind, config.changes(args.set, args.data), examples=CONFIGS)
     if args.trainer == "assemble":
         from lactok.training.assemble import assemble
 

@@ -19,6 +19,7 @@ from lactok.evaluation import datasets
 from lactok.images import open_photograph
 from lactok.nn.vqgan import VQConfig
 from lactok.training import numerics, record
+from lactok.training.__main__ import main
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.distributed import accelerator_of
 from lactok.training.trainer import Trainer
@@ -230,3 +231,9 @@ def test_the_former_names_still_work() -> None:
             assert getattr(common, name) is getattr(importlib.import_module(module), attribute)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = common.nothing
+
+
+def test_a_missing_recipe_says_where_recipes_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["vq", "--config", "none.toml"])
+    assert f"config none.toml does not exist; the recipes are in {CONFIGS}" in capsys.readouterr().err
