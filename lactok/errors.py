@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 # the `errno` of an OSError where a disk or a quota is full, and where a folder cannot be written to
@@ -72,6 +72,25 @@ def at_least(argument: str, value: object, least: int) -> None:
         raise WrongValue(f"`{argument}` {value!r}: a whole number, {least} or more")
     if value < least:
         raise WrongValue(f"`{argument}` {value}: {least} or more")
+
+
+def first_few(names: Sequence[str], few: int = 10, rest: str = "") -> str:
+    """Return the first names and how many more there are, for a line that must stay readable whatever the input.
+
+    Args:
+        names: what is to be named.
+        few: how many are named.
+        rest: what is said of the others, such as where they stand.
+
+    >>> first_few(["a.png", "b.png", "c.png"], 2, "named in result.json")
+    'a.png, b.png and 1 more, named in result.json'
+    >>> first_few(["a.png", "b.png"])
+    'a.png, b.png'
+    """
+    shown = ", ".join(names[:few])
+    if len(names) <= few:
+        return shown
+    return f"{shown} and {len(names) - few} more{f', {rest}' if rest else ''}"
 
 
 @contextlib.contextmanager

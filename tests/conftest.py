@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from browser import chromium  # noqa: F401 (fixture)
+from fuzzing import load_default_profile
 from golden_sets import MADE_ANEW
 from hub import here, local, server  # noqa: F401 (fixtures)
 from page_runs import usual_page  # noqa: F401 (fixture)
@@ -28,6 +29,9 @@ from lactok.registry import register
 from lactok.specs import TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights import resolution
+
+
+load_default_profile()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
