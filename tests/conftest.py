@@ -30,7 +30,6 @@ from lactok.specs import TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights import resolution
 
-
 load_default_profile()
 
 
