@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,8 +33,23 @@ def noise(seeds: Tensor, shape: tuple[int, ...], stream: str) -> Tensor:
     """
     import torch
 
+    return _drawn(torch.randn, seeds, shape, stream)
+
+
+def uniform(seeds: Tensor, shape: tuple[int, ...], stream: str) -> Tensor:
+    """Draw numbers from 0 to 1, neither included, independently for each image; arguments and result as of `noise`."""
+    import torch
+
+    tiny = torch.finfo(torch.float32).tiny
+    return _drawn(torch.rand, seeds, shape, stream).clamp(min=tiny)
+
+
+def _drawn(draw: Callable[..., Tensor], seeds: Tensor, shape: tuple[int, ...], stream: str) -> Tensor:
+    """Draw for each image from the generator of its seed and stream; (B, *shape) float32 on the CPU."""
+    import torch
+
     draws = []
     for seed in seeds.tolist():
         generator = torch.Generator().manual_seed(seed_of(seed, stream))
-        draws.append(torch.randn(shape, generator=generator))
+        draws.append(draw(shape, generator=generator))
     return torch.stack(draws)
