@@ -30,6 +30,8 @@ KINDS = {
     "llamagen_gpt": "benchmarks.verify.llamagen_gpt",
     "lactokgen": "benchmarks.verify.lactokgen",
     "titok_generator": "benchmarks.verify.titok_generator",
+    "magvitv2": "benchmarks.verify.magvit_v2",
+    "showo_t2i": "benchmarks.verify.show_o",
     "geneval": "benchmarks.verify.geneval",
     "metrics": "benchmarks.verify.metrics",
     "rewards": "benchmarks.verify.rewards",
