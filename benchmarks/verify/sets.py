@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from benchmarks.verify.checks import Checks, NotBuilt
 from lactok.errors import MissingFile, UserError, WeightsNotFound
 
-# kind -> module with a function replay(folder, config, checks), which compares every output of a set with the model's
+# kind -> MODULE or MODULE:FUNCTION; the function, `replay` if none is named, takes folder, config and checks, and
+# compares every output of a set with the model's
 KINDS = {
     "llamagen_vq": "benchmarks.verify.llamagen_vq",
     "vqgan": "benchmarks.verify.vqgan",
@@ -32,6 +33,9 @@ KINDS = {
     "titok_generator": "benchmarks.verify.titok_generator",
     "magvitv2": "benchmarks.verify.magvit_v2",
     "showo_t2i": "benchmarks.verify.show_o",
+    "hart_t2i": "benchmarks.verify.hart",
+    "hart_tokenizer": "benchmarks.verify.multiscale_vq:replay_hart",
+    "var_vqvae": "benchmarks.verify.multiscale_vq:replay_var",
     "geneval": "benchmarks.verify.geneval",
     "metrics": "benchmarks.verify.metrics",
     "rewards": "benchmarks.verify.rewards",
@@ -139,7 +143,8 @@ def replay(reference: ReferenceSet) -> Checks:
         hint = f", did you mean {near[0]!r}?" if near else ""
         checks.not_replayed(f"no model of kind {reference.kind!r} is built here{hint}")
         return checks
-    replay_kind = importlib.import_module(KINDS[reference.kind]).replay
+    module, _, function = KINDS[reference.kind].partition(":")
+    replay_kind = getattr(importlib.import_module(module), function or "replay")
     try:
         replay_kind(reference.folder, reference.config, checks)
     except NotBuilt as reason:

@@ -8,14 +8,12 @@ attention is in the middle alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.config import Config
-from lactok.nn.vqgan import AttnBlock, Downsample, ResBlock, Upsample, norm
+from lactok.nn.taming import Decoder, Encoder
 
 
 @dataclass(frozen=True)
@@ -42,88 +40,28 @@ class MagvitConfig(Config):
         return 2 ** (len(self.encoder_mult) - 1)
 
 
-class Middle(nn.Module):
-    """Two residual blocks with attention between them; (B, C, h, w) -> (B, C, h, w)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.block_1 = ResBlock(width, width)
-        self.attn_1 = AttnBlock(width)
-        self.block_2 = ResBlock(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
-
-
-class Level(nn.Module):
-    """Residual blocks of one resolution, then a change of resolution where there is one.
-
-    Args:
-        width_in, width: channels before and after the first block.
-        blocks: number of blocks.
-        resample: "downsample", "upsample", or "" for none.
-    """
-
-    def __init__(self, width_in: int, width: int, blocks: int, resample: str):
-        super().__init__()
-        self.block = nn.ModuleList(ResBlock(a, b) for a, b in pairwise([width_in] + [width] * blocks))
-        self.resample = resample
-        if resample:
-            self.add_module(resample, Downsample(width) if resample == "downsample" else Upsample(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.block:
-            x = block(x)
-        return self.get_submodule(self.resample)(x) if self.resample else x
-
-
-class Encoder(nn.Module):
+class MagvitEncoder(Encoder):
     """Images (B, 3, H, W) in [-1, 1] -> features (B, bits, H/f, W/f)."""
 
     def __init__(self, config: MagvitConfig):
-        super().__init__()
-        widths = [config.channels * m for m in config.encoder_mult]
-        last = len(widths) - 1
-        self.conv_in = nn.Conv2d(3, config.channels, 3, padding=1)
-        self.down = nn.ModuleList(
-            Level(a, b, n, "" if i == last else "downsample")
-            for i, ((a, b), n) in enumerate(
-                zip(pairwise([config.channels, *widths]), config.encoder_blocks, strict=True)
-            )
-        )
-        self.mid = Middle(widths[-1])
-        self.norm_out = norm(widths[-1])
-        self.conv_out = nn.Conv2d(widths[-1], config.bits, 3, padding=1)
+        widths = tuple(config.channels * m for m in config.encoder_mult)
+        super().__init__(config.channels, widths, config.encoder_blocks, config.bits)
         self.quant_conv = nn.Conv2d(config.bits, config.bits, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv_in(x)
-        for level in self.down:
-            x = level(x)
-        return self.quant_conv(self.conv_out(F.silu(self.norm_out(self.mid(x)))))
+        return self.quant_conv(super().forward(x))
 
 
-class Decoder(nn.Module):
+class MagvitDecoder(Decoder):
     """Codes (B, bits, h, w) -> images (B, 3, h*f, w*f), about [-1, 1], unclamped."""
 
     def __init__(self, config: MagvitConfig):
-        super().__init__()
-        widths = [config.channels * m for m in config.decoder_mult]
+        widths = tuple(config.channels * m for m in config.decoder_mult)
+        super().__init__(widths, config.decoder_blocks, config.bits)
         self.post_quant_conv = nn.Conv2d(config.bits, config.bits, 1)
-        self.conv_in = nn.Conv2d(config.bits, widths[-1], 3, padding=1)
-        self.mid = Middle(widths[-1])
-        self.up = nn.ModuleList(  # up[0] is the finest level and runs last
-            Level(a, b, n, "upsample" if i else "")
-            for i, (a, b, n) in enumerate(zip([*widths[1:], widths[-1]], widths, config.decoder_blocks, strict=True))
-        )
-        self.norm_out = norm(widths[0])
-        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.mid(self.conv_in(self.post_quant_conv(x)))
-        for level in reversed(self.up):
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return super().forward(self.post_quant_conv(x))
 
 
 class LookupFreeQuantizer(nn.Module):
@@ -159,8 +97,8 @@ class MagvitV2(nn.Module):
     def __init__(self, config: MagvitConfig):
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = MagvitEncoder(config)
+        self.decoder = MagvitDecoder(config)
         self.quantize = LookupFreeQuantizer(config.bits)
 
     def encode(self, images: Tensor) -> Tensor:
