@@ -22,7 +22,6 @@ from lactok.nn.multiscale_vq import MultiScaleVQ
 
 EPS = 1e-6
 ROTARY_BASE = 10000.0
-REST_SCALE = 0.6  # the diffusion network works on the rest divided by this
 
 
 @dataclass(frozen=True)
@@ -304,7 +303,7 @@ def generate(
             noises = _rest_noise(draws, config, size[0] * size[1])
             rest = model.diffloss.sample(condition, noises, how.guidance * ratio, config.diffusion_steps)
             seen_rest(condition, rest)
-            rest = REST_SCALE * rest[: len(rest) // 2].unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, size)
+            rest = rest[: len(rest) // 2].unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, size)
             return (maps if total is None else total + maps) + rest  # without the refinement of the other scales
         step = tokenizer.quantize.enlarged(maps, k, sizes)
         total = step if total is None else total + step

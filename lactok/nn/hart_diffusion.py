@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TRAINING_STEPS = 1000
+REST_SCALE = 0.6  # the network works on vectors divided by this
 
 
 def sinusoids(t: Tensor, width: int) -> Tensor:
@@ -143,4 +144,4 @@ class DiffusionHead(nn.Module):
             noise = noises[1 + number].to(mean)
             noise = noise if len(noise) == len(mean) else noise.repeat(2, 1)
             x = mean + (0.5 * log_variance).exp() * noise if i > 0 else mean
-        return x
+        return REST_SCALE * x
