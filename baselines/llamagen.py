@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
-from lactok.specs import Asset, Hub, TokenizerSpec
+from lactok.specs import Asset, Hub, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
 
@@ -38,6 +38,7 @@ def _spec(name: str, asset: Asset, config: VQConfig, note: str = "") -> Tokenize
         input_size=256,
         output_size=256,
         license=asset.license,
+        options={"input": Option(256, "side of the image in pixels, in and out", choices=(256, 384, 512))},
         paper=PAPER,
         assets=(asset,),
         note=note,

@@ -264,8 +264,8 @@ class WithOptions:
         """Return this spec with the options of `text` ("tokens=64,steps=2") set, under its canonical name.
 
         In the name, options come in the order of `options`, and those at their default are left out. An option that
-        `attributes` names sets that attribute. A tokenizer's option `input` sets `input_size`, and the number of
-        tokens grows with the area.
+        `attributes` names sets that attribute. A tokenizer's option `input` sets `input_size`, and `output_size`
+        where the two are the same; the number of tokens grows with the area.
 
         Raises:
             UnknownName: there is no such option.
@@ -350,7 +350,10 @@ class TokenizerSpec(WithOptions):
         if "input" not in values or self.tokens is None or self.input_size is None:
             return {}
         side = int(values["input"])
-        return {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
+        derived: dict[str, object] = {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
+        if self.output_size == self.input_size:  # a network that takes any size gives back the same
+            derived["output_size"] = side
+        return derived
 
 
 @dataclass(frozen=True)

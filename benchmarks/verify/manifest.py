@@ -16,8 +16,10 @@ from torch import Tensor
 
 import lactok
 from benchmarks.verify.checks import Checks
+from lactok import registry
 from lactok.errors import UserError, unknown
 from lactok.specs import Asset
+from lactok.tokenizer import Adapter
 
 Tensors = dict[str, Tensor]
 LISTS = ("tensors", "keys", "keys_list")  # a manifest lists the network's tensors under one of these keys
@@ -39,6 +41,18 @@ MODELS = {
     "flextok_d18_d28": "flextok-d18-d28",
     "seed2_quantizer": "seedtok-2",
     "lactok_t": "lactok-t",
+    "magvitv2": "magvit-v2-showo",
+}
+# the same for generators
+GENERATORS = {
+    "lactokgen_t": "lactokgen-t-star",
+    "llamagen_gpt-xl-t2i-256": "llamagen-t2i-256",
+    "llamagen_gpt-xl-t2i-512": "llamagen-t2i-512",
+    "titok_gen_l32": "titok-l32-gen",
+    "titok_gen_b64": "titok-b64-gen",
+    "titok_gen_s128": "titok-s128-gen",
+    "showo_t2i_256": "show-o-256",
+    "showo_t2i_512": "show-o-512",
 }
 
 
@@ -53,7 +67,7 @@ def replay(path: Path, alone: bool) -> Checks:
         UserError: the file is not a manifest, or it is alone and its model is not built here.
     """
     checks = Checks(path.stem)
-    known = path.stem in MODELS
+    known = path.stem in MODELS or path.stem in GENERATORS
     try:
         content = json.loads(path.read_text())
         keys = [key for key in LISTS if isinstance(content.get(key), list)]
@@ -65,10 +79,14 @@ def replay(path: Path, alone: bool) -> Checks:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {text}") from error
-    if known:
-        compare(MODELS[path.stem], tensors, ignored, checks)
+    if path.stem in MODELS:
+        compare(lactok.build(MODELS[path.stem]), tensors, ignored, checks)
+    elif path.stem in GENERATORS:
+        with torch.device("meta"):
+            generator = registry.GENERATORS.entry(GENERATORS[path.stem]).create()
+        compare(generator, tensors, ignored, checks)
     elif alone:
-        raise unknown("manifest", path.stem, MODELS)
+        raise unknown("manifest", path.stem, [*MODELS, *GENERATORS])
     else:
         checks.not_replayed("no model of this manifest is built here")
     return checks
@@ -83,22 +101,21 @@ def _meta_tensors(listed: list[dict[str, Any]]) -> Tensors:
     return tensors
 
 
-def compare(name: str, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
+def compare(adapter: Adapter, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
     """Check every tensor that the network loads, and that nothing is listed or needed beside them.
 
     The listed tensors go through the same conversion as the official file, so that a tensor which loading is said to
     leave out (`ignored` in the manifest) must really be left out.
 
     Args:
-        name: name of the tokenizer.
+        adapter: the tokenizer or generator on the meta device, whose network is `model` and its file the first asset.
         tensors: the tensors of the official checkpoint, on the meta device.
         ignored: further tensors of that file, which are not loaded.
         checks: where the comparisons are counted.
     """
-    tokenizer = lactok.build(name)
-    asset = tokenizer.spec.assets[0]
+    asset = adapter.spec.assets[0]
     converted = asset.converted(tensors | ignored)
-    own = {name: signature(t) for name, t in tokenizer.get_submodule("model").state_dict().items()}
+    own = {name: signature(t) for name, t in adapter.get_submodule("model").state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
     reason_of = left_out(asset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from lactok import weights
 from lactok.errors import UserError
 from lactok.specs import Asset
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -46,6 +49,21 @@ def without_positions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in tensors.items() if not k.endswith("embeddings.position_ids")}
 
 
+def tokenizer_json(asset: Asset) -> Tokenizer:
+    """Return the text tokenizer in a `tokenizer.json`, as the tokenizers library reads it.
+
+    Raises:
+        UserError: the asset is no `tokenizer.json`.
+    """
+    from tokenizers import Tokenizer
+
+    content = weights.load(asset)["json"].numpy().tobytes().decode()
+    try:
+        return Tokenizer.from_str(content)
+    except Exception as error:  # the library raises no more specific class
+        raise UserError(f"{asset.name} is not a tokenizer.json ({error}); is it the right file?") from error
+
+
 class Texts:
     """A text tokenizer of the tokenizers library that gives all captions the same number of ids.
 
@@ -60,13 +78,7 @@ class Texts:
     """
 
     def __init__(self, asset: Asset, length: int, pad: str):
-        from tokenizers import Tokenizer
-
-        content = weights.load(asset)["json"].numpy().tobytes().decode()
-        try:
-            self._tokenizer = Tokenizer.from_str(content)
-        except Exception as error:  # the library raises no more specific class
-            raise UserError(f"{asset.name} is not a tokenizer.json ({error}); is it the right file?") from error
+        self._tokenizer = tokenizer_json(asset)
         pad_id = self._tokenizer.token_to_id(pad)
         if pad_id is None:
             raise UserError(f"{asset.name} has no token {pad}; is it the right file?")

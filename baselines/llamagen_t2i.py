@@ -1,0 +1,122 @@
+"""LlamaGen's and LaCTok's generators from text: one transformer over ids, decoded by their tokenizers.
+
+The transformer is `lactok.nn.gpt.GPT`. Sources: FoundationVision/LlamaGen `autoregressive/sample/sample_t2i.py` (Sun et
+al. 2024) and Alpha-X-95/LaCToK `demo.py` (Xie et al. 2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from baselines.id_generator import IdGenerator
+from lactok import weights
+from lactok.nn.gpt import GPT, GPTConfig, left_padded
+from lactok.nn.loading import Texts
+from lactok.nn.t5 import PARTS, TOKENIZER, TOKENS, CaptionFeatures, T5Config, T5Encoder
+from lactok.nn.token_sampling import Sampling
+from lactok.registry import register_generator
+from lactok.specs import Asset, GeneratorSpec, Hub, Option
+
+LACTOK = "OPPOer/LaCTok"  # the address that the authors' README names; its files were not opened here
+GPT_SIZE = 3_111_000_000
+NO_ADDRESS = "its authors (github Alpha-X-95/LaCToK) name no address for it; they publish lactokgen-t-star"
+
+
+def _spec(
+    name: str,
+    tokenizer: str,
+    size: int,
+    asset: Asset,
+    how: Sampling,
+    paper: str,
+    note: str = "",
+) -> GeneratorSpec:
+    """Return the spec of a generator whose own file is `asset`; `how` are the defaults of its options."""
+    return GeneratorSpec(
+        name,
+        "llamagen" if name.startswith("llamagen") else "lactok",
+        "text",
+        size,
+        asset.license,
+        tokenizer=tokenizer,
+        options={
+            "guidance": Option(how.guidance, "scale of classifier-free guidance; 1 switches it off", 1.0, 100.0),
+            "temperature": Option(how.temperature, "of the draws; 0 takes the likeliest id", 0.0, 100.0),
+            "top_k": Option(how.top_k, "draw from this many codes; 0 for all", 0, 16384),
+            "top_p": Option(how.top_p, "draw from the codes that have this share of the probability", 0.0, 1.0),
+            "cfg_interval": Option(how.interval, "last guided step; -1 for all", -1, 100_000),
+        },
+        paper=paper,
+        assets=(asset, *PARTS, TOKENIZER),
+        note=note,
+    )
+
+
+def _llamagen(name: str, size: int, file: str) -> GeneratorSpec:
+    asset = Asset(name, "MIT", (Hub("peizesun/llamagen_t2i", file),), size=GPT_SIZE)
+    tokenizer = "llamagen-vq16-t2i" if size == 256 else f"llamagen-vq16-t2i@input={size}"
+    return _spec(name, tokenizer, size, asset, Sampling(), "Sun et al. 2024, arXiv 2406.06525")
+
+
+def _lactokgen(name: str, tokenizer: str, *sources: Hub) -> GeneratorSpec:
+    note = "" if sources else NO_ADDRESS
+    asset = Asset(name, "the authors state no licence", sources, size=GPT_SIZE, note=note)
+    # the demo's guidance and temperature
+    how = Sampling(guidance=2.0, temperature=0.1)
+    said = "its file was not opened here: that it is this model is inferred" if sources else ""
+    return _spec(name, tokenizer, 1024, asset, how, "Xie et al. 2025, arXiv 2503.08377", said)
+
+
+SMALL = GPTConfig()
+LARGE = replace(SMALL, image_tokens=1024)
+
+
+@register_generator(_llamagen("llamagen-t2i-256", 256, "t2i_XL_stage1_256.pt"))
+@register_generator(_llamagen("llamagen-t2i-512", 512, "t2i_XL_stage2_512.pt"), config=LARGE)
+@register_generator(_lactokgen("lactokgen-h", "lactok-h@cond_scale=0.8"))
+@register_generator(_lactokgen("lactokgen-h-star", "lactok-h-star@cond_scale=0.8"))
+@register_generator(_lactokgen("lactokgen-t-star", "lactok-t-star@cond_scale=0.8", Hub(LACTOK, "LaCTokGen-T.pth")))
+class TextToIds(IdGenerator):
+    """A caption's features, then one id after the other.
+
+    Args:
+        spec: the generator's spec.
+        config: shape of the transformer.
+        text: shape of the text encoder.
+    """
+
+    def __init__(self, spec: GeneratorSpec, config: GPTConfig = SMALL, text: T5Config | None = None):
+        super().__init__(spec)
+        self.model = GPT(config)
+        self.text = T5Encoder(text or T5Config())
+        values = spec.values
+        self.how = Sampling(
+            float(values["guidance"]),
+            float(values["temperature"]),
+            int(values["top_k"]),
+            float(values["top_p"]),
+            int(values["cfg_interval"]),
+        )
+
+    def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Load the transformer, the text encoder's files, and the text tokenizer."""
+        own, *parts, _ = assets.values()
+        weights.load_strict(self.model, own, self.spec.name)
+        encoder = {name: tensor for part in parts for name, tensor in part.items()}
+        encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])  # one tensor under two names
+        weights.load_strict(self.text.encoder, encoder, "flan-t5-xl")
+
+    def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
+        """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
+        texts = Texts(self.spec.assets[-1], TOKENS, "<pad>")
+        self.captions = CaptionFeatures(self.text, texts)
+        super().place(device, dtype)
+
+    def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
+        captions = [str(caption) for caption in conditions]
+        features, mask = left_padded(*self.captions(captions, self.device))
+        return self.model.generate(features, mask, seeds, self.how)
