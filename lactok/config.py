@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lactok import outside_text
 from lactok.errors import MissingFile, UserError, WrongValue, unknown
+from lactok.outside_text import shown
 
 T = TypeVar("T")
 
@@ -33,13 +36,16 @@ def read(path: str | Path, kind: type[T], changes: Mapping[str, Any] | None = No
     Raises:
         UserError: there is no such file, it is not TOML, or its keys and values are not those of `kind`.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text())
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         hint = f"; the recipes are in {examples}" if examples else ""
-        raise MissingFile(f"config {path} does not exist{hint}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MissingFile(f"config {shown(path, 200)} does not exist{hint}")
+    text = outside_text.read(path, f"config {shown(path, 200)}")
+    try:
+        values = tomllib.loads(text)
+    except ValueError as error:  # not TOML, or a whole number of thousands of digits
         raise WrongValue(f"config {path}: {error}") from None
+    except RecursionError:
+        raise WrongValue(f"config {path}: nested too deeply") from None
     return build(kind, merged(values, changes or {}), str(path))
 
 
@@ -77,7 +83,7 @@ def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
             raise WrongValue(f"`set` {text}: write KEY=VALUE, as in `set` peak_lr=1e-4 or `set` vae.weights=FILE")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             parsed = value  # a word without quotes
         *path, last = key.split(".")
         place = tree

@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.geneval import prompts
+from lactok import outside_text
 from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation.datasets import Sample, limited_numbers
 from lactok.evaluation.protocol import digest
@@ -126,11 +127,12 @@ def _entry(path: Path, samples: int) -> tuple[Entry | None, list[Note], list[Not
     """Read a prompt's folder: its entry (None if it cannot be judged), notes on what is left out, and remarks."""
     metadata = path / "metadata.jsonl"
     try:
-        prompt = json.loads(metadata.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, [Note(path.name, "no metadata.jsonl")], []
-    except (OSError, ValueError) as error:
-        return None, [Note(path.name, f"metadata.jsonl cannot be read ({error})")], []
+        prompt = outside_text.from_json(outside_text.read(metadata, "metadata.jsonl"), "metadata.jsonl")
+    except MissingFile as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        return None, [Note(path.name, "no metadata.jsonl" if missing else str(error))], []
+    except WrongValue as error:
+        return None, [Note(path.name, str(error))], []
     fault = prompts.fault(prompt)
     if fault:
         return None, [Note(path.name, f"metadata.jsonl: {fault}")], []

@@ -86,10 +86,10 @@ def judge_images(
     return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
 
 
-def chosen_prompts(limit: int | None) -> list[Prompt]:
-    """Return GenEval's prompts, or a fixed random choice of `limit` of them; the chosen ones are numbered anew."""
+def chosen_prompts(limit: int | None) -> dict[int, Prompt]:
+    """Return GenEval's prompts by their official numbers, or a fixed random choice of `limit` of them."""
     official = prompts.official()
-    return [official[i] for i in limited_numbers(len(official), limit)]
+    return {number: official[number] for number in limited_numbers(len(official), limit)}
 
 
 def judge_generator(
@@ -97,7 +97,8 @@ def judge_generator(
 ) -> GenEvalResult | None:
     """Let a generator make pictures of GenEval's prompts, judge them and write the result.
 
-    Pictures that are there already are kept.
+    Pictures that are there already are kept. A prompt keeps its official number, so that a limited run makes some of
+    the pictures of the whole one, in the same folder.
 
     Args:
         name: the generator as it is asked for, with options after `@`.
@@ -110,10 +111,12 @@ def judge_generator(
     canonical = registry.generator_spec(name).name
     asked = chosen_prompts(execution.limit)
     more = f"samples{samples}" if samples != folder.SAMPLES else ""
-    folder_of_pictures = folder_name(canonical, limit=execution.limit, dtype=run.dtype, seed=run.seed, more=more)
+    folder_of_pictures = folder_name(canonical, dtype=run.dtype, seed=run.seed, more=more)
     root = execution.out / "generated" / folder_of_pictures
-    dataset, _ = generate(name, asked, root, run, execution, samples=samples, source="geneval")
-    found = folder.read(root, samples, numbers=range(len(asked)))
+    dataset, _ = generate(
+        name, list(asked.values()), root, run, execution, samples=samples, source="geneval", numbers=list(asked)
+    )
+    found = folder.read(root, samples, numbers=list(asked))
     subject = Subject(canonical, found, {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype})
     # the data set of `generate` also has the pictures that other parts still have to make
     dataset = replace(dataset, name=canonical)

@@ -137,7 +137,7 @@ def score_folder(
     from lactok.evaluation.evaluate import evaluate_sources, existing_folder
     from lactok.evaluation.sources import FolderSource
 
-    data = datasets.folder(existing_folder(references)).limited(settings.limit)
+    data = datasets.folder(existing_folder(references), settings.limit)
     source = partial(FolderSource, existing_folder(reconstructions), bits)
     return data, evaluate_sources([source], data, run, settings.execution())
 

@@ -214,7 +214,7 @@ class Settings:
         """Return the data set, limited to `limit` samples."""
         from lactok.evaluation import datasets
 
-        return datasets.get(self.dataset).limited(self.limit)
+        return datasets.get(self.dataset, limit=self.limit)
 
 
 def part_of(text: str | None) -> tuple[int, int]:

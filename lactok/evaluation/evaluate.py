@@ -16,9 +16,11 @@ from lactok.command import as_flags
 from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, folder
+from lactok.evaluation.folders import is_folder
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.extras import extras_named
 from lactok.metrics.registry import METRICS, assets, find
+from lactok.outside_text import shown
 
 if TYPE_CHECKING:
     from lactok.evaluation.results import ReconResult
@@ -91,7 +93,7 @@ def evaluate(
     if references is not None:
         if chosen.dataset != Settings.dataset:
             raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
-        data = folder(existing_folder(references, "references")).limited(chosen.limit)
+        data = folder(existing_folder(references, "references"), chosen.limit)
     else:
         data = chosen.data()
     run = replace(run, networks=metric_networks(run))
@@ -152,8 +154,8 @@ def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
 def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> Path:
     """Return a folder's path; raise MissingFile, whose message names the argument, if it is not there."""
     path = Path(name)
-    if not path.is_dir():
-        raise MissingFile(f"`{argument}`: no such folder {name}")
+    if not is_folder(path):
+        raise MissingFile(f"`{argument}`: no such folder {shown(path, 200)}")
     return path
 
 

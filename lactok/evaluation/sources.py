@@ -18,6 +18,7 @@ from lactok import images, registry, weights
 from lactok.errors import WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.folders import files_under
 from lactok.evaluation.identity import code_of
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS
@@ -269,7 +270,7 @@ class FolderSource(Source):
             raise WrongValue(f"`bits` {bits!r}: a number above 0, the bits that an image takes")
         self.folder, self.bits = folder, bits
         self._files: dict[str, list[Path]] = {}
-        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()):
+        for path in files_under(folder, EXTENSIONS):
             self._files.setdefault(_stem(path.relative_to(folder)), []).append(path)
         content = digest([[k, [weights.sha256(p) for p in v]] for k, v in self._files.items()])
         self.name = f"images-{folder.resolve().name}-{content[:6]}"

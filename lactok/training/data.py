@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.evaluation.folders import files_under, is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
+from lactok.outside_text import shown
 from lactok.training.shards import COMPRESSED, indices, refuse_compressed, shards_of
 
 MAX_HASHED = 10_000  # photographs whose bytes `Photos.digest` reads at most
@@ -127,11 +129,11 @@ def _find_photos(data: str | Path, out: Path | None) -> list[Photo]:
     shards = shards_of(str(data))
     if shards is None:
         root = Path(data).expanduser()
-        if not root.is_dir():
-            raise UserError(f"data folder {root} does not exist; name another as `data`")
-        files = list(root.rglob("*"))
+        if not is_folder(root):
+            raise UserError(f"data folder {shown(root, 200)} does not exist; name another as `data`")
+        files = files_under(root, (*EXTENSIONS, ".tar", *COMPRESSED))
         found = [(p.relative_to(root).parts, Photo(p)) for p in files if p.suffix.lower() in EXTENSIONS]
-        tars = sorted(p for p in files if p.name.endswith((".tar", *COMPRESSED)) and p.is_file())
+        tars = [p for p in files if p.name.endswith((".tar", *COMPRESSED))]
         shards = [p for p in tars if p.suffix == ".tar"]
         # beside image files, a compressed archive is taken for the one that they were unpacked from
         if shards or not found:
