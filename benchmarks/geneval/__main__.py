@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if images is not None:
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     elif names:
-        asked = [(repr(prompt["prompt"]), prompt) for prompt in suite.chosen_prompts(args.limit)]
+        asked = [(repr(prompt["prompt"]), prompt) for prompt in suite.chosen_prompts(args.limit).values()]
         suite.check_words(asked, detector, colours)
     judges = suite.fetch_judges(detector, colours)
     if args.scenes is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lactok import outside_text
@@ -49,7 +49,7 @@ class _Captions:
 
     def add(self, where: str, name: object, caption: object) -> None:
         """Add a caption; raise WrongValue, which names `where` it stands, for a name that is wrong or there already."""
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not PurePosixPath(name).name:
             raise WrongValue(f"{where}: no file name")
         if normalised(name) in self._names:
             raise WrongValue(f"{where}: {shown(name)} has a caption already; leave one of them out")
@@ -97,7 +97,9 @@ def _jsonl(captions: _Captions, file: str, text: str) -> None:
 
 def _json(captions: _Captions, file: str, text: str) -> None:
     """Parse a JSON object: captions by file name, or COCO's annotations."""
-    content = json_object(text, file)
+    content = outside_text.from_json(text, file)
+    if not isinstance(content, dict):
+        raise WrongValue(f"{file}: not a JSON object of captions by file name")
     if isinstance(content.get("annotations"), list):
         _coco_annotations(captions, file, content)
         return

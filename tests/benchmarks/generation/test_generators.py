@@ -353,7 +353,7 @@ class TestCommand:
             (("--part", "3/2"), "--part 3/2: write I/N"),
             (("--prompts", "nowhere.txt"), "--prompts nowhere.txt: No such file or directory"),
             (("--prompts", "empty.txt"), "--prompts empty.txt: no prompt in it"),
-            (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not a JSON object"),
+            (("--prompts", "broken.jsonl"), "broken.jsonl line 2: not a JSON object"),
             (("--prompts", "other.jsonl"), 'prompt 1 has no "prompt" that is a text'),
             (("--weights", "nowhere"), "--weights nowhere: no such folder"),
             (("--device", "abacus"), "--device abacus: not a device"),

@@ -281,11 +281,13 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
         *,
         samples: int,
         source: str,
+        numbers: Sequence[int],
     ) -> tuple[datasets.Dataset, Timer]:
         asked.append((name, len(wanted), samples, run.seed, run.device, run.dtype, execution.part))
+        assert list(wanted) == [prompts.official()[number] for number in numbers]  # a prompt keeps its number
         if name == "sd3":
             raise WeightsNotFound("weights not found: sd3")
-        every = datasets.Dataset(source, planned(folder, dict(enumerate(wanted)), samples))
+        every = datasets.Dataset(source, planned(folder, dict(zip(numbers, wanted, strict=True)), samples))
         for shard in list(every.shards())[execution.part[0] :: execution.part[1]]:
             for sample in shard:
                 thing = json.loads(sample.metadata)["include"][0]
@@ -302,6 +304,9 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     (result,) = results
     assert result["pictures"]["generator"] == {"name": "sdxl", "samples": 2, "seed": 3, "dtype": "float32"}
     assert result["dataset"]["n"] == 14
+    assert [p.name for p in (tmp_path / "out" / "generated").iterdir()] == ["sdxl__seed3__samples2"]
+    made = sorted(p.name for p in (tmp_path / "out" / "generated").glob("*/*") if p.is_dir())
+    assert made == [f"{number:05}" for number in datasets.limited_numbers(553, 7)]
     assert [p.parent.name for p in (tmp_path / "out").glob("*/result.json")] == [
         "geneval__sdxl__drawn-drawn__limit7__seed3__samples2"
     ]

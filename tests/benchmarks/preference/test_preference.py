@@ -305,38 +305,6 @@ def test_mistakes_in_one_line(
     assert not (out / "store").exists() or not list((out / "store").rglob("*.npz"))
 
 
-def test_caption_files(tmp_path: Path) -> None:
-    def read(name: str, text: str | bytes) -> dict[str, str]:
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return captions.read(path)
-
-    expected = {"a b.png": "one two", "c.png": 'a "quoted" é'}
-    assert read("x.tsv", '\ufeffa b.png\tone  two \r\n\nc.png\ta "quoted" é\n') == expected
-    lines = [{"file_name": "a b.png", "caption": "one\ntwo"}, {"file_name": "c.png", "prompt": 'a "quoted" é'}]
-    assert read("x.jsonl", "\n".join(map(json.dumps, lines))) == expected
-    assert read("x.json", json.dumps(expected)) == expected
-    assert read("s.json", '{"a.png": "half \\ud83d"}') == {"a.png": "half ?"}
-    for name, text, reason in (
-        ("x.csv", "a,b", "a file that ends in .tsv, .jsonl, .json, or coco"),
-        ("x.tsv", "a.png a caption", "line 1: no tab"),
-        ("x.tsv", "a.png\tb\na.png\tc", "line 2: a.png has a caption already"),
-        ("x.tsv", "a.png\t \n", "line 1: its caption is not a text"),
-        ("x.tsv", "", "holds no captions"),
-        ("x.tsv", b"\xff\t\xfe", "not UTF-8"),
-        ("x.jsonl", "[1]", "line 1: not a JSON object"),
-        ("x.jsonl", '{"caption": "b"}', "line 1: no file name"),
-        ("x.jsonl", "{", "line 1 is not JSON"),
-        ("x.json", '{"a.png": 3}', "a.png: its caption is not a text: 3"),
-        ("x.json", '{"annotations": [{"id": 1}], "images": []}', "not a file of COCO captions"),
-    ):
-        with pytest.raises(UserError) as stop:
-            read(name, text)
-        assert reason in str(stop.value)
-    with pytest.raises(UserError, match="No such file"):
-        captions.read(tmp_path / "none.json")
-
-
 def test_cocos_captions_are_those_of_the_lowest_annotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "coco" / captions.COCO_FILE
     path.parent.mkdir(parents=True)
@@ -404,12 +372,20 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
     calls = []
 
     def generate(
-        name: str, prompts: Sequence[dict], folder: Path, run: Run, execution: Execution, *, samples: int, source: str
+        name: str,
+        prompts: Sequence[dict],
+        folder: Path,
+        run: Run,
+        execution: Execution,
+        *,
+        samples: int,
+        source: str,
+        numbers: Sequence[int],
     ) -> tuple[datasets.Dataset, Timer | None]:
         calls.append((name, [p["prompt"] for p in prompts], samples, run.seed, run.device, run.dtype, execution.part))
         if name == "bad":
             raise UserError("no such generator")
-        every = datasets.Dataset(source, planned(folder, dict(enumerate(prompts)), samples))
+        every = datasets.Dataset(source, planned(folder, dict(zip(numbers, prompts, strict=True)), samples))
         part, parts = execution.part
         for sample in [s for shard in list(every.shards())[part::parts] for s in shard]:
             sample.path.parent.mkdir(parents=True, exist_ok=True)
@@ -431,7 +407,13 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
     assert not list((tmp_path / "parts").glob("*/result.json"))
     run(tmp_path / "parts", *arguments, "--part", "1/2")
     assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "whole")
+    drawn = {p: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "generated").rglob("*.png")}
     two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,toy", code=3)
+    # a caption keeps its number, so the pictures of the whole run are two of those that were made
+    every = tuple(datasets.Sample(f"{i}.png", Path(f"{i}.png")) for i in range(5))
+    chosen = [f"caption {sample.id[0]}" for sample in datasets.limited(every, 2)]
+    assert calls[-1][1] == chosen
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "generated").rglob("*.png")}.keys() == drawn.keys()
     assert sorted(r["dataset"]["n"] for r in two.values()) == [2, 5]
     assert "failed: bad: no such generator" in capsys.readouterr().err
 
