@@ -241,7 +241,7 @@ def test_pictures_alone_need_no_captions(photographs: Path, tmp_path: Path) -> N
     assert result["metrics"]["mute"]["n"] == 70
 
 
-def test_hostile_file_names(tmp_path: Path) -> None:
+def test_hostile_file_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "odd\nfolder"
     root.mkdir()
     names = ["a\nb.png", "-rf.png", "tab\there.png", "$(x) `y`.png", "‮gnp.png", os.fsdecode(b"\xff\xfe.png"), "é.png"]
@@ -250,6 +250,9 @@ def test_hostile_file_names(tmp_path: Path) -> None:
     (root / "directory.png").mkdir()
     file = tmp_path / "c.json"
     file.write_text(json.dumps(dict.fromkeys(names, "a caption")))
+    run(tmp_path / "out", "--images", root, "--captions", file, "--metrics", "bright", code=2)
+    assert "half of a surrogate pair in '\\\\udcff\\\\udcfe.png'" in capsys.readouterr().err
+    file.write_text(json.dumps(dict.fromkeys((n for n in names if "\udcff" not in n), "a caption")))
     (result,) = run(tmp_path / "out", "--images", root, "--captions", file, "--metrics", "bright").values()
     assert result["dataset"]["n"] == 6
     assert result["dataset"]["skipped"] == [{"id": "\\xff\\xfe.png", "reason": "no caption"}]  # JSON cannot name it
