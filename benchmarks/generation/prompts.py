@@ -52,13 +52,10 @@ def conditions(name: str, prompts: Sequence[Prompt]) -> list[Any]:
         WrongValue: a prompt lacks what this generator needs.
     """
     spec = registry.generator_spec(name)
-    key: str
-    kind: type
-    if spec.condition == "text":
-        key, kind, what = "prompt", str, "a text"
-    else:
-        key, kind, what = "class", int, "a number"
+    key, what = ("prompt", "a text") if spec.condition == "text" else ("class", "a number from 0 to 999")
     for number, prompt in enumerate(prompts, 1):
-        if not isinstance(prompt.get(key), kind):
+        value = prompt.get(key)
+        taken = isinstance(value, str) if key == "prompt" else type(value) is int and 0 <= value < 1000
+        if not taken:
             raise WrongValue(f'prompt {number} has no "{key}" that is {what}, which {spec.name} needs')
     return [prompt[key] for prompt in prompts]
