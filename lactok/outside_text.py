@@ -30,6 +30,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "UTF-16-BE"),
 )
 _MARK = "\ufeff"  # the same mark as a character
+_MARKED = re.compile(rf"\s*{_MARK}[\s{_MARK}]*")  # a line's start with marks in it
 
 
 def shown(text: object, most: int = 60) -> str:
@@ -109,7 +110,9 @@ def lines(text: str, name: str) -> Iterator[tuple[str, str]]:
     [('x.txt line 1', 'a\u2028b'), ('x.txt line 3', ' c')]
     """
     for number, line in enumerate(text.split("\n"), 1):
-        line = line.removesuffix("\r").lstrip(_MARK)
+        line = line.removesuffix("\r")
+        if marked := _MARKED.match(line):
+            line = line[marked.end() :]
         if len(line) > LONGEST:
             raise WrongValue(f"{name} line {number} has {len(line):,} characters, {LONGEST:,} at most")
         if line.strip():

@@ -62,7 +62,7 @@ def test_a_file_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_lines_end_at_line_feeds_alone() -> None:
-    text = "a\u2028b\r\n\nc\x0cd\x85e\x0bf\n\ufeffg\rh"
+    text = "a\u2028b\r\n\nc\x0cd\x85e\x0bf\n \ufeff\ufeffg\rh\n \ufeff \n"
     assert [line for _, line in outside_text.lines(text, "x")] == ["a\u2028b", "c\x0cd\x85e\x0bf", "g\rh"]
     assert [where for where, _ in outside_text.lines(text, "x")] == ["x line 1", "x line 3", "x line 4"]
 

@@ -77,6 +77,7 @@ TEXT = st.lists(st.sampled_from([*LINES, *FORMS]) | st.text(max_size=8), max_siz
 @given(st.binary(max_size=40) | st.builds(str.encode, TEXT, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
 @example(codecs.BOM_UTF8 + b'{"prompt": "a"}')
 @example("a red\u2028bus".encode())
+@example("\t\ufeff".encode())
 @example(b'{"a": ' * 10_000)
 def test_fuzz_prompts(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.getbasetemp()

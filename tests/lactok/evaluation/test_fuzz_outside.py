@@ -81,7 +81,7 @@ def check_captions(folder: Path, name: str, data: bytes) -> None:
             assert text.encode() == " ".join(text.split()).encode() != b""
 
 
-@tries(100, 20_000)
+@tries(100, 15_000)
 @given(st.one_of(JSON, FILES))
 @example(b"[1, 2]")
 @example(b"null")
@@ -103,7 +103,7 @@ def test_captions_json(folder: Path, data: bytes) -> None:
     (folder / "captions.json").unlink()
 
 
-@tries(60, 10_000)
+@tries(60, 5_000)
 @given(st.one_of(JSONL, FILES))
 @example(b'{"file_name": ".", "caption": "a"}')
 @example(b'{"file_name": "a", "caption": "a"}\r{"file_name": "b", "caption": "b"}')
