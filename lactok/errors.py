@@ -123,14 +123,17 @@ def whole(argument: str, value: object, least: int, most: int = LARGEST) -> int:
     ...
     lactok.errors.WrongValue: `limit` 0: 1 or more
     """
+    # a range that begins at 0 or 1 is told by its beginning, to all but those who are above its end
+    told = f"{least} or more" if least in (0, 1) else allowed(least, most)
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise WrongValue(f"`{argument}` {_short(value)}: a whole number, {allowed(least, most)}")
+        raise WrongValue(f"`{argument}` {_short(value)}: a whole number, {told}")
     number = operator.index(value)
     if not least <= number <= most:
         # Python refuses to print the longest numbers
         shown = number if abs(number) < 10**20 else "of more than 20 digits"
-        is_too_large = number > most == LARGEST
-        raise WrongValue(f"`{argument}` {shown}: {'less than 10^18' if is_too_large else allowed(least, most)}")
+        if number > most:
+            told = "less than 10^18" if most == LARGEST else allowed(least, most)
+        raise WrongValue(f"`{argument}` {shown}: {told}")
     return number
 
 
@@ -196,14 +199,14 @@ def check_output_file(argument: str, path: str | Path | None) -> None:
 
     Raises:
         WrongValue: it is a folder, or no name of a file.
-        DiskError: it, or the folder that it would be in, cannot be written to.
+        DiskError: it or the folder that it would be in cannot be written to, or what should be a folder is a file.
     """
     if path is not None:
         _check_output(argument, Path(path), is_file=True)
 
 
 def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
-    """Raise a UserError where nothing could be written into a folder later, which need not be there; see above."""
+    """Raise a UserError, as above, where nothing could be written into a folder later, which may be missing now."""
     _check_output(argument, Path(path), is_file=False)
 
 
@@ -221,6 +224,6 @@ def _check_output(argument: str, path: Path, is_file: bool) -> None:
         why = error.strerror if isinstance(error, OSError) else error
         raise WrongValue(f"`{argument}` {str(path)[:60]!a}: no path that can be written ({why})") from error
     if not nearest.is_dir() and not (is_file and nearest == path.absolute()):
-        raise WrongValue(f"`{argument}` {path}: {nearest} is a file, no folder")
+        raise DiskError(f"`{argument}` {path}: {nearest} is a file, not a folder; choose another `{argument}`")
     if not os.access(nearest, os.W_OK):
-        raise DiskError(f"`{argument}` {path}: cannot write to {nearest}; choose another")
+        raise DiskError(f"`{argument}` {path}: cannot write to {nearest}; choose another `{argument}`")

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from lactok.errors import LARGEST, WrongValue, allowed, at_least, check_output_folder, integer, whole
+from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Settings:
         for argument, (least, most) in RANGES.items():
             value = getattr(self, argument)
             if value is None and argument != "limit":
-                raise WrongValue(f"`{argument}` None: {allowed(least, most)}")
+                raise WrongValue(f"`{argument}` None: {least} or more")
             at_least(argument, value, least, most)
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
