@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ def check_device(name: str) -> str:
     import torch
 
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+    if kind not in ("cpu", "cuda", "mps") or (index and not re.fullmatch("[0-9]{1,3}", index)):
         raise WrongValue(f"`device` {name}: not a device; cpu, cuda, cuda:1 or mps")
     have = {
         "cpu": True,

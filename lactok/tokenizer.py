@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+SLACK = 1e-3  # by which values of images may lie outside [0, 1]: a quarter of one of 256 levels
+
 
 class Adapter(nn.Module):
     """The base of tokenizers and generators: a network with weights, a device and a compute dtype.
@@ -118,6 +120,28 @@ class Reconstructor(Adapter):
         self.dtype = dtype
         self.to(device)
 
+    def checked_inputs(self, images: Tensor) -> Tensor:
+        """Return images that the caller gave, on the tokenizer's device; an adapter's `reconstruct` begins with it.
+
+        Values may lie outside [0, 1] by `SLACK`, which is what resizing and low precision leave.
+
+        Raises:
+            ValueError: they are not (B, 3, input_size, input_size) float32 in [0, 1].
+        """
+        _check_tensor("images", images)
+        name, size = self.spec.name, self.spec.input_size
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[1] != 3 or (size is not None and shape[2:] != (size, size)):
+            raise ValueError(f"{name} takes images (B, 3, {size or 'H'}, {size or 'W'}), not {shape}")
+        if images.dtype != torch.float32:
+            raise ValueError(f"{name} takes float32 images in [0, 1], not {images.dtype}")
+        if images.numel() and not images.is_meta:
+            low, high = torch.stack(images.aminmax()).tolist()  # the one value that is waited for on a GPU
+            if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN is refused too
+                found = "one holds NaN" if low != low else f"these reach from {low:.4g} to {high:.4g}"
+                raise ValueError(f"{name} takes float32 images in [0, 1], {found}")
+        return images.to(self.device)
+
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode and decode images.
 
@@ -182,17 +206,6 @@ class Tokenizer(Reconstructor):
         """Return the images (B, 3, output_size, output_size) of ids (B, L) int64; they are clamped to [0, 1] later."""
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
-    def _checked_inputs(self, images: Tensor) -> Tensor:
-        """Return images that the caller gave, on the tokenizer's device; raise ValueError if it does not take them."""
-        _check_tensor("images", images)
-        size = self.spec.input_size
-        shape = tuple(images.shape)
-        if len(shape) != 4 or shape[1] != 3 or (size is not None and shape[2:] != (size, size)):
-            raise ValueError(f"{self.spec.name} takes images (B, 3, {size or 'H'}, {size or 'W'}), not {shape}")
-        if images.dtype != torch.float32:
-            raise ValueError(f"{self.spec.name} takes float32 images in [0, 1], not {images.dtype}")
-        return images.to(self.device)
-
     def _checked_ids(self, ids: object, batch: int) -> Tensor:
         """Return the ids that the adapter made; raise ValueError if the spec promises others."""
         if not isinstance(ids, Tensor):
@@ -224,7 +237,7 @@ class Tokenizer(Reconstructor):
     @torch.inference_mode()
     def encode_unchecked(self, images: Tensor, seeds: Tensor | None = None) -> Any:
         """Encode as `encode` does, but return what the adapter returned, unchecked; for tests of adapters."""
-        images = self._checked_inputs(images)
+        images = self.checked_inputs(images)
         with self._compute():
             return self._encode(images, self._checked_seeds(seeds, len(images)))
 
@@ -239,8 +252,8 @@ class Tokenizer(Reconstructor):
             (B, L) int64 on the tokenizer's device, L the spec's `tokens`, each from 0 to `codebook_size` - 1.
 
         Raises:
-            ValueError: the images or seeds have another shape or dtype, or the adapter returns other ids than its
-                spec promises.
+            ValueError: the images or seeds have another shape or dtype, or the images other values; or the adapter
+                returns other ids than its spec promises.
 
         >>> import lactok, torch
         >>> lactok.load("llamagen-vq16-tiny").encode(torch.zeros(1, 3, 256, 256)).shape

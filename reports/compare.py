@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.errors import UserError, disk_errors, unknown
+from lactok.errors import UserError, check_output_file, disk_errors, unknown
 
 if TYPE_CHECKING:
     from lactok.evaluation.compare import Comparison
@@ -25,6 +25,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison and return 0."""
+    check_output_file("json", args.json)
     from lactok.evaluation.compare import compare
     from lactok.evaluation.results import older_version_lines
 

@@ -35,9 +35,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: with --check, a file is not what the kept results give.
     """
+    if args.check and args.runs:
+        raise UserError("--runs does not go with --check, which keeps no new results; leave one of them out")
     root: Path = args.root
     with disk_errors(root):
-        if args.runs and not args.check:
+        if args.runs:
             keep(Path(args.runs), root)
         results = load_kept(root)
         for path, text in rendered_files(root, results).items():

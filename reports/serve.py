@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lactok.errors import UserError
+from lactok.errors import UserError, integer, whole
 
 ADDRESS = "127.0.0.1"
 PORT = 8000
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("reports/build"), metavar="DIR", help="the built page (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=PORT, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--port", type=integer, default=PORT, help="0: any free one (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,8 +65,7 @@ def server(root: Path, port: int) -> ThreadingHTTPServer:
     """
     if not (root / "index.html").is_file():
         raise UserError(f"--out {root} holds no index.html; build the page first: python -m reports build")
-    if not 0 <= port <= 65535:
-        raise UserError(f"--port {port}: between 0 and 65535")
+    whole("port", port, 0, 65535)
     try:
         return ThreadingHTTPServer((ADDRESS, port), partial(Handler, directory=str(root.resolve())))
     except OSError as error:

@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     study = STUDIES[args.study]
     settings = Settings.of(vars(args))
+    settings.check()
     if settings.part:
         raise WrongValue("`part`: an ablation prints finished rows only; measure the parts with benchmarks.recon first")
-    settings.check()
     tokenizers = names(study, args.scale)
     settings.use_machine()
     from benchmarks.ablation.table import table

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, as_flags, command
-from lactok.errors import WeightsNotFound, at_least, disk_errors
+from lactok.command import Parser, as_flags, command, given, refuse_beside
+from lactok.errors import WeightsNotFound, at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -45,13 +45,15 @@ def parser() -> Parser:
     what.add_argument(
         "--scenes",
         nargs="?",
-        type=int,
+        type=integer,
         const=SCENES,
         metavar="N",
         help="compose pictures of known "
         "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",
     )
-    p.add_argument("--samples", type=int, default=4, help="pictures per prompt (default: %(default)s, as published)")
+    p.add_argument(
+        "--samples", type=integer, default=4, help="pictures per prompt (default: %(default)s, as published)"
+    )
     p.add_argument(
         "--detector",
         help="mask2former-mmdet (the official one, default), mask2former-hf, scenes-tiny "
@@ -92,11 +94,15 @@ def parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 3 for missing weights, or with --strict for missing pictures."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    named = given(own, argv)
+    refuse_beside("images", ("seed", "dtype"), named, "since pictures that are there need no generator")
+    refuse_beside("scenes", ("dtype",), named, "whose pictures are drawn, not generated")
     settings = Settings.of(vars(args))
     settings.check()
-    at_least("samples", args.samples, 1)
-    at_least("scenes", args.scenes, 1)
+    at_least("samples", args.samples, 1, 10_000)
+    at_least("scenes", args.scenes, 1, 100_000)
     names = split_names(args.generators, "generators") if args.generators is not None else []
     from benchmarks.geneval import detectors
     from lactok import registry

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command
+from lactok.command import Parser, command, given, refuse_beside
 from lactok.errors import WrongValue, disk_errors
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
@@ -67,7 +67,9 @@ def parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 3 if something failed, or lacks its weights and was asked for."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    refuse_beside("images", ("seed",), given(own, argv), "since pictures that are there are not made anew")
     settings = Settings.of(vars(args) | {"metrics": "default"})
     settings.check()
     if (args.images is None) == (args.generators is None):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lactok import outside_text
 from lactok.errors import MissingFile, WrongValue
@@ -20,6 +19,7 @@ from lactok.evaluation.datasets import (
     samples_under,
 )
 from lactok.evaluation.folders import is_file, is_hidden
+from lactok.evaluation.names import HOW_MATCHED, matched
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS
 from lactok.outside_text import json_object, shown
@@ -82,13 +82,14 @@ def pictures(root: Path, source: str | None = None, needed: bool = True, limit: 
         root: a folder in GenEval's layout (`00000/metadata.jsonl`, whose "prompt" is the caption, and
             `00000/samples/*.png`), or any other folder of pictures.
         source: captions for any other folder, see `load`; by default its own `captions.json`. A caption belongs to the
-            picture of the same name, or else to the only picture of that name with another ending.
+            picture of the same name, or else to the only one of that name with another ending, see `matched`.
         needed: whether captions are needed; if so, pictures without one are left out.
         limit: take only this many pictures, a fixed random choice; None for all.
 
     Raises:
         MissingFile: a file of captions is not there.
-        WrongValue: there are no pictures, no captions that are needed, or captions that cannot be parsed.
+        WrongValue: there are no pictures, no captions that are needed, captions that cannot be parsed, or one that
+            could be of several pictures.
     """
     folders = [path for path in sorted(root.glob("*/metadata.jsonl")) if not is_hidden(path.parent.name)]
     if folders:
@@ -138,11 +139,6 @@ def of_prompts(root: Path, metadata_files: Sequence[Path], limit: int | None = N
     return Captioned(dataset, f"prompts-{digest(prompts)[:6]}", (), tuple(without_picture))
 
 
-def _stem(name: str) -> str:
-    """Return the name of a picture without its ending, but with its folders."""
-    return PurePosixPath(name).with_suffix("").as_posix()
-
-
 def _match(found: Dataset, source: str, captions: Mapping[str, str], needed: bool) -> Captioned:
     """Give pictures their captions, by the rule of `pictures`.
 
@@ -153,34 +149,24 @@ def _match(found: Dataset, source: str, captions: Mapping[str, str], needed: boo
         needed: whether pictures without a caption are left out.
 
     Raises:
-        WrongValue: captions are needed and no picture has one.
+        WrongValue: captions are needed and no picture has one, or a caption could be of several pictures.
     """
-    names_by_stem: dict[str, list[str]] = {}
-    for name in captions:
-        names_by_stem.setdefault(_stem(name), []).append(name)
-    pictures_by_stem = Counter(_stem(sample.id) for sample in found.samples)
+    of_picture = matched([sample.id for sample in found.samples], captions, "captions of")
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
-    used: set[str] = set()
     for sample in found.samples:
-        stem = _stem(sample.id)
-        names = names_by_stem.get(stem, [])
-        if sample.id in captions:
-            name_of_caption = sample.id
-        elif len(names) == 1 and pictures_by_stem[stem] == 1:
-            name_of_caption = names[0]
+        name_of_caption = of_picture.get(sample.id)
+        if name_of_caption is not None:
+            samples.append(Sample(sample.id, sample.path, captions[name_of_caption]))
         elif needed:
             skipped.append((sample.id, "no caption"))
-            continue
         else:
             samples.append(Sample(sample.id, sample.path))
-            continue
-        used.add(name_of_caption)
-        samples.append(Sample(sample.id, sample.path, captions[name_of_caption]))
     if not samples:
         raise WrongValue(
             f"none of the {len(found.samples)} pictures has a caption: {found.samples[0].id} is not among the names "
-            f"of the captions ({next(iter(captions))}, ...)"
+            f"of the captions ({next(iter(captions))}, ...); {HOW_MATCHED}"
         )
+    used = set(of_picture.values())
     without_picture = tuple(name for name in captions if name not in used)
     return Captioned(Dataset(found.name, tuple(samples)), source, tuple(skipped), without_picture)

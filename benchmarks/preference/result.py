@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +207,7 @@ def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
         "name": reference.name,
         "n": len(reference.samples),
         "sha256": digest([[s.id, s.sha256] for s in reference.samples]),
-        "prepare": asdict(run.protocol.prepare),
+        "prepare": run.protocol.prepare.settings(),
         "features": distance("fid").features.name,
         "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
     }

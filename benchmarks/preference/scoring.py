@@ -163,9 +163,10 @@ class FeatureWork(ShardWork):
         if self.is_finished(samples):
             return
         prepared, positions = [], []
+        how = self.run.protocol.prepare
         for i, sample in enumerate(samples):
             try:
-                prepared.append(images.prepare(sample.open(), self.run.protocol.prepare))
+                prepared.append(images.prepare(sample.open(how.upright), how))
                 positions.append(i)
             except images.UnreadableImage:
                 continue  # a reward's errors name it; without a reward, its absence from "index" shows it

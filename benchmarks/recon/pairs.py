@@ -47,9 +47,9 @@ def checked_names(tokenizers: str, settings: Settings, no_parts: str) -> list[st
     names = split_names(tokenizers)
     for name in names:
         registry.tokenizer_spec(name)
+    settings.check()
     if settings.part:
         raise WrongValue(f"`part`: {no_parts}; leave it out")
-    settings.check()
     return names
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.timing import median_seconds, peak_memory_bytes
-from lactok.errors import UserError, WeightsNotFound, at_least, disk_errors
+from lactok.errors import UserError, WeightsNotFound, disk_errors, whole
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Conditions:
     weights: Path | None = None
 
     def check(self) -> None:
-        """Raise WrongValue for a number that is too small."""
-        for argument, least in (("batch_size", 1), ("repeats", 0), ("resolution", 1)):
-            at_least(argument, getattr(self, argument), least)
+        """Raise WrongValue for a number that is out of its range."""
+        for argument, least, most in (("batch_size", 1, 65536), ("repeats", 0, 10**6), ("resolution", 1, 8192)):
+            whole(argument, getattr(self, argument), least, most)
 
 
 def measure(name: str, how: Conditions) -> dict[str, Any]:
@@ -131,7 +131,8 @@ def _measured(name: str, how: Conditions) -> dict[str, Any] | str:
 def write_numbers(numbers: object, path: Path | None) -> None:
     """Write what was measured as JSON where a path is given; raise UserError where that is not possible."""
     if path is not None:
-        with disk_errors(path):
+        with disk_errors(path, "choose another `json`"):
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(numbers, indent=1) + "\n")
 
 

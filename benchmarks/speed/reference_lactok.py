@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import WrongValue
+from lactok.errors import WrongValue, check_output_file, integer, whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -305,13 +305,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     about = "full is the published model: 17 GB of memory for the plain one (%(default)s)"
     parser.add_argument("--shape", choices=["small", "full"], default="small", help=about)
-    parser.add_argument("--size", type=int, default=512, help="side of the output in pixels (%(default)s)")
-    parser.add_argument("--steps", type=int, default=3, help="of TLCM's sampler, 1 to 4 (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="timed calls after one to warm up; 0 times that one")
+    parser.add_argument("--size", type=integer, default=512, help="side of the output in pixels (%(default)s)")
+    parser.add_argument("--steps", type=integer, default=3, help="of TLCM's sampler, 1 to 4 (%(default)s)")
+    parser.add_argument("--repeats", type=integer, default=3, help="timed calls after one to warm up; 0 times that one")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
-    if args.size < 64 or args.size % 8:
-        raise WrongValue(f"`size` {args.size}: a multiple of 8, 64 or more")
+    check_output_file("json", args.json)
+    whole("repeats", args.repeats, 0, 10**6)
+    if whole("size", args.size, 64, 8192) % 8:
+        raise WrongValue(f"`size` {args.size}: a multiple of 8")
     import torch
 
     from lactok.evaluation.writing import processor

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from lactok.errors import WrongValue, at_least
+from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from lactok.evaluation.protocol import Protocol
 
 DType = Literal["float32", "bfloat16", "float16"]
+
+# the ranges of the settings that are whole numbers; protocols have their own for `resolution`
+RANGES = {
+    "batch_size": (1, 65536),
+    "workers": (1, 1024),
+    "threads": (0, 1024),
+    "limit": (1, LARGEST),
+    "seed": (-(2**63), 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,11 @@ class Settings:
             object.__setattr__(self, "dataset", os.path.join(".", self.dataset))
 
     def check(self) -> None:
-        """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed."""
+        """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed.
+
+        Raises:
+            DiskError: `out` cannot be written to.
+        """
         for argument in ("dataset", "protocol", "part"):
             value = getattr(self, argument)
             if not isinstance(value, str) and not (argument == "part" and value is None):
@@ -169,17 +182,16 @@ class Settings:
             isinstance(self.metrics, Collection) and all(isinstance(key, str) for key in self.metrics)
         ):
             raise WrongValue(f"`metrics` {self.metrics!r}: default, all, keys separated by commas, or a list of keys")
-        for argument, least in (("batch_size", 1), ("workers", 1), ("threads", 0), ("limit", 1)):
+        for argument, (least, most) in RANGES.items():
             value = getattr(self, argument)
             if value is None and argument != "limit":
                 raise WrongValue(f"`{argument}` None: {least} or more")
-            at_least(argument, value, least)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise WrongValue(f"`seed` {self.seed!r}: a whole number")
+            at_least(argument, value, least, most)
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
         part_of(self.part)
         pictures_of(self.pictures)
+        check_output_folder("out", self.out)
 
     def use_machine(self) -> None:
         """Look for weights in the given folder first, and check that the device is there.
@@ -226,9 +238,13 @@ def part_of(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     first, _, second = text.partition("/")
-    if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
-        raise WrongValue(f"`part` {text}: write I/N with 1 <= I <= N, as in 2/4")
-    return int(first) - 1, int(second)
+    try:
+        part, parts = integer(first), integer(second)
+    except ValueError:
+        part = parts = 0
+    if not 1 <= part <= parts <= 10**6:
+        raise WrongValue(f"`part` {text[:40]}: write I/N with 1 <= I <= N, as in 2/4")
+    return part - 1, parts
 
 
 def pictures_of(given: int | str) -> int | None:
@@ -237,12 +253,12 @@ def pictures_of(given: int | str) -> int | None:
     >>> pictures_of("6"), pictures_of("all")
     (6, None)
     """
-    text = str(given)
-    if text == "all":
+    if given == "all":
         return None
-    if not text.isdecimal():
-        raise WrongValue(f"`pictures` {text}: write a number, 0 or more, or all")
-    return int(text)
+    try:
+        return whole("pictures", integer(given) if isinstance(given, str) else given, 0)
+    except ValueError:
+        raise WrongValue(f"`pictures` {str(given)[:40]}: write a number, 0 or more, or all") from None
 
 
 def split_names(text: str, argument: str = "tokenizers", more: str = "") -> list[str]:

@@ -32,8 +32,8 @@ class Sample:
         id: a name that is unique in the data set and the same on every machine.
         path: the image file.
         caption: the image's caption, or None.
-        window: the part of the photograph that is the sample, (left, top, width, height) in pixels after it was
-            turned upright; None for all of it.
+        window: the part of the photograph that is the sample, (left, top, width, height) in pixels of the
+            photograph as it is opened; None for all of it.
         metadata: the prompt of a generated picture, as JSON; else "".
     """
 
@@ -46,11 +46,15 @@ class Sample:
     @property
     def sha256(self) -> str:
         """The hash of the file's digest and the window."""
-        return digest([_file_sha256(self.path), self.window])
+        return digest([file_sha256(self.path), self.window])
 
-    def open(self) -> Image.Image:
-        """Open the photograph, or its window, as upright 8-bit RGB; raise UnreadableImage if that cannot be done."""
-        image = open_photograph(self.path)
+    def open(self, upright: bool = True) -> Image.Image:
+        """Open the photograph, or its window, as 8-bit RGB; raise UnreadableImage if that cannot be done.
+
+        Args:
+            upright: whether the photograph is turned as its EXIF orientation says.
+        """
+        image = open_photograph(self.path, upright)
         if self.window is None:
             return image
         left, top, width, height = self.window
@@ -59,7 +63,7 @@ class Sample:
         return image.crop((left, top, left + width, top + height))
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the digest of a file; raise MissingFile if it cannot be read."""
     try:
         stat = path.stat()

@@ -220,13 +220,14 @@ class ReconstructedShard:
         """
         references, kept = [], []
         readable, positions = [], []
+        how = self.run.protocol.prepare
         with self.timer.stage("prepare"):
             for i, sample in enumerate(self.samples):
                 try:
-                    reference = images.prepare(sample.open(), self.run.protocol.prepare)
+                    reference = images.prepare(sample.open(how.upright), how)
                     readable.append(reference)
                     positions.append(i)
-                    self.source.check(sample)
+                    self.source.check(sample, self.run)
                 except images.UnreadableImage as error:
                     self.errors[sample.id] = str(error)
                     continue
@@ -285,7 +286,7 @@ class ReconstructedShard:
             positions = kept[batch]
             if any(self.samples[i].id in pictured for i in positions):
                 how = self.run.protocol.prepare
-                references = [images.prepare(self.samples[i].open(), how) for i in positions]
+                references = [images.prepare(self.samples[i].open(how.upright), how) for i in positions]
                 made, _ = self._outputs(references, positions, ids)
                 self._keep_pictures(references, made, positions, pictured)
 

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def merge(
             "score": run.protocol.score_hash,
             "resolution": run.protocol.prepare.resolution,
             "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
-            "definition": {"prepare": asdict(run.protocol.prepare), "score": run.protocol.score.settings()},
+            "definition": {"prepare": run.protocol.prepare.settings(), "score": run.protocol.score.settings()},
         },
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},

@@ -102,7 +102,7 @@ def protocol_changes(run: ReconResult, wanted: str) -> str:
     if stored.name != wanted:
         return "name"
     today = protocol.protocols()[wanted]
-    if stored.definition.prepare != asdict(today.prepare):
+    if stored.definition.prepare != today.prepare.settings():
         return "preparation"
     if _scoring_settings(stored.definition.score) != _scoring_settings(asdict(today.score)):
         return "scoring"

@@ -89,13 +89,17 @@ class Reward(ABC):
             the batch.
 
         Raises:
-            ValueError: there are not as many captions as images.
+            ValueError: there are not as many captions as images, or an image is no RGB image of PIL.
             UserError: a score is not finite in this dtype.
         """
         import torch
 
         if len(images) != len(captions):
             raise ValueError(f"{len(images)} images and {len(captions)} captions")
+        for image in images:
+            if getattr(image, "mode", None) != "RGB":
+                mode = getattr(image, "mode", "")
+                raise ValueError(f"{self.spec.name} takes PIL images in RGB, not {mode} {type(image).__name__}")
         if not images:
             return torch.zeros(0)
         with torch.inference_mode(), self._compute():

@@ -326,10 +326,8 @@ def test_cocos_captions_are_those_of_the_lowest_annotation(tmp_path: Path, monke
     assert [s.caption for s in found.dataset.samples] == ["only", "first"]
     assert found.source.startswith("captions_val2017-") or found.source.startswith("coco-")
     photograph(3).save(tmp_path / "made" / "000000000002.webp")  # which of the two is meant?
-    assert captions.pictures(tmp_path / "made", "coco").skipped == (
-        ("000000000002.png", "no caption"),
-        ("000000000002.webp", "no caption"),
-    )
+    with pytest.raises(UserError, match=r"2\.png, 000000000002\.webp and the captions of 000000000002\.jpg"):
+        captions.pictures(tmp_path / "made", "coco")
 
 
 class Scorer:
