@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.ablation.table import table
     from benchmarks.speed.timing import decode_seconds
     from lactok.evaluation.evaluate import evaluate_sources, report_unfinished, resolve_sources
+    from lactok.files import write_atomically
 
     run, dataset = settings.run(), settings.data()
     sources, missing, failed = resolve_sources(tokenizers)
@@ -63,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     path = Path(settings.out) / f"ablation-{args.study}-{args.scale}.md"
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_atomically(path, text.encode())
     print(f"written: {path}")
     strict = args.strict or not found  # a table without any measured row is a failure, whatever --strict says
     return report_unfinished(missing, failed | outcome.failed, strict)

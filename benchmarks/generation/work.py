@@ -22,9 +22,9 @@ from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork, complete
-from lactok.evaluation.store import write_atomically
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json, write_result
+from lactok.files import write_atomically
 from lactok.metrics.scorer import batches
 from lactok.randomness import seed_of
 

@@ -131,8 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
     settings.use_machine()
     from lactok.evaluation.evaluate import metric_networks, report_unfinished
-    from lactok.evaluation.store import Store, write_atomically
+    from lactok.evaluation.store import Store
     from lactok.evaluation.writing import folder_name, to_json
+    from lactok.files import write_atomically
 
     run = settings.run()
     check_metrics(run)

@@ -23,7 +23,7 @@ from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.compose import Scene, box_of, compose
 from benchmarks.scenes.tasks import Metadata, Violation, metadata, plan_scene
 from lactok.errors import UserError, disk_errors
-from lactok.evaluation.store import write_atomically
+from lactok.files import write_atomically
 from lactok.randomness import seed_of
 
 BROKEN = 1 / 3  # share of scenes that break their caption

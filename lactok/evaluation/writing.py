@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.errors import disk_errors
 from lactok.evaluation.schema import VERSION, ResultPart, as_data, parsed
-from lactok.evaluation.store import folder_safe, write_atomically
+from lactok.evaluation.store import folder_safe
+from lactok.files import write_atomically
 
 if TYPE_CHECKING:
     from lactok.evaluation.config import Run

@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
+from lactok.files import replacing, write_atomically
 from lactok.specs import Asset
 
 if TYPE_CHECKING:
@@ -104,16 +104,12 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
     Returns:
         The sha256 of the new file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="new-") as folder:
-        new, note = Path(folder) / "tensors", Path(folder) / "note"
+    with replacing(path) as new:
         _save(new, tensors)
         digest = sha256(new)
         record = {"source": source, "source_sha256": source_sha256, "sha256": digest, "version": version}
-        note.write_text(json.dumps(record, indent=1))
         os.chmod(new, 0o644)  # safetensors writes for the owner alone; a cache may be shared
-        os.replace(note, path.with_suffix(".json"))
-        os.replace(new, path)
+        write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
     return digest
 
 
