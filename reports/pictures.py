@@ -66,7 +66,7 @@ def stored_pictures(result: ReconResult) -> StoredPictures | None:
             found[sample] = StoredPicture(sample, path.parent / file, root / file, why)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{result.name}/images/index.json is damaged ({error}); run the same command again") from error
     return StoredPictures(references, found)
 

@@ -119,7 +119,7 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     what = [[r.result["pictures"], r.data.dataset.sha256, sorted(r.metrics)] for _, r in results]
     summary = out / f"table__preference__{digest(what)[:8]}.md"
     with disk_errors(summary):
-        write_atomically(summary, text.encode())
+        write_atomically(summary, text.encode("utf-8", "replace"))
     print(f"\n{text}")
     for system, result in results:
         dataset = result.data.dataset

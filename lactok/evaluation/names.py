@@ -1,8 +1,10 @@
-"""When two names of files are one: the same characters may be written in more than one way."""
+"""Names: when two names of files are one, and how results of exchanged ids are named."""
 
 from __future__ import annotations
 
 import unicodedata
+
+EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images
 
 
 def normalised(name: str) -> str:

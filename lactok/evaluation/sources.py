@@ -19,12 +19,11 @@ from lactok.errors import WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.identity import code_of
+from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
-
-EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images, see `ExchangedSource`
 
 
 class Source(ABC):
