@@ -17,10 +17,11 @@ from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
-from lactok.evaluation.schema import ResultPart
+from lactok.evaluation.schema import Damaged, ResultPart
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, mean_with_interval
 from lactok.evaluation.store import FeatureBlocks, Store
+from lactok.evaluation.stored_files import read_json
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import write_result
 from lactok.files import write_atomically
@@ -129,9 +130,9 @@ def _warn_if_replaced(folder: Path, description: Mapping[str, Any]) -> None:
     That happens after a class was edited or a network was trained further.
     """
     try:
-        before = json.loads((folder / "result.json").read_bytes())["tokenizer"]
+        before = read_json(folder / "result.json")["tokenizer"]
         is_replaced = _code_and_weights(before) != _code_and_weights(description)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (Damaged, LookupError, TypeError, AttributeError):
         return  # there is no earlier result, or none that can be read
     if is_replaced:
         logger.warning("%s: the result of its earlier code or weights in %s is replaced", description["name"], folder)

@@ -103,8 +103,12 @@ def write_result(
 
 
 def to_json(value: object) -> bytes:
-    """Return a value as JSON, the same bytes every time; numbers that are not finite become null."""
-    return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode()
+    """Return a value as JSON, the same bytes every time.
+
+    Numbers that are not finite become null, and half of a surrogate pair, as in a file's name that is not Unicode, a
+    question mark.
+    """
+    return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def _finite(value: Any) -> Any:

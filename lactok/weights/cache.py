@@ -123,7 +123,7 @@ def kept(path: Path, version: int) -> dict[str, str] | None:
         record = {k: str(note[k]) for k in ("source", "source_sha256", "sha256")}
         is_unchanged = sha256(path) == record["sha256"]
         made_by = note.get("version", 1)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if is_unchanged and made_by == version else None
 
