@@ -100,7 +100,7 @@ class JudgingWork(ShardWork):
 
         It changes with the pictures' bytes, the detector and its weights, the image library and the kind of device.
         """
-        machine = [self.run.device_kind, version("pillow")]
+        machine = [self.run.place(bool(self.judges.assets), batched=False), version("pillow")]
         detector = self.judges.identity(self.judges.detector.spec)
         threshold = self.judges.lowest_threshold
         return digest(["geneval detections", detector, threshold, machine, [s.sha256 for s in samples]])

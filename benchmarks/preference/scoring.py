@@ -67,7 +67,8 @@ class Judge:
         for sample in samples:
             caption = sample.caption if self.spec.needs_caption else None
             inputs.append([sample.sha256, caption])
-        return digest([self.identity(run), inputs])
+        place = run.place(bool(self.assets))
+        return digest([self.identity(run), inputs, *([] if place == "cpu" else [place])])
 
 
 def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[str, str]]:

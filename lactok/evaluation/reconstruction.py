@@ -60,7 +60,7 @@ class ShardKeys:
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     """Return the key of the features of a shard's prepared photographs, the same for all sources."""
     features = list(scorer_of(run).features)
-    return digest([run.protocol.prepare_hash, run.scoring_key, features, [s.sha256 for s in samples]])
+    return digest([run.protocol.prepare_hash, run.scores_key, features, [s.sha256 for s in samples]])
 
 
 def ids_layout(source: Source, samples: Sequence[Sample]) -> Layout:
@@ -175,7 +175,7 @@ class ReconstructedShard:
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, self.run.scoring_key])
+        scores = digest([self.ids_key, ids_digest, self.run.scores_key])
         ids = self.ids_key if self.source.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 

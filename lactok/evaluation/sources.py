@@ -152,7 +152,7 @@ class TokenizerSource(Source):
                 "prepare": run.protocol.prepare_hash,
                 "dtype": run.dtype,
                 "seed": run.seed,
-                "device": run.device_kind,
+                "device": run.place(networks=bool(self.assets or self.code)),
                 "pillow": version("pillow"),
                 "samples": [[s.id, s.sha256] for s in samples],
             }

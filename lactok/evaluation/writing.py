@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lactok.device import device_name
 from lactok.errors import disk_errors
 from lactok.evaluation.schema import VERSION, ResultPart, as_data, parsed
 from lactok.evaluation.store import folder_safe
@@ -96,7 +97,7 @@ def write_result(
         folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / "records.parquet", columns, texts)
         if timer.wall or not (folder / "run.json").exists():
-            about = environment(run.device, timer, libraries) | {"batch_size": run.batch_size}
+            about = environment(run, timer, libraries) | {"batch_size": run.batch_size}
             write_atomically(folder / "run.json", to_json(about))
         write_atomically(folder / "result.json", to_json(as_data(result)))
     return result
@@ -158,14 +159,12 @@ def _versions(libraries: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
+def environment(run: Run, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
     """Return what may differ between two runs with the same result: machine, versions, times, memory."""
-    import torch
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, in KiB on Linux
     return {
-        "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "machine": {"platform": platform.platform(), "processor": processor(), "threads": run.threads},
+        "device": device_name(run.device) if run.device.startswith("cuda") else run.device,
         "python": platform.python_version(),
         "versions": _versions(libraries),
         "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},
