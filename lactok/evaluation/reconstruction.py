@@ -202,7 +202,8 @@ class ReconstructedShard:
         keys = self.keys()
         if keys is None or not self._is_scored(keys):
             references, kept = self._references()
-            if self.source.has_ids and self._stored_ids() is None:
+            stored = self._stored_ids() if self.source.has_ids else None
+            if self.source.has_ids and (stored is None or stored["index"].tolist() != kept):
                 self._encode(references, kept)
             keys = self.keys()
             assert keys is not None
@@ -314,6 +315,8 @@ class ReconstructedShard:
         """
         ids = self._ids()
         kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
+        if ids and not ids.keys() >= set(kept):
+            raise self.store.lost("scores", keys.scores)
         for batch in batches(len(kept), self.run.micro_batch):
             positions = kept[batch]
             if any(self.samples[i].id in pictured for i in positions):

@@ -40,6 +40,9 @@ class LostShard(UserError):
         super().__init__(f"a finished shard was lost, {path}; run the same command again to make it anew")
         self.path = str(path)
 
+    def __reduce__(self) -> tuple[type[LostShard], tuple[Path]]:
+        return LostShard, (Path(self.path),)  # worker processes send it
+
 
 def folder_safe(part: str) -> str:
     """Return a part of a folder's name with "-" for characters that some file systems refuse."""
