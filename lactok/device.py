@@ -30,6 +30,15 @@ def check_device(name: str) -> str:
     return name
 
 
+def device_name(name: str) -> str:
+    """Return the model of a GPU, such as "NVIDIA H100"; of another device, or one that is not there, its own name."""
+    import torch
+
+    if name.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(name)
+    return name.partition(":")[0]
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Switch TF32 off inside the `with` block, so that float32 arithmetic is float32 on every GPU."""

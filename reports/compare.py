@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     print(text(compared))
     if args.json:
-        from lactok.evaluation.store import write_atomically
         from lactok.evaluation.writing import to_json
+        from lactok.files import write_atomically
 
         with disk_errors(args.json, "choose another --json"):
             write_atomically(Path(args.json), to_json(compared.as_data()))

@@ -187,7 +187,11 @@ def choose_samples(rows: Sequence[tuple[ReconResult, StoredPictures]], text: str
         UserError: a row has no picture of a sample; the message says of which there are some and how to store more.
     """
     first = rows[0][1].by_sample
-    shared = [s for s in first if all(s in found.by_sample for _, found in rows)]
+    shared = [
+        s
+        for s, picture in first.items()
+        if picture.reference.is_file() and all(s in f.by_sample and f.by_sample[s].path.is_file() for _, f in rows)
+    ]
     text = text or str(max(1, min(DEFAULT_ROWS, len(shared))))
     available = f"there are pictures of {_some(shared)}; {HOW_TO_STORE_MORE}"
     if _is_number(text) and text not in first:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError, disk_errors
+from lactok.files import write_atomically
 
 if TYPE_CHECKING:
     from lactok.evaluation.results import ReconResult
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             if args.check and (not path.is_file() or path.read_text() != text):
                 raise UserError(f"{path.name} is not what the kept results give; run `python -m reports readme`")
             if not args.check:
-                path.write_text(text)
+                write_atomically(path, text.encode())
     print(f"{'unchanged' if args.check else 'written'}: README.md and docs/table.svg, {len(results)} rows")
     return 0
 

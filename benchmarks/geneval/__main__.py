@@ -161,12 +161,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def show(results: Sequence[GenEvalResult], out: Path) -> None:
     """Print the table of results and write it to a file in `out`; print what was left out and where everything is."""
     from benchmarks.geneval.result import markdown, system_name
+    from lactok.evaluation.protocol import digest
+    from lactok.files import write_atomically
 
     text = markdown(results)
     names = "-".join(system_name(result) for result in results)
-    table = out / f"geneval__{names[:80].replace('/', '-')}.md"
+    # other judges, samples or seeds have a table of their own, as they have folders of their own
+    rows = digest(sorted(result.folder.name for result in results))[:8]
+    table = out / f"geneval__{names[:80].replace('/', '-')}__{rows}.md"
     with disk_errors(table):
-        table.write_text(text)
+        write_atomically(table, text.encode("utf-8", "replace"))
     print(f"\n{text}")
     for result in results:
         for notes, label in ((result.data.dataset.skipped, "left out"), (result.data.remarks, "note")):

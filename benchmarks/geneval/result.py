@@ -190,15 +190,21 @@ def _rows(found: Folder, dataset: Dataset, work: JudgingWork) -> tuple[list[dict
 
 
 def _copy_annotated(folder: Path, dataset: Dataset, work: JudgingWork) -> None:
-    """Replace a folder by one with the drawn verdicts of these pictures; make none if nothing was drawn."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Bring the drawn verdicts of these pictures into a folder, and remove others; make none if nothing was drawn."""
+    drawn = set()
     for shard in dataset.shards():
         key = work.verdicts_key(shard)
         for sample, record in zip(shard, work.need(shard), strict=True):
             if work.should_draw(record):
-                folder.mkdir(exist_ok=True)
-                source = work.store.picture(work.picture_key(key, sample))
-                shutil.copyfile(source, folder / f"{sample.id.replace('/', '-')}.png")
+                file = f"{sample.id.replace('/', '-')}.png"
+                work.store.publish(work.picture_key(key, sample), folder / file)
+                drawn.add(file)
+    if not drawn:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.glob("*.png"):
+        if path.name not in drawn:
+            path.unlink(missing_ok=True)
 
 
 def system_name(result: GenEvalResult) -> str:

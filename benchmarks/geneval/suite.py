@@ -139,7 +139,8 @@ def _judge(
     if total_time is None:
         return None
     result_folder = execution.out / subject.folder_name(judges, execution.limit)
-    return merge(subject, dataset, work, execution.limit, result_folder, total_time)
+    with work.store.alone(result_folder.name):  # another command may write the same result with other pictures
+        return merge(subject, dataset, work, execution.limit, result_folder, total_time)
 
 
 def check_words(asked: Iterable[tuple[str, Prompt]], detector: type[Detector], colours: type[ColourClassifier]) -> None:

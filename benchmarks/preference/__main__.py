@@ -115,12 +115,13 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     from benchmarks.preference.result import markdown
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
+    from lactok.files import write_atomically
 
     text = markdown(results, judges)
     what = [[r.result["pictures"], r.data.dataset.sha256, sorted(r.metrics)] for _, r in results]
     summary = out / f"table__preference__{digest(what)[:8]}.md"
     with disk_errors(summary):
-        summary.write_text(text)
+        write_atomically(summary, text.encode("utf-8", "replace"))
     print(f"\n{text}")
     for system, result in results:
         dataset = result.data.dataset

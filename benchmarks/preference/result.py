@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from benchmarks import published
 from benchmarks.preference.captions import Captioned
-from benchmarks.preference.scoring import LIBRARIES, Judge
+from benchmarks.preference.scoring import LIBRARIES, Judge, scores_check
 from lactok.evaluation import writing
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
@@ -128,7 +128,7 @@ def _records(
         readable = set(range(len(samples)))  # positions in the shard
         scores: dict[str, dict[int, float]] = {}  # by reward and position
         for judge in judges:
-            stored = store.need("rewards", judge.key(samples, run))
+            stored = store.need("rewards", judge.key(samples, run), None, scores_check(samples))
             scores[judge.spec.name] = dict(zip(stored["index"].tolist(), stored["score"].tolist(), strict=True))
             errors = json.loads(str(stored["errors"]))  # JSON turned the positions into texts
             for position, reason in errors.items():

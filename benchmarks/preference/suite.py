@@ -251,9 +251,10 @@ def measure_row(
     generator: dict[str, Any] | None = None
     if row.generator:
         generator = {"name": row.name, "samples": 1, "seed": run.seed, "dtype": run.dtype}
-    return result.merge(
-        row.name, row.captioned, done, distances, reference, run, execution.limit, store, folder, timer, generator
-    )
+    with store.alone(name):  # another command may write the same result
+        return result.merge(
+            row.name, row.captioned, done, distances, reference, run, execution.limit, store, folder, timer, generator
+        )
 
 
 def plan(chosen: ChosenMetrics, rows: Sequence[Row]) -> str:

@@ -162,20 +162,23 @@ def show(
         svg_file: where the table is drawn too, if anywhere.
         unmatched: names of reconstructions that are of no photograph.
     """
-    from lactok.evaluation.table import markdown, svg
+    from lactok.evaluation.store import Store
+    from lactok.evaluation.table import markdown, svg, with_stored_rows
     from lactok.evaluation.writing import folder_name
+    from lactok.files import write_atomically
 
     text, protocol = markdown(outcome.results), run.protocol
     hashes = f"{protocol.prepare_hash}-{protocol.score_hash}"
-    name = folder_name("table", data.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
-    summary = execution.out / f"{name}.md"
+    settings = folder_name("", data.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+    summary = execution.out / f"table{settings}.md"
     not_run = outcome.missing | outcome.failed
-    with disk_errors(summary):
-        summary.write_text(text + "".join(f"\nnot run: {name}: {why}\n" for name, why in not_run.items()))
+    with disk_errors(summary), Store(execution.out).alone(summary.name):
+        rows = with_stored_rows(outcome.results, execution.out, settings)
+        lines = "".join(f"\nnot run: {name}: {why}\n" for name, why in not_run.items())
+        write_atomically(summary, (markdown(rows) + lines).encode("utf-8", "replace"))
     if svg_file:
         with disk_errors(svg_file, "choose another `svg`"):
-            svg_file.parent.mkdir(parents=True, exist_ok=True)
-            svg_file.write_text(svg(outcome.results, f"{data.name}, {protocol.name}"))
+            write_atomically(svg_file, svg(outcome.results, f"{data.name}, {protocol.name}").encode("utf-8", "replace"))
     print(
         f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
         f"({protocol.prepare.resolution} px, {hashes})\n\n{text}"
@@ -183,7 +186,9 @@ def show(
     skipped = {s.id: s.reason for result in outcome.results for s in result.data.dataset.skipped}
     for line in left_out_lines(skipped, unmatched):
         print(line)
-    print(f"written: {summary} and one folder per row in {summary.parent}")
+    earlier = len(rows) - len(outcome.results)
+    also = f" (with {earlier} {'row' if earlier == 1 else 'rows'} of earlier runs)" if earlier else ""
+    print(f"written: {summary}{also} and one folder per row in {summary.parent}")
 
 
 def left_out_lines(skipped: Mapping[str, str], unmatched: Sequence[str]) -> list[str]:

@@ -96,7 +96,8 @@ def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Se
     """Measure tokenizers with their own ids and with exchanged ones; the outcome says which could not run and why."""
     from lactok import registry
     from lactok.evaluation.evaluate import evaluate_sources, resolve_sources
-    from lactok.evaluation.sources import EXCHANGED, ExchangedSource, TokenizerSource
+    from lactok.evaluation.names import EXCHANGED
+    from lactok.evaluation.sources import ExchangedSource, TokenizerSource
 
     _, missing, failed = resolve_sources(names)
     partner_of = partners(dataset)

@@ -24,7 +24,7 @@ from benchmarks.scenes.compose import Scene, box_of, compose
 from benchmarks.scenes.tasks import Metadata, Violation, metadata, plan_scene
 from lactok import outside_text
 from lactok.errors import UserError, disk_errors
-from lactok.evaluation.store import write_atomically
+from lactok.files import write_atomically
 from lactok.outside_text import json_object, lines
 from lactok.randomness import seed_of
 

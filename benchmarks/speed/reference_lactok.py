@@ -248,16 +248,15 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
 
 def measure_all(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Measure every variant, each in its own process, so that the peak memory is that of one."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
     import numpy as np
+
+    from lactok.evaluation.executors import worker_processes
 
     rows: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows[variant] = pool.submit(measure, variant, args.shape, args.size, args.steps, args.repeats).result()
-            rows[variant] |= pool.submit(count, variant, args.shape, args.size, args.steps).result()
+        with worker_processes(1) as submit:
+            rows[variant] = submit(measure, variant, args.shape, args.size, args.steps, args.repeats).result()
+            rows[variant] |= submit(count, variant, args.shape, args.size, args.steps).result()
         print(f"measured: {variant}, {rows[variant]['seconds']:.2f} CPU s", file=sys.stderr, flush=True)
     expected = rows["plain"]["output"]
     for row in rows.values():

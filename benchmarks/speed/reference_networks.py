@@ -186,17 +186,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in ROWS:
             raise unknown("row", name, ROWS)
     whole("batch_size", args.batch_size, 1, 65536)
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
     import torch
 
+    from lactok.evaluation.executors import worker_processes
     from lactok.evaluation.writing import processor
 
     rows = {}
     for name in names:  # each in its own process, so that its memory is freed before the next
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows[name] = pool.submit(measure, ROWS[name][0], args.batch_size).result()
+        with worker_processes(1) as submit:
+            rows[name] = submit(measure, ROWS[name][0], args.batch_size).result()
         print(f"measured: {name}", file=sys.stderr, flush=True)
     print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
     print(table(rows))

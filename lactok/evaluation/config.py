@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
+from lactok.device import device_name
 from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
 from lactok.randomness import seed_of
 
@@ -44,7 +45,7 @@ class Run:
         dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
         seed: the seed from which the seed of each image is derived.
         batch_size: the number of images that a GPU computes at a time.
-        threads: the number of threads of each process, 0 for as many as torch chooses.
+        threads: the number of threads of each process; 0, as many as torch chooses here, becomes that number.
         networks: the names and digests (sha256) of the weights that the metrics need.
     """
 
@@ -55,6 +56,13 @@ class Run:
     batch_size: int = 8
     threads: int = 0
     networks: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Settle the number of threads, so that it is the same in worker processes and can stand in keys."""
+        if not self.threads:
+            import torch
+
+            object.__setattr__(self, "threads", torch.get_num_threads())
 
     @property
     def micro_batch(self) -> int:
@@ -69,6 +77,29 @@ class Run:
     def device_kind(self) -> str:
         """The device without its number: "cpu", "cuda" or "mps"."""
         return self.device.partition(":")[0]
+
+    def place(self, networks: bool, batched: bool = True) -> str | dict[str, str | int]:
+        """Return what of the machine decides the last bits of what is computed, for keys of the store.
+
+        Args:
+            networks: whether a network computes. On the CPU its sums depend on the number of threads; what reference
+                rows and metrics without a network compute does not.
+            batched: whether it gets `micro_batch` images at a time, on which a GPU's sums depend, or a fixed number.
+        """
+        if self.device_kind == "cpu":
+            return {"device": "cpu", "threads": self.threads} if networks else "cpu"
+        found: dict[str, str | int] = {"device": device_name(self.device), "torch": version("torch")}
+        return found | {"micro_batch": self.micro_batch} if batched else found
+
+    @property
+    def scores_key(self) -> str:
+        """The hash of `scoring_key` and of what of the machine decides the last bits of scores and features."""
+        from lactok.evaluation.protocol import digest
+        from lactok.metrics.registry import find
+
+        others = any(not find(key).own for key in self.protocol.score.metrics)  # which may have networks of their own
+        place = self.place(bool(self.networks) or others, batched=False)
+        return self.scoring_key if place == "cpu" else digest([self.scoring_key, place])
 
     @property
     def scoring_key(self) -> str:

@@ -258,10 +258,11 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
     reconstruction_result.check_measured(dataset, store, keys)
     hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
     name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
-    kept_images.publish(execution.out / name, work, dataset, keys)
-    written = reconstruction_result.merge(
-        source, dataset, run, execution.limit, store, keys, execution.out / name, timer
-    )
+    with store.alone(name):  # another command may write the same result with other pictures
+        kept_images.publish(execution.out / name, work, dataset, keys)
+        written = reconstruction_result.merge(
+            source, dataset, run, execution.limit, store, keys, execution.out / name, timer
+        )
     return ReconResult(execution.out / name, written)
 
 

@@ -1,4 +1,4 @@
-"""When two names of files are one, and which name of one folder belongs to which name of another."""
+"""Names: when two names of files are one, which belong together, and how results of exchanged ids are named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from lactok.errors import WrongValue, first_few
 
 HOW_MATCHED = "names are matched by their path in the folder: the same name, or else the same name with another ending"
+
+EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images
 
 
 def normalised(name: str) -> str:

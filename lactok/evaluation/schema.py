@@ -305,17 +305,22 @@ def parsed(content: object, name: str = "") -> tuple[AnyResult, bool]:
     elif content.get("schema") != VERSION:
         if not {"schema", "metrics"} & content.keys():
             raise Damaged("result.json is not this project's")
-        raise Damaged(f"result.json has schema {content.get('schema')!r}, this version reads 1 to {VERSION}")
+        raise Damaged(f"result.json has schema {_short(content.get('schema'))}, this version reads 1 to {VERSION}")
     try:
         return _ADAPTER.validate_python(content), older
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
+        place = _short(".".join(str(part) for part in first["loc"][1:]))
         if first["type"] == "missing":
             raise Damaged(f"result.json has no {place}") from error
         if not place:
             raise Damaged("result.json is not this project's") from error
-        raise Damaged(f"result.json: {place} is {json.dumps(first['input'], default=str)[:40]}") from error
+        raise Damaged(f"result.json: {place} is {_short(json.dumps(first['input'], default=str))}") from error
+
+
+def _short(value: object) -> str:
+    """Return the beginning of a value as text on one line."""
+    return ascii(str(value))[1:-1][:40]
 
 
 def upgraded(old: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -346,8 +351,8 @@ def upgraded(old: Mapping[str, Any], name: str) -> dict[str, Any]:
             }
             protocol.setdefault("networks", [])
             return new | {"suite": "recon", "protocol": protocol}
-    except (KeyError, TypeError, AttributeError) as error:
-        missing = f"has no {error.args[0]}" if isinstance(error, KeyError) else "is damaged"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        missing = f"has no {_short(error.args[0])}" if isinstance(error, KeyError) else "is damaged"
         raise Damaged(f"result.json {missing}") from error
     raise Damaged("result.json is not this project's")
 

@@ -17,11 +17,10 @@ from lactok.errors import WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.identity import code_of
+from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.protocol import digest
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
-
-EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images, see `ExchangedSource`
 
 
 class Source(ABC):
@@ -153,7 +152,7 @@ class TokenizerSource(Source):
                 "prepare": run.protocol.prepare_hash,
                 "dtype": run.dtype,
                 "seed": run.seed,
-                "device": run.device_kind,
+                "device": run.place(networks=bool(self.assets or self.code)),
                 "pillow": version("pillow"),
                 "samples": [[s.id, s.sha256] for s in samples],
             }

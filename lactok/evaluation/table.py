@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
-from lactok.evaluation.results import ReconResult
-from lactok.evaluation.schema import Entry
+from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.results import ReconResult, load
+from lactok.evaluation.schema import Damaged, Entry
 from lactok.metrics.registry import Metric, sorted_keys
 
 
@@ -68,6 +70,38 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     if any(result.data.tokenizer.over_budget for result in results):
         notes.append("* above the budget: for some images no file is that small.")
     return head, rows, notes
+
+
+def with_stored_rows(results: Sequence[ReconResult], out: Path, name: str) -> list[ReconResult]:
+    """Return results, and after them those that earlier runs stored of the same images under the same settings.
+
+    Controls with exchanged ids are left out of the earlier ones, and so is what cannot be read.
+
+    Args:
+        results: the results of this run, at least one.
+        out: the folder of results.
+        name: the end of a folder's name that tells the data set and the settings.
+    """
+    own = {result.folder.name for result in results}
+    rows = list(results)
+    for folder in sorted(out.glob("*/result.json")):
+        if not folder.parent.name.endswith(name) or folder.parent.name in own:
+            continue
+        try:
+            stored = load(folder.parent)
+        except Damaged:
+            continue
+        is_control = stored.label.endswith(EXCHANGED)
+        if isinstance(stored, ReconResult) and not is_control and _measured(stored) == _measured(results[0]):
+            rows.append(stored)
+    return rows
+
+
+def _measured(result: ReconResult) -> list[object]:
+    """Return what two rows of a table must have in common: the images, the protocol and the metrics' networks."""
+    protocol = result.data.protocol
+    networks = sorted((network.name, network.sha256) for network in protocol.networks)
+    return [result.data.dataset.sha256, protocol.prepare, protocol.score, networks, result.dtype, result.seed]
 
 
 def markdown(results: Sequence[ReconResult]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.files import replacing
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata atomically: after a kill, the file is either the old or the new one, complete."""
-    temporary = path.with_suffix(".part")
     contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
-    save_file(contiguous, temporary, metadata={"meta": json.dumps(meta, sort_keys=True)})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata={"meta": json.dumps(meta, sort_keys=True)})
+    path.with_suffix(".part").unlink(missing_ok=True)  # left by an earlier version that was killed
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

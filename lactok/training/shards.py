@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lactok.errors import UserError
+from lactok.files import write_atomically
 from lactok.images import EXTENSIONS
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -182,9 +183,7 @@ def indices(
         if found[path].fault and damaged is not None:
             damaged(path, found[path].fault)
     if cache is not None and rows != known:
-        temporary = cache.with_suffix(f".{os.getpid()}.part")
-        temporary.write_text(json.dumps(rows))
-        os.replace(temporary, cache)
+        write_atomically(cache, json.dumps(rows).encode())
     return found
 
 

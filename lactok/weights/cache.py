@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
+from lactok.files import replacing, write_atomically
 from lactok.specs import Asset
 
 if TYPE_CHECKING:
@@ -104,16 +104,12 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
     Returns:
         The sha256 of the new file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="new-") as folder:
-        new, note = Path(folder) / "tensors", Path(folder) / "note"
+    with replacing(path) as new:
         _save(new, tensors)
         digest = sha256(new)
         record = {"source": source, "source_sha256": source_sha256, "sha256": digest, "version": version}
-        note.write_text(json.dumps(record, indent=1))
         os.chmod(new, 0o644)  # safetensors writes for the owner alone; a cache may be shared
-        os.replace(note, path.with_suffix(".json"))
-        os.replace(new, path)
+        write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
     return digest
 
 
@@ -127,7 +123,7 @@ def kept(path: Path, version: int) -> dict[str, str] | None:
         record = {k: str(note[k]) for k in ("source", "source_sha256", "sha256")}
         is_unchanged = sha256(path) == record["sha256"]
         made_by = note.get("version", 1)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if is_unchanged and made_by == version else None
 

@@ -136,7 +136,7 @@ def _columns(result: ReconResult) -> Columns:
     columns: Columns = {}
     for name in ("id", "caption"):
         if name not in records:
-            raise UserError(f"records.parquet has no column {name}; run the command that made it again")
+            raise UserError(f"{result.name}/records.parquet has no column {name}; run the command that made it again")
         columns[name] = records[name].astype(object).where(records[name].notna(), None).tolist()
 
     def values(name: str) -> list[Any]:
