@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lactok.errors import WrongValue
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_device(name: str) -> str:
@@ -27,6 +31,18 @@ def check_device(name: str) -> str:
     if not have[kind]:
         raise WrongValue(f"`device` {name}: this machine has no such device; leave it out to use the CPU")
     return name
+
+
+def instead_of(dtype: torch.dtype) -> str:
+    """Return the end of a message about values that are not finite: the dtype, and which to use instead, if any.
+
+    >>> import torch
+    >>> instead_of(torch.float16), instead_of(torch.float32)
+    (' in float16; use bfloat16 or float32', ' in float32')
+    """
+    name = str(dtype).removeprefix("torch.")
+    advice = {"float16": "; use bfloat16 or float32", "bfloat16": "; use float32"}
+    return f" in {name}{advice.get(name, '')}"
 
 
 @contextmanager

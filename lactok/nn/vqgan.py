@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lactok.config import Config
 from lactok.errors import UserError
 from lactok.nn.quantize import VectorQuantizer
+from lactok.weights.wrappers import stored
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def from_taming(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Losses and optimizer states are left out.
     """
-    inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")} or tensors
+    inside = stored(tensors, ("state_dict",))
     decoder_levels = [int(name.split(".")[2]) for name in inside if re.match(r"decoder\.up\.\d+\.", name)]
     coarsest = max(decoder_levels, default=0)
     out = {}

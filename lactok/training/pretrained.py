@@ -15,6 +15,7 @@ from lactok.nn.lpips import LPIPS, load_lpips
 from lactok.training.checkpoint import under_prefix
 from lactok.weights.cache import load_safetensors
 from lactok.weights.metadata import notes, shape
+from lactok.weights.wrappers import peel
 
 T = TypeVar("T")
 
@@ -101,7 +102,10 @@ def load_parts(module: nn.Module, names: tuple[str, ...], text: str, what: str, 
         UserError: there is no such file, or its tensors do not fit the submodules.
     """
     path = find_weights(text, what)
+    needed = {f"{name}.{k}" for name in names for k in module.get_submodule(name).state_dict()}
+    needed = {name for name in needed if not (keep and name.startswith(f"{keep}."))}
     tensors: dict[str, Tensor] = load_safetensors(path)
+    tensors = peel(tensors, lambda taken: taken if needed <= taken.keys() else None, what) or tensors
     tensors.pop("quantize.codebook_used", None)  # LlamaGen's count of used codes, which is not a weight
     for name in names:
         loaded = under_prefix(name, tensors)

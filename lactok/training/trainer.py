@@ -244,9 +244,10 @@ class Trainer(Generic[R]):
         """Raise UserError if the loss is not finite."""
         if not math.isfinite(loss):
             kept = f"the last good checkpoint is {self.state_path}" if self.state_path.exists() else "nothing was saved"
+            other = " or with precision = 'no'" if self.recipe.precision != "no" else ""
             raise UserError(
                 f"the loss is {loss} at step {self.step}; stopped, {kept}; resume with a lower peak_lr in a new "
-                "recipe or with precision = 'no'"
+                f"recipe{other}"
             )
 
     @torch.no_grad()

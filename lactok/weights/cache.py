@@ -10,13 +10,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
 from lactok.specs import Asset
+from lactok.weights import wrappers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,8 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
     else:
         tensors = unpickle.read(path)
     try:
-        tensors = asset.converted(tensors)
+        if asset.convert is not None:
+            tensors = wrappers.converted(tensors, asset.converted, asset.name)
     except UserError:
         raise
     except Exception as error:  # the converter met names or shapes that it does not know
@@ -75,6 +77,44 @@ def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         return load_file(path, device=device)
     except Exception as error:  # errors of safetensors have no common class
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def cast(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], buffers: Collection[str], name: str
+) -> dict[str, Tensor]:
+    """Return tensors in the dtypes of a network, if their values can be those of a network.
+
+    Args:
+        tensors: what is loaded, by name.
+        own: the network's own tensors of these names.
+        buffers: the names of those that are buffers: a mask among them may hold -inf, as attention masks do.
+        name: what messages call the network.
+
+    Raises:
+        UserError: values are not finite, or whole numbers stand where the network computes with others.
+    """
+    import torch
+
+    out = {}
+    for key, tensor in tensors.items():
+        if own[key].is_floating_point() and not tensor.is_floating_point():
+            raise UserError(
+                f"the weights of {name} are of another kind: its tensor {key} holds {tensor.dtype}, where the network "
+                f"computes with {own[key].dtype}; quantised files are not read"
+            )
+        out[key] = value = tensor.to(own[key].dtype)
+        if not value.is_floating_point():
+            continue
+        # the sum is not finite if a value is not; it may also overflow, and so all values are looked at then
+        if value.is_meta or bool(value.sum(dtype=torch.float32).isfinite()):
+            continue
+        is_mask = key in buffers and "mask" in key
+        is_right = ~value.isnan() & (value != torch.inf) if is_mask else value.isfinite()
+        if not bool(is_right.all()):
+            raise UserError(
+                f"the weights of {name}: its tensor {key} holds values that are not finite; damaged file, get it again"
+            )
+    return out
 
 
 def _read_json(path: Path) -> dict[str, Tensor]:
