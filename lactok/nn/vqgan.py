@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Index
 from lactok.errors import UserError
 from lactok.nn.quantize import VectorQuantizer
 from lactok.weights.wrappers import stored
@@ -37,15 +37,15 @@ class VQConfig(Config):
             the levels and the codebook always have an attention between them.
     """
 
-    channels: int = 128
-    channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
-    res_blocks: int = 2
-    z_channels: int = 256
-    codebook_size: int = 16384
-    codebook_dim: int = 8
+    channels: Count = 128
+    channel_mult: Counts = (1, 1, 2, 2, 4)
+    res_blocks: Count = 2
+    z_channels: Count = 256
+    codebook_size: Count = 16384
+    codebook_dim: Count = 8
     l2_norm: bool = True
     usage_buffer: bool = True
-    attention: tuple[int, ...] = (-1,)
+    attention: tuple[Index, ...] = (-1,)
 
     def __post_init__(self) -> None:
         widths = [self.channels * m for m in (1, *self.channel_mult)]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lactok.config import Count, Counts, Positive, Share, Sides, Weight, Whole
 from lactok.errors import UserError, unknown
 from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
@@ -30,7 +31,7 @@ from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.learner import Learner
 from lactok.training.numerics import happens
 from lactok.training.pretrained import find_weights, load_parts, load_weights, lpips_network, shape_of
-from lactok.training.recipe import Recipe
+from lactok.training.recipe import Recipe, check_lpips_net
 from lactok.weights import load_strict
 from lactok.weights.cache import load_safetensors
 
@@ -68,7 +69,7 @@ class LaCTokRecipe(Recipe):
         eval_steps: number of sampler steps on held-out photographs; 0: as in training, or 25 of DDIM.
     """
 
-    stage: int
+    stage: Count
     encoder_weights: str
     unet_weights: str
     vae: VAEPart
@@ -76,16 +77,16 @@ class LaCTokRecipe(Recipe):
     unet: UNetShape | None = None
     sampler: str = "ddim"
     lora: str = ""
-    lora_scale: float = 1.0
+    lora_scale: Positive = 1.0
     accelerated: bool = False
     copy: str = ""
-    embedding: tuple[int, ...] | None = None
-    encoder_sizes: tuple[int, ...] = (224, 256, 288)
+    embedding: Counts | None = None
+    encoder_sizes: Sides = (224, 256, 288)
     lpips_net: str = "vgg"
-    l1: float = 0.0
-    weight_cap: float = 0.0
-    first_share: float = 0.0
-    eval_steps: int = 0
+    l1: Weight = 0.0
+    weight_cap: Weight = 0.0
+    first_share: Share = 0.0
+    eval_steps: Whole = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +94,7 @@ class LaCTokRecipe(Recipe):
             raise UserError(f"stage = {self.stage}: 1 or 2")
         if self.sampler not in SAMPLER_STEPS:
             raise unknown("sampler", self.sampler, SAMPLER_STEPS)
+        check_lpips_net(self.lpips_net)
         if self.stage == 2 and (self.sampler == "ddim" or not self.copy or self.accelerated == bool(self.lora)):
             raise UserError(
                 "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1), and `lora` (the accelerator) or "
