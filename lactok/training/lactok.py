@@ -127,31 +127,37 @@ def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
     return LaCTokConfig(encoder, decoder, recipe.vae.arguments())
 
 
-def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
+def build_model(recipe: LaCTokRecipe, copy: str, stage: int, device: str = "cpu") -> LaCTok:
     """Return the recipe's network with all its weights, the accelerator's LoRA merged into the UNet.
 
     Args:
         recipe: the recipe.
         copy: weights of the copy; empty to start it from the UNet.
         stage: the stage that these weights must be of.
+        device: "meta" takes no memory for the network and looks at the names and shapes in the files alone; that is
+            also done first for any other device, so that a wrong file is found before SDXL's 11 GB are read.
 
     Raises:
         UserError: weights do not exist, or are those of another network, another stage or another VAE.
     """
+    if device != "meta":
+        build_model(recipe, copy, stage, "meta")
     scaling = recipe.vae.scaling
     config = shape(recipe, copy)
     torch.manual_seed(recipe.seed)
-    model = LaCTok(config)
-    load_parts(model, ("encoder", "quant_conv", "quantize"), recipe.encoder_weights, "encoder_weights")
-    load_weights(model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=scaling)
+    with torch.device(device):
+        model = LaCTok(config)
+    parts = ("encoder", "quant_conv", "quantize")
+    load_parts(model, parts, recipe.encoder_weights, "encoder_weights", device=device)
+    load_weights(model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=scaling, device=device)
     unet = model.decoder.unet
-    load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling)
+    load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling, device=device)
     if recipe.lora:
         file = find_weights(recipe.lora, "lora")
-        merged = add_lora(unet.state_dict(), load_safetensors(file), recipe.lora_scale, str(file))
+        merged = add_lora(unet.state_dict(), load_safetensors(file, device), recipe.lora_scale, str(file))
         load_strict(unet, merged, f"the diffusion model with {file}")
     if copy:
-        load_weights(model.decoder.controlnet, copy, "copy", stage=stage, scaling=scaling)
+        load_weights(model.decoder.controlnet, copy, "copy", stage=stage, scaling=scaling, device=device)
     else:
         model.decoder.copy_unet()
     return model

@@ -182,7 +182,7 @@ def indices(
         if found[path].fault and damaged is not None:
             damaged(path, found[path].fault)
     if cache is not None and rows != known:
-        temporary = cache.with_suffix(f".{os.getpid()}.part")
+        temporary = cache.with_suffix(".part")
         temporary.write_text(json.dumps(rows))
         os.replace(temporary, cache)
     return found

@@ -70,13 +70,36 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
 
 
 def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file by name; raise UserError if it is damaged."""
+    """Read the tensors of a safetensors file by name.
+
+    Args:
+        path: the file.
+        device: where the tensors are; "meta" reads their names and shapes alone, as float32 or, if they hold whole
+            numbers, int64.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     from safetensors.torch import load_file
 
     try:
-        return load_file(path, device=device)
+        return _names_and_shapes(path) if device == "meta" else load_file(path, device=device)
     except Exception as error:  # errors of safetensors have no common class
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def _names_and_shapes(path: Path) -> dict[str, Tensor]:
+    """Return tensors without memory for those of a safetensors file."""
+    import torch
+    from safetensors import safe_open
+
+    found = {}
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+            stored = file.get_slice(name)
+            dtype = torch.float32 if stored.get_dtype().startswith(("F", "BF")) else torch.int64
+            found[name] = torch.empty(stored.get_shape(), dtype=dtype, device="meta")
+    return found
 
 
 def cast(
@@ -147,7 +170,7 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="new-") as folder:
         new, note = Path(folder) / "tensors", Path(folder) / "note"
-        _save(new, tensors)
+        save_safetensors(new, tensors)
         digest = sha256(new)
         record = {"source": source, "source_sha256": source_sha256, "sha256": digest, "version": version}
         note.write_text(json.dumps(record, indent=1))
@@ -172,15 +195,21 @@ def kept(path: Path, version: int) -> dict[str, str] | None:
     return record if is_unchanged and made_by == version else None
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write."""
+def save_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write.
+
+    Nothing is left of a file that could not be written whole.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, path)
-    except SafetensorError as error:  # also where the disk is full, which then only the text of the message tells
-        number = re.search(r"os error (\d+)", str(error))
+        plain = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+        save_file(plain, path, metadata=dict(metadata) if metadata is not None else None)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        # where the disk is full, only the text of the message tells
+        number = re.search(r"os error (\d+)", str(error)) if isinstance(error, SafetensorError) else None
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
