@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lactok.errors import WrongValue
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_device(name: str) -> str:
@@ -37,6 +41,18 @@ def device_name(name: str) -> str:
     if name.startswith("cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name(name)
     return name.partition(":")[0]
+
+
+def instead_of(dtype: torch.dtype) -> str:
+    """Return the end of a message about values that are not finite: the dtype, and which to use instead, if any.
+
+    >>> import torch
+    >>> instead_of(torch.float16), instead_of(torch.float32)
+    (' in float16; use bfloat16 or float32', ' in float32')
+    """
+    name = str(dtype).removeprefix("torch.")
+    advice = {"float16": "; use bfloat16 or float32", "bfloat16": "; use float32"}
+    return f" in {name}{advice.get(name, '')}"
 
 
 @contextmanager

@@ -18,7 +18,10 @@ from pathlib import Path
 
 # the `errno` of an OSError where a disk or a quota is full, and where a folder cannot be written to
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-DISK_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
+DISK_UNWRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR),
+    errno.EFBIG,  # a limit on the size of files
+)
 
 LARGEST = 10**18  # the end of the range of a whole number that has no other end
 

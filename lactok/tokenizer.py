@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lactok import images as pixels
 from lactok import weights
-from lactok.device import exact_float32
+from lactok.device import exact_float32, instead_of
 from lactok.errors import UserError, WrongValue
 from lactok.randomness import seed_of
 from lactok.specs import GeneratorSpec, TokenizerSpec
@@ -86,8 +86,7 @@ class Adapter(nn.Module):
         if not out.is_floating_point():
             raise ValueError(f"the adapter of {name} returns {out.dtype} images; they are floating point, in [0, 1]")
         if not bool(out.isfinite().all()):
-            instead = "" if self.dtype == torch.float32 else "; use bfloat16 or float32"
-            raise UserError(f"{self.spec.name}: its output is not finite in {self.dtype}{instead}")
+            raise UserError(f"{self.spec.name}: its output is not finite{instead_of(self.dtype)}")
         return out.float().clamp(0, 1)
 
 

@@ -9,18 +9,21 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lactok.errors import UserError
 from lactok.files import replacing
+from lactok.weights.cache import save_safetensors
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata atomically: after a kill, the file is either the old or the new one, complete."""
-    contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+    """Write tensors and JSON metadata atomically: after a kill, the file is either the old or the new one, complete.
+
+    Raises:
+        OSError: the disk is full or cannot be written to; the old file stays.
+    """
     with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata={"meta": json.dumps(meta, sort_keys=True)})
+        save_safetensors(temporary, tensors, {"meta": json.dumps(meta, sort_keys=True)})
     path.with_suffix(".part").unlink(missing_ok=True)  # left by an earlier version that was killed
 
 

@@ -140,7 +140,7 @@ def _find_photos(data: str | Path, out: Path | None) -> list[Photo]:
             refuse_compressed(tars)
 
     def report_damaged(shard: Path, fault: str) -> None:
-        _report_broken(str(shard), fault, out)
+        report_broken(str(shard), fault, out)
 
     cache = None if out is None else out / "shards.json"
     for shard, index in indices(shards, cache, report_damaged).items():
@@ -258,11 +258,11 @@ def _open_next(photos: Photos, order: np.ndarray, start: int, out: Path) -> tupl
         try:
             return chosen, photo.open_rgb()
         except UserError:
-            _report_broken(str(photo), "not a readable image", out)
+            report_broken(str(photo), "not a readable image", out)
     raise UserError(f"a hundred broken images in a row, the last {photo}; they are named in {out / 'broken.txt'}")
 
 
-def _report_broken(what: str, why: str, out: Path | None) -> None:
+def report_broken(what: str, why: str, out: Path | None) -> None:
     """List a broken file in `out/broken.txt` and print why; once, also if several processes find it."""
     if out is None:
         return

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lactok.errors import UserError
 from lactok.files import replacing, write_atomically
 from lactok.specs import Asset
+from lactok.weights import wrappers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,8 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
     else:
         tensors = unpickle.read(path)
     try:
-        tensors = asset.converted(tensors)
+        if asset.convert is not None:
+            tensors = wrappers.converted(tensors, asset.converted, asset.name)
     except UserError:
         raise
     except Exception as error:  # the converter met names or shapes that it does not know
@@ -68,13 +70,74 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
 
 
 def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file by name; raise UserError if it is damaged."""
+    """Read the tensors of a safetensors file by name.
+
+    Args:
+        path: the file.
+        device: where the tensors are; "meta" reads their names and shapes alone, as float32 or, if they hold whole
+            numbers, int64.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     from safetensors.torch import load_file
 
     try:
-        return load_file(path, device=device)
+        return _names_and_shapes(path) if device == "meta" else load_file(path, device=device)
     except Exception as error:  # errors of safetensors have no common class
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def _names_and_shapes(path: Path) -> dict[str, Tensor]:
+    """Return tensors without memory for those of a safetensors file."""
+    import torch
+    from safetensors import safe_open
+
+    found = {}
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+            stored = file.get_slice(name)
+            dtype = torch.float32 if stored.get_dtype().startswith(("F", "BF")) else torch.int64
+            found[name] = torch.empty(stored.get_shape(), dtype=dtype, device="meta")
+    return found
+
+
+def cast(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], buffers: Collection[str], name: str
+) -> dict[str, Tensor]:
+    """Return tensors in the dtypes of a network, if their values can be those of a network.
+
+    Args:
+        tensors: what is loaded, by name.
+        own: the network's own tensors of these names.
+        buffers: the names of those that are buffers: a mask among them may hold -inf, as attention masks do.
+        name: what messages call the network.
+
+    Raises:
+        UserError: values are not finite, or whole numbers stand where the network computes with others.
+    """
+    import torch
+
+    out = {}
+    for key, tensor in tensors.items():
+        if own[key].is_floating_point() and not tensor.is_floating_point():
+            raise UserError(
+                f"the weights of {name} are of another kind: its tensor {key} holds {tensor.dtype}, where the network "
+                f"computes with {own[key].dtype}; quantised files are not read"
+            )
+        out[key] = value = tensor.to(own[key].dtype)
+        if not value.is_floating_point():
+            continue
+        # the sum is not finite if a value is not; it may also overflow, and so all values are looked at then
+        if value.is_meta or bool(value.sum(dtype=torch.float32).isfinite()):
+            continue
+        is_mask = key in buffers and "mask" in key
+        is_right = ~value.isnan() & (value != torch.inf) if is_mask else value.isfinite()
+        if not bool(is_right.all()):
+            raise UserError(
+                f"the weights of {name}: its tensor {key} holds values that are not finite; damaged file, get it again"
+            )
+    return out
 
 
 def _read_json(path: Path) -> dict[str, Tensor]:
@@ -105,7 +168,7 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
         The sha256 of the new file.
     """
     with replacing(path) as new:
-        _save(new, tensors)
+        save_safetensors(new, tensors)
         digest = sha256(new)
         record = {"source": source, "source_sha256": source_sha256, "sha256": digest, "version": version}
         os.chmod(new, 0o644)  # safetensors writes for the owner alone; a cache may be shared
@@ -128,15 +191,21 @@ def kept(path: Path, version: int) -> dict[str, str] | None:
     return record if is_unchanged and made_by == version else None
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write."""
+def save_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write.
+
+    Nothing is left of a file that could not be written whole.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, path)
-    except SafetensorError as error:  # also where the disk is full, which then only the text of the message tells
-        number = re.search(r"os error (\d+)", str(error))
+        plain = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+        save_file(plain, path, metadata=dict(metadata) if metadata is not None else None)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        # where the disk is full, only the text of the message tells
+        number = re.search(r"os error (\d+)", str(error)) if isinstance(error, SafetensorError) else None
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

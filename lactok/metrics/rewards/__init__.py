@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lactok.device import instead_of
 from lactok.errors import UserError
 from lactok.plugins import Plugins
 from lactok.specs import Asset
@@ -105,7 +106,7 @@ class Reward(ABC):
         with torch.inference_mode(), self._compute():
             scores = self._score(images, captions).float().cpu()
         if not bool(scores.isfinite().all()):
-            raise UserError(f"{self.spec.name}: a score is not finite in {self.dtype}; use bfloat16 or float32")
+            raise UserError(f"{self.spec.name}: a score is not finite{instead_of(self.dtype)}")
         return scores
 
     def _compute(self) -> AbstractContextManager[object]:

@@ -13,6 +13,7 @@ from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_rewa
 from lactok.nn import clip
 from lactok.nn.loading import filled
 from lactok.specs import Asset, Hub
+from lactok.weights.wrappers import stored
 
 _REVISION = "697403c78157020a1ae59d23f111aa58ced35b0a"
 WEIGHTS = {
@@ -34,8 +35,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     The model's own tensors are those under `state_dict.`, or all of them if there is no such name.
     """
-    inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
-    return clip.convert_open_clip(inside or tensors)
+    return clip.convert_open_clip(stored(dict(tensors), ("state_dict",)))
 
 
 def spec(name: str, version: str, variant: str) -> RewardSpec:
