@@ -6,7 +6,9 @@ computed twice.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,7 +24,7 @@ from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
-from lactok.evaluation.store import Arrays, Store
+from lactok.evaluation.store import Arrays, LostShard, Store
 from lactok.evaluation.timing import Timer
 from lactok.images import UnreadableImage, png
 
@@ -30,6 +32,9 @@ Annotate = Literal["none", "wrong", "all"]
 
 # {"correct", "reason", "boxes", "colours", "remark"} of a picture that was judged, {"error"} of one that cannot be read
 Record = dict[str, Any]
+VERDICT = {"correct", "reason", "boxes", "colours", "remark"}
+# what reading stored arrays raises that another program or version has written
+FOREIGN = (KeyError, ValueError, TypeError, IndexError, RecursionError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -135,14 +140,15 @@ class JudgingWork(ShardWork):
     def stored(self, samples: Sequence[Sample]) -> list[Record] | None:
         """Return a record per picture, or None if the shard is not judged yet."""
         arrays = self.store.get("geneval-verdicts", self.verdicts_key(samples))
-        if arrays is None:
-            return None
-        return json.loads(str(arrays["records"]))
+        return None if arrays is None else _records(arrays, len(samples))
 
     def need(self, samples: Sequence[Sample]) -> list[Record]:
         """Return the records of a shard that was judged before; raise LostShard if the store has lost them."""
-        arrays = self.store.need("geneval-verdicts", self.verdicts_key(samples))
-        return json.loads(str(arrays["records"]))
+        key = self.verdicts_key(samples)
+        records = _records(self.store.need("geneval-verdicts", key, ["records"]), len(samples))
+        if records is None:
+            raise LostShard(self.store.root / "geneval-verdicts" / key)
+        return records
 
     def should_draw(self, record: Record) -> bool:
         """Return whether the verdict in this record is to be drawn on its picture."""
@@ -187,13 +193,12 @@ class JudgingWork(ShardWork):
         """
         key = self.detections_key(samples)
         arrays = self.store.get("geneval-detections", key)
-        if arrays is None:
-            arrays = self._detect(samples, timer)
-            self.store.put("geneval-detections", key, arrays)
-        notes = json.loads(str(arrays["notes"]))
-        errors = {int(i): text for i, text in notes["errors"].items()}
-        remarks = {int(i): text for i, text in notes["remarks"].items()}
-        return stored.unpack(arrays, len(samples)), errors, remarks
+        if arrays is not None:
+            with contextlib.suppress(*FOREIGN):
+                return _found(arrays, len(samples))
+        arrays = self._detect(samples, timer)
+        self.store.put("geneval-detections", key, arrays)
+        return _found(arrays, len(samples))
 
     def _detect(self, samples: Sequence[Sample], timer: Timer) -> Arrays:
         """Run the detector on every picture; return the arrays of `stored.pack` with errors and remarks as "notes"."""
@@ -266,6 +271,23 @@ class JudgingWork(ShardWork):
         kept = scorer.keep(detections, options.threshold_for(prompt["tag"]), options)
         image, _ = open_picture(sample)
         return annotate.draw(image, kept, record["colours"], prompt["prompt"], record["correct"], record["reason"])
+
+
+def _found(arrays: Arrays, pictures: int) -> tuple[list[list[Detection]], dict[int, str], dict[int, str]]:
+    """Return the detections, errors and remarks of so many pictures from stored arrays."""
+    notes = json.loads(str(arrays["notes"]))
+    errors, remarks = ({int(i): str(text) for i, text in notes[kind].items()} for kind in ("errors", "remarks"))
+    return stored.unpack(arrays, pictures), errors, remarks
+
+
+def _records(arrays: Arrays, pictures: int) -> list[Record] | None:
+    """Return the records of so many pictures from stored arrays, None if those are not what this version stores."""
+    try:
+        records = json.loads(str(arrays["records"]))
+        fits = len(records) == pictures and all("error" in r or r.keys() >= VERDICT for r in records)
+    except (*FOREIGN, AttributeError):
+        return None
+    return records if fits else None
 
 
 def prompt_of(sample: Sample) -> dict[str, Any]:
