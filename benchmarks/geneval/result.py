@@ -86,7 +86,7 @@ def merge(
     unknown = ""
     if found.unknown is not None:
         more = f" and {found.unknown.count - 1} more" if found.unknown.count > 1 else ""
-        unknown = f"that of {found.unknown.id}{more}, left out, is not known"
+        unknown = f"the task of {found.unknown.id}{more} is not known"
     tasks, over_all_tasks = summary.without_lost_tasks(*summary.scores(scored), found.tasks, unknown)
     against = obstacles(found.entries, left_out, judges)
     if against:

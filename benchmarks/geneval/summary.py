@@ -87,7 +87,7 @@ def without_lost_tasks(
     Args:
         tasks, over_all_tasks: what `scores` returns.
         asked: the number of prompts that were asked for by task.
-        unknown: what is said of prompts that are missing and may be of a task that no other prompt has; "" for none.
+        unknown: which prompts are left out of which not even the task is known, as a sentence; "" for none.
     """
     lost = {tag: count for tag, count in asked.items() if tag not in tasks}
     empty: dict[str, Any] = {"value": None, "ci95": None, "n": 0, "prompts": 0}
@@ -99,7 +99,8 @@ def without_lost_tasks(
         names = first_few(list(lost))
         why = f"it would be the mean of {len(tasks)} of {len(entries)} tasks, without {names}"
     elif unknown:
-        why = f"it may be the mean of {len(tasks)} of more tasks: {unknown}"
+        count = f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
+        why = f"{unknown}, and may be one that the mean of {count} would lack"
     if not why:
         return entries, over_all_tasks
     overall = over_all_tasks["overall"] | {"value": None, "ci95": None, "reason": why}

@@ -129,7 +129,7 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
     for result in results:
         codebook = result.data.codebook
         if codebook is not None and codebook.size is not None and codebook.seen < codebook.size:
-            most = f"at most {decimals(100 * codebook.seen / codebook.size, 0)} % of {codebook.size} codes"
+            most = f"at most {100 * codebook.seen / codebook.size:.3g} % of {codebook.size} codes"
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
             said.append(f"{one_line(result.label)}: {images} {codebook.seen} ids, {most}")
     if not said:

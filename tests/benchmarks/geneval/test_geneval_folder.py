@@ -137,7 +137,7 @@ def test_a_missing_folder_of_unknown_task_leaves_overall_empty(tmp_path: Path) -
         "value": None,
         "ci95": None,
         "n": 2,
-        "reason": "it may be the mean of 1 of more tasks: that of 00001, left out, is not known",
+        "reason": "the task of 00001 is not known, and may be one that the mean of 1 task would lack",
     }
 
 

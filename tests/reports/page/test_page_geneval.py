@@ -41,9 +41,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> GenEvalResult:
         ("boxes", '{"kite": [[1, 2, 3, 4]]}', "boxes.kite.0.4: Field required"),
         ("boxes", '{"kite": [[]]}', "boxes.kite.0.0: Field required"),
         ("boxes", '{"kite": [[1, 2, 3, 4, NaN]]}', "boxes.kite.0.4: Input should be a finite number"),
-        ("boxes", '{"kite": 3}', "boxes.kite: Input should be a valid array"),
+        ("boxes", '{"kite": 3}', "boxes.kite: Input should be a valid list"),
         ("boxes", "[" * 10_000, "boxes: Invalid JSON"),
-        ("colours", '{"kite": {"red": 1}}', "colours.kite: Input should be a valid array"),
+        ("colours", '{"kite": {"red": 1}}', "colours.kite: Input should be a valid list"),
         ("prompt", None, "prompt: Input should be a valid string"),
     ],
 )
