@@ -99,8 +99,8 @@ def without_lost_tasks(
         names = first_few(list(lost))
         why = f"it would be the mean of {len(tasks)} of {len(entries)} tasks, without {names}"
     elif unknown:
-        count = f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
-        why = f"{unknown}, and may be one that the mean of {count} would lack"
+        measured = f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
+        why = f"{unknown}, and may be one that the mean of {measured} would lack"
     if not why:
         return entries, over_all_tasks
     overall = over_all_tasks["overall"] | {"value": None, "ci95": None, "reason": why}

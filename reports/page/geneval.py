@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import isfile  # False for names that no file can have, where Path.is_file raises an error
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, Json, ValidationError
@@ -118,5 +119,5 @@ def _verdict(record: dict[str, Any], result: GenEvalResult, pictures: Pictures) 
         "reason": read.reason,
         "error": read.error,
         "objects": objects,
-        "picture": pictures.add(path, THUMBNAIL) if "\0" not in file and path.is_file() else None,
+        "picture": pictures.add(path, THUMBNAIL) if isfile(path) else None,
     }

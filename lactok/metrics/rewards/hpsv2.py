@@ -68,7 +68,7 @@ class HPSv2(Reward):
         return (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
 
 
-@register_reward(spec("hpsv2-aa", "v2", ANTIALIASED), listed=False)
+@register_reward(spec("hpsv2-aa", "v2", ANTIALIASED))
 class HPSv2Antialiased(HPSv2):
     """As `HPSv2`, with antialiasing when the image is resized."""
 
@@ -80,6 +80,6 @@ class HPSv21(HPSv2):
     """As `HPSv2`, with the weights of version 2.1."""
 
 
-@register_reward(spec("hpsv2.1-aa", "v2.1", ANTIALIASED), listed=False)
+@register_reward(spec("hpsv2.1-aa", "v2.1", ANTIALIASED))
 class HPSv21Antialiased(HPSv2Antialiased):
     """As `HPSv2Antialiased`, with the weights of version 2.1."""

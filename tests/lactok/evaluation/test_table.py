@@ -60,7 +60,7 @@ def test_a_zero_has_no_minus_and_what_is_no_number_is_a_dash() -> None:
 
 
 @pytest.mark.fuzz
-@tries(300, 100_000)
+@tries(300, 50_000)
 @given(st.floats(), st.integers(0, 6), st.sampled_from(["", "+"]), st.sampled_from([1.0, 1000.0]))
 @example(RESIDUE, 2, "", 1.0)
 @example(-0.0, 0, "+", 1.0)

@@ -383,12 +383,15 @@ def test_every_name_is_its_classes_own() -> None:
         "image_reward",
         "mps",
         "hpsv2",
+        "hpsv2-aa",
         "hpsv2.1",
+        "hpsv2.1-aa",
         "pickscore",
         "clip_score",
         "aesthetic",
     ]
-    assert rewards.VARIANTS == ("mps-0.01", "hpsv2-aa", "hpsv2.1-aa")
+    assert rewards.VARIANTS == ("mps-0.01",)
+    assert set(rewards.DEFAULT) < set(rewards.names())
     for name in [*rewards.names(), *rewards.VARIANTS]:
         spec = rewards.find(name).spec
         assert spec.name == name

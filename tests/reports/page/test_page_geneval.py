@@ -82,11 +82,13 @@ texts = st.none() | st.text(max_size=20) | (boxes | json_values).map(json.dumps)
 
 
 @pytest.mark.fuzz
-@tries(200, 30_000)
+@tries(200, 5000)
 @given(texts, texts, st.fixed_dictionaries({}, optional=dict.fromkeys(VERDICT, texts)))
 @example('{"kite": [[1, 2, 3, 4]]}', "{}", {})
 @example('{"kite": [[1, 2, 3, 4, 1e999]]}', "{}", {})
 @example('{"kite": [[1e308, -1e308, 3, 4, 0.5]]}', '{"kite": ["red"]}', {})
+@example("{}", "{}", {"id": "9" * 300})
+@example("{}", "{}", {"id": "a\0b"})
 @example("{" + '"a":[' * 5000, "[]", {})
 @example('{"kite": [[' + "9" * 5000 + ", 2, 3, 4, 5]]}", "{}", {})
 def test_every_verdict_is_shown_or_a_fault(
