@@ -44,6 +44,10 @@ class MissingFile(UserError, FileNotFoundError):
     """A file or folder that is not there."""
 
 
+class NothingMeasured(WrongValue):
+    """No image of a data set, or no picture of a folder, can be measured; the message says why the first cannot."""
+
+
 class WeightsNotFound(MissingFile):
     """None of an asset's sources has the file; the message says what was tried and how to get it."""
 

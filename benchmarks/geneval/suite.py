@@ -18,8 +18,10 @@ from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, limited_numbers
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
+from lactok.evaluation.schema import Skipped
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store
+from lactok.evaluation.table import lines_by_reason
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name
 
@@ -116,7 +118,7 @@ def judge_generator(
     dataset, _ = generate(
         name, list(asked.values()), root, run, execution, samples=samples, source="geneval", numbers=list(asked)
     )
-    found = folder.read(root, samples, numbers=list(asked))
+    found = folder.read(root, samples, asked=asked)
     subject = Subject(canonical, found, {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype})
     # the data set of `generate` also has the pictures that other parts still have to make
     dataset = replace(dataset, name=canonical)
@@ -160,7 +162,7 @@ def _check_word(prompt: str, word: str, spec: JudgeSpec, argument: str) -> None:
     """Raise WrongValue if a judge, which was chosen by this argument, does not know a word of a prompt."""
     if word not in spec.vocabulary:
         raise WrongValue(
-            f"{prompt} asks for {word!r}, which {spec.name} does not know; use another "
+            f"{prompt} asks for {word[:60]!r}, which {spec.name} does not know; use another "
             f"`{argument}`, or one of: {', '.join(spec.vocabulary)}"
         )
 
@@ -203,6 +205,6 @@ def plan(
     if images is not None:
         found = folder.read(images, samples, limit)
         lines.append(f"{found.name}: {len(found.entries)} prompts, {len(found.pictures)} pictures to judge")
-        lines += [f"left out: {note.id}: {note.text}" for note in found.left_out]
-        lines += [f"note: {note.id}: {note.text}" for note in found.remarks]
+        for notes, label in ((found.left_out, "left out"), (found.remarks, "note")):
+            lines += lines_by_reason([Skipped(id=note.id, reason=note.text) for note in notes], label, rest="")
     return lines

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from benchmarks.preference.scoring import Judge
     from lactok.evaluation.results import PreferenceResult
 
-SHOWN = 10  # pictures that were left out are printed up to this number per result; result.json names all
-
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
@@ -115,6 +113,7 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     from benchmarks.preference.result import markdown
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
+    from lactok.evaluation.table import lines_by_reason
     from lactok.files import write_atomically
 
     text = markdown(results, judges)
@@ -123,13 +122,13 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     with disk_errors(summary):
         write_atomically(summary, text.encode("utf-8", "replace"))
     print(f"\n{text}")
+    reference = results[0][1].data.reference  # the same for all
+    for line in lines_by_reason(reference.skipped if reference else [], "left out of the reference"):
+        print(line)
     for system, result in results:
         dataset = result.data.dataset
-        for entry in dataset.skipped[:SHOWN]:
-            print(f"left out: {entry.id!a}: {entry.reason}")
-        more = len(dataset.skipped) - SHOWN
-        if more > 0:
-            print(f"left out: {more} more, named in result.json")
+        for line in lines_by_reason(dataset.skipped, "left out"):
+            print(line)
         if dataset.without_picture:
             print(f"{system}: {dataset.without_picture} captions have no picture")
         if result.n < FEW:

@@ -55,6 +55,10 @@ class Judge:
             "assets": [{"name": name, "source": source, "sha256": sha256} for name, source, sha256 in self.assets],
         }
 
+    def cut_captions(self, captions: Sequence[str]) -> dict[str, int]:
+        """Return how many of the captions are cut, see `Reward.cut_captions`; nothing where captions do not matter."""
+        return self.reward.cut_captions(captions) if self.spec.needs_caption else {}
+
     def identity(self, run: Run) -> list[Any]:
         """Return all that determines the score of a picture and a caption, for the keys of scores."""
         hashes = [sha256 for _, _, sha256 in self.assets]
@@ -184,5 +188,14 @@ class FeatureWork(ShardWork):
                 prepared.append(images.prepare(sample.open(how.upright), how))
                 positions.append(i)
             except images.UnreadableImage:
-                continue  # a reward's errors name it; without a reward, its absence from "index" shows it
+                continue  # its absence from "index" shows it, and `why_unreadable` says why
         store_features(prepared, positions, samples, self.run, self.store, timer)
+
+
+def why_unreadable(sample: Sample, run: Run) -> str:
+    """Return why a sample, of which no features could be stored, cannot be read or prepared."""
+    try:
+        images.prepare(sample.open(), run.protocol.prepare)
+    except images.UnreadableImage as error:
+        return str(error)
+    return "cannot be read"

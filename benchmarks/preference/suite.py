@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import DiskError, UserError, WrongValue, unknown
+from lactok.errors import DiskError, NothingMeasured, UserError, WrongValue, unknown
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.shards import again_if_lost
 
@@ -170,7 +170,12 @@ def measure(
         chosen: the metrics that were asked for.
         reference: the photographs that distances compare with.
         failed: by name, why a row or a reward failed; new reasons are added to it.
+
+    Raises:
+        NothingMeasured: no picture of the user's folder can be read.
+        WrongValue: no photograph of the reference can be read.
     """
+    from lactok.evaluation.evaluate import log_bug
     from lactok.evaluation.store import Store
 
     store = Store(execution.out)
@@ -185,8 +190,18 @@ def measure(
             except UserError as error:
                 failed[row.name] = str(error)
                 continue
+            except Exception as error:  # a bug of one generator must not stop the others
+                failed[row.name] = f"{type(error).__name__}: {error}"
+                log_bug(row.name)
+                continue
         if ready is not None:
-            result = measure_row(ready, judges, chosen.distances, reference, run, execution, store, failed)
+            try:
+                result = measure_row(ready, judges, chosen.distances, reference, run, execution, store, failed)
+            except NothingMeasured as error:
+                if not row.generator:
+                    raise
+                failed[row.name] = str(error)
+                continue
             if result is not None:
                 found.append((row.system, result))
     return found

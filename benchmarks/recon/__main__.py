@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset
     from lactok.evaluation.evaluate import Outcome
+    from lactok.evaluation.schema import Skipped
 
 ALL = ("all", "local")  # what `--tokenizers` may say instead of names
-REASONS = 10  # lines about images that were left out, one for each reason; result.json names all
 
 
 def parser() -> Parser:
@@ -183,35 +183,29 @@ def show(
         f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
         f"({protocol.prepare.resolution} px, {hashes})\n\n{text}"
     )
-    skipped = {s.id: s.reason for result in outcome.results for s in result.data.dataset.skipped}
-    for line in left_out_lines(skipped, unmatched):
+    skipped = {s.id: s for result in outcome.results for s in result.data.dataset.skipped}
+    for line in left_out_lines(skipped.values(), unmatched):
         print(line)
     earlier = len(rows) - len(outcome.results)
     also = f" (with {earlier} {'row' if earlier == 1 else 'rows'} of earlier runs)" if earlier else ""
     print(f"written: {summary}{also} and one folder per row in {summary.parent}")
 
 
-def left_out_lines(skipped: Mapping[str, str], unmatched: Sequence[str]) -> list[str]:
+def left_out_lines(skipped: Iterable[Skipped], unmatched: Sequence[str]) -> list[str]:
     """Return a few lines that say which images were left out and why, however many there are.
 
     Args:
-        skipped: the ids of images that were left out, with the reason.
+        skipped: the images that were left out.
         unmatched: names of reconstructions that are of no photograph.
     """
     from lactok.evaluation.folder_source import MISSING
     from lactok.evaluation.names import HOW_MATCHED
+    from lactok.evaluation.table import lines_by_reason
 
-    by_reason: dict[str, list[str]] = {}
-    for identifier, reason in skipped.items():
-        by_reason.setdefault(reason, []).append(identifier)
-    largest = sorted(by_reason.items(), key=lambda entry: -len(entry[1]))
-    lines = [f"left out: {first_few(ids, rest='named in result.json')}: {why}" for why, ids in largest[:REASONS]]
-    if len(largest) > REASONS:
-        count = sum(len(ids) for _, ids in largest[REASONS:])
-        lines.append(f"left out: {count} more for other reasons, named in result.json")
+    lines = lines_by_reason(skipped, "left out")
     if unmatched:
         lines.append(f"not used, since they are of no photograph: {first_few(unmatched)}")
-    if unmatched or MISSING in by_reason:
+    if unmatched or any(image.reason == MISSING for image in skipped):
         lines.append(HOW_MATCHED)
     return lines
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from lactok.errors import WrongValue, disk_errors
+from lactok.errors import NothingMeasured, disk_errors
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
 from lactok.evaluation.schema import Damaged, ResultPart
 from lactok.evaluation.sources import Source
-from lactok.evaluation.statistics import codebook_statistics, mean_with_interval
+from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
 from lactok.evaluation.store import FeatureBlocks, Store
 from lactok.evaluation.stored_files import read_json
 from lactok.evaluation.timing import Timer
@@ -27,10 +27,6 @@ from lactok.files import write_atomically
 from lactok.metrics.registry import DistanceMetric, ImageMetric, Metric, StateMetric, find
 
 logger = logging.getLogger(__name__)
-
-
-class NothingMeasured(WrongValue):
-    """No image of a data set can be measured."""
 
 
 def check_measured(dataset: Dataset, store: Store, keys: Sequence[ShardKeys]) -> None:
@@ -185,8 +181,7 @@ def foreign(metric: Metric) -> dict[str, Any]:
 def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
     """Return the entry of a metric of single images: the mean with its interval."""
     array = np.asarray(values, np.float64)
-    mean, interval = mean_with_interval(array)
-    entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(array)}
+    entry = mean_entry(array)
     if metric.cap is not None:
         entry["capped"] = int((array >= metric.cap).sum())
     return entry | foreign(metric)
@@ -209,7 +204,7 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
     n = sum(len(r) for r in rows)
     out = {}
     for metric in metrics:
-        value = float("nan")
+        value: float | None = None
         stored = digest([metric.key, metric.hashed(), [[k.scores, k.reference] for k in used]])
         known = store.get("distances", stored)
         if known is not None:
@@ -217,10 +212,7 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
         elif n >= 2:
             value = _compute_set_metric(metric, used, rows, store)
             store.put("distances", stored, {"value": np.array(value)})
-        out[metric.key] = {"value": value, "ci95": None, "n": n}
-        if metric.reliable_from:
-            out[metric.key]["reliable"] = n >= metric.reliable_from
-        out[metric.key] |= foreign(metric)
+        out[metric.key] = distance_entry(metric, value, n) | foreign(metric)
     return out
 
 

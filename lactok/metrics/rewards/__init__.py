@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from lactok.nn.loading import Texts
+
 ORDER = ("image_reward", "mps", "hpsv2", "clip_scores")  # the order of this package's modules, and so of columns
-DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2.1")  # the paper's; it does not say which version of HPSv2
+# the paper's; it does not say which version of HPSv2 it used, nor whether images were antialiased when resized
+DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2-aa", "hpsv2.1", "hpsv2.1-aa")
 
 GROUP = "lactok.rewards"
 R = TypeVar("R", bound="type[Reward]")
@@ -73,6 +76,39 @@ class Reward(ABC):
         import torch
 
         self.device, self.dtype = device, dtype or torch.float32
+
+    @classmethod
+    def tokenizer(cls) -> Texts | None:
+        """Return what turns captions into tokens, without loading the model; None for a reward that reads no captions.
+
+        A caption that is longer than its `length` is cut, which a result says by `cut_captions`.
+
+        Raises:
+            WeightsNotFound: the tokenizer's file is not installed and cannot be fetched.
+        """
+        return None
+
+    @classmethod
+    def text_of(cls, caption: str) -> str:
+        """Return the text that is turned into tokens for a caption."""
+        return caption
+
+    @classmethod
+    def cut_captions(cls, captions: Sequence[str]) -> dict[str, int]:
+        """Count the captions that are longer than the model reads; the scores are those of the captions' beginnings.
+
+        Args:
+            captions: captions; the same one counts once.
+
+        Returns:
+            `tokens`, how many tokens of a caption the model reads, special ones included, and `captions_cut`, how many
+            captions have more; nothing for a reward that reads no captions.
+        """
+        texts = cls.tokenizer()
+        if texts is None:
+            return {}
+        different = [cls.text_of(caption) for caption in dict.fromkeys(captions)]
+        return {"tokens": texts.length, "captions_cut": sum(texts.is_cut(different)) if different else 0}
 
     @abstractmethod
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:

@@ -235,7 +235,7 @@ def test_odd_modes_and_further_files_are_judged_and_named(images: Path, tmp_path
     assert result["metrics"]["one"]["value"] == 7 / 9
     assert {(n["id"], n["reason"]) for n in result["remarks"]} == {
         ("00003", "5 samples instead of 4; all are judged"),
-        ("00003", "not read: samples/grid.jpg; the layout has numbered .png files"),
+        ("00003", "not read: samples/grid.jpg; the layout has numbered pictures"),
         ("00003/0000", "a picture of mode L, judged as RGB (transparency over white)"),
         ("00003/0001", "a picture of mode RGBA, judged as RGB (transparency over white)"),
     }

@@ -231,8 +231,8 @@ def test_damaged_pictures_are_named_and_left_out(
     assert result["dataset"]["n"] == 67
     assert [s["id"] for s in result["dataset"]["skipped"]] == ["003.png", "004.png", "without.png"]
     out = capsys.readouterr().out
-    assert "left out: '003.png': not an image" in out
-    assert "left out: 'without.png': no caption" in out
+    assert "left out: 003.png: not an image\n" in out
+    assert "left out: without.png: no caption\n" in out
     assert "1 captions have no picture" in out
 
 
@@ -363,7 +363,12 @@ def test_distances_to_photographs(
         photograph(100 + i).save(other / f"{i}.png")
     (result,) = run(tmp_path / "far", *arguments, other, "--metrics", "fid").values()
     assert result["metrics"]["fid"]["value"] > 1
-    assert result["dataset"]["skipped"] == [{"id": "001.png", "reason": "cannot be read"}]
+    assert result["dataset"]["skipped"] == [{"id": "001.png", "reason": "not an image"}]
+    capsys.readouterr()
+    (result,) = run(tmp_path / "far", *arguments, other, "--metrics", "fid").values()
+    assert f"FID: to the photographs {result['reference']['name']}, of which 5 of 5 can be read.\n" in (
+        capsys.readouterr().out
+    )
     assert run(tmp_path / "parts", *arguments, other, "--metrics", "fid", "--part", "2/2") == {}
     run(tmp_path / "parts", *arguments, other, "--metrics", "fid", "--part", "1/2")
     assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "far")
@@ -386,6 +391,8 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
         calls.append((name, [p["prompt"] for p in prompts], samples, run.seed, run.device, run.dtype, execution.part))
         if name == "bad":
             raise UserError("no such generator")
+        if name == "bug":
+            raise ZeroDivisionError("a bug")
         every = datasets.Dataset(source, planned(folder, dict(zip(numbers, prompts, strict=True)), samples))
         part, parts = execution.part
         for sample in [s for shard in list(every.shards())[part::parts] for s in shard]:
@@ -409,14 +416,16 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
     run(tmp_path / "parts", *arguments, "--part", "1/2")
     assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "whole")
     drawn = {p: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "generated").rglob("*.png")}
-    two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,toy", code=3)
+    two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,bug,toy", code=3)
     # a caption keeps its number, so the pictures of the whole run are two of those that were made
     every = tuple(datasets.Sample(f"{i}.png", Path(f"{i}.png")) for i in range(5))
     chosen = [f"caption {sample.id[0]}" for sample in datasets.limited(every, 2)]
     assert calls[-1][1] == chosen
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "generated").rglob("*.png")}.keys() == drawn.keys()
     assert sorted(r["dataset"]["n"] for r in two.values()) == [2, 5]
-    assert "failed: bad: no such generator" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "failed: bad: no such generator" in said
+    assert "failed: bug: ZeroDivisionError: a bug" in said
 
 
 def test_dry_run_computes_nothing(captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
