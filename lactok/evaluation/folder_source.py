@@ -21,6 +21,7 @@ from lactok.evaluation.datasets import Sample, file_sha256, samples_under
 from lactok.evaluation.names import HOW_MATCHED, matched
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.sources import Source
+from lactok.outside_text import shown
 
 MISSING = "no reconstruction of its own"  # why a photograph without one is left out
 logger = logging.getLogger(__name__)
@@ -65,7 +66,10 @@ class FolderSource(Source):
         path = self._files.get(sample.id)
         if path is None:
             raise images.UnreadableImage(MISSING)
-        return images.open_photograph(path, run.protocol.prepare.upright)
+        try:
+            return images.open_photograph(path, run.protocol.prepare.upright)
+        except images.UnreadableImage as error:
+            raise images.UnreadableImage(f"its reconstruction {shown(path.name)} cannot be used: {error}") from error
 
     def describe(self) -> dict[str, Any]:
         return {
