@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
@@ -125,7 +126,7 @@ class Reconstructor(Adapter):
         Values may lie outside [0, 1] by `SLACK`, which is what resizing and low precision leave.
 
         Raises:
-            ValueError: they are not (B, 3, input_size, input_size) float32 in [0, 1].
+            ValueError: they are not (B, 3, input_size, input_size) float32 in [0, 1]; WrongValue for NaN and infinity.
         """
         _check_tensor("images", images)
         name, size = self.spec.name, self.spec.input_size
@@ -136,9 +137,10 @@ class Reconstructor(Adapter):
             raise ValueError(f"{name} takes float32 images in [0, 1], not {images.dtype}")
         if images.numel() and not images.is_meta:
             low, high = torch.stack(images.aminmax()).tolist()  # the one value that is waited for on a GPU
-            if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN is refused too
-                found = "one holds NaN" if low != low else f"these reach from {low:.4g} to {high:.4g}"
-                raise ValueError(f"{name} takes float32 images in [0, 1], {found}")
+            if not math.isfinite(low + high):
+                raise WrongValue(f"{name} takes float32 images in [0, 1], these are not finite, from {low} to {high}")
+            if low < -SLACK or high > 1 + SLACK:
+                raise ValueError(f"{name} takes float32 images in [0, 1], these reach from {low:.4g} to {high:.4g}")
         return images.to(self.device)
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
