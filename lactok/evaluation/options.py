@@ -24,7 +24,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dtype": {"choices": get_args(DType), "help": "compute dtype of what is evaluated (default: %(default)s)"},
     "batch_size": {"type": int, "help": "images at a time on a GPU; the CPU takes one by one (default: %(default)s)"},
     "workers": {"type": int, "help": "processes, each with its own copy of the network (default: %(default)s)"},
-    "threads": {"type": int, "help": "threads a process (default: as torch chooses)"},
+    "threads": {
+        "type": int,
+        "help": "threads a process; others may change last bits (default: as torch chooses)",
+    },
     "part": {"metavar": "I/N", "help": "do only every N-th shard, from the I-th on; the last part to end merges"},
     "seed": {"type": int, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
     "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},

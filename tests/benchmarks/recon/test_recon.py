@@ -413,7 +413,7 @@ def test_the_table_keeps_the_rows_of_earlier_runs(
     run(out, "--tokenizers", "jpeg", *of, "--seed", "3")
     run(out, "--tokenizers", "identity", "--dataset", str(photographs), "--limit", "7")
     assert len(list(out.glob("table__*.md"))) == 3
-    (next(out.glob("toy__*")) / "result.json").write_text("{")
+    (next(out.glob("toy__*")) / "result.json").write_text("{}")
     other = next(out.glob("resize-8__*")) / "result.json"
     stored = json.loads(other.read_text())
     stored["dataset"]["sha256"] = "0" * 64  # of other photographs of the same names
