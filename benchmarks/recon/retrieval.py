@@ -60,7 +60,7 @@ def stored_features(source: Source, dataset: Dataset, run: Run, store: Store) ->
     """
     import numpy as np
 
-    from lactok.evaluation.reconstruction import ReconstructionWork
+    from lactok.evaluation.reconstruction import ReconstructionWork, reference_layout, scores_layout
     from lactok.metrics.inception_features import INCEPTION_TF1
 
     work = ReconstructionWork(source, run, store)
@@ -70,8 +70,8 @@ def stored_features(source: Source, dataset: Dataset, run: Run, store: Store) ->
         keys = work.keys(samples)
         if keys is None:
             raise UserError(f"{source.name}: a finished shard in {store.root} was lost; run the same command again")
-        of_outputs = store.need("scores", keys.scores, ["index", features])
-        of_originals = store.need("reference", keys.reference, ["index", features])
+        of_outputs = store.need("scores", keys.scores, ["index", features], scores_layout(run, samples))
+        of_originals = store.need("reference", keys.reference, ["index", features], reference_layout(run, samples))
         if len(of_outputs["index"]):
             outputs.append(of_outputs[features])
             # an image that has no output has an original all the same: take the rows of the same images

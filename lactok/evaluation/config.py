@@ -153,7 +153,8 @@ class Settings:
         dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
         batch_size: the number of images that a GPU computes at a time; the CPU takes one by one.
         workers: the number of processes, each with its own copy of the network.
-        threads: the number of threads of each process; 0 for as many as torch chooses.
+        threads: the number of threads of each process, 0 for as many as torch chooses; on the CPU another number may
+            change the last bits of what networks compute.
         part: "I/N": do only every N-th shard, from the I-th on; the part that ends last writes the result.
         seed: the seed of the run; an image's seed is hash(seed, its id).
         weights: a folder with weights, which is looked into before every other source.

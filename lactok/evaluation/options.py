@@ -28,7 +28,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "images at a time on a GPU; the CPU takes one by one (default: %(default)s)",
     },
     "workers": {"type": integer, "help": "processes, each with its own copy of the network (default: %(default)s)"},
-    "threads": {"type": integer, "help": "threads a process (default: as torch chooses)"},
+    "threads": {
+        "type": integer,
+        "help": "threads a process; others may change last bits (default: as torch chooses)",
+    },
     "part": {"metavar": "I/N", "help": "do only every N-th shard, from the I-th on; the last part to end merges"},
     "seed": {"type": integer, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
     "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},

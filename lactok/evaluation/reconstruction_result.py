@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_me
 from lactok.evaluation.schema import Damaged, ResultPart
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
-from lactok.evaluation.store import FeatureBlocks, Store
+from lactok.evaluation.store import Arrays, FeatureBlocks, Store
 from lactok.evaluation.stored_files import read_json
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import write_result
@@ -206,7 +206,7 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
     for metric in metrics:
         value: float | None = None
         stored = digest([metric.key, metric.hashed(), [[k.scores, k.reference] for k in used]])
-        known = store.get("distances", stored)
+        known = store.get("distances", stored, check=_check_value)
         if known is not None:
             value = float(known["value"])
         elif n >= 2:
@@ -214,6 +214,12 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
             store.put("distances", stored, {"value": np.array(value)})
         out[metric.key] = distance_entry(metric, value, n) | foreign(metric)
     return out
+
+
+def _check_value(arrays: Arrays, _names: Collection[str]) -> None:
+    """Raise an error unless a stored distance is one number."""
+    if arrays["value"].shape or arrays["value"].dtype.kind != "f":
+        raise ValueError("no number")
 
 
 def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store) -> float:

@@ -98,27 +98,38 @@ def read_records(path: Path, texts: Sequence[str], numbers: Collection[str], mos
     Raises:
         Damaged: it is missing or damaged, or its columns or rows are other ones.
     """
+    try:
+        return _checked_records(path, texts, numbers, most)
+    except Damaged as error:
+        raise Damaged(f"{path.name} {error}") from error
+    except Exception as error:  # pyarrow's errors have no common class
+        what = "missing" if not path.is_file() else f"damaged ({ascii(' '.join(str(error).split()))[1:-1][:200]})"
+        raise Damaged(f"{path.name} is {what}") from error
+
+
+def _checked_records(path: Path, texts: Sequence[str], numbers: Collection[str], most: int) -> pandas.DataFrame:
+    """Do what `read_records` does, with whatever error the libraries raise; the message has no name of the file."""
     import pandas
     from pyarrow.parquet import ParquetFile
 
-    try:
-        with ParquetFile(path) as file:
-            rows = file.metadata.num_rows
-        frame = pandas.read_parquet(path, engine="pyarrow") if rows <= most else pandas.DataFrame()
-    except Exception as error:  # pyarrow's errors have no common class
-        what = "missing" if not path.is_file() else f"damaged ({' '.join(str(error).split())[:200]})"
-        raise Damaged(f"{path.name} is {what}") from error
+    with ParquetFile(path) as file:
+        rows = file.metadata.num_rows
     if rows > most:
-        raise Damaged(f"{path.name} has {rows} rows and result.json {most} samples")
-    for name in texts:
-        if name not in frame.columns:
-            raise Damaged(f"{path.name} has no column {name}")
-        if not all(isinstance(value, str) for value in frame[name].dropna()):
-            raise Damaged(f"{path.name}: the column {name} does not hold texts")
-    if frame[texts[0]].isna().any():
-        raise Damaged(f"{path.name}: the column {texts[0]} has gaps")
-    for name in frame.columns.intersection(list(numbers)):
+        raise Damaged(f"has {rows} rows and result.json {most} samples")
+    frame = pandas.read_parquet(path, engine="pyarrow")
+    missing = [name for name in texts if name not in frame.columns]
+    if missing:
+        raise Damaged(f"has no column {missing[0]}")
+    for name in frame.columns:
         column = frame[name]
-        if not pandas.api.types.is_numeric_dtype(column) and not column.isna().all():
-            raise Damaged(f"{path.name}: the column {name!a} does not hold numbers")
+        if name in numbers:
+            if not pandas.api.types.is_numeric_dtype(column) and not column.isna().all():
+                raise Damaged(f"is not what it should be: the column {name!a} does not hold numbers")
+            column.to_numpy("float64", na_value=float("nan"))
+        else:
+            values = list(column.dropna())  # each is decoded: bytes that are no UTF-8 are found
+            if name in texts and not all(isinstance(value, str) for value in values):
+                raise Damaged(f"is not what it should be: the column {name} does not hold texts")
+    if frame[texts[0]].isna().any():
+        raise Damaged(f"is not what it should be: the column {texts[0]} has gaps")
     return frame

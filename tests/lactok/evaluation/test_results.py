@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from lactok.errors import UserError
 from lactok.evaluation.compare import compare
 from lactok.evaluation.results import load, load_results
 from lactok.evaluation.schema import Damaged
-from lactok.evaluation.stored_files import DEEPEST, read_json
+from lactok.evaluation.stored_files import DEEPEST, read_json, read_records
 from lactok.evaluation.table import markdown
-from lactok.evaluation.writing import to_json
+from lactok.evaluation.writing import to_json, write_records
 
 JPEG, TITOK = KINDS[1], KINDS[2]
 
@@ -251,6 +252,39 @@ def test_fuzz_changed_bytes(
     folder.mkdir(exist_ok=True)
     (folder / "result.json").write_bytes(data)
     check(folder)
+
+
+@pytest.mark.fuzz
+@tries(150, 6000)
+@given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_size=8), st.integers(0, 1 << 20))
+def test_fuzz_changed_bytes_of_records(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], cut: int
+) -> None:
+    """A table with any bytes changed has the columns that its readers take for granted, or is named in a line."""
+    path = tmp_path_factory.getbasetemp() / "records.parquet"
+    columns: dict[str, Sequence[Any]] = {
+        "id": ["a", "b"],
+        "caption": [None, "x"],
+        "psnr": [1.0, None],
+        "near_ties": [1, 2],
+    }
+    write_records(path, columns)
+    data = bytearray(path.read_bytes())
+    for position, value in changes:
+        data[position % len(data)] = value
+    path.write_bytes(data[: max(1, cut % (2 * len(data)))])
+    try:
+        frame = read_records(path, ("id",), ("psnr", "near_ties"), 2)
+    except Damaged as error:
+        frame = None
+        why = str(error)
+    if frame is None:
+        assert len(why) < 400
+        assert "\n" not in why
+    else:
+        assert all(isinstance(value, str) for value in frame["id"])
+        for name in frame.columns.intersection(["psnr", "near_ties"]):  # the name of a column may have changed
+            assert frame[name].to_numpy("float64", na_value=0.0).shape == (len(frame),)
 
 
 def check(folder: Path) -> None:

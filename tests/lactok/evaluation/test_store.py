@@ -232,6 +232,24 @@ class TestShards:
             assert [len(pictures) for pictures in stored.unpack(found, 2)] in ([1, 0], [0, 1], [0, 0])
 
 
+@pytest.mark.parametrize(
+    "records",
+    [
+        [{"error": "cannot be read"}],
+        [{"error": 5}, {"error": "cannot be read"}],
+        [{"correct": "yes", "reason": "", "boxes": {}, "colours": {}, "remark": ""}] * 2,
+        [{"correct": True}] * 2,
+        {"a": 1, "b": 2},
+        None,
+    ],
+    ids=range(6),
+)
+def test_verdicts_of_another_kind_are_made_again(tmp_path: Path, records: Any) -> None:
+    store = Store(tmp_path)
+    at(store, npz(records=np.array(json.dumps(records))))
+    assert store.get("scores", "ab", check=stored.check_verdicts(2)) is None
+
+
 def changed_arrays(path: Path, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> None:
     with np.load(path) as stored_arrays:
         arrays = {name: stored_arrays[name] for name in stored_arrays.files}
