@@ -81,10 +81,20 @@ def run(folder: Path, *command: str) -> Ran:
     return Ran(folder, done.returncode, done.stdout, done.stderr)
 
 
+CHECKS: dict[str, Callable[[Ran], None]] = {}
+
+
+def check(function: Callable[[Ran], None]) -> Callable[[Ran], None]:
+    """Let a function say what is right of the case that has its name, with hyphens."""
+    CHECKS[function.__name__.replace("_", "-")] = function
+    return function
+
+
 def psnr(ran: Ran) -> float:
     return float(ran.result()["metrics"]["psnr"]["value"])
 
 
+@check
 def captions_bom(ran: Ran) -> None:
     from lactok.evaluation import datasets
 
@@ -92,6 +102,7 @@ def captions_bom(ran: Ran) -> None:
     assert [s.caption for s in datasets.get(str(ran.folder / "photos")).samples] == ["a red bus"]
 
 
+@check
 def captions_cut(ran: Ran) -> None:
     # the case's own script asks modules that have other names now; its text tokenizer is made anew
     made, _, _ = (ran.folder / "show.py").read_text().partition("from benchmarks.")
@@ -106,10 +117,12 @@ def captions_cut(ran: Ran) -> None:
     assert counted.out.strip() == "True {'tokens': 35, 'captions_cut': 2}", counted.text
 
 
+@check
 def captions_list(ran: Ran) -> None:
     ran.is_mistake("captions.json", "object")
 
 
+@check
 def exif_protocol(ran: Ran) -> None:
     ignored = psnr(ran)
     words = [word.replace("llamagen-256", "square-256") for word in command_of("exif-protocol")]
@@ -118,6 +131,7 @@ def exif_protocol(ran: Ran) -> None:
     assert ignored < 50
 
 
+@check
 def fid_without_reference(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     assert "3 of 4" in ran.text
@@ -125,15 +139,18 @@ def fid_without_reference(ran: Ran) -> None:
     assert "broken.png" in ran.text
 
 
+@check
 def file_as_folder(ran: Ran) -> None:
     ran.is_mistake("a.png is a file", "two folders")
 
 
+@check
 def float_tiff(ran: Ran) -> None:
     ran.is_mistake("a.tif")
     assert not ran.results()
 
 
+@check
 def generation_limit(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     chosen = run(
@@ -147,6 +164,7 @@ def generation_limit(ran: Ran) -> None:
     assert chosen.out.strip() == "6", chosen.text
 
 
+@check
 def geneval_lost_task(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     (metrics,) = (r["metrics"] for r in ran.results())
@@ -154,6 +172,7 @@ def geneval_lost_task(ran: Ran) -> None:
     assert re.search(r"task of 00001 is not known", ran.text), ran.text
 
 
+@check
 def geneval_stray_number(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     assert "00002 to 00998: no such folders (997)" in ran.text
@@ -161,16 +180,19 @@ def geneval_stray_number(ran: Ran) -> None:
     assert "stray" in ran.text
 
 
+@check
 def hidden_folder(ran: Ran) -> None:
     assert ran.n == 2
 
 
+@check
 def input_range(ran: Ran) -> None:
     assert ran.code == 1
     assert re.search(r"ValueError|WrongValue", ran.err.splitlines()[-1])
     assert "[0, 1]" in ran.err.splitlines()[-1]
 
 
+@check
 def left_out_flood(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     assert len(ran.text.splitlines()) < 40
@@ -178,14 +200,17 @@ def left_out_flood(ran: Ran) -> None:
     assert re.search(r"and \d+ more", ran.text)
 
 
+@check
 def list_bom(ran: Ran) -> None:
     assert ran.n == 2
 
 
+@check
 def list_absolute(ran: Ran) -> None:
     assert ran.n == 2
 
 
+@check
 def nan_weights(ran: Ran) -> None:
     assert ran.code in (2, 3)
     assert "not finite" in ran.text
@@ -194,6 +219,7 @@ def nan_weights(ran: Ran) -> None:
     assert re.search(r"encoder\.\S+weight", ran.text)
 
 
+@check
 def one_image_nan(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     written = "".join(p.read_text() for p in (ran.folder / "runs").glob("table*"))
@@ -206,11 +232,13 @@ def one_image_nan(ran: Ran) -> None:
     assert "0.00" in more.out
 
 
+@check
 def out_in_data(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     assert [r["dataset"]["n"] for r in ran.results("photos/runs")] == [4]
 
 
+@check
 def prompts_bom(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     first, lines = ran.out.strip().splitlines()
@@ -219,6 +247,7 @@ def prompts_bom(ran: Ran) -> None:
     assert lines.count("'prompt'") == len((ran.folder / "lines.txt").read_text().strip().split("\n"))
 
 
+@check
 def stem_collision(ran: Ran) -> None:
     result = ran.result()
     assert ran.n == 1
@@ -226,6 +255,7 @@ def stem_collision(ran: Ran) -> None:
     assert "x.jpg" in ran.text
 
 
+@check
 def threads_change_bytes(ran: Ran) -> None:
     a, b = (run_folder(ran, f"runs{t}") for t in (1, 2))
     equal = (a / "result.json").read_bytes() == (b / "result.json").read_bytes()
@@ -239,6 +269,7 @@ def run_folder(ran: Ran, out: str) -> Path:
     return found
 
 
+@check
 def train_reader(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     read = dict(re.findall(r"^(\S+) (\(.*)$", ran.out, re.M))
@@ -248,6 +279,7 @@ def train_reader(ran: Ran) -> None:
     assert "scan.tif" in ran.text
 
 
+@check
 def usage_of_few(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     usage = {r["tokenizer"]["name"]: r["codebook"] for r in ran.results()}
@@ -257,6 +289,7 @@ def usage_of_few(ran: Ran) -> None:
     assert all(int(cell) <= 13 for cell in cells), ran.out  # 2 images x 256 ids can use 12.5 % of 4096 codes
 
 
+@check
 def wrapper_prefix(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     kinds = ("ddp", "compile", "both", "plain", "ddp-st")
@@ -264,17 +297,6 @@ def wrapper_prefix(ran: Ran) -> None:
     assert len(values) == 5
     assert len(set(values)) == 1
     assert "module." in ran.text
-
-
-CHECKS: dict[str, Callable[[Ran], None]] = {
-    check.__name__.replace("_", "-"): check
-    for check in (
-        captions_bom, captions_cut, captions_list, exif_protocol, fid_without_reference, file_as_folder, float_tiff, generation_limit,
-        geneval_lost_task, geneval_stray_number, hidden_folder, input_range, left_out_flood, list_absolute, list_bom, nan_weights,
-        one_image_nan, out_in_data, prompts_bom, stem_collision, threads_change_bytes, train_reader, usage_of_few,
-        wrapper_prefix,
-    )
-}  # fmt: skip
 
 
 def command_of(name: str) -> list[str]:
