@@ -12,9 +12,9 @@ from fuzzing import tries
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lactok import errors
+from lactok import errors, registry
 from lactok.errors import DiskError, UserError, WrongValue
-from lactok.evaluation.config import Settings, part_of, pictures_of
+from lactok.evaluation.config import Settings, part_of, pictures_of, split_names
 from lactok.evaluation.options import OPTIONS
 from lactok.specs import Option, TokenizerSpec
 
@@ -171,6 +171,27 @@ def test_fuzz_options_of_a_name(given_text: str | list[tuple[str, str]]) -> None
     assert 64 <= spec.values["bits"] <= 1000
     assert 0 <= spec.values["scale"] < float("inf")
     assert OPTIONED.with_options(spec.name.partition("@")[2]).name == spec.name
+
+
+asked = st.lists(
+    st.sampled_from(["jpeg", "flextok-tiny", "@", "=", ",", " ", "tokens", "bits", "64", "²", ".py:", "/", "\0"])
+)
+
+
+@pytest.mark.fuzz
+@tries(50, 10_000)
+@given(st.one_of(st.text(max_size=30), asked.map("".join)))
+@example("jpeg@bits=3000,bits=4000")
+@example("\0.py:x")
+def test_fuzz_names_of_tokenizers(text: str) -> None:
+    try:
+        specs = [registry.tokenizer_spec(name) for name in split_names(text)]
+    except UserError as error:
+        refusal = str(error)
+    else:
+        refusal = "one or more, each under the name by which it is found again"
+        assert [registry.tokenizer_spec(spec.name) for spec in specs] == specs
+    assert refusal
 
 
 def test_outputs_are_checked_before_they_are_written(tmp_path: Path) -> None:
