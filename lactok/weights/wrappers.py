@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from lactok.errors import UserError, first_few
+from lactok.errors import UserError, first_few, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,8 @@ class Misfit:
 
     def __str__(self) -> str:
         kinds = (("missing", self.missing), ("unexpected", self.unexpected), ("wrong shape", self.shapes))
-        return "; ".join(f"{len(names)} {kind} ({first_few(names, 3)})" for kind, names in kinds if names)
+        shown = [(kind, len(names), first_few([one_line(name, 100) for name in names], 3)) for kind, names in kinds]
+        return "; ".join(f"{count} {kind} ({names})" for kind, count, names in shown if count)
 
 
 def misfit(tensors: Mapping[str, Tensor], shapes: Mapping[str, Shape]) -> Misfit:

@@ -17,7 +17,7 @@ from recipes import trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lactok.errors import DiskError
+from lactok.errors import DiskError, UserError
 from lactok.training import checkpoint, run
 from lactok.training.__main__ import main
 from lactok.training.recipe import Recipe
@@ -131,7 +131,8 @@ def test_broken_held_out_photographs_are_passed_over(
 
 
 def test_a_crop_that_is_larger_than_every_photograph(recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"crop = 4096 is larger than every photograph \(the largest has \d+ pixels"):
+    said = r"crop = 4096 is more than twice as large as every photograph \(the largest has \d+ pixels"
+    with pytest.raises(UserError, match=said):
         trainer(replace(recipes["vae"], crop=4096, scale=(4096, 4200)), "vae", tmp_path / "out")
 
 
