@@ -27,6 +27,17 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
     os.replace(temporary, path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically; where the disk is full, an OSError leaves the old file and nothing else."""
+    temporary = path.with_suffix(".part")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the metadata that `save_state` wrote.
 

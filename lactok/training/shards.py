@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from lactok.errors import UserError
 from lactok.images import EXTENSIONS
+from lactok.training.checkpoint import write_text
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # first bytes of gzip, bzip2, xz and zstd
@@ -182,9 +183,7 @@ def indices(
         if found[path].fault and damaged is not None:
             damaged(path, found[path].fault)
     if cache is not None and rows != known:
-        temporary = cache.with_suffix(".part")
-        temporary.write_text(json.dumps(rows))
-        os.replace(temporary, cache)
+        write_text(cache, json.dumps(rows))
     return found
 
 

@@ -102,6 +102,16 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     assert load_file(tmp_path / "a.safetensors")["a"].tolist() == [1]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_the_old_text_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("old")
+    (tmp_path / "a.part").symlink_to("/dev/full")  # every write to it fails as on a full disk
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write_text(tmp_path / "a.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
 def test_killed_before_the_last_evaluation(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     """The last checkpoint is written, the weights are not: a second start writes them."""
     recipe, out = replace(recipes["vae"], steps=2), tmp_path / "out"

@@ -23,7 +23,7 @@ from test_unpickle import checkpoint
 from lactok.errors import UserError
 from lactok.nn.flextok import FlexTokConfig
 from lactok.nn.flextok_checkpoint import config_of
-from lactok.weights import cache, unpickle
+from lactok.weights import cache, load_strict, unpickle
 from lactok.weights.metadata import notes, shape
 
 pytestmark = pytest.mark.fuzz
@@ -200,3 +200,20 @@ def test_a_configuration_beside_weights(file: Path, place: list[str], value: Any
     content = json.dumps(tree).encode()
     tensors = {"json": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     assert check(lambda _: config_of(tensors), file) is None  # so little is never a whole configuration
+
+
+@pytest.mark.parametrize("meta", ["[1]", "null", '"x"', '{"config": 1}', '{"step": "x"}', "[" * 100_000, "9" * 5000])
+def test_notes_of_another_kind(file: Path, meta: str) -> None:
+    """What stands in a weight file's metadata is a training's notes or one line."""
+    file.write_bytes(to_safetensors({"a": torch.ones(1)}, {"meta": meta}))
+    for read in (notes, lambda path: shape(path, "model", FlexTokConfig, FlexTokConfig())):
+        with pytest.raises(UserError, match="is damaged"):
+            read(file)
+
+
+def test_names_in_messages_are_short(file: Path) -> None:
+    file.write_bytes(to_safetensors({"x" * 100_000: torch.ones(1), "y\ny": torch.ones(1)}))
+    with pytest.raises(UserError) as caught:
+        load_strict(torch.nn.Linear(1, 1), cache.load_safetensors(file), "toy")
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
