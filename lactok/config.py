@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from lactok import outside_text
-from lactok.errors import MissingFile, UserError, WrongValue, unknown
+from lactok.errors import MissingFile, UserError, WrongValue, one_line, unknown
 from lactok.outside_text import shown
 
 T = TypeVar("T")
@@ -84,13 +84,7 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
     except RecursionError:
         raise WrongValue(f"{where}: lists and tables are nested too deep") from None
     except ValueError as error:  # TOML's mistakes, and numbers of thousands of digits
-        raise WrongValue(f"{where}: {_short(error)}") from None
-
-
-def _short(value: object, shown: int = 200) -> str:
-    """Return a value as text in one line of bounded length."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= shown else f"{text[:shown]} ..."
+        raise WrongValue(f"{where}: {one_line(error)}") from None
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +119,7 @@ def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not key or not equals:
             example = "as in `set` peak_lr=1e-4 or `set` vae.weights=FILE"
-            raise WrongValue(f"`set` {_short(text)}: write KEY=VALUE, {example}")
+            raise WrongValue(f"`set` {one_line(text)}: write KEY=VALUE, {example}")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except (ValueError, RecursionError):
@@ -135,7 +129,7 @@ def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
         for part in path:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                raise WrongValue(f"`set` {_short(text)}: {part} is set to a value and to a table")
+                raise WrongValue(f"`set` {one_line(text)}: {part} is set to a value and to a table")
         place[last] = parsed
     return tree
 
@@ -176,19 +170,19 @@ def _explained(kind: Any, mistakes: Sequence[Any], where: str) -> UserError:
 
     first = min(mistakes, key=rank)
     *tables, key = first["loc"] or ("",)
-    place = where + "".join(f" [{_short(table, SHOWN)}]" for table in tables if isinstance(table, str))
-    name, value = ".".join(_short(part, SHOWN) for part in first["loc"]), _short(repr(first["input"]), SHOWN)
+    place = where + "".join(f" [{one_line(table, SHOWN)}]" for table in tables if isinstance(table, str))
+    name, value = ".".join(one_line(part, SHOWN) for part in first["loc"]), one_line(repr(first["input"]), SHOWN)
     if first["type"] == "unexpected_keyword_argument":
         for table in tables:
             kind = _part(kind, table)
-        return unknown(f"key in {place}", _short(key, SHOWN), (field.name for field in dataclasses.fields(kind)))
+        return unknown(f"key in {place}", one_line(key, SHOWN), (field.name for field in dataclasses.fields(kind)))
     if first["type"] == "missing" and isinstance(key, int):
         return WrongValue(f"{where}: {'.'.join(map(str, tables))} = {value}: too few values")
     if first["type"] == "missing":
         keys = [m["loc"][-1] for m in mistakes if m["type"] == "missing" and [*m["loc"][:-1]] == tables]
         return WrongValue(f"{place}: missing {', '.join(map(str, keys))}")
     if first["type"] == "value_error":
-        return WrongValue(f"{where}: {_short(first['ctx']['error'], 2 * SHOWN)}")
+        return WrongValue(f"{where}: {one_line(first['ctx']['error'], 2 * SHOWN)}")
     return WrongValue(f"{where}: {name} = {value}: {first['msg'].removeprefix('Input ')}")
 
 

@@ -156,6 +156,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
+def one_line(value: object, shown: int = 200) -> str:
+    """Return a value as text in one line of bounded length, for a message that tells what a file holds.
+
+    >>> one_line("a\\n  b" + "c" * 1000, 6)
+    'a bccc ...'
+    """
+    text = " ".join(str(value).split())
+    return text if len(text) <= shown else f"{text[:shown]} ..."
+
+
 def first_few(names: Sequence[str], few: int = 10, rest: str = "") -> str:
     """Return the first names and how many more there are, for a line that must stay readable whatever the input.
 

@@ -435,7 +435,7 @@ def _with_weights(found: Entry[S, M]) -> M:
     import torch
 
     from lactok import weights
-    from lactok.weights.wrappers import Unfit, bare
+    from lactok.weights.wrappers import load_parts
 
     def filled(assets: dict[str, dict[str, torch.Tensor]]) -> M:
         with torch.device("meta") if assets else torch.device("cpu"):
@@ -444,14 +444,7 @@ def _with_weights(found: Entry[S, M]) -> M:
             model.load_assets(assets)
         return model
 
-    assets = {asset.name: weights.load(asset) for asset in found.spec.assets}
-    try:
-        model = filled(assets)
-    except Unfit:  # an adapter that puts a network together from parts may not know the parts' names
-        stripped = {name: bare(tensors, name) for name, tensors in assets.items()}
-        if all(stripped[name].keys() == assets[name].keys() for name in assets):
-            raise
-        model = filled(stripped)
+    model = load_parts(filled, {asset.name: weights.load(asset) for asset in found.spec.assets})
     named = {**model.state_dict(), **dict(model.named_buffers())}  # `state_dict` lacks non-persistent buffers
     unloaded = [k for k, v in named.items() if v.is_meta]
     if unloaded:

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.errors import UserError, one_line
 from lactok.files import replacing
 from lactok.weights.cache import save_safetensors
 
@@ -37,7 +37,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             return {k: file.get_tensor(k) for k in sorted(file.keys())}, json.loads(file.metadata()["meta"])
     except Exception as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start over") from error
+        raise UserError(f"checkpoint {path} cannot be read ({one_line(error)}); delete it to start over") from error
 
 
 def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

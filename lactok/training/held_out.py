@@ -50,7 +50,10 @@ def readable(photos: Sequence[Photo], out: Path) -> tuple[Photo, ...]:
 
 
 def check_sizes(photos: Sequence[Photo], crop: int) -> None:
-    """Raise UserError if a crop is larger than every photograph; of many photographs, a few are looked at."""
+    """Raise UserError if a crop has more than twice the side of every photograph; of many, a few are looked at.
+
+    Photographs are enlarged to the crop where they are smaller, and by more than that they say nothing of details.
+    """
     largest = 0
     for photo in photos[:: max(1, len(photos) // LOOKED_AT)]:
         try:
@@ -58,12 +61,12 @@ def check_sizes(photos: Sequence[Photo], crop: int) -> None:
                 largest = max(largest, min(image.size))
         except Exception:  # a broken photograph is passed over, and named when it is trained on
             continue
-        if largest >= crop:
+        if 2 * largest >= crop:
             return
     if largest:
         raise UserError(
-            f"crop = {crop} is larger than every photograph (the largest has {largest} pixels along its shorter side); "
-            "take a smaller crop or larger photographs"
+            f"crop = {crop} is more than twice as large as every photograph (the largest has {largest} pixels along "
+            "its shorter side); take a smaller crop or larger photographs"
         )
 
 

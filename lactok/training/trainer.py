@@ -139,6 +139,8 @@ class Trainer(Generic[R]):
         if not self.state_path.exists():
             return
         tensors, meta = checkpoint.load_state(self.state_path)
+        if not isinstance(meta, dict) or not isinstance(meta.get("step"), int) or meta.get("digest") is None:
+            raise UserError(f"{self.state_path} is no checkpoint of a training; delete it to start over")
         if meta["digest"] != self.recipe.digest:
             raise UserError(f"{self.state_path} belongs to another recipe; choose another `out` or delete it")
         if meta.get("data", self.data_digest) != self.data_digest:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from lactok.errors import UserError
+from lactok.errors import UserError, one_line
 from lactok.files import replacing, write_atomically
 from lactok.specs import Asset
 from lactok.weights import wrappers
@@ -63,7 +63,8 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
     except UserError:
         raise
     except Exception as error:  # the converter met names or shapes that it does not know
-        raise UserError(f"{path} is not what {asset.name} is made of ({error!r}); is it the right file?") from error
+        reason = one_line(repr(error))
+        raise UserError(f"{path} is not what {asset.name} is made of ({reason}); is it the right file?") from error
     if not tensors:
         raise UserError(f"{path} holds no weights")
     return tensors
@@ -85,7 +86,7 @@ def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
         return _names_and_shapes(path) if device == "meta" else load_file(path, device=device)
     except Exception as error:  # errors of safetensors have no common class
-        raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+        raise UserError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
 
 
 def _names_and_shapes(path: Path) -> dict[str, Tensor]:
@@ -120,10 +121,11 @@ def cast(
 
     out = {}
     for key, tensor in tensors.items():
+        shown = one_line(key)
         if own[key].is_floating_point() and not tensor.is_floating_point():
             raise UserError(
-                f"the weights of {name} are of another kind: its tensor {key} holds {tensor.dtype}, where the network "
-                f"computes with {own[key].dtype}; quantised files are not read"
+                f"the weights of {name} are of another kind: its tensor {shown} holds {tensor.dtype}, where the "
+                f"network computes with {own[key].dtype}; quantised files are not read"
             )
         out[key] = value = tensor.to(own[key].dtype)
         if not value.is_floating_point():
@@ -135,7 +137,8 @@ def cast(
         is_right = ~value.isnan() & (value != torch.inf) if is_mask else value.isfinite()
         if not bool(is_right.all()):
             raise UserError(
-                f"the weights of {name}: its tensor {key} holds values that are not finite; damaged file, get it again"
+                f"the weights of {name}: its tensor {shown} holds values that are not finite; damaged file, get it "
+                "again"
             )
     return out
 
@@ -147,8 +150,8 @@ def _read_json(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()
     try:
         json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({one_line(error)})") from error
     return {"json": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
 
 

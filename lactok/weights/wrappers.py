@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from lactok.errors import UserError, first_few
+from lactok.errors import UserError, first_few, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,8 @@ class Misfit:
 
     def __str__(self) -> str:
         kinds = (("missing", self.missing), ("unexpected", self.unexpected), ("wrong shape", self.shapes))
-        return "; ".join(f"{len(names)} {kind} ({first_few(names, 3)})" for kind, names in kinds if names)
+        shown = [(kind, len(names), first_few([one_line(name, 100) for name in names], 3)) for kind, names in kinds]
+        return "; ".join(f"{count} {kind} ({names})" for kind, count, names in shown if count)
 
 
 def misfit(tensors: Mapping[str, Tensor], shapes: Mapping[str, Shape]) -> Misfit:
@@ -294,11 +295,30 @@ def stored(tensors: dict[str, Tensor], keys: Sequence[str]) -> dict[str, Tensor]
     return tensors
 
 
-def bare(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Take off the wrappers that all names have, for files of which a network loads a part under names of its own.
+def load_parts(fill: Callable[[dict[str, dict[str, Tensor]]], R], files: dict[str, dict[str, Tensor]]) -> R:
+    """Load the tensors of several files, without their wrappers where they do not fit with them.
 
-    The caller has seen that the names as they are do not fit, and sees by the strict check whether these do.
+    An adapter may put a network together from parts, under names of its own, so that the names of the whole are no
+    longer those of a file with something put before them.
+
+    Args:
+        fill: makes the network of the tensors of all files, by file and name; it checks every name and shape.
+        files: the tensors by file and name.
+
+    Raises:
+        Unfit: whatever is taken off, the tensors do not fit.
     """
+    try:
+        return fill(files)
+    except Unfit:
+        stripped = {name: _bare(tensors, name) for name, tensors in files.items()}
+        if all(stripped[name].keys() == files[name].keys() for name in files):
+            raise
+    return fill(stripped)
+
+
+def _bare(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Take off the wrappers that all names have."""
 
     def use(taken: dict[str, Tensor]) -> dict[str, Tensor] | None:
         is_bare = not any(part in MODULES for key in taken for part in key.split(".")[:-1])

@@ -19,7 +19,7 @@ from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.evaluate import evaluate_source
-from lactok.evaluation.sources import FolderSource
+from lactok.evaluation.folder_source import FolderSource
 
 pytestmark = pytest.mark.slow
 # files that get their name in a run, by work: shards, pictures, records, tables, notes, checkpoints
@@ -72,9 +72,10 @@ def test_a_worker_killed_between_two_files(tmp_path: Path, monkeypatch: pytest.M
             photograph(i + len(folder)).save(tmp_path / folder / f"{i}.png")
     monkeypatch.setattr(datasets, "SHARD", 2)
     data, run = datasets.folder(tmp_path / "photographs"), Run(protocol.get("square-256", 64, "psnr"), threads=1)
-    source = FolderSource(tmp_path / "made")
+    names = [sample.id for sample in data.samples]
+    source = FolderSource(tmp_path / "made", names)
     assert evaluate_source(source, data, run, Execution(tmp_path / "whole")) is not None
-    crashing = Crashing(tmp_path / "made")
+    crashing = Crashing(tmp_path / "made", names)
     crashing.at = at
     with pytest.raises(UserError, match="a worker process died"):
         evaluate_source(crashing, data, run, Execution(tmp_path / "out", workers=2))

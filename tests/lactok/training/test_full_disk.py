@@ -17,7 +17,7 @@ from recipes import trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lactok.errors import DiskError
+from lactok.errors import DiskError, UserError
 from lactok.training import checkpoint, run
 from lactok.training.__main__ import main
 from lactok.training.recipe import Recipe
@@ -102,6 +102,16 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     assert load_file(tmp_path / "a.safetensors")["a"].tolist() == [1]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_the_old_text_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("old")
+    (tmp_path / "a.part").symlink_to("/dev/full")  # every write to it fails as on a full disk
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write_text(tmp_path / "a.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
 def test_killed_before_the_last_evaluation(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     """The last checkpoint is written, the weights are not: a second start writes them."""
     recipe, out = replace(recipes["vae"], steps=2), tmp_path / "out"
@@ -131,7 +141,8 @@ def test_broken_held_out_photographs_are_passed_over(
 
 
 def test_a_crop_that_is_larger_than_every_photograph(recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"crop = 4096 is larger than every photograph \(the largest has \d+ pixels"):
+    said = r"crop = 4096 is more than twice as large as every photograph \(the largest has \d+ pixels"
+    with pytest.raises(UserError, match=said):
         trainer(replace(recipes["vae"], crop=4096, scale=(4096, 4200)), "vae", tmp_path / "out")
 
 

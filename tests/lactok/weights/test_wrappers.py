@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import lactok
 from lactok import weights
 from lactok.errors import UserError
-from lactok.nn import flextok_checkpoint, vqgan
+from lactok.nn import flextok_checkpoint, quantize, vqgan
 from lactok.training.pretrained import load_parts
 from lactok.weights import cache, wrappers
 from lactok.weights.metadata import BUNDLED
@@ -268,3 +268,24 @@ class TestValues:
         with pytest.raises(UserError, match=r"encoder\.conv_in\.weight holds values that are not finite; damaged file"):
             lactok.load("llamagen-vq16-tiny")
         assert cache.load_safetensors(tmp_path / "llamagen-vq16-tiny.safetensors")  # the file itself is well formed
+
+
+@pytest.mark.parametrize(
+    ("dtype", "end"),
+    [
+        (torch.float32, "are not finite in float32"),
+        (torch.bfloat16, "are not finite in bfloat16; use float32"),
+        (torch.float16, "are not finite in float16; use bfloat16 or float32"),
+    ],
+)
+def test_advice_is_another_dtype_than_the_one_that_ran(dtype: torch.dtype, end: str) -> None:
+    features = torch.tensor([float("nan")]).to(dtype)
+    with pytest.raises(UserError) as caught:
+        quantize.check_finite(features)
+    assert str(caught.value) == f"the encoder's features {end}"
+    with (
+        torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
+        pytest.raises(UserError) as under_autocast,
+    ):
+        quantize.check_finite(features.float())
+    assert str(under_autocast.value) == str(caught.value)
