@@ -156,14 +156,21 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def one_line(value: object, shown: int = 200) -> str:
-    """Return a value as text in one line of bounded length, for a message that tells what a file holds.
+_BREAKS = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]+")  # spaces, ends of lines, control characters
 
-    >>> one_line("a\\n  b" + "c" * 1000, 6)
-    'a bccc ...'
+
+def one_line(value: object, shown: int | None = 200) -> str:
+    """Return a value as text in one line, without control characters, for a message that tells what a file holds.
+
+    Args:
+        value: what is told.
+        shown: number of characters after which it is cut; None for all.
+
+    >>> one_line("a\\n  b\\x1b" + "c" * 1000, 6)
+    'a b cc ...'
     """
-    text = " ".join(str(value).split())
-    return text if len(text) <= shown else f"{text[:shown]} ..."
+    text = _BREAKS.sub(" ", str(value)).strip()
+    return text if shown is None or len(text) <= shown else f"{text[:shown]} ..."
 
 
 def first_few(names: Sequence[str], few: int = 10, rest: str = "") -> str:

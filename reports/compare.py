@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.errors import UserError, check_output_file, disk_errors, unknown
+from lactok.errors import UserError, check_output_file, disk_errors, one_line, unknown
 
 if TYPE_CHECKING:
     from lactok.evaluation.compare import Comparison
@@ -79,10 +79,8 @@ def text(compared: Comparison) -> str:
     """Return the comparison as Markdown: how the runs' conditions differ, then a line for each metric, then notes."""
     from tabulate import tabulate
 
-    from lactok.evaluation.table import one_line
-
     def escape(cell: str) -> str:
-        return one_line(cell).replace("|", "\\|")
+        return one_line(cell, None).replace("|", "\\|")
 
     parts = [f"first: {escape(compared.first.name)}\nsecond: {escape(compared.second.name)}"]
     rows = [[escape(cell) for cell in change] for change in compared.changes]

@@ -13,10 +13,10 @@ from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.detectors import JudgeSpec
 from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
 from benchmarks.geneval.judge import Judges, JudgingWork, prompt_of
-from lactok.errors import NothingMeasured, disk_errors
+from lactok.errors import NothingMeasured, disk_errors, one_line
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.results import GenEvalResult
-from lactok.evaluation.table import missing_notes, number, one_line
+from lactok.evaluation.table import missing_notes, number
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name, write_result
 from lactok.metrics.registry import Metric
@@ -232,7 +232,7 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
     found = {tag for r in results for tag in r.data.tasks}
     tags = [t for t in prompts.TASKS if t in found] + sorted(found - set(prompts.TASKS))
     columns = [*tags, "overall", "prompts"]
-    head = ["images", *(one_line(tag).replace("|", "\\|") for tag in tags), "overall ↑", "prompts", "n"]
+    head = ["images", *(one_line(tag, None).replace("|", "\\|") for tag in tags), "overall ↑", "prompts", "n"]
     rows = []
     for r in results:
         cells = [number(Metric(key, key, True), r.metrics.get(key)) for key in columns]
@@ -243,6 +243,8 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
         "± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks; prompts is the "
         "share with a correct image."
     ]
-    notes += missing_notes((one_line(key), r.metrics[key]) for r in results for key in columns if key in r.metrics)
+    notes += missing_notes(
+        (one_line(key, None), r.metrics[key]) for r in results for key in columns if key in r.metrics
+    )
     others = dict.fromkeys(r.data.comparable_note for r in results if not r.data.comparable)
     return f"{text}\n\n" + "\n".join([*notes, *(f"* {note}" for note in others)]) + "\n"

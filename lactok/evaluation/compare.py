@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lactok.errors import UserError, WrongValue, unknown
+from lactok.errors import UserError, WrongValue, one_line, unknown
 from lactok.evaluation.results import GenerationResult, GenEvalResult, PreferenceResult, ReconResult, Result
 from lactok.evaluation.statistics import Difference, paired_difference
-from lactok.evaluation.table import decimals, one_line
+from lactok.evaluation.table import decimals
 from lactok.metrics.registry import Metric, sorted_keys
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _row(metric: Metric, line: ComparedMetric) -> list[str]:
     else:
         p = f"{difference.p:.3f}"
     values = [number(line.first), number(line.second), number(difference.value, "+")]
-    name = one_line(metric.head).replace("|", "\\|")
+    name = one_line(metric.head, None).replace("|", "\\|")
     return [name, *values, interval, p, str(difference.n), line.better or "-"]
 
 

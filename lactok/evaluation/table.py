@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from lactok.errors import first_few
+from lactok.errors import first_few, one_line
 from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.results import ReconResult, load
 from lactok.evaluation.schema import Damaged, Entry, Skipped
@@ -25,15 +25,6 @@ def metrics_of(results: Sequence[ReconResult]) -> list[Metric]:
     """Return the metrics that any of the results has, in the order of the table's columns."""
     having = {key: result for result in results for key in result.metrics}
     return [having[key].metric(key) for key in sorted_keys(list(having))]
-
-
-def one_line(text: str) -> str:
-    """Return a text from elsewhere on one line, without control characters.
-
-    >>> one_line(" a\\n b\\x1b")
-    'a b'
-    """
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).split())
 
 
 def decimals(value: float, digits: int, sign: str = "") -> str:
@@ -86,7 +77,7 @@ def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
         reason = why_missing(entry)
         if reason:
             titles.setdefault(reason, {})[title] = None
-    return [f"- under {first_few(list(under), FEW)}: {one_line(reason)}." for reason, under in titles.items()]
+    return [f"- under {first_few(list(under), FEW)}: {one_line(reason, None)}." for reason, under in titles.items()]
 
 
 def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in result.json") -> list[str]:
@@ -104,7 +95,7 @@ def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in 
     """
     names: dict[str, list[str]] = {}
     for note in notes:
-        names.setdefault(one_line(note.reason), []).append(printable(note.id))
+        names.setdefault(one_line(note.reason, None), []).append(printable(note.id))
     lines = [f"{label}: {first_few(few, FEW, rest)}: {reason}" for reason, few in names.items()]
     if len(lines) > FEW:
         others = sum(len(few) for few in list(names.values())[FEW:])
@@ -133,7 +124,7 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
         if codebook is not None and codebook.size is not None and codebook.seen < codebook.size:
             most = f"at most {100 * codebook.seen / codebook.size:.3g} % of {codebook.size} codes"
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
-            said.append(f"{one_line(result.label)}: {images} {codebook.seen} ids, {most}")
+            said.append(f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}")
     if not said:
         return []
     return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, FiniteFloat, Json, ValidationError
 
 from benchmarks.geneval.prompts import TASKS
-from lactok.errors import UserError
+from lactok.errors import UserError, one_line
 from lactok.evaluation.results import GenEvalResult
-from lactok.evaluation.table import missing_notes, number, one_line
+from lactok.evaluation.table import missing_notes, number
 from reports.page.pictures import Pictures
 from reports.page.rows import key
 from reports.page.scripts import Scripts
@@ -55,7 +55,7 @@ def summary(
         except ValueError as error:  # columns are missing, or hold other things
             first = error.errors()[0] if isinstance(error, ValidationError) else None
             what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
-            problems.append(f"left out: {result.name!a}: records.parquet is damaged ({one_line(what)[:200]})")
+            problems.append(f"left out: {result.name!a}: records.parquet is damaged ({one_line(what)})")
         else:
             line["verdicts"] = f"geneval-{line['key']}"
             line["pictures"] = len([v for v in verdicts if v["picture"] is not None])
