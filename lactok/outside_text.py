@@ -60,6 +60,8 @@ def read(path: str | Path, name: str = "") -> str:
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
+    except IsADirectoryError:
+        raise MissingFile(f"{name} is a folder; name a file") from None
     except OSError as error:
         raise MissingFile(f"{name}: {error.strerror}") from error
     except ValueError:

@@ -111,7 +111,7 @@ def test_recipes_are_read_as_any_text(tmp_path: Path) -> None:
     assert config.read(path, dict) == {"steps": 3}
     for data, message in (
         ("name = 'é'".encode("latin-1"), "a.toml is not UTF-8 text"),
-        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = " + b"[" * 100_000, "nested too deep"),
         (b"a = " + b"9" * 5000, "Exceeds the limit"),
     ):
         path.write_bytes(data)

@@ -124,7 +124,7 @@ def test_the_task_of_a_missing_folder_is_known_among_genevals_own_prompts(tmp_pa
     assert read.tasks == {"single_object": other, official[other]["tag"]: 2}
     (tmp_path / f"{other + 1:05}" / "metadata.jsonl").write_text("{")
     assert folder.read(tmp_path, 1).tasks == read.tasks
-    own = folder.read(tmp_path, 1, asked=[RED] * (other + 2))
+    own = folder.read(tmp_path, 1, asked=dict.fromkeys(range(other + 2), RED))
     assert own.tasks == {"single_object": 20, "colour": other - 18}
 
 

@@ -79,7 +79,7 @@ def test_the_reason_is_that_of_the_folder_as_it_is(folders: tuple[Path, Path], c
     assert scored(folders)["dataset"]["skipped"][0]["reason"] == "no reconstruction of its own"
     image.write_bytes(b"no picture")
     run(folders[0].parent / "out", "--images", *map(str, folders))
-    assert "left out: 0.png: not an image" in capsys.readouterr().out
+    assert "left out: 0.png: its reconstruction 0.png cannot be used: not an image" in capsys.readouterr().out
     photograph(0, 64, 64).save(image)
     capsys.readouterr()
     run(folders[0].parent / "out", "--images", *map(str, folders))
@@ -202,7 +202,7 @@ def test_decimal_pixels_are_refused_by_name(folders: tuple[Path, Path], capsys: 
     values = np.asarray(photograph(0, 64, 64).convert("L"), np.float32) / 255
     Image.fromarray(values).save(folders[1] / "0.tif")
     assert scored(folders)["dataset"]["n"] == 2
-    assert "left out: 0.png: holds decimal numbers; save it as 8 or 16 bits" in capsys.readouterr().out
+    assert "left out: 0.png: its reconstruction 0.png cannot be used: holds decimal numbers; save it as 8 or 16 bits" in capsys.readouterr().out
 
 
 def test_python_says_the_same(folders: tuple[Path, Path]) -> None:

@@ -126,13 +126,13 @@ def test_only_what_is_chosen_is_read(root: Path, monkeypatch: pytest.MonkeyPatch
         save(root / "n02" / f"{i}.png", i)
     every = datasets.folder(root)
     hashed = []
-    one = datasets._file_sha256
-    monkeypatch.setattr(datasets, "_file_sha256", lambda path: hashed.append(path) or one(path))
+    one = datasets.file_sha256
+    monkeypatch.setattr(datasets, "file_sha256", lambda path: hashed.append(path) or one(path))
     chosen = datasets.get(str(root), limit=3)
     assert chosen.samples == every.limited(3).samples
     assert hashed == [sample.path for sample in chosen.samples]
     assert datasets.get(str(root), limit=22) == every
-    monkeypatch.setattr(datasets, "_file_sha256", lambda path: pytest.fail("not needed"))
+    monkeypatch.setattr(datasets, "file_sha256", lambda path: pytest.fail("not needed"))
     (root / "coco").symlink_to(root / "n02")
     assert datasets.get("coco", root, limit=3).name == "coco"
 
