@@ -204,7 +204,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, said: str) -> 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "."])
 def test_names_that_are_no_file(name: str) -> None:
-    with pytest.raises(UserError, match="does not exist|is a folder"):
+    with pytest.raises(UserError, match=r"does not exist|is a folder"):
         config.read(name, recipe_kind("vae"))
 
 
