@@ -195,23 +195,24 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def random_crops(
-    photos: tuple[Photo, ...], batch: int, crop: int, scale: tuple[int, int], seed: int, step: int
+    photos: Photos, batch: int, crop: int, scale: tuple[int, int], seed: int, step: int, out: Path
 ) -> Tensor:
     """Return the batch of one step, (batch, 3, crop, crop) in [-1, 1].
 
     Every epoch is a random permutation of the photographs, and the random numbers of a step depend only on the seed and
     the step, so that a resumed run gets the same batches as one without a break. llamagen-vq16-tiny is trained with
-    these crops; newer recipes use `crops`, in which the random numbers of an image do not depend on its batch.
+    these crops; newer recipes use `crops`, in which the random numbers of an image do not depend on its batch. A
+    photograph that is not readable is replaced as there.
 
     Raises:
-        UserError: a photograph is not readable.
+        UserError: a hundred photographs in a row are not readable.
     """
     rng = np.random.default_rng([seed, step])
     images = []
     for position in range(step * batch, (step + 1) * batch):
-        epoch, index = divmod(position, len(photos))
-        photo = photos[_permutation(len(photos), seed, epoch)[index]]
-        images.append(random_crop(photo.open_rgb(), crop, scale, rng))
+        epoch, index = divmod(position, len(photos.train))
+        _, image = _open_next(photos, _permutation(len(photos.train), seed, epoch), index, out)
+        images.append(random_crop(image, crop, scale, rng))
     return to_tensor(images)
 
 

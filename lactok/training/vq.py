@@ -109,7 +109,7 @@ class VQRecipe(CodebookRecipe):
     def pictures(self, photos: Photos, step: int, positions: range, out: Path) -> Tensor:
         """As `Recipe.pictures`, with crops by `random_crops`, whose random numbers belong to a whole batch."""
         sizes = self.sizes_at(step)
-        batch = random_crops(photos.train, sizes.batch, sizes.crop, sizes.scale, self.seed, step)
+        batch = random_crops(photos, sizes.batch, sizes.crop, sizes.scale, self.seed, step, out)
         first = positions.start - step * sizes.batch
         return batch[first : first + len(positions)]
 

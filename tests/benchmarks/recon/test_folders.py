@@ -202,7 +202,7 @@ def test_decimal_pixels_are_refused_by_name(folders: tuple[Path, Path], capsys: 
     values = np.asarray(photograph(0, 64, 64).convert("L"), np.float32) / 255
     Image.fromarray(values).save(folders[1] / "0.tif")
     assert scored(folders)["dataset"]["n"] == 2
-    why = "its reconstruction 0.png cannot be used: holds decimal numbers; save it as 8 or 16 bits"
+    why = "its reconstruction 0.tif cannot be used: holds decimal numbers; save it as 8 or 16 bits"
     assert f"left out: 0.png: {why}" in capsys.readouterr().out
 
 
