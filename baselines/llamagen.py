@@ -12,6 +12,7 @@ from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
+from lactok.weights.wrappers import stored
 
 PAPER = "Sun et al. 2024, arXiv 2406.06525"
 
@@ -21,11 +22,7 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
     The official code prefers "ema" to "model" and "model" to "state_dict"; a file without any of them is the network.
     """
-    for part in ("ema.", "model.", "state_dict."):
-        inside = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
-        if inside:
-            return inside
-    return tensors
+    return stored(tensors, ("ema", "model", "state_dict"))
 
 
 def _spec(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerSpec:

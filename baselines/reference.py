@@ -43,7 +43,7 @@ def _spec(name: str, note: str, bits: Option | None = None) -> TokenizerSpec:
 
 def to_images(batch: Tensor) -> list[Image.Image]:
     """Images (B, 3, H, W) in [0, 1] -> PIL images, rounded to the nearest of 256 levels."""
-    arrays = (batch * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    arrays = (batch * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(array) for array in arrays]
 
 
@@ -58,6 +58,7 @@ class Identity(Reconstructor):
     """Returns the image itself, at 24 bits a pixel."""
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        images = self.checked_inputs(images)
         bits = 24.0 * images.shape[-1] * images.shape[-2]
         return images, torch.full((len(images),), bits, dtype=torch.float64)
 
@@ -79,7 +80,7 @@ class Resize(Reconstructor):
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         size, small = (images.shape[-1], images.shape[-2]), (self.side, self.side)
         bicubic = Image.Resampling.BICUBIC
-        out = [image.resize(small, bicubic).resize(size, bicubic) for image in to_images(images)]
+        out = [image.resize(small, bicubic).resize(size, bicubic) for image in to_images(self.checked_inputs(images))]
         return to_batch(out), torch.full((len(out),), 24.0 * self.side**2, dtype=torch.float64)
 
 
@@ -136,7 +137,7 @@ class Codec(Reconstructor):
         self.budget = int(spec.values.get("bits", 3584)) // 8  # in bytes
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        best = [self.search(image) for image in to_images(images)]
+        best = [self.search(image) for image in to_images(self.checked_inputs(images))]
         bits = torch.tensor([8.0 * attempt.size for attempt in best], dtype=torch.float64)
         return to_batch([attempt.decoded for attempt in best]), bits
 

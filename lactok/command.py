@@ -8,10 +8,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
-from lactok.errors import UserError
+from lactok.errors import UserError, WrongValue
 from lactok.extras import MissingPackage, of_error
 
 Main = Callable[[Sequence[str] | None], int]
@@ -40,6 +40,39 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; `{self.prog} --help` explains the arguments")
+
+
+def given(parser: Parser, argv: Sequence[str] | None) -> set[str]:
+    """Return the names of the arguments that the user gave, whatever their values.
+
+    >>> parser = Parser()
+    >>> _ = parser.add_argument("--seed", type=int, default=0)
+    >>> given(parser, ["--seed", "0"]), given(parser, [])
+    ({'seed'}, set())
+    """
+    defaults = {action: action.default for action in parser._actions}
+    try:
+        for action in defaults:
+            action.default = argparse.SUPPRESS
+        return set(vars(parser.parse_args(argv)))
+    finally:
+        for action, default in defaults.items():
+            action.default = default
+
+
+def refuse_beside(argument: str, others: Iterable[str], named: Collection[str], why: str) -> None:
+    """Raise WrongValue if the user named an argument and one of those that it would leave without effect.
+
+    Args:
+        argument: the argument, as a Python name.
+        others: those that do not go with it.
+        named: all that the user named, see `given`.
+        why: why they do not go together, for the message.
+    """
+    if argument in named:
+        for other in others:
+            if other in named:
+                raise WrongValue(f"`{other}` does not go with `{argument}`, {why}; leave one of them out")
 
 
 def as_flags(message: str) -> str:

@@ -4,15 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from lactok.errors import MissingFile, UserError, WrongValue, unknown
+from lactok import outside_text
+from lactok.errors import MissingFile, UserError, WrongValue, one_line, unknown
+from lactok.outside_text import shown
 
 T = TypeVar("T")
+
+
+class Within:
+    """The range of a number, or the least length of a tuple, as `Annotated[int, Within(ge=1)]`.
+
+    Args:
+        bounds: `ge`, `gt`, `le`, `lt` of a number, `min_length` of a tuple, as pydantic's schemas name them. This class
+            stands in for pydantic's own, which take a third of a second to import.
+    """
+
+    def __init__(self, **bounds: float):
+        self.bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return {**handler(source), **self.bounds}
+
+
+# the ranges that numbers of recipes and shapes have; `build` refuses others by name
+Count = Annotated[int, Within(ge=1, le=10**9)]  # of things, at least one
+Whole = Annotated[int, Within(ge=0, le=10**9)]  # of things, or none
+Batch = Annotated[int, Within(ge=1, le=2**20)]  # images
+Side = Annotated[int, Within(ge=1, le=2**14)]  # of a picture in pixels
+Counts = Annotated[tuple[Count, ...], Within(min_length=1)]
+Sides = Annotated[tuple[Side, ...], Within(min_length=1)]
+Seed = Annotated[int, Within(ge=0, lt=2**63)]
+Index = Annotated[int, Within(ge=-64, lt=64)]  # a place in a list, counted from its end where negative
+Positive = Annotated[float, Within(gt=0, le=1e9)]
+Weight = Annotated[float, Within(ge=0, le=1e9)]  # of a part of a loss
+Rate = Annotated[float, Within(gt=0, le=1)]  # a learning rate
+Share = Annotated[float, Within(ge=0, le=1)]  # of a whole, also a decay
+Beta = Annotated[float, Within(ge=0, lt=1)]  # of Adam
+
+SHOWN = 80  # characters of a wrong value that a message shows
 
 
 class Config:
@@ -33,14 +69,22 @@ def read(path: str | Path, kind: type[T], changes: Mapping[str, Any] | None = No
     Raises:
         UserError: there is no such file, it is not TOML, or its keys and values are not those of `kind`.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text())
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         hint = f"; the recipes are in {examples}" if examples else ""
-        raise MissingFile(f"config {path} does not exist{hint}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WrongValue(f"config {path}: {error}") from None
+        raise MissingFile(f"config {shown(path, 200)} does not exist{hint}")
+    where = f"config {shown(path, 200)}"
+    values = _parsed(outside_text.read(path, where), where)
     return build(kind, merged(values, changes or {}), str(path))
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    """Return what TOML says; raise WrongValue, whose message begins with `where`, if it is none."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise WrongValue(f"{where}: lists and tables are nested too deep") from None
+    except ValueError as error:  # TOML's mistakes, and numbers of thousands of digits
+        raise WrongValue(f"{where}: {one_line(error)}") from None
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,15 +118,18 @@ def changes(settings: Sequence[str], data: str | None = None) -> dict[str, Any]:
     for text in settings:
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise WrongValue(f"`set` {text}: write KEY=VALUE, as in `set` peak_lr=1e-4 or `set` vae.weights=FILE")
+            example = "as in `set` peak_lr=1e-4 or `set` vae.weights=FILE"
+            raise WrongValue(f"`set` {one_line(text)}: write KEY=VALUE, {example}")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             parsed = value  # a word without quotes
         *path, last = key.split(".")
         place = tree
         for part in path:
             place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise WrongValue(f"`set` {one_line(text)}: {part} is set to a value and to a table")
         place[last] = parsed
     return tree
 
@@ -100,9 +147,12 @@ def build(kind: type[T], values: Any, where: str) -> T:
     """
     from pydantic import TypeAdapter, ValidationError
 
+    try:  # as JSON, since a strict reader of Python values would want tuples where TOML has lists
+        text = json.dumps(values, default=str)
+    except (RecursionError, ValueError):
+        raise WrongValue(f"{where}: lists nested too deep, or a number of thousands of digits") from None
     try:
-        # as JSON, since a strict reader of Python values would want tuples where TOML has lists
-        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         raise _explained(kind, error.errors(), where) from None
 
@@ -120,20 +170,20 @@ def _explained(kind: Any, mistakes: Sequence[Any], where: str) -> UserError:
 
     first = min(mistakes, key=rank)
     *tables, key = first["loc"] or ("",)
-    place = where + "".join(f" [{table}]" for table in tables if isinstance(table, str))
+    place = where + "".join(f" [{one_line(table, SHOWN)}]" for table in tables if isinstance(table, str))
+    name, value = ".".join(one_line(part, SHOWN) for part in first["loc"]), one_line(repr(first["input"]), SHOWN)
     if first["type"] == "unexpected_keyword_argument":
         for table in tables:
             kind = _part(kind, table)
-        return unknown(f"key in {place}", str(key), (field.name for field in dataclasses.fields(kind)))
+        return unknown(f"key in {place}", one_line(key, SHOWN), (field.name for field in dataclasses.fields(kind)))
     if first["type"] == "missing" and isinstance(key, int):
-        return WrongValue(f"{where}: {'.'.join(map(str, tables))} = {first['input']!r}: too few values")
+        return WrongValue(f"{where}: {'.'.join(map(str, tables))} = {value}: too few values")
     if first["type"] == "missing":
         keys = [m["loc"][-1] for m in mistakes if m["type"] == "missing" and [*m["loc"][:-1]] == tables]
         return WrongValue(f"{place}: missing {', '.join(map(str, keys))}")
     if first["type"] == "value_error":
-        return WrongValue(f"{where}: {first['ctx']['error']}")
-    name = ".".join(str(part) for part in first["loc"])
-    return WrongValue(f"{where}: {name} = {first['input']!r}: {first['msg'].removeprefix('Input ')}")
+        return WrongValue(f"{where}: {one_line(first['ctx']['error'], 2 * SHOWN)}")
+    return WrongValue(f"{where}: {name} = {value}: {first['msg'].removeprefix('Input ')}")
 
 
 def _part(kind: Any, key: str | int) -> Any:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lactok.errors import WrongValue
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_device(name: str) -> str:
@@ -17,7 +22,7 @@ def check_device(name: str) -> str:
     import torch
 
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+    if kind not in ("cpu", "cuda", "mps") or (index and not re.fullmatch("[0-9]{1,3}", index)):
         raise WrongValue(f"`device` {name}: not a device; cpu, cuda, cuda:1 or mps")
     have = {
         "cpu": True,
@@ -27,6 +32,27 @@ def check_device(name: str) -> str:
     if not have[kind]:
         raise WrongValue(f"`device` {name}: this machine has no such device; leave it out to use the CPU")
     return name
+
+
+def device_name(name: str) -> str:
+    """Return the model of a GPU, such as "NVIDIA H100"; of another device, or one that is not there, its own name."""
+    import torch
+
+    if name.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(name)
+    return name.partition(":")[0]
+
+
+def instead_of(dtype: torch.dtype) -> str:
+    """Return the end of a message about values that are not finite: the dtype, and which to use instead, if any.
+
+    >>> import torch
+    >>> instead_of(torch.float16), instead_of(torch.float32)
+    (' in float16; use bfloat16 or float32', ' in float32')
+    """
+    name = str(dtype).removeprefix("torch.")
+    advice = {"float16": "; use bfloat16 or float32", "bfloat16": "; use float32"}
+    return f" in {name}{advice.get(name, '')}"
 
 
 @contextmanager

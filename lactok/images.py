@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lactok.errors import MissingFile, WrongValue
 
@@ -33,8 +33,8 @@ Rounding = Literal["nearest", "truncate", "llamagen"]
 class Prepare:
     """How a photograph becomes the square reference image.
 
-    The photograph is turned upright, laid over white where it is transparent, and brought from 16 bits to 8. A
-    tokenizer then gets the reference at its own size by its own filter, computed on uint8.
+    The photograph is laid over white where it is transparent, and brought from 16 bits to 8. A tokenizer then gets the
+    reference at its own size by its own filter, computed on uint8.
 
     Attributes:
         resolution: the side of the reference in pixels.
@@ -42,36 +42,74 @@ class Prepare:
             square (torchvision's Resize and CenterCrop on PIL images); "adm" halves by box filter while the shorter
             side is twice the resolution or more, then goes on likewise (guided-diffusion, LlamaGen).
         version: a number that is raised by hand when the same settings give other pixels.
+        upright: whether a photograph is turned as its EXIF orientation says; evaluations that open files by PIL alone
+            take the pixels as they lie in the file.
     """
 
     resolution: int
     crop: Crop = "resize-then-crop"
     version: int = 1
+    upright: bool = True
+
+    def settings(self) -> dict[str, object]:
+        """Return all that decides the pixels; a field that was added later stands here where it is not the default.
+
+        So the hashes of protocols that it does not change stay what they were.
+
+        >>> Prepare(256).settings()
+        {'resolution': 256, 'crop': 'resize-then-crop', 'version': 1}
+        """
+        return {name: value for name, value in asdict(self).items() if name != "upright" or not value}
 
 
 class UnreadableImage(Exception):
     """A photograph that cannot be used; the message says why. An evaluation leaves it out and goes on."""
 
 
-def open_photograph(file: Path | BinaryIO) -> Image.Image:
-    """Open an image file as upright 8-bit RGB: EXIF rotation applied, transparency over white, 16 bits scaled to 8.
+def open_photograph(file: Path | BinaryIO, upright: bool = True) -> Image.Image:
+    """Open an image file as 8-bit RGB: transparency over white, 16 bits scaled to 8.
 
     Args:
         file: a path, or a file that is open for reading bytes.
+        upright: whether the image is turned as its EXIF orientation says.
 
     Raises:
-        UnreadableImage: the file is no image, is truncated or is unreasonably large.
+        UnreadableImage: the file is no image, is truncated or is unreasonably large, or its pixels are decimal numbers
+            or integers of more than 16 bits, which have no range of their own.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of bombs, and of damaged metadata
             with Image.open(file) as image:
+                if image.format == "EPS":  # a program, which Pillow gives to Ghostscript
+                    raise UnreadableImage("not an image")
                 image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+                return to_rgb(image, upright)
     except UnidentifiedImageError as error:
         raise UnreadableImage("not an image") from error
+    except UnreadableImage:
+        raise
     except Exception as error:  # decoders of damaged files raise anything
-        raise UnreadableImage(str(error).strip() or type(error).__name__) from error
+        lines = str(error).strip().splitlines()
+        raise UnreadableImage(lines[0][:200] if lines else type(error).__name__) from error
+
+
+def size_of(file: Path, upright: bool = True) -> tuple[int, int] | None:
+    """Return an image file's width and height without decoding it; None where that cannot be done.
+
+    Args:
+        file: the file.
+        upright: whether the image is turned as its EXIF orientation says.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                width, height = image.size
+                turned = upright and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+                return (height, width) if turned else (width, height)
+    except Exception:  # decoders of damaged files raise anything
+        return None
 
 
 def open_picture(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Image.Image:
@@ -85,7 +123,10 @@ def open_picture(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Ima
         WrongValue: this is no picture; the message says why.
     """
     if isinstance(picture, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(picture))
+        try:
+            return to_rgb(picture)
+        except (UnreadableImage, OSError, ValueError) as error:
+            raise WrongValue(f"the picture cannot be used: {error}") from error
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
             raise WrongValue(f"a picture is an array (H, W, 3) or (H, W) uint8, not {picture.shape} {picture.dtype}")
@@ -102,18 +143,46 @@ def open_picture(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Ima
         raise WrongValue(f"{picture}: {error}") from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as 8-bit RGB: 16 bits are scaled to 8, transparency is laid over white."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        scale = 257 if values.max(initial=0) > 255 else 1  # Pillow opens some 16-bit files as 32-bit ones
-        return Image.fromarray((values / scale).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+def to_rgb(image: Image.Image, upright: bool = True) -> Image.Image:
+    """Return an image of any mode as 8-bit RGB: 16 bits are scaled to 8, transparency is laid over white.
+
+    Args:
+        image: the image.
+        upright: whether it is turned as its EXIF orientation says.
+
+    Raises:
+        UnreadableImage: it has no pixels, or pixels whose range is not known: decimal numbers, integers of 32 bits.
+    """
+    if min(image.size) < 1:
+        raise UnreadableImage("holds no pixels")
+    if image.mode == "F":
+        raise UnreadableImage("holds decimal numbers; save it as 8 or 16 bits")
+    bits = _integer_bits(image)
+    if upright:
+        image = ImageOps.exif_transpose(image)
+    if bits:
+        values = np.asarray(image)
+        levels = (np.arange(2**bits) / ((2**bits - 1) / 255)).round().astype(np.uint8)
+        return Image.fromarray(levels[values]).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _integer_bits(image: Image.Image) -> int:
+    """Return how many bits the levels of a grey image of more than 8 bits have by its file's own word, 0 for others.
+
+    Raises:
+        UnreadableImage: integers with a sign, or of 32 bits: nothing says which of them is white.
+    """
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return 0
+    tags = getattr(image, "tag_v2", {})  # of a TIFF file
+    bits = int(tags.get(258, (16,))[0])  # BitsPerSample
+    if image.mode == "I" and image.format != "PPM":  # Pillow scales a PPM's levels to 16 bits
+        raise UnreadableImage("holds integers of 32 bits or with a sign; save it as 8 or 16 bits")
+    return min(bits, 16)
 
 
 def prepare(image: Image.Image, how: Prepare) -> np.ndarray:

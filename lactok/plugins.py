@@ -61,7 +61,7 @@ def _decorated(file: Path, decorator: str) -> Iterator[tuple[str, bool]]:
     Raises:
         UserError: there is no string in a decorator.
     """
-    for node in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
+    for node in ast.parse(file.read_bytes(), str(file)).body:
         for call in getattr(node, "decorator_list", ()):
             if isinstance(call, ast.Call) and _name(call.func) == decorator:
                 constants = [n for n in ast.walk(call) if isinstance(n, ast.Constant)]

@@ -435,12 +435,16 @@ def _with_weights(found: Entry[S, M]) -> M:
     import torch
 
     from lactok import weights
+    from lactok.weights.wrappers import load_parts
 
-    assets = {asset.name: weights.load(asset) for asset in found.spec.assets}
-    with torch.device("meta") if assets else torch.device("cpu"):
-        model = found.create()
-    if assets:
-        model.load_assets(assets)
+    def filled(assets: dict[str, dict[str, torch.Tensor]]) -> M:
+        with torch.device("meta") if assets else torch.device("cpu"):
+            model = found.create()
+        if assets:
+            model.load_assets(assets)
+        return model
+
+    model = load_parts(filled, {asset.name: weights.load(asset) for asset in found.spec.assets})
     named = {**model.state_dict(), **dict(model.named_buffers())}  # `state_dict` lacks non-persistent buffers
     unloaded = [k for k, v in named.items() if v.is_meta]
     if unloaded:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from lactok.errors import WrongValue, unknown
+from lactok.errors import WrongValue, allowed, decimal, integer, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -221,16 +221,19 @@ class Option:
             WrongValue: the value is not allowed; the message says what is.
         """
         kind = type(self.default)
+        value: int | float | str = text
         try:
-            value = kind(text)
+            if kind is not str:
+                value = integer(text) if kind is int else decimal(text)
         except ValueError:
-            raise WrongValue(f"option {name}={text}: not {'an integer' if kind is int else 'a number'}") from None
+            what = "an integer" if kind is int else "a number"
+            raise WrongValue(f"option {name}={text[:40]}: not {what} in plain digits") from None
         if self.choices and value not in self.choices:
             raise WrongValue(f"option {name}={text}: one of {', '.join(map(str, self.choices))}")
         if isinstance(value, int | float):
             low, high = self.low, self.high
-            if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-                raise WrongValue(f"option {name}={text}: between {low} and {high}")
+            if (low is not None and value < low) or (high is not None and value > high):
+                raise WrongValue(f"option {name}={text}: {allowed(low, high)}")
             if isinstance(value, int) and value % self.multiple:
                 raise WrongValue(f"option {name}={text}: a multiple of {self.multiple}")
         return value
@@ -269,13 +272,17 @@ class WithOptions:
 
         Raises:
             UnknownName: there is no such option.
-            WrongValue: an option's value is not allowed, or missing.
+            WrongValue: an option's value is not allowed or missing, or an option is given twice.
         """
         values = {name: option.default for name, option in self.options.items()}
+        given: set[str] = set()
         for part in filter(None, text.split(",")):
             name, equals, value = part.partition("=")
             if name not in self.options:
                 raise unknown(f"option of {self.name}", name, self.options)
+            if name in given:
+                raise WrongValue(f"option {name} of {self.name} is given twice; leave one of them out")
+            given.add(name)
             if not equals or not value:
                 raise WrongValue(f"option {part!r} of {self.name}: write {name}=VALUE")
             values[name] = self.options[name].parse(name, value)

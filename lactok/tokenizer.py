@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from lactok import images as pixels
 from lactok import weights
-from lactok.device import exact_float32
+from lactok.device import exact_float32, instead_of
 from lactok.errors import UserError, WrongValue
 from lactok.randomness import seed_of
 from lactok.specs import GeneratorSpec, TokenizerSpec
@@ -23,6 +24,8 @@ from lactok.specs import GeneratorSpec, TokenizerSpec
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+SLACK = 1e-3  # by which values of images may lie outside [0, 1]: a quarter of one of 256 levels
 
 
 class Adapter(nn.Module):
@@ -84,8 +87,7 @@ class Adapter(nn.Module):
         if not out.is_floating_point():
             raise ValueError(f"the adapter of {name} returns {out.dtype} images; they are floating point, in [0, 1]")
         if not bool(out.isfinite().all()):
-            instead = "" if self.dtype == torch.float32 else "; use bfloat16 or float32"
-            raise UserError(f"{self.spec.name}: its output is not finite in {self.dtype}{instead}")
+            raise UserError(f"{self.spec.name}: its output is not finite{instead_of(self.dtype)}")
         return out.float().clamp(0, 1)
 
 
@@ -117,6 +119,29 @@ class Reconstructor(Adapter):
                 raise WrongValue(f"{self.spec.name} has no {option}; load it without")
         self.dtype = dtype
         self.to(device)
+
+    def checked_inputs(self, images: Tensor) -> Tensor:
+        """Return images that the caller gave, on the tokenizer's device; an adapter's `reconstruct` begins with it.
+
+        Values may lie outside [0, 1] by `SLACK`, which is what resizing and low precision leave.
+
+        Raises:
+            ValueError: they are not (B, 3, input_size, input_size) float32 in [0, 1]; WrongValue for NaN and infinity.
+        """
+        _check_tensor("images", images)
+        name, size = self.spec.name, self.spec.input_size
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[1] != 3 or (size is not None and shape[2:] != (size, size)):
+            raise ValueError(f"{name} takes images (B, 3, {size or 'H'}, {size or 'W'}), not {shape}")
+        if images.dtype != torch.float32:
+            raise ValueError(f"{name} takes float32 images in [0, 1], not {images.dtype}")
+        if images.numel() and not images.is_meta:
+            low, high = torch.stack(images.aminmax()).tolist()  # the one value that is waited for on a GPU
+            if not math.isfinite(low + high):
+                raise WrongValue(f"{name} takes float32 images in [0, 1], these are not finite, from {low} to {high}")
+            if low < -SLACK or high > 1 + SLACK:
+                raise ValueError(f"{name} takes float32 images in [0, 1], these reach from {low:.4g} to {high:.4g}")
+        return images.to(self.device)
 
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode and decode images.
@@ -182,17 +207,6 @@ class Tokenizer(Reconstructor):
         """Return the images (B, 3, output_size, output_size) of ids (B, L) int64; they are clamped to [0, 1] later."""
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
-    def _checked_inputs(self, images: Tensor) -> Tensor:
-        """Return images that the caller gave, on the tokenizer's device; raise ValueError if it does not take them."""
-        _check_tensor("images", images)
-        size = self.spec.input_size
-        shape = tuple(images.shape)
-        if len(shape) != 4 or shape[1] != 3 or (size is not None and shape[2:] != (size, size)):
-            raise ValueError(f"{self.spec.name} takes images (B, 3, {size or 'H'}, {size or 'W'}), not {shape}")
-        if images.dtype != torch.float32:
-            raise ValueError(f"{self.spec.name} takes float32 images in [0, 1], not {images.dtype}")
-        return images.to(self.device)
-
     def _checked_ids(self, ids: object, batch: int) -> Tensor:
         """Return the ids that the adapter made; raise ValueError if the spec promises others."""
         if not isinstance(ids, Tensor):
@@ -224,7 +238,7 @@ class Tokenizer(Reconstructor):
     @torch.inference_mode()
     def encode_unchecked(self, images: Tensor, seeds: Tensor | None = None) -> Any:
         """Encode as `encode` does, but return what the adapter returned, unchecked; for tests of adapters."""
-        images = self._checked_inputs(images)
+        images = self.checked_inputs(images)
         with self._compute():
             return self._encode(images, self._checked_seeds(seeds, len(images)))
 
@@ -239,8 +253,8 @@ class Tokenizer(Reconstructor):
             (B, L) int64 on the tokenizer's device, L the spec's `tokens`, each from 0 to `codebook_size` - 1.
 
         Raises:
-            ValueError: the images or seeds have another shape or dtype, or the adapter returns other ids than its
-                spec promises.
+            ValueError: the images or seeds have another shape or dtype, or the images other values; or the adapter
+                returns other ids than its spec promises.
 
         >>> import lactok, torch
         >>> lactok.load("llamagen-vq16-tiny").encode(torch.zeros(1, 3, 256, 256)).shape

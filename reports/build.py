@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lactok.errors import disk_errors
+from lactok.errors import check_output_folder, disk_errors
 
 RUNS, OUT = "runs", "reports/build"
 
@@ -19,6 +19,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the reports and return 0; results that cannot be read are named on standard error."""
+    check_output_folder("out", args.out)
     from lactok.evaluation.results import GenerationResult, load_results
     from reports import figures, page
     from reports.tables import files as tables

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.errors import UserError, disk_errors, unknown
+from lactok.errors import UserError, check_output_file, disk_errors, one_line, unknown
 
 if TYPE_CHECKING:
     from lactok.evaluation.compare import Comparison
@@ -25,6 +25,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison and return 0."""
+    check_output_file("json", args.json)
     from lactok.evaluation.compare import compare
     from lactok.evaluation.results import older_version_lines
 
@@ -36,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     print(text(compared))
     if args.json:
-        from lactok.evaluation.store import write_atomically
         from lactok.evaluation.writing import to_json
+        from lactok.files import write_atomically
 
         with disk_errors(args.json, "choose another --json"):
             write_atomically(Path(args.json), to_json(compared.as_data()))
@@ -78,10 +79,8 @@ def text(compared: Comparison) -> str:
     """Return the comparison as Markdown: how the runs' conditions differ, then a line for each metric, then notes."""
     from tabulate import tabulate
 
-    from lactok.evaluation.table import one_line
-
     def escape(cell: str) -> str:
-        return one_line(cell).replace("|", "\\|")
+        return one_line(cell, None).replace("|", "\\|")
 
     parts = [f"first: {escape(compared.first.name)}\nsecond: {escape(compared.second.name)}"]
     rows = [[escape(cell) for cell in change] for change in compared.changes]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import disk_errors
+from lactok.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,8 +54,7 @@ def save(figure: Figure, path: Path) -> None:
     data = BytesIO()
     figure.savefig(data, format=kind, dpi=figure.dpi, metadata=NO_DATES[kind])
     with disk_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.getvalue())
+        write_atomically(path, data.getvalue())
 
 
 def printable(text: str, max_length: int = 200) -> str:

@@ -113,7 +113,7 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
 
 def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
     """Return the points of a metric from rows and their x; rows that cannot be drawn are left out."""
-    from lactok.evaluation.sources import EXCHANGED
+    from lactok.evaluation.names import EXCHANGED
 
     points = []
     for row, x in rows:

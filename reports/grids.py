@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, unknown
+from lactok.errors import UserError, check_output_file, integer, unknown, whole
 from reports.drawing import save, style, wrap
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw the grid and return 0."""
     if args.out.suffix.lower() not in (".png", ".pdf"):
         raise UserError(f"--out {args.out}: a .png or .pdf file")
+    check_output_file("out", args.out)
     if args.kind == "recon":
         reconstructions(args)
     else:
@@ -185,13 +187,15 @@ def choose_samples(rows: Sequence[tuple[ReconResult, StoredPictures]], text: str
         UserError: a row has no picture of a sample; the message says of which there are some and how to store more.
     """
     first = rows[0][1].by_sample
-    shared = [s for s in first if all(s in found.by_sample for _, found in rows)]
+    shared = [
+        s
+        for s, picture in first.items()
+        if picture.reference.is_file() and all(s in f.by_sample and f.by_sample[s].path.is_file() for _, f in rows)
+    ]
     text = text or str(max(1, min(DEFAULT_ROWS, len(shared))))
     available = f"there are pictures of {_some(shared)}; {HOW_TO_STORE_MORE}"
-    if text.isdecimal() and text not in first:
-        count = int(text)
-        if count < 1:
-            raise UserError(f"--samples {text}: 1 or more")
+    if _is_number(text) and text not in first:
+        count = whole("samples", integer(text), 1)
         if not shared:
             raise UserError(f"--samples {text}: no sample in common; {HOW_TO_STORE_MORE}")
         if count > len(shared):
@@ -220,11 +224,16 @@ def _crop(text: str | None) -> tuple[int, int, int, int] | None:
     """Return left, top, width and height in pixels of `--crop`, or None; raise UserError for anything else."""
     if text is None:
         return None
-    parts = text.split(",")
-    if len(parts) != 4 or not all(p.isdecimal() for p in parts) or int(parts[2]) < 1 or int(parts[3]) < 1:
-        raise UserError(f"--crop {text}: write x,y,width,height in pixels, as in 64,64,128,128")
-    left, top, width, height = map(int, parts)
+    parts = [int(part) for part in text.split(",") if _is_number(part)]
+    if len(parts) != 4 or text.count(",") != 3 or parts[2] < 1 or parts[3] < 1:
+        raise UserError(f"--crop {text[:40]}: write x,y,width,height in pixels, as in 64,64,128,128")
+    left, top, width, height = parts
     return left, top, width, height
+
+
+def _is_number(text: str) -> bool:
+    """Return whether a text is a whole number in plain digits, 0 or more."""
+    return re.fullmatch("[0-9]{1,18}", text) is not None
 
 
 def generated(args: argparse.Namespace) -> None:
@@ -267,7 +276,7 @@ def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text:
         UserError: a prompt is unknown or has no picture in a folder.
     """
     text = text or str(min(DEFAULT_ROWS, len(shared)))
-    if text.isdecimal() and len(text) < 5:
+    if _is_number(text) and len(text) < 5:
         count = int(text)
         if not 1 <= count <= len(shared):
             raise UserError(f"--prompts {text}: between 1 and {len(shared)}, which all folders have")

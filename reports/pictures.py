@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath  # it knows both kinds of slashes
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
 from lactok.evaluation.results import ReconResult
+from lactok.evaluation.schema import Damaged
+from lactok.evaluation.stored_files import read_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,8 +56,10 @@ def stored_pictures(result: ReconResult) -> StoredPictures | None:
         UserError: the index is damaged or names files outside its folders.
     """
     path = result.folder / "images" / "index.json"
+    if not path.exists():
+        return None
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path)
         references = _inside(index["references"])
         root = result.folder.parent / "references" / references
         found = {}
@@ -64,9 +67,7 @@ def stored_pictures(result: ReconResult) -> StoredPictures | None:
             file, why = _inside(entry["file"]), tuple(w for w in REASONS if w in entry["why"])
             sample = str(entry["sample"])
             found[sample] = StoredPicture(sample, path.parent / file, root / file, why)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (Damaged, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{result.name}/images/index.json is damaged ({error}); run the same command again") from error
     return StoredPictures(references, found)
 
@@ -74,7 +75,9 @@ def stored_pictures(result: ReconResult) -> StoredPictures | None:
 def _inside(name: object) -> str:
     """Return a file's name; raise ValueError for anything that could lead out of its folder."""
     if not isinstance(name, str) or name in ("", "..") or PureWindowsPath(name).name != name:
-        raise ValueError(f"{name!r} is not a file's name")
+        raise ValueError(f"{str(name)[:40]!a} is not a file's name")
+    if "\0" in name or len(name.encode()) > 255:
+        raise ValueError(f"{name[:40]!a} is no name that a file can have")
     return name
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError, disk_errors
+from lactok.files import write_atomically
 
 if TYPE_CHECKING:
     from lactok.evaluation.results import ReconResult
@@ -35,16 +36,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: with --check, a file is not what the kept results give.
     """
+    if args.check and args.runs:
+        raise UserError("--runs does not go with --check, which keeps no new results; leave one of them out")
     root: Path = args.root
     with disk_errors(root):
-        if args.runs and not args.check:
+        if args.runs:
             keep(Path(args.runs), root)
         results = load_kept(root)
         for path, text in rendered_files(root, results).items():
             if args.check and (not path.is_file() or path.read_text() != text):
                 raise UserError(f"{path.name} is not what the kept results give; run `python -m reports readme`")
             if not args.check:
-                path.write_text(text)
+                write_atomically(path, text.encode())
     print(f"{'unchanged' if args.check else 'written'}: README.md and docs/table.svg, {len(results)} rows")
     return 0
 

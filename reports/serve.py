@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lactok.errors import UserError
+from lactok.errors import UserError, integer, whole
 
 ADDRESS = "127.0.0.1"
 PORT = 8000
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("reports/build"), metavar="DIR", help="the built page (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=PORT, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--port", type=integer, default=PORT, help="0: any free one (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,14 +66,45 @@ def server(root: Path, port: int) -> ThreadingHTTPServer:
     """
     if not (root / "index.html").is_file():
         raise UserError(f"--out {root} holds no index.html; build the page first: python -m reports build")
-    if not 0 <= port <= 65535:
-        raise UserError(f"--port {port}: between 0 and 65535")
+    whole("port", port, 0, 65535)
     try:
-        return ThreadingHTTPServer((ADDRESS, port), partial(Handler, directory=str(root.resolve())))
+        return Server((ADDRESS, port), partial(Handler, directory=str(root.resolve())))
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise UserError(f"--port {port}: {error.strerror}; choose another, or 0 for any free one") from error
+
+
+def served(address: str, root: Path) -> Path | None:
+    """Return the file in a folder that an address of a request names, a folder standing for its index.html.
+
+    Args:
+        address: as the request has it: a path, percent-encoded, perhaps with a host before and a query after it.
+        root: the folder, resolved.
+
+    Returns:
+        None for everything else, whatever it is: a name that is too long, odd bytes, a way out of the folder.
+    """
+    try:
+        requested = unquote(urlsplit(address).path, errors="surrogateescape")
+        if "\0" in requested or "\\" in requested or ".." in requested.split("/"):
+            return None
+        path = root / "/".join(part for part in requested.split("/") if part not in ("", "."))
+        if requested.endswith("/") and not path.is_dir():
+            return None
+        file = path / "index.html" if path.is_dir() else path
+        return file if file.is_file() and file.resolve().is_relative_to(root) else None
+    except (OSError, ValueError):  # ValueError: an address that is none, a name with bytes that are no text
+        return None
+
+
+class Server(ThreadingHTTPServer):
+    """A server that says nothing of browsers which go away in the middle of an answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of an error, unless the connection broke."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -87,14 +119,17 @@ class Handler(SimpleHTTPRequestHandler):
         host = header.rpartition(":")[0] or header  # without the port
         if host not in (ADDRESS, "localhost"):  # a foreign page whose host name was pointed at this machine
             return self._refuse(HTTPStatus.FORBIDDEN)
-        requested = unquote(urlsplit(self.path).path)
-        if "\0" in requested or "\\" in requested or ".." in requested.split("/"):
-            return self._refuse(HTTPStatus.NOT_FOUND)
-        path = Path(self.translate_path(self.path))
-        file = path / "index.html" if path.is_dir() else path
-        if not file.is_file() or not file.resolve().is_relative_to(Path(self.directory)):
+        if served(self.path, Path(self.directory)) is None:
             return self._refuse(HTTPStatus.NOT_FOUND)
         return super().send_head()
+
+    def translate_path(self, path: str) -> str:
+        """Return the file that an address names; a folder without a slash at its end stays one and is redirected."""
+        file = served(path, Path(self.directory))
+        if file is None:  # it went away since
+            return ""
+        is_folder = file.name == "index.html" and not urlsplit(path).path.endswith(("/", "index.html"))
+        return str(file.parent if is_folder else file)
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer with an error; returns None, which tells the base class that there is no file to send."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
+from lactok.errors import UserError
+
 TESTS, NIGHTLY = "tests", "nightly"
 
 # inputs are files as often as not: making one takes longer than hypothesis likes, and each is written to one folder
@@ -26,3 +28,14 @@ def load_default_profile() -> None:
 def tries(tests: int, nightly: int) -> Callable[[Any], Any]:
     """Return the decorator of a fuzz test that says how many inputs it gets in the tests and in the nightly run."""
     return settings(max_examples=nightly if settings.get_current_profile_name() == NIGHTLY else tests)
+
+
+def right_or_one_line(read: Callable[[], Any]) -> Any:
+    """Return what `read` returns, or None where it raises a UserError, whose message must be one short line."""
+    try:
+        return read()
+    except UserError as error:
+        message = str(error)
+    assert message.isprintable(), repr(message)
+    assert 0 < len(message) < 600
+    return None

@@ -14,8 +14,9 @@ from PIL import Image
 
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.schema import VERSION
-from lactok.evaluation.store import folder_safe, write_atomically
+from lactok.evaluation.store import folder_safe
 from lactok.evaluation.writing import to_json, write_records
+from lactok.files import write_atomically
 
 PREPARE, SCORE = "ca775230", "916f5fde"
 SIZE = 64

@@ -315,3 +315,11 @@ def is_command(node: ast.AST) -> bool:
 
 def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def test_the_tests_that_the_page_on_robustness_names_are_there() -> None:
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    for file, test in named:
+        found = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob(file)]
+        assert any(re.search(rf"(def|class) {test}\b", text) for text in found) if test else found, (file, test)

@@ -36,14 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     study = STUDIES[args.study]
     settings = Settings.of(vars(args))
+    settings.check()
     if settings.part:
         raise WrongValue("`part`: an ablation prints finished rows only; measure the parts with benchmarks.recon first")
-    settings.check()
     tokenizers = names(study, args.scale)
     settings.use_machine()
     from benchmarks.ablation.table import table
     from benchmarks.speed.timing import decode_seconds
     from lactok.evaluation.evaluate import evaluate_sources, report_unfinished, resolve_sources
+    from lactok.evaluation.writing import folder_name
+    from lactok.files import write_atomically
 
     run, dataset = settings.run(), settings.data()
     sources, missing, failed = resolve_sources(tokenizers)
@@ -61,10 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             "The paper's columns: MJHQ-5K at 1024 px with the full models; the paper does not name its LPIPS network."
         )
-    path = Path(settings.out) / f"ablation-{args.study}-{args.scale}.md"
+    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
+    what = f"ablation-{args.study}-{args.scale}"
+    name = folder_name(what, dataset.name, hashes, limit=settings.limit, dtype=run.dtype, seed=run.seed)
+    path = Path(settings.out) / f"{name}.md"
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_atomically(path, text.encode())
     print(f"written: {path}")
     strict = args.strict or not found  # a table without any measured row is a failure, whatever --strict says
     return report_unfinished(missing, failed | outcome.failed, strict)

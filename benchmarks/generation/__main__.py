@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.command import Parser, as_flags, command
-from lactok.errors import DiskError, UserError, WeightsNotFound, at_least
+from lactok.errors import DiskError, UserError, WeightsNotFound, integer, whole
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -33,7 +33,7 @@ def parser() -> Parser:
         metavar="geneval|FILE",
         help='GenEval\'s 553, a text file with one prompt per line, or .jsonl with "prompt"',
     )
-    p.add_argument("--samples", type=int, default=4, help="pictures per prompt (default: %(default)s)")
+    p.add_argument("--samples", type=integer, default=4, help="pictures per prompt (default: %(default)s)")
     add_options(
         p,
         "out",
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     settings = Settings.of(vars(args))
     settings.check()
-    at_least("samples", args.samples, 1)
+    whole("samples", args.samples, 1, 10_000)
     names = split_names(args.generators, "generators")
     from benchmarks.generation.prompts import read_prompts
     from lactok import registry

@@ -22,9 +22,9 @@ from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork, complete
-from lactok.evaluation.store import write_atomically
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json, write_result
+from lactok.files import write_atomically
 from lactok.metrics.scorer import batches
 from lactok.randomness import seed_of
 
@@ -218,7 +218,7 @@ def _claim(folder: Path, name: str, options: Mapping[str, object]) -> None:
             differences = [
                 f"{key} {known.get(key)} instead of {value}" for key, value in note.items() if known.get(key) != value
             ]
-        except (ValueError, AttributeError):  # no JSON, or JSON that is no object
+        except (ValueError, AttributeError, RecursionError):  # no JSON, or JSON that is no object
             raise WrongValue(f"{path} is damaged; delete it if its folder is to be filled by {name}") from None
         if differences:
             listed = ", ".join(differences)

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, as_flags, command
-from lactok.errors import WeightsNotFound, at_least, disk_errors
+from lactok.command import Parser, as_flags, command, given, refuse_beside
+from lactok.errors import DiskError, UserError, WeightsNotFound, at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
 if TYPE_CHECKING:
     from lactok.evaluation.results import GenEvalResult
 
-SHOWN = 20  # notes per result that are printed; all of them stand in result.json
 SCENES = 120  # captions that `--scenes` composes pictures for by default
 OFFICIAL = ("mask2former-mmdet", "clip-vit-l-14")  # detector and colour classifier of the published scores
 WITHOUT_DOWNLOAD = ("scenes-tiny", "scenes-tiny")  # the default with `--scenes`
@@ -27,14 +26,16 @@ def parser() -> Parser:
         prog="python -m benchmarks.geneval",
         description="GenEval: an object detector and a colour classifier judge generated images.",
         epilog="A sample that is missing or cannot be read is left out of every mean and named; the other samples of "
-        "its prompt count, and a prompt without any is left out. With --strict that ends with exit code 3.",
+        "its prompt count, and a prompt without any is left out. Where a task lost all its prompts, overall is empty "
+        "and says so. With --strict that ends with exit code 3; a folder without any readable picture ends with 2.",
     )
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help="pictures in GenEval's layout: DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png",
+        help="pictures in GenEval's layout: DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png (or .jpg, .webp, "
+        "...)",
     )
     what.add_argument(
         "--generators",
@@ -45,13 +46,15 @@ def parser() -> Parser:
     what.add_argument(
         "--scenes",
         nargs="?",
-        type=int,
+        type=integer,
         const=SCENES,
         metavar="N",
         help="compose pictures of known "
         "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",
     )
-    p.add_argument("--samples", type=int, default=4, help="pictures per prompt (default: %(default)s, as published)")
+    p.add_argument(
+        "--samples", type=integer, default=4, help="pictures per prompt (default: %(default)s, as published)"
+    )
     p.add_argument(
         "--detector",
         help="mask2former-mmdet (the official one, default), mask2former-hf, scenes-tiny "
@@ -91,12 +94,19 @@ def parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 3 for missing weights, or with --strict for missing pictures."""
-    args = parser().parse_args(argv)
+    """Run the command and return its exit code.
+
+    It is 3 if a generator failed or lacks its weights, and with --strict if pictures are missing.
+    """
+    own = parser()
+    args = own.parse_args(argv)
+    named = given(own, argv)
+    refuse_beside("images", ("seed", "dtype"), named, "since pictures that are there need no generator")
+    refuse_beside("scenes", ("dtype",), named, "whose pictures are drawn, not generated")
     settings = Settings.of(vars(args))
     settings.check()
-    at_least("samples", args.samples, 1)
-    at_least("scenes", args.scenes, 1)
+    at_least("samples", args.samples, 1, 10_000)
+    at_least("scenes", args.scenes, 1, 100_000)
     names = split_names(args.generators, "generators") if args.generators is not None else []
     from benchmarks.geneval import detectors
     from lactok import registry
@@ -106,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     default_detector, default_colours = OFFICIAL if args.scenes is None else WITHOUT_DOWNLOAD
     detector = detectors.find("detector", args.detector or default_detector)
     colours = detectors.find("colour", args.colours or default_colours)
-    from lactok.evaluation.evaluate import existing_folder
+    from lactok.evaluation.evaluate import existing_folder, log_bug
 
     if args.images:
         existing_folder(args.images)
@@ -123,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if images is not None:
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     elif names:
-        asked = [(repr(prompt["prompt"]), prompt) for prompt in suite.chosen_prompts(args.limit)]
+        asked = [(repr(prompt["prompt"]), prompt) for prompt in suite.chosen_prompts(args.limit).values()]
         suite.check_words(asked, detector, colours)
     judges = suite.fetch_judges(detector, colours)
     if args.scenes is not None:
@@ -131,11 +141,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     results: list[GenEvalResult | None] = []
     missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for name in names:
         try:
             results.append(suite.judge_generator(name, args.samples, judges, run, execution, args.annotate))
         except WeightsNotFound as error:  # the other generators still run
             missing[name] = str(error)
+        except DiskError:
+            raise
+        except UserError as error:
+            if len(names) == 1:
+                raise
+            failed[name] = str(error)
+        except Exception as error:  # a bug of one generator must not stop the others
+            failed[name] = f"{type(error).__name__}: {error}"
+            log_bug(name)
     if subject is not None:
         results.append(suite.judge_images(subject, judges, run, execution, args.annotate))
     finished = [result for result in results if result is not None]
@@ -146,28 +166,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks.scenes.agreement import report_agreement
 
         report_agreement(images, detector, colours, args.device, args.seed)
-    for name, reason in missing.items():
-        print(f"not run: {name}: {as_flags(reason)}", file=sys.stderr)
+    for kind, reasons in (("not run", missing), ("failed", failed)):
+        for name, reason in reasons.items():
+            print(f"{kind}: {name}: {as_flags(reason)}", file=sys.stderr)
     incomplete = any(result.data.dataset.skipped for result in finished)
-    return 3 if missing or (args.strict and incomplete) else 0
+    return 3 if missing or failed or (args.strict and incomplete) else 0
 
 
 def show(results: Sequence[GenEvalResult], out: Path) -> None:
     """Print the table of results and write it to a file in `out`; print what was left out and where everything is."""
     from benchmarks.geneval.result import markdown, system_name
+    from lactok.evaluation.protocol import digest
+    from lactok.evaluation.table import lines_by_reason
+    from lactok.files import write_atomically
 
     text = markdown(results)
     names = "-".join(system_name(result) for result in results)
-    table = out / f"geneval__{names[:80].replace('/', '-')}.md"
+    # other judges, samples or seeds have a table of their own, as they have folders of their own
+    rows = digest(sorted(result.folder.name for result in results))[:8]
+    table = out / f"geneval__{names[:80].replace('/', '-')}__{rows}.md"
     with disk_errors(table):
-        table.write_text(text)
+        write_atomically(table, text.encode("utf-8", "replace"))
     print(f"\n{text}")
     for result in results:
         for notes, label in ((result.data.dataset.skipped, "left out"), (result.data.remarks, "note")):
-            for note in notes[:SHOWN]:
-                print(f"{label}: {note.id}: {note.reason}")
-            if len(notes) > SHOWN:
-                print(f"{label}: and {len(notes) - SHOWN} more, in result.json")
+            for line in lines_by_reason(notes, label):
+                print(line)
     print(f"written: {table} and one folder per row in {out}")
 
 

@@ -100,7 +100,7 @@ class JudgingWork(ShardWork):
 
         It changes with the pictures' bytes, the detector and its weights, the image library and the kind of device.
         """
-        machine = [self.run.device_kind, version("pillow")]
+        machine = [self.run.place(bool(self.judges.assets), batched=False), version("pillow")]
         detector = self.judges.identity(self.judges.detector.spec)
         threshold = self.judges.lowest_threshold
         return digest(["geneval detections", detector, threshold, machine, [s.sha256 for s in samples]])
@@ -134,14 +134,16 @@ class JudgingWork(ShardWork):
 
     def stored(self, samples: Sequence[Sample]) -> list[Record] | None:
         """Return a record per picture, or None if the shard is not judged yet."""
-        arrays = self.store.get("geneval-verdicts", self.verdicts_key(samples))
+        key = self.verdicts_key(samples)
+        arrays = self.store.get("geneval-verdicts", key, check=stored.check_verdicts(len(samples)))
         if arrays is None:
             return None
         return json.loads(str(arrays["records"]))
 
     def need(self, samples: Sequence[Sample]) -> list[Record]:
         """Return the records of a shard that was judged before; raise LostShard if the store has lost them."""
-        arrays = self.store.need("geneval-verdicts", self.verdicts_key(samples))
+        key = self.verdicts_key(samples)
+        arrays = self.store.need("geneval-verdicts", key, check=stored.check_verdicts(len(samples)))
         return json.loads(str(arrays["records"]))
 
     def should_draw(self, record: Record) -> bool:
@@ -155,7 +157,7 @@ class JudgingWork(ShardWork):
         key = self.verdicts_key(samples)
         positions = []
         for i, (sample, record) in enumerate(zip(samples, records, strict=True)):
-            if self.should_draw(record) and not self.store.picture(self.picture_key(key, sample)).is_file():
+            if self.should_draw(record) and not self.store.has_picture(self.picture_key(key, sample)):
                 positions.append(i)
         return positions
 
@@ -186,7 +188,7 @@ class JudgingWork(ShardWork):
         Also return why a picture cannot be read, and what is unusual about one, each by the picture's position.
         """
         key = self.detections_key(samples)
-        arrays = self.store.get("geneval-detections", key)
+        arrays = self.store.get("geneval-detections", key, check=stored.check_detections(len(samples)))
         if arrays is None:
             arrays = self._detect(samples, timer)
             self.store.put("geneval-detections", key, arrays)

@@ -11,6 +11,7 @@ class are there; it may also have a "color", or a "position" [relation, index of
 from __future__ import annotations
 
 import json
+import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +239,8 @@ def fault(prompt: object) -> str:
     for key in ("tag", "prompt"):
         if not isinstance(prompt.get(key), str):
             return f"{key!r} is not a text"
+    if any(unicodedata.category(c)[0] == "C" for c in prompt["tag"]):
+        return "'tag' has characters that are no text"
     if prompt["tag"] in OVER_ALL:
         return f"'tag' is {prompt['tag']!r}, which is the name of a score over all tasks; use another"
     for kind in ("include", "exclude"):

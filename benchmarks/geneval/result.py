@@ -13,10 +13,10 @@ from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.detectors import JudgeSpec
 from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
 from benchmarks.geneval.judge import Judges, JudgingWork, prompt_of
-from lactok.errors import disk_errors
+from lactok.errors import NothingMeasured, disk_errors, one_line
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.results import GenEvalResult
-from lactok.evaluation.table import number
+from lactok.evaluation.table import missing_notes, number
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name, write_result
 from lactok.metrics.registry import Metric
@@ -71,11 +71,23 @@ def merge(
         limit: the number of prompts that was asked for, None for all.
         folder: the result folder.
         timer: the time that the work took.
+
+    Raises:
+        NothingMeasured: none of the pictures can be read.
     """
     found, judges = subject.pictures, work.judges
     rows, left_out, remarks = _rows(found, dataset, work)
     scored = [summary.Scored(r["tag"], r["metadata"], r["correct"]) for r in rows if r["correct"] is not None]
-    tasks, over_all_tasks = summary.scores(scored)
+    if not scored:
+        first, reason = min((row["id"], row["error"]) for row in rows)
+        raise NothingMeasured(
+            f"{found.name}: none of its {len(rows)} pictures can be read; the first, {first}: {reason}"
+        )
+    unknown = ""
+    if found.unknown is not None:
+        more = f" and {found.unknown.count - 1} more" if found.unknown.count > 1 else ""
+        unknown = f"the task of {found.unknown.id}{more} is not known"
+    tasks, over_all_tasks = summary.without_lost_tasks(*summary.scores(scored), found.tasks, unknown)
     against = obstacles(found.entries, left_out, judges)
     if against:
         comparable_note = f"not comparable with published GenEval scores: {'; '.join(against)}"
@@ -149,7 +161,7 @@ def obstacles(entries: Sequence[Entry], left_out: Sequence[Note], judges: Judges
     if uneven:
         against.append(f"{len(uneven)} prompts have not {SAMPLES} samples")
     if left_out:
-        against.append(f"{len(left_out)} folders or pictures are left out")
+        against.append(f"{sum(note.count for note in left_out)} folders or pictures are left out")
     return against
 
 
@@ -190,15 +202,21 @@ def _rows(found: Folder, dataset: Dataset, work: JudgingWork) -> tuple[list[dict
 
 
 def _copy_annotated(folder: Path, dataset: Dataset, work: JudgingWork) -> None:
-    """Replace a folder by one with the drawn verdicts of these pictures; make none if nothing was drawn."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Bring the drawn verdicts of these pictures into a folder, and remove others; make none if nothing was drawn."""
+    drawn = set()
     for shard in dataset.shards():
         key = work.verdicts_key(shard)
         for sample, record in zip(shard, work.need(shard), strict=True):
             if work.should_draw(record):
-                folder.mkdir(exist_ok=True)
-                source = work.store.picture(work.picture_key(key, sample))
-                shutil.copyfile(source, folder / f"{sample.id.replace('/', '-')}.png")
+                file = f"{sample.id.replace('/', '-')}.png"
+                work.store.publish(work.picture_key(key, sample), folder / file)
+                drawn.add(file)
+    if not drawn:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.glob("*.png"):
+        if path.name not in drawn:
+            path.unlink(missing_ok=True)
 
 
 def system_name(result: GenEvalResult) -> str:
@@ -214,7 +232,7 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
     found = {tag for r in results for tag in r.data.tasks}
     tags = [t for t in prompts.TASKS if t in found] + sorted(found - set(prompts.TASKS))
     columns = [*tags, "overall", "prompts"]
-    head = ["images", *tags, "overall ↑", "prompts", "n"]
+    head = ["images", *(one_line(tag, None).replace("|", "\\|") for tag in tags), "overall ↑", "prompts", "n"]
     rows = []
     for r in results:
         cells = [number(Metric(key, key, True), r.metrics.get(key)) for key in columns]
@@ -225,5 +243,8 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
         "± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks; prompts is the "
         "share with a correct image."
     ]
+    notes += missing_notes(
+        (one_line(key, None), r.metrics[key]) for r in results for key in columns if key in r.metrics
+    )
     others = dict.fromkeys(r.data.comparable_note for r in results if not r.data.comparable)
     return f"{text}\n\n" + "\n".join([*notes, *(f"* {note}" for note in others)]) + "\n"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
 from benchmarks.geneval.detectors import Detection
-from lactok.evaluation.store import Arrays
+from lactok.evaluation.store import Arrays, Check
 
 
 def pack(pictures: Sequence[Sequence[Detection]]) -> Arrays:
@@ -64,3 +66,44 @@ def unpack(arrays: Arrays, pictures: int) -> list[list[Detection]]:
         box = tuple(arrays["box"][i].tolist())
         out[picture].append(Detection(str(arrays["name"][i]), float(arrays["score"][i]), box, mask))
     return out
+
+
+def check_detections(pictures: int) -> Check:
+    """Return what says whether a file holds the arrays of `pack` for so many pictures, and notes on them."""
+
+    def check(arrays: Arrays, _names: Collection[str]) -> None:
+        notes = json.loads(str(arrays["notes"]))
+        for told in (notes["errors"], notes["remarks"]):
+            if not all(0 <= int(i) < pictures and isinstance(text, str) for i, text in told.items()):
+                raise ValueError("notes on other pictures")
+        rows = len(arrays["picture"])
+        if any(len(arrays[name]) != rows for name in ("name", "score", "box", "shape", "length")):
+            raise ValueError("rows are missing")
+        if rows and not 0 <= int(arrays["picture"].min()) <= int(arrays["picture"].max()) < pictures:
+            raise ValueError("detections in other pictures")
+        if int(arrays["length"].sum()) != len(arrays["bits"]) or arrays["box"].shape != (rows, 4):
+            raise ValueError("masks or boxes are missing")
+        if any(arrays[name].dtype.kind != kind for name, kind in (("name", "U"), ("score", "f"), ("box", "f"))):
+            raise ValueError("names or numbers of another kind")
+        unpack(arrays, pictures)
+
+    return check
+
+
+def check_verdicts(pictures: int) -> Check:
+    """Return what says whether a file holds the records of so many pictures as JSON."""
+
+    def check(arrays: Arrays, _names: Collection[str]) -> None:
+        records = json.loads(str(arrays["records"]))
+        if len(records) != pictures or not all(_is_record(record) for record in records):
+            raise ValueError("records of other pictures")
+
+    return check
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    """Return whether this is the record of a picture that was judged, or that could not be read."""
+    if "error" in record:
+        return isinstance(record["error"], str)
+    kinds = (("correct", bool), ("reason", str), ("boxes", dict), ("colours", dict), ("remark", str))
+    return all(isinstance(record[name], kind) for name, kind in kinds)

@@ -18,8 +18,10 @@ from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, limited_numbers
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
+from lactok.evaluation.schema import Skipped
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store
+from lactok.evaluation.table import lines_by_reason
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name
 
@@ -86,10 +88,10 @@ def judge_images(
     return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
 
 
-def chosen_prompts(limit: int | None) -> list[Prompt]:
-    """Return GenEval's prompts, or a fixed random choice of `limit` of them; the chosen ones are numbered anew."""
+def chosen_prompts(limit: int | None) -> dict[int, Prompt]:
+    """Return GenEval's prompts by their official numbers, or a fixed random choice of `limit` of them."""
     official = prompts.official()
-    return [official[i] for i in limited_numbers(len(official), limit)]
+    return {number: official[number] for number in limited_numbers(len(official), limit)}
 
 
 def judge_generator(
@@ -97,7 +99,8 @@ def judge_generator(
 ) -> GenEvalResult | None:
     """Let a generator make pictures of GenEval's prompts, judge them and write the result.
 
-    Pictures that are there already are kept.
+    Pictures that are there already are kept. A prompt keeps its official number, so that a limited run makes some of
+    the pictures of the whole one, in the same folder.
 
     Args:
         name: the generator as it is asked for, with options after `@`.
@@ -110,10 +113,12 @@ def judge_generator(
     canonical = registry.generator_spec(name).name
     asked = chosen_prompts(execution.limit)
     more = f"samples{samples}" if samples != folder.SAMPLES else ""
-    folder_of_pictures = folder_name(canonical, limit=execution.limit, dtype=run.dtype, seed=run.seed, more=more)
+    folder_of_pictures = folder_name(canonical, dtype=run.dtype, seed=run.seed, more=more)
     root = execution.out / "generated" / folder_of_pictures
-    dataset, _ = generate(name, asked, root, run, execution, samples=samples, source="geneval")
-    found = folder.read(root, samples, numbers=range(len(asked)))
+    dataset, _ = generate(
+        name, list(asked.values()), root, run, execution, samples=samples, source="geneval", numbers=list(asked)
+    )
+    found = folder.read(root, samples, asked=asked)
     subject = Subject(canonical, found, {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype})
     # the data set of `generate` also has the pictures that other parts still have to make
     dataset = replace(dataset, name=canonical)
@@ -136,7 +141,8 @@ def _judge(
     if total_time is None:
         return None
     result_folder = execution.out / subject.folder_name(judges, execution.limit)
-    return merge(subject, dataset, work, execution.limit, result_folder, total_time)
+    with work.store.alone(result_folder.name):  # another command may write the same result with other pictures
+        return merge(subject, dataset, work, execution.limit, result_folder, total_time)
 
 
 def check_words(asked: Iterable[tuple[str, Prompt]], detector: type[Detector], colours: type[ColourClassifier]) -> None:
@@ -156,7 +162,7 @@ def _check_word(prompt: str, word: str, spec: JudgeSpec, argument: str) -> None:
     """Raise WrongValue if a judge, which was chosen by this argument, does not know a word of a prompt."""
     if word not in spec.vocabulary:
         raise WrongValue(
-            f"{prompt} asks for {word!r}, which {spec.name} does not know; use another "
+            f"{prompt} asks for {word[:60]!r}, which {spec.name} does not know; use another "
             f"`{argument}`, or one of: {', '.join(spec.vocabulary)}"
         )
 
@@ -199,6 +205,6 @@ def plan(
     if images is not None:
         found = folder.read(images, samples, limit)
         lines.append(f"{found.name}: {len(found.entries)} prompts, {len(found.pictures)} pictures to judge")
-        lines += [f"left out: {note.id}: {note.text}" for note in found.left_out]
-        lines += [f"note: {note.id}: {note.text}" for note in found.remarks]
+        for notes, label in ((found.left_out, "left out"), (found.remarks, "note")):
+            lines += lines_by_reason([Skipped(id=note.id, reason=note.text) for note in notes], label, rest="")
     return lines

@@ -2,16 +2,19 @@
 
 The scores follow djghosh13/geneval @ af4902f, evaluation/summary_scores.py. Nothing is counted as wrong because it is
 missing: a sample that is missing or cannot be read is left out of every mean and named in the result. The other samples
-of its prompt count; a prompt without any sample is left out. With `--strict` the command then ends with exit code 3.
+of its prompt count; a prompt without any sample is left out. A task without any prompt that is left has no score, nor
+has "overall" then. With `--strict` the command then ends with exit code 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from lactok.errors import first_few
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,36 @@ def scores(scored: Sequence[Scored]) -> tuple[dict[str, Any], dict[str, Any]]:
         "prompts": _entry(mean_with_interval(np.array(any_correct, np.float64)), len(any_correct)),
     }
     return tasks, over_all_tasks
+
+
+def without_lost_tasks(
+    tasks: dict[str, Any], over_all_tasks: dict[str, Any], asked: Mapping[str, int], unknown: str = ""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Add the tasks of which no picture could be judged, without a score; "overall" is then empty and says why.
+
+    The mean of the other tasks is another number, which must not be taken for the one that was asked for.
+
+    Args:
+        tasks, over_all_tasks: what `scores` returns.
+        asked: the number of prompts that were asked for by task.
+        unknown: which prompts are left out of which not even the task is known, as a sentence; "" for none.
+    """
+    lost = {tag: count for tag, count in asked.items() if tag not in tasks}
+    empty: dict[str, Any] = {"value": None, "ci95": None, "n": 0, "prompts": 0}
+    entries = dict(tasks)
+    for tag, count in lost.items():
+        entries[tag] = empty | {"reason": f"no picture of its {count} prompt{'s' if count > 1 else ''} can be judged"}
+    why = ""
+    if lost:
+        names = first_few(list(lost))
+        why = f"it would be the mean of {len(tasks)} of {len(entries)} tasks, without {names}"
+    elif unknown:
+        measured = f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
+        why = f"{unknown}, and may be one that the mean of {measured} would lack"
+    if not why:
+        return entries, over_all_tasks
+    overall = over_all_tasks["overall"] | {"value": None, "ci95": None, "reason": why}
+    return entries, over_all_tasks | {"overall": overall}
 
 
 def _clusters(scored: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray]:

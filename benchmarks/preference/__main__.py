@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command
+from lactok.command import Parser, command, given, refuse_beside
 from lactok.errors import WrongValue, disk_errors
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
@@ -16,8 +16,6 @@ from lactok.evaluation.options import add_options
 if TYPE_CHECKING:
     from benchmarks.preference.scoring import Judge
     from lactok.evaluation.results import PreferenceResult
-
-SHOWN = 10  # pictures that were left out are printed up to this number per result; result.json names all
 
 
 def parser() -> Parser:
@@ -67,7 +65,9 @@ def parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 3 if something failed, or lacks its weights and was asked for."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    refuse_beside("images", ("seed",), given(own, argv), "since pictures that are there are not made anew")
     settings = Settings.of(vars(args) | {"metrics": "default"})
     settings.check()
     if (args.images is None) == (args.generators is None):
@@ -113,20 +113,22 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     from benchmarks.preference.result import markdown
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
+    from lactok.evaluation.table import lines_by_reason
+    from lactok.files import write_atomically
 
     text = markdown(results, judges)
     what = [[r.result["pictures"], r.data.dataset.sha256, sorted(r.metrics)] for _, r in results]
     summary = out / f"table__preference__{digest(what)[:8]}.md"
     with disk_errors(summary):
-        summary.write_text(text)
+        write_atomically(summary, text.encode("utf-8", "replace"))
     print(f"\n{text}")
+    reference = results[0][1].data.reference  # the same for all
+    for line in lines_by_reason(reference.skipped if reference else [], "left out of the reference"):
+        print(line)
     for system, result in results:
         dataset = result.data.dataset
-        for entry in dataset.skipped[:SHOWN]:
-            print(f"left out: {entry.id!a}: {entry.reason}")
-        more = len(dataset.skipped) - SHOWN
-        if more > 0:
-            print(f"left out: {more} more, named in result.json")
+        for line in lines_by_reason(dataset.skipped, "left out"):
+            print(line)
         if dataset.without_picture:
             print(f"{system}: {dataset.without_picture} captions have no picture")
         if result.n < FEW:

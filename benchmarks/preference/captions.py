@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from lactok import outside_text
 from lactok.errors import MissingFile, WrongValue
-from lactok.evaluation import datasets
-from lactok.evaluation.datasets import Dataset, Sample, data_folder, id_of, named_by_content
+from lactok.evaluation.captions import clean, read
+from lactok.evaluation.datasets import (
+    Dataset,
+    Sample,
+    data_folder,
+    id_of,
+    limited,
+    named_by_content,
+    samples_under,
+)
+from lactok.evaluation.folders import is_file, is_hidden
+from lactok.evaluation.names import HOW_MATCHED, matched
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS
+from lactok.outside_text import json_object, shown
 
 COCO_FILE = Path("annotations") / "captions_val2017.json"
 
@@ -33,128 +42,6 @@ class Captioned:
     source: str
     skipped: tuple[tuple[str, str], ...] = ()
     without_picture: tuple[str, ...] = ()
-
-
-def read(path: Path) -> dict[str, str]:
-    """Read a file of captions; return the captions by the name of the picture's file.
-
-    Args:
-        path: a .tsv file with lines of name, tab, caption; a .jsonl file with objects of "file_name" and "caption" (or
-            "prompt"); or a .json file with an object of captions by name, or with COCO's annotations, see `coco`.
-
-    Raises:
-        MissingFile: the file is not there or cannot be opened.
-        WrongValue: it has another ending or cannot be parsed, has a name twice, or a caption that is not a text.
-    """
-    readers = {".tsv": _tsv, ".jsonl": _jsonl, ".json": _json}
-    if path.suffix.lower() not in readers:
-        raise WrongValue(f"`captions` {path}: a file that ends in {', '.join(readers)}, or coco")
-    found = readers[path.suffix.lower()](path, _text(path))
-    if not found:
-        raise WrongValue(f"{path} holds no captions")
-    return found
-
-
-def _text(path: Path) -> str:
-    """Return a file's text; raise MissingFile or WrongValue if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise MissingFile(f"captions {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise WrongValue(f"{path} is not UTF-8 text: {error}") from error
-
-
-def _clean(where: str, caption: object) -> str:
-    """Return a caption with single spaces between its words, and question marks for halves of surrogate pairs.
-
-    JSON can hold such halves, but no text tokenizer takes them.
-
-    Args:
-        where: what messages call the place of the caption.
-
-    Raises:
-        WrongValue: the caption is not a text, or is empty.
-    """
-    text = ""
-    if isinstance(caption, str):
-        text = " ".join(caption.encode("utf-8", "replace").decode().split())
-    if not text:
-        raise WrongValue(f"{where}: its caption is not a text: {caption!r:.60}")
-    return text
-
-
-def _add(found: dict[str, str], where: str, name: object, caption: object) -> None:
-    """Add a caption to those `found` so far; raise WrongValue for a wrong name or caption, or a name that is there."""
-    if not isinstance(name, str) or not name:
-        raise WrongValue(f"{where}: no file name")
-    if name in found:
-        raise WrongValue(f"{where}: {name} has a caption already; leave one of them out")
-    found[name] = _clean(where, caption)
-
-
-def _lines(path: Path, text: str) -> list[tuple[str, str]]:
-    """Return the lines of a text that are not blank, each after what messages call its place."""
-    return [(f"{path} line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-
-
-def _tsv(path: Path, text: str) -> dict[str, str]:
-    """Parse lines of file name, tab, caption."""
-    found: dict[str, str] = {}
-    for where, line in _lines(path, text):
-        name, tab, caption = line.rstrip("\r").partition("\t")
-        if not tab:
-            raise WrongValue(f"{where}: no tab between file name and caption")
-        _add(found, where, name, caption)
-    return found
-
-
-def _jsonl(path: Path, text: str) -> dict[str, str]:
-    """Parse lines of JSON objects with a "file_name" and a "caption" or "prompt"."""
-    found: dict[str, str] = {}
-    for where, line in _lines(path, text):
-        entry = _json_object(where, line)
-        _add(found, where, entry.get("file_name"), entry.get("caption", entry.get("prompt")))
-    return found
-
-
-def _json(path: Path, text: str) -> dict[str, str]:
-    """Parse a JSON object: captions by file name, or COCO's annotations."""
-    content = _json_object(str(path), text)
-    if isinstance(content.get("annotations"), list):
-        return _coco_annotations(path, content)
-    return {name: _clean(f"{path}: {name}", caption) for name, caption in content.items()}
-
-
-def _json_object(where: str, text: str) -> dict[str, Any]:
-    """Parse a text as a JSON object; raise WrongValue, which names `where` it stands, if it is none."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WrongValue(f"{where} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise WrongValue(f"{where}: not a JSON object")
-    return content
-
-
-def _coco_annotations(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
-    """Return one caption per image of COCO's annotations, that of the lowest annotation id, sorted by file name."""
-    first: dict[int, tuple[int, object]] = {}  # by image id: annotation id, caption
-    try:
-        names = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
-        for annotation in content["annotations"]:
-            image_id, annotation_id = int(annotation["image_id"]), int(annotation["id"])
-            caption = annotation["caption"]
-            if image_id not in first or annotation_id < first[image_id][0]:
-                first[image_id] = (annotation_id, caption)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WrongValue(f"{path} is not a file of COCO captions ({error!r})") from error
-    found: dict[str, str] = {}
-    for image_id, name in names.items():
-        if image_id in first:
-            _, caption = first[image_id]
-            found[name] = _clean(f"{path}: {name}", caption)
-    return dict(sorted(found.items()))
 
 
 def coco(data_dir: Path | None = None) -> dict[str, str]:
@@ -188,58 +75,68 @@ def load(source: str) -> tuple[str, dict[str, str]]:
     return f"{Path(source).stem}-{digest(found)[:6]}", found
 
 
-def pictures(root: Path, source: str | None = None, needed: bool = True) -> Captioned:
+def pictures(root: Path, source: str | None = None, needed: bool = True, limit: int | None = None) -> Captioned:
     """Find the pictures under a folder and their captions.
 
     Args:
         root: a folder in GenEval's layout (`00000/metadata.jsonl`, whose "prompt" is the caption, and
             `00000/samples/*.png`), or any other folder of pictures.
         source: captions for any other folder, see `load`; by default its own `captions.json`. A caption belongs to the
-            picture of the same name, or else to the only picture of that name with another ending.
+            picture of the same name, or else to the only one of that name with another ending, see `matched`.
         needed: whether captions are needed; if so, pictures without one are left out.
+        limit: take only this many pictures, a fixed random choice; None for all.
 
     Raises:
         MissingFile: a file of captions is not there.
-        WrongValue: there are no pictures, no captions that are needed, or captions that cannot be parsed.
+        WrongValue: there are no pictures, no captions that are needed, captions that cannot be parsed, or one that
+            could be of several pictures.
     """
-    folders = sorted(root.glob("*/metadata.jsonl"))
+    folders = [path for path in sorted(root.glob("*/metadata.jsonl")) if not is_hidden(path.parent.name)]
     if folders:
         if source is not None:
             raise WrongValue(f"{root} has captions in its own metadata.jsonl files; leave `captions` out")
-        return _geneval(root, folders)
-    if source is None and (root / "captions.json").is_file():
+        return of_prompts(root, folders, limit)
+    if source is None and is_file(root / "captions.json"):
         source = str(root / "captions.json")
     if source is None and needed:
         raise WrongValue(f"{root} has no captions: put captions.json into it or name `captions` FILE (or coco)")
-    found = datasets.folder(root)
-    if source is None:
-        return Captioned(found, "no-captions")
-    name, captions = load(source)
-    return _match(found, name, captions, needed)
+    every = samples_under(root)
+    captioned = Captioned(Dataset(root.name, every), "no-captions")
+    if source is not None:
+        captioned = _match(captioned.dataset, *load(source), needed)
+    chosen = limited(captioned.dataset.samples, limit)
+    # the name is that of the folder as a data set; of a choice, only the pictures that are chosen are read for it
+    named = named_by_content(root.resolve().name, every if chosen is captioned.dataset.samples else chosen)
+    return replace(captioned, dataset=Dataset(named.name, chosen))
 
 
-def _geneval(root: Path, metadata_files: list[Path]) -> Captioned:
-    """Find the pictures and captions of a folder in GenEval's layout, from the metadata files of its prompts."""
+def of_prompts(root: Path, metadata_files: Sequence[Path], limit: int | None = None) -> Captioned:
+    """Find the pictures and captions of a folder in GenEval's layout.
+
+    Args:
+        root: the folder.
+        metadata_files: the `metadata.jsonl` of the prompts whose pictures are taken.
+        limit: take only this many pictures, a fixed random choice; None for all.
+
+    Raises:
+        WrongValue: there are no pictures, or the metadata of a prompt cannot be parsed.
+    """
     samples, without_picture, prompts = [], [], []
     for path in metadata_files:
-        entry = _json_object(str(path), _text(path))
-        caption = _clean(str(path), entry.get("prompt"))
+        entry = json_object(outside_text.read(path), shown(path, 200))
+        caption = clean(shown(path, 200), entry.get("prompt"))
         prompts.append(caption)
-        inside = path.parent / "samples"
-        files = sorted(p for p in inside.glob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        files = [p for p in sorted(path.parent.glob("samples/*")) if p.suffix.lower() in EXTENSIONS]
+        files = [p for p in files if is_file(p) and not is_hidden(p.name)]
         samples += [Sample(id_of(p, root), p, caption) for p in files]
         if not files:
             without_picture.append(id_of(path.parent, root))
     if not samples:
         first = metadata_files[0].parent / "samples"
         raise WrongValue(f"{root} holds no pictures: nothing in {first} and beside it")
-    dataset = named_by_content(root.resolve().name, tuple(sorted(samples, key=lambda s: s.id)))
+    chosen = limited(tuple(sorted(samples, key=lambda s: s.id)), limit)
+    dataset = named_by_content(root.resolve().name, chosen)
     return Captioned(dataset, f"prompts-{digest(prompts)[:6]}", (), tuple(without_picture))
-
-
-def _stem(name: str) -> str:
-    """Return the name of a picture without its ending, but with its folders."""
-    return PurePosixPath(name).with_suffix("").as_posix()
 
 
 def _match(found: Dataset, source: str, captions: Mapping[str, str], needed: bool) -> Captioned:
@@ -252,34 +149,24 @@ def _match(found: Dataset, source: str, captions: Mapping[str, str], needed: boo
         needed: whether pictures without a caption are left out.
 
     Raises:
-        WrongValue: captions are needed and no picture has one.
+        WrongValue: captions are needed and no picture has one, or a caption could be of several pictures.
     """
-    names_by_stem: dict[str, list[str]] = {}
-    for name in captions:
-        names_by_stem.setdefault(_stem(name), []).append(name)
-    pictures_by_stem = Counter(_stem(sample.id) for sample in found.samples)
+    of_picture = matched([sample.id for sample in found.samples], captions, "captions of")
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
-    used: set[str] = set()
     for sample in found.samples:
-        stem = _stem(sample.id)
-        names = names_by_stem.get(stem, [])
-        if sample.id in captions:
-            name_of_caption = sample.id
-        elif len(names) == 1 and pictures_by_stem[stem] == 1:
-            name_of_caption = names[0]
+        name_of_caption = of_picture.get(sample.id)
+        if name_of_caption is not None:
+            samples.append(Sample(sample.id, sample.path, captions[name_of_caption]))
         elif needed:
             skipped.append((sample.id, "no caption"))
-            continue
         else:
             samples.append(Sample(sample.id, sample.path))
-            continue
-        used.add(name_of_caption)
-        samples.append(Sample(sample.id, sample.path, captions[name_of_caption]))
     if not samples:
         raise WrongValue(
             f"none of the {len(found.samples)} pictures has a caption: {found.samples[0].id} is not among the names "
-            f"of the captions ({next(iter(captions))}, ...)"
+            f"of the captions ({next(iter(captions))}, ...); {HOW_MATCHED}"
         )
+    used = set(of_picture.values())
     without_picture = tuple(name for name in captions if name not in used)
     return Captioned(Dataset(found.name, tuple(samples)), source, tuple(skipped), without_picture)

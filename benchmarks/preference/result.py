@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,18 @@ from tabulate import tabulate
 
 from benchmarks import published
 from benchmarks.preference.captions import Captioned
-from benchmarks.preference.scoring import LIBRARIES, Judge
+from benchmarks.preference.notes import reading_notes
+from benchmarks.preference.scoring import LIBRARIES, Judge, scores_check, why_unreadable
+from lactok.errors import NothingMeasured, WrongValue
 from lactok.evaluation import writing
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import reference_key
 from lactok.evaluation.results import PreferenceResult
-from lactok.evaluation.statistics import mean_with_interval
+from lactok.evaluation.statistics import FEWEST, distance_entry, mean_entry
 from lactok.evaluation.store import FeatureBlocks, Store
-from lactok.evaluation.table import number
+from lactok.evaluation.table import missing_notes, number, printable
 from lactok.evaluation.timing import Timer
 from lactok.metrics.registry import DistanceMetric, Metric, find
 from lactok.metrics.rewards import titles
@@ -82,16 +83,29 @@ def merge(
         folder: the result folder.
         timer: the time that the work took.
         generator: {"name", "samples", "seed", "dtype"} of the generator that made the pictures, if one is known.
+
+    Raises:
+        NothingMeasured: no picture can be read.
+        WrongValue: no photograph of the reference can be read.
     """
     dataset = captioned.dataset
     shards = list(dataset.shards())
     columns, skipped = _records(shards, judges, run, store)
+    if not columns["id"]:
+        raise NothingMeasured(f"{dataset.name}: {_none_of(dataset, 'pictures', skipped)}")
     # pictures of one caption form a group; a picture without a caption is a group of its own
     groups = []
     for identifier, caption in zip(columns["id"], columns["caption"], strict=True):
         groups.append(identifier if caption is None else caption)
-    metrics = {judge.spec.name: _mean(columns[judge.spec.name], groups) for judge in judges}
+    captions = [caption or "" for caption in columns["caption"]]
+    metrics = {}
+    for judge in judges:
+        # the bootstrap resamples captions, since pictures of one caption resemble each other
+        scores = np.asarray(columns[judge.spec.name], np.float64)
+        metrics[judge.spec.name] = mean_entry(scores, groups) | judge.cut_captions(captions)
+    described = None
     if reference is not None:
+        described = _describe_reference(reference, run, store)
         metrics |= _distances(distances, shards, list(reference.shards()), run, store)
     content = {
         "suite": "preference",
@@ -106,7 +120,7 @@ def merge(
             "without_picture": len(captioned.without_picture),
         },
         "rewards": [judge.describe() for judge in judges],
-        "reference": None if reference is None else _describe_reference(reference, run),
+        "reference": described,
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": metrics,
     }
@@ -129,17 +143,16 @@ def _records(
         readable = set(range(len(samples)))  # positions in the shard
         scores: dict[str, dict[int, float]] = {}  # by reward and position
         for judge in judges:
-            stored = store.need("rewards", judge.key(samples, run))
+            stored = store.need("rewards", judge.key(samples, run), None, scores_check(samples))
             scores[judge.spec.name] = dict(zip(stored["index"].tolist(), stored["score"].tolist(), strict=True))
             errors = json.loads(str(stored["errors"]))  # JSON turned the positions into texts
             for position, reason in errors.items():
                 skipped[samples[int(position)].id] = reason
                 readable.discard(int(position))
         if not judges:
-            readable = set(store.need("reference", reference_key(samples, run), ["index"])["index"].tolist())
-            for i, sample in enumerate(samples):
-                if i not in readable:
-                    skipped[sample.id] = "cannot be read"
+            unreadable = _unreadable(samples, run, store)
+            skipped |= {samples[i].id: reason for i, reason in unreadable.items()}
+            readable -= unreadable.keys()
         for i in sorted(readable):
             columns["id"].append(samples[i].id)
             columns["caption"].append(samples[i].caption)
@@ -149,18 +162,16 @@ def _records(
     return columns, list(skipped.items())
 
 
-def _mean(values: list[float], groups: Sequence[str]) -> dict[str, Any]:
-    """Return a reward's entry in a result: the mean over pictures with its 95 % interval.
+def _unreadable(samples: Sequence[Sample], run: Run, store: Store) -> dict[int, str]:
+    """Return why samples of a shard whose features are stored cannot be read, by position."""
+    found = set(store.need("reference", reference_key(samples, run), ["index"])["index"].tolist())
+    return {i: why_unreadable(sample, run) for i, sample in enumerate(samples) if i not in found}
 
-    The bootstrap resamples captions, since pictures of one caption resemble each other.
 
-    Args:
-        values: a score per picture.
-        groups: a text per picture, the same for pictures of one caption.
-    """
-    array = np.asarray(values, np.float64)
-    mean, interval = mean_with_interval(array, groups)
-    return {"value": mean, "ci95": interval, "n": len(array)}
+def _none_of(dataset: Dataset, what: str, skipped: Sequence[tuple[str, str]]) -> str:
+    """Return the end of the message about a data set of which nothing can be read; `skipped` has ids and reasons."""
+    first, reason = min(skipped)
+    return f"none of its {len(dataset.samples)} {what} can be read; the first, {printable(first)}: {reason}"
 
 
 def _features(shards: Sequence[Sequence[Sample]], run: Run, store: Store) -> tuple[FeatureBlocks, int]:
@@ -195,22 +206,30 @@ def _distances(
     out: dict[str, dict[str, Any]] = {}
     for key in keys:
         metric = distance(key)
-        value = metric.compute(photographs, pictures) if min(n, m) >= 2 else float("nan")
-        out[key] = {"value": value, "ci95": None, "n": n, "references": m}
-        if metric.reliable_from:
-            out[key]["reliable"] = min(n, m) >= metric.reliable_from
+        value = metric.compute(photographs, pictures) if min(n, m) >= FEWEST else None
+        out[key] = distance_entry(metric, value, n, m)
     return out
 
 
-def _describe_reference(reference: Dataset, run: Run) -> dict[str, Any]:
-    """Return what a result says of the photographs that distances compare with."""
+def _describe_reference(reference: Dataset, run: Run, store: Store) -> dict[str, Any]:
+    """Return what a result says of the photographs that distances compare with.
+
+    Raises:
+        WrongValue: none of them can be read.
+    """
+    skipped = []
+    for samples in reference.shards():
+        skipped += [(samples[i].id, reason) for i, reason in _unreadable(samples, run, store).items()]
+    if len(skipped) == len(reference.samples):
+        raise WrongValue(f"`reference` {reference.name}: {_none_of(reference, 'photographs', skipped)}")
     return {
         "name": reference.name,
         "n": len(reference.samples),
         "sha256": digest([[s.id, s.sha256] for s in reference.samples]),
-        "prepare": asdict(run.protocol.prepare),
+        "prepare": run.protocol.prepare.settings(),
         "features": distance("fid").features.name,
         "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
+        "skipped": [{"id": i, "reason": reason} for i, reason in sorted(skipped)],
     }
 
 
@@ -244,12 +263,15 @@ def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[J
     head = ["pictures", *(m.head for m in metrics), "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
     notes = ["± is half the 95 % bootstrap interval of the mean; captions are resampled."]
-    if any(e.reliable is False for _, r in results for e in r.metrics.values()):
+    entries = [(result.metric(key).title, entry) for _, result in results for key, entry in result.metrics.items()]
+    notes += missing_notes(entries)
+    notes += reading_notes([result for _, result in results])
+    if any(entry.reliable is False and entry.value is not None for _, entry in entries):
         notes.append("~ FID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
     if any("(paper)" in row[0] for row in rows):
         notes.append(
-            "The paper does not say which HPSv2 it used (its numbers stand under both), which of COCO's five captions, "
-            "nor how many images."
+            "The paper does not say which HPSv2 it used, nor whether images were antialiased when resized (its numbers "
+            "stand under all four), which of COCO's five captions, nor how many images."
         )
     notes += [f"{j.spec.name}: {j.spec.variant}." for j in judges if j.spec.variant]
     return text + "\n\n" + "\n".join(notes) + "\n"

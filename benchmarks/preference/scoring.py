@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -15,10 +15,11 @@ from lactok import images, weights
 from lactok.errors import DiskError, UserError, WeightsNotFound
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.layout import Layout, text_of
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.reconstruction import reference_key, store_features
+from lactok.evaluation.reconstruction import has_features, store_features
 from lactok.evaluation.shards import ShardWork
-from lactok.evaluation.store import Store
+from lactok.evaluation.store import Arrays, Check, Store
 from lactok.evaluation.timing import Timer
 from lactok.metrics.rewards import Reward, RewardSpec, find, specs
 from lactok.metrics.scorer import batches
@@ -54,6 +55,10 @@ class Judge:
             "assets": [{"name": name, "source": source, "sha256": sha256} for name, source, sha256 in self.assets],
         }
 
+    def cut_captions(self, captions: Sequence[str]) -> dict[str, int]:
+        """Return how many of the captions are cut, see `Reward.cut_captions`; nothing where captions do not matter."""
+        return self.reward.cut_captions(captions) if self.spec.needs_caption else {}
+
     def identity(self, run: Run) -> list[Any]:
         """Return all that determines the score of a picture and a caption, for the keys of scores."""
         hashes = [sha256 for _, _, sha256 in self.assets]
@@ -66,7 +71,8 @@ class Judge:
         for sample in samples:
             caption = sample.caption if self.spec.needs_caption else None
             inputs.append([sample.sha256, caption])
-        return digest([self.identity(run), inputs])
+        place = run.place(bool(self.assets))
+        return digest([self.identity(run), inputs, *([] if place == "cpu" else [place])])
 
 
 def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
@@ -89,6 +95,19 @@ def available(names: Sequence[str]) -> tuple[list[Judge], dict[str, str], dict[s
         else:
             judges.append(Judge(find(name), tuple((f.asset.name, f.source, f.sha256) for f in found)))
     return judges, missing, broken
+
+
+def scores_check(samples: Sequence[Sample]) -> Check:
+    """Return what says whether the file of a shard's scores by a reward holds what `RewardWork` stores."""
+    layout = Layout(len(samples), {"score": 1}, texts=("errors",), complete=True)
+
+    def check(arrays: Arrays, names: Collection[str]) -> None:
+        layout(arrays, names)
+        left_out = set(map(int, text_of(arrays["errors"])))
+        if left_out | set(arrays["index"].tolist()) != set(range(len(samples))):
+            raise ValueError("other pictures are left out")
+
+    return check
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +133,7 @@ class RewardWork(ShardWork):
         return self.__dict__ | {"_loaded": []}  # each worker process loads its own reward
 
     def is_finished(self, samples: Sequence[Sample]) -> bool:
-        return self.store.has("rewards", self.judge.key(samples, self.run))
+        return self.store.has("rewards", self.judge.key(samples, self.run), None, scores_check(samples))
 
     def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
         if self.is_finished(samples):
@@ -157,16 +176,26 @@ class FeatureWork(ShardWork):
     store: Store
 
     def is_finished(self, samples: Sequence[Sample]) -> bool:
-        return self.store.has("reference", reference_key(samples, self.run))
+        return has_features(samples, self.run, self.store)
 
     def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
         if self.is_finished(samples):
             return
         prepared, positions = [], []
+        how = self.run.protocol.prepare
         for i, sample in enumerate(samples):
             try:
-                prepared.append(images.prepare(sample.open(), self.run.protocol.prepare))
+                prepared.append(images.prepare(sample.open(how.upright), how))
                 positions.append(i)
             except images.UnreadableImage:
-                continue  # a reward's errors name it; without a reward, its absence from "index" shows it
+                continue  # its absence from "index" shows it, and `why_unreadable` says why
         store_features(prepared, positions, samples, self.run, self.store, timer)
+
+
+def why_unreadable(sample: Sample, run: Run) -> str:
+    """Return why a sample, of which no features could be stored, cannot be read or prepared."""
+    try:
+        images.prepare(sample.open(), run.protocol.prepare)
+    except images.UnreadableImage as error:
+        return str(error)
+    return "cannot be read"

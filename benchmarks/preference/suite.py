@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import DiskError, UserError, WrongValue, unknown
+from lactok.errors import DiskError, NothingMeasured, UserError, WrongValue, unknown
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.shards import again_if_lost
 
@@ -50,12 +50,14 @@ class Row:
         system: name under which the row's published numbers are looked up.
         captioned: the pictures and captions; a generator that has not run yet has the captions without pictures.
         generator: the generator's name with options, as the user wrote it; "" for a folder of pictures.
+        numbers: of a generator's captions, their numbers among all captions, which stay the same whatever is chosen.
     """
 
     name: str
     system: str
     captioned: Captioned
     generator: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 def choose(metrics: str, reference: str | None) -> ChosenMetrics:
@@ -102,8 +104,7 @@ def row_of_folder(folder: Path, captions: str | None, chosen: ChosenMetrics, lim
     from benchmarks.preference.captions import pictures
     from lactok.evaluation.store import folder_safe
 
-    found = pictures(folder, captions, chosen.needs_captions)
-    found = replace(found, dataset=found.dataset.limited(limit))
+    found = pictures(folder, captions, chosen.needs_captions, limit)
     return Row(f"images-{folder_safe(found.dataset.name)}", folder_safe(folder.resolve().name), found)
 
 
@@ -122,34 +123,35 @@ def rows_of_generators(names: Sequence[str], captions: str | None, limit: int | 
     source, texts = load(captions or "coco")
     samples = tuple(Sample(name, Path(name), caption) for name, caption in sorted(texts.items()))
     captioned = Captioned(Dataset(source, samples).limited(limit), source)
+    place = {sample.id: number for number, sample in enumerate(samples)}
+    numbers = tuple(place[sample.id] for sample in captioned.dataset.samples)
     rows = []
     for name in names:
         canonical = generator_spec(name).name  # a typo is answered before anything is downloaded
-        rows.append(Row(canonical, canonical, captioned, generator=name))
+        rows.append(Row(canonical, canonical, captioned, name, numbers))
     return rows
 
 
 def make_pictures(row: Row, run: Run, execution: Execution) -> Row | None:
     """Let a row's generator make one picture per caption, and return the row with the pictures.
 
-    Pictures that exist already are kept. Where a run is split into parts, return None as long as other parts have
-    pictures to make.
+    Pictures that exist already are kept. A caption keeps its number among all captions, so that a limited run makes
+    some of the pictures of the whole one, in the same folder. Where a run is split into parts, return None as long as
+    other parts have pictures to make.
     """
-    from benchmarks.generation.work import generate
+    from benchmarks.generation.work import generate, prompt_folder
     from benchmarks.preference import captions
     from lactok.evaluation.store import folder_safe
 
     source = row.captioned.source
-    parts = [row.name, source]
-    if execution.limit is not None:
-        parts.append(f"limit{execution.limit}")
-    parts += [run.dtype, f"seed{run.seed}"]
+    parts = [row.name, source, run.dtype, f"seed{run.seed}"]
     folder = execution.out / "generated" / "__".join(folder_safe(part) for part in parts)
     prompts = [{"prompt": sample.caption, "file_name": sample.id} for sample in row.captioned.dataset.samples]
-    _, timer = generate(row.generator, prompts, folder, run, execution, samples=1, source=source)
+    _, timer = generate(row.generator, prompts, folder, run, execution, samples=1, source=source, numbers=row.numbers)
     if timer is None:
         return None
-    return replace(row, captioned=replace(captions.pictures(folder), source=source))
+    made = captions.of_prompts(folder, [prompt_folder(folder, number) / "metadata.jsonl" for number in row.numbers])
+    return replace(row, captioned=replace(made, source=source))
 
 
 def measure(
@@ -168,7 +170,12 @@ def measure(
         chosen: the metrics that were asked for.
         reference: the photographs that distances compare with.
         failed: by name, why a row or a reward failed; new reasons are added to it.
+
+    Raises:
+        NothingMeasured: no picture of the user's folder can be read.
+        WrongValue: no photograph of the reference can be read.
     """
+    from lactok.evaluation.evaluate import log_bug
     from lactok.evaluation.store import Store
 
     store = Store(execution.out)
@@ -183,8 +190,18 @@ def measure(
             except UserError as error:
                 failed[row.name] = str(error)
                 continue
+            except Exception as error:  # a bug of one generator must not stop the others
+                failed[row.name] = f"{type(error).__name__}: {error}"
+                log_bug(row.name)
+                continue
         if ready is not None:
-            result = measure_row(ready, judges, chosen.distances, reference, run, execution, store, failed)
+            try:
+                result = measure_row(ready, judges, chosen.distances, reference, run, execution, store, failed)
+            except NothingMeasured as error:
+                if not row.generator:
+                    raise
+                failed[row.name] = str(error)
+                continue
             if result is not None:
                 found.append((row.system, result))
     return found
@@ -249,9 +266,10 @@ def measure_row(
     generator: dict[str, Any] | None = None
     if row.generator:
         generator = {"name": row.name, "samples": 1, "seed": run.seed, "dtype": run.dtype}
-    return result.merge(
-        row.name, row.captioned, done, distances, reference, run, execution.limit, store, folder, timer, generator
-    )
+    with store.alone(name):  # another command may write the same result
+        return result.merge(
+            row.name, row.captioned, done, distances, reference, run, execution.limit, store, folder, timer, generator
+        )
 
 
 def plan(chosen: ChosenMetrics, rows: Sequence[Row]) -> str:

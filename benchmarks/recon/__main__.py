@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command
-from lactok.errors import WrongValue, disk_errors
+from lactok.command import Parser, command, given, refuse_beside
+from lactok.errors import WrongValue, check_output_file, decimal, disk_errors, first_few
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
 if TYPE_CHECKING:
-    import argparse
-
     from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset
     from lactok.evaluation.evaluate import Outcome
+    from lactok.evaluation.schema import Skipped
 
 ALL = ("all", "local")  # what `--tokenizers` may say instead of names
 
@@ -36,7 +34,7 @@ def parser() -> Parser:
         "FILE.py:CLASS; all (the default); or local: all those whose weights need no download",
     )
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
-    p.add_argument("--bits", type=float, help="bits per image of the folder REC of --images")
+    p.add_argument("--bits", type=decimal, help="bits per image of the folder REC of --images")
     add_options(p)
     p.add_argument("--svg", type=Path, metavar="FILE", help="also draw the table as a picture")
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
@@ -48,21 +46,24 @@ def parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 3 if a tokenizer failed, or lacks its weights and was asked for."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    check_combinations(given(own, argv))
     if args.check is not None:
         return check_adapter(args.check, args.device, args.weights)
     settings = Settings.of(vars(args))
     settings.check()
-    check_combinations(args)
+    check_output_file("svg", args.svg)
     asked = "all" if args.tokenizers is None else args.tokenizers
     names = tokenizer_names(asked)
     settings.use_machine()
     run, execution = settings.run(), settings.execution()
     from lactok.evaluation.evaluate import evaluate_sources, known_networks, report_unfinished, resolve_sources
 
+    unmatched: list[str] = []
     if args.images:
-        references, reconstructions = args.images
-        data, outcome = score_folder(references, reconstructions, args.bits, settings, run)
+        first, second = args.images
+        data, outcome, unmatched = score_folder(first, second, args.bits, settings, run)
     else:
         data = settings.data()
         if args.dry_run:
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = evaluate_sources(sources, data, run, execution)
         outcome.missing, outcome.failed = missing, failed | outcome.failed
     if outcome.results:
-        show(outcome, data, run, execution, args.svg)
+        show(outcome, data, run, execution, args.svg, unmatched)
     named = asked not in ALL
     return report_unfinished(outcome.missing, outcome.failed, strict=args.strict or named)
 
@@ -89,17 +90,20 @@ def check_adapter(name: str, device: str, weights: str | None) -> int:
     return run_check(name, device, weights)
 
 
-def check_combinations(args: argparse.Namespace) -> None:
-    """Raise WrongValue for arguments that exclude each other."""
-    if not args.images:
-        if args.bits is not None:
-            raise WrongValue("`bits` is of a folder of reconstructions: name it with `images`, or leave it out")
-        return
-    for argument, given in (("tokenizers", args.tokenizers is not None), ("dataset", args.dataset != Settings.dataset)):
-        if given:
-            raise WrongValue(f"`{argument}` does not go with `images`, which names both folders; leave one of them out")
-    if args.dry_run:
-        raise WrongValue("`dry_run` plans tokenizers; with `images` there is nothing to plan, leave one of them out")
+def check_combinations(named: Collection[str]) -> None:
+    """Raise WrongValue for arguments of which one would leave the other without effect.
+
+    Args:
+        named: the arguments that the user gave.
+    """
+    others = [f.name for f in fields(Settings) if f.name not in ("device", "weights")]
+    others += ["tokenizers", "images", "bits", "svg", "strict", "dry_run"]
+    refuse_beside("check", others, named, "which tries an adapter and measures nothing")
+    refuse_beside("images", ("tokenizers", "dataset"), named, "which names both folders")
+    refuse_beside("images", ("dtype", "seed", "strict"), named, "since images that are there need no tokenizer")
+    refuse_beside("images", ("dry_run",), named, "which has nothing to plan")
+    if "bits" in named and "images" not in named:
+        raise WrongValue("`bits` is of a folder of reconstructions: name it with `images`, or leave it out")
 
 
 def tokenizer_names(asked: str) -> list[str]:
@@ -124,51 +128,86 @@ def tokenizer_names(asked: str) -> list[str]:
 
 
 def score_folder(
-    references: str, reconstructions: str, bits: float | None, settings: Settings, run: Run
-) -> tuple[Dataset, Outcome]:
-    """Score a folder of reconstructions; return the data set of its references and what became of the measurement.
+    references: str, images: str, bits: float | None, settings: Settings, run: Run
+) -> tuple[Dataset, Outcome, list[str]]:
+    """Score a folder of reconstructions.
 
     Args:
         references: folder of the photographs.
-        reconstructions: folder of their reconstructions.
+        images: folder of their reconstructions.
         bits: bits per image of the reconstructions, if they are known.
+
+    Returns:
+        The data set of the references, what became of the measurement, and the names of the images in the folder that
+        are of no photograph.
     """
-    from lactok.evaluation import datasets
-    from lactok.evaluation.evaluate import evaluate_sources, existing_folder
-    from lactok.evaluation.sources import FolderSource
+    from lactok.evaluation.evaluate import evaluate_sources, existing_folder, reconstructions
 
-    data = datasets.folder(existing_folder(references)).limited(settings.limit)
-    source = partial(FolderSource, existing_folder(reconstructions), bits)
-    return data, evaluate_sources([source], data, run, settings.execution())
+    first, second = (existing_folder(folder, "images", "two folders") for folder in (references, images))
+    source, data = reconstructions(first, second, bits, settings)
+    return data, evaluate_sources([source], data, run, settings.execution()), source.unmatched
 
 
-def show(outcome: Outcome, data: Dataset, run: Run, execution: Execution, svg_file: Path | None) -> None:
+def show(
+    outcome: Outcome,
+    data: Dataset,
+    run: Run,
+    execution: Execution,
+    svg_file: Path | None,
+    unmatched: Sequence[str] = (),
+) -> None:
     """Print the table of results and write it as Markdown, with what did not run and which images were left out.
 
     Args:
         svg_file: where the table is drawn too, if anywhere.
+        unmatched: names of reconstructions that are of no photograph.
     """
-    from lactok.evaluation.table import markdown, svg
+    from lactok.evaluation.store import Store
+    from lactok.evaluation.table import markdown, svg, with_stored_rows
     from lactok.evaluation.writing import folder_name
+    from lactok.files import write_atomically
 
     text, protocol = markdown(outcome.results), run.protocol
     hashes = f"{protocol.prepare_hash}-{protocol.score_hash}"
-    name = folder_name("table", data.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
-    summary = execution.out / f"{name}.md"
+    settings = folder_name("", data.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+    summary = execution.out / f"table{settings}.md"
     not_run = outcome.missing | outcome.failed
-    with disk_errors(summary):
-        summary.write_text(text + "".join(f"\nnot run: {name}: {why}\n" for name, why in not_run.items()))
+    with disk_errors(summary), Store(execution.out).alone(summary.name):
+        rows = with_stored_rows(outcome.results, execution.out, settings)
+        lines = "".join(f"\nnot run: {name}: {why}\n" for name, why in not_run.items())
+        write_atomically(summary, (markdown(rows) + lines).encode("utf-8", "replace"))
     if svg_file:
-        with disk_errors(svg_file):
-            svg_file.write_text(svg(outcome.results, f"{data.name}, {protocol.name}"))
+        with disk_errors(svg_file, "choose another `svg`"):
+            write_atomically(svg_file, svg(outcome.results, f"{data.name}, {protocol.name}").encode("utf-8", "replace"))
     print(
         f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
         f"({protocol.prepare.resolution} px, {hashes})\n\n{text}"
     )
-    skipped = {s.id: s.reason for result in outcome.results for s in result.data.dataset.skipped}
-    for identifier, reason in skipped.items():
-        print(f"left out: {identifier}: {reason}")
-    print(f"written: {summary} and one folder per row in {summary.parent}")
+    skipped = {s.id: s for result in outcome.results for s in result.data.dataset.skipped}
+    for line in left_out_lines(skipped.values(), unmatched):
+        print(line)
+    earlier = len(rows) - len(outcome.results)
+    also = f" (with {earlier} {'row' if earlier == 1 else 'rows'} of earlier runs)" if earlier else ""
+    print(f"written: {summary}{also} and one folder per row in {summary.parent}")
+
+
+def left_out_lines(skipped: Iterable[Skipped], unmatched: Sequence[str]) -> list[str]:
+    """Return a few lines that say which images were left out and why, however many there are.
+
+    Args:
+        skipped: the images that were left out.
+        unmatched: names of reconstructions that are of no photograph.
+    """
+    from lactok.evaluation.folder_source import MISSING
+    from lactok.evaluation.names import HOW_MATCHED
+    from lactok.evaluation.table import lines_by_reason
+
+    lines = lines_by_reason(skipped, "left out")
+    if unmatched:
+        lines.append(f"not used, since they are of no photograph: {first_few(unmatched)}")
+    if unmatched or any(image.reason == MISSING for image in skipped):
+        lines.append(HOW_MATCHED)
+    return lines
 
 
 if __name__ == "__main__":

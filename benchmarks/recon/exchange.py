@@ -30,7 +30,7 @@ def metric_changes(results: Sequence[ReconResult]) -> list[str]:
         results: of tokenizers with their own ids and with exchanged ones, in any order; a tokenizer without its
             counterpart gets no line.
     """
-    from lactok.evaluation.sources import EXCHANGED
+    from lactok.evaluation.names import EXCHANGED
     from lactok.metrics.registry import sorted_keys
 
     by_name = {result.label: result.metrics for result in results}

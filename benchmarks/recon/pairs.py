@@ -47,9 +47,9 @@ def checked_names(tokenizers: str, settings: Settings, no_parts: str) -> list[st
     names = split_names(tokenizers)
     for name in names:
         registry.tokenizer_spec(name)
+    settings.check()
     if settings.part:
         raise WrongValue(f"`part`: {no_parts}; leave it out")
-    settings.check()
     return names
 
 
@@ -96,7 +96,8 @@ def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Se
     """Measure tokenizers with their own ids and with exchanged ones; the outcome says which could not run and why."""
     from lactok import registry
     from lactok.evaluation.evaluate import evaluate_sources, resolve_sources
-    from lactok.evaluation.sources import EXCHANGED, ExchangedSource, TokenizerSource
+    from lactok.evaluation.names import EXCHANGED
+    from lactok.evaluation.sources import ExchangedSource, TokenizerSource
 
     _, missing, failed = resolve_sources(names)
     partner_of = partners(dataset)

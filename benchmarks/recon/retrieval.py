@@ -60,7 +60,7 @@ def stored_features(source: Source, dataset: Dataset, run: Run, store: Store) ->
     """
     import numpy as np
 
-    from lactok.evaluation.reconstruction import ReconstructionWork
+    from lactok.evaluation.reconstruction import ReconstructionWork, reference_layout, scores_layout
     from lactok.metrics.inception_features import INCEPTION_TF1
 
     work = ReconstructionWork(source, run, store)
@@ -70,8 +70,8 @@ def stored_features(source: Source, dataset: Dataset, run: Run, store: Store) ->
         keys = work.keys(samples)
         if keys is None:
             raise UserError(f"{source.name}: a finished shard in {store.root} was lost; run the same command again")
-        of_outputs = store.need("scores", keys.scores, ["index", features])
-        of_originals = store.need("reference", keys.reference, ["index", features])
+        of_outputs = store.need("scores", keys.scores, ["index", features], scores_layout(run, samples))
+        of_originals = store.need("reference", keys.reference, ["index", features], reference_layout(run, samples))
         if len(of_outputs["index"]):
             outputs.append(of_outputs[features])
             # an image that has no output has an original all the same: take the rows of the same images
@@ -131,8 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
     settings.use_machine()
     from lactok.evaluation.evaluate import metric_networks, report_unfinished
-    from lactok.evaluation.store import Store, write_atomically
+    from lactok.evaluation.protocol import digest
+    from lactok.evaluation.store import Store
     from lactok.evaluation.writing import folder_name, to_json
+    from lactok.files import write_atomically
 
     run = settings.run()
     check_metrics(run)
@@ -144,7 +146,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         entries = [retrieval_scores(source, dataset, run, store) for source in sources]
         hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
         name = folder_name(
-            "retrieval", dataset.name, hashes, limit=settings.limit, dtype=settings.dtype, seed=settings.seed
+            "retrieval",
+            dataset.name,
+            hashes,
+            limit=settings.limit,
+            dtype=settings.dtype,
+            seed=settings.seed,
+            more=digest(sorted(entry["name"] for entry in entries))[:8],  # other tokenizers have a file of their own
         )
         path = out / f"{name}.json"
         with disk_errors(path):

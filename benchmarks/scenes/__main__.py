@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lactok.command import Parser, command
-from lactok.errors import WrongValue, at_least, disk_errors
+from lactok.errors import WrongValue, check_output_file, check_output_folder, decimal, disk_errors, integer, whole
+from lactok.evaluation.config import RANGES
 
 RECIPE = Path(__file__).parent / "scenes-tiny.toml"
 
@@ -18,10 +19,12 @@ def parser() -> Parser:
 
     sub = actions.add_parser("make", help="compose scenes in GenEval's layout, with their truth")
     sub.add_argument("--out", type=Path, required=True)
-    sub.add_argument("--count", type=int, default=120, help="captions, the six tasks in turn (default: %(default)s)")
-    sub.add_argument("--samples", type=int, default=4, help="pictures a caption (default: %(default)s)")
-    sub.add_argument("--broken", type=float, default=1 / 3, help="share that breaks its caption (default: a third)")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument(
+        "--count", type=integer, default=120, help="captions, the six tasks in turn (default: %(default)s)"
+    )
+    sub.add_argument("--samples", type=integer, default=4, help="pictures a caption (default: %(default)s)")
+    sub.add_argument("--broken", type=decimal, default=1 / 3, help="share that breaks its caption (default: a third)")
+    sub.add_argument("--seed", type=integer, default=0)
 
     sub = actions.add_parser("train-detector", help="train scenes-tiny; a killed run goes on where it was")
     sub.add_argument("--config", default=str(RECIPE), help="a recipe (default: %(default)s)")
@@ -34,7 +37,7 @@ def parser() -> Parser:
     sub.add_argument("--detector", default="scenes-tiny")
     sub.add_argument("--colours", default="scenes-tiny", help="classifier of colours (default: %(default)s)")
     sub.add_argument("--out", type=Path, help="where the figures are written as JSON (DIR/agreement.json)")
-    sub.add_argument("--seed", type=int, default=0, help="of the shuffled captions")
+    sub.add_argument("--seed", type=integer, default=0, help="of the shuffled captions")
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--weights", help="folder with weights, looked into before every other source")
     return root
@@ -44,6 +47,11 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen subcommand and return its exit code."""
     args = parser().parse_args(argv)
+    if args.action == "agreement":
+        whole("seed", args.seed, *RANGES["seed"])
+        check_output_file("out", args.out)
+    else:
+        check_output_folder("out", args.out or "training-runs")
     if args.action == "make":
         return make(args.out, args.count, args.samples, args.seed, args.broken)
     from lactok.device import check_device
@@ -65,8 +73,9 @@ def make(out: Path, count: int, samples: int, seed: int, broken: float) -> int:
         WrongValue: `count` or `samples` is below 1, or `broken`, the share of scenes that break their caption, is not
             within 0 to 1.
     """
-    at_least("count", count, 1)
-    at_least("samples", samples, 1)
+    whole("count", count, 1, 100_000)
+    whole("samples", samples, 1, 10_000)
+    whole("seed", seed, *RANGES["seed"])
     if not 0 <= broken <= 1:
         raise WrongValue(f"`broken` {broken}: a share, 0 to 1")
     from benchmarks.scenes import folder

@@ -210,7 +210,7 @@ def report_agreement(
     """
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
-    from lactok.evaluation.store import write_atomically
+    from lactok.files import write_atomically
 
     truths = list(folder.read(scenes))
     with progress("pictures", len(truths), "pictures") as report:

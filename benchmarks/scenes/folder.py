@@ -22,8 +22,10 @@ from benchmarks.geneval.detectors import Detection
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes.compose import Scene, box_of, compose
 from benchmarks.scenes.tasks import Metadata, Violation, metadata, plan_scene
+from lactok import outside_text
 from lactok.errors import UserError, disk_errors
-from lactok.evaluation.store import write_atomically
+from lactok.files import write_atomically
+from lactok.outside_text import json_object, lines
 from lactok.randomness import seed_of
 
 BROKEN = 1 / 3  # share of scenes that break their caption
@@ -141,9 +143,10 @@ def read(folder: Path) -> Iterator[Truth]:
         raise UserError(f"{folder} has no scenes; make some with `python -m benchmarks.scenes make --out {folder}`")
     for path in captions:
         try:
-            caption = json.loads((path.parent / "metadata.jsonl").read_text())
-            for line in path.read_text().splitlines():
-                yield _truth(path.parent, caption, json.loads(line))
+            metadata = path.with_name("metadata.jsonl")
+            caption = json_object(outside_text.read(metadata), str(metadata))
+            for where, line in lines(outside_text.read(path), str(path)):
+                yield _truth(path.parent, caption, json_object(line, where))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path.parent} is damaged ({error!r}); make it again") from error
 

@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.speed.measure import Conditions
-from lactok.command import Parser, as_flags, command
+from lactok.command import Parser, as_flags, command, given, refuse_beside
+from lactok.errors import check_output_file, integer
 from lactok.evaluation.config import split_names
 from lactok.evaluation.options import add_options
 
@@ -29,7 +30,7 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--repeats",
-        type=int,
+        type=integer,
         default=5,
         help="timed calls after one to warm up; the median counts; 0 times the first call itself",
     )
@@ -42,7 +43,11 @@ def parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; return 0, or 3 if a tokenizer that was asked for by name could not be measured."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    unused = ("batch_size", "resolution", "dtype", "weights", "repeats", "random")
+    refuse_beside("sizes", unused, given(own, argv), "which runs nothing")
+    check_output_file("json", args.json)
     from lactok import registry
     from lactok.device import check_device
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.timing import median_seconds, peak_memory_bytes
-from lactok.errors import UserError, WeightsNotFound, at_least, disk_errors
+from lactok.errors import UserError, WeightsNotFound, disk_errors, whole
+from lactok.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Conditions:
     weights: Path | None = None
 
     def check(self) -> None:
-        """Raise WrongValue for a number that is too small."""
-        for argument, least in (("batch_size", 1), ("repeats", 0), ("resolution", 1)):
-            at_least(argument, getattr(self, argument), least)
+        """Raise WrongValue for a number that is out of its range."""
+        for argument, least, most in (("batch_size", 1, 65536), ("repeats", 0, 10**6), ("resolution", 1, 8192)):
+            whole(argument, getattr(self, argument), least, most)
 
 
 def measure(name: str, how: Conditions) -> dict[str, Any]:
@@ -100,15 +101,15 @@ def measure_all(names: Sequence[str], how: Conditions) -> tuple[list[dict[str, A
     Returns:
         What `measure` returned for each, and the reason for each that could not be measured, by name.
     """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
+
+    from lactok.evaluation.executors import worker_processes
 
     rows, missing = [], {}
     for name in names:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with worker_processes(1) as submit:
             try:
-                found = pool.submit(_measured, name, how).result()
+                found = submit(_measured, name, how).result()
             except BrokenProcessPool:
                 found = "its process died, perhaps for want of memory; use a smaller `batch_size`"
         if isinstance(found, str):
@@ -131,8 +132,8 @@ def _measured(name: str, how: Conditions) -> dict[str, Any] | str:
 def write_numbers(numbers: object, path: Path | None) -> None:
     """Write what was measured as JSON where a path is given; raise UserError where that is not possible."""
     if path is not None:
-        with disk_errors(path):
-            path.write_text(json.dumps(numbers, indent=1) + "\n")
+        with disk_errors(path, "choose another `json`"):
+            write_atomically(path, (json.dumps(numbers, indent=1) + "\n").encode())
 
 
 def table(rows: Sequence[dict[str, Any]], how: Conditions) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import WrongValue
+from lactok.errors import WrongValue, check_output_file, integer, whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -248,16 +248,15 @@ def count(variant: str, shape_name: str, size: int, steps: int) -> dict[str, Any
 
 def measure_all(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Measure every variant, each in its own process, so that the peak memory is that of one."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
     import numpy as np
+
+    from lactok.evaluation.executors import worker_processes
 
     rows: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows[variant] = pool.submit(measure, variant, args.shape, args.size, args.steps, args.repeats).result()
-            rows[variant] |= pool.submit(count, variant, args.shape, args.size, args.steps).result()
+        with worker_processes(1) as submit:
+            rows[variant] = submit(measure, variant, args.shape, args.size, args.steps, args.repeats).result()
+            rows[variant] |= submit(count, variant, args.shape, args.size, args.steps).result()
         print(f"measured: {variant}, {rows[variant]['seconds']:.2f} CPU s", file=sys.stderr, flush=True)
     expected = rows["plain"]["output"]
     for row in rows.values():
@@ -305,13 +304,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     about = "full is the published model: 17 GB of memory for the plain one (%(default)s)"
     parser.add_argument("--shape", choices=["small", "full"], default="small", help=about)
-    parser.add_argument("--size", type=int, default=512, help="side of the output in pixels (%(default)s)")
-    parser.add_argument("--steps", type=int, default=3, help="of TLCM's sampler, 1 to 4 (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="timed calls after one to warm up; 0 times that one")
+    parser.add_argument("--size", type=integer, default=512, help="side of the output in pixels (%(default)s)")
+    parser.add_argument("--steps", type=integer, default=3, help="of TLCM's sampler, 1 to 4 (%(default)s)")
+    parser.add_argument("--repeats", type=integer, default=3, help="timed calls after one to warm up; 0 times that one")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
-    if args.size < 64 or args.size % 8:
-        raise WrongValue(f"`size` {args.size}: a multiple of 8, 64 or more")
+    check_output_file("json", args.json)
+    whole("repeats", args.repeats, 0, 10**6)
+    if whole("size", args.size, 64, 8192) % 8:
+        raise WrongValue(f"`size` {args.size}: a multiple of 8")
     import torch
 
     from lactok.evaluation.writing import processor

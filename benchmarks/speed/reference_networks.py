@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import at_least, unknown
+from lactok.errors import check_output_file, integer, unknown, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,25 +177,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Every family against its plainest faithful version.",
     )
     parser.add_argument("--rows", default="all", help=f"all, or some of: {'; '.join(ROWS)} (separated by ;)")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=integer, default=8)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
+    check_output_file("json", args.json)
     names = list(ROWS) if args.rows == "all" else [n.strip() for n in args.rows.split(";")]
     for name in names:
         if name not in ROWS:
             raise unknown("row", name, ROWS)
-    at_least("batch_size", args.batch_size, 1)
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
+    whole("batch_size", args.batch_size, 1, 65536)
     import torch
 
+    from lactok.evaluation.executors import worker_processes
     from lactok.evaluation.writing import processor
 
     rows = {}
     for name in names:  # each in its own process, so that its memory is freed before the next
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows[name] = pool.submit(measure, ROWS[name][0], args.batch_size).result()
+        with worker_processes(1) as submit:
+            rows[name] = submit(measure, ROWS[name][0], args.batch_size).result()
         print(f"measured: {name}", file=sys.stderr, flush=True)
     print(f"{processor()}, {torch.get_num_threads()} threads, {args.batch_size} images, random weights\n")
     print(table(rows))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lactok.command import Parser, command
-from lactok.errors import WrongValue
+from lactok.errors import integer, whole
 from lactok.evaluation.config import Settings
 
 
@@ -19,8 +19,8 @@ def parser() -> Parser:
         prog="python -m benchmarks.speed.suite",
         description="CPU seconds an image by stage, the suite against a plain script, in one run.",
     )
-    p.add_argument("--images", type=int, default=12, help="photographs of the sample set (default: %(default)s)")
-    p.add_argument("--resolution", type=int, default=1024)
+    p.add_argument("--images", type=integer, default=12, help="photographs of the sample set (default: %(default)s)")
+    p.add_argument("--resolution", type=integer, default=1024)
     p.add_argument("--tokenizer", default="llamagen-vq16-tiny")
     return p
 
@@ -56,8 +56,7 @@ def run_suite(tokenizer: str, settings: Settings) -> tuple[dict[str, float], dic
 def main(argv: Sequence[str] | None = None) -> int:
     """Print both tables and the metrics of both; return 0."""
     args = parser().parse_args(argv)
-    if not 2 <= args.images <= 36:
-        raise WrongValue(f"`images` {args.images}: 2 to 36")
+    whole("images", args.images, 2, 36)
     import torch
     from tabulate import tabulate
 
@@ -66,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.writing import processor
 
     settings = Settings(resolution=args.resolution, limit=args.images)
-    references = [images.prepare(s.open(), settings.run().protocol.prepare) for s in settings.data().samples]
+    how = settings.run().protocol.prepare
+    references = [images.prepare(s.open(how.upright), how) for s in settings.data().samples]
     ours, own_values = run_suite(args.tokenizer, settings)
     theirs, values = reference_script.run(references, args.tokenizer)
     n = len(references)

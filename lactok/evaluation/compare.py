@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lactok.errors import UserError, WrongValue, unknown
+from lactok.errors import UserError, WrongValue, one_line, unknown
 from lactok.evaluation.results import GenerationResult, GenEvalResult, PreferenceResult, ReconResult, Result
 from lactok.evaluation.statistics import Difference, paired_difference
-from lactok.evaluation.table import one_line
+from lactok.evaluation.table import decimals
 from lactok.metrics.registry import Metric, sorted_keys
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _row(metric: Metric, line: ComparedMetric) -> list[str]:
     digits = metric.digits + 1  # one more than the metric's own, since differences are smaller
 
     def number(value: float | None, sign: str = "") -> str:
-        return "-" if value is None else f"{value * metric.scale:{sign}.{digits}f}"
+        return "-" if value is None else decimals(value * metric.scale, digits, sign)
 
     interval = "-"
     if difference.ci95:
@@ -184,7 +184,7 @@ def _row(metric: Metric, line: ComparedMetric) -> list[str]:
     else:
         p = f"{difference.p:.3f}"
     values = [number(line.first), number(line.second), number(difference.value, "+")]
-    name = one_line(metric.head).replace("|", "\\|")
+    name = one_line(metric.head, None).replace("|", "\\|")
     return [name, *values, interval, p, str(difference.n), line.better or "-"]
 
 

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from lactok.errors import WrongValue, at_least
+from lactok.device import device_name
+from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from lactok.evaluation.protocol import Protocol
 
 DType = Literal["float32", "bfloat16", "float16"]
+
+# the ranges of the settings that are whole numbers; protocols have their own for `resolution`
+RANGES = {
+    "batch_size": (1, 65536),
+    "workers": (1, 1024),
+    "threads": (0, 1024),
+    "limit": (1, LARGEST),
+    "seed": (-(2**63), 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Run:
         dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
         seed: the seed from which the seed of each image is derived.
         batch_size: the number of images that a GPU computes at a time.
-        threads: the number of threads of each process, 0 for as many as torch chooses.
+        threads: the number of threads of each process; 0, as many as torch chooses here, becomes that number.
         networks: the names and digests (sha256) of the weights that the metrics need.
     """
 
@@ -46,6 +56,13 @@ class Run:
     batch_size: int = 8
     threads: int = 0
     networks: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Settle the number of threads, so that it is the same in worker processes and can stand in keys."""
+        if not self.threads:
+            import torch
+
+            object.__setattr__(self, "threads", torch.get_num_threads())
 
     @property
     def micro_batch(self) -> int:
@@ -60,6 +77,29 @@ class Run:
     def device_kind(self) -> str:
         """The device without its number: "cpu", "cuda" or "mps"."""
         return self.device.partition(":")[0]
+
+    def place(self, networks: bool, batched: bool = True) -> str | dict[str, str | int]:
+        """Return what of the machine decides the last bits of what is computed, for keys of the store.
+
+        Args:
+            networks: whether a network computes. On the CPU its sums depend on the number of threads; what reference
+                rows and metrics without a network compute does not.
+            batched: whether it gets `micro_batch` images at a time, on which a GPU's sums depend, or a fixed number.
+        """
+        if self.device_kind == "cpu":
+            return {"device": "cpu", "threads": self.threads} if networks else "cpu"
+        found: dict[str, str | int] = {"device": device_name(self.device), "torch": version("torch")}
+        return found | {"micro_batch": self.micro_batch} if batched else found
+
+    @property
+    def scores_key(self) -> str:
+        """The hash of `scoring_key` and of what of the machine decides the last bits of scores and features."""
+        from lactok.evaluation.protocol import digest
+        from lactok.metrics.registry import find
+
+        others = any(not find(key).own for key in self.protocol.score.metrics)  # which may have networks of their own
+        place = self.place(bool(self.networks) or others, batched=False)
+        return self.scoring_key if place == "cpu" else digest([self.scoring_key, place])
 
     @property
     def scoring_key(self) -> str:
@@ -113,7 +153,8 @@ class Settings:
         dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
         batch_size: the number of images that a GPU computes at a time; the CPU takes one by one.
         workers: the number of processes, each with its own copy of the network.
-        threads: the number of threads of each process; 0 for as many as torch chooses.
+        threads: the number of threads of each process, 0 for as many as torch chooses; on the CPU another number may
+            change the last bits of what networks compute.
         part: "I/N": do only every N-th shard, from the I-th on; the part that ends last writes the result.
         seed: the seed of the run; an image's seed is hash(seed, its id).
         weights: a folder with weights, which is looked into before every other source.
@@ -153,7 +194,11 @@ class Settings:
             object.__setattr__(self, "dataset", os.path.join(".", self.dataset))
 
     def check(self) -> None:
-        """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed."""
+        """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed.
+
+        Raises:
+            DiskError: `out` cannot be written to.
+        """
         for argument in ("dataset", "protocol", "part"):
             value = getattr(self, argument)
             if not isinstance(value, str) and not (argument == "part" and value is None):
@@ -169,17 +214,16 @@ class Settings:
             isinstance(self.metrics, Collection) and all(isinstance(key, str) for key in self.metrics)
         ):
             raise WrongValue(f"`metrics` {self.metrics!r}: default, all, keys separated by commas, or a list of keys")
-        for argument, least in (("batch_size", 1), ("workers", 1), ("threads", 0), ("limit", 1)):
+        for argument, (least, most) in RANGES.items():
             value = getattr(self, argument)
             if value is None and argument != "limit":
                 raise WrongValue(f"`{argument}` None: {least} or more")
-            at_least(argument, value, least)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise WrongValue(f"`seed` {self.seed!r}: a whole number")
+            at_least(argument, value, least, most)
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
         part_of(self.part)
         pictures_of(self.pictures)
+        check_output_folder("out", self.out)
 
     def use_machine(self) -> None:
         """Look for weights in the given folder first, and check that the device is there.
@@ -214,7 +258,7 @@ class Settings:
         """Return the data set, limited to `limit` samples."""
         from lactok.evaluation import datasets
 
-        return datasets.get(self.dataset).limited(self.limit)
+        return datasets.get(self.dataset, limit=self.limit)
 
 
 def part_of(text: str | None) -> tuple[int, int]:
@@ -226,9 +270,13 @@ def part_of(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     first, _, second = text.partition("/")
-    if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
-        raise WrongValue(f"`part` {text}: write I/N with 1 <= I <= N, as in 2/4")
-    return int(first) - 1, int(second)
+    try:
+        part, parts = integer(first), integer(second)
+    except ValueError:
+        part = parts = 0
+    if not 1 <= part <= parts <= 10**6:
+        raise WrongValue(f"`part` {text[:40]}: write I/N with 1 <= I <= N, as in 2/4")
+    return part - 1, parts
 
 
 def pictures_of(given: int | str) -> int | None:
@@ -237,12 +285,12 @@ def pictures_of(given: int | str) -> int | None:
     >>> pictures_of("6"), pictures_of("all")
     (6, None)
     """
-    text = str(given)
-    if text == "all":
+    if given == "all":
         return None
-    if not text.isdecimal():
-        raise WrongValue(f"`pictures` {text}: write a number, 0 or more, or all")
-    return int(text)
+    try:
+        return whole("pictures", integer(given) if isinstance(given, str) else given, 0)
+    except ValueError:
+        raise WrongValue(f"`pictures` {str(given)[:40]}: write a number, 0 or more, or all") from None
 
 
 def split_names(text: str, argument: str = "tokenizers", more: str = "") -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,15 @@ from pathlib import Path
 from PIL import Image
 
 from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
+from lactok.evaluation import captions, lists
+from lactok.evaluation.folders import files_under, is_file, is_folder
+from lactok.evaluation.names import normalised
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
+from lactok.outside_text import shown
 
 FEW = 30  # with fewer images, bootstrap intervals are of little use, and a warning says so
+LONGEST_NAME = 128  # characters of a folder's or list's name in a data set's name
 SHARD = 64  # number of samples that are computed, stored and resumed together
 
 
@@ -28,8 +32,8 @@ class Sample:
         id: a name that is unique in the data set and the same on every machine.
         path: the image file.
         caption: the image's caption, or None.
-        window: the part of the photograph that is the sample, (left, top, width, height) in pixels after it was
-            turned upright; None for all of it.
+        window: the part of the photograph that is the sample, (left, top, width, height) in pixels of the
+            photograph as it is opened; None for all of it.
         metadata: the prompt of a generated picture, as JSON; else "".
     """
 
@@ -42,11 +46,15 @@ class Sample:
     @property
     def sha256(self) -> str:
         """The hash of the file's digest and the window."""
-        return digest([_file_sha256(self.path), self.window])
+        return digest([file_sha256(self.path), self.window])
 
-    def open(self) -> Image.Image:
-        """Open the photograph, or its window, as upright 8-bit RGB; raise UnreadableImage if that cannot be done."""
-        image = open_photograph(self.path)
+    def open(self, upright: bool = True) -> Image.Image:
+        """Open the photograph, or its window, as 8-bit RGB; raise UnreadableImage if that cannot be done.
+
+        Args:
+            upright: whether the photograph is turned as its EXIF orientation says.
+        """
+        image = open_photograph(self.path, upright)
         if self.window is None:
             return image
         left, top, width, height = self.window
@@ -55,7 +63,7 @@ class Sample:
         return image.crop((left, top, left + width, top + height))
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the digest of a file; raise MissingFile if it cannot be read."""
     try:
         stat = path.stat()
@@ -88,16 +96,21 @@ class Dataset:
 
         Whether a sample is chosen before another one does not depend on the rest of the data set.
         """
-        at_least("limit", limit, 1)
-        if limit is None or limit >= len(self.samples):
-            return self
-        chosen = sorted(self.samples, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:limit]
-        return Dataset(self.name, tuple(sorted(chosen, key=lambda s: s.id)))
+        return Dataset(self.name, limited(self.samples, limit))
 
     def shards(self) -> Iterator[Sequence[Sample]]:
         """Yield the samples in pieces of `SHARD`, in their order; suites work on one such shard at a time."""
         for start in range(0, len(self.samples), SHARD):
             yield self.samples[start : start + SHARD]
+
+
+def limited(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
+    """Return a fixed random choice of samples, see `Dataset.limited`; raise WrongValue for a limit below 1."""
+    at_least("limit", limit, 1)
+    if limit is None or limit >= len(samples):
+        return samples
+    chosen = sorted(samples, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:limit]
+    return tuple(sorted(chosen, key=lambda s: s.id))
 
 
 def limited_numbers(count: int, limit: int | None) -> list[int]:
@@ -144,28 +157,40 @@ def sample_set() -> Dataset:
     return Dataset("sample", tuple(sorted(samples, key=lambda s: s.id)))
 
 
-def folder(root: Path) -> Dataset:
-    """Return every image under a folder as a data set; ids are relative paths.
+def folder(root: Path, limit: int | None = None) -> Dataset:
+    """Return the images under a folder as a data set, or a fixed random choice of `limit` of them.
 
-    A file `captions.json` ({id: caption}) in the folder gives the captions.
+    The name ends in a few digits of the content's hash, see `named_by_content`; only the samples that are used are read
+    for it.
 
     Raises:
         UserError: there are no images, or `captions.json` is damaged.
     """
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    return named_by_content(root.resolve().name, limited(samples_under(root), limit))
+
+
+def samples_under(root: Path) -> tuple[Sample, ...]:
+    """Return the images under a folder, see `lactok.evaluation.folders.files_under`; ids are relative paths.
+
+    A file `captions.json` in the folder, as `lactok.evaluation.captions.read` takes it, gives the captions; names that
+    differ only in their Unicode form are one.
+
+    Raises:
+        UserError: there are no images, two have one id, or `captions.json` is damaged.
+    """
+    files = files_under(root, EXTENSIONS)
     if not files:
-        raise WrongValue(f"{root} holds no images ({', '.join(EXTENSIONS)})")
-    captions: dict[str, str] = {}
-    if (root / "captions.json").is_file():
-        try:
-            captions = dict(json.loads((root / "captions.json").read_text()))
-        except ValueError as error:
-            raise UserError(f"{root / 'captions.json'} is not a JSON object of captions by image: {error}") from None
-    samples = []
+        raise WrongValue(f"{shown(root, 200)} holds no images ({', '.join(EXTENSIONS)})")
+    texts: dict[str, str] = {}
+    if is_file(root / "captions.json"):
+        texts = {normalised(name): text for name, text in captions.read(root / "captions.json").items()}
+    found: dict[str, Sample] = {}
     for path in files:
         identifier = id_of(path, root)
-        samples.append(Sample(identifier, path, captions.get(identifier)))
-    return named_by_content(root.resolve().name, tuple(samples))
+        if identifier in found:
+            raise WrongValue(f"{shown(path, 200)}: another image has the id {shown(identifier)}; rename one of them")
+        found[identifier] = Sample(identifier, path, texts.get(normalised(identifier)))
+    return tuple(found.values())
 
 
 def id_of(path: Path, root: Path) -> str:
@@ -173,39 +198,35 @@ def id_of(path: Path, root: Path) -> str:
 
     Bytes that are no UTF-8 become escapes such as "\\xff", so that every id can be stored and printed.
     """
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    return _utf8(path.relative_to(root).as_posix())
 
 
-def from_list(path: Path) -> Dataset:
-    """Return the images that a text file names as a data set: a path on each line, relative to the text file.
+def _utf8(name: str) -> str:
+    """Return a name of a file or folder with escapes for bytes that are no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
-    The ids are the paths as written; of an absolute path, the file name.
+
+def from_list(path: Path, limit: int | None = None) -> Dataset:
+    """Return the images that a text file names as a data set, see `lactok.evaluation.lists.read`, named as a folder is.
+
+    Args:
+        path: the text file.
+        limit: take only this many samples, a fixed random choice; None for all.
 
     Raises:
-        UserError: the file names no images, one that is not there, or one twice.
+        UserError: the file cannot be read, names no images, one that is not there, or one twice.
     """
-    samples = []
-    for line in path.read_text().splitlines():
-        name = line.strip()
-        if name:
-            identifier = Path(name).name if Path(name).is_absolute() else name
-            samples.append(Sample(identifier, path.parent / name))
-    if not samples:
-        raise UserError(f"{path}: names no images")
-    for sample in samples:
-        if not sample.path.is_file():
-            raise UserError(f"{path}: no such image {sample.path}")
-    if len({s.id for s in samples}) != len(samples):
-        raise UserError(f"{path} names an image twice")
-    return named_by_content(path.stem, tuple(sorted(samples, key=lambda s: s.id)))
+    samples = tuple(Sample(identifier, file) for identifier, file in sorted(lists.read(path).items()))
+    return named_by_content(path.stem, limited(samples, limit))
 
 
 def named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
     """Make a data set whose name ends in a few digits of its content's hash.
 
-    So two folders of the same name are two data sets, and a changed folder is another one.
+    So two folders of the same name are two data sets, and a changed folder is another one. Of a name that is too long
+    for the folders of results the end is cut.
     """
-    return Dataset(f"{name}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
+    return Dataset(f"{_utf8(name)[:LONGEST_NAME]}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
 
 
 def balanced(dataset: Dataset, size: int) -> Dataset:
@@ -260,30 +281,31 @@ def data_folder(name: str, data_dir: Path | None = None) -> Path:
     return (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
 
 
-def get(name: str, data_dir: Path | None = None) -> Dataset:
+def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Dataset:
     """Return a data set.
 
     Args:
         name: "sample", a published data set, a folder of images, or a .txt file that lists images.
         data_dir: the folder of the published data sets, see `data_folder`.
+        limit: take only this many samples, a fixed random choice; None for all.
 
     Raises:
         UserError: the name is unknown, or a folder or file is missing or empty; the message says how to get the data.
     """
     if name == "sample":
-        return sample_set()
+        return sample_set().limited(limit)
     if name in PUBLISHED:
         root = data_folder(name, data_dir)
         if not root.is_dir():
             wanted = PUBLISHED[name]
             raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
-        found = Dataset(name, folder(root).samples)
-        return balanced(found, PUBLISHED[name].size) if name == "mjhq" else found
+        found = Dataset(name, samples_under(root))
+        return (balanced(found, PUBLISHED[name].size) if name == "mjhq" else found).limited(limit)
     path = Path(name)
-    if path.is_dir():
-        return folder(path)
-    if path.is_file() and path.suffix == ".txt":
-        return from_list(path)
-    if path.suffix or "/" in name:
-        raise MissingFile(f"`dataset` {name}: no such folder or .txt list of images")
-    raise unknown("data set", name, ["sample", *PUBLISHED, "a folder of images"])
+    if is_folder(path):
+        return folder(path, limit)
+    if is_file(path) and path.suffix.lower() == ".txt":
+        return from_list(path, limit)
+    if path.suffix or "/" in name or not name.isprintable():
+        raise MissingFile(f"`dataset` {shown(name, 200)}: no such folder or .txt list of images")
+    raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

@@ -15,12 +15,14 @@ from lactok import registry, weights
 from lactok.command import as_flags
 from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue
 from lactok.evaluation.config import Execution, Run, Settings
-from lactok.evaluation.datasets import FEW, Dataset, folder
+from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.extras import extras_named
 from lactok.metrics.registry import METRICS, assets, find
+from lactok.outside_text import shown
 
 if TYPE_CHECKING:
+    from lactok.evaluation.folder_source import FolderSource
     from lactok.evaluation.results import ReconResult
     from lactok.evaluation.sources import Source
     from lactok.tokenizer import Reconstructor
@@ -88,10 +90,11 @@ def evaluate(
     chosen.use_machine()
     execution = chosen.execution()
     source, run = _source(tokenizer, chosen, chosen.run(), references, bits)
-    if references is not None:
-        if chosen.dataset != Settings.dataset:
-            raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
-        data = folder(existing_folder(references, "references")).limited(chosen.limit)
+    if references is not None and chosen.dataset != Settings.dataset:
+        raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
+    if isinstance(source, Path):
+        assert references is not None, "`_source` looks for it"
+        source, data = reconstructions(existing_folder(references, "references"), source, bits, chosen)
     else:
         data = chosen.data()
     run = replace(run, networks=metric_networks(run))
@@ -108,15 +111,15 @@ def _source(
     run: Run,
     references: str | os.PathLike[str] | None,
     bits: float | None,
-) -> tuple[Source, Run]:
-    """Return the source that the argument `tokenizer` of `evaluate` means, and the run.
+) -> tuple[Source | Path, Run]:
+    """Return the source that the argument `tokenizer` of `evaluate` means, or a folder's path, and the run.
 
     A loaded tokenizer's device and dtype take the place of the run's.
 
     Raises:
         WrongValue, MissingFile: an argument is wrong, or does not go with the others.
     """
-    from lactok.evaluation.sources import FolderSource, ObjectSource, TokenizerSource
+    from lactok.evaluation.sources import ObjectSource, TokenizerSource
     from lactok.tokenizer import Reconstructor
 
     if not isinstance(given, str | os.PathLike | Reconstructor):
@@ -125,7 +128,7 @@ def _source(
         path = existing_folder(given, "tokenizer")
         if references is None:
             raise WrongValue("`references`: name the folder of photographs that these are reconstructions of")
-        return FolderSource(path, bits), run
+        return path, run
     for argument, value in (("references", references), ("bits", bits)):
         if value is not None:
             raise WrongValue(f"`{argument}` is of a folder of reconstructions, not of a tokenizer; leave it out")
@@ -149,12 +152,48 @@ def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
     return isinstance(given, os.PathLike) or os.sep in text or (references is not None and Path(text).is_dir())
 
 
-def existing_folder(name: str | os.PathLike[str], argument: str = "images") -> Path:
-    """Return a folder's path; raise MissingFile, whose message names the argument, if it is not there."""
+def existing_folder(name: str | os.PathLike[str], argument: str = "images", takes: str = "a folder") -> Path:
+    """Return a folder's path.
+
+    Args:
+        name: the path.
+        argument: the argument that it was given for, for the message.
+        takes: what the argument takes, for the message.
+
+    Raises:
+        MissingFile: it is not there.
+        WrongValue: it is a file, or no path at all.
+    """
     path = Path(name)
-    if not path.is_dir():
-        raise MissingFile(f"`{argument}`: no such folder {name}")
-    return path
+    try:
+        if path.is_dir():
+            return path
+        is_file = path.exists()
+    except (OSError, ValueError) as error:  # longer than any name may be
+        raise WrongValue(f"`{argument}`: no folder can be called {str(name)[:60]!a}") from error
+    if is_file:
+        raise WrongValue(f"{shown(name, 200)} is a file; `{argument}` takes {takes}")
+    raise MissingFile(f"`{argument}`: no such folder {shown(name, 200)}")
+
+
+def reconstructions(
+    references: Path, folder_of_images: Path, bits: float | None, settings: Settings
+) -> tuple[FolderSource, Dataset]:
+    """Return a folder of somebody's reconstructions as a source, and the photographs that it is measured on.
+
+    Images are matched before the photographs are limited, since one of the others may have a better claim to a name. A
+    line in the log names images of another shape than their photographs.
+
+    Raises:
+        WrongValue: the images match no photograph, or several.
+    """
+    from lactok.evaluation.folder_source import FolderSource
+
+    photographs = samples_under(references)
+    source = FolderSource(folder_of_images, [sample.id for sample in photographs], bits)
+    data = named_by_content(references.resolve().name, limited(photographs, settings.limit))
+    source.warn_of_shapes(data.samples, settings.run().protocol.prepare.upright)
+    return source, data
 
 
 def resolve_sources(
@@ -219,20 +258,22 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
     reconstruction_result.check_measured(dataset, store, keys)
     hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
     name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
-    kept_images.publish(execution.out / name, work, dataset, keys)
-    written = reconstruction_result.merge(
-        source, dataset, run, execution.limit, store, keys, execution.out / name, timer
-    )
+    with store.alone(name):  # another command may write the same result with other pictures
+        kept_images.publish(execution.out / name, work, dataset, keys)
+        written = reconstruction_result.merge(
+            source, dataset, run, execution.limit, store, keys, execution.out / name, timer
+        )
     return ReconResult(execution.out / name, written)
 
 
 def evaluate_sources(
-    sources: Sequence[Callable[[], Source]], dataset: Dataset, run: Run, execution: Execution
+    sources: Sequence[Callable[[], Source] | Source], dataset: Dataset, run: Run, execution: Execution
 ) -> Outcome:
     """Measure several sources; where one fails, the others are measured all the same.
 
     Args:
-        sources: functions that make a source, each a `functools.partial` whose first argument is the source's name.
+        sources: functions that make a source, each a `functools.partial` whose first argument is the source's name, or
+            that name's source itself.
         dataset: the samples.
         run: the settings that determine the numbers; the metrics' networks are added here.
         execution: the settings that do not.
@@ -243,6 +284,7 @@ def evaluate_sources(
         UserError: a network of the metrics cannot be had.
     """
     from lactok.evaluation import reconstruction_result
+    from lactok.evaluation.sources import Source
     from lactok.evaluation.store import Store
 
     Store(execution.out)
@@ -251,9 +293,9 @@ def evaluate_sources(
         logger.warning("warning: %d images are few; %d or more give usable intervals", len(dataset.samples), FEW)
     outcome = Outcome()
     for make in sources:
-        name = str(getattr(make, "args", ["?"])[0])  # of the partial; the source may fail to be made
+        name = make.name if isinstance(make, Source) else str(getattr(make, "args", ["?"])[0])  # may fail to be made
         try:
-            result = evaluate_source(make(), dataset, run, execution)
+            result = evaluate_source(make if isinstance(make, Source) else make(), dataset, run, execution)
         except (DiskError, reconstruction_result.NothingMeasured):
             raise
         except UserError as error:

@@ -18,8 +18,9 @@ from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ReconstructionWork, ShardKeys, picture_key, prepared_key, ranked_samples
-from lactok.evaluation.store import folder_safe, write_atomically
+from lactok.evaluation.store import folder_safe
 from lactok.evaluation.writing import to_json
+from lactok.files import write_atomically
 from lactok.images import EXTENSIONS
 
 
@@ -83,7 +84,7 @@ def publish(folder: Path, work: ReconstructionWork, dataset: Dataset, keys: Sequ
             ids_key = work.source.key(shard, run)
             for sample in wanted:
                 reconstruction, name = picture_key(ids_key, run, sample), file_name(sample)
-                if store.picture(reconstruction).is_file():
+                if store.has_picture(reconstruction):
                     store.publish(reconstruction, folder / "images" / name)
                     store.publish(prepared_key(run, sample), folder.parent / "references" / references / name)
                     index.append({"sample": sample.id, "file": name, "why": list(why[sample.id])})

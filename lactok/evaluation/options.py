@@ -6,14 +6,15 @@ import argparse
 from dataclasses import MISSING, fields
 from typing import Any, get_args
 
+from lactok.errors import integer
 from lactok.evaluation.config import DType, Settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "dataset": {"help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list (default: %(default)s)"},
     "protocol": {"help": "square-256, paper-1024, llamagen-256, titok-256 (default: %(default)s)"},
-    "resolution": {"type": int, "help": "instead of the protocol's; changes its hash"},
+    "resolution": {"type": integer, "help": "instead of the protocol's; changes its hash"},
     "metrics": {"help": "default, all, or keys separated by commas; torchmetrics:CLASS for one of torchmetrics'"},
-    "limit": {"type": int, "metavar": "N", "help": "use N samples, a fixed random choice"},
+    "limit": {"type": integer, "metavar": "N", "help": "use N samples, a fixed random choice"},
     "pictures": {
         "metavar": "N|all",
         "help": "keep the reconstructions of this many samples, a fixed random choice, besides the "
@@ -22,11 +23,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "out": {"help": "results and the store (default: %(default)s)"},
     "device": {"help": "cpu, cuda, cuda:1, mps (default: %(default)s)"},
     "dtype": {"choices": get_args(DType), "help": "compute dtype of what is evaluated (default: %(default)s)"},
-    "batch_size": {"type": int, "help": "images at a time on a GPU; the CPU takes one by one (default: %(default)s)"},
-    "workers": {"type": int, "help": "processes, each with its own copy of the network (default: %(default)s)"},
-    "threads": {"type": int, "help": "threads a process (default: as torch chooses)"},
+    "batch_size": {
+        "type": integer,
+        "help": "images at a time on a GPU; the CPU takes one by one (default: %(default)s)",
+    },
+    "workers": {"type": integer, "help": "processes, each with its own copy of the network (default: %(default)s)"},
+    "threads": {
+        "type": integer,
+        "help": "threads a process; others may change last bits (default: as torch chooses)",
+    },
     "part": {"metavar": "I/N", "help": "do only every N-th shard, from the I-th on; the last part to end merges"},
-    "seed": {"type": int, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
+    "seed": {"type": integer, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
     "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},
 }
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 
-from lactok.errors import WrongValue, unknown
+from lactok.errors import unknown, whole
 from lactok.images import Prepare, Rounding
 from lactok.metrics import registry
 
-SMALLEST = 32  # px; the coarsest layers of LPIPS need as much
+SMALLEST, LARGEST_SIDE = 32, 8192  # pixels of a side; the coarsest layers of LPIPS need the smallest
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Protocol:
     @property
     def prepare_hash(self) -> str:
         """Eight digits of the hash of `prepare`."""
-        return digest(asdict(self.prepare))[:8]
+        return digest(self.prepare.settings())[:8]
 
     @property
     def score_hash(self) -> str:
@@ -80,12 +80,15 @@ def protocols() -> Mapping[str, Protocol]:
         ),
         Protocol(
             "llamagen-256",
-            Prepare(256, "adm"),
+            Prepare(256, "adm", upright=False),
             Score(("psnr", "ssim_range2", "rfid"), "llamagen"),
-            note="LlamaGen's own evaluation: ADM crop, truncated pixels, inflated SSIM",
+            note="LlamaGen's own evaluation: ADM crop, orientation tags ignored, truncated pixels, inflated SSIM",
         ),
         Protocol(
-            "titok-256", Prepare(256), Score(("rfid",), "truncate"), note="TiTok's own evaluation: truncated pixels"
+            "titok-256",
+            Prepare(256, upright=False),
+            Score(("rfid",), "truncate"),
+            note="TiTok's own evaluation: orientation tags ignored, truncated pixels",
         ),
     )
     return {protocol.name: protocol for protocol in found}
@@ -111,8 +114,7 @@ def get(name: str, resolution: int | None = None, metrics: str | Sequence[str] =
         raise unknown("protocol", name, protocols())
     protocol = protocols()[name]
     if resolution is not None:
-        if not isinstance(resolution, int) or not SMALLEST <= resolution <= 8192:
-            raise WrongValue(f"`resolution` {resolution!r}: between {SMALLEST} and 8192 pixels")
-        protocol = replace(protocol, prepare=replace(protocol.prepare, resolution=resolution))
+        side = whole("resolution", resolution, SMALLEST, LARGEST_SIDE)
+        protocol = replace(protocol, prepare=replace(protocol.prepare, resolution=side))
     keys = registry.chosen(metrics, protocol.score.metrics)
     return replace(protocol, score=replace(protocol.score, metrics=keys))

@@ -19,12 +19,13 @@ from torch import Tensor
 from lactok import images
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.layout import Layout
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
 from lactok.evaluation.sources import Source
 from lactok.evaluation.store import Arrays, Store
 from lactok.evaluation.timing import Timer
-from lactok.metrics.registry import find
+from lactok.metrics.registry import ImageMetric, find
 from lactok.metrics.scorer import Scorer, batches
 
 EXTREMES = 3  # number of best samples of a shard whose pictures are kept, and of worst ones
@@ -59,7 +60,32 @@ class ShardKeys:
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     """Return the key of the features of a shard's prepared photographs, the same for all sources."""
     features = list(scorer_of(run).features)
-    return digest([run.protocol.prepare_hash, run.scoring_key, features, [s.sha256 for s in samples]])
+    return digest([run.protocol.prepare_hash, run.scores_key, features, [s.sha256 for s in samples]])
+
+
+def ids_layout(source: Source, samples: Sequence[Sample]) -> Layout:
+    """Return what the file of a shard's ids holds: `ids` (n, L) and `near_ties` (n,)."""
+    below = {"ids": source.codebook_size, "near_ties": 0}
+    return Layout(len(samples), {"ids": 2, "near_ties": 1}, below=below)
+
+
+def per_image_metrics(run: Run) -> list[str]:
+    """Return the keys of the run's metrics of single images, in their order."""
+    return [key for key in run.protocol.score.metrics if isinstance(find(key), ImageMetric)]
+
+
+def scores_layout(run: Run, samples: Sequence[Sample]) -> Layout:
+    """Return what the file of a shard's scores holds: bits, the metrics of single images and features.
+
+    States of metrics are not named here, since only the metric knows their arrays.
+    """
+    measured = dict.fromkeys(per_image_metrics(run), 1) | dict.fromkeys(scorer_of(run).features, 2)
+    return Layout(len(samples), {"bits": 1}, measured, ("errors",), complete=True)
+
+
+def reference_layout(run: Run, samples: Sequence[Sample]) -> Layout:
+    """Return what the file of the features of a shard's prepared photographs holds."""
+    return Layout(len(samples), {}, dict.fromkeys(scorer_of(run).features, 2))
 
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
@@ -145,13 +171,17 @@ class ReconstructedShard:
         """Return where the shard lies in the store; None if its ids have to be computed first."""
         ids_digest = None
         if self.source.has_ids:
-            stored = self.store.get("ids", self.ids_key)
+            stored = self._stored_ids()
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, self.run.scoring_key])
+        scores = digest([self.ids_key, ids_digest, self.run.scores_key])
         ids = self.ids_key if self.source.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
+
+    def _stored_ids(self) -> Arrays | None:
+        """Return the arrays of the shard's ids; None where they have to be computed."""
+        return self.store.get("ids", self.ids_key, check=ids_layout(self.source, self.samples))
 
     def is_finished(self) -> bool:
         """Return whether scores, features and wanted pictures are in the store."""
@@ -160,20 +190,24 @@ class ReconstructedShard:
 
     def _is_scored(self, keys: ShardKeys) -> bool:
         """Return whether the scores are in the store, and the references' features if a metric needs any."""
-        if not self.store.has("scores", keys.scores):
-            return False
-        return not self.scorer.features or self.store.has("reference", keys.reference)
+        return self._has_scores(keys) and (not self.scorer.features or has_features(self.samples, self.run, self.store))
+
+    def _has_scores(self, keys: ShardKeys) -> bool:
+        """Return whether the scores are in the store; of the features only their names are looked at."""
+        names = ["index", "bits", "errors", *per_image_metrics(self.run)]
+        return self.store.has("scores", keys.scores, names, scores_layout(self.run, self.samples))
 
     def finish(self) -> None:
         """Compute what is missing, and nothing else."""
         keys = self.keys()
         if keys is None or not self._is_scored(keys):
             references, kept = self._references()
-            if self.source.has_ids and self.store.get("ids", self.ids_key) is None:
+            stored = self._stored_ids() if self.source.has_ids else None
+            if self.source.has_ids and (stored is None or stored["index"].tolist() != kept):
                 self._encode(references, kept)
             keys = self.keys()
             assert keys is not None
-            if not self.store.has("scores", keys.scores):
+            if not self._has_scores(keys):
                 self._score(references, kept, keys)
         lacking = self._unpictured(keys)
         if lacking:
@@ -204,7 +238,7 @@ class ReconstructedShard:
         for sample in self.samples:
             if sample.id in wanted:
                 reconstruction, prepared = self._picture_keys(sample)
-                if not (self.store.picture(reconstruction).exists() and self.store.picture(prepared).exists()):
+                if not (self.store.has_picture(reconstruction) and self.store.has_picture(prepared)):
                     lacking.add(sample.id)
         return lacking
 
@@ -220,13 +254,14 @@ class ReconstructedShard:
         """
         references, kept = [], []
         readable, positions = [], []
+        how = self.run.protocol.prepare
         with self.timer.stage("prepare"):
             for i, sample in enumerate(self.samples):
                 try:
-                    reference = images.prepare(sample.open(), self.run.protocol.prepare)
+                    reference = images.prepare(sample.open(how.upright), how)
                     readable.append(reference)
                     positions.append(i)
-                    self.source.check(sample)
+                    self.source.check(sample, self.run)
                 except images.UnreadableImage as error:
                     self.errors[sample.id] = str(error)
                     continue
@@ -281,11 +316,13 @@ class ReconstructedShard:
         """
         ids = self._ids()
         kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
+        if ids and not ids.keys() >= set(kept):
+            raise self.store.lost("scores", keys.scores)
         for batch in batches(len(kept), self.run.micro_batch):
             positions = kept[batch]
             if any(self.samples[i].id in pictured for i in positions):
                 how = self.run.protocol.prepare
-                references = [images.prepare(self.samples[i].open(), how) for i in positions]
+                references = [images.prepare(self.samples[i].open(how.upright), how) for i in positions]
                 made, _ = self._outputs(references, positions, ids)
                 self._keep_pictures(references, made, positions, pictured)
 
@@ -328,14 +365,18 @@ def store_features(
         store: where they are stored.
         timer: to which the time is added.
     """
-    key = reference_key(samples, run)
-    if store.has("reference", key):
+    if has_features(samples, run, store):
         return
     arrays: Arrays = {"index": np.array(positions, np.int64)}
     with timer.stage("reference features"):
         if prepared:
             arrays |= scorer_of(run).describe(stack(prepared))
-    store.put("reference", key, arrays)
+    store.put("reference", reference_key(samples, run), arrays)
+
+
+def has_features(samples: Sequence[Sample], run: Run, store: Store) -> bool:
+    """Return whether the features of a shard's photographs are in the store; only their names are looked at."""
+    return store.has("reference", reference_key(samples, run), ["index"], reference_layout(run, samples))
 
 
 def stack(references: list[np.ndarray]) -> Tensor:

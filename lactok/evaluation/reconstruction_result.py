@@ -5,31 +5,28 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lactok.errors import WrongValue, disk_errors
+from lactok.errors import NothingMeasured, disk_errors
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.reconstruction import ShardKeys
-from lactok.evaluation.schema import ResultPart
+from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
+from lactok.evaluation.schema import Damaged, ResultPart
 from lactok.evaluation.sources import Source
-from lactok.evaluation.statistics import codebook_statistics, mean_with_interval
-from lactok.evaluation.store import FeatureBlocks, Store, write_atomically
+from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
+from lactok.evaluation.store import Arrays, FeatureBlocks, Store
+from lactok.evaluation.stored_files import read_json
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import write_result
+from lactok.files import write_atomically
 from lactok.metrics.registry import DistanceMetric, ImageMetric, Metric, StateMetric, find
 
 logger = logging.getLogger(__name__)
-
-
-class NothingMeasured(WrongValue):
-    """No image of a data set can be measured."""
 
 
 def check_measured(dataset: Dataset, store: Store, keys: Sequence[ShardKeys]) -> None:
@@ -95,7 +92,7 @@ def merge(
             "score": run.protocol.score_hash,
             "resolution": run.protocol.prepare.resolution,
             "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
-            "definition": {"prepare": asdict(run.protocol.prepare), "score": run.protocol.score.settings()},
+            "definition": {"prepare": run.protocol.prepare.settings(), "score": run.protocol.score.settings()},
         },
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
@@ -128,9 +125,9 @@ def _warn_if_replaced(folder: Path, description: Mapping[str, Any]) -> None:
     That happens after a class was edited or a network was trained further.
     """
     try:
-        before = json.loads((folder / "result.json").read_bytes())["tokenizer"]
+        before = read_json(folder / "result.json")["tokenizer"]
         is_replaced = _code_and_weights(before) != _code_and_weights(description)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (Damaged, LookupError, TypeError, AttributeError):
         return  # there is no earlier result, or none that can be read
     if is_replaced:
         logger.warning("%s: the result of its earlier code or weights in %s is replaced", description["name"], folder)
@@ -155,10 +152,10 @@ def _records(
         columns["near_ties"] = []
     skipped: list[dict[str, str]] = []
     histogram = np.zeros(source.codebook_size, np.int64) if source.has_ids else None
-    per_image = [m for m in run.protocol.score.metrics if isinstance(find(m), ImageMetric)]
+    per_image = per_image_metrics(run)
     light = ["index", "bits", "errors", *per_image]  # the features, which are large, are not read
     for samples, key in zip(shards, keys, strict=True):
-        scores = store.need("scores", key.scores, light)
+        scores = store.need("scores", key.scores, light, scores_layout(run, samples))
         index = scores["index"].tolist()
         columns["id"] += [samples[i].id for i in index]
         columns["caption"] += [samples[i].caption for i in index]
@@ -168,7 +165,7 @@ def _records(
             columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
         skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
         if key.ids is not None and histogram is not None:
-            ids = store.need("ids", key.ids)
+            ids = store.need("ids", key.ids, check=ids_layout(source, samples))
             columns["near_ties"] += ids["near_ties"].tolist()
             histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
     return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
@@ -184,8 +181,7 @@ def foreign(metric: Metric) -> dict[str, Any]:
 def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
     """Return the entry of a metric of single images: the mean with its interval."""
     array = np.asarray(values, np.float64)
-    mean, interval = mean_with_interval(array)
-    entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(array)}
+    entry = mean_entry(array)
     if metric.cap is not None:
         entry["capped"] = int((array >= metric.cap).sum())
     return entry | foreign(metric)
@@ -208,19 +204,22 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
     n = sum(len(r) for r in rows)
     out = {}
     for metric in metrics:
-        value = float("nan")
+        value: float | None = None
         stored = digest([metric.key, metric.hashed(), [[k.scores, k.reference] for k in used]])
-        known = store.get("distances", stored)
+        known = store.get("distances", stored, check=_check_value)
         if known is not None:
             value = float(known["value"])
         elif n >= 2:
             value = _compute_set_metric(metric, used, rows, store)
             store.put("distances", stored, {"value": np.array(value)})
-        out[metric.key] = {"value": value, "ci95": None, "n": n}
-        if metric.reliable_from:
-            out[metric.key]["reliable"] = n >= metric.reliable_from
-        out[metric.key] |= foreign(metric)
+        out[metric.key] = distance_entry(metric, value, n) | foreign(metric)
     return out
+
+
+def _check_value(arrays: Arrays, _names: Collection[str]) -> None:
+    """Raise an error unless a stored distance is one number."""
+    if arrays["value"].shape or arrays["value"].dtype.kind != "f":
+        raise ValueError("no number")
 
 
 def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store) -> float:
@@ -234,20 +233,33 @@ def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequenc
     """
     if isinstance(metric, DistanceMetric):
         name = metric.features.name
-        places = [
-            np.searchsorted(store.need("reference", k.reference, ["index"])["index"], r)
-            for k, r in zip(keys, rows, strict=True)
-        ]
+        places = [_places(store, k.reference, r) for k, r in zip(keys, rows, strict=True)]
         outputs = FeatureBlocks(store, "scores", [k.scores for k in keys], name, [None] * len(keys))
         references = FeatureBlocks(store, "reference", [k.reference for k in keys], name, places)
         return metric.compute(references, outputs)
     assert isinstance(metric, StateMetric)
-    states = []
+    head = f"{metric.key}/"
+    states: list[dict[str, np.ndarray]] = []
     for key in keys:
         arrays = store.need("scores", key.scores)
-        head = f"{metric.key}/"
         states.append({k.removeprefix(head): v for k, v in arrays.items() if k.startswith(head)})
+        if _kinds(states[-1]) != _kinds(states[0]) or not states[0]:
+            store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
+            raise store.lost("scores", key.scores)
     return metric.merge(states)
+
+
+def _places(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
+    """Return where the features of the samples at these positions stand in a shard of references' features."""
+    index = store.need("reference", key, ["index"])["index"]
+    if not np.isin(rows, index).all():
+        raise store.lost("reference", key)
+    return np.searchsorted(index, rows)
+
+
+def _kinds(state: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
+    """Return the dtype and the number of dimensions of each array of a state, which are the same in all shards."""
+    return {name: (str(array.dtype), array.ndim) for name, array in sorted(state.items())}
 
 
 def _write_tokens(
@@ -258,7 +270,7 @@ def _write_tokens(
         return
     ids, names = [], []
     for samples, key in zip(shards, keys, strict=True):
-        stored = store.need("ids", str(key.ids))
+        stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
         if len(stored["index"]):
             ids.append(stored["ids"])
         names += [samples[i].id for i in stored["index"]]

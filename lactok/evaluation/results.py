@@ -6,17 +6,16 @@ program, is left out, and a line says which and why. Results of an older schema 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from lactok.errors import MissingFile, UnknownName, UserError
-from lactok.evaluation import schema
+from lactok.evaluation import schema, stored_files
 from lactok.evaluation.schema import Damaged, Entry
 from lactok.metrics.registry import Metric, described
 from lactok.metrics.rewards import titles
@@ -37,7 +36,10 @@ class Result:
         folder: the result's folder.
         data: the content of `result.json` as an object of `lactok.evaluation.schema`.
         older: whether it was stored in an older version of the schema.
+        texts: the columns of texts that its records must have, `id` first.
     """
+
+    texts: ClassVar[tuple[str, ...]] = ("id",)
 
     folder: Path
     data: Any
@@ -112,26 +114,19 @@ class Result:
         """The values of each sample, a row for each, in the order of the data set.
 
         Raises:
-            UserError: `records.parquet` is missing or damaged.
+            UserError: `records.parquet` is missing or damaged, or its columns are other ones than a result's.
         """
-        import pandas
-
-        path = self.folder / "records.parquet"
+        numbers = [*self.metrics, "bits", "near_ties", "correct"]
+        most = self.n + len(self.data.dataset.skipped)
         try:
-            return pandas.read_parquet(path, engine="pyarrow")
-        except Exception as error:  # pyarrow's errors have no common class
-            what = "missing" if not path.is_file() else f"damaged ({' '.join(str(error).split())})"
-            raise UserError(f"{self.name}/records.parquet is {what}; run the command that made it again") from error
+            return stored_files.read_records(self.folder / "records.parquet", self.texts, numbers, most)
+        except Damaged as error:
+            raise UserError(f"{self.name}/{error}; run the command that made it again") from error
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """The content of `run.json`: the machine, versions and times; empty where it cannot be read."""
-        try:
-            found = dict(json.loads((self.folder / "run.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return {}
-        tables = [found.get(name, {}) for name in ("machine", "versions", "seconds", "images")]
-        return found if all(isinstance(table, dict) for table in tables) else {}
+        return stored_files.read_run(self.folder / "run.json")
 
     def seconds(self, stage: str) -> float | None:
         """Return the seconds of wall time that a stage took for each sample; None where they were not measured.
@@ -142,9 +137,9 @@ class Result:
         try:
             count = self.about.get("images", {stage: self.n}).get(stage, 0)
             seconds = float(self.about["seconds"]["wall"][stage]) / count
-        except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError):
+        except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError, OverflowError):
             return None
-        return None if seconds == 0 else seconds
+        return seconds if 0 < seconds < float("inf") else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,6 +185,8 @@ class PicturesResult(Result):
 class GenEvalResult(PicturesResult):
     """GenEval scores of a generator, or of a folder of pictures."""
 
+    texts = ("id", "tag", "metadata")
+
     def metric(self, key: str) -> Metric:
         """Return the metric of a GenEval task: the share of correct pictures; its title is its key."""
         return Metric(key, title=key, higher=True, own=False)
@@ -197,6 +194,8 @@ class GenEvalResult(PicturesResult):
 
 class PreferenceResult(PicturesResult):
     """Scores of pictures by reward models and, if there are references, their distance to photographs."""
+
+    texts = ("id", "caption")
 
     def metric(self, key: str) -> Metric:
         """Return the metric of a reward or a distance: its title, direction, digits and scale."""
@@ -281,14 +280,7 @@ class Results(Sequence[Result]):
 
 def load(folder: Path) -> Result:
     """Read the result in a folder; raise `Damaged` if that cannot be done."""
-    try:
-        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Damaged("there is no result.json") from None
-    except OSError as error:
-        raise Damaged(f"result.json cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"result.json is damaged ({error})") from error
+    content = stored_files.read_json(folder / "result.json")
     data, older = schema.parsed(content, folder.name)
     return CLASSES[data.suite](folder, data, older)
 
@@ -312,8 +304,12 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
     root = Path(folder)
     if not root.is_dir():
         raise MissingFile(f"`runs` {folder}: no such folder; measure something first: {FIRST}")
-    folders = sorted(path for path in root.iterdir() if (path / "result.json").exists())
-    if not folders and (root / "result.json").exists():
+    try:
+        folders = sorted(path for path in root.iterdir() if _is_result(path))
+    except OSError as error:
+        raise UserError(f"`runs` {folder} cannot be read ({error.strerror})") from error
+    is_result = not folders and _is_result(root)  # the folder of one result
+    if is_result:
         folders = [root]
     found: list[Result] = []
     left_out = []
@@ -322,10 +318,23 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
             found.append(load(path))
         except Damaged as error:
             left_out.append(f"left out: {path.name!a}: {error}")
+    if not found and is_result:
+        raise UserError(
+            f"`runs` {folder} is the folder of one result, and that cannot be read: "
+            f"{left_out[0].partition(': ')[2].partition(': ')[2]}; run the command that made it again"
+        )
     if not found:
         why = f"; {left_out[0]}" if left_out else ""
         raise UserError(f"`runs` {folder} holds no results{why}; measure something first: {FIRST} --out {folder}")
     return Results(tuple(found), (*left_out, *older_version_lines(found)))
+
+
+def _is_result(folder: Path) -> bool:
+    """Return whether a folder holds a `result.json`; what may not be looked into does not."""
+    try:
+        return (folder / "result.json").exists()
+    except OSError:
+        return False
 
 
 def older_version_lines(results: Sequence[Result]) -> list[str]:

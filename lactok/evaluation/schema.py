@@ -37,6 +37,9 @@ class Entry(Part):
         references: for a distance, the number of images in the other set.
         reliable: False for a distance that was computed from too few images.
         prompts: for a task of GenEval, the number of its prompts.
+        tokens: for a reward that reads captions, how many tokens of a caption it reads, special ones included.
+        captions_cut: how many different captions are longer than that; the reward did not read the rest of them.
+        reason: why there is no value, None where there is one.
         title, higher_is_better: for a metric that is not this project's own, its title and direction.
     """
 
@@ -47,6 +50,9 @@ class Entry(Part):
     references: int | None = None
     reliable: bool | None = None
     prompts: int | None = None
+    tokens: int | None = None
+    captions_cut: int | None = None
+    reason: str | None = None
     title: str | None = None
     higher_is_better: bool | None = None
 
@@ -151,10 +157,20 @@ class ProtocolPart(Part):
 class Codebook(Part):
     """How the codebook was used; see `lactok.evaluation.statistics.codebook_statistics`.
 
+    Results that were stored without `size` are of an earlier version, which divided by the number of ids where that was
+    smaller than the codebook; readers compute their `usage` anew, from `used` and the tokenizer's `codebook_size`.
+
     Attributes:
+        size: the number of codes.
+        seen: the number of ids.
+        used: the number of codes that occur among these.
+        usage: used / size; with few images it stays small, since it cannot exceed seen / size.
+        perplexity: 2 to the power of `entropy_bits`.
+        entropy_bits: the entropy of the codes' frequencies in bits.
         near_ties: the number of ids for which a second code was about as near as the nearest one.
     """
 
+    size: int | None = None
     seen: int
     used: int
     usage: FiniteFloat
@@ -203,7 +219,18 @@ class RewardPart(Part):
 
 
 class ReferencePart(Part):
-    """The photographs to which the distance of the pictures was measured."""
+    """The photographs to which the distance of the pictures was measured.
+
+    Attributes:
+        name: the data set's name.
+        n: the number of photographs in it, those that cannot be read included; a distance's entry has the number of the
+            others as `references`.
+        sha256: the hash of ids and photographs.
+        skipped: the photographs that cannot be read.
+        prepare: how the pictures and the photographs were prepared.
+        features: the features between which the distances are.
+        networks: the weights of the network that computed these.
+    """
 
     name: str
     n: int
@@ -211,6 +238,7 @@ class ReferencePart(Part):
     prepare: dict[str, Any]
     features: str
     networks: list[Network]
+    skipped: list[Skipped] | None = None
 
 
 class ResultPart(Part):
@@ -305,17 +333,33 @@ def parsed(content: object, name: str = "") -> tuple[AnyResult, bool]:
     elif content.get("schema") != VERSION:
         if not {"schema", "metrics"} & content.keys():
             raise Damaged("result.json is not this project's")
-        raise Damaged(f"result.json has schema {content.get('schema')!r}, this version reads 1 to {VERSION}")
+        raise Damaged(f"result.json has schema {_short(content.get('schema'))}, this version reads 1 to {VERSION}")
     try:
-        return _ADAPTER.validate_python(content), older
+        return _ADAPTER.validate_python(_with_usage_of_all_codes(content)), older
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
+        place = _short(".".join(str(part) for part in first["loc"][1:]))
         if first["type"] == "missing":
             raise Damaged(f"result.json has no {place}") from error
         if not place:
             raise Damaged("result.json is not this project's") from error
-        raise Damaged(f"result.json: {place} is {json.dumps(first['input'], default=str)[:40]}") from error
+        raise Damaged(f"result.json: {place} is {_short(json.dumps(first['input'], default=str))}") from error
+
+
+def _short(value: object) -> str:
+    """Return the beginning of a value as text on one line."""
+    return ascii(str(value))[1:-1][:40]
+
+
+def _with_usage_of_all_codes(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a result whose `codebook.usage` is the share of all codes, see `Codebook`; the content is not changed."""
+    tokenizer, codebook = content.get("tokenizer"), content.get("codebook")
+    if not isinstance(tokenizer, dict) or not isinstance(codebook, dict) or "size" in codebook:
+        return content
+    size, used = tokenizer.get("codebook_size"), codebook.get("used")
+    if type(size) is not int or type(used) is not int or not 0 <= used <= size != 0:
+        return content
+    return {**content, "codebook": {**codebook, "size": size, "usage": used / size}}
 
 
 def upgraded(old: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -346,8 +390,8 @@ def upgraded(old: Mapping[str, Any], name: str) -> dict[str, Any]:
             }
             protocol.setdefault("networks", [])
             return new | {"suite": "recon", "protocol": protocol}
-    except (KeyError, TypeError, AttributeError) as error:
-        missing = f"has no {error.args[0]}" if isinstance(error, KeyError) else "is damaged"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        missing = f"has no {_short(error.args[0])}" if isinstance(error, KeyError) else "is damaged"
         raise Damaged(f"result.json {missing}") from error
     raise Damaged("result.json is not this project's")
 

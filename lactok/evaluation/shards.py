@@ -86,7 +86,8 @@ def complete(
         total.add(run_shards(work, own, execution.workers, report))
     left = sum(not work.is_finished(s) for s in shards)
     if left:
-        logger.info("%s: %d of %d shards are left to the other parts", label, left, len(shards))
+        same = f"; all parts need the same `threads` (here {work.run.threads})" if work.run.device_kind == "cpu" else ""
+        logger.info("%s: %d of %d shards are left to the other parts%s", label, left, len(shards), same)
         return None
     return total
 
@@ -128,10 +129,9 @@ _worker: dict[str, ShardWork] = {}  # under "work", what this process does with 
 
 def _start(work: ShardWork) -> None:
     """Prepare this process for its jobs."""
-    if work.run.threads:
-        import torch
+    import torch
 
-        torch.set_num_threads(work.run.threads)
+    torch.set_num_threads(work.run.threads)
     _worker["work"] = work
 
 

@@ -1,30 +1,26 @@
-"""Where reconstructions come from: a tokenizer by name, a loaded one, exchanged ids, a folder of somebody's images."""
+"""Where reconstructions come from: a tokenizer by name, a loaded one, exchanged ids; `folder_source` has the fourth."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lactok import images, registry, weights
+from lactok import images, registry
 from lactok.errors import WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.identity import code_of
+from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.protocol import digest
-from lactok.images import EXTENSIONS
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
-
-EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images, see `ExchangedSource`
 
 
 class Source(ABC):
@@ -56,8 +52,11 @@ class Source(ABC):
         """The number of codes, 0 for a source without ids."""
         return 0
 
-    def check(self, sample: Sample) -> None:  # noqa: B027, most sources have nothing to check
-        """Raise UnreadableImage if this source has nothing for a sample, which is then left out."""
+    def check(self, sample: Sample, run: Run) -> None:  # noqa: B027, most sources have nothing to check
+        """Raise UnreadableImage if this source has nothing for a sample, which is then left out.
+
+        The reason is stored with the sample's shard, so `key` must cover all that decides it.
+        """
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
         """Encode prepared images.
@@ -153,7 +152,7 @@ class TokenizerSource(Source):
                 "prepare": run.protocol.prepare_hash,
                 "dtype": run.dtype,
                 "seed": run.seed,
-                "device": run.device_kind,
+                "device": run.place(networks=bool(self.assets or self.code)),
                 "pillow": version("pillow"),
                 "samples": [[s.id, s.sha256] for s in samples],
             }
@@ -242,96 +241,13 @@ class ExchangedSource(TokenizerSource):
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"name": self.name, "note": "decoded from the ids of another image"}
 
-    def check(self, sample: Sample) -> None:
-        self.partners[sample.id].open()
+    def check(self, sample: Sample, run: Run) -> None:
+        self.partners[sample.id].open(run.protocol.prepare.upright)
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
         return digest([super().key(samples, run), [self.partners[s.id].sha256 for s in samples]])
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
-        others = [images.prepare(self.partners[s.id].open(), run.protocol.prepare) for s in samples]
+        how = run.protocol.prepare
+        others = [images.prepare(self.partners[s.id].open(how.upright), how) for s in samples]
         return super().encode(others, samples, run)
-
-
-class FolderSource(Source):
-    """A folder of somebody's reconstructions, matched to the samples by relative path without its ending.
-
-    Args:
-        folder: the folder.
-        bits: the number of bits that an image takes, where it is known.
-
-    Raises:
-        WrongValue: `bits` is no number above 0.
-    """
-
-    def __init__(self, folder: Path, bits: float | None = None):
-        if bits is not None and not (isinstance(bits, int | float) and 0 < bits < math.inf):
-            raise WrongValue(f"`bits` {bits!r}: a number above 0, the bits that an image takes")
-        self.folder, self.bits = folder, bits
-        self._files: dict[str, list[Path]] = {}
-        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()):
-            self._files.setdefault(_stem(path.relative_to(folder)), []).append(path)
-        content = digest([[k, [weights.sha256(p) for p in v]] for k, v in self._files.items()])
-        self.name = f"images-{folder.resolve().name}-{content[:6]}"
-
-    def check(self, sample: Sample) -> None:
-        path = self._file(sample)
-        if path is None:
-            raise images.UnreadableImage("no reconstruction")
-        images.open_photograph(path)
-
-    def _file(self, sample: Sample) -> Path | None:
-        """Return a sample's file: the one of the same name, or the only one that differs in the ending; else None.
-
-        Raises:
-            UnreadableImage: there are two that differ in the ending.
-        """
-        found = self._files.get(_stem(Path(sample.id)), [])
-        for path in found:
-            if path.relative_to(self.folder).as_posix() == sample.id:
-                return path
-        if len(found) > 1:
-            raise images.UnreadableImage(f"two reconstructions: {found[0].name} and {found[1].name}")
-        return found[0] if found else None
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "family": "images",
-            "tokens": None,
-            "codebook_size": None,
-            "bits": self.bits,
-            "decode_steps": None,
-            "options": {},
-            "license": "-",
-            "note": "scored from files",
-            "assets": [],
-        }
-
-    def key(self, samples: Sequence[Sample], run: Run) -> str:
-        hashes = []
-        for s in samples:
-            try:
-                path = self._file(s)
-            except images.UnreadableImage:
-                path = None
-            hashes.append([s.id, s.sha256, weights.sha256(path) if path else None])
-        return digest({"images": hashes, "prepare": run.protocol.prepare_hash, "bits": self.bits})
-
-    def outputs(
-        self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
-    ) -> tuple[Tensor, Tensor]:
-        """Return the reconstructions, prepared as the photographs are: the same crop, the same filter."""
-        planes = []
-        for sample in samples:
-            path = self._file(sample)
-            assert path is not None, "checked before"
-            array = images.prepare(images.open_photograph(path), run.protocol.prepare)
-            planes.append(torch.from_numpy(array.copy()).permute(2, 0, 1))
-        bits = self.bits if self.bits is not None else float("nan")
-        return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)
-
-
-def _stem(path: Path) -> str:
-    """Return a path without the ending of its file."""
-    return path.with_suffix("").as_posix()

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap, permutation_test
 
+from lactok.metrics.registry import Metric
+
 RESAMPLES = 2000  # of the bootstrap
 PERMUTATIONS = 1999  # of signs; with the observed ones they are 2000
+FEWEST = 2  # images in each set of which a distance can be computed
 BATCH_VALUES = 4_000_000  # resampled values that are held in memory at a time
 
 
@@ -27,11 +30,14 @@ def mean_with_interval(
             then, not values; the mean is that of the values all the same.
 
     Returns:
-        The mean, None without values; and the bounds of the interval, None for fewer than two values.
+        The mean, None without values or where it is not finite; and the bounds of the interval, None for fewer than
+        two values.
     """
     if len(values) == 0:
         return None, None
     mean = float(values.mean())
+    if not np.isfinite(mean):
+        return None, None
     if len(values) == 1:
         return mean, None
     if np.ptp(values) == 0:
@@ -40,6 +46,49 @@ def mean_with_interval(
         _, which, counts = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
         return mean, clustered_mean([(np.bincount(which, weights=values), counts)])[1]
     return mean, _interval((values,), np.mean, len(values))
+
+
+def mean_entry(values: np.ndarray, groups: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the entry of a mean over images in a result: `value`, `ci95`, `n`, and without a value the `reason`.
+
+    Args:
+        values, groups: as in `mean_with_interval`.
+
+    >>> mean_entry(np.array([1.0, np.nan]))
+    {'value': None, 'ci95': None, 'n': 2, 'reason': 'the values of 1 of 2 images are not finite'}
+    """
+    mean, interval = mean_with_interval(values, groups)
+    entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(values)}
+    if mean is None:
+        wrong = int((~np.isfinite(values)).sum())
+        entry["reason"] = f"the values of {wrong} of {len(values)} images are not finite" if wrong else "no image"
+    return entry
+
+
+def distance_entry(metric: Metric, value: float | None, n: int, references: int | None = None) -> dict[str, Any]:
+    """Return the entry of a distance between two sets of images in a result, without a value the `reason` for that.
+
+    Args:
+        metric: the distance.
+        value: its value; it does not count where a set has fewer than `FEWEST` images.
+        n: the number of images.
+        references: the number of images in the other set, where that is another number.
+
+    >>> from lactok.metrics.registry import find
+    >>> distance_entry(find("kid"), None, 1)
+    {'value': None, 'ci95': None, 'n': 1, 'reason': 'a distance needs two images or more'}
+    """
+    fewest = n if references is None else min(n, references)
+    entry: dict[str, Any] = {"value": value, "ci95": None, "n": n}
+    if references is not None:
+        entry["references"] = references
+    if metric.reliable_from:
+        entry["reliable"] = fewest >= metric.reliable_from
+    if fewest < FEWEST:
+        entry |= {"value": None, "reason": "a distance needs two images or more"}
+    elif value is None or not np.isfinite(value):
+        entry |= {"value": None, "reason": "its value is not finite"}
+    return entry
 
 
 def _interval(data: Sequence[np.ndarray], statistic: Callable[..., Any], longest: int) -> list[float]:
@@ -157,17 +206,19 @@ def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
         histogram: (codebook size,), how often each code occurs.
 
     Returns:
-        seen: the number of ids; used: the number of codes that occur; usage: used / min(codebook size, seen);
-        entropy_bits: the entropy of the codes' frequencies in bits; perplexity: 2 to the power of the entropy.
+        size: the number of codes; seen: the number of ids; used: the number of codes that occur; usage: used / size,
+        which cannot exceed seen / size; entropy_bits: the entropy of the codes' frequencies in bits; perplexity: 2 to
+        the power of the entropy.
     """
     seen = int(histogram.sum())
     used = int((histogram > 0).sum())
     p = histogram[histogram > 0] / max(seen, 1)
     entropy = float(-(p * np.log2(p)).sum()) + 0.0  # which makes 0 of -0
     return {
+        "size": len(histogram),
         "seen": seen,
         "used": used,
-        "usage": used / max(1, min(len(histogram), seen)),
+        "usage": used / max(len(histogram), 1),
         "perplexity": float(2**entropy),
         "entropy_bits": entropy,
     }

@@ -1,21 +1,32 @@
-"""The store of finished shards: files under the hash of all that they depend on, written whole or not at all."""
+"""The store of finished shards: files under the hash of all that they depend on, written whole or not at all.
+
+A file of the store is checked when it is read. One that is damaged, or holds something else than it should, is removed
+with a warning and counts as missing, so that it is made again.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import re
-import shutil
-import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from lactok.errors import UserError, disk_errors
+from lactok.files import copy_atomically, replacing, tidy, write_atomically
 
 Arrays = dict[str, np.ndarray]
+# check(arrays that were read, names of all arrays of the file): raises an error unless they are what they should be
+Check = Callable[[Arrays, Collection[str]], None]
 logger = logging.getLogger(__name__)
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class LostShard(UserError):
@@ -29,16 +40,8 @@ class LostShard(UserError):
         super().__init__(f"a finished shard was lost, {path}; run the same command again to make it anew")
         self.path = str(path)
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that readers see either the old content or the whole new one; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    def __reduce__(self) -> tuple[type[LostShard], tuple[Path]]:
+        return LostShard, (Path(self.path),)  # worker processes send it
 
 
 def folder_safe(part: str) -> str:
@@ -50,7 +53,7 @@ class Store:
     """Arrays and pictures in files under `<out>/store`, by kind ("ids", "scores", ...) and key.
 
     Args:
-        out: the folder of results; the store is made in it if need be.
+        out: the folder of results; the store is made in it if need be, and what killed writers left there is removed.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -62,65 +65,92 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK):
                 raise UserError(f"cannot write to {self.root}; choose another `out`")
+        _tidy_store(os.getpid(), self.root)
 
     def _path(self, kind: str, key: str, suffix: str) -> Path:
         return self.root / kind / key[:2] / f"{key}{suffix}"
 
-    def has(self, kind: str, key: str) -> bool:
-        """Return whether there is such a file and its table of contents can be read; the arrays are not read."""
-        return self.get(kind, key, ()) is not None
+    def has(self, kind: str, key: str, names: Sequence[str] | None = (), check: Check | None = None) -> bool:
+        """Return whether there is such a file; of its arrays only those named are read, all for None."""
+        return self.get(kind, key, names, check) is not None
 
-    def need(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays:
+    def need(self, kind: str, key: str, names: Sequence[str] | None = None, check: Check | None = None) -> Arrays:
         """Return the arrays of a shard that was finished before.
 
         Args:
             kind, key: where they lie.
             names: the arrays to read, all if None; the first must be one that every shard of this kind has.
+            check: as for `get`.
 
         Raises:
             LostShard: the file is missing or damaged.
         """
-        arrays = self.get(kind, key, names)
-        path = self._path(kind, key, ".npz")
-        if arrays is not None and names and names[0] not in arrays:  # the file's table of contents is damaged
-            path.unlink(missing_ok=True)
-            arrays = None
-        if arrays is None:
-            raise LostShard(path)
+        arrays = self.get(kind, key, names, check)
+        if arrays is None or (names and names[0] not in arrays):  # the file's table of contents may be damaged
+            raise self.lost(kind, key)
         return arrays
 
-    def get(self, kind: str, key: str, names: Sequence[str] | None = None) -> Arrays | None:
+    def get(self, kind: str, key: str, names: Sequence[str] | None = None, check: Check | None = None) -> Arrays | None:
         """Return the arrays of a file, or only those named; None if there is no such file.
 
-        A damaged file is removed with a warning, and counts as missing.
+        Args:
+            kind, key: where they lie.
+            names: the arrays to read, all if None; those that the file does not have are left out.
+            check: says whether they are what they should be, see `Check`. A file that is not, as one that is damaged,
+                is removed with a warning and counts as missing.
         """
         path = self._path(kind, key, ".npz")
         if not path.is_file():
             return None
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files if names is None or name in names}
-        except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            logger.warning("%s is damaged: it is made again", path)
-            path.unlink(missing_ok=True)
-            return None
+                arrays = {name: stored[name] for name in stored.files if names is None or name in names}
+                if check is not None:
+                    check(arrays, stored.files)
+            return arrays
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # what a damaged table of contents gives: an offset before the file
+                raise
+        except MemoryError:
+            raise
+        except Exception as error:  # a file with any content may be met, and reading that has no common error
+            logger.debug("%s: %r", path, error)
+        logger.warning("%s is damaged or of another version: it is made again", path)
+        path.unlink(missing_ok=True)
+        return None
+
+    def lost(self, kind: str, key: str) -> LostShard:
+        """Remove the file of a shard that does not fit the others, and return the error that has it made again."""
+        path = self._path(kind, key, ".npz")
+        path.unlink(missing_ok=True)
+        return LostShard(path)
 
     def put(self, kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays; raise DiskError if the disk is full or cannot be written to."""
         path = self._path(kind, key, ".npz")
-        temporary = path.with_name(f".{key}.{os.getpid()}.part")
-        with disk_errors(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb") as handle:
-                    np.savez(handle, allow_pickle=False, **arrays)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with disk_errors(self.root), replacing(path) as temporary, temporary.open("wb") as handle:
+            np.savez(handle, allow_pickle=False, **arrays)
 
     def picture(self, key: str) -> Path:
         """Return where the picture of a key lies, whether it is there or not."""
         return self._path("pictures", key, ".png")
+
+    def has_picture(self, key: str) -> bool:
+        """Return whether there is a picture of a key and it is what was stored.
+
+        One that is not, as far as its own checksums tell, is removed with a warning. So is one that has a second name:
+        earlier versions gave published pictures the same file, and whoever edited those changed the stored ones too.
+        """
+        path = self.picture(key)
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        if stat.st_nlink == 1 and _is_whole(path, stat.st_size, stat.st_mtime_ns):
+            return True
+        logger.warning("%s is damaged or may have been edited: it is made again", path)
+        path.unlink(missing_ok=True)
+        return False
 
     def put_picture(self, key: str, data: bytes) -> None:
         """Write a picture, the bytes of a PNG file."""
@@ -128,21 +158,65 @@ class Store:
             write_atomically(self.picture(key), data)
 
     def publish(self, key: str, path: Path) -> None:
-        """Give a stored picture a second path: a hard link to the same bytes, or a copy where links are impossible."""
+        """Copy a stored picture to a path, unless the same bytes lie there; what is done to the copy is of no matter.
+
+        Raises:
+            LostShard: there is no such picture, or it is damaged.
+        """
         source = self.picture(key)
-        if path.exists() and path.samefile(source):
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        temporary.unlink(missing_ok=True)
+        if not self.has_picture(key):
+            raise LostShard(source)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size == source.stat().st_size and path.read_bytes() == source.read_bytes():
+                return
+        copy_atomically(source, path)
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Let other processes that want to do the same thing, of this name, wait until the `with` block has ended."""
+        from filelock import FileLock
+
+        folder = self.root / "locks"
+        with disk_errors(self.root):
+            folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / f"{folder_safe(name)[-100:]}.lock")
         try:
-            try:
-                os.link(source, temporary)
-            except OSError:
-                shutil.copyfile(source, temporary)
-            os.replace(temporary, path)
+            lock.acquire()
+        except (OSError, NotImplementedError):  # some file systems have no locks: then as well as it goes without
+            logger.debug("no lock for %s in %s", name, folder)
+        try:
+            yield
         finally:
-            temporary.unlink(missing_ok=True)
+            lock.release()
+
+
+@lru_cache
+def _tidy_store(_process: int, root: Path) -> None:
+    """Remove what killed writers left in a store, once in each process."""
+    for folder in root.glob("*/*"):
+        if folder.is_dir():
+            tidy(folder)
+
+
+@lru_cache(maxsize=1 << 17)
+def _is_whole(path: Path, _size: int, _mtime: int) -> bool:
+    """Return whether a file is a whole PNG file; size and time of change are arguments so that it is read again."""
+    return is_whole_png(path.read_bytes())
+
+
+def is_whole_png(data: bytes) -> bool:
+    """Return whether bytes are those of a PNG file from its signature to its end, each chunk with its checksum."""
+    if not data.startswith(PNG) or data[12:16] != b"IHDR":
+        return False
+    at, view = len(PNG), memoryview(data)
+    while at + 12 <= len(data):  # length, type, content, checksum
+        end = at + 12 + int.from_bytes(view[at : at + 4], "big")
+        if end > len(data) or zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            return False
+        if view[at + 4 : at + 8] == b"IEND":
+            return end == len(data)
+        at = end
+    return False
 
 
 class FeatureBlocks(Sequence[np.ndarray]):
@@ -161,6 +235,7 @@ class FeatureBlocks(Sequence[np.ndarray]):
 
     def __init__(self, store: Store, kind: str, keys: Sequence[str], name: str, rows: Sequence[np.ndarray | None]):
         self.store, self.kind, self.keys, self.name, self.rows = store, kind, keys, name, rows
+        self._width: int | None = None  # of the rows of all shards
 
     def __len__(self) -> int:
         return -(-len(self.keys) // self.GROUP)
@@ -168,9 +243,19 @@ class FeatureBlocks(Sequence[np.ndarray]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        blocks = []
-        for i in range(index * self.GROUP, min((index + 1) * self.GROUP, len(self.keys))):
-            array = self.store.need(self.kind, self.keys[i], [self.name])[self.name]
-            rows = self.rows[i]
-            blocks.append(array if rows is None else array[rows])
+        blocks = [self._shard(i) for i in range(index * self.GROUP, min((index + 1) * self.GROUP, len(self.keys)))]
         return np.concatenate(blocks)
+
+    def _shard(self, i: int) -> np.ndarray:
+        """Return a shard's rows (n, D) that count; raise LostShard if it holds something else than the others."""
+        array = self.store.need(self.kind, self.keys[i], [self.name], self._check)[self.name]
+        self._width = self._width or array.shape[1]
+        rows = self.rows[i]
+        if array.shape[1] != self._width or (rows is not None and len(rows) and int(rows.max()) >= len(array)):
+            self.store.lost(self.kind, self.keys[0])  # which of the two is the wrong one cannot be told
+            raise self.store.lost(self.kind, self.keys[i])
+        return array if rows is None else array[rows]
+
+    def _check(self, arrays: Arrays, _names: Collection[str]) -> None:
+        if arrays[self.name].ndim != 2 or arrays[self.name].dtype.kind not in "fiu":
+            raise ValueError(f"{self.name} is no table of numbers")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
-from lactok.evaluation.results import ReconResult
-from lactok.evaluation.schema import Entry
+from lactok.errors import first_few, one_line
+from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.results import ReconResult, load
+from lactok.evaluation.schema import Damaged, Entry, Skipped
 from lactok.metrics.registry import Metric, sorted_keys
+
+LARGE = 1e9  # from here on numbers are written as powers of ten, so that a cell stays short
+FEW = 10  # names in a line, and lines of one kind, until the rest is only counted
 
 
 def metrics_of(results: Sequence[ReconResult]) -> list[Metric]:
@@ -19,24 +27,112 @@ def metrics_of(results: Sequence[ReconResult]) -> list[Metric]:
     return [having[key].metric(key) for key in sorted_keys(list(having))]
 
 
-def one_line(text: str) -> str:
-    """Return a text from elsewhere on one line, without control characters.
+def decimals(value: float, digits: int, sign: str = "") -> str:
+    """Return a number as a short text: "-" where it is not finite, and never a zero with a minus.
 
-    >>> one_line(" a\\n b\\x1b")
-    'a b'
+    A distance of a set to itself, for one, is computed as -5.7e-14.
+
+    Args:
+        value: the number.
+        digits: digits after the point.
+        sign: "+" shows a plus before numbers that are not negative.
+
+    >>> decimals(-5.7e-14, 2), decimals(-18.42, 1), decimals(float("nan"), 2), decimals(1e300, 2)
+    ('0.00', '-18.4', '-', '1e+300')
     """
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).split())
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:{sign}.3g}" if abs(value) >= LARGE else f"{value:{sign}z.{digits}f}"
 
 
 def number(metric: Metric, entry: Entry | None) -> str:
     """Return a value as text, with half the width of its interval; a distance from too few images begins with `~`."""
     if entry is None or entry.value is None:
         return "-"
-    text = f"{entry.value * metric.scale:.{metric.digits}f}"
+    text = decimals(entry.value * metric.scale, metric.digits)
     if entry.ci95:
         low, high = entry.ci95
-        text += f" ±{(high - low) / 2 * metric.scale:.{metric.digits}f}"
+        text += f" ±{decimals((high - low) / 2 * metric.scale, metric.digits)}"
     return f"~{text}" if entry.reliable is False else text
+
+
+def why_missing(entry: Entry) -> str:
+    """Return why a result has no value of a metric, "" where it has one; results of earlier versions give no reason."""
+    if entry.value is not None:
+        return ""
+    return entry.reason or f"could not be computed from {entry.n} images"
+
+
+def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
+    """Return the footnotes that say why there is "-" instead of a value, a note for each reason.
+
+    Args:
+        entries: the entries of a table, each with the title of its metric.
+
+    >>> missing_notes([("rFID", Entry(value=None, n=1, reason="too few images")), ("PSNR", Entry(value=2.5, n=1))])
+    ['- under rFID: too few images.']
+    """
+    titles: dict[str, dict[str, None]] = {}
+    for title, entry in entries:
+        reason = why_missing(entry)
+        if reason:
+            titles.setdefault(reason, {})[title] = None
+    return [f"- under {first_few(list(under), FEW)}: {one_line(reason, None)}." for reason, under in titles.items()]
+
+
+def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in result.json") -> list[str]:
+    """Return lines for the user that name the first samples that were left out and count the others.
+
+    There is a line for each reason, and at most `FEW` lines and one for the rest.
+
+    Args:
+        notes: the samples with the reasons.
+        label: how the lines begin.
+        rest: where the others stand, "" if nowhere.
+
+    >>> lines_by_reason([Skipped(id=f"{i}", reason="not an image") for i in range(50_000)], "left out")
+    ['left out: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 49990 more, named in result.json: not an image']
+    """
+    names: dict[str, list[str]] = {}
+    for note in notes:
+        names.setdefault(one_line(note.reason, None), []).append(printable(note.id))
+    lines = [f"{label}: {first_few(few, FEW, rest)}: {reason}" for reason, few in names.items()]
+    if len(lines) > FEW:
+        others = sum(len(few) for few in list(names.values())[FEW:])
+        lines[FEW:] = [f"{label}: {others} more for other reasons{f', {rest}' if rest else ''}"]
+    return lines
+
+
+def printable(name: str) -> str:
+    """Return a name of a file as it is, or with escapes if it has characters that a terminal would act on."""
+    return ascii(name) if any(unicodedata.category(c)[0] == "C" or c in "\u2028\u2029" for c in name) else name
+
+
+def share_of_codes(result: ReconResult) -> str:
+    """Return the share of the codebook's codes that a result's ids use, "-" where there is no codebook."""
+    codebook = result.data.codebook
+    if codebook is None:
+        return "-"
+    return "<1%" if 0 < codebook.usage < 0.005 else f"{decimals(100 * codebook.usage, 0)}%"
+
+
+def usage_notes(results: Sequence[ReconResult]) -> list[str]:
+    """Return the footnote that says which results have fewer ids than there are codes, so that most stay unused."""
+    said = []
+    for result in results:
+        codebook = result.data.codebook
+        if codebook is not None and codebook.size is not None and codebook.seen < codebook.size:
+            most = f"at most {100 * codebook.seen / codebook.size:.3g} % of {codebook.size} codes"
+            images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
+            said.append(f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}")
+    if not said:
+        return []
+    return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]
+
+
+def _others(count: int) -> str:
+    """Return the end of a list that leaves out so many."""
+    return f"; and {count} more rows likewise" if count > 0 else ""
 
 
 def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], list[str]]:
@@ -48,17 +144,20 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     head = ["tokenizer", "tokens", "codes", "bits", *(metric.head for metric in metrics), "usage", "n"]
     rows = []
     for result in results:
-        tokenizer, codebook = result.data.tokenizer, result.data.codebook
-        bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}"
+        tokenizer = result.data.tokenizer
+        bits = "-" if tokenizer.bits is None else decimals(tokenizer.bits, 0)
         if tokenizer.over_budget:
             bits += "*"
         row = [tokenizer.name, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
         row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
-        row.append(f"{codebook.usage:.0%}" if codebook else "-")
+        row.append(share_of_codes(result))
         row.append(str(result.n))
         rows.append(row)
     notes = ["± is half the 95 % bootstrap interval of the mean over images."]
-    if any(entry.reliable is False for result in results for entry in result.metrics.values()):
+    notes += usage_notes(results)
+    entries = [(result.metric(key).title, entry) for result in results for key, entry in result.metrics.items()]
+    notes += missing_notes(entries)
+    if any(entry.reliable is False and entry.value is not None for _, entry in entries):
         notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
     if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
         notes.append(
@@ -68,6 +167,38 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     if any(result.data.tokenizer.over_budget for result in results):
         notes.append("* above the budget: for some images no file is that small.")
     return head, rows, notes
+
+
+def with_stored_rows(results: Sequence[ReconResult], out: Path, name: str) -> list[ReconResult]:
+    """Return results, and after them those that earlier runs stored of the same images under the same settings.
+
+    Controls with exchanged ids are left out of the earlier ones, and so is what cannot be read.
+
+    Args:
+        results: the results of this run, at least one.
+        out: the folder of results.
+        name: the end of a folder's name that tells the data set and the settings.
+    """
+    own = {result.folder.name for result in results}
+    rows = list(results)
+    for folder in sorted(out.glob("*/result.json")):
+        if not folder.parent.name.endswith(name) or folder.parent.name in own:
+            continue
+        try:
+            stored = load(folder.parent)
+        except Damaged:
+            continue
+        is_control = stored.label.endswith(EXCHANGED)
+        if isinstance(stored, ReconResult) and not is_control and _measured(stored) == _measured(results[0]):
+            rows.append(stored)
+    return rows
+
+
+def _measured(result: ReconResult) -> list[object]:
+    """Return what two rows of a table must have in common: the images, the protocol and the metrics' networks."""
+    protocol = result.data.protocol
+    networks = sorted((network.name, network.sha256) for network in protocol.networks)
+    return [result.data.dataset.sha256, protocol.prepare, protocol.score, networks, result.dtype, result.seed]
 
 
 def markdown(results: Sequence[ReconResult]) -> str:

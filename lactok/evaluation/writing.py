@@ -17,9 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lactok.device import device_name
 from lactok.errors import disk_errors
 from lactok.evaluation.schema import VERSION, ResultPart, as_data, parsed
-from lactok.evaluation.store import folder_safe, write_atomically
+from lactok.evaluation.store import folder_safe
+from lactok.files import write_atomically
 
 if TYPE_CHECKING:
     from lactok.evaluation.config import Run
@@ -95,15 +97,19 @@ def write_result(
         folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / "records.parquet", columns, texts)
         if timer.wall or not (folder / "run.json").exists():
-            about = environment(run.device, timer, libraries) | {"batch_size": run.batch_size}
+            about = environment(run, timer, libraries) | {"batch_size": run.batch_size}
             write_atomically(folder / "run.json", to_json(about))
         write_atomically(folder / "result.json", to_json(as_data(result)))
     return result
 
 
 def to_json(value: object) -> bytes:
-    """Return a value as JSON, the same bytes every time; numbers that are not finite become null."""
-    return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode()
+    """Return a value as JSON, the same bytes every time.
+
+    Numbers that are not finite become null, and half of a surrogate pair, as in a file's name that is not Unicode, a
+    question mark.
+    """
+    return (json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def _finite(value: Any) -> Any:
@@ -153,14 +159,12 @@ def _versions(libraries: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def environment(device: str, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
+def environment(run: Run, timer: Timer, libraries: Sequence[str]) -> dict[str, Any]:
     """Return what may differ between two runs with the same result: machine, versions, times, memory."""
-    import torch
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, in KiB on Linux
     return {
-        "machine": {"platform": platform.platform(), "processor": processor(), "threads": torch.get_num_threads()},
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "machine": {"platform": platform.platform(), "processor": processor(), "threads": run.threads},
+        "device": device_name(run.device) if run.device.startswith("cuda") else run.device,
         "python": platform.python_version(),
         "versions": _versions(libraries),
         "seconds": {"wall": dict(timer.wall), "cpu": dict(timer.cpu)},

@@ -43,6 +43,7 @@ class Scorer:
     def describe(self, images: Tensor) -> dict[str, np.ndarray]:
         """Return the features (N, D) float32 of uint8 images (N, 3, H, W) by extractor; nothing for no images."""
         found: dict[str, np.ndarray] = {}
+        _check_images("images", images)
         if not len(images):
             return found
         with exact_float32():
@@ -57,8 +58,15 @@ class Scorer:
 
         Returns:
             Values (N,) float64 by the key of the metric, and the arrays of states by `key/name`; nothing for no images.
+
+        Raises:
+            WrongValue: the batches are no uint8 images, or not of one shape.
         """
         found: dict[str, np.ndarray] = {}
+        _check_images("references", references)
+        _check_images("outputs", outputs)
+        if references.shape != outputs.shape:
+            raise WrongValue(f"`outputs` {tuple(outputs.shape)}: as many of the same size as {tuple(references.shape)}")
         if not len(references):
             return found
         slices = batches(len(references), BATCH)
@@ -71,6 +79,12 @@ class Scorer:
                 for name, array in state.items():
                     found[f"{state_metric.key}/{name}"] = array
         return found
+
+
+def _check_images(argument: str, images: Tensor) -> None:
+    """Raise WrongValue, which names the argument, unless images are (N, 3, H, W) uint8; floats have another range."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise WrongValue(f"`{argument}` {tuple(images.shape)} {images.dtype}: images (N, 3, H, W) uint8, 0 to 255")
 
 
 def _image_values(metric: ImageMetric, references: Tensor, outputs: Tensor, device: str) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Positive
 from lactok.nn.quantize import FSQ
 
 
@@ -37,20 +37,20 @@ class FlexTokConfig(Config):
             blocks of a level, and the groups of its group norms.
     """
 
-    encoder: tuple[int, int] = (1152, 18)
-    decoder: tuple[int, int] = (1792, 28)
-    registers: int = 256
-    head_dim: int = 64
-    grid: int = 16
-    patch: int = 2
-    latent_channels: int = 16
-    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
-    max_timestep: float = 1000.0
-    scaling: float = 1.0
+    encoder: tuple[Count, Count] = (1152, 18)
+    decoder: tuple[Count, Count] = (1792, 28)
+    registers: Count = 256
+    head_dim: Count = 64
+    grid: Count = 16
+    patch: Count = 2
+    latent_channels: Count = 16
+    levels: Counts = (8, 8, 8, 5, 5, 5)
+    max_timestep: Positive = 1000.0
+    scaling: Positive = 1.0
     sample_posterior: bool = False
-    vae_channels: tuple[int, ...] = (128, 256, 512, 512)
-    vae_layers: int = 2
-    vae_groups: int = 32
+    vae_channels: Counts = (128, 256, 512, 512)
+    vae_layers: Count = 2
+    vae_groups: Count = 32
 
 
 def layer_norm(x: Tensor) -> Tensor:

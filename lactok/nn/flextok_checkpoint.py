@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.config import build
+from lactok.errors import UserError, one_line
 from lactok.nn.flextok import FlexTokConfig
 
 # beginnings of official names -> beginnings of the names in `FlexTok`
@@ -250,7 +252,13 @@ def config_of(tensors: Mapping[str, Tensor]) -> FlexTokConfig:
     Raises:
         UserError: see `read_config`.
     """
-    return read_config(json.loads(bytes(tensors["json"].tolist())))
+    try:
+        found = read_config(json.loads(bytes(tensors["json"].tolist())))
+        return build(FlexTokConfig, asdict(found), "FlexTok's config.json")
+    except UserError as error:  # it may show names from the file
+        raise UserError(one_line(error, 300)) from error
+    except Exception as error:  # whatever stands in the file where a module is expected
+        raise UserError(f"FlexTok's config.json is not what the models have ({one_line(repr(error))})") from error
 
 
 def check_config(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -102,5 +102,5 @@ def inception(device: str = "cpu") -> Inception:
     # training may use the network that an evaluation loaded in inference mode, so its tensors must be ordinary ones
     with torch.inference_mode(False):
         net = Inception()
-        net.load_state_dict(weights.load(INCEPTION))
+        weights.load_strict(net, weights.load(INCEPTION), "FID's Inception")
         return net.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Side
 from lactok.errors import UserError
 from lactok.nn import samplers
 from lactok.nn.latent_decoder import DecoderConfig, LatentDecoder, fold_upsampling
@@ -56,11 +56,11 @@ class VAEShape(Config):
         UserError: widths that are no multiples of `groups`.
     """
 
-    channels: tuple[int, ...]
-    layers: int = 1
-    latent_channels: int = 4
-    groups: int = 8
-    sample_size: int = 256
+    channels: Counts
+    layers: Count = 1
+    latent_channels: Count = 4
+    groups: Count = 8
+    sample_size: Side = 256
 
     def __post_init__(self) -> None:
         if not self.channels or any(c % self.groups for c in self.channels):

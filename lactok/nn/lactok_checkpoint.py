@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lactok.errors import UserError
 from lactok.nn.latent_decoder import CROSS_ATTENTION
+from lactok.weights.wrappers import stored
 
 LORA_SCALE = 8 / 64  # quirk: the rank is 64, but lora_alpha was left at PEFT's default of 8
 UNET = "decoder.unet.base_model.model."  # what the names of the wrapped UNet's tensors begin with
@@ -74,12 +75,8 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: there is no LoRA, because it was merged before, or because the model is of stage 1.
     """
-    for part in ("model.", "state_dict."):
-        inside = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
-        if any(k.startswith(UNET) for k in inside):
-            tensors = inside
-            break
-    if not any(".lora_A." in k for k in tensors):
+    tensors = stored(tensors, ("model", "state_dict"))
+    if not any(k.startswith(UNET) and ".lora_A." in k for k in tensors):
         raise UserError(
             "this LaCTok checkpoint has no LoRA: it was merged already or is of stage 1; the accelerated model's file "
             "holds the UNet as PEFT wraps it (decoder.unet.base_model.model....lora_A.default.weight)"

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Whole
 from lactok.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,15 +63,15 @@ class UNetShape(Config):
         UserError: numbers that do not fit together.
     """
 
-    channels: tuple[int, ...]
-    transformers: tuple[int, ...]
-    head_channels: int = 16
-    layers: int = 1
-    groups: int = 8
-    latent_channels: int = 4
-    text_channels: int = 8
-    pooled_channels: int = 8
-    size_channels: int = 16
+    channels: Counts
+    transformers: tuple[Whole, ...]
+    head_channels: Count = 16
+    layers: Count = 1
+    groups: Count = 8
+    latent_channels: Count = 4
+    text_channels: Count = 8
+    pooled_channels: Count = 8
+    size_channels: Count = 16
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.transformers) or any(c % self.groups for c in self.channels):

@@ -73,11 +73,15 @@ class Texts:
             special one stays.
         pad: the token that fills up shorter captions.
 
+    Attributes:
+        length: as given.
+
     Raises:
         UserError: the asset is no `tokenizer.json`, or it has no token `pad`.
     """
 
     def __init__(self, asset: Asset, length: int, pad: str):
+        self.length = length
         self._tokenizer = tokenizer_json(asset)
         pad_id = self._tokenizer.token_to_id(pad)
         if pad_id is None:
@@ -91,3 +95,7 @@ class Texts:
         ids = torch.tensor([caption.ids for caption in encoded], device=device)
         mask = torch.tensor([caption.attention_mask for caption in encoded], device=device)
         return ids, mask
+
+    def is_cut(self, captions: list[str]) -> list[bool]:
+        """Return for each caption whether it has more than `length` tokens, so that its end is not read."""
+        return [len(encoded.overflowing) > 0 for encoded in self._tokenizer.encode_batch(captions)]

@@ -44,6 +44,7 @@ class LPIPS(nn.Module):
 
         Raises:
             KeyError: a tensor is missing.
+            UserError: a tensor has another shape, or values that are not finite.
         """
         state = {}
         for name in self.model.state_dict():
@@ -55,7 +56,7 @@ class LPIPS(nn.Module):
                 state[name] = heads[name]
             else:
                 state[name] = self.model.get_buffer(name)
-        self.model.load_state_dict(state, assign=True)
+        weights.load_strict(self.model, state, "LPIPS")
         self.requires_grad_(False)
 
     def features(self, images: Tensor) -> list[Tensor]:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts
 from lactok.nn.quantize import VectorQuantizer
 
 
@@ -31,12 +31,12 @@ class MaskGITConfig(Config):
         groups: groups of the group norms. Narrow networks need fewer: a group of one channel loses the channel's mean.
     """
 
-    channels: int = 128
-    channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
-    res_blocks: int = 2
-    z_channels: int = 256
-    codebook_size: int = 1024
-    groups: int = 32
+    channels: Count = 128
+    channel_mult: Counts = (1, 1, 2, 2, 4)
+    res_blocks: Count = 2
+    z_channels: Count = 256
+    codebook_size: Count = 1024
+    groups: Count = 32
 
     @property
     def widths(self) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.device import instead_of
 from lactok.errors import UserError
 
 # A feature z is a near tie if the squared distances to its two nearest codes e differ by less than this share of
@@ -41,7 +42,9 @@ def count_near_ties() -> Iterator[list[Tensor]]:
 def check_finite(z: Tensor) -> None:
     """Raise a UserError if features (of any shape) are not finite; otherwise they would become valid ids unnoticed."""
     if not z.is_meta and not bool(z.isfinite().all()):
-        raise UserError("the encoder's features are not finite; did they overflow in float16? use bfloat16 or float32")
+        kind = z.device.type
+        computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else z.dtype
+        raise UserError(f"the encoder's features are not finite{instead_of(computed)}")
 
 
 class VectorQuantizer(nn.Module):

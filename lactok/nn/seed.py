@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Positive, Side, Whole
 from lactok.nn.quantize import VectorQuantizer
 
 
@@ -37,22 +37,22 @@ class SeedConfig(Config):
         positions: length of a buffer that the published file contains but nothing reads.
     """
 
-    image_size: int = 224
-    patch: int = 14
-    vit: tuple[int, int, int] = (1408, 39, 16)
-    vit_ratio: float = 4.3637
-    inception: int = 0
-    hidden: int = 768
-    layers: int = 12
-    intermediate: int = 3072
-    heads: int = 12
-    cross_every: int = 2
-    queries: int = 32
-    codebook_size: int = 8192
-    code_dim: int = 32
-    features: int = 1024
-    depth: int = 4
-    positions: int = 512
+    image_size: Side = 224
+    patch: Side = 14
+    vit: tuple[Count, Count, Count] = (1408, 39, 16)
+    vit_ratio: Positive = 4.3637
+    inception: Whole = 0
+    hidden: Count = 768
+    layers: Count = 12
+    intermediate: Count = 3072
+    heads: Count = 12
+    cross_every: Count = 2
+    queries: Count = 32
+    codebook_size: Count = 8192
+    code_dim: Count = 32
+    features: Count = 1024
+    depth: Count = 4
+    positions: Count = 512
 
     @property
     def visual(self) -> int:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Side
 from lactok.nn.maskgit_vqgan import Decoder, MaskGITConfig
 from lactok.nn.quantize import VectorQuantizer
 
@@ -38,15 +38,15 @@ class TiTokConfig(Config):
         mixed: whether the encoder has the reshape quirk of the first models, see `Encoder`; not used unless `legacy`.
     """
 
-    encoder: tuple[int, int, int] = SIZES["small"]
-    decoder: tuple[int, int, int] = SIZES["small"]
-    tokens: int = 128
-    codebook_size: int = 4096
-    code_dim: int = 12
+    encoder: tuple[Count, Count, Count] = SIZES["small"]
+    decoder: tuple[Count, Count, Count] = SIZES["small"]
+    tokens: Count = 128
+    codebook_size: Count = 4096
+    code_dim: Count = 12
     l2_norm: bool = True
     legacy: bool = True
-    image_size: int = 256
-    patch: int = 16
+    image_size: Side = 256
+    patch: Side = 16
     pixel: MaskGITConfig = field(default_factory=MaskGITConfig)
     mixed: bool = True
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Whole
 from lactok.errors import UserError
 from lactok.randomness import noise
 
@@ -103,13 +103,13 @@ class UnCLIPShape(Config):
         UserError: numbers that do not fit together.
     """
 
-    channels: tuple[int, ...]
-    attention: tuple[int, ...]
-    layers: int = 1
-    groups: int = 8
-    heads: int = 4
-    text: int = 16
-    predictor: int = 0
+    channels: Counts
+    attention: tuple[Whole, ...]
+    layers: Count = 1
+    groups: Count = 8
+    heads: Count = 4
+    text: Count = 16
+    predictor: Whole = 0
 
     def __post_init__(self) -> None:
         if len(self.attention) != len(self.channels):

@@ -15,9 +15,10 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Index
 from lactok.errors import UserError
 from lactok.nn.quantize import VectorQuantizer
+from lactok.weights.wrappers import stored
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class VQConfig(Config):
             the levels and the codebook always have an attention between them.
     """
 
-    channels: int = 128
-    channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
-    res_blocks: int = 2
-    z_channels: int = 256
-    codebook_size: int = 16384
-    codebook_dim: int = 8
+    channels: Count = 128
+    channel_mult: Counts = (1, 1, 2, 2, 4)
+    res_blocks: Count = 2
+    z_channels: Count = 256
+    codebook_size: Count = 16384
+    codebook_dim: Count = 8
     l2_norm: bool = True
     usage_buffer: bool = True
-    attention: tuple[int, ...] = (-1,)
+    attention: tuple[Index, ...] = (-1,)
 
     def __post_init__(self) -> None:
         widths = [self.channels * m for m in (1, *self.channel_mult)]
@@ -270,7 +271,7 @@ def from_taming(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Losses and optimizer states are left out.
     """
-    inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")} or tensors
+    inside = stored(tensors, ("state_dict",))
     decoder_levels = [int(name.split(".")[2]) for name in inside if re.match(r"decoder\.up\.\d+\.", name)]
     coarsest = max(decoder_levels, default=0)
     out = {}

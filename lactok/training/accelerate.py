@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lactok.config import Count, Counts, Positive, Share
 from lactok.errors import UserError, unknown
 from lactok.nn import samplers
 from lactok.nn.lactok import decode_latents
@@ -73,12 +74,12 @@ class AccelerateRecipe(Recipe):
     unet_weights: str
     unet: UNetShape | None = None
     vae: VAEPart
-    rank: int = 8
-    alpha: float = 8.0
-    grid: int = 40
-    segments: tuple[int, ...] = (8, 4, 2, 1)
-    start_share: float = 0.5
-    huber: float = 0.001
+    rank: Count = 8
+    alpha: Positive = 8.0
+    grid: Count = 40
+    segments: Counts = (8, 4, 2, 1)
+    start_share: Share = 0.5
+    huber: Positive = 0.001
 
     def __post_init__(self) -> None:
         super().__post_init__()

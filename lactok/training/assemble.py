@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 from lactok.errors import WrongValue, disk_errors
@@ -20,11 +23,17 @@ def assemble(recipe: LaCTokRecipe, copy: str, out: Path) -> None:
         out: the file to write; its name ends in .safetensors.
 
     Raises:
-        UserError: `copy` does not fit the recipe's shape or stage, or `out` cannot be written.
+        UserError: a file is missing or does not fit the recipe's shape or stage, or `out` cannot be written. All this
+            is found before the weights are read, which for SDXL's UNet takes 11 GB of memory.
     """
-    if out.suffix != ".safetensors":
+    if out.suffix != ".safetensors" or out.is_dir():
         raise WrongValue(f"`out` {out}: name a file, as in lactok-h.safetensors")
-    model = build_model(recipe, copy, recipe.stage)
+    needed = sum(4 * tensor.numel() for tensor in build_model(recipe, copy, recipe.stage, "meta").state_dict().values())
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        if shutil.disk_usage(out.parent).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        model = build_model(recipe, copy, recipe.stage)
         save_state(out, model.state_dict(), {"name": recipe.name, "stage": recipe.stage})

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.errors import UserError, one_line
+from lactok.files import replacing
+from lactok.weights.cache import save_safetensors
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata atomically: after a kill, the file is either the old or the new one, complete."""
-    temporary = path.with_suffix(".part")
-    contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
-    save_file(contiguous, temporary, metadata={"meta": json.dumps(meta, sort_keys=True)})
-    os.replace(temporary, path)
+    """Write tensors and JSON metadata atomically: after a kill, the file is either the old or the new one, complete.
+
+    Raises:
+        OSError: the disk is full or cannot be written to; the old file stays.
+    """
+    with replacing(path) as temporary:
+        save_safetensors(temporary, tensors, {"meta": json.dumps(meta, sort_keys=True)})
+    path.with_suffix(".part").unlink(missing_ok=True)  # left by an earlier version that was killed
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -34,7 +37,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             return {k: file.get_tensor(k) for k in sorted(file.keys())}, json.loads(file.metadata()["meta"])
     except Exception as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start over") from error
+        raise UserError(f"checkpoint {path} cannot be read ({one_line(error)}); delete it to start over") from error
 
 
 def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lactok.config import Count, Share, Weight
 from lactok.nn.quantize import VectorQuantizer
 from lactok.training.dead_codes import DeadCodeRevival
 from lactok.training.learner import Learner
@@ -24,10 +25,10 @@ class CodebookRecipe(Recipe):
         revive_until: share of all steps after which dead codes are no longer revived, 0 to 1.
     """
 
-    codebook: float = 1.0
-    revive_every: int = 50
-    revive_after: int = 200
-    revive_until: float = 0.8
+    codebook: Weight = 1.0
+    revive_every: Count = 50
+    revive_after: Count = 200
+    revive_until: Share = 0.8
 
 
 class CodebookLearner(Learner):

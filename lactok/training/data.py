@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.evaluation.folders import files_under, is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
+from lactok.outside_text import shown
 from lactok.training.shards import COMPRESSED, indices, refuse_compressed, shards_of
 
 MAX_HASHED = 10_000  # photographs whose bytes `Photos.digest` reads at most
@@ -127,18 +129,18 @@ def _find_photos(data: str | Path, out: Path | None) -> list[Photo]:
     shards = shards_of(str(data))
     if shards is None:
         root = Path(data).expanduser()
-        if not root.is_dir():
-            raise UserError(f"data folder {root} does not exist; name another as `data`")
-        files = list(root.rglob("*"))
+        if not is_folder(root):
+            raise UserError(f"data folder {shown(root, 200)} does not exist; name another as `data`")
+        files = files_under(root, (*EXTENSIONS, ".tar", *COMPRESSED))
         found = [(p.relative_to(root).parts, Photo(p)) for p in files if p.suffix.lower() in EXTENSIONS]
-        tars = sorted(p for p in files if p.name.endswith((".tar", *COMPRESSED)) and p.is_file())
+        tars = [p for p in files if p.name.endswith((".tar", *COMPRESSED))]
         shards = [p for p in tars if p.suffix == ".tar"]
         # beside image files, a compressed archive is taken for the one that they were unpacked from
         if shards or not found:
             refuse_compressed(tars)
 
     def report_damaged(shard: Path, fault: str) -> None:
-        _report_broken(str(shard), fault, out)
+        report_broken(str(shard), fault, out)
 
     cache = None if out is None else out / "shards.json"
     for shard, index in indices(shards, cache, report_damaged).items():
@@ -193,23 +195,24 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def random_crops(
-    photos: tuple[Photo, ...], batch: int, crop: int, scale: tuple[int, int], seed: int, step: int
+    photos: Photos, batch: int, crop: int, scale: tuple[int, int], seed: int, step: int, out: Path
 ) -> Tensor:
     """Return the batch of one step, (batch, 3, crop, crop) in [-1, 1].
 
     Every epoch is a random permutation of the photographs, and the random numbers of a step depend only on the seed and
     the step, so that a resumed run gets the same batches as one without a break. llamagen-vq16-tiny is trained with
-    these crops; newer recipes use `crops`, in which the random numbers of an image do not depend on its batch.
+    these crops; newer recipes use `crops`, in which the random numbers of an image do not depend on its batch. A
+    photograph that is not readable is replaced as there.
 
     Raises:
-        UserError: a photograph is not readable.
+        UserError: a hundred photographs in a row are not readable.
     """
     rng = np.random.default_rng([seed, step])
     images = []
     for position in range(step * batch, (step + 1) * batch):
-        epoch, index = divmod(position, len(photos))
-        photo = photos[_permutation(len(photos), seed, epoch)[index]]
-        images.append(random_crop(photo.open_rgb(), crop, scale, rng))
+        epoch, index = divmod(position, len(photos.train))
+        _, image = _open_next(photos, _permutation(len(photos.train), seed, epoch), index, out)
+        images.append(random_crop(image, crop, scale, rng))
     return to_tensor(images)
 
 
@@ -256,11 +259,11 @@ def _open_next(photos: Photos, order: np.ndarray, start: int, out: Path) -> tupl
         try:
             return chosen, photo.open_rgb()
         except UserError:
-            _report_broken(str(photo), "not a readable image", out)
+            report_broken(str(photo), "not a readable image", out)
     raise UserError(f"a hundred broken images in a row, the last {photo}; they are named in {out / 'broken.txt'}")
 
 
-def _report_broken(what: str, why: str, out: Path | None) -> None:
+def report_broken(what: str, why: str, out: Path | None) -> None:
     """List a broken file in `out/broken.txt` and print why; once, also if several processes find it."""
     if out is None:
         return

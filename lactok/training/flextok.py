@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lactok.config import Config
+from lactok.config import Config, Count, Counts, Positive, Share
 from lactok.errors import UserError
 from lactok.nn.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGuidance
 from lactok.nn.lactok import drawn_latents, moments
@@ -45,11 +45,11 @@ class FlexTokShape(Config):
         levels: levels of FSQ in each dimension of a code.
     """
 
-    encoder: tuple[int, int]
-    decoder: tuple[int, int]
-    head_dim: int = 64
-    registers: int = 256
-    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+    encoder: tuple[Count, Count]
+    decoder: tuple[Count, Count]
+    head_dim: Count = 64
+    registers: Count = 256
+    levels: Counts = (8, 8, 8, 5, 5, 5)
 
     def config(self, vae: VAEPart, size: int) -> FlexTokConfig:
         """Return the shape of the whole tokenizer.
@@ -98,12 +98,12 @@ class FlexTokRecipe(Recipe):
 
     model: FlexTokShape
     vae: VAEPart
-    lengths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    groups: int = 1
-    unconditional: float = 0.1
-    time_power: float = 1.0
-    eval_steps: int = 8
-    eval_lengths: tuple[int, ...] = (1, 4, 16, 64, 256)
+    lengths: Counts = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    groups: Count = 1
+    unconditional: Share = 0.1
+    time_power: Positive = 1.0
+    eval_steps: Count = 8
+    eval_lengths: Counts = (1, 4, 16, 64, 256)
 
     def __post_init__(self) -> None:
         super().__post_init__()

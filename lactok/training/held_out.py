@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from lactok.errors import UserError
 from lactok.nn.lpips import LPIPS
 from lactok.randomness import seed_of
-from lactok.training.data import Photo, load_squares
+from lactok.training.data import Photo, load_squares, report_broken
 
 # images (1, 3, S, S) in [-1, 1] and their seeds (1,) -> reconstructions (1, 3, S, S)
 Reconstruct = Callable[[Tensor, Tensor], Tensor]
 # images (1, 3, S, S) in [-1, 1] -> reconstructions (1, 3, S, S), and the ids that they were decoded from
 ReconstructWithIds = Callable[[Tensor], tuple[Tensor, Tensor]]
 
+LOOKED_AT = 500  # photographs whose sizes are looked at before a training
 SHOWN = 4  # photographs that are shown beside their reconstructions
 
 
 def seeds_of(photos: Sequence[Photo]) -> Tensor:
     """Return a seed for each held-out photograph, (N,) int64, which depends only on its name."""
     return torch.tensor([seed_of("held out", photo.name) for photo in photos])
+
+
+def readable(photos: Sequence[Photo], out: Path) -> tuple[Photo, ...]:
+    """Return the photographs that can be read; the others are listed in `out/broken.txt`.
+
+    Raises:
+        UserError: none can be read.
+    """
+    found = []
+    for photo in photos:
+        try:
+            photo.open_rgb()
+        except UserError:
+            report_broken(str(photo), "not a readable image", out)
+        else:
+            found.append(photo)
+    if not found:
+        raise UserError(f"none of the {len(photos)} held-out photographs can be read; see {out / 'broken.txt'}")
+    return tuple(found)
+
+
+def check_sizes(photos: Sequence[Photo], crop: int) -> None:
+    """Raise UserError if a crop has more than twice the side of every photograph; of many, a few are looked at.
+
+    Photographs are enlarged to the crop where they are smaller, and by more than that they say nothing of details.
+    """
+    largest = 0
+    for photo in photos[:: max(1, len(photos) // LOOKED_AT)]:
+        try:
+            with Image.open(io.BytesIO(photo.read())) as image:
+                largest = max(largest, min(image.size))
+        except Exception:  # a broken photograph is passed over, and named when it is trained on
+            continue
+        if 2 * largest >= crop:
+            return
+    if largest:
+        raise UserError(
+            f"crop = {crop} is more than twice as large as every photograph (the largest has {largest} pixels along "
+            "its shorter side); take a smaller crop or larger photographs"
+        )
 
 
 def compare(

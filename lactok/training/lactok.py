@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lactok.config import Count, Counts, Positive, Share, Sides, Weight, Whole
 from lactok.errors import UserError, unknown
 from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
@@ -30,7 +31,7 @@ from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.learner import Learner
 from lactok.training.numerics import happens
 from lactok.training.pretrained import find_weights, load_parts, load_weights, lpips_network, shape_of
-from lactok.training.recipe import Recipe
+from lactok.training.recipe import Recipe, check_lpips_net
 from lactok.weights import load_strict
 from lactok.weights.cache import load_safetensors
 
@@ -68,7 +69,7 @@ class LaCTokRecipe(Recipe):
         eval_steps: number of sampler steps on held-out photographs; 0: as in training, or 25 of DDIM.
     """
 
-    stage: int
+    stage: Count
     encoder_weights: str
     unet_weights: str
     vae: VAEPart
@@ -76,16 +77,16 @@ class LaCTokRecipe(Recipe):
     unet: UNetShape | None = None
     sampler: str = "ddim"
     lora: str = ""
-    lora_scale: float = 1.0
+    lora_scale: Positive = 1.0
     accelerated: bool = False
     copy: str = ""
-    embedding: tuple[int, ...] | None = None
-    encoder_sizes: tuple[int, ...] = (224, 256, 288)
+    embedding: Counts | None = None
+    encoder_sizes: Sides = (224, 256, 288)
     lpips_net: str = "vgg"
-    l1: float = 0.0
-    weight_cap: float = 0.0
-    first_share: float = 0.0
-    eval_steps: int = 0
+    l1: Weight = 0.0
+    weight_cap: Weight = 0.0
+    first_share: Share = 0.0
+    eval_steps: Whole = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +94,7 @@ class LaCTokRecipe(Recipe):
             raise UserError(f"stage = {self.stage}: 1 or 2")
         if self.sampler not in SAMPLER_STEPS:
             raise unknown("sampler", self.sampler, SAMPLER_STEPS)
+        check_lpips_net(self.lpips_net)
         if self.stage == 2 and (self.sampler == "ddim" or not self.copy or self.accelerated == bool(self.lora)):
             raise UserError(
                 "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1), and `lora` (the accelerator) or "
@@ -125,31 +127,37 @@ def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
     return LaCTokConfig(encoder, decoder, recipe.vae.arguments())
 
 
-def build_model(recipe: LaCTokRecipe, copy: str, stage: int) -> LaCTok:
+def build_model(recipe: LaCTokRecipe, copy: str, stage: int, device: str = "cpu") -> LaCTok:
     """Return the recipe's network with all its weights, the accelerator's LoRA merged into the UNet.
 
     Args:
         recipe: the recipe.
         copy: weights of the copy; empty to start it from the UNet.
         stage: the stage that these weights must be of.
+        device: "meta" takes no memory for the network and looks at the names and shapes in the files alone; that is
+            also done first for any other device, so that a wrong file is found before SDXL's 11 GB are read.
 
     Raises:
         UserError: weights do not exist, or are those of another network, another stage or another VAE.
     """
+    if device != "meta":
+        build_model(recipe, copy, stage, "meta")
     scaling = recipe.vae.scaling
     config = shape(recipe, copy)
     torch.manual_seed(recipe.seed)
-    model = LaCTok(config)
-    load_parts(model, ("encoder", "quant_conv", "quantize"), recipe.encoder_weights, "encoder_weights")
-    load_weights(model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=scaling)
+    with torch.device(device):
+        model = LaCTok(config)
+    parts = ("encoder", "quant_conv", "quantize")
+    load_parts(model, parts, recipe.encoder_weights, "encoder_weights", device=device)
+    load_weights(model.vae, recipe.vae.weights, "the VAE", within=0.1, scaling=scaling, device=device)
     unet = model.decoder.unet
-    load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling)
+    load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling, device=device)
     if recipe.lora:
         file = find_weights(recipe.lora, "lora")
-        merged = add_lora(unet.state_dict(), load_safetensors(file), recipe.lora_scale, str(file))
+        merged = add_lora(unet.state_dict(), load_safetensors(file, device), recipe.lora_scale, str(file))
         load_strict(unet, merged, f"the diffusion model with {file}")
     if copy:
-        load_weights(model.decoder.controlnet, copy, "copy", stage=stage, scaling=scaling)
+        load_weights(model.decoder.controlnet, copy, "copy", stage=stage, scaling=scaling, device=device)
     else:
         model.decoder.copy_unet()
     return model

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lactok.config import Config
+from lactok.config import Config, Positive, Weight
+from lactok.errors import UserError
 from lactok.nn import samplers
 from lactok.nn.lactok import SDXL_VAE_SHAPE, VAEShape, decode_latents, drawn_latents, moments
 from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
@@ -39,7 +40,7 @@ class VAEPart(Config):
     """
 
     weights: str
-    scaling: float = 1.0
+    scaling: Positive = 1.0
     shape: VAEShape | None = None
 
     def known_shape(self) -> VAEShape:
@@ -71,7 +72,7 @@ class LDMRecipe(Recipe):
 
     unet: UNetShape
     vae: VAEPart
-    weight_cap: float = 0.0
+    weight_cap: Weight = 0.0
 
 
 class LDMLearner(Learner):
@@ -82,6 +83,9 @@ class LDMLearner(Learner):
 
         super().__init__()
         self.recipe = recipe
+        side = 2 ** (len(recipe.vae.known_shape().channels) - 1)
+        if recipe.crop % side:
+            raise UserError(f"crop = {recipe.crop}: a multiple of {side}, a latent's pixels along a side")
         self.vae = recipe.vae.load()
         self.moments = FeatureCache(partial(moments, self.vae), recipe.variants > 0)
         torch.manual_seed(recipe.seed)

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lactok.config import Side, Weight
 from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
 from lactok.training.held_out import compare_and_count_codes
 from lactok.training.pretrained import lpips_network
-from lactok.training.recipe import check_lpips_net
+from lactok.training.recipe import check_learns, check_lpips_net
 
 
 def check_widths(shape: MaskGITConfig) -> None:
@@ -42,10 +43,10 @@ class ProxyRecipe(CodebookRecipe):
     """
 
     model: MaskGITConfig
-    l2: float = 1.0
-    lpips: float = 0.1
+    l2: Weight = 1.0
+    lpips: Weight = 0.1
     lpips_net: str = "alex"
-    eval_size: int = 256
+    eval_size: Side = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +55,7 @@ class ProxyRecipe(CodebookRecipe):
         if self.crop % side or self.eval_size % side:
             raise UserError(f"crop and eval_size must be multiples of {side}, a code's pixels along a side")
         check_lpips_net(self.lpips_net)
+        check_learns(l2=self.l2, lpips=self.lpips)
 
 
 class ProxyLearner(CodebookLearner):

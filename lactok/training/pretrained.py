@@ -15,6 +15,7 @@ from lactok.nn.lpips import LPIPS, load_lpips
 from lactok.training.checkpoint import under_prefix
 from lactok.weights.cache import load_safetensors
 from lactok.weights.metadata import notes, shape
+from lactok.weights.wrappers import peel
 
 T = TypeVar("T")
 
@@ -60,7 +61,9 @@ def shape_of(text: str, part: str, kind: type[T], what: str, otherwise: T | None
     return shape(find_weights(text, what), part, kind, otherwise)
 
 
-def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-6, **expected: float) -> None:
+def load_weights(
+    module: nn.Module, text: str, what: str, *, within: float = 1e-6, device: str = "cpu", **expected: float
+) -> None:
     """Load given weights strictly into a network.
 
     A UNet's cross-attention to an empty text is left out, as the networks here do not have it.
@@ -68,6 +71,7 @@ def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-
     Args:
         module: the network.
         text, what: as in `find_weights`.
+        device: "meta" looks at names and shapes alone, for a module on that device.
         within: the largest relative error of `scaling`: the one that a VAE's file states is measured on photographs.
         expected: values that the file's metadata must have if it has the key: `scaling`, of the VAE, and `stage`.
 
@@ -85,10 +89,12 @@ def load_weights(module: nn.Module, text: str, what: str, *, within: float = 1e-
             )
     if "stage" in expected and "stage" in found and found["stage"] != expected["stage"]:
         raise UserError(f"{what}: {path} is of stage {found['stage']}; name the weights of stage {expected['stage']}")
-    weights.load_strict(module, drop_cross_attention(load_safetensors(path)), f"{what} of {path}")
+    weights.load_strict(module, drop_cross_attention(load_safetensors(path, device)), f"{what} of {path}")
 
 
-def load_parts(module: nn.Module, names: tuple[str, ...], text: str, what: str, *, keep: str = "") -> None:
+def load_parts(
+    module: nn.Module, names: tuple[str, ...], text: str, what: str, *, keep: str = "", device: str = "cpu"
+) -> None:
     """Load some submodules strictly from one file, whose other tensors are ignored.
 
     Args:
@@ -96,12 +102,16 @@ def load_parts(module: nn.Module, names: tuple[str, ...], text: str, what: str, 
         names: names of the submodules, which are also the prefixes of their tensors in the file.
         text, what: as in `find_weights`.
         keep: name of a submodule that the file does not hold and that keeps its weights; empty for none.
+        device: as in `load_weights`.
 
     Raises:
         UserError: there is no such file, or its tensors do not fit the submodules.
     """
     path = find_weights(text, what)
-    tensors: dict[str, Tensor] = load_safetensors(path)
+    needed = {f"{name}.{k}" for name in names for k in module.get_submodule(name).state_dict()}
+    needed = {name for name in needed if not (keep and name.startswith(f"{keep}."))}
+    tensors: dict[str, Tensor] = load_safetensors(path, device)
+    tensors = peel(tensors, lambda taken: taken if needed <= taken.keys() else None, what) or tensors
     tensors.pop("quantize.codebook_used", None)  # LlamaGen's count of used codes, which is not a weight
     for name in names:
         loaded = under_prefix(name, tensors)

@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from lactok.config import Config
+from lactok.config import Batch, Beta, Config, Count, Positive, Rate, Seed, Share, Side, Weight, Whole
 from lactok.errors import UserError, unknown
 from lactok.training.data import Photos, crops
 
@@ -28,6 +29,9 @@ _NOT_IN_DIGEST = (
     "fsdp",
     "workers",
 )
+
+
+_NAME = re.compile(r"[\w+-][\w.+-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,28 +70,28 @@ class Recipe(Config):
 
     name: str
     data: str
-    steps: int
-    batch: int
-    crop: int
-    scale: tuple[int, int]
-    variants: int = 0
-    held_out: int = 50
-    seed: int = 0
-    peak_lr: float = 1e-4
-    warmup: int = 100
+    steps: Count
+    batch: Batch
+    crop: Side
+    scale: tuple[Side, Side]
+    variants: Whole = 0
+    held_out: Count = 50
+    seed: Seed = 0
+    peak_lr: Rate = 1e-4
+    warmup: Whole = 100
     schedule: str = "cosine"
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    average: float = 0.999
-    accumulate: int = 1
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    weight_decay: Weight = 0.0
+    clip: Positive = 1.0
+    average: Share = 0.999
+    accumulate: Count = 1
     precision: str = "no"
     checkpointing: bool = False
     fsdp: bool = False
-    log_every: int = 20
-    eval_every: int = 500
-    save_every: int = 100
-    suite_every: int = 0
+    log_every: Count = 20
+    eval_every: Count = 500
+    save_every: Count = 100
+    suite_every: Whole = 0
     suite_metrics: str = "default"
 
     def __post_init__(self) -> None:
@@ -95,8 +99,15 @@ class Recipe(Config):
             raise UserError(f"precision = {self.precision!r}: no or bf16")
         if self.schedule not in ("cosine", "constant"):
             raise UserError(f"schedule = {self.schedule!r}: cosine or constant")
-        if min(self.steps, self.batch, self.accumulate) < 1 or len(self.scale) != 2:
-            raise UserError("steps, batch and accumulate are at least 1; scale is two numbers")
+        if min(self.steps, self.batch, self.accumulate) < 1:
+            raise UserError("steps, batch and accumulate are at least 1")
+        if not _NAME.fullmatch(self.name):
+            raise UserError(
+                f"name = {self.name[:40]!r}: letters, digits and . _ + - alone, as a run's folder is named so"
+            )
+        if self.peak_lr * self.weight_decay >= 1:
+            raise UserError(f"weight_decay = {self.weight_decay} times peak_lr = {self.peak_lr} is 1 or more")
+        check_scale(self.crop, self.scale)
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -131,6 +142,18 @@ class Recipe(Config):
         """The sha256 of all keys that determine the result; a checkpoint with another digest is refused."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IN_DIGEST}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def check_scale(crop: int, scale: tuple[int, int]) -> None:
+    """Raise UserError unless `scale` is a range of sides from which crops of this side can be cut."""
+    if len(scale) != 2 or not crop <= scale[0] <= scale[1]:
+        raise UserError(f"scale = {list(scale)}: two numbers, the smaller one first, from crop = {crop} on")
+
+
+def check_learns(**weights: float) -> None:
+    """Raise UserError if the weights of all parts of a loss are 0, so that nothing would be learned."""
+    if not any(weights.values()):
+        raise UserError(f"{' and '.join(weights)} are all 0, so that nothing would be learned; give one a weight")
 
 
 def check_lpips_net(name: str) -> None:

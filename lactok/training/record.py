@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from lactok.files import write_atomically
 
 
 class Curve:
@@ -26,9 +27,8 @@ class Curve:
         self.path = path
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if self._step(line) < step]
-            temporary = path.with_suffix(".part")
-            temporary.write_text("".join(f"{line}\n" for line in kept))
-            os.replace(temporary, path)
+            write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+            path.with_suffix(".part").unlink(missing_ok=True)  # left by an earlier version that was killed
 
     @staticmethod
     def _step(line: str) -> float:

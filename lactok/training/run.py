@@ -72,7 +72,7 @@ def train(trainer: str, recipe: Any, out: Path, device: str) -> None:
 
     entry = TRAINERS[trainer]
     make_learner = getattr(importlib.import_module(entry.module), entry.learner)
-    with disk_errors(out):
+    with disk_errors(out, "choose another `out`; its last checkpoint stays, and the run goes on from there"):
         accelerator = accelerator_of(device, recipe.precision)
         Trainer(recipe, make_learner(recipe), out, accelerator).run()
         accelerator.end_training()

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lactok.errors import UserError
+from lactok.files import write_atomically
 from lactok.images import EXTENSIONS
+
+MOST_SHARDS = 100_000  # names that a pattern may stand for
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # first bytes of gzip, bzip2, xz and zstd
@@ -92,13 +95,19 @@ def expand(pattern: str) -> list[str]:
     ['s-08.tar', 's-09.tar', 's-10.tar', 's-11.tar']
     >>> expand("{a,b}/{0..1}.tar")
     ['a/0.tar', 'a/1.tar', 'b/0.tar', 'b/1.tar']
+
+    Raises:
+        UserError: the pattern stands for more than `MOST_SHARDS` names.
     """
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
         return [pattern]
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    too_many = UserError(f"{pattern[:80]} stands for more than {MOST_SHARDS} shards; name fewer at a time")
+    numbers = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", match[1])
     if numbers:
         first, last = numbers[1], numbers[2]
+        if int(last) - int(first) >= MOST_SHARDS:
+            raise too_many
         choices = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
     else:
         choices = match[1].split(",")
@@ -106,6 +115,8 @@ def expand(pattern: str) -> list[str]:
     expanded = []
     for choice in choices:
         expanded += expand(f"{before}{choice}{after}")  # the rest may have further braces
+        if len(expanded) > MOST_SHARDS:
+            raise too_many
     return expanded
 
 
@@ -182,9 +193,7 @@ def indices(
         if found[path].fault and damaged is not None:
             damaged(path, found[path].fault)
     if cache is not None and rows != known:
-        temporary = cache.with_suffix(f".{os.getpid()}.part")
-        temporary.write_text(json.dumps(rows))
-        os.replace(temporary, cache)
+        write_atomically(cache, json.dumps(rows).encode())
     return found
 
 

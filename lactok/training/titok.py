@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lactok.config import Count, Weight, Whole
 from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
@@ -56,16 +57,16 @@ class TiTokRecipe(CodebookRecipe):
             the whole image, as in the paper.
     """
 
-    stage: int
+    stage: Count
     model: TiTokConfig | None = None
     proxy: str = ""
     start: str = ""
-    pixels: float = 0.0
-    places: tuple[int, ...] = ()
-    l2: float = 1.0
-    lpips: float = 0.1
+    pixels: Weight = 0.0
+    places: tuple[Count, ...] = ()
+    l2: Weight = 1.0
+    lpips: Weight = 0.1
     lpips_net: str = "alex"
-    window: int = 0
+    window: Whole = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,9 +8,11 @@ for bit, and several processes that share a batch see the same images and noise 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,11 +23,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lactok.errors import UserError
 from lactok.randomness import seed_of
 from lactok.training import checkpoint, distributed, numerics, validation
-from lactok.training.data import Photos
+from lactok.training.data import Photo, Photos
 from lactok.training.dead_codes import reset_moments
+from lactok.training.held_out import check_sizes, readable
 from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
 from lactok.training.record import Record
+from lactok.weights import metadata
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -65,8 +69,10 @@ class Trainer(Generic[R]):
         with distributed.main_first(accelerator):
             self.photos = self.find_photos()
             self.data_digest = self.photos.digest()
+            check_sizes(self.photos.train, recipe.crop)
         if accelerator.is_main_process:
-            (out / "held-out.txt").write_text("".join(f"{p.resolve()}\n" for p in self.photos.held_out))
+            names = "".join(f"{p.resolve()}\n" for p in self.photos.held_out)
+            (out / "held-out.txt").write_bytes(os.fsencode(names))
         if not learner.learned():
             raise UserError(f"{recipe.name}: nothing is left to learn, every part is frozen")
         if recipe.precision == "bf16":
@@ -112,6 +118,11 @@ class Trainer(Generic[R]):
         """Return the data set of the recipe."""
         return Photos.of(self.recipe.data, self.recipe.held_out, self.out)
 
+    @cached_property
+    def held_out(self) -> tuple[Photo, ...]:
+        """The held-out photographs that can be read; the others are named once, as broken training photographs are."""
+        return readable(self.photos.held_out, self.out)
+
     # -- checkpoints
 
     @property
@@ -128,6 +139,8 @@ class Trainer(Generic[R]):
         if not self.state_path.exists():
             return
         tensors, meta = checkpoint.load_state(self.state_path)
+        if not isinstance(meta, dict) or not isinstance(meta.get("step"), int) or meta.get("digest") is None:
+            raise UserError(f"{self.state_path} is no checkpoint of a training; delete it to start over")
         if meta["digest"] != self.recipe.digest:
             raise UserError(f"{self.state_path} belongs to another recipe; choose another `out` or delete it")
         if meta.get("data", self.data_digest) != self.data_digest:
@@ -244,9 +257,10 @@ class Trainer(Generic[R]):
         """Raise UserError if the loss is not finite."""
         if not math.isfinite(loss):
             kept = f"the last good checkpoint is {self.state_path}" if self.state_path.exists() else "nothing was saved"
+            other = " or with precision = 'no'" if self.recipe.precision != "no" else ""
             raise UserError(
                 f"the loss is {loss} at step {self.step}; stopped, {kept}; resume with a lower peak_lr in a new "
-                "recipe or with precision = 'no'"
+                f"recipe{other}"
             )
 
     @torch.no_grad()
@@ -292,7 +306,7 @@ class Trainer(Generic[R]):
             return
         with self.evaluating():
             with distributed.unsharded(self.learner):
-                values, pictures = self.learner.evaluate(self.photos.held_out)
+                values, pictures = self.learner.evaluate(self.held_out)
             tensors = distributed.gather_tensors(self.learner.exported(), keep=main)
         if not main:
             return
@@ -314,7 +328,7 @@ class Trainer(Generic[R]):
             return
         out, device = self.out / "suite", self.accelerator.device
         with self.evaluating(), distributed.unsharded(self.learner):
-            validation.reconstruct(learner, self.photos.held_out, recipe.crop, out, self.step, device, main)
+            validation.reconstruct(learner, self.held_out, recipe.crop, out, self.step, device, main)
         if main:
             values = validation.score(out, self.step, recipe.crop, learner.bits, recipe.suite_metrics, device)
             self.record.log("suite", self.step, values, prefix="suite_")
@@ -344,9 +358,17 @@ class Trainer(Generic[R]):
                 self.evaluate()
             if recipe.suite_every and self._due(recipe.suite_every):
                 self.run_suite()
+        if not self._is_exported():  # the process was killed between the last checkpoint and the last evaluation
+            self.evaluate()
         self.record.close()
         self.accelerator.wait_for_everyone()
         self.accelerator.print(f"wrote {self.export_path}", flush=True)
+
+    def _is_exported(self) -> bool:
+        """Return whether the weights of the last step are written; other processes say what the main one sees."""
+        exported = self.export_path.is_file() and metadata.notes(self.export_path).get("step") == self.step
+        seen = torch.tensor(float(exported), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(seen, "sum"))
 
     def _due(self, every: int) -> bool:
         """Return whether something is due that happens every so many steps and after the last one."""

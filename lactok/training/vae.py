@@ -13,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lactok.config import Side, Weight
+from lactok.errors import UserError
 from lactok.nn.lactok import VAEShape
 from lactok.randomness import noise
 from lactok.training.data import Photo
 from lactok.training.held_out import compare
 from lactok.training.learner import Learner
 from lactok.training.pretrained import lpips_network
-from lactok.training.recipe import Recipe
+from lactok.training.recipe import Recipe, check_learns, check_lpips_net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +38,19 @@ class VAERecipe(Recipe):
     """
 
     model: VAEShape
-    l1: float = 1.0
-    lpips: float = 0.25
+    l1: Weight = 1.0
+    lpips: Weight = 0.25
     lpips_net: str = "alex"
-    kl: float = 1e-6
-    eval_size: int = 256
+    kl: Weight = 1e-6
+    eval_size: Side = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_lpips_net(self.lpips_net)
+        check_learns(l1=self.l1, lpips=self.lpips)
+        side = 2 ** (len(self.model.channels) - 1)
+        if self.crop % side or self.eval_size % side:
+            raise UserError(f"crop and eval_size must be multiples of {side}, a latent's pixels along a side")
 
 
 class VAELearner(Learner):

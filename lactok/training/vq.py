@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lactok.config import Config
+from lactok.config import Batch, Beta, Config, Count, Rate, Side, Weight, Whole
 from lactok.errors import UserError
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
@@ -24,7 +24,7 @@ from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.held_out import compare_and_count_codes
 from lactok.training.pretrained import lpips_network
-from lactok.training.recipe import check_lpips_net
+from lactok.training.recipe import check_learns, check_lpips_net, check_scale
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Sizes(Config):
         scale: range of the shorter side in pixels to which a photograph is resized before it is cropped.
     """
 
-    start: int
-    crop: int
-    batch: int
-    scale: tuple[int, int]
+    start: Whole
+    crop: Side
+    batch: Batch
+    scale: tuple[Side, Side]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +62,18 @@ class VQRecipe(CodebookRecipe):
 
     model: VQConfig
     later: tuple[Sizes, ...] = ()
-    peak_lr: float = 6e-4
-    warmup: int = 200
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.01
-    l2: float = 1.0
-    lpips: float = 0.1
+    peak_lr: Rate = 6e-4
+    warmup: Whole = 200
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    weight_decay: Weight = 0.01
+    l2: Weight = 1.0
+    lpips: Weight = 0.1
     lpips_net: str = "alex"
-    adversarial: float = 0.0
-    adversarial_start: int = 0
+    adversarial: Weight = 0.0
+    adversarial_start: Whole = 0
     bf16: bool = True
-    eval_every: int = 250
-    eval_size: int = 256
+    eval_every: Count = 250
+    eval_size: Side = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,11 +81,12 @@ class VQRecipe(CodebookRecipe):
         if self.adversarial and self.accumulate > 1:
             raise UserError(f"accumulate = {self.accumulate}: the adversary takes whole batches, leave it out")
         for sizes in self.sizes:
-            if sizes.crop % self.model.downsampling or sizes.batch < 1 or len(sizes.scale) != 2:
-                raise UserError(
-                    f"{sizes}: crop must be a multiple of {self.model.downsampling}, batch at least 1, scale two "
-                    "numbers"
-                )
+            if sizes.crop % self.model.downsampling or sizes.batch < 1:
+                raise UserError(f"{sizes}: crop must be a multiple of {self.model.downsampling}, batch at least 1")
+            check_scale(sizes.crop, sizes.scale)
+        if self.eval_size % self.model.downsampling:
+            raise UserError(f"eval_size = {self.eval_size}: a multiple of {self.model.downsampling}")
+        check_learns(l2=self.l2, lpips=self.lpips)
 
     @property
     def sizes(self) -> tuple[Sizes, ...]:
@@ -108,7 +109,7 @@ class VQRecipe(CodebookRecipe):
     def pictures(self, photos: Photos, step: int, positions: range, out: Path) -> Tensor:
         """As `Recipe.pictures`, with crops by `random_crops`, whose random numbers belong to a whole batch."""
         sizes = self.sizes_at(step)
-        batch = random_crops(photos.train, sizes.batch, sizes.crop, sizes.scale, self.seed, step)
+        batch = random_crops(photos, sizes.batch, sizes.crop, sizes.scale, self.seed, step, out)
         first = positions.start - step * sizes.batch
         return batch[first : first + len(positions)]
 

@@ -9,14 +9,15 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from lactok.errors import UserError
+from lactok.errors import UserError, one_line
+from lactok.files import replacing, write_atomically
 from lactok.specs import Asset
+from lactok.weights import wrappers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,24 +58,89 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
     else:
         tensors = unpickle.read(path)
     try:
-        tensors = asset.converted(tensors)
+        if asset.convert is not None:
+            tensors = wrappers.converted(tensors, asset.converted, asset.name)
     except UserError:
         raise
     except Exception as error:  # the converter met names or shapes that it does not know
-        raise UserError(f"{path} is not what {asset.name} is made of ({error!r}); is it the right file?") from error
+        reason = one_line(repr(error))
+        raise UserError(f"{path} is not what {asset.name} is made of ({reason}); is it the right file?") from error
     if not tensors:
         raise UserError(f"{path} holds no weights")
     return tensors
 
 
 def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file by name; raise UserError if it is damaged."""
+    """Read the tensors of a safetensors file by name.
+
+    Args:
+        path: the file.
+        device: where the tensors are; "meta" reads their names and shapes alone, as float32 or, if they hold whole
+            numbers, int64.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     from safetensors.torch import load_file
 
     try:
-        return load_file(path, device=device)
+        return _names_and_shapes(path) if device == "meta" else load_file(path, device=device)
     except Exception as error:  # errors of safetensors have no common class
-        raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+        raise UserError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
+
+
+def _names_and_shapes(path: Path) -> dict[str, Tensor]:
+    """Return tensors without memory for those of a safetensors file."""
+    import torch
+    from safetensors import safe_open
+
+    found = {}
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+            stored = file.get_slice(name)
+            dtype = torch.float32 if stored.get_dtype().startswith(("F", "BF")) else torch.int64
+            found[name] = torch.empty(stored.get_shape(), dtype=dtype, device="meta")
+    return found
+
+
+def cast(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], buffers: Collection[str], name: str
+) -> dict[str, Tensor]:
+    """Return tensors in the dtypes of a network, if their values can be those of a network.
+
+    Args:
+        tensors: what is loaded, by name.
+        own: the network's own tensors of these names.
+        buffers: the names of those that are buffers: a mask among them may hold -inf, as attention masks do.
+        name: what messages call the network.
+
+    Raises:
+        UserError: values are not finite, or whole numbers stand where the network computes with others.
+    """
+    import torch
+
+    out = {}
+    for key, tensor in tensors.items():
+        shown = one_line(key)
+        if own[key].is_floating_point() and not tensor.is_floating_point():
+            raise UserError(
+                f"the weights of {name} are of another kind: its tensor {shown} holds {tensor.dtype}, where the "
+                f"network computes with {own[key].dtype}; quantised files are not read"
+            )
+        out[key] = value = tensor.to(own[key].dtype)
+        if not value.is_floating_point():
+            continue
+        # the sum is not finite if a value is not; it may also overflow, and so all values are looked at then
+        if value.is_meta or bool(value.sum(dtype=torch.float32).isfinite()):
+            continue
+        is_mask = key in buffers and "mask" in key
+        is_right = ~value.isnan() & (value != torch.inf) if is_mask else value.isfinite()
+        if not bool(is_right.all()):
+            raise UserError(
+                f"the weights of {name}: its tensor {shown} holds values that are not finite; damaged file, get it "
+                "again"
+            )
+    return out
 
 
 def _read_json(path: Path) -> dict[str, Tensor]:
@@ -84,8 +150,8 @@ def _read_json(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()
     try:
         json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({one_line(error)})") from error
     return {"json": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
 
 
@@ -104,16 +170,12 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
     Returns:
         The sha256 of the new file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="new-") as folder:
-        new, note = Path(folder) / "tensors", Path(folder) / "note"
-        _save(new, tensors)
+    with replacing(path) as new:
+        save_safetensors(new, tensors)
         digest = sha256(new)
         record = {"source": source, "source_sha256": source_sha256, "sha256": digest, "version": version}
-        note.write_text(json.dumps(record, indent=1))
         os.chmod(new, 0o644)  # safetensors writes for the owner alone; a cache may be shared
-        os.replace(note, path.with_suffix(".json"))
-        os.replace(new, path)
+        write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
     return digest
 
 
@@ -127,20 +189,26 @@ def kept(path: Path, version: int) -> dict[str, str] | None:
         record = {k: str(note[k]) for k in ("source", "source_sha256", "sha256")}
         is_unchanged = sha256(path) == record["sha256"]
         made_by = note.get("version", 1)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if is_unchanged and made_by == version else None
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write."""
+def save_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors; a full disk is an OSError, as from other functions that write.
+
+    Nothing is left of a file that could not be written whole.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, path)
-    except SafetensorError as error:  # also where the disk is full, which then only the text of the message tells
-        number = re.search(r"os error (\d+)", str(error))
+        plain = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+        save_file(plain, path, metadata=dict(metadata) if metadata is not None else None)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        # where the disk is full, only the text of the message tells
+        number = re.search(r"os error (\d+)", str(error)) if isinstance(error, SafetensorError) else None
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lactok import config
-from lactok.errors import UserError, WrongValue
+from lactok.errors import UserError, WrongValue, one_line
 
 T = TypeVar("T")
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -33,9 +33,13 @@ def notes(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, "numpy") as file:
-            return json.loads((file.metadata() or {}).get("meta", "{}"))
+            found = json.loads((file.metadata() or {}).get("meta", "{}"))
     except Exception as error:  # errors of safetensors have no common class
-        raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+        raise UserError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
+    kinds = {"name": str, "step": int, "stage": int, "scaling": int | float, "config": dict}
+    if not isinstance(found, dict) or any(not isinstance(found[k], kind) for k, kind in kinds.items() if k in found):
+        raise UserError(f"{path} is damaged (its notes are none of a training); delete it and run again")
+    return found
 
 
 def shape(path: Path, part: str, kind: type[T], otherwise: T | None = None) -> T:

@@ -14,11 +14,13 @@ from lactok.errors import UserError
 
 INSTRUCTIONS = 5_000_000  # in a pickle; those of large checkpoints have some hundred thousand
 WORK = 50_000_000  # objects handled by all instructions together, where a shared tuple counts at each of its places
+ODD = 10_000  # keys that are tuples, and numbers of more than 64 bits: their hashes can be made equal, which is slow
 UNKNOWN = "?"  # called, but not named as a plain global
 
 _REFERENCE = 5  # parts of a reference to a storage
 _CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ")
 _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
+_KEYED = {"SETITEM": 1, "SETITEMS": 1, "DICT": 0, "ADDITEMS": 1, "FROZENSET": 0}  # where the first key stands
 _CHANGES = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # leave their object where it is
 
 
@@ -66,6 +68,7 @@ class _Machine:
     called: set[str] = field(default_factory=set)
     storages: list[tuple[str, str, int] | None] = field(default_factory=list)
     work: int = 0
+    odd: int = 0
 
     def take(self, count: int) -> list[_Item]:
         """The last `count` items, taken off the stack."""
@@ -114,6 +117,9 @@ class _Machine:
             self.called.add(argument.replace(" ", ".", 1))
             self.take_to_mark()
             self.stack.append(_PLAIN)
+        elif type(argument) is int and argument.bit_length() > 64:
+            self.odd += 1
+            self.stack.append(_PLAIN)
         elif type(argument) in (str, int) and not opcode.stack_before and opcode.stack_after:
             self.stack.append(_Item(value=argument))
         else:
@@ -129,6 +135,8 @@ class _Machine:
             items = self.take(len(before))
         weight = sum(item.weight for item in items)
         self.work += weight
+        if opcode.name in _KEYED:
+            self.odd += sum(item.weight > 1 for item in items[_KEYED[opcode.name] :])
         made = _PLAIN
         if opcode.name == "STACK_GLOBAL":
             module, name = items
@@ -168,6 +176,11 @@ def scan(stream: IO[bytes], where: str) -> Program:
         if instructions > INSTRUCTIONS:
             raise UserError(f"{where} is refused: a pickle of more than {INSTRUCTIONS:,} instructions is not read")
         machine.step(opcode, argument, instructions)
+        if machine.odd > ODD:
+            raise UserError(
+                f"{where} is refused: more than {ODD:,} of its keys are tuples or numbers of more than 64 bits, which "
+                "no weights need; get the file from its official source"
+            )
         if machine.work > WORK:
             raise UserError(
                 f"{where} is refused: its tuples hold each other so often that reading them would not end; "

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors
 from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
-from lactok.weights import cache
+from lactok.weights import cache, wrappers
 from lactok.weights.cache import sha256
 from lactok.weights.metadata import bundled
 
@@ -161,9 +161,11 @@ def load(asset: Asset, device: str = "cpu") -> dict[str, Tensor]:
 
 
 def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Load tensors into a module, cast to the module's dtypes; every key and shape has to fit.
+    """Load tensors into a module, cast to the module's dtypes; every key and shape has to fit and all values be finite.
 
-    Only the counts of batches in batch norms may be missing: old files do not have them, and nothing reads them.
+    What training scripts wrap around names is taken off where they fit without it, see `lactok.weights.wrappers`. Only
+    the counts of batches in batch norms may be missing: old files do not have them, and nothing reads them. Looking at
+    all values takes about 0.1 s for 1 GB.
 
     Args:
         module: the network, a torch module.
@@ -171,23 +173,13 @@ def load_strict(module: Any, tensors: Mapping[str, Tensor], name: str) -> None:
         name: what the message calls the network.
 
     Raises:
-        UserError: keys or shapes do not fit; the message names the first ones.
+        Unfit: keys or shapes do not fit; the message names the first ones.
+        UserError: values are not finite, or whole numbers stand where the network computes with others.
     """
     own = module.state_dict()
-    missing = sorted(k for k in own.keys() - tensors.keys() if not k.endswith(".num_batches_tracked"))
-    unexpected = sorted(tensors.keys() - own.keys())
-    shapes = [
-        f"{k} {tuple(tensors[k].shape)} instead of {tuple(own[k].shape)}"
-        for k in own.keys() & tensors.keys()
-        if tensors[k].shape != own[k].shape
-    ]
-    problems = []
-    for label, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", sorted(shapes))):
-        if keys:
-            problems.append(f"{len(keys)} {label} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
-    if problems:
-        raise UserError(f"the weights do not fit {name}: {'; '.join(problems)}; is it the right file?")
-    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, assign=own_is_meta(own))
+    found = wrappers.fitted(tensors, {k: tuple(v.shape) for k, v in own.items()}, name)
+    values = cache.cast(found, own, {k for k, _ in module.named_buffers()}, name)
+    module.load_state_dict(values, assign=own_is_meta(own))
 
 
 def own_is_meta(state: Mapping[str, Tensor]) -> bool:

@@ -242,6 +242,7 @@ _KNOWN: dict[str, Any] = {
     "numpy.ndarray": None,  # only named, as the first argument of _reconstruct
     "numpy.dtype": _Call(_Dtype),
     "builtins.set": _Call(lambda *_: None),
+    "builtins.complex": _Call(lambda *_: None),  # as keys they would make slow dictionaries: equal hashes are easy
     "_codecs.encode": _Call(_latin1),
 }
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):

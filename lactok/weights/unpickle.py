@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lactok.errors import UserError
+from lactok.errors import UserError, one_line
 from lactok.weights.pickle_scan import Program, scan
 from lactok.weights.restricted_pickle import STORAGES, Inert, Lazy, Refused, RestrictedReader
 
@@ -37,7 +37,8 @@ SAFE = {
     "torch.device",
     "torch.nn.parameter.Parameter",
     *(f"torch._utils.{name}" for name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")),
-    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "complex")),
+    "builtins.set",
+    "__builtin__.set",
 }
 
 _OLD_FORMAT = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # torch's before 1.6: several pickles in a row, this number first
@@ -59,9 +60,9 @@ def read(path: Path) -> dict[str, Tensor]:
     except UserError:
         raise
     except Refused as refusal:
-        raise UserError(f"{path} is refused: {refusal}; get the file from its official source") from refusal
+        raise UserError(f"{path} is refused: {one_line(refusal)}; get the file from its official source") from refusal
     except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); fetch it again") from error
 
 
@@ -129,9 +130,11 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         content: Any = mapped  # a file to read from, which types do not say
         if content[: len(_OLD_FORMAT)] == _OLD_FORMAT:
             called = frozenset[str]().union(*(scan(content, str(path)).called for _ in range(_OLD_PICKLES)))
-            tree = _by_torch(path) if called <= SAFE else None
-            if tree is None:
+            if not called <= SAFE:
                 raise Refused("it is in torch's old format, with more in it than weights")
+            tree = _by_torch(path)
+            if tree is None:
+                raise ValueError("cut short or damaged")
         else:
             scan(content, str(path))
             content.seek(0)
@@ -171,6 +174,8 @@ def flatten(tree: Any, size: int) -> dict[str, Tensor]:
             raise Refused(f"its tensors would take {used / 1e6:.0f} MB or more, and the file has {size / 1e6:.1f} MB")
         tensor = leaf.tensor() if isinstance(leaf, Lazy) else _plain(leaf)
         if tensor is not None:
+            if name in out:
+                raise Refused(f"two of its tensors have the name {one_line(name)}")
             out[name] = tensor
         if len(out) > TENSORS:
             raise Refused(f"more than {TENSORS:,} tensors are not read")

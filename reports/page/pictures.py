@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from lactok.evaluation.store import write_atomically
+from lactok.files import write_atomically
 
 # Pillow's name of a format -> suffix of the file
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from lactok.errors import UserError
+from lactok.errors import UserError, first_few
 from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.schema import Entry
-from lactok.evaluation.table import metrics_of, number
+from lactok.evaluation.table import FEW, metrics_of, missing_notes, number, usage_notes
 from lactok.metrics.registry import ImageMetric, Metric, sorted_keys
 from reports.conditions import unusual_conditions
 from reports.page.pictures import Pictures
@@ -25,7 +25,7 @@ Columns = dict[str, list[Any]]  # records by column
 def summary(
     results: Sequence[ReconResult], pictures: Pictures, scripts: Scripts, problems: list[str]
 ) -> dict[str, Any]:
-    """Return the `metrics`, the `rows` and the `groups` of pictures; write the files of records.
+    """Return the `metrics`, the `rows`, the `notes` on them and the `groups` of pictures; write the files of records.
 
     Adds to `problems` what cannot be read.
     """
@@ -46,10 +46,12 @@ def summary(
             row["records"] = f"records-{row['key']}"
             scripts.write(row["records"], {"samples": samples, "columns": columns})
         rows.append(row)
+    entries = [(result.metric(name).title, entry) for result in results for name, entry in result.metrics.items()]
     rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], _natural(r["name"]), r["key"]))
     return {
         "metrics": [_metric(m, per_image) for m in metrics_of(results)],
         "rows": rows,
+        "notes": [*usage_notes(results), *missing_notes(entries)],
         "groups": groups.as_data(rows),
     }
 
@@ -86,6 +88,7 @@ def _row(result: ReconResult) -> dict[str, Any]:
     """Return what the page shows of a result, without its records."""
     tokenizer, dataset, protocol = result.data.tokenizer, result.data.dataset, result.data.protocol
     about, codebook = result.about, result.data.codebook
+    skipped = [f"{sample.id}: {sample.reason}" for sample in dataset.skipped]
     return {
         "key": key(result),
         "name": result.label,
@@ -97,7 +100,7 @@ def _row(result: ReconResult) -> dict[str, Any]:
         "overBudget": tokenizer.over_budget or 0,
         "dataset": result.dataset,
         "n": result.n,
-        "skipped": [f"{s.id}: {s.reason}" for s in dataset.skipped],
+        "skipped": [first_few(skipped, FEW, "named in its result.json")] if skipped else [],
         "protocol": protocol.name,
         "measure": f"{result.dataset}, {protocol.name} at {protocol.resolution} px",
         "pictured": f"{result.dataset}, {protocol.resolution} px",
@@ -117,7 +120,7 @@ def _value(metric: Metric, entry: Entry) -> dict[str, Any]:
         "value": entry.value,
         "ci95": entry.ci95,
         "text": number(metric, entry),
-        "reliable": entry.reliable is not False,
+        "reliable": entry.reliable is not False or entry.value is None,
         "exact": (entry.capped or 0) == entry.n > 0,
     }
 
@@ -136,7 +139,7 @@ def _columns(result: ReconResult) -> Columns:
     columns: Columns = {}
     for name in ("id", "caption"):
         if name not in records:
-            raise UserError(f"records.parquet has no column {name}; run the command that made it again")
+            raise UserError(f"{result.name}/records.parquet has no column {name}; run the command that made it again")
         columns[name] = records[name].astype(object).where(records[name].notna(), None).tolist()
 
     def values(name: str) -> list[Any]:

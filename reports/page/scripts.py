@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lactok.evaluation.store import write_atomically
+from lactok.files import write_atomically
 
 _NAME = re.compile(r"[a-z0-9-]+")
 _OURS = re.compile(r"(summary|(records|samples|geneval)-[0-9a-f]{12})\.js")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lactok.evaluation.table import decimals
 from lactok.metrics.registry import Metric
 
 Mark = Literal["best", "second", ""]  # the place of a number among those of its column
@@ -45,7 +46,7 @@ class Column:
 
     def number(self, value: float, sign: str = "") -> str:
         """Return a measured value as text, in the metric's unit and digits; `sign` "+" shows a plus before it."""
-        return f"{value * self.metric.scale:{sign}.{self.metric.digits}f}"
+        return decimals(value * self.metric.scale, self.metric.digits, sign)
 
 
 def column(metric: Metric, printed: int = 2, published: str = "") -> Column:

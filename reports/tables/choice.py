@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.preference.notes import reading_notes
 from lactok import registry
-from lactok.errors import UserError
+from lactok.errors import UserError, first_few
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result
 from lactok.specs import Asset
@@ -58,11 +59,13 @@ def choose(runs: Sequence[S], obstacle: Callable[[S], str], missing: Callable[[]
     if rest:
         notes.append(
             f"{best.label}: {best.name} is shown (today's protocol, float32 and the lowest seed come first); "
-            f"left aside: {', '.join(r.name for r in rest)}."
+            f"left aside: {first_few([r.name for r in rest])}."
         )
     skipped = len(best.data.dataset.skipped)
     if skipped:
         notes.append(f"{best.label}: {skipped} images are left out, named in its result.json.")
+    if isinstance(best, PreferenceResult):
+        notes += [f"{best.label}: {note}" for note in reading_notes([best])]
     return Choice(best, note=" ".join(notes))
 
 
@@ -102,7 +105,7 @@ def protocol_changes(run: ReconResult, wanted: str) -> str:
     if stored.name != wanted:
         return "name"
     today = protocol.protocols()[wanted]
-    if stored.definition.prepare != asdict(today.prepare):
+    if stored.definition.prepare != today.prepare.settings():
         return "preparation"
     if _scoring_settings(stored.definition.score) != _scoring_settings(asdict(today.score)):
         return "scoring"

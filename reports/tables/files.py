@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lactok.evaluation.results import Results
-from lactok.evaluation.store import write_atomically
+from lactok.files import write_atomically
 from reports.tables import formats, found, paper
 from reports.tables.cells import Table
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lactok.evaluation.table import one_line
+from lactok.errors import one_line
 from reports.tables.cells import Cell, Column, Mark, Row, Table
 
 Style = Callable[[str, Mark], str]  # writes a number in bold or italics, as its mark has it
@@ -44,7 +44,7 @@ def escape_markdown(text: str) -> str:
     >>> escape_markdown("a|b_c *x* <i>")
     'a\\\\|b\\\\_c \\\\*x\\\\* &lt;i&gt;'
     """
-    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = one_line(text, None).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", text)
 
 
@@ -54,7 +54,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("100 % of x_1 & {y}")
     '100 \\% of x\\_1 \\& \\{y\\}'
     """
-    return "".join(_LATEX.get(c, c) for c in one_line(text))
+    return "".join(_LATEX.get(c, c) for c in one_line(text, None))
 
 
 def _markdown_style(text: str, mark: Mark) -> str:
@@ -235,7 +235,7 @@ def _csv_value(value: Any) -> Any:
     """Return a text on one line, behind an apostrophe where a spreadsheet would take it for a formula."""
     if not isinstance(value, str):
         return value
-    text = one_line(value)
+    text = one_line(value, None)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

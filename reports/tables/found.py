@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmarks.geneval.prompts import TASKS
+from benchmarks.preference.notes import reading_notes
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result, Results
-from lactok.evaluation.table import metrics_of
+from lactok.evaluation.table import decimals, metrics_of, share_of_codes, usage_notes
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
 from reports.tables.measured import measure, with_marks
@@ -16,7 +17,9 @@ RECON_FACTS = ("tokens", "codes", "bits", "usage")
 
 
 def build(results: Results) -> list[Table]:
-    """Return a table for each data set and protocol of reconstructions, each judge of GenEval and each set of captions.
+    """Return a table for each data set and protocol of reconstructions, each judge of GenEval, each set of captions.
+
+    Distances to other photographs are other numbers, so that runs with another reference have another table.
 
     Only runs of the same images under the same definitions share a table, so that its rows are comparable.
     """
@@ -29,7 +32,8 @@ def build(results: Results) -> list[Table]:
     preference: dict[str, list[PreferenceResult]] = {}
     for p in results.preference:
         rewards = [[r.name, r.version, [a.sha256 for a in r.assets]] for r in p.data.rewards]
-        preference.setdefault(digest([p.dataset, rewards]), []).append(p)
+        reference = p.data.reference and [p.data.reference.name, p.data.reference.sha256, p.data.reference.prepare]
+        preference.setdefault(digest([p.dataset, rewards, reference]), []).append(p)
     tables = [_recon(recon[group]) for group in sorted(recon)]
     tables += [_geneval(runs) for runs in geneval.values()]
     return tables + [_preference(runs) for runs in preference.values()]
@@ -63,6 +67,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     title = f"Runs found here: reconstruction, {first.dataset} ({size}), {protocol}"
     rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]
+    notes += usage_notes(runs)
     if any(r.data.tokenizer.over_budget for r in runs):
         notes.append("Bits with * are above the budget: for some images no file is that small.")
     for r in runs:
@@ -83,12 +88,11 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
 
 def _facts(run: ReconResult) -> tuple[str, ...]:
     """Return tokens, size of the codebook, bits and the share of codes in use, "-" where one is unknown."""
-    tokenizer, codebook = run.data.tokenizer, run.data.codebook
-    bits = "-" if tokenizer.bits is None else f"{tokenizer.bits:.0f}"
+    tokenizer = run.data.tokenizer
+    bits = "-" if tokenizer.bits is None else decimals(tokenizer.bits, 0)
     if tokenizer.bits is not None and tokenizer.over_budget:
         bits += "*"
-    usage = f"{codebook.usage:.0%}" if codebook else "-"
-    return str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits, usage
+    return str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits, share_of_codes(run)
 
 
 def _geneval(runs: Sequence[GenEvalResult]) -> Table:
@@ -124,6 +128,6 @@ def _preference(runs: Sequence[PreferenceResult]) -> Table:
         columns,
         tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
         dataset=source,
-        notes=("Captions are resampled for the intervals.",),
+        notes=("Captions are resampled for the intervals.", *reading_notes(runs)),
     )
     return with_marks(table, runs)

@@ -8,6 +8,7 @@ from lactok.errors import UserError
 from lactok.evaluation.compare import paired_images
 from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.statistics import mean_with_interval
+from lactok.evaluation.table import why_missing
 from lactok.metrics.frechet import SINGULAR_BELOW
 from reports.tables.cells import Column, Measured, Table, marked
 
@@ -19,7 +20,7 @@ def measure(run: Result, column: Column, remedy: str = "") -> tuple[Measured | N
         reason = f"not measured: {run.name} has no {column.title}"
         return None, f"{reason}; {remedy}" if remedy else reason
     if entry.value is None:
-        return None, f"could not be computed from {entry.n} images"
+        return None, why_missing(entry)
     low_high = (float(entry.ci95[0]), float(entry.ci95[1])) if entry.ci95 else None
     return Measured(float(entry.value), low_high, entry.n, entry.reliable is not False), ""
 

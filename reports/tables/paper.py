@@ -45,8 +45,10 @@ GENEVAL = tuple(
 PREFERENCE = (
     column(titles.described("image_reward")),
     column(titles.described("mps")),
-    column(titles.described("hpsv2"), printed=3),
+    column(titles.described("hpsv2"), printed=3, published="hpsv2"),
+    column(titles.described("hpsv2-aa"), printed=3, published="hpsv2"),
     column(titles.described("hpsv2.1"), printed=3, published="hpsv2"),
+    column(titles.described("hpsv2.1-aa"), printed=3, published="hpsv2"),
 )
 SECONDS = Metric("seconds", "seconds", higher=False, digits=2)
 GFID = Metric("gfid", "gFID", higher=False, digits=2)
@@ -65,8 +67,9 @@ STAR_NOTE = (
     "* is trained on the authors' constructed data, + on CC3M, Unsplash, LAION-COCO and COCO, the others on ImageNet."
 )
 HPS_NOTE = (
-    "The paper does not say which HPSv2 it used (its numbers stand under both), nor which of COCO's five captions; "
-    "here it is the one of lowest annotation id."
+    "The paper does not say which HPSv2 it used, nor whether images were antialiased when resized to 224 px: its "
+    "numbers stand under all four. HPSv2 resizes by torchvision, which antialiases tensors since 0.17, not before. "
+    "Nor does the paper say which of COCO's five captions it took; here it is the one of lowest annotation id."
 )
 NOT_PUBLIC = (
     "not comparable: FLUX-5K is not public, and one made anew is another data set; runs on it are among those found "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from conftest import photograph
 from PIL import Image
 
 from lactok import images
+from lactok.errors import WrongValue
+from lactok.evaluation.protocol import protocols
 from lactok.images import Prepare
 
 
@@ -44,6 +47,84 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     assert opened(photograph(0, 64, 48), tmp_path / "a.jpg", exif=exif).size == (48, 64)
+
+
+def test_the_orientation_tag_can_be_ignored(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = photograph(0, 64, 48)
+    image.save(tmp_path / "a.png", exif=exif)
+    as_stored = images.open_photograph(tmp_path / "a.png", upright=False)
+    assert as_stored.tobytes() == image.tobytes()
+    assert images.size_of(tmp_path / "a.png", upright=False) == (64, 48)
+    assert images.size_of(tmp_path / "a.png") == images.open_photograph(tmp_path / "a.png").size == (48, 64)
+
+
+def test_only_a_setting_that_is_not_the_default_changes_a_hash() -> None:
+    """Results under protocols that turn photographs upright keep the hashes that they had before it was a setting."""
+    hashes = {name: protocol.prepare_hash for name, protocol in protocols().items()}
+    assert hashes == {
+        "square-256": "66f4d4b3",
+        "paper-1024": "7c08f884",
+        "llamagen-256": "ae984401",
+        "titok-256": "cf8bcf52",
+    }
+
+
+@pytest.mark.parametrize("darkest", [0, 200])
+def test_dark_pictures_of_sixteen_bits_stay_dark(tmp_path: Path, darkest: int) -> None:
+    """The scale is that of the file's type, never of its content."""
+    values = np.full((8, 8), darkest, np.uint16)
+    levels = np.full((8, 8, 3), round(darkest / 257), np.uint8)
+    for name in ("a.png", "a.tif"):
+        np.testing.assert_array_equal(np.asarray(opened(Image.fromarray(values), tmp_path / name)), levels)
+    pgm = b"P5 8 8 65535\n" + values.astype(">u2").tobytes()
+    (tmp_path / "a.ppm").write_bytes(pgm)
+    np.testing.assert_array_equal(np.asarray(images.open_photograph(tmp_path / "a.ppm")), levels)
+
+
+def test_twelve_bits_reach_white(tmp_path: Path) -> None:
+    """A TIFF file of 12 bits, two levels in three bytes, whose header was written by hand: 4095 is white."""
+    pixels = bytes([0xFF, 0xFF, 0xFF]) * 4
+    tags = [(256, 4, 4), (257, 4, 2), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (279, 4, 12)]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    (tmp_path / "a.tif").write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(pixels)) + pixels + directory)
+    out = np.asarray(images.open_photograph(tmp_path / "a.tif"))
+    assert out.shape == (2, 4, 3)
+    assert out.min() == 255
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
+def test_decimal_pixels_are_refused(tmp_path: Path, value: float) -> None:
+    image = Image.fromarray(np.full((8, 8), value, np.float32))
+    with pytest.raises(images.UnreadableImage, match="holds decimal numbers; save it as 8 or 16 bits"):
+        opened(image, tmp_path / "a.tif")
+    with pytest.raises(WrongValue, match="decimal numbers"):
+        images.open_picture(image)
+
+
+def test_integers_of_32_bits_are_refused(tmp_path: Path) -> None:
+    image = Image.fromarray(np.full((8, 8), 70_000, np.int32))
+    with pytest.raises(images.UnreadableImage, match="holds integers of 32 bits or with a sign"):
+        opened(image, tmp_path / "a.tif")
+    with pytest.raises(WrongValue, match="32 bits"):
+        images.open_picture(image)
+
+
+def test_a_picture_without_pixels_is_refused() -> None:
+    with pytest.raises(WrongValue, match="holds no pixels"):
+        images.open_picture(Image.new("RGB", (0, 4)))
+
+
+def test_a_program_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript would be run by Ghostscript, whatever the file's ending says."""
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was run"))
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(images.UnreadableImage, match="not an image"):
+        images.open_photograph(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20000, 10), (3, 500)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,9 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
+from fuzzing import tries
+from hypothesis import example, given
+from hypothesis import strategies as st
 from reference import ROOT
 
 from reports import __main__ as reports
@@ -21,8 +25,19 @@ from reports import serve
 pytestmark = pytest.mark.slow  # other processes
 
 
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built page for a fuzz test, which writes nothing."""
+    return built(tmp_path_factory.mktemp("fuzzed")).resolve()
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
+    return built(tmp_path)
+
+
+def built(tmp_path: Path) -> Path:
+    """A built page in a folder, beside which are secrets that links of the page lead to."""
     folder = tmp_path / "build"
     (folder / "pictures").mkdir(parents=True)
     (folder / "inside").mkdir()
@@ -51,6 +66,7 @@ def port(build: Path) -> Iterator[int]:
 
 def ask(port: int, path: str, method: str = "GET", host: str | None = None) -> tuple[HTTPResponse, bytes]:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection._encode_request = lambda request: request.encode("latin-1")  # type: ignore[method-assign]
     connection.putrequest(method, path, skip_host=host is not None)
     if host is not None:
         connection.putheader("Host", host)
@@ -109,6 +125,22 @@ def test_files_have_their_types(port: int, path: str, kind: str) -> None:
         "/a.css%00.png",
         "/../build-2/index.html",
         "http://127.0.0.1/../secret.txt",
+        "/" + "x" * 256,
+        "/" + "x" * 256 + "/index.html",
+        "/inside/" + "%C3%A9" * 200,
+        "/" + "x/" * 5000,
+        "/x%00y",
+        "/%FF%FE",
+        "/%ED%A0%80",
+        "/\xff\x80",
+        "/%",
+        "/%zz",
+        "/index.html%20",
+        "/a.css/",
+        "/a.css/index.html",
+        "/inside/index.html/x",
+        "/./nothing",
+        "*",
     ],
 )
 def test_what_is_not_the_pages_is_not_found(port: int, path: str) -> None:
@@ -116,6 +148,54 @@ def test_what_is_not_the_pages_is_not_found(port: int, path: str) -> None:
     assert answer.status == 404
     assert b"secret" not in body
     assert b"x.png" not in body
+
+
+def test_a_folder_without_a_slash_is_redirected(port: int) -> None:
+    answer, _ = ask(port, "/inside?x=1")
+    assert (answer.status, answer.headers["Location"]) == (301, "/inside/?x=1")
+
+
+def test_names_that_are_not_utf_8(port: int, build: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(build) + b"/caf\xe9.txt")).write_bytes(b"content")
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    (build / "caf\u00e9.txt").write_text("other")
+    assert ask(port, "/caf%E9.txt")[1] == b"content"
+    assert ask(port, "/caf%C3%A9.txt")[1] == b"other"
+
+
+@pytest.mark.parametrize("ranges", ["bytes=0-1", "bytes=5-1", "bytes=-", "x" * 1000, "bytes=99999999999999999999-"])
+def test_a_range_is_answered_with_the_whole_file(port: int, ranges: str) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/a.css", headers={"Range": ranges, "If-Modified-Since": ranges})
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"content")
+    connection.close()
+
+
+def test_a_line_that_is_too_long_is_refused(port: int) -> None:
+    assert ask(port, "/" + "x" * 70_000)[0].status == 414
+
+
+PARTS = ["/", ".", "..", "%2e%2e", "%2f", "%00", "%5c", "?", "#", "index.html", "inside", "a.css", "out", "link.txt"]
+PARTS += ["secret.txt", "build-2", "http://x", "//", "[", "%", "\udc80", "\xff", "x" * 300]
+ADDRESSES = st.lists(st.sampled_from(PARTS) | st.text(max_size=2), max_size=10).map("".join)
+
+
+@pytest.mark.fuzz
+@tries(300, 20_000)
+@given(ADDRESSES)
+@example("/" + "x" * 256)
+@example("http://[")
+@example("/\ud800")
+@example("/out/%2e%2e/../index.html")
+def test_any_address_is_a_file_of_the_folder_or_nothing(fuzzed: Path, address: str) -> None:
+    found = serve.served(address, fuzzed)
+    if found is not None:
+        assert found.is_file()
+        assert found.resolve().is_relative_to(fuzzed)
+        assert b"secret" not in found.read_bytes()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def full_coco(runs: Path, kind: Any, shift: float, **changes: Any) -> Path:
         "resolution": 1024,
         "prepare": paper.prepare_hash,
         "score": paper.score_hash,
-        "definition": {"prepare": asdict(paper.prepare), "score": paper.score.settings()},
+        "definition": {"prepare": paper.prepare.settings(), "score": paper.score.settings()},
     }
     result["run"] |= changes
     (folder / "result.json").write_bytes(to_json(result))

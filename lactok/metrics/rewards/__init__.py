@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lactok.device import instead_of
 from lactok.errors import UserError
 from lactok.plugins import Plugins
 from lactok.specs import Asset
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from lactok.nn.loading import Texts
+
 ORDER = ("image_reward", "mps", "hpsv2", "clip_scores")  # the order of this package's modules, and so of columns
-DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2.1")  # the paper's; it does not say which version of HPSv2
+# the paper's; it does not say which version of HPSv2 it used, nor whether images were antialiased when resized
+DEFAULT = ("image_reward", "mps", "hpsv2", "hpsv2-aa", "hpsv2.1", "hpsv2.1-aa")
 
 GROUP = "lactok.rewards"
 R = TypeVar("R", bound="type[Reward]")
@@ -73,6 +77,39 @@ class Reward(ABC):
 
         self.device, self.dtype = device, dtype or torch.float32
 
+    @classmethod
+    def tokenizer(cls) -> Texts | None:
+        """Return what turns captions into tokens, without loading the model; None for a reward that reads no captions.
+
+        A caption that is longer than its `length` is cut, which a result says by `cut_captions`.
+
+        Raises:
+            WeightsNotFound: the tokenizer's file is not installed and cannot be fetched.
+        """
+        return None
+
+    @classmethod
+    def text_of(cls, caption: str) -> str:
+        """Return the text that is turned into tokens for a caption."""
+        return caption
+
+    @classmethod
+    def cut_captions(cls, captions: Sequence[str]) -> dict[str, int]:
+        """Count the captions that are longer than the model reads; the scores are those of the captions' beginnings.
+
+        Args:
+            captions: captions; the same one counts once.
+
+        Returns:
+            `tokens`, how many tokens of a caption the model reads, special ones included, and `captions_cut`, how many
+            captions have more; nothing for a reward that reads no captions.
+        """
+        texts = cls.tokenizer()
+        if texts is None:
+            return {}
+        different = [cls.text_of(caption) for caption in dict.fromkeys(captions)]
+        return {"tokens": texts.length, "captions_cut": sum(texts.is_cut(different)) if different else 0}
+
     @abstractmethod
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         """Return the scores (B,) of RGB images of any size with their captions."""
@@ -89,19 +126,23 @@ class Reward(ABC):
             the batch.
 
         Raises:
-            ValueError: there are not as many captions as images.
+            ValueError: there are not as many captions as images, or an image is no RGB image of PIL.
             UserError: a score is not finite in this dtype.
         """
         import torch
 
         if len(images) != len(captions):
             raise ValueError(f"{len(images)} images and {len(captions)} captions")
+        for image in images:
+            if getattr(image, "mode", None) != "RGB":
+                mode = getattr(image, "mode", "")
+                raise ValueError(f"{self.spec.name} takes PIL images in RGB, not {mode} {type(image).__name__}")
         if not images:
             return torch.zeros(0)
         with torch.inference_mode(), self._compute():
             scores = self._score(images, captions).float().cpu()
         if not bool(scores.isfinite().all()):
-            raise UserError(f"{self.spec.name}: a score is not finite in {self.dtype}; use bfloat16 or float32")
+            raise UserError(f"{self.spec.name}: a score is not finite{instead_of(self.dtype)}")
         return scores
 
     def _compute(self) -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ from lactok import weights
 from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.nn import clip
 from lactok.nn.clip_checkpoint import CLIP_L_14
-from lactok.nn.loading import filled
+from lactok.nn.loading import Texts, filled
 from lactok.specs import Asset, Hub, Url
 
 PICKSCORE_WEIGHTS = Asset(
@@ -55,7 +55,11 @@ class PickScore(Reward):
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
         self.model = filled(clip.VIT_H_14.build, weights.load(PICKSCORE_WEIGHTS), self.spec.name).to(device)
-        self.texts = clip.texts()
+        self.texts = self.tokenizer()
+
+    @classmethod
+    def tokenizer(cls) -> Texts:
+        return clip.texts()
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         pixels = preprocess.batch([preprocess.transformers_clip(i) for i in images], self.device)
@@ -75,11 +79,19 @@ class CLIPScore(Reward):
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
         self.model = filled(clip.VIT_B_32.build, weights.load(CLIP_B32), self.spec.name).to(device)
-        self.texts = clip.texts()
+        self.texts = self.tokenizer()
+
+    @classmethod
+    def tokenizer(cls) -> Texts:
+        return clip.texts()
+
+    @classmethod
+    def text_of(cls, caption: str) -> str:
+        return f"A photo depicts {clip.unescaped(caption)}"
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         pixels = preprocess.batch([preprocess.openai(i) for i in images], self.device)
-        ids, _ = self.texts([f"A photo depicts {clip.unescaped(c)}" for c in captions], self.device)
+        ids, _ = self.texts([self.text_of(c) for c in captions], self.device)
         return (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
 
 

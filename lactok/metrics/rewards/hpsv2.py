@@ -11,8 +11,9 @@ from torch import Tensor
 from lactok import weights
 from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.nn import clip
-from lactok.nn.loading import filled
+from lactok.nn.loading import Texts, filled
 from lactok.specs import Asset, Hub
+from lactok.weights.wrappers import stored
 
 _REVISION = "697403c78157020a1ae59d23f111aa58ced35b0a"
 WEIGHTS = {
@@ -34,8 +35,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     The model's own tensors are those under `state_dict.`, or all of them if there is no such name.
     """
-    inside = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
-    return clip.convert_open_clip(inside or tensors)
+    return clip.convert_open_clip(stored(dict(tensors), ("state_dict",)))
 
 
 def spec(name: str, version: str, variant: str) -> RewardSpec:
@@ -52,15 +52,23 @@ class HPSv2(Reward):
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
         self.model = filled(clip.VIT_H_14.build, weights.load(self.spec.assets[0]), self.spec.name).to(device)
-        self.texts = clip.texts()
+        self.texts = self.tokenizer()
+
+    @classmethod
+    def tokenizer(cls) -> Texts:
+        return clip.texts()
+
+    @classmethod
+    def text_of(cls, caption: str) -> str:
+        return clip.unescaped(caption)
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         pixels = preprocess.batch([preprocess.hps(i, self.antialias) for i in images], self.device)
-        ids, _ = self.texts([clip.unescaped(c) for c in captions], self.device)
+        ids, _ = self.texts([self.text_of(c) for c in captions], self.device)
         return (clip.image_features(self.model, pixels) * clip.text_features(self.model, ids)).sum(-1)
 
 
-@register_reward(spec("hpsv2-aa", "v2", ANTIALIASED), listed=False)
+@register_reward(spec("hpsv2-aa", "v2", ANTIALIASED))
 class HPSv2Antialiased(HPSv2):
     """As `HPSv2`, with antialiasing when the image is resized."""
 
@@ -72,6 +80,6 @@ class HPSv21(HPSv2):
     """As `HPSv2`, with the weights of version 2.1."""
 
 
-@register_reward(spec("hpsv2.1-aa", "v2.1", ANTIALIASED), listed=False)
+@register_reward(spec("hpsv2.1-aa", "v2.1", ANTIALIASED))
 class HPSv21Antialiased(HPSv2Antialiased):
     """As `HPSv2Antialiased`, with the weights of version 2.1."""

@@ -166,7 +166,11 @@ class ImageReward(Reward):
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
         self.model = filled(ImageRewardNetwork, weights.load(WEIGHTS), self.spec.name).to(device)
-        self.texts = Texts(TOKENIZER, LENGTH, "[PAD]")
+        self.texts = self.tokenizer()
+
+    @classmethod
+    def tokenizer(cls) -> Texts:
+        return Texts(TOKENIZER, LENGTH, "[PAD]")
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         pixels = preprocess.batch([preprocess.openai(i) for i in images], self.device)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lactok import weights
 from lactok.metrics.rewards import Reward, RewardSpec, preprocess, register_reward
 from lactok.nn import clip
-from lactok.nn.loading import filled, without_positions
+from lactok.nn.loading import Texts, filled, without_positions
 from lactok.specs import Asset, Hub
 
 CONDITION = (
@@ -229,7 +229,11 @@ class MPS(Reward):
     def __init__(self, device: str = "cpu", dtype: torch.dtype | None = None):
         super().__init__(device, dtype)
         self.model = filled(MPSNetwork, weights.load(WEIGHTS), self.spec.name).to(device)
-        self.texts = clip.texts()
+        self.texts = self.tokenizer()
+
+    @classmethod
+    def tokenizer(cls) -> Texts:
+        return clip.texts()
 
     def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
         pixels = preprocess.batch([preprocess.transformers_clip(i) for i in images], self.device)

@@ -46,8 +46,8 @@ def hps(image: Image.Image, antialias: bool) -> Tensor:
 
     Args:
         image: an image of any mode and size.
-        antialias: whether to antialias. HPSv2 was trained and published with torchvision before 0.17, which did not
-            antialias tensors.
+        antialias: whether to antialias. HPSv2 asks for no version of torchvision: before 0.17 tensors were not
+            antialiased, since then they are.
     """
     pixels = to_tensor(image.convert("RGB"))
     height, width = pixels.shape[1:]

@@ -8,14 +8,14 @@ from lactok.metrics.registry import Metric
 SHOWN: dict[str, tuple[str, int]] = {
     "image_reward": ("ImageReward", 3),
     "mps": ("MPS", 2),
-    "hpsv2": ("HPSv2", 4),
-    "hpsv2.1": ("HPSv2.1", 4),
+    "hpsv2": ("HPSv2, no antialias", 4),
+    "hpsv2-aa": ("HPSv2, antialias", 4),
+    "hpsv2.1": ("HPSv2.1, no antialias", 4),
+    "hpsv2.1-aa": ("HPSv2.1, antialias", 4),
     "pickscore": ("PickScore", 4),
     "clip_score": ("CLIP score", 4),
     "aesthetic": ("Aesthetic", 4),
     "mps-0.01": ("MPS 0.01", 2),
-    "hpsv2-aa": ("HPSv2 aa", 4),
-    "hpsv2.1-aa": ("HPSv2.1 aa", 4),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lactok.config import Count, Positive, Share, Weight, Whole
 from lactok.errors import UserError
 from lactok.nn.seed import SeedConfig
 from lactok.nn.unclip import UnCLIPShape
@@ -52,32 +53,32 @@ class SeedTokRecipe(CodebookRecipe):
         eval_steps: number of sampler steps on held-out photographs, without guidance.
     """
 
-    stage: int
+    stage: Count
     model: SeedConfig | None = None
     unclip: UnCLIPShape | None = None
     vae: VAEPart | None = None
     quantizer: str = ""
     decoder: str = ""
-    fit: int = 4000
-    embedding: float = 1.0
-    cosine: float = 1.0
-    rebuild: float = 0.1
-    mixup: float = 0.0
-    unconditional: float = 0.1
-    few_steps: int = 4
+    fit: Count = 4000
+    embedding: Weight = 1.0
+    cosine: Weight = 1.0
+    rebuild: Weight = 0.1
+    mixup: Share = 0.0
+    unconditional: Share = 0.1
+    few_steps: Count = 4
     joint: bool = True
-    lpips: float = 0.5
-    colour: float = 0.5
-    content: float = 1.0
-    texture: float = 1.0
-    contrast: float = 0.1
-    temperature: float = 0.03
-    plain: int = 0
-    settle: int = 100
-    fade: int = 0
-    regression: float = 1.0
-    jitter: float = 0.0
-    eval_steps: int = 20
+    lpips: Weight = 0.5
+    colour: Weight = 0.5
+    content: Weight = 1.0
+    texture: Weight = 1.0
+    contrast: Weight = 0.1
+    temperature: Positive = 0.03
+    plain: Whole = 0
+    settle: Whole = 100
+    fade: Whole = 0
+    regression: Share = 1.0
+    jitter: Weight = 0.0
+    eval_steps: Count = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -290,8 +290,10 @@ class TestPictures:
 
     def test_classes_of_prompts(self, tmp_path: Path) -> None:
         assert "00000/samples/0001.png" in make(tmp_path, "toy-classes", [{"class": 207, "prompt": "a dog"}])
-        with pytest.raises(UserError, match='prompt 1 has no "class" that is a number, which toy-classes needs'):
-            make(tmp_path, "toy-classes", [{"prompt": "a dog"}])
+        needed = 'prompt 1 has no "class" that is a number from 0 to 999, which toy-classes needs'
+        for wrong in ({"prompt": "a dog"}, {"class": 1000}, {"class": -1}, {"class": True}, {"class": 2.0}):
+            with pytest.raises(UserError, match=needed):
+                make(tmp_path, "toy-classes", [wrong])
 
 
 def run(*arguments: str) -> int:
@@ -353,7 +355,7 @@ class TestCommand:
             (("--part", "3/2"), "--part 3/2: write I/N"),
             (("--prompts", "nowhere.txt"), "--prompts nowhere.txt: No such file or directory"),
             (("--prompts", "empty.txt"), "--prompts empty.txt: no prompt in it"),
-            (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not a JSON object"),
+            (("--prompts", "broken.jsonl"), "broken.jsonl line 2: not a JSON object"),
             (("--prompts", "other.jsonl"), 'prompt 1 has no "prompt" that is a text'),
             (("--weights", "nowhere"), "--weights nowhere: no such folder"),
             (("--device", "abacus"), "--device abacus: not a device"),

@@ -218,7 +218,7 @@ def test_missing_and_corrupt_pictures_are_left_out_and_named(
     assert named["00003"] == "no such folder"
     assert named["00004"] == "0 of 4 samples"
     assert named["00005"] == "no metadata.jsonl"
-    assert "cannot be read" in named["00006"]
+    assert named["00006"].startswith("metadata.jsonl is not JSON")
     assert named["00007"] == "metadata.jsonl: include clause 1: 'count' is not a whole number of at least 1"
     assert "left out: 00003: no such folder\n" in capsys.readouterr().out
     records = pandas.read_parquet(next((tmp_path / "out").glob("*/records.parquet")))
@@ -235,7 +235,7 @@ def test_odd_modes_and_further_files_are_judged_and_named(images: Path, tmp_path
     assert result["metrics"]["one"]["value"] == 7 / 9
     assert {(n["id"], n["reason"]) for n in result["remarks"]} == {
         ("00003", "5 samples instead of 4; all are judged"),
-        ("00003", "not read: samples/grid.jpg; the layout has numbered .png files"),
+        ("00003", "not read: samples/grid.jpg; the layout has numbered pictures"),
         ("00003/0000", "a picture of mode L, judged as RGB (transparency over white)"),
         ("00003/0001", "a picture of mode RGBA, judged as RGB (transparency over white)"),
     }
@@ -281,11 +281,13 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
         *,
         samples: int,
         source: str,
+        numbers: Sequence[int],
     ) -> tuple[datasets.Dataset, Timer]:
         asked.append((name, len(wanted), samples, run.seed, run.device, run.dtype, execution.part))
+        assert list(wanted) == [prompts.official()[number] for number in numbers]  # a prompt keeps its number
         if name == "sd3":
             raise WeightsNotFound("weights not found: sd3")
-        every = datasets.Dataset(source, planned(folder, dict(enumerate(wanted)), samples))
+        every = datasets.Dataset(source, planned(folder, dict(zip(numbers, wanted, strict=True)), samples))
         for shard in list(every.shards())[execution.part[0] :: execution.part[1]]:
             for sample in shard:
                 thing = json.loads(sample.metadata)["include"][0]
@@ -302,6 +304,9 @@ def test_generators_make_pictures_first(tmp_path: Path, monkeypatch: pytest.Monk
     (result,) = results
     assert result["pictures"]["generator"] == {"name": "sdxl", "samples": 2, "seed": 3, "dtype": "float32"}
     assert result["dataset"]["n"] == 14
+    assert [p.name for p in (tmp_path / "out" / "generated").iterdir()] == ["sdxl__seed3__samples2"]
+    made = sorted(p.name for p in (tmp_path / "out" / "generated").glob("*/*") if p.is_dir())
+    assert made == [f"{number:05}" for number in datasets.limited_numbers(553, 7)]
     assert [p.parent.name for p in (tmp_path / "out").glob("*/result.json")] == [
         "geneval__sdxl__drawn-drawn__limit7__seed3__samples2"
     ]

@@ -231,8 +231,8 @@ def test_damaged_pictures_are_named_and_left_out(
     assert result["dataset"]["n"] == 67
     assert [s["id"] for s in result["dataset"]["skipped"]] == ["003.png", "004.png", "without.png"]
     out = capsys.readouterr().out
-    assert "left out: '003.png': not an image" in out
-    assert "left out: 'without.png': no caption" in out
+    assert "left out: 003.png: not an image\n" in out
+    assert "left out: without.png: no caption\n" in out
     assert "1 captions have no picture" in out
 
 
@@ -241,7 +241,7 @@ def test_pictures_alone_need_no_captions(photographs: Path, tmp_path: Path) -> N
     assert result["metrics"]["mute"]["n"] == 70
 
 
-def test_hostile_file_names(tmp_path: Path) -> None:
+def test_hostile_file_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "odd\nfolder"
     root.mkdir()
     names = ["a\nb.png", "-rf.png", "tab\there.png", "$(x) `y`.png", "‮gnp.png", os.fsdecode(b"\xff\xfe.png"), "é.png"]
@@ -250,6 +250,9 @@ def test_hostile_file_names(tmp_path: Path) -> None:
     (root / "directory.png").mkdir()
     file = tmp_path / "c.json"
     file.write_text(json.dumps(dict.fromkeys(names, "a caption")))
+    run(tmp_path / "out", "--images", root, "--captions", file, "--metrics", "bright", code=2)
+    assert "half of a surrogate pair in '\\\\udcff\\\\udcfe.png'" in capsys.readouterr().err
+    file.write_text(json.dumps(dict.fromkeys((n for n in names if "\udcff" not in n), "a caption")))
     (result,) = run(tmp_path / "out", "--images", root, "--captions", file, "--metrics", "bright").values()
     assert result["dataset"]["n"] == 6
     assert result["dataset"]["skipped"] == [{"id": "\\xff\\xfe.png", "reason": "no caption"}]  # JSON cannot name it
@@ -305,38 +308,6 @@ def test_mistakes_in_one_line(
     assert not (out / "store").exists() or not list((out / "store").rglob("*.npz"))
 
 
-def test_caption_files(tmp_path: Path) -> None:
-    def read(name: str, text: str | bytes) -> dict[str, str]:
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return captions.read(path)
-
-    expected = {"a b.png": "one two", "c.png": 'a "quoted" é'}
-    assert read("x.tsv", '\ufeffa b.png\tone  two \r\n\nc.png\ta "quoted" é\n') == expected
-    lines = [{"file_name": "a b.png", "caption": "one\ntwo"}, {"file_name": "c.png", "prompt": 'a "quoted" é'}]
-    assert read("x.jsonl", "\n".join(map(json.dumps, lines))) == expected
-    assert read("x.json", json.dumps(expected)) == expected
-    assert read("s.json", '{"a.png": "half \\ud83d"}') == {"a.png": "half ?"}
-    for name, text, reason in (
-        ("x.csv", "a,b", "a file that ends in .tsv, .jsonl, .json, or coco"),
-        ("x.tsv", "a.png a caption", "line 1: no tab"),
-        ("x.tsv", "a.png\tb\na.png\tc", "line 2: a.png has a caption already"),
-        ("x.tsv", "a.png\t \n", "line 1: its caption is not a text"),
-        ("x.tsv", "", "holds no captions"),
-        ("x.tsv", b"\xff\t\xfe", "not UTF-8"),
-        ("x.jsonl", "[1]", "line 1: not a JSON object"),
-        ("x.jsonl", '{"caption": "b"}', "line 1: no file name"),
-        ("x.jsonl", "{", "line 1 is not JSON"),
-        ("x.json", '{"a.png": 3}', "a.png: its caption is not a text: 3"),
-        ("x.json", '{"annotations": [{"id": 1}], "images": []}', "not a file of COCO captions"),
-    ):
-        with pytest.raises(UserError) as stop:
-            read(name, text)
-        assert reason in str(stop.value)
-    with pytest.raises(UserError, match="No such file"):
-        captions.read(tmp_path / "none.json")
-
-
 def test_cocos_captions_are_those_of_the_lowest_annotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "coco" / captions.COCO_FILE
     path.parent.mkdir(parents=True)
@@ -355,10 +326,8 @@ def test_cocos_captions_are_those_of_the_lowest_annotation(tmp_path: Path, monke
     assert [s.caption for s in found.dataset.samples] == ["only", "first"]
     assert found.source.startswith("captions_val2017-") or found.source.startswith("coco-")
     photograph(3).save(tmp_path / "made" / "000000000002.webp")  # which of the two is meant?
-    assert captions.pictures(tmp_path / "made", "coco").skipped == (
-        ("000000000002.png", "no caption"),
-        ("000000000002.webp", "no caption"),
-    )
+    with pytest.raises(UserError, match=r"2\.png, 000000000002\.webp and the captions of 000000000002\.jpg"):
+        captions.pictures(tmp_path / "made", "coco")
 
 
 class Scorer:
@@ -394,7 +363,12 @@ def test_distances_to_photographs(
         photograph(100 + i).save(other / f"{i}.png")
     (result,) = run(tmp_path / "far", *arguments, other, "--metrics", "fid").values()
     assert result["metrics"]["fid"]["value"] > 1
-    assert result["dataset"]["skipped"] == [{"id": "001.png", "reason": "cannot be read"}]
+    assert result["dataset"]["skipped"] == [{"id": "001.png", "reason": "not an image"}]
+    capsys.readouterr()
+    (result,) = run(tmp_path / "far", *arguments, other, "--metrics", "fid").values()
+    assert f"FID: to the photographs {result['reference']['name']}, of which 5 of 5 can be read.\n" in (
+        capsys.readouterr().out
+    )
     assert run(tmp_path / "parts", *arguments, other, "--metrics", "fid", "--part", "2/2") == {}
     run(tmp_path / "parts", *arguments, other, "--metrics", "fid", "--part", "1/2")
     assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "far")
@@ -404,12 +378,22 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
     calls = []
 
     def generate(
-        name: str, prompts: Sequence[dict], folder: Path, run: Run, execution: Execution, *, samples: int, source: str
+        name: str,
+        prompts: Sequence[dict],
+        folder: Path,
+        run: Run,
+        execution: Execution,
+        *,
+        samples: int,
+        source: str,
+        numbers: Sequence[int],
     ) -> tuple[datasets.Dataset, Timer | None]:
         calls.append((name, [p["prompt"] for p in prompts], samples, run.seed, run.device, run.dtype, execution.part))
         if name == "bad":
             raise UserError("no such generator")
-        every = datasets.Dataset(source, planned(folder, dict(enumerate(prompts)), samples))
+        if name == "bug":
+            raise ZeroDivisionError("a bug")
+        every = datasets.Dataset(source, planned(folder, dict(zip(numbers, prompts, strict=True)), samples))
         part, parts = execution.part
         for sample in [s for shard in list(every.shards())[part::parts] for s in shard]:
             sample.path.parent.mkdir(parents=True, exist_ok=True)
@@ -431,9 +415,17 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
     assert not list((tmp_path / "parts").glob("*/result.json"))
     run(tmp_path / "parts", *arguments, "--part", "1/2")
     assert stable_bytes(tmp_path / "parts") == stable_bytes(tmp_path / "whole")
-    two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,toy", code=3)
+    drawn = {p: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "generated").rglob("*.png")}
+    two = run(tmp_path / "whole", *arguments, "--limit", "2", "--generators", "bad,bug,toy", code=3)
+    # a caption keeps its number, so the pictures of the whole run are two of those that were made
+    every = tuple(datasets.Sample(f"{i}.png", Path(f"{i}.png")) for i in range(5))
+    chosen = [f"caption {sample.id[0]}" for sample in datasets.limited(every, 2)]
+    assert calls[-1][1] == chosen
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "generated").rglob("*.png")}.keys() == drawn.keys()
     assert sorted(r["dataset"]["n"] for r in two.values()) == [2, 5]
-    assert "failed: bad: no such generator" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "failed: bad: no such generator" in said
+    assert "failed: bug: ZeroDivisionError: a bug" in said
 
 
 def test_dry_run_computes_nothing(captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

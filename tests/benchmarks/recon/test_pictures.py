@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import torch
 from conftest import Toy, photograph
 from PIL import Image
+from reference import ROOT
 from test_recon import run, stable_bytes
 
 from lactok import images
@@ -234,15 +238,62 @@ def test_a_changed_photograph_gets_a_reference_of_its_own(photographs: Path, tmp
     assert file_name(datasets.get(str(photographs)).samples[0]) != before
 
 
-def test_pictures_are_copied_where_there_are_no_links(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_editing_published_pictures_changes_nothing_in_the_store(photographs: Path, tmp_path: Path) -> None:
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs), "--limit", "8")
+    out = tmp_path / "out"
+    run(out, *arguments)
+    first = pictures(out)
+    for path in [*out.glob("*/images/*.png"), *out.glob("references/*/*.png")]:
+        with path.open("r+b") as handle:
+            handle.write(b"edited in place")
+    run(out, *arguments)
+    assert pictures(out) == first
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "byte", "linked"])
+def test_damaged_pictures_of_the_store_are_made_again(photographs: Path, tmp_path: Path, damage: str) -> None:
+    """`linked`: earlier versions published the store's own files, so that an editor changed both."""
+    arguments = ("--tokenizers", "toy", "--dataset", str(photographs), "--limit", "8")
+    out = tmp_path / "out"
+    run(out, *arguments)
+    first = pictures(out)
+    for i, path in enumerate((out / "store" / "pictures").glob("*/*.png")):
+        data = path.read_bytes()
+        if damage == "linked":
+            photograph(7, 64, 64).save(path)
+            (tmp_path / f"{i}.png").hardlink_to(path)
+        else:
+            path.write_bytes({"cut": data[:-5], "empty": b"", "byte": data[:60] + b"?" + data[61:]}[damage])
+    run(out, *arguments)
+    assert pictures(out) == first
+
+
+@pytest.mark.slow
+def test_two_commands_with_other_pictures_leave_an_index_of_files_that_are_there(
+    photographs: Path, tmp_path: Path
 ) -> None:
-    arguments = ("--tokenizers", "toy", "--dataset", str(photographs))
-    run(tmp_path / "links", *arguments)
-
-    def refused(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr("os.link", refused)
-    run(tmp_path / "copies", *arguments)
-    assert pictures(tmp_path / "links") == pictures(tmp_path / "copies")
+    """Both begin to write the same result at the same time, again and again."""
+    out = tmp_path / "out"
+    arguments = ["--tokenizers", "toy", "--dataset", str(photographs), "--limit", "20"]
+    run(out, *arguments, "--pictures", "all")
+    run(out, *arguments, "--pictures", "0")
+    code = f"""
+import sys
+import conftest, test_recon
+from benchmarks.recon import __main__ as recon
+for _ in range(6):
+    try:
+        recon.main([*test_recon.FAST, "--out", {str(out)!r}, *{arguments!r}, "--pictures", sys.argv[1]])
+    except SystemExit as ended:
+        assert ended.code == 0, ended.code
+"""
+    tests = ROOT / "tests"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, tests, tests / "benchmarks" / "recon")))}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, pictures_kept], env=env, stderr=subprocess.PIPE, text=True)
+        for pictures_kept in ("all", "0")
+    ]
+    for process in both:
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    assert check_pixels(out, row_folder(out)) in (6, 20)

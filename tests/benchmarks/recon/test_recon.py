@@ -352,6 +352,32 @@ def test_the_metrics_networks_are_part_of_the_key() -> None:
     assert base.scoring_key != replace(base, device="cuda:1").scoring_key
 
 
+def test_the_table_keeps_the_rows_of_earlier_runs(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, of = tmp_path / "out", ("--dataset", str(photographs), "--limit", "8")
+    run(out, "--tokenizers", "toy resize-8", *of)
+    (table,) = out.glob("table__*.md")
+    assert table.read_text() in capsys.readouterr().out
+    run(out, "--tokenizers", "jpeg", *of)
+    rows = [line.split()[1] for line in table.read_text().splitlines() if line.startswith("| ")]
+    assert rows == ["tokenizer", "jpeg", "resize-8", "toy"]
+    said = capsys.readouterr().out
+    assert "resize-8" not in said  # what is printed are the rows that were asked for
+    assert f"written: {table} (with 2 rows of earlier runs)" in said
+    run(out, "--tokenizers", "jpeg", *of, "--seed", "3")
+    run(out, "--tokenizers", "identity", "--dataset", str(photographs), "--limit", "7")
+    assert len(list(out.glob("table__*.md"))) == 3
+    (next(out.glob("toy__*")) / "result.json").write_text("{}")
+    other = next(out.glob("resize-8__*")) / "result.json"
+    stored = json.loads(other.read_text())
+    stored["dataset"]["sha256"] = "0" * 64  # of other photographs of the same names
+    other.write_text(json.dumps(stored))
+    run(out, "--tokenizers", "jpeg", *of)
+    rows = [line.split()[1] for line in table.read_text().splitlines() if line.startswith("| ")]
+    assert rows == ["tokenizer", "jpeg"]
+
+
 def test_dry_run_computes_nothing(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--tokenizers", "resize-8 llamagen-vq8", "--dataset", str(photographs), "--dry-run")
     assert run(tmp_path / "out", *arguments) == {}

@@ -266,7 +266,7 @@ def test_a_photograph_that_changed_is_measured_anew(
         ({"limit": True}, ValueError, "`limit` True: a whole number"),
         ({"workers": None}, ValueError, "`workers` None: 1 or more"),
         ({"seed": "1"}, ValueError, "`seed` '1': a whole number"),
-        ({"resolution": "64"}, ValueError, "`resolution` '64': between"),
+        ({"resolution": "64"}, ValueError, "`resolution` '64': a whole number, between"),
         ({"metrics": 3}, ValueError, "`metrics` 3: default, all, keys"),
         ({"metrics": [3]}, ValueError, "`metrics` [3]: default, all, keys"),
         ({"part": (1, 2)}, ValueError, "`part` (1, 2): a text"),

@@ -20,9 +20,10 @@ from lactok import weights
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Run
+from lactok.evaluation.folder_source import FolderSource
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.shards import run_shards
-from lactok.evaluation.sources import FolderSource, TokenizerSource
+from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
 from lactok.evaluation.timing import Timer
 
@@ -171,9 +172,10 @@ class Dying(FolderSource):
 
 @pytest.mark.slow
 def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
-    shards = list(datasets.get(str(photographs)).shards())
+    dataset = datasets.get(str(photographs))
+    shards = list(dataset.shards())
     run_of = Run(protocol.get("square-256", 64, "psnr"))
-    work = ReconstructionWork(Dying(photographs), run_of, Store(tmp_path / "out"))
+    work = ReconstructionWork(Dying(photographs, dataset), run_of, Store(tmp_path / "out"))
     with pytest.raises(UserError, match="a worker process died"):
         run_shards(work, shards, workers=2)
 

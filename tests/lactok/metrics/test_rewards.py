@@ -147,6 +147,42 @@ def test_hpsv2_is_open_clip(folder: Path, name: str, file: str, antialias: bool)
     assert torch.allclose(scores, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "tokens", "before"),
+    [
+        ("image_reward", 35, 0),
+        ("mps", 77, 0),
+        ("hpsv2", 77, 0),
+        ("hpsv2.1-aa", 77, 0),
+        ("pickscore", 77, 0),
+        ("clip_score", 77, 3),
+    ],
+)
+def test_long_captions_are_counted_without_the_model(folder: Path, name: str, tokens: int, before: int) -> None:
+    """Two special tokens stand around a caption; "A photo depicts" before CLIPScore's takes three more."""
+    reward = rewards.find(name)
+    fits = " ".join(["bus"] * (tokens - 2 - before))
+    assert reward.cut_captions([fits, fits]) == {"tokens": tokens, "captions_cut": 0}
+    assert reward.cut_captions([fits, f"{fits} red", f"{fits} two", f"{fits} two", ""])["captions_cut"] == 2
+    assert reward.cut_captions([]) == {"tokens": tokens, "captions_cut": 0}
+    if name.startswith(("hps", "clip")):  # spaces around a caption, and entities, are no tokens
+        assert reward.cut_captions([f"  {fits} &amp;amp; ".replace("bus &amp;amp;", "&amp;amp;")])["captions_cut"] == 0
+    assert rewards.find("aesthetic").cut_captions([f"{fits} red"]) == {}
+
+
+def test_both_ways_of_resizing_stand_in_the_papers_table() -> None:
+    from reports.tables.paper import PREFERENCE
+
+    heads = {c.key: (c.head, c.published) for c in PREFERENCE if c.key.startswith("hps")}
+    assert heads == {
+        "hpsv2": ("HPSv2, no antialias ↑", "hpsv2"),
+        "hpsv2-aa": ("HPSv2, antialias ↑", "hpsv2"),
+        "hpsv2.1": ("HPSv2.1, no antialias ↑", "hpsv2"),
+        "hpsv2.1-aa": ("HPSv2.1, antialias ↑", "hpsv2"),
+    }
+    assert {c.key for c in PREFERENCE} == set(rewards.DEFAULT)  # so that `--metrics default` fills every column
+
+
 def test_every_tensor_of_the_published_vit_h_14_goes_somewhere() -> None:
     with torch.device("meta"):
         official, own = OpenClip(clip.VIT_H_14).state_dict(), clip.VIT_H_14.build().state_dict()
@@ -347,12 +383,15 @@ def test_every_name_is_its_classes_own() -> None:
         "image_reward",
         "mps",
         "hpsv2",
+        "hpsv2-aa",
         "hpsv2.1",
+        "hpsv2.1-aa",
         "pickscore",
         "clip_score",
         "aesthetic",
     ]
-    assert rewards.VARIANTS == ("mps-0.01", "hpsv2-aa", "hpsv2.1-aa")
+    assert rewards.VARIANTS == ("mps-0.01",)
+    assert set(rewards.DEFAULT) < set(rewards.names())
     for name in [*rewards.names(), *rewards.VARIANTS]:
         spec = rewards.find(name).spec
         assert spec.name == name

@@ -158,6 +158,8 @@ def no_tar(photographs: Path, folder: Path) -> str:
         (lambda p, f: f"{f}/none.tar", "no shard .*none.tar"),
         (lambda p, f: f"{f}/{{00..03}}.tar", r"no shard .*00.tar, of .*\{00\.\.03\}.tar"),
         (lambda p, f: f"{f}/*.tar", "no shard"),
+        (lambda p, f: f"{f}/{{0..99999999999}}.tar", "stands for more than 100000 shards"),
+        (lambda p, f: f"{f}/{{0..999}}{{0..999}}.tar", "stands for more than 100000 shards"),
     ],
 )
 def test_mistakes(photographs: Path, tmp_path: Path, make: Any, message: str) -> None:

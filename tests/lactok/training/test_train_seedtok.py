@@ -403,7 +403,7 @@ def test_mistakes_in_recipes_are_one_line(stages: Stages, tmp_path: Path) -> Non
         (1, {"stage": 4}, "stage = 4: 1"),
         (2, {"quantizer": ""}, "stage 2 needs `quantizer`"),
         (3, {"decoder": ""}, "stage 3 also `decoder`"),
-        (1, {"crop": 96}, "crop = 96 must be"),
+        (1, {"crop": 96, "scale": (96, 112)}, "crop = 96 must be"),
         (1, {"model": replace(VIT, patch=24)}, "a multiple of patch"),
         (1, {"model": replace(MODEL, hidden=16)}, "hidden must be a multiple of 12"),
         (3, {"few_steps": 1}, "at least 2"),

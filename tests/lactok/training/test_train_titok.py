@@ -208,7 +208,7 @@ def test_mistakes_in_recipes_are_one_line(small: Recipes, tmp_path: Path) -> Non
         (second, {"proxy": "x"}, "stage 2 needs `start`"),
         (first, {"model": replace(MODEL, legacy=False)}, "only the first layout"),
         (first, {"model": replace(MODEL, patch=8)}, "model.patch must be"),
-        (first, {"crop": 64}, "must be model.image_size = 32"),
+        (first, {"crop": 64, "scale": (64, 80)}, "must be model.image_size = 32"),
         (first, {"places": (3, 2)}, "rows and columns that make model.tokens = 4 cells"),
         (second, {"window": 9}, "window = 9: 0 to 8 codes"),
         (second, {"lpips_net": "vgx"}, "vgx"),

@@ -123,13 +123,22 @@ def test_weight_decay_spares_norms_biases_and_codes(recipe: VQRecipe, tmp_path: 
     assert any(p.shape == (64, 4) for p in spared["params"])
 
 
-def test_batches_depend_on_the_step_only(photographs: Path) -> None:
+def test_batches_depend_on_the_step_only(photographs: Path, tmp_path: Path) -> None:
     photos = Photos.of(photographs, 3)
-    first = random_crops(photos.train, 4, 32, (32, 48), seed=0, step=7)
-    assert torch.equal(first, random_crops(photos.train, 4, 32, (32, 48), seed=0, step=7))
-    assert not torch.equal(first, random_crops(photos.train, 4, 32, (32, 48), seed=0, step=8))
+    first = random_crops(photos, 4, 32, (32, 48), 0, 7, tmp_path)
+    assert torch.equal(first, random_crops(photos, 4, 32, (32, 48), 0, 7, tmp_path))
+    assert not torch.equal(first, random_crops(photos, 4, 32, (32, 48), 0, 8, tmp_path))
     assert first.shape == (4, 3, 32, 32)
     assert float(first.min()) >= -1
+
+
+def test_a_broken_photograph_is_replaced_by_the_next_one(photographs: Path, tmp_path: Path) -> None:
+    photos = Photos.of(str(photographs), held_out=2)
+    broken = photos.train[3]
+    (photographs / broken.name).write_bytes(b"not a picture")
+    whole = random_crops(photos, len(photos.train), 32, (32, 48), 0, 0, tmp_path)  # an epoch: all of them
+    assert whole.shape == (len(photos.train), 3, 32, 32)
+    assert broken.name in (tmp_path / "broken.txt").read_text()
 
 
 def test_held_out_images_are_chosen_by_name(photographs: Path) -> None:

@@ -328,3 +328,45 @@ def test_torchscript(tmp_path: Path) -> None:
     for name, tensor in module.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(read[name], tensor)
+
+
+def wide(number: int) -> bytes:
+    """A pickle's instruction for a whole number of twelve bytes."""
+    return b"\x8a\x0c" + number.to_bytes(12, "little")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [lambda i: wide((2**61 - 1) * (80 + i)), lambda i: b"J" + struct.pack("<i", i) + b"K\x01\x86"],
+    ids=["numbers with one hash", "tuples"],
+)
+def test_keys_whose_hashes_can_be_equal_are_few(tmp_path: Path, key: Callable[[int], bytes]) -> None:
+    """A dictionary of many keys with one hash takes hours to build."""
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02}(" + b"".join(key(i) + b"N" for i in range(20_000)) + b"u.")
+    with pytest.raises(UserError, match="more than 10,000 of its keys are tuples or numbers of more than 64 bits"):
+        unpickle.read(tmp_path / "a.pkl")
+
+
+def test_complex_numbers_are_not_hashed(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.ones(1)}, "phase": 1j, 2j: 3}, tmp_path / "a.pt")
+    assert list(unpickle.read(tmp_path / "a.pt")) == ["model.a"]
+
+
+PAIRS: list[dict[Any, Any]] = [
+    {"a.b": torch.ones(1), "a": {"b": torch.zeros(1)}},
+    {1: torch.ones(1), "1": torch.zeros(1)},
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_tensors_of_one_name(tmp_path: Path, pair: dict[Any, Any]) -> None:
+    torch.save(pair, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"two of its tensors have the name (a\.b|1);"):
+        unpickle.read(tmp_path / "a.pt")
+
+
+def test_a_cut_file_of_the_old_format_is_damaged(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(9)}, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"cannot be read as a checkpoint \(cut short or damaged\); fetch it again"):
+        unpickle.read(tmp_path / "a.pt")

@@ -188,6 +188,22 @@ def test_a_row_without_records_is_in_the_tables_all_the_same(own_runs: Path) -> 
     assert "records.parquet is damaged" in summary["problems"][0]
 
 
+def test_a_flood_of_left_out_images_is_a_few_names_and_reasons_stand_below(own_runs: Path) -> None:
+    file = row_of(own_runs) / "result.json"
+    result = json.loads(file.read_text())
+    result["dataset"]["skipped"] = [{"id": f"{i}.png", "reason": "not an image"} for i in range(5000)]
+    result["metrics"]["rfid"] |= {"value": None, "reason": "a distance needs two images or more"}
+    file.write_text(json.dumps(result))
+    summary = built(own_runs)
+    (row,) = summary["rows"]
+    (skipped,) = row["skipped"]
+    assert skipped.startswith("0.png: not an image, 1.png: not an image, ")
+    assert skipped.endswith(" and 4990 more, named in its result.json")
+    assert (row["metrics"]["rfid"]["text"], row["metrics"]["rfid"]["reliable"]) == ("-", True)
+    assert "- under rFID: a distance needs two images or more." in summary["notes"]
+    assert any("6 images hold 768 ids, at most 18.8 % of 4096 codes" in note for note in summary["notes"])
+
+
 def test_verdicts_have_their_pictures_and_boxes(site: Path) -> None:
     line = data(site)["geneval"][0]
     verdicts = data(site, line["verdicts"])

@@ -88,8 +88,9 @@ const lactok = { views: {} };
   /** A count as 13,312, or a dash where there is none. */
   lactok.count = (value) => (value === null || value === undefined ? "–" : grouped.format(value));
 
-  /** A number with this many digits after its point, or a dash where there is none. */
-  lactok.fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+  /** A number with this many digits after its point, or a dash where there is none; zero has no minus. */
+  lactok.fixed = (value, digits) =>
+    value === null || value === undefined ? "–" : value.toFixed(digits).replace(/^-(?=[0.]+$)/, "");
 
   /** Seconds as text, in milliseconds where they are fewer than one. */
   lactok.duration = (seconds) => {
@@ -99,7 +100,7 @@ const lactok = { views: {} };
 
   /** A metric's value of one image, scaled and rounded as the metric says. */
   lactok.score = (metric, value) =>
-    value === null || value === undefined ? "–" : (value * metric.factor).toFixed(metric.digits);
+    value === null || value === undefined ? "–" : lactok.fixed(value * metric.factor, metric.digits);
 
   /** Which direction of a metric is better. */
   lactok.arrow = (metric) => (metric.better === "higher" ? "↑" : "↓");

@@ -57,7 +57,7 @@ lactok.paper = function (table) {
 
   function measuredCell(cell, metric, scaled) {
     if (cell.measured === null) return "–";
-    const value = scaled(cell.measured).toFixed(metric.digits);
+    const value = lactok.fixed(scaled(cell.measured), metric.digits);
     const text = marked(cell.reliable ? value : `~${value}`, cell.mark);
     const half = cell.ci95 && spread(cell, metric, scaled);
     return element("span", { class: cell.reliable ? null : "unreliable" }, text, half);
@@ -65,7 +65,7 @@ lactok.paper = function (table) {
 
   function spread(cell, metric, scaled) {
     const half = (scaled(cell.ci95[1]) - scaled(cell.ci95[0])) / 2;
-    return element("span", { class: "spread" }, ` ±${half.toFixed(metric.digits)}`);
+    return element("span", { class: "spread" }, ` ±${lactok.fixed(half, metric.digits)}`);
   }
 
   /** mark: "best", "second" or nothing. */
@@ -75,7 +75,7 @@ lactok.paper = function (table) {
 
   function signed(value, digits) {
     if (value === null) return "–";
-    return (value > 0 ? "+" : "") + value.toFixed(digits);
+    return (value > 0 ? "+" : "") + lactok.fixed(value, digits);
   }
 
   function notes() {

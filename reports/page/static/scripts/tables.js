@@ -81,7 +81,7 @@ lactok.views.tables = function (data) {
       { title: "Bits", hint: "of an image", numeric: true, value: (row) => row.bits, cell: bitsCell },
       ...data.metrics.map(metricColumn),
       {
-        title: "Usage", hint: "share of the codebook that occurred", numeric: true, better: "higher",
+        title: "Usage", hint: "share of all codes that occurred", numeric: true, better: "higher",
         value: (row) => row.usage,
         cell: usageCell,
       },
@@ -116,7 +116,8 @@ lactok.views.tables = function (data) {
   }
 
   function usageCell(row) {
-    return row.usage === null || row.usage === undefined ? "–" : `${Math.round(row.usage * 100)}%`;
+    if (row.usage === null || row.usage === undefined) return "–";
+    return row.usage > 0 && row.usage < 0.005 ? "<1%" : `${Math.round(row.usage * 100)}%`;
   }
 
   function metricCell(entry) {
@@ -133,6 +134,7 @@ lactok.views.tables = function (data) {
     }
     if (rows.some((row) => row.overBudget)) list.push("* above the budget: for some images no file is that small.");
     list.push("Decode is the wall time of the run that wrote the result, divided by the images that it decoded.");
+    list.push(...data.notes);
     for (const row of rows) if (row.skipped.length) list.push(`${row.name} left out ${row.skipped.join("; ")}`);
     return element("ul", { class: "notes" }, unique(list).map((note) => element("li", {}, note)));
   }
