@@ -32,6 +32,7 @@ COMMANDS = {
     "geneval": Entry("benchmarks.geneval", "whether generated pictures show what their prompts ask for"),
     "preference": Entry("benchmarks.preference", "rewards of generated pictures, and their distance to photographs"),
     "generation": Entry("benchmarks.generation", "pictures of a generator, for GenEval and preference scores"),
+    "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),

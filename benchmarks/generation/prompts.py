@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lactok import outside_text, registry
-from lactok.errors import MissingFile, WrongValue
-from lactok.outside_text import json_object, lines, shown
+from lactok import registry
+from lactok.errors import WrongValue
+from lactok.evaluation.prompts import of_file
 
 # {"prompt": text}, or {"class": number of an ImageNet class}; other keys are kept with the pictures
 Prompt = Mapping[str, Any]
@@ -17,8 +17,7 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
     """Read prompts, in their order.
 
     Args:
-        source: "geneval" for GenEval's 553, or a file: .jsonl with a JSON object per line, or any other text with a
-            prompt per line. Empty lines are skipped.
+        source: "geneval" for GenEval's 553, or a file, see `lactok.evaluation.prompts.of_file`.
 
     Raises:
         MissingFile: the file is not there or cannot be opened.
@@ -28,18 +27,7 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
         from benchmarks.geneval import prompts
 
         return [dict(prompt) for prompt in prompts.official()]
-    name = shown(source, 200)
-    try:
-        text = outside_text.read(source, f"`prompts` {name}")
-    except MissingFile as error:
-        raise MissingFile(f"{error}; give geneval or a file of prompts") from error
-    if source.lower().endswith(".jsonl"):
-        found = [json_object(line, where) for where, line in lines(text, name)]
-    else:
-        found = [{"prompt": line.strip()} for _, line in lines(text, name)]
-    if not found:
-        raise WrongValue(f"`prompts` {name}: no prompt in it")
-    return found
+    return of_file(source, "geneval or ")
 
 
 def conditions(name: str, prompts: Sequence[Prompt]) -> list[Any]:
