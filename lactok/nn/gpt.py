@@ -60,8 +60,9 @@ def rotary_table(config: GPTConfig) -> Tensor:
     """
     side = math.isqrt(config.image_tokens)
     half = config.width // config.heads // 2
-    frequencies = 1.0 / ROTARY_BASE ** (torch.arange(0, half, 2)[: half // 2].float() / half)
-    angles = torch.outer(torch.arange(side).float(), frequencies)  # (side, half / 2)
+    # on the CPU, also where the network is built without memory: no file has the table
+    frequencies = 1.0 / ROTARY_BASE ** (torch.arange(0, half, 2, device="cpu")[: half // 2].float() / half)
+    angles = torch.outer(torch.arange(side, device="cpu").float(), frequencies)  # (side, half / 2)
     rows = angles[:, None].expand(-1, side, -1)
     columns = angles[None].expand(side, -1, -1)
     grid = torch.cat([rows, columns], -1).flatten(0, 1)  # (image_tokens, half)

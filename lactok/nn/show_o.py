@@ -126,6 +126,9 @@ class ShowO(nn.Module):
             eos_token_id=None,
         )
         self.showo = PhiForCausalLM(shape)
+        with torch.device("cpu"):  # no file has its frequencies, also where the network is built without memory
+            rotary = self.showo.model.rotary_emb
+            self.showo.model.rotary_emb = type(rotary)(shape)
 
     def forward(self, ids: Tensor, image_only: bool = False) -> Tensor:
         """Sequences (B, L) -> logits of the whole vocabulary (B, L, V), or of the image's codes at its places.

@@ -6,6 +6,7 @@ included, and encoded in float32. The cleaning is DeepFloyd's, as diffusers has 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from lactok.config import Config
+from lactok.errors import first_few
 from lactok.nn.loading import Texts
+from lactok.outside_text import shown
 from lactok.specs import Asset, Hub
 
+logger = logging.getLogger(__name__)
 REPOSITORY = "google/flan-t5-xl"
 PARTS = tuple(  # the files hold encoder and decoder, 11.4 GB; the encoder's 4.9 GB are kept
     Asset(f"flan-t5-xl-{number}", "Apache-2.0", (Hub(REPOSITORY, file),), "lactok.nn.t5:convert", size)
@@ -125,11 +129,17 @@ class CaptionFeatures:
             if oldest in captions:
                 break
             del self._known[oldest]
+        cleaned = {caption: clean(caption) for caption in missing}
+        cut = [shown(caption) for caption in missing if self.texts.is_cut([cleaned[caption]])[0]]
+        if cut:
+            logger.warning(
+                "longer than %d tokens, so their ends are not read: %s", self.texts.length, first_few(cut, 3)
+            )
         self.encoder.to(device)
         with torch.autocast(device.type, enabled=False):  # float32, as the original
             for start in range(0, len(missing), batch):
                 some = missing[start : start + batch]
-                ids, mask = self.texts([clean(caption) for caption in some], str(device))
+                ids, mask = self.texts([cleaned[caption] for caption in some], str(device))
                 features = self.encoder(ids, mask)
                 for caption, feature, valid in zip(some, features.cpu(), mask.cpu(), strict=True):
                     self._known[caption] = feature.float(), valid
