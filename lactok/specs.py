@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "squash"]
 Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
 
+PLAIN = (".json", ".py", ".txt")  # endings of files that hold no tensors
 # A file cannot be known by these names, the part before "." or "-0" (of "model-00001-of-00002"): many models have them.
 GENERIC_STEMS = {
     "adapter_model",
@@ -179,8 +180,9 @@ class Asset:
             if isinstance(source, Hub):
                 repository = source.repo.rpartition("/")[2]
                 names.append(f"{repository}/{source.file}")
-        if any(source.file.endswith(".json") for source in self.sources):
-            names.append(f"{self.name}.json")
+        plain = [suffix for suffix in PLAIN if any(source.file.endswith(suffix) for source in self.sources)]
+        if plain:
+            names += [f"{self.name}{suffix}" for suffix in plain]
         else:
             names += [f"{self.name}{suffix}" for suffix in (".pt", ".pth", ".bin", ".ckpt")]
         for source in self.sources:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import lactok
 from benchmarks.verify.checks import Checks
 from lactok import registry
 from lactok.errors import UserError, unknown
 from lactok.specs import Asset
-from lactok.tokenizer import Adapter
 
 Tensors = dict[str, Tensor]
 LISTS = ("tensors", "keys", "keys_list")  # a manifest lists the network's tensors under one of these keys
@@ -43,16 +42,18 @@ MODELS = {
     "lactok_t": "lactok-t",
     "magvitv2": "magvit-v2-showo",
 }
-# the same for generators
+# the same for generators: name, network in the adapter, place of its file among the generator's
 GENERATORS = {
-    "lactokgen_t": "lactokgen-t-star",
-    "llamagen_gpt-xl-t2i-256": "llamagen-t2i-256",
-    "llamagen_gpt-xl-t2i-512": "llamagen-t2i-512",
-    "titok_gen_l32": "titok-l32-gen",
-    "titok_gen_b64": "titok-b64-gen",
-    "titok_gen_s128": "titok-s128-gen",
-    "showo_t2i_256": "show-o-256",
-    "showo_t2i_512": "show-o-512",
+    "lactokgen_t": ("lactokgen-t-star", "model", 0),
+    "llamagen_gpt-xl-t2i-256": ("llamagen-t2i-256", "model", 0),
+    "llamagen_gpt-xl-t2i-512": ("llamagen-t2i-512", "model", 0),
+    "titok_gen_l32": ("titok-l32-gen", "model", 0),
+    "titok_gen_b64": ("titok-b64-gen", "model", 0),
+    "titok_gen_s128": ("titok-s128-gen", "model", 0),
+    "showo_t2i_256": ("show-o-256", "model", 0),
+    "showo_t2i_512": ("show-o-512", "model", 0),
+    "hart_t2i_0.7b.reconstructed": ("hart-0.7b", "model", 0),
+    "hart_tokenizer.reconstructed": ("hart-0.7b", "autoencoder", 2),
 }
 
 
@@ -80,11 +81,13 @@ def replay(path: Path, alone: bool) -> Checks:
         text = " ".join(str(error).split())
         raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {text}") from error
     if path.stem in MODELS:
-        compare(lactok.build(MODELS[path.stem]), tensors, ignored, checks)
+        tokenizer = lactok.build(MODELS[path.stem])
+        compare(tokenizer.get_submodule("model"), tokenizer.spec.assets[0], tensors, ignored, checks)
     elif path.stem in GENERATORS:
+        name, part, place = GENERATORS[path.stem]
         with torch.device("meta"):
-            generator = registry.GENERATORS.entry(GENERATORS[path.stem]).create()
-        compare(generator, tensors, ignored, checks)
+            generator = registry.GENERATORS.entry(name).create()
+        compare(generator.get_submodule(part), generator.spec.assets[place], tensors, ignored, checks)
     elif alone:
         raise unknown("manifest", path.stem, [*MODELS, *GENERATORS])
     else:
@@ -101,21 +104,21 @@ def _meta_tensors(listed: list[dict[str, Any]]) -> Tensors:
     return tensors
 
 
-def compare(adapter: Adapter, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
+def compare(network: nn.Module, asset: Asset, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
     """Check every tensor that the network loads, and that nothing is listed or needed beside them.
 
     The listed tensors go through the same conversion as the official file, so that a tensor which loading is said to
     leave out (`ignored` in the manifest) must really be left out.
 
     Args:
-        adapter: the tokenizer or generator on the meta device, whose network is `model` and its file the first asset.
+        network: on the meta device.
+        asset: its file.
         tensors: the tensors of the official checkpoint, on the meta device.
         ignored: further tensors of that file, which are not loaded.
         checks: where the comparisons are counted.
     """
-    asset = adapter.spec.assets[0]
     converted = asset.converted(tensors | ignored)
-    own = {name: signature(t) for name, t in adapter.get_submodule("model").state_dict().items()}
+    own = {name: signature(t) for name, t in network.state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
     reason_of = left_out(asset)

@@ -86,6 +86,7 @@ class Texts:
         pad_id = self._tokenizer.token_to_id(pad)
         if pad_id is None:
             raise UserError(f"{asset.name} has no token {pad}; is it the right file?")
+        self.pad_id = pad_id
         self._tokenizer.enable_truncation(length)
         self._tokenizer.enable_padding(length=length, pad_id=pad_id, pad_token=pad)
 

@@ -43,11 +43,14 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
         asset: the asset that the file belongs to; its `convert` is applied.
         path: where the file lies; a download has no ending.
         name: the published name, whose ending says what the file holds: safetensors, JSON (returned as one uint8
-            tensor "json" of its bytes) or else a checkpoint of torch or numpy.
+            tensor "json" of its bytes), text or code (likewise "text"; nothing is run), or else a checkpoint of torch
+            or numpy.
 
     Raises:
         UserError: the file is damaged, refused or empty; the message names `path`.
     """
+    import torch
+
     from lactok.weights import unpickle
 
     suffix = PurePosixPath(name).suffix
@@ -55,6 +58,8 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
         tensors = load_safetensors(path)
     elif suffix == ".json":
         tensors = _read_json(path)
+    elif suffix in (".py", ".txt"):
+        tensors = {"text": torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)}
     else:
         tensors = unpickle.read(path)
     try:
