@@ -19,7 +19,7 @@ from lactok.nn.lactok_checkpoint import assemble
 from lactok.nn.latent_decoder import DecoderConfig, UNetShape
 from lactok.nn.vqgan import VQConfig
 from lactok.registry import register
-from lactok.specs import Asset, Option, TokenizerSpec
+from lactok.specs import Asset, Hub, Option, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
 
@@ -27,9 +27,13 @@ PAPER = "Xie et al. 2025, arXiv 2503.08377"
 LICENSE = "its SDXL parts CreativeML Open RAIL++-M; the authors state no licence of their own"
 NOTE = (
     "it is the whole tokenizer, SDXL's UNet as PEFT wraps it, 4498 tensors, 16.5 GB in float32, under SDXL's licence "
-    "(CreativeML Open RAIL++-M); its authors (github Alpha-X-95/LaCToK) name no address for it, so ask them, or train "
-    "your own: `python -m lactok.train lactok`, then `assemble`"
+    "(CreativeML Open RAIL++-M); its authors (github Alpha-X-95/LaCToK) publish lactok-t-star alone: take that, or "
+    "train your own: `python -m lactok.train lactok`, then `assemble`"
 )
+# The address that the authors' README names. The file was not opened here: that it is the model of the paper which was
+# trained on constructed data is inferred, since the paper has no other LaCTok-T.
+T_STAR = Hub("OPPOer/LaCTok", "LaCTok-T.pth")
+T_STAR_NOTE = "trained on constructed data; its file was not opened here: that it is this model is inferred"
 TINY_VQ = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
 TINY = LaCTokConfig(
     TINY_VQ,
@@ -88,9 +92,10 @@ def _spec(
     )
 
 
-def _official_spec(name: str, sampler: str, note: str = "") -> TokenizerSpec:
+def _official_spec(name: str, sampler: str, note: str = "", *sources: Hub) -> TokenizerSpec:
     """Return the spec of one of the authors' models, which is one file with everything in it."""
-    asset = Asset(name, LICENSE, (), "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=NOTE)
+    why = "" if sources else NOTE
+    asset = Asset(name, LICENSE, sources, "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=why)
     return _spec(name, sampler, (asset,), 16384, 1024, note)
 
 
@@ -115,7 +120,7 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
 @register(_official_spec("lactok-h", "hyper-sd"), sampler="hyper-sd")
 @register(_official_spec("lactok-h-star", "hyper-sd", "trained on constructed data"), sampler="hyper-sd")
 @register(_official_spec("lactok-t", "tlcm"), sampler="tlcm")
-@register(_official_spec("lactok-t-star", "tlcm", "trained on constructed data"), sampler="tlcm")
+@register(_official_spec("lactok-t-star", "tlcm", T_STAR_NOTE, T_STAR), sampler="tlcm")
 @register(_official_spec("vq-ladd", "ddim", "stage 1 alone"), listed=False, sampler="ddim")
 @register(_official_spec("vq-ladd-h", "hyper-sd", "stage 1 with the accelerator"), listed=False, sampler="hyper-sd")
 @register(_official_spec("vq-ladd-t", "tlcm", "stage 1 with the accelerator"), listed=False, sampler="tlcm")

@@ -160,11 +160,8 @@ def tokenizer_missing(name: str, command: str) -> str:
         assets = registry.tokenizer_spec(name).assets
     except UserError as error:
         return str(error)
-    private = [a for a in assets if not a.sources and not _is_bundled(a)]
-    if private:
-        file = private[0].file_names[0]
-        return f"weights missing: no public address of {private[0].name} is known; give {file} with --weights DIR"
-    return f"not run: {command}"
+    unknown = _without_address(assets)
+    return _give(unknown) if unknown else f"not run: {command}"
 
 
 def generator_missing(name: str, command: str, pictures: str) -> str:
@@ -175,11 +172,24 @@ def generator_missing(name: str, command: str, pictures: str) -> str:
         command: makes a run, where this project has the generator.
         pictures: the command that scores a folder of its pictures, where it has not.
     """
-    if name.startswith("lactokgen") and name not in registry.list_generators():
-        return "suite not built yet: LaCTokGen does not generate here"
     if name not in registry.list_generators():
         return f"not run: no generator here; score a folder of its pictures named {name}: {pictures}"
-    return f"not run: {command}"
+    spec = registry.generator_spec(name)
+    unknown = _without_address(spec.assets)
+    if not unknown and spec.tokenizer is not None:
+        unknown = _without_address(registry.tokenizer_spec(spec.tokenizer).assets)
+    # the pipelines of diffusers name their weights by themselves, so they have no assets
+    return _give(unknown) if unknown else f"not run: {command}"
+
+
+def _without_address(assets: Sequence[Asset]) -> Asset | None:
+    """Return the first asset that nobody publishes, None if there is none."""
+    return next((a for a in assets if not a.sources and not _is_bundled(a)), None)
+
+
+def _give(asset: Asset) -> str:
+    """Return the reason that an asset which nobody publishes is missing."""
+    return f"weights missing: {asset.name} is not published; give {asset.file_names[0]} with --weights DIR"
 
 
 def _is_bundled(asset: Asset) -> bool:
