@@ -75,7 +75,9 @@ GENERATORS_NOTE = (
     "The paper does not say which LlamaGen and Show-o it used: llamagen-t2i-512, the authors' second stage, and "
     "show-o-256, whose published GenEval is the one printed, stand for them."
 )
-LACTOKGEN_NOTE = "LaCTokGen is run with cond_scale 0.8 of its tokenizer, as the authors' demo; the tokenizers of Tables 1 and 2 with 1."
+LACTOKGEN_NOTE = (
+    "LaCTokGen is run with cond_scale 0.8 of its tokenizer, as in the authors' demo; Tables 1 and 2 have 1."
+)
 NOT_PUBLIC = (
     "not comparable: FLUX-5K is not public, and one made anew is another data set; runs on it are among those found "
     "here"
