@@ -45,7 +45,7 @@ TINY = LaCTokConfig(
     bundled_vae("vae-tiny", "ldm-tiny"),
 )
 STEPS = {
-    "tlcm": Option(3, "number of TLCM steps; trained with 2, released with 3", choices=(1, 2, 3, 4)),
+    "tlcm": Option(3, "number of TLCM steps; trained with 2, released with 3", 1, 8),
     "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
     "ddim": Option(25, "number of DDIM steps", 1, 1000),
 }

@@ -90,8 +90,8 @@ def add_lora(unet: Mapping[str, Tensor], lora: Mapping[str, Tensor], scale: floa
 
     Args:
         unet: tensors of a UNet after `fold_cross_attention`.
-        lora: `PATH.lora_A.weight` and `PATH.lora_B.weight` for each layer; `unet.` may stand in front of a name, and
-            `default.` in front of `weight`.
+        lora: `PATH.lora_A.weight` and `PATH.lora_B.weight` for each layer; `unet.`, or PEFT's `base_model.model.` as in
+            the published file of TLCM, may stand in front of a name, and `default.` in front of `weight`.
         scale: factor of the LoRA.
         where: what messages call the LoRA's file.
 
@@ -101,8 +101,8 @@ def add_lora(unet: Mapping[str, Tensor], lora: Mapping[str, Tensor], scale: floa
     named = {}
     for name, tensor in lora.items():
         if ".attn2." not in name:  # the cross-attention is folded, so that there is no layer to change
-            name = re.sub(r"\.lora_([AB])\.weight$", r".lora_\1.default.weight", name.removeprefix("unet."))
-            named[name] = tensor
+            name = name.removeprefix("base_model.model.").removeprefix("unet.")
+            named[re.sub(r"\.lora_([AB])\.weight$", r".lora_\1.default.weight", name)] = tensor
     if not any(".lora_A." in name for name in named):
         raise UserError(f"lora: {where} holds no LoRA; was it merged already?")
     layers = {name.partition(".lora_")[0] for name in named}

@@ -17,8 +17,18 @@ from lactok.errors import UserError, unknown
 
 Predict = Callable[[Tensor, int], Tensor]  # (noised latents (B, C, h, w), timestep) -> epsilon of the same shape
 
-# TLCM's timesteps for each number of steps: some of linspace(999, 0, 9), cut to whole numbers rather than rounded
-TLCM = {1: (999,), 2: (999, 499), 3: (999, 499, 124), 4: (999, 749, 499, 124)}
+# TLCM's timesteps for each number of steps: some of linspace(999, 0, 9), cut to whole numbers rather than rounded; from
+# OPPO-Mente-Lab/TLCM `inference.py`
+TLCM = {
+    1: (999,),
+    2: (999, 499),
+    3: (999, 499, 124),
+    4: (999, 749, 499, 124),
+    5: (999, 749, 499, 249, 124),
+    6: (999, 749, 499, 374, 249, 124),
+    7: (999, 749, 624, 499, 374, 249, 124),
+    8: (999, 874, 749, 624, 499, 374, 249, 124),
+}
 HYPER_SD = (800,)  # the timestep of Hyper-SD's single step
 SAMPLERS = ("tlcm", "hyper-sd", "ddim")
 TRAINING_TIMESTEPS = 1000

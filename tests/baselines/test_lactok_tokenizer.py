@@ -15,6 +15,7 @@ from benchmarks.speed import reference_lactok
 from lactok import registry, weights
 from lactok.errors import UserError, WeightsNotFound
 from lactok.nn import samplers
+from lactok.nn.lactok_checkpoint import add_lora
 from lactok.tokenizer import Tokenizer
 
 
@@ -86,7 +87,7 @@ def test_any_size_from_the_same_ids(size: int, ids: Tensor) -> None:
     ("name", "message"),
     [
         ("lactok-t@size=1001", "option size=1001: a multiple of 8"),
-        ("lactok-t@steps=5", "option steps=5: one of 1, 2, 3, 4"),
+        ("lactok-t@steps=9", "option steps=9: between 1 and 8"),
         ("lactok-h@steps=2", "option steps=2: one of 1"),
         ("lactok-h@input=240", "option input=240: one of 224, 256, 288"),
     ],
@@ -212,3 +213,16 @@ def test_the_shipped_models_are_small_and_read_their_ids(name: str) -> None:
     mean = (images.mean((2, 3), keepdim=True) - images).square().mean((1, 2, 3))
     assert right.mean() < mean.mean() / 2
     assert wrong.mean() > 2 * right.mean()  # 3 dB
+
+
+def test_a_lora_under_the_names_that_peft_saves(ids: Tensor) -> None:
+    parts = random_parts("lactok-t-tiny")
+    unet = parts["ldm-tiny"]
+    plain = {k.replace(".default.", "."): v for k, v in parts["tlcm-tiny"].items()}
+    merged = add_lora(unet, plain, 0.125, "x")
+    for prefix in ("base_model.model.", "unet."):  # as the published file of TLCM, and as diffusers
+        again = add_lora(unet, {f"{prefix}{k}": v for k, v in plain.items()}, 0.125, "x")
+        assert again.keys() == merged.keys()
+        assert all(torch.equal(again[k], merged[k]) for k in merged)
+    changed = [k for k in unet if not torch.equal(merged[k], unet[k])]
+    assert sorted(changed) == ["conv_in.weight", "mid_block.resnets.0.conv1.weight"]

@@ -148,7 +148,14 @@ def test_a_call_that_fails_leaves_no_embedding_to_the_next(part: str) -> None:
 
 
 def test_the_steps_are_cut_not_rounded() -> None:
-    assert samplers.TLCM == {1: (999,), 2: (999, 499), 3: (999, 499, 124), 4: (999, 749, 499, 124)}
+    assert [samplers.TLCM[steps] for steps in (1, 2, 3, 4)] == [
+        (999,),
+        (999, 499),
+        (999, 499, 124),
+        (999, 749, 499, 124),
+    ]
+    assert samplers.TLCM[6] == (999, 749, 499, 374, 249, 124)
+    assert all(len(times) == steps for steps, times in samplers.TLCM.items())
     grid = torch.linspace(999, 0, 9, dtype=torch.float64).int().tolist()
     assert all(t in grid for times in samplers.TLCM.values() for t in times)
     assert samplers.ddim_timesteps(25)[:2] == (999, 959)
