@@ -360,7 +360,8 @@ class TokenizerSpec(WithOptions):
             return {}
         side = int(values["input"])
         derived: dict[str, object] = {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
-        if self.output_size == self.input_size:  # a network that takes any size gives back the same
+        # a network that takes any size gives back the same, unless `size` says which
+        if self.output_size == self.input_size and "size" not in self.options:
             derived["output_size"] = side
         return derived
 
