@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,13 @@ if __name__ == "__main__":
 """
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to commands in the background, which ignore Ctrl-C and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
+def run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A command with two workers at work, each in an hour's job, and the workers' process ids."""
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "pids").mkdir()
@@ -47,10 +53,13 @@ def run(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     while len(list((tmp_path / "pids").iterdir())) < 2:
         assert started.poll() is None
-    return started, [int(path.name) for path in (tmp_path / "pids").iterdir()]
+    yield started, [int(path.name) for path in (tmp_path / "pids").iterdir()]
+    started.kill()  # where the test failed; the workers end with it
+    started.wait()
 
 
 def wait_for_end(pids: list[int]) -> None:
