@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
-from lactok.errors import UserError, WrongValue
+from lactok.errors import DISK_FULL, UserError, WrongValue
 from lactok.extras import MissingPackage, of_error
 
 Main = Callable[[Sequence[str] | None], int]
@@ -125,8 +125,12 @@ def command(main: Main) -> Callable[..., NoReturn]:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> NoReturn:
         show_log()
+        for stream in (sys.stdout, sys.stderr):  # a terminal's encoding may lack a sign of a table
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
         try:
             code = main(argv)
+            sys.stdout.flush()
         except (UserError, ImportError) as error:
             explained = _explained(error)
             if explained is None:
@@ -137,6 +141,12 @@ def command(main: Main) -> Callable[..., NoReturn]:
             # Python flushes standard output once more when it ends, which must not fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:
+            if error.errno not in DISK_FULL or error.filename is not None:
+                raise
+            print("error: no space left where the output goes; results that are finished are kept", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as above
+            code = 2
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             code = 130

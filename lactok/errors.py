@@ -212,7 +212,7 @@ def disk_errors(folder: str | Path, remedy: str = "choose another `out`") -> Ite
         raise
 
 
-def check_output_file(argument: str, path: str | Path | None) -> None:
+def check_output_file(argument: str, path: str | Path | None, ending: str = "") -> None:
     """Raise a UserError where a file could not be written later; a command asks before the work, and makes nothing.
 
     The folders above the file may be missing: whoever writes the file makes them.
@@ -220,13 +220,17 @@ def check_output_file(argument: str, path: str | Path | None) -> None:
     Args:
         argument: the argument that names the file.
         path: the file; None, where the user asked for none, is allowed.
+        ending: what its name has to end in, so that no file of another kind is overwritten; "" for anything.
 
     Raises:
-        WrongValue: it is a folder, or no name of a file.
+        WrongValue: it is a folder, no name of a file, or one of another ending.
         DiskError: it or the folder that it would be in cannot be written to, or what should be a folder is a file.
     """
-    if path is not None:
-        _check_output(argument, Path(path), is_file=True)
+    if path is None:
+        return
+    _check_output(argument, Path(path), is_file=True)
+    if not str(path).lower().endswith(ending):
+        raise WrongValue(f"`{argument}` {one_line(path)}: name a file that ends in {ending}")
 
 
 def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:

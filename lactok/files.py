@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The folder is made if need be. After an exception the old file stays as it was and nothing else is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _tidy_once(path.parent)
+    _tidy_once(path.parent, earlier=False)
     # names of files may have 255 bytes, and `path` may have as many of its own
     name = path.name if len(os.fsencode(path.name)) < 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
     temporary = path.with_name(f".{name}.{_machine()}-{os.getpid()}-{next(_count)}.part")
@@ -73,15 +73,20 @@ def _copy_in_kernel(source: Path, target: Path) -> None:
             left -= copied
 
 
-def tidy(folder: Path) -> None:
+def tidy(folder: Path, earlier: bool = True) -> None:
     """Remove the temporary files in a folder, not in those inside it, whose writers are gone.
 
     A writer on this machine is gone when there is no such process any more; of another machine's writer nothing is
     known, so its files are removed when they have not changed for an hour. Nothing else is touched.
+
+    Args:
+        folder: the folder.
+        earlier: whether names that earlier versions of lactok gave count too. Others may give such names as well, so
+            this is for folders that belong to lactok alone: stores and caches.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if _is_left_over(entry):
+            if _is_left_over(entry, earlier):
                 with contextlib.suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
                         shutil.rmtree(entry.path, ignore_errors=True)
@@ -89,19 +94,21 @@ def tidy(folder: Path) -> None:
                         os.unlink(entry.path)
 
 
-def _tidy_once(folder: Path) -> None:
+def _tidy_once(folder: Path, earlier: bool) -> None:
     """Call `tidy`, unless this process has done so for this folder before."""
     known = (os.getpid(), os.fspath(folder))
     if known not in _tidied:
         _tidied.add(known)
-        tidy(folder)
+        tidy(folder, earlier)
 
 
-def _is_left_over(entry: os.DirEntry[str]) -> bool:
+def _is_left_over(entry: os.DirEntry[str], earlier: bool) -> bool:
     """Return whether a file or folder is temporary and nobody writes to it any more."""
     found = _TEMPORARY.fullmatch(entry.name)
     if found is not None and found[1] == _machine():
         return not _is_running(int(found[2]))
+    if found is None and not earlier:
+        return False
     is_folder = _EARLIER_FOLDER.fullmatch(entry.name) is not None and entry.is_dir(follow_symlinks=False)
     if found is None and not is_folder and not _EARLIER.fullmatch(entry.name):
         return False

@@ -23,7 +23,7 @@ from recipes import recipes  # noqa: F401 (fixture)
 from reference import shared  # noqa: F401 (tests take it from here)
 from torch import Tensor
 
-from lactok import registry, weights
+from lactok import registry
 from lactok.plugins import Plugins
 from lactok.registry import register
 from lactok.specs import TokenizerSpec
@@ -104,10 +104,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """An empty cache of weights, no folders of the user's, nothing remembered."""
     monkeypatch.setenv("LACTOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LACTOK_WEIGHTS", raising=False)
-    weights.resolve.cache_clear()
     resolution._failed.clear()
     yield tmp_path / "cache"
-    weights.resolve.cache_clear()
     resolution._failed.clear()
 
 

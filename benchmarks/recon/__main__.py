@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return check_adapter(args.check, args.device, args.weights)
     settings = Settings.of(vars(args))
     settings.check()
-    check_output_file("svg", args.svg)
+    check_output_file("svg", args.svg, ".svg")
     asked = "all" if args.tokenizers is None else args.tokenizers
     names = tokenizer_names(asked)
     settings.use_machine()

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = own.parse_args(argv)
     unused = ("batch_size", "resolution", "dtype", "weights", "repeats", "random")
     refuse_beside("sizes", unused, given(own, argv), "which runs nothing")
-    check_output_file("json", args.json)
+    check_output_file("json", args.json, ".json")
     from lactok import registry
     from lactok.device import check_device
 

@@ -309,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=integer, default=3, help="timed calls after one to warm up; 0 times that one")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
-    check_output_file("json", args.json)
+    check_output_file("json", args.json, ".json")
     whole("repeats", args.repeats, 0, 10**6)
     if whole("size", args.size, 64, 8192) % 8:
         raise WrongValue(f"`size` {args.size}: a multiple of 8")

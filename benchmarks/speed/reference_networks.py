@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=integer, default=8)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args(argv)
-    check_output_file("json", args.json)
+    check_output_file("json", args.json, ".json")
     names = list(ROWS) if args.rows == "all" else [n.strip() for n in args.rows.split(";")]
     for name in names:
         if name not in ROWS:

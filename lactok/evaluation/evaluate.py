@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lactok import registry, weights
 from lactok.command import as_flags
-from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue
+from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue, first_few
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.shards import again_if_lost, complete
@@ -216,6 +216,7 @@ def resolve_sources(
     sources: list[Callable[[], Source]] = []
     missing: dict[str, str] = {}
     broken: dict[str, str] = {}
+    not_users: list[str] = []
     for name in names:
         try:
             needed = registry.tokenizer_spec(name).assets
@@ -223,12 +224,16 @@ def resolve_sources(
             if elsewhere and not fetch:
                 size = sum(a.size for a in elsewhere) / 1e9
                 raise WeightsNotFound(f"its weights ({size:.1f} GB) are not on this machine; name it to fetch them")
-            registry.resolve_assets(name)
+            found = registry.resolve_assets(name).values()
+            if found and not any(asset.source.startswith("user:") for asset in found):
+                not_users.append(name)
             sources.append(partial(TokenizerSource, name))
         except WeightsNotFound as error:
             missing[name] = str(error)
         except UserError as error:  # weights of another network, or a broken plug-in: the other tokenizers still run
             broken[name] = str(error)
+    if not_users and weights.user_folders():
+        logger.info("not among the user's own weights, so taken from elsewhere: %s", first_few(not_users))
     return sources, missing, broken
 
 

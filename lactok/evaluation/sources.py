@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lactok import images, registry
-from lactok.errors import WrongValue
+from lactok.errors import UserError, WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.identity import code_of
@@ -112,7 +112,10 @@ class TokenizerSource(Source):
     def tokenizer(self, run: Run) -> Reconstructor:
         """Return the tokenizer; it is loaded at the first call."""
         if self._loaded is None:
-            self._loaded = registry.load(self.given_name, run.device, getattr(torch, run.dtype))
+            loaded = registry.load(self.given_name, run.device, getattr(torch, run.dtype))
+            if self.assets != {k: v.record() for k, v in registry.resolve_assets(self.given_name).items()}:
+                raise UserError(f"the weights of {self.name} changed while it was measured; run again")
+            self._loaded = loaded
         return self._loaded
 
     @property

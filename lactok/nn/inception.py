@@ -96,9 +96,14 @@ def inception_convolutions() -> list[str]:
         return [name for name, module in Inception().named_modules() if isinstance(module, BasicConv2d)]
 
 
-@lru_cache(maxsize=2)
 def inception(device: str = "cpu") -> Inception:
     """Return Inception with its weights, frozen, on `device`; later calls return the same network."""
+    return _loaded(device, weights.resolve(INCEPTION).sha256)
+
+
+@lru_cache(maxsize=2)
+def _loaded(device: str, _digest: str) -> Inception:
+    """Load Inception; the digest is an argument so that other weights are loaded anew."""
     # training may use the network that an evaluation loaded in inference mode, so its tensors must be ordinary ones
     with torch.inference_mode(False):
         net = Inception()

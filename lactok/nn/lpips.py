@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 import lpips
 import torch
@@ -75,11 +75,17 @@ class LPIPS(nn.Module):
         return self.distance(self.features(first), self.features(second))
 
 
-@lru_cache(maxsize=4)
-def load_lpips(net: Net, device: str = "cpu") -> LPIPS:
+def load_lpips(net: str, device: str = "cpu") -> LPIPS:
     """Return LPIPS with its published weights, frozen, on `device`; later calls return the same network."""
+    files = (weights.resolve(LPIPS_BACKBONES[net]), weights.resolve(LPIPS_HEADS[net]))
+    return _loaded(net, device, tuple(file.sha256 for file in files))
+
+
+@lru_cache(maxsize=4)
+def _loaded(net: str, device: str, _digests: tuple[str, ...]) -> LPIPS:
+    """Load LPIPS; the digests are an argument so that other weights are loaded anew."""
     # training may use the network that an evaluation loaded in inference mode, so its tensors must be ordinary ones
     with torch.inference_mode(False):
-        module = LPIPS(net)
+        module = LPIPS(cast(Net, net))
         module.load_tensors(weights.load(LPIPS_BACKBONES[net]), weights.load(LPIPS_HEADS[net]))
         return module.to(device)

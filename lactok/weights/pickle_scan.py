@@ -20,7 +20,16 @@ UNKNOWN = "?"  # called, but not named as a plain global
 _REFERENCE = 5  # parts of a reference to a storage
 _CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ")
 _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
-_KEYED = {"SETITEM": 1, "SETITEMS": 1, "DICT": 0, "ADDITEMS": 1, "FROZENSET": 0}  # where the first key stands
+# which of an instruction's items are keys of a dictionary or members of a set
+_KEYED = {
+    "SETITEM": slice(1, None, 2),
+    "SETITEMS": slice(1, None, 2),
+    "DICT": slice(0, None, 2),
+    "ADDITEMS": slice(1, None),
+    "FROZENSET": slice(None),
+}
+_HASHING = tuple(f"collections.{name}" for name in ("OrderedDict", "Counter", "defaultdict"))
+_HASHING += ("builtins.set", "builtins.frozenset", "builtins.dict")
 _CHANGES = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # leave their object where it is
 
 
@@ -69,6 +78,7 @@ class _Machine:
     storages: list[tuple[str, str, int] | None] = field(default_factory=list)
     work: int = 0
     odd: int = 0
+    listed: int = 0  # tuples in lists, which become keys where a list is given to one of `_HASHING`
 
     def take(self, count: int) -> list[_Item]:
         """The last `count` items, taken off the stack."""
@@ -136,7 +146,9 @@ class _Machine:
         weight = sum(item.weight for item in items)
         self.work += weight
         if opcode.name in _KEYED:
-            self.odd += sum(item.weight > 1 for item in items[_KEYED[opcode.name] :])
+            self.odd += sum(item.weight > 1 for item in items[_KEYED[opcode.name]])
+        if opcode.name in ("APPEND", "APPENDS", "LIST"):
+            self.listed += sum(item.weight > 1 for item in items[1:])
         made = _PLAIN
         if opcode.name == "STACK_GLOBAL":
             module, name = items
@@ -144,6 +156,8 @@ class _Machine:
             made = _Item(name=f"{module.value}.{name.value}" if both else UNKNOWN)
         elif opcode.name in _CALLS:
             self.called.add(items[0].name if items and items[0].name else UNKNOWN)
+            if items and items[0].name in _HASHING and weight > len(items):  # it is given something
+                self.odd += self.listed
             made = _Item(weight + 1)
         elif opcode.name in _TUPLES:
             made = _Item(weight + 1, parts=tuple(items) if len(items) == _REFERENCE else ())

@@ -16,11 +16,10 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors
+from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors, one_line
 from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights import cache, wrappers
 from lactok.weights.cache import sha256
@@ -78,12 +77,19 @@ def use_folder(folder: str | os.PathLike[str]) -> None:
         raise MissingFile(f"`weights` {folder}: no such folder")
     named = [p for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p and p != str(path.resolve())]
     os.environ["LACTOK_WEIGHTS"] = os.pathsep.join([str(path.resolve()), *named])
-    resolve.cache_clear()
 
 
 def user_folders() -> list[Path]:
-    """Return the folders of LACTOK_WEIGHTS, which are looked into first."""
-    return [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
+    """Return the folders of LACTOK_WEIGHTS, which are looked into first.
+
+    Raises:
+        MissingFile: one of them is not there.
+    """
+    folders = [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
+    for folder in folders:
+        if not folder.is_dir():
+            raise MissingFile(f"LACTOK_WEIGHTS names {one_line(folder)}: no such folder; name another, or unset it")
+    return folders
 
 
 def locate(asset: Asset) -> Resolved | None:
@@ -121,9 +127,11 @@ def size_text(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-@lru_cache(maxsize=256)
 def resolve(asset: Asset) -> Resolved:
     """Return the asset as a safetensors file, fetched and converted if need be; two processes may ask at once.
+
+    Files are looked for at every call, since a user's may have changed since the last one; their digests are computed
+    anew only where size or time of change are others.
 
     Raises:
         WeightsNotFound: no source has it; the message names every source that was tried and how to provide the file.

@@ -83,6 +83,15 @@ def test_what_others_wrote_stays(tmp_path: Path, name: str) -> None:
     assert (path / "file").exists()
 
 
+@pytest.mark.parametrize("name", [".backup.001.part", "new-pictures", "new-document"])
+def test_writing_a_file_leaves_what_others_wrote_beside_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.startswith("new") else path.write_bytes(b"theirs")
+    os.utime(path, (0, 0))
+    write_atomically(tmp_path / "table.svg", b"x")
+    assert path.exists()
+
+
 def test_names_as_long_as_a_file_system_has_them(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 127)
     write_atomically(path, b"x")

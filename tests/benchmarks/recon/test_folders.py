@@ -167,6 +167,15 @@ def test_arguments_without_effect_are_refused(
     assert not (folders[0].parent / "out").exists()  # before the work
 
 
+def test_the_picture_of_the_table_overwrites_no_file_of_another_kind(
+    folders: tuple[Path, Path], capsys: Capture
+) -> None:
+    before = (folders[0] / "1.png").read_bytes()
+    scored(folders, "--svg", str(folders[0] / "1.png"), code=2)
+    assert "name a file that ends in .svg" in capsys.readouterr().err
+    assert (folders[0] / "1.png").read_bytes() == before
+
+
 def test_the_picture_of_the_table_may_lie_in_a_new_folder(folders: tuple[Path, Path]) -> None:
     svg = folders[0].parent / "new" / "table.svg"
     scored(folders, "--svg", str(svg))

@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 
 import lactok
 from benchmarks.recon import __main__ as recon
-from lactok import weights
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Run, split_names
 from lactok.evaluation.evaluate import resolve_sources
@@ -332,10 +331,8 @@ def test_foreign_weights_fail_one_row_only(
     save_file({"x": torch.ones(1)}, tmp_path / "weights" / "llamagen-vq16-tiny.safetensors")
     monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path / "weights"))
     arguments = ("--tokenizers", "llamagen-vq16-tiny resize-8", "--dataset", str(photographs))
-    weights.resolve.cache_clear()
     assert [r["tokenizer"]["name"] for r in run(tmp_path / "out", *arguments, code=3).values()] == ["resize-8"]
     assert "do not fit llamagen-vq16-tiny" in capsys.readouterr().err
-    weights.resolve.cache_clear()
 
 
 def test_folders_of_one_name_are_two_data_sets(tmp_path: Path) -> None:

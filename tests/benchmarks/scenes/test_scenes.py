@@ -40,7 +40,7 @@ from benchmarks.scenes.training import (
     pack,
     scene_for,
 )
-from lactok import config, weights
+from lactok import config
 from lactok.training import checkpoint
 from lactok.training.distributed import accelerator_of
 
@@ -263,7 +263,6 @@ def random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: P
     halves = {k: v.half() for k, v in learner.exported().items()}
     checkpoint.save_state(tmp_path / f"{ASSET.name}.safetensors", halves, {})
     monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
-    weights.resolve.cache_clear()
     return tmp_path
 
 

@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from test_recon import FAST, run, stable_bytes
 
 import lactok
-from lactok import weights
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Run
@@ -161,7 +160,6 @@ def test_worker_processes_find_the_users_weights(photographs: Path, tmp_path: Pa
     )
     (result,) = run(tmp_path / "out", *arguments, "--weights", str(tmp_path / "weights")).values()
     assert result["tokenizer"]["assets"][0]["source"].startswith("user:")
-    weights.resolve.cache_clear()
 
 
 class Dying(FolderSource):

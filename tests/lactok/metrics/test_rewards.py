@@ -17,7 +17,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 
 from benchmarks import published
-from lactok import weights
 from lactok.errors import UserError, WeightsNotFound
 from lactok.metrics import rewards
 from lactok.metrics.rewards import Reward, RewardSpec, clip_scores, hpsv2, image_reward, mps, preprocess
@@ -303,7 +302,6 @@ def test_foreign_weights_are_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"do not fit pickscore: 1 missing \(logit_scale\)"):
         clip_scores.PickScore()
     (folder / "clip-tokenizer.json").write_text("{}")
-    weights.resolve.cache_clear()
     with pytest.raises(UserError, match=r"clip-tokenizer is not a tokenizer\.json"):
         clip.texts()
 

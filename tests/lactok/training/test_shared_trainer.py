@@ -227,7 +227,7 @@ def test_the_suite_leaves_the_training_as_it_was(
     run = trainer(recipe, "stage 1", tmp_path / "with")
     run.run()
     assert (tmp_path / "without" / "state.safetensors").read_bytes() == run.state_path.read_bytes()
-    inception.inception.cache_clear()  # building a network draws random numbers
+    inception._loaded.cache_clear()  # building a network draws random numbers
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)

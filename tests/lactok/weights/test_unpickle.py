@@ -347,6 +347,26 @@ def test_keys_whose_hashes_can_be_equal_are_few(tmp_path: Path, key: Callable[[i
         unpickle.read(tmp_path / "a.pkl")
 
 
+@pytest.mark.parametrize("what", ["tensors", "a model and its optimizer"])
+def test_many_tensors_are_no_odd_keys(tmp_path: Path, what: str) -> None:
+    """Only keys count, not what stands under them."""
+    state: dict[str, Any] = {f"l{i}.w": torch.zeros(1) for i in range(10_500 if what == "tensors" else 3_400)}
+    if what != "tensors":
+        moments = {
+            i: {"step": torch.zeros(1), "exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1)} for i in range(3_400)
+        }
+        state = {"model": state, "optimizer": {"state": moments, "param_groups": [{"params": list(moments)}]}}
+    torch.save(state, tmp_path / "a.pt")
+    assert len(unpickle.read(tmp_path / "a.pt")) >= 3_400
+
+
+def test_a_list_of_tuples_for_a_dictionary_is_bounded(tmp_path: Path) -> None:
+    pairs = b"".join(b"J" + struct.pack("<i", i) + b"K\x01\x86N\x86" for i in range(20_000))
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02ccollections\nOrderedDict\n](" + pairs + b"e\x85R.")
+    with pytest.raises(UserError, match="more than 10,000"):
+        unpickle.read(tmp_path / "a.pkl")
+
+
 def test_complex_numbers_are_not_hashed(tmp_path: Path) -> None:
     torch.save({"model": {"a": torch.ones(1)}, "phase": 1j, 2j: 3}, tmp_path / "a.pt")
     assert list(unpickle.read(tmp_path / "a.pt")) == ["model.a"]
