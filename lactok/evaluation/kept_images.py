@@ -67,7 +67,8 @@ def publish(folder: Path, work: ReconstructionWork, dataset: Dataset, keys: Sequ
     """Bring the images of the chosen, best and worst samples from the store into a result's folder.
 
     Afterwards `folder`/images holds these reconstructions, none of an earlier run, and their index; the folder of
-    references, beside `folder`, holds the prepared photographs. What others put there stays. A sample whose photograph could not be read is left out.
+    references, beside `folder`, holds the prepared photographs. What others put there stays. A
+    sample whose photograph could not be read is left out.
 
     Args:
         folder: the result's folder.
