@@ -113,14 +113,19 @@ def limited(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...
     return tuple(sorted(chosen, key=lambda s: s.id))
 
 
-def limited_numbers(count: int, limit: int | None) -> list[int]:
-    """Return a fixed random choice of `limit` of the numbers 0 ... count - 1, in order; all for None.
+def limited_numbers(numbers: int | Sequence[int], limit: int | None) -> list[int]:
+    """Return a fixed random choice of `limit` of some numbers, in order; all for None.
 
     It is the choice of `Dataset.limited` for prompts that are known by their numbers.
+
+    Args:
+        numbers: the numbers in order; an integer n stands for 0 ... n - 1.
+        limit: how many are chosen.
     """
-    if limit is None or limit >= count:
-        return list(range(count))
-    by_hash = sorted(range(count), key=lambda number: hashlib.sha256(f"{number:05}".encode()).digest())
+    every = range(numbers) if isinstance(numbers, int) else numbers
+    if limit is None or limit >= len(every):
+        return list(every)
+    by_hash = sorted(every, key=lambda number: hashlib.sha256(f"{number:05}".encode()).digest())
     return sorted(by_hash[:limit])
 
 
@@ -187,9 +192,17 @@ def samples_under(root: Path) -> tuple[Sample, ...]:
     found: dict[str, Sample] = {}
     for path in files:
         identifier = id_of(path, root)
-        if identifier in found:
-            raise WrongValue(f"{shown(path, 200)}: another image has the id {shown(identifier)}; rename one of them")
-        found[identifier] = Sample(identifier, path, texts.get(normalised(identifier)))
+        name = normalised(identifier)
+        if name in found:
+            if found[name].id == identifier:
+                raise WrongValue(
+                    f"{shown(path, 200)}: another image has the id {shown(identifier)}; rename one of them"
+                )
+            raise WrongValue(
+                f"{shown(root, 200)}: {found[name].id!a} and {identifier!a} are one name in two Unicode forms; "
+                "rename or remove one of them"
+            )
+        found[name] = Sample(identifier, path, texts.get(name))
     return tuple(found.values())
 
 

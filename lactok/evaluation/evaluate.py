@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from lactok import registry, weights
 from lactok.command import as_flags
-from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue, first_few
+from lactok.errors import (
+    DiskError,
+    MissingFile,
+    UserError,
+    WeightsNotFound,
+    WrongValue,
+    check_output_folder,
+    first_few,
+)
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.shards import again_if_lost, complete
@@ -255,14 +263,15 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
     from lactok.evaluation.writing import folder_name
 
     store, shards = Store(execution.out), list(dataset.shards())
+    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
+    name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+    check_output_folder("out", execution.out / name / "images")
     work = ReconstructionWork(source, run, store, kept_images.chosen_ids(dataset, execution.pictures))
     timer = complete(work, shards, execution, source.name)
     if timer is None:
         return None
     keys = work.all_keys(shards)
     reconstruction_result.check_measured(dataset, store, keys)
-    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
-    name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
     with store.alone(name):  # another command may write the same result with other pictures
         kept_images.publish(execution.out / name, work, dataset, keys)
         written = reconstruction_result.merge(
