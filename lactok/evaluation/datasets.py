@@ -13,9 +13,10 @@ from PIL import Image
 
 from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
 from lactok.evaluation import captions, lists
-from lactok.evaluation.folders import files_under, is_file, is_folder
+from lactok.evaluation.folders import files_under
 from lactok.evaluation.names import normalised
 from lactok.evaluation.protocol import digest
+from lactok.files import is_file, is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 from lactok.outside_text import shown
 
@@ -139,7 +140,7 @@ def sample_set() -> Dataset:
     files += [sklearn_root / f for f in ("china.jpg", "flower.jpg")]
     samples = []
     for path in files:
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"the sample photograph {path.name} is missing: reinstall scikit-image and scikit-learn")
         with Image.open(path) as image:
             width, height = image.size
@@ -296,7 +297,7 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Da
         return sample_set().limited(limit)
     if name in PUBLISHED:
         root = data_folder(name, data_dir)
-        if not root.is_dir():
+        if not is_folder(root):
             wanted = PUBLISHED[name]
             raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
         found = Dataset(name, samples_under(root))

@@ -18,6 +18,7 @@ from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.extras import extras_named
+from lactok.files import is_folder
 from lactok.metrics.registry import METRICS, assets, find
 from lactok.outside_text import shown
 
@@ -149,7 +150,7 @@ def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
     text = os.fspath(given)
     if ".py:" in text or text.endswith(".py"):
         return False
-    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and Path(text).is_dir())
+    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and is_folder(Path(text)))
 
 
 def existing_folder(name: str | os.PathLike[str], argument: str = "images", takes: str = "a folder") -> Path:
