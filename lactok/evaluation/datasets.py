@@ -282,13 +282,14 @@ def data_folder(name: str, data_dir: Path | None = None) -> Path:
     return (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
 
 
-def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Dataset:
+def get(name: str, data_dir: Path | None = None, limit: int | None = None, argument: str = "dataset") -> Dataset:
     """Return a data set.
 
     Args:
         name: "sample", a published data set, a folder of images, or a .txt file that lists images.
         data_dir: the folder of the published data sets, see `data_folder`.
         limit: take only this many samples, a fixed random choice; None for all.
+        argument: the argument that names it, for messages.
 
     Raises:
         UserError: the name is unknown, or a folder or file is missing or empty; the message says how to get the data.
@@ -308,5 +309,5 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Da
     if is_file(path) and path.suffix.lower() == ".txt":
         return from_list(path, limit)
     if path.suffix or "/" in name or not name.isprintable():
-        raise MissingFile(f"`dataset` {shown(name, 200)}: no such folder or .txt list of images")
+        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder or .txt list of images")
     raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

@@ -291,7 +291,9 @@ def evaluate_sources(
     Store(execution.out)
     run = replace(run, networks=metric_networks(run))
     if len(dataset.samples) < FEW:
-        logger.warning("warning: %d images are few; %d or more give usable intervals", len(dataset.samples), FEW)
+        count = len(dataset.samples)
+        images = "1 image is" if count == 1 else f"{count} images are"
+        logger.warning("warning: %s few; %d or more give usable intervals", images, FEW)
     outcome = Outcome()
     for make in sources:
         name = make.name if isinstance(make, Source) else str(getattr(make, "args", ["?"])[0])  # may fail to be made

@@ -19,8 +19,11 @@ import lactok
 from benchmarks.verify import sets
 from lactok import files, images, registry, weights
 from lactok.errors import UserError
+from lactok.evaluation import datasets
 from lactok.evaluation.writing import LONGEST, folder_name
 from lactok.files import copy_atomically, is_file, is_folder, replacing, tidy, write_atomically
+from lactok.nn.vqgan import VQConfig
+from lactok.training.vq import VQRecipe
 from reports import compare, grids, serve
 
 KILLED = """
@@ -168,3 +171,16 @@ def test_users_names_are_looked_up_by_functions_that_take_any_name() -> None:
             if re.search(r"Path\([^()]*\)\.(is_file|is_dir|exists)\(\)", path.read_text()):
                 found.append(path.name)
     assert found == []
+
+
+def test_messages_name_what_the_user_gave(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"`reference` good/0\.png: no such folder"):
+        datasets.get("good/0.png", argument="reference")
+    with pytest.raises(UserError, match=r"RUN A/result\.json: no folder of a result"):
+        compare.find("A/result.json", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="`runs` is empty"):
+        lactok.load_results("")
+    with pytest.raises(UserError, match=r"bits=1: between 64 and 1000000000$"):
+        registry.spec("jpeg@bits=1")
+    with pytest.raises(UserError, match="300 characters, 100 at most"):
+        VQRecipe(name="x" * 300, data="sample", steps=1, batch=1, crop="center", scale=(1.0, 1.0), model=VQConfig())
