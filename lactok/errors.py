@@ -21,6 +21,7 @@ from pathlib import Path
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_UNWRITABLE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR),
+    errno.ENAMETOOLONG,
     errno.EFBIG,  # a limit on the size of files
 )
 

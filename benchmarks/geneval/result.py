@@ -160,7 +160,8 @@ def obstacles(entries: Sequence[Entry], left_out: Sequence[Note], judges: Judges
         against.append(f"{len(official - asked)} of GenEval's {len(official)} prompts are not here")
     uneven = [e for e in entries if len(e.pictures) != SAMPLES]
     if uneven:
-        against.append(f"{len(uneven)} prompts have not {SAMPLES} samples")
+        have = "1 prompt has" if len(uneven) == 1 else f"{len(uneven)} prompts have"
+        against.append(f"{have} more or fewer than {SAMPLES} samples")
     if left_out:
         against.append(f"{sum(note.count for note in left_out)} folders or pictures are left out")
     return against

@@ -13,9 +13,10 @@ from PIL import Image
 
 from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
 from lactok.evaluation import captions, lists
-from lactok.evaluation.folders import files_under, is_file, is_folder
+from lactok.evaluation.folders import files_under
 from lactok.evaluation.names import normalised
 from lactok.evaluation.protocol import digest
+from lactok.files import is_file, is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 from lactok.outside_text import shown
 
@@ -144,7 +145,7 @@ def sample_set() -> Dataset:
     files += [sklearn_root / f for f in ("china.jpg", "flower.jpg")]
     samples = []
     for path in files:
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"the sample photograph {path.name} is missing: reinstall scikit-image and scikit-learn")
         with Image.open(path) as image:
             width, height = image.size
@@ -294,13 +295,14 @@ def data_folder(name: str, data_dir: Path | None = None) -> Path:
     return (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
 
 
-def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Dataset:
+def get(name: str, data_dir: Path | None = None, limit: int | None = None, argument: str = "dataset") -> Dataset:
     """Return a data set.
 
     Args:
         name: "sample", a published data set, a folder of images, or a .txt file that lists images.
         data_dir: the folder of the published data sets, see `data_folder`.
         limit: take only this many samples, a fixed random choice; None for all.
+        argument: the argument that names it, for messages.
 
     Raises:
         UserError: the name is unknown, or a folder or file is missing or empty; the message says how to get the data.
@@ -309,7 +311,7 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Da
         return sample_set().limited(limit)
     if name in PUBLISHED:
         root = data_folder(name, data_dir)
-        if not root.is_dir():
+        if not is_folder(root):
             wanted = PUBLISHED[name]
             raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
         found = Dataset(name, samples_under(root))
@@ -320,5 +322,5 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Da
     if is_file(path) and path.suffix.lower() == ".txt":
         return from_list(path, limit)
     if path.suffix or "/" in name or not name.isprintable():
-        raise MissingFile(f"`dataset` {shown(name, 200)}: no such folder or .txt list of images")
+        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder or .txt list of images")
     raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

@@ -26,6 +26,7 @@ from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.extras import extras_named
+from lactok.files import is_folder
 from lactok.metrics.registry import METRICS, assets, find
 from lactok.outside_text import shown
 
@@ -157,7 +158,7 @@ def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
     text = os.fspath(given)
     if ".py:" in text or text.endswith(".py"):
         return False
-    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and Path(text).is_dir())
+    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and is_folder(Path(text)))
 
 
 def existing_folder(name: str | os.PathLike[str], argument: str = "images", takes: str = "a folder") -> Path:
@@ -304,7 +305,9 @@ def evaluate_sources(
     Store(execution.out)
     run = replace(run, networks=metric_networks(run))
     if len(dataset.samples) < FEW:
-        logger.warning("warning: %d images are few; %d or more give usable intervals", len(dataset.samples), FEW)
+        count = len(dataset.samples)
+        images = "1 image is" if count == 1 else f"{count} images are"
+        logger.warning("warning: %s few; %d or more give usable intervals", images, FEW)
     outcome = Outcome()
     for make in sources:
         name = make.name if isinstance(make, Source) else str(getattr(make, "args", ["?"])[0])  # may fail to be made

@@ -100,7 +100,7 @@ def test_every_shared_number_is_read_in_plain_digits() -> None:
         ("bits=-3", "bits=-3: between 64 and 1000"),
         ("scale=nan", "scale=nan: not a number"),
         ("scale=inf", "not a number"),
-        ("scale=-0.5", "scale=-0.5: 0.0 or more"),
+        ("scale=-0.5", "scale=-0.5: 0 or more"),
         ("bits", "write bits=VALUE"),
     ],
 )
