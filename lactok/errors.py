@@ -13,6 +13,7 @@ import math
 import operator
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pathlib import Path
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_UNWRITABLE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR),
+    errno.ENAMETOOLONG,
     errno.EFBIG,  # a limit on the size of files
 )
 
@@ -253,5 +255,15 @@ def _check_output(argument: str, path: Path, is_file: bool) -> None:
         raise WrongValue(f"`{argument}` {str(path)[:60]!a}: no path that can be written ({why})") from error
     if not nearest.is_dir() and not (is_file and nearest == path.absolute()):
         raise DiskError(f"`{argument}` {path}: {nearest} is a file, not a folder; choose another `{argument}`")
-    if not os.access(nearest, os.W_OK):
+    folder = nearest if nearest.is_dir() else nearest.parent
+    if not os.access(nearest, os.W_OK) or not _takes_files(folder):
         raise DiskError(f"`{argument}` {path}: cannot write to {nearest}; choose another `{argument}`")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Return whether a file can be made in a folder: some, as /proc, say that they can be written to and take none."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError as error:
+        return error.errno in DISK_FULL  # that may change until the work is done, and has a message of its own

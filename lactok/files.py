@@ -29,6 +29,20 @@ _count = itertools.count()
 _tidied: set[tuple[int, str]] = set()  # (process, folder) where left-over files were looked for
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; False also for names that no file can have and where nothing may be looked at."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there; False also for names that no folder can have."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what is written there becomes the file `path` at the end of the `with` block.

@@ -17,6 +17,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lactok.errors import MissingFile, WrongValue
+from lactok.files import is_file
+from lactok.outside_text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,8 +137,8 @@ def open_picture(picture: str | PathLike[str] | Image.Image | np.ndarray) -> Ima
         return to_rgb(Image.fromarray(picture))
     if not isinstance(picture, str | PathLike):
         raise WrongValue(f"a picture is a path, a PIL image or an array, not a {type(picture).__name__}")
-    if not Path(picture).is_file():
-        raise MissingFile(f"no such file {picture}")
+    if not is_file(Path(picture)):
+        raise MissingFile(f"no such file {shown(picture, 200)}")
     try:
         return open_photograph(Path(picture))
     except UnreadableImage as error:

@@ -20,6 +20,7 @@ from lactok.errors import MissingFile, WrongValue
 
 LARGEST = 1 << 30  # bytes of a file; a device or a pipe without an end stops here too
 LONGEST = 1_000_000  # characters of a line
+MOST_DIGITS = 4300  # of a whole number, as Python itself takes them
 DEEPEST = 64  # lists and objects inside each other
 # UTF-32's mark begins with that of UTF-16, so it comes first
 _MARKS = (
@@ -138,7 +139,11 @@ def from_json(text: str, where: str) -> Any:
     """
     try:
         value = json.loads(
-            text, object_pairs_hook=_each_once, parse_constant=_refuse_constant, parse_float=_finite_number
+            text,
+            object_pairs_hook=_each_once,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_number,
+            parse_int=_whole_number,
         )
         _check_depth(value)
         # a text from `decode` has no surrogates of its own
@@ -161,6 +166,16 @@ def json_object(text: str, where: str) -> dict[str, Any]:
     return value
 
 
+def json_file(path: Path) -> Any:
+    """Return the value that a file of JSON holds; raise MissingFile as `read` does, WrongValue as `from_json` does."""
+    return from_json(read(path, path.name), path.name)
+
+
+def json_lines(path: Path) -> list[Any]:
+    """Return the values that a file of JSON lines holds, one a line; raise UserError as `json_file` does."""
+    return [from_json(line, where) for where, line in lines(read(path, path.name), path.name)]
+
+
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these keys and values; raise _Refused if a key stands twice, since one would be lost."""
     found = dict(pairs)
@@ -179,6 +194,12 @@ def _finite_number(digits: str) -> float:
     if not math.isfinite(number):
         raise _Refused(f"the number {shown(digits, 20)} is too large")
     return number
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise _Refused(f"the number {shown(digits, 20)} has {len(digits):,} digits, {MOST_DIGITS:,} at most")
+    return int(digits)
 
 
 def _check_depth(value: Any) -> None:

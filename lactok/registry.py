@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lactok.errors import MissingFile, UserError, WrongValue, unknown
 from lactok.extras import extras_named
+from lactok.files import is_file
+from lactok.outside_text import shown
 from lactok.plugins import Plugins, points
 from lactok.specs import Asset, GeneratorSpec, TokenizerSpec
 from lactok.userfile import import_file
@@ -91,8 +93,8 @@ class Adapters(Plugins[Entry[S, M]]):
             if base.endswith((".py", ".py:")):
                 raise WrongValue(f"{base}: name the class in it too, as in {base.rstrip(':')}:Mine")
             self.check(base)
-        elif not Path(found["file"]).is_file():
-            raise MissingFile(f"no such file {found['file']}; write FILE.py:CLASS")
+        elif not is_file(Path(found["file"])):
+            raise MissingFile(f"no such file {shown(found['file'], 200)}; write FILE.py:CLASS")
 
     def entry(self, name: str, **options: object) -> Entry[S, M]:
         """Return what is registered under a name, its spec with the options after `@` and those given by keyword.

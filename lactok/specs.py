@@ -235,7 +235,7 @@ class Option:
         if isinstance(value, int | float):
             low, high = self.low, self.high
             if (low is not None and value < low) or (high is not None and value > high):
-                raise WrongValue(f"option {name}={text}: {allowed(low, high)}")
+                raise WrongValue(f"option {name}={text}: {allowed(_plain(low), _plain(high))}")
             if isinstance(value, int) and value % self.multiple:
                 raise WrongValue(f"option {name}={text}: a multiple of {self.multiple}")
         return value
@@ -400,3 +400,8 @@ class GeneratorSpec(WithOptions):
     assets: tuple[Asset, ...] = ()
     version: int = 1
     note: str = ""
+
+
+def _plain(number: float | None) -> float | None:
+    """Return a whole number as one, so that messages do not show it as 1000000000.0."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number

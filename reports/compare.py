@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.errors import UserError, check_output_file, disk_errors, one_line, unknown
+from lactok.errors import MissingFile, UserError, check_output_file, disk_errors, one_line, unknown
+from lactok.files import is_file, is_folder
+from lactok.outside_text import shown
 
 if TYPE_CHECKING:
     from lactok.evaluation.compare import Comparison
@@ -59,13 +61,18 @@ def find(name: str, runs: str) -> Result:
     from lactok.evaluation.schema import Damaged
 
     for folder in (Path(name), Path(runs) / name):
-        if (folder / "result.json").is_file():
+        if is_file(folder / "result.json"):
             try:
                 return load(folder.resolve())
             except Damaged as error:
                 raise UserError(f"{folder}: {error}; run the command that made it again") from error
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         raise UserError(f"{name} is no result folder: there is no result.json")
+    if "/" in name or not is_folder(Path(runs)):
+        raise MissingFile(
+            f"RUN {shown(name, 200)}: no folder of a result, neither here nor in --runs {shown(runs, 200)}; "
+            "name the folder that holds the run's result.json"
+        )
     found = load_results(runs).without(GenerationResult)
     labelled = [r for r in found if r.label == name]
     if len(labelled) > 1:

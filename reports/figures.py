@@ -6,6 +6,7 @@ the same machine. Lossless rows (the identity) are left out, because their value
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def build(results: Results, out: Path) -> list[Path]:
     """Draw all figures into the folder `figures` of a report, remove those of an earlier build and return the files."""
     written = figures(results, out / "figures")
     for path in (out / "figures").glob("*"):
-        if path not in written and path.name.startswith(("rate-distortion-", "quality-speed-")):
+        if path not in written and re.fullmatch(r"(rate-distortion|quality-speed)-.+__.+", path.name):
             path.unlink(missing_ok=True)
     return written
 

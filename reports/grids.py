@@ -10,7 +10,9 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import UserError, check_output_file, integer, unknown, whole
+from lactok.errors import MissingFile, UserError, check_output_file, integer, unknown, whole
+from lactok.files import is_folder
+from lactok.outside_text import shown
 from reports.drawing import save, style, wrap
 
 if TYPE_CHECKING:
@@ -243,6 +245,8 @@ def generated(args: argparse.Namespace) -> None:
 
     systems: list[dict[str, Entry]] = []  # for each folder its entries by prompt
     for root in args.folders:
+        if not is_folder(root):
+            raise MissingFile(f"--folders {shown(root, 200)}: no such folder")
         by_prompt: dict[str, Entry] = {}
         for entry in folder.read(root).entries:
             if entry.pictures:

@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lactok.errors import UserError, integer, whole
+from lactok.files import is_file
+from lactok.outside_text import shown
 
 ADDRESS = "127.0.0.1"
 PORT = 8000
@@ -64,8 +66,8 @@ def server(root: Path, port: int) -> ThreadingHTTPServer:
     Raises:
         UserError: `root` holds no page, or the port is in use or not allowed.
     """
-    if not (root / "index.html").is_file():
-        raise UserError(f"--out {root} holds no index.html; build the page first: python -m reports build")
+    if not is_file(root / "index.html"):
+        raise UserError(f"--out {shown(root, 200)} holds no index.html; build the page first: python -m reports build")
     whole("port", port, 0, 65535)
     try:
         return Server((ADDRESS, port), partial(Handler, directory=str(root.resolve())))

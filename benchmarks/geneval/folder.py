@@ -125,11 +125,7 @@ def read(
         raise WrongValue(f"{root} holds no folders 00000, 00001, ...; expected {LAYOUT}")
     remarks: list[Note] = []
     stray = None if asked is not None else _stray(there)
-    if stray is not None:
-        remarks.append(
-            Note(there[stray].name, "judged, though it looks like a stray: its number is far from the others")
-        )
-    numbers = limited_numbers(max(there) + 1, limit) if asked is None else list(asked)
+    numbers = _limited(there, stray, limit) if asked is None else list(asked)
     entries: dict[int, Entry] = {}
     for number in numbers:
         if number in there:
@@ -139,6 +135,9 @@ def read(
             left_out += missing
             remarks += unusual
     left_out += _missing(numbers, there)
+    if stray is not None and stray in entries and entries[stray].pictures:
+        text = "judged, though it looks like a stray: its number is far from the others"
+        remarks.insert(0, Note(there[stray].name, text))
     if not any(entry.pictures for entry in entries.values()):
         first = f", for one {left_out[0].id}: {left_out[0].text}" if left_out else ""
         raise WrongValue(f"{root} holds nothing to judge{first}; expected {LAYOUT}")
@@ -171,6 +170,17 @@ def _stray(there: Mapping[int, Path]) -> int | None:
     if others and highest - others[-1] - 1 > max(FAR, len(others)):
         return highest
     return None
+
+
+def _limited(there: Mapping[int, Path], stray: int | None, limit: int | None) -> list[int]:
+    """Return the numbers to read: all up to the highest, or a fixed random choice of `limit` of them.
+
+    The choice takes nothing of the gap before a stray.
+    """
+    if limit is None or stray is None:
+        return limited_numbers(max(there) + 1, limit)
+    before = max(number for number in there if number != stray)
+    return limited_numbers([*range(before + 1), stray], limit)
 
 
 def _missing(numbers: Sequence[int], there: Mapping[int, Path]) -> Iterator[Note]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,8 @@ def obstacles(entries: Sequence[Entry], left_out: Sequence[Note], judges: Judges
         against.append(f"{len(official - asked)} of GenEval's {len(official)} prompts are not here")
     uneven = [e for e in entries if len(e.pictures) != SAMPLES]
     if uneven:
-        against.append(f"{len(uneven)} prompts have not {SAMPLES} samples")
+        have = "1 prompt has" if len(uneven) == 1 else f"{len(uneven)} prompts have"
+        against.append(f"{have} more or fewer than {SAMPLES} samples")
     if left_out:
         against.append(f"{sum(note.count for note in left_out)} folders or pictures are left out")
     return against
@@ -201,22 +203,28 @@ def _rows(found: Folder, dataset: Dataset, work: JudgingWork) -> tuple[list[dict
     return rows, sorted(left_out, key=lambda n: n.id), sorted(remarks, key=lambda n: n.id)
 
 
+_DRAWN = re.compile(r"[0-9]{5}-[0-9]{4}\.png")  # the names of the drawn verdicts of pictures in GenEval's layout
+
+
 def _copy_annotated(folder: Path, dataset: Dataset, work: JudgingWork) -> None:
-    """Bring the drawn verdicts of these pictures into a folder, and remove others; make none if nothing was drawn."""
-    drawn = set()
+    """Bring the drawn verdicts of these pictures into a folder; make none if nothing was drawn.
+
+    Those of an earlier run are removed; what others put there stays.
+    """
+    drawn, ours = set(), set()
     for shard in dataset.shards():
         key = work.verdicts_key(shard)
         for sample, record in zip(shard, work.need(shard), strict=True):
+            file = f"{sample.id.replace('/', '-')}.png"
+            ours.add(file)
             if work.should_draw(record):
-                file = f"{sample.id.replace('/', '-')}.png"
                 work.store.publish(work.picture_key(key, sample), folder / file)
                 drawn.add(file)
-    if not drawn:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
     for path in folder.glob("*.png"):
-        if path.name not in drawn:
+        if path.name not in drawn and (path.name in ours or _DRAWN.fullmatch(path.name)):
             path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or holds something
+        folder.rmdir()
 
 
 def system_name(result: GenEvalResult) -> str:

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [suite.row_of_folder(args.images, args.captions, chosen, args.limit)]
     else:
         rows = suite.rows_of_generators(split_names(args.generators, "generators"), args.captions, args.limit)
-    reference = datasets.get(args.reference) if args.reference else None
+    reference = datasets.get(args.reference, argument="reference") if args.reference else None
     if args.dry_run:
         print(suite.plan(chosen, rows))
         return 0
@@ -132,7 +132,8 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
         if dataset.without_picture:
             print(f"{system}: {dataset.without_picture} captions have no picture")
         if result.n < FEW:
-            print(f"warning: {result.n} pictures are few; {FEW} or more give usable intervals", file=sys.stderr)
+            pictures = "1 picture is" if result.n == 1 else f"{result.n} pictures are"
+            print(f"warning: {pictures} few; {FEW} or more give usable intervals", file=sys.stderr)
     print(f"written: {summary} and one folder per row in {out}")
 
 

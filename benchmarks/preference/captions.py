@@ -18,9 +18,10 @@ from lactok.evaluation.datasets import (
     named_by_content,
     samples_under,
 )
-from lactok.evaluation.folders import is_file, is_hidden
+from lactok.evaluation.folders import is_hidden
 from lactok.evaluation.names import HOW_MATCHED, matched
 from lactok.evaluation.protocol import digest
+from lactok.files import is_file
 from lactok.images import EXTENSIONS
 from lactok.outside_text import json_object, shown
 
@@ -57,7 +58,7 @@ def coco(data_dir: Path | None = None) -> dict[str, str]:
         WrongValue: they cannot be parsed.
     """
     path = data_folder("coco", data_dir) / COCO_FILE
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFile(
             f"COCO's captions are not in {path}: put captions_val2017.json of annotations_trainval2017.zip "
             "(cocodataset.org) there, set LACTOK_DATA, or name `captions` FILE"

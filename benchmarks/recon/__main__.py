@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.command import Parser, command, given, refuse_beside
-from lactok.errors import WrongValue, check_output_file, decimal, disk_errors, first_few
+from lactok.errors import DiskError, WrongValue, check_output_file, decimal, disk_errors, first_few
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(plan(names, data, replace(run, networks=known_networks(run)), Path(settings.out)))
             return 0
+        check_table(data, run, execution)
         sources, missing, failed = resolve_sources(names, fetch=asked != "local")
         outcome = evaluate_sources(sources, data, run, execution)
         outcome.missing, outcome.failed = missing, failed | outcome.failed
@@ -145,7 +146,23 @@ def score_folder(
 
     first, second = (existing_folder(folder, "images", "two folders") for folder in (references, images))
     source, data = reconstructions(first, second, bits, settings)
+    check_table(data, run, settings.execution())
     return data, evaluate_sources([source], data, run, settings.execution()), source.unmatched
+
+
+def settings_name(data: Dataset, run: Run, execution: Execution) -> str:
+    """Return the end of the names of the table and of the rows of a data set, protocol and run."""
+    from lactok.evaluation.writing import folder_name
+
+    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
+    return folder_name("", data.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+
+
+def check_table(data: Dataset, run: Run, execution: Execution) -> None:
+    """Raise DiskError, before the work, where a folder lies in the place of the table."""
+    table = execution.out / f"table{settings_name(data, run, execution)}.md"
+    if table.is_dir():
+        raise DiskError(f"{table} is a folder, where the table has to be written; move it or choose another `out`")
 
 
 def show(
@@ -164,12 +181,11 @@ def show(
     """
     from lactok.evaluation.store import Store
     from lactok.evaluation.table import markdown, svg, with_stored_rows
-    from lactok.evaluation.writing import folder_name
     from lactok.files import write_atomically
 
     text, protocol = markdown(outcome.results), run.protocol
     hashes = f"{protocol.prepare_hash}-{protocol.score_hash}"
-    settings = folder_name("", data.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+    settings = settings_name(data, run, execution)
     summary = execution.out / f"table{settings}.md"
     not_run = outcome.missing | outcome.failed
     with disk_errors(summary), Store(execution.out).alone(summary.name):

@@ -26,26 +26,27 @@ DESCRIPTION = (
 def metric_changes(results: Sequence[ReconResult]) -> list[str]:
     """Return a line per tokenizer that says by how much each metric changes when the ids are exchanged.
 
+    Both rows are of the same images, and a metric of single images is compared image by image.
+
     Args:
         results: of tokenizers with their own ids and with exchanged ones, in any order; a tokenizer without its
             counterpart gets no line.
     """
+    from lactok.evaluation.compare import compare
     from lactok.evaluation.names import EXCHANGED
     from lactok.metrics.registry import sorted_keys
 
-    by_name = {result.label: result.metrics for result in results}
+    by_name = {result.label: result for result in results}
     lines = []
     for name, own in by_name.items():
         exchanged = by_name.get(name + EXCHANGED)
         if exchanged is None:
             continue
+        found = {line.metric: line.difference.value for line in compare(own, exchanged).lines}
         changes = []
-        for key in sorted_keys(list(own)):
-            before, after = own[key].value, exchanged[key].value
-            if before is None or after is None:
-                changes.append(f"{key} -")
-            else:
-                changes.append(f"{key} {after - before:+.3f}")
+        for key in sorted_keys(list(own.metrics)):
+            change = found.get(key)
+            changes.append(f"{key} -" if change is None else f"{key} {change:+.3f}")
         lines.append(f"{name}, ids exchanged: {', '.join(changes)}")
     return lines
 
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if outcome.results:
         lines = "\n".join(metric_changes(outcome.results))
         print(f"\n{measured.heading()}\n\n{markdown(outcome.results)}\n{lines}")
+        for line in measured.left_out_lines():
+            print(line)
     return report_unfinished(outcome.missing, outcome.failed, strict=True)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
 if TYPE_CHECKING:
-    from lactok.evaluation.config import Run
+    from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset, Sample
     from lactok.evaluation.evaluate import Outcome
-    from lactok.evaluation.sources import TokenizerSource
+    from lactok.evaluation.sources import ExchangedSource, TokenizerSource
+    from lactok.evaluation.store import Store
 
 
 def parser(name: str, description: str) -> Parser:
@@ -53,17 +55,64 @@ def checked_names(tokenizers: str, settings: Settings, no_parts: str) -> list[st
     return names
 
 
-def partners(dataset: Dataset) -> dict[str, Sample]:
+def partners(dataset: Dataset, left_out: Collection[str] = ()) -> dict[str, Sample]:
     """Return, by a sample's id, the sample whose ids it gets instead: the next one, and the first for the last.
 
+    Args:
+        dataset: the samples.
+        left_out: the ids of the samples that cannot be read; they are nobody's partner but their own, so that the
+            same images are measured with their own ids and with exchanged ones.
+
     Raises:
-        WrongValue: the data set has only one sample.
+        WrongValue: fewer than two samples are left.
     """
-    samples = dataset.samples
+    samples = [sample for sample in dataset.samples if sample.id not in left_out]
     if len(samples) < 2:
-        raise WrongValue(f"{dataset.name}: ids are exchanged between images, one is not enough")
+        what = "one that can be read" if left_out else "one"
+        raise WrongValue(f"{dataset.name}: ids are exchanged between images, {what} is not enough")
     following = (*samples[1:], samples[0])
-    return {sample.id: other for sample, other in zip(samples, following, strict=True)}
+    own = {sample.id: sample for sample in dataset.samples}
+    return own | {sample.id: other for sample, other in zip(samples, following, strict=True)}
+
+
+def unreadable(name: str, dataset: Dataset, run: Run, store: Store) -> set[str]:
+    """Return the ids of the samples that a tokenizer's row with its own ids leaves out.
+
+    It is empty where that row is not finished, since the tokenizer failed.
+
+    Args:
+        name: the tokenizer.
+        dataset: the samples.
+        run: the settings that determine the numbers, with the metrics' networks.
+        store: where the row's shards are.
+    """
+    from lactok.evaluation.reconstruction import ReconstructionWork, scores_layout
+    from lactok.evaluation.sources import TokenizerSource
+
+    work = ReconstructionWork(TokenizerSource(name), run, store)
+    found: set[str] = set()
+    for samples in dataset.shards():
+        keys = work.keys(samples)
+        names = ["index", "errors"]
+        if keys is None or not store.has("scores", keys.scores, names, scores_layout(run, samples)):
+            return set()
+        found |= json.loads(str(store.need("scores", keys.scores, names)["errors"])).keys()
+    return found
+
+
+def exchanged_source(name: str, dataset: Dataset, run: Run, execution: Execution) -> ExchangedSource:
+    """Return a tokenizer's source of exchanged ids; its row with its own ids, which says what can be read, comes first.
+
+    Raises:
+        WrongValue: the tokenizer has no ids, or fewer than two images can be read.
+    """
+    from lactok.evaluation.evaluate import metric_networks
+    from lactok.evaluation.sources import ExchangedSource
+    from lactok.evaluation.store import Store
+
+    run = replace(run, networks=metric_networks(run))
+    left_out = unreadable(name, dataset, run, Store(execution.out))
+    return ExchangedSource(name, partners(dataset, left_out))
 
 
 @dataclass(frozen=True)
@@ -91,22 +140,30 @@ class Pairs:
         """Return a line that names the data set and the protocol, for the top of a command's output."""
         return f"{self.dataset.name}: {len(self.dataset.samples)} images, protocol {self.run.protocol.name}"
 
+    def left_out_lines(self) -> list[str]:
+        """Return a few lines that say which images no row has and why, however many there are."""
+        from lactok.evaluation.table import lines_by_reason
+
+        skipped = {image.id: image for result in self.outcome.results for image in result.data.dataset.skipped}
+        return lines_by_reason(skipped.values(), "left out")
+
 
 def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Settings) -> Pairs:
     """Measure tokenizers with their own ids and with exchanged ones; the outcome says which could not run and why."""
     from lactok import registry
     from lactok.evaluation.evaluate import evaluate_sources, resolve_sources
     from lactok.evaluation.names import EXCHANGED
-    from lactok.evaluation.sources import ExchangedSource, TokenizerSource
+    from lactok.evaluation.sources import TokenizerSource
 
     _, missing, failed = resolve_sources(names)
-    partner_of = partners(dataset)
+    partners(dataset)  # one image is refused before anything is measured
+    execution = settings.execution()
     sources: dict[str, Callable[[], TokenizerSource]] = {}
     for name in names:
         if name not in missing | failed:
             label = registry.tokenizer_spec(name).name
             sources[label] = partial(TokenizerSource, name)
-            sources[label + EXCHANGED] = partial(ExchangedSource, name, partner_of)
-    outcome = evaluate_sources(list(sources.values()), dataset, run, settings.execution())
+            sources[label + EXCHANGED] = partial(exchanged_source, name, dataset, run, execution)
+    outcome = evaluate_sources(list(sources.values()), dataset, run, execution)
     outcome.missing, outcome.failed = missing, failed | outcome.failed
     return Pairs(dataset, run, sources, outcome)

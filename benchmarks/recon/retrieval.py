@@ -157,7 +157,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = out / f"{name}.json"
         with disk_errors(path):
             write_atomically(path, to_json(entries))
-        print(f"\n{measured.heading()}\n\n{table(entries)}\nwritten: {path}")
+        print(f"\n{measured.heading()}\n\n{table(entries)}")
+        for line in measured.left_out_lines():
+            print(line)
+        print(f"written: {path}")
     return report_unfinished(measured.outcome.missing, measured.outcome.failed, strict=True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lactok.command import Parser, command
 from lactok.errors import UserError
+from lactok.files import is_file
 
 
 def parser() -> Parser:
@@ -33,7 +34,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 1 if a comparison failed, 3 if a set was not replayed, else 0."""
     args = parser().parse_args(argv)
-    folders = [f for f in args.sets if not f.is_file()]  # a pattern such as `sets/*` matches a README too
+    folders = [f for f in args.sets if not is_file(f)]  # a pattern such as `sets/*` matches a README too
     if not folders and not args.manifest:
         raise UserError("name reference sets (folders with a set.json) or --manifest files")
     from benchmarks.verify import manifest, sets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from benchmarks.geneval.colours import GREY, crops
 from benchmarks.geneval.detectors import Detection
 from benchmarks.geneval.mask2former import instances
 from benchmarks.verify.checks import Checks
+from lactok import outside_text
 
 # the files and folders that `replay` reads or that describe the set
 FILES = {
@@ -37,12 +37,12 @@ FILES = {
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     """Compare what each part of GenEval makes of the set's inputs; a file that is not read counts as a failure."""
     _check_prompts(folder, checks)
-    for line in (folder / "cases.jsonl").read_text().splitlines():
-        _check_case(json.loads(line), checks)
-    for i, pair in enumerate(json.loads((folder / "primitives.json").read_text())):
+    for case in outside_text.json_lines(folder / "cases.jsonl"):
+        _check_case(case, checks)
+    for i, pair in enumerate(outside_text.json_file(folder / "primitives.json")):
         checks.close(f"primitives {i} iou", scorer.iou(pair["a"][:4], pair["b"][:4]), pair["iou"], 0, 1e-6)
         checks.equal(f"primitives {i} rel", sorted(scorer.relations(pair["a"][:4], pair["b"][:4])), pair["rel"])
-    for described in json.loads((folder / "crops.json").read_text()):
+    for described in outside_text.json_file(folder / "crops.json"):
         _check_crop(folder, described, checks)
     _check_summary(folder, checks)
     _check_instances(np.load(folder / "mask2former_postprocess.npz"), checks)
@@ -104,10 +104,10 @@ def _check_crop(folder: Path, described: dict[str, Any], checks: Checks) -> None
 
 def _check_summary(folder: Path, checks: Checks) -> None:
     """Compare the page that the official program prints for the stored verdicts, line by line."""
-    records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    records = outside_text.json_lines(folder / "results.jsonl")
     scored = [summary.Scored(r["tag"], r["metadata"], r["correct"]) for r in records]
     lines = summary.official_page(scored).splitlines()
-    stored = (folder / "summary.txt").read_text().splitlines()
+    stored = outside_text.read(folder / "summary.txt", "summary.txt").splitlines()
     checks.equal("summary.txt lines", len(lines), len(stored))
     for i, (line, expected) in enumerate(zip(lines, stored, strict=False)):
         if expected:

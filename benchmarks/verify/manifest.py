@@ -6,7 +6,7 @@ The models are built on the meta device, without weights.
 from __future__ import annotations
 
 import importlib
-import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 import lactok
 from benchmarks.verify.checks import Checks
-from lactok import registry
-from lactok.errors import UserError, unknown
+from lactok import outside_text, registry
+from lactok.errors import UserError, WrongValue, one_line, unknown
+from lactok.outside_text import shown
 from lactok.specs import Asset
 
 Tensors = dict[str, Tensor]
+LARGEST = 10**12  # numbers in a tensor
 LISTS = ("tensors", "keys", "keys_list")  # a manifest lists the network's tensors under one of these keys
 # file name of a manifest -> name of the tokenizer whose network must have exactly these tensors
 MODELS = {
@@ -70,16 +72,16 @@ def replay(path: Path, alone: bool) -> Checks:
     checks = Checks(path.stem)
     known = path.stem in MODELS or path.stem in GENERATORS
     try:
-        content = json.loads(path.read_text())
+        content = outside_text.json_object(outside_text.read(path, path.name), path.name)
         keys = [key for key in LISTS if isinstance(content.get(key), list)]
         if not keys and not known and not alone:  # a model's configuration lies beside some manifests
             print(f"{path.stem}  skipped: lists no tensors, so it is no manifest", flush=True)
             return checks
         tensors = _meta_tensors(content[keys[0] if keys else LISTS[0]])
         ignored = _meta_tensors(content.get("ignored", []))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"{path} is not a manifest (JSON with a list `tensors`): {text}") from error
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        text = f"{error} is missing" if type(error) is KeyError else one_line(error)
+        raise UserError(f"{shown(path, 200)} is not a manifest (JSON with a list `tensors`): {text}") from error
     if path.stem in MODELS:
         tokenizer = lactok.build(MODELS[path.stem])
         compare(tokenizer.get_submodule("model"), tokenizer.spec.assets[0], tensors, ignored, checks)
@@ -100,7 +102,12 @@ def _meta_tensors(listed: list[dict[str, Any]]) -> Tensors:
     tensors = {}
     for entry in listed:
         name = entry["name"] if "name" in entry else entry["key"]
-        tensors[name] = torch.empty(entry["shape"], dtype=getattr(torch, entry["dtype"]), device="meta")
+        shape = entry["shape"]
+        if not isinstance(shape, list) or not all(type(side) is int and 0 <= side <= LARGEST for side in shape):
+            raise WrongValue(f"the shape of {shown(name)} is {shown(shape)}: write whole numbers from 0 to {LARGEST:,}")
+        if math.prod(shape) > LARGEST:
+            raise WrongValue(f"{shown(name)} of shape {shown(shape)}: {LARGEST:,} numbers at most")
+        tensors[name] = torch.empty(shape, dtype=getattr(torch, entry["dtype"]), device="meta")
     return tensors
 
 

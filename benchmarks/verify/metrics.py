@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.verify.checks import Checks
-from lactok import images, weights
+from lactok import images, outside_text, weights
 from lactok.metrics.frechet import frechet
 from lactok.metrics.inception_features import clean_resize, tf1_resize
 from lactok.metrics.kid import kid
@@ -39,11 +38,11 @@ def _batch(array: np.ndarray) -> Tensor:
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     """Compare metrics of image pairs, distances of features, LPIPS with a random backbone, and the resizers of FID."""
-    values = json.loads((folder / "metrics.json").read_text())
+    values = outside_text.json_file(folder / "metrics.json")
     _check_pairs(np.load(folder / "pairs.npz"), values["pairs"], checks)
     _check_distances(np.load(folder / "features.npz"), values["frechet"], checks)
-    _check_lpips(np.load(folder / "lpips_inputs.npz"), json.loads((folder / "lpips.json").read_text()), checks)
-    recipe = json.loads((folder / "fid_resize.json").read_text())
+    _check_lpips(np.load(folder / "lpips_inputs.npz"), outside_text.json_file(folder / "lpips.json"), checks)
+    recipe = outside_text.json_file(folder / "fid_resize.json")
     _check_resizers(np.load(folder / "fid_resize.npz"), recipe["seed"], checks)
 
 

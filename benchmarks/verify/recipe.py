@@ -6,7 +6,6 @@ Each tensor has its own seed, which depends on its name, so that adding or remov
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lactok import outside_text
+from lactok.errors import WrongValue
+from lactok.outside_text import shown
 from lactok.randomness import seed_of
 
 SUFFIX = ".recipe.json"
+LARGEST = 10**9  # numbers in a tensor
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:
@@ -35,7 +38,7 @@ def weights_of(path: Path) -> dict[str, Tensor]:
     recipe = path if path.name.endswith(SUFFIX) else path.with_name(path.stem + SUFFIX)
     if path != recipe and (path.is_file() or not recipe.is_file()):
         return load_file(path)
-    return tensors_of(json.loads(recipe.read_text(encoding="utf-8")))
+    return tensors_of(outside_text.json_file(recipe))
 
 
 def tensors_of(recipe: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -52,6 +55,8 @@ def tensors_of(recipe: Mapping[str, Any]) -> dict[str, Tensor]:
     dtype = torch.float16 if recipe.get("half") else torch.float32
     tensors = {}
     for name, shape in recipe["tensors"].items():
+        if not all(type(side) is int and side >= 0 for side in shape) or math.prod(shape) > LARGEST:
+            raise WrongValue(f"the shape of {shown(name)} is {shown(shape)}: at most {LARGEST:,} numbers in all")
         if name in integers:
             tensors[name] = position_ids(shape)
         else:

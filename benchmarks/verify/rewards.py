@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.metrics import thinned
 from benchmarks.verify.recipe import weights_of
+from lactok import outside_text
 from lactok.metrics.rewards import preprocess
 from lactok.metrics.rewards.image_reward import ImageRewardConfig, ImageRewardNetwork
 from lactok.metrics.rewards.image_reward import convert as convert_image_reward
@@ -32,11 +32,11 @@ SUM_RTOL = 1e-6  # of the sum of absolute pixels
 @torch.inference_mode()
 def replay(folder: Path, config: dict[str, Any], checks: Checks) -> None:
     """Compare ImageReward, MPS and, if the set has images for it, the preprocessing."""
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = outside_text.json_file(folder / "meta.json")
     _check_image_reward(folder, meta["imagereward"], checks)
     _check_mps(folder, meta["mps"], checks)
     if (folder / "preprocess.json").is_file():
-        images = json.loads((folder / "preprocess.json").read_text())["meta"]
+        images = outside_text.json_file(folder / "preprocess.json")["meta"]
         _check_preprocessing(np.load(folder / "preprocess.npz"), images, checks)
 
 

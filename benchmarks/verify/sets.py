@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +14,10 @@ from typing import Any
 from safetensors import SafetensorError
 
 from benchmarks.verify.checks import Checks, NotBuilt
+from lactok import outside_text
 from lactok.errors import MissingFile, UserError, WeightsNotFound
+from lactok.files import is_file, is_folder
+from lactok.outside_text import shown
 
 # kind -> MODULE or MODULE:FUNCTION; the function, `replay` if none is named, takes folder, config and checks, and
 # compares every output of a set with the model's
@@ -86,13 +88,13 @@ def read(folder: Path) -> ReferenceSet:
         MissingFile: there is no such folder.
         UserError: there is no set.json in it, or a file is damaged.
     """
-    if not folder.exists():
-        raise MissingFile(f"no such folder {folder}; name reference sets (folders with a set.json)")
-    if not (folder / "set.json").is_file():
+    if not is_folder(folder):
+        raise MissingFile(f"no such folder {shown(folder, 200)}; name reference sets (folders with a set.json)")
+    if not is_file(folder / "set.json"):
         raise UserError(f"{folder} is not a reference set: it has no set.json")
     try:
         described = _json_object(folder / "set.json")
-        config = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+        config = _json_object(folder / "config.json") if is_file(folder / "config.json") else {}
         tolerances = suggested_tolerances(folder)
         for name, value in described.get("tolerances", {}).items():
             tolerances[str(name)] = float(value)
@@ -103,13 +105,7 @@ def read(folder: Path) -> ReferenceSet:
 
 def _json_object(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; raise UserError if it is damaged or holds something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path.name} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path.name} is no JSON object")
-    return value
+    return outside_text.json_object(outside_text.read(path, path.name), path.name)
 
 
 _NUMBER = r"[0-9.]+(?:e-?[0-9]+)?"
@@ -124,7 +120,7 @@ def suggested_tolerances(folder: Path) -> dict[str, float]:
     readme = folder / "README.md"
     if not readme.is_file():
         return {}
-    found = _SUGGESTED.search(readme.read_text(encoding="utf-8"))
+    found = _SUGGESTED.search(outside_text.read(readme, readme.name))
     if found is None:
         return {}
     return {"atol": float(found["atol"]), "rtol": float(found["rtol"])}

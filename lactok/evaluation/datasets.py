@@ -13,9 +13,10 @@ from PIL import Image
 
 from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
 from lactok.evaluation import captions, lists
-from lactok.evaluation.folders import files_under, is_file, is_folder
+from lactok.evaluation.folders import files_under
 from lactok.evaluation.names import normalised
 from lactok.evaluation.protocol import digest
+from lactok.files import is_file, is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 from lactok.outside_text import shown
 
@@ -113,14 +114,19 @@ def limited(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...
     return tuple(sorted(chosen, key=lambda s: s.id))
 
 
-def limited_numbers(count: int, limit: int | None) -> list[int]:
-    """Return a fixed random choice of `limit` of the numbers 0 ... count - 1, in order; all for None.
+def limited_numbers(numbers: int | Sequence[int], limit: int | None) -> list[int]:
+    """Return a fixed random choice of `limit` of some numbers, in order; all for None.
 
     It is the choice of `Dataset.limited` for prompts that are known by their numbers.
+
+    Args:
+        numbers: the numbers in order; an integer n stands for 0 ... n - 1.
+        limit: how many are chosen.
     """
-    if limit is None or limit >= count:
-        return list(range(count))
-    by_hash = sorted(range(count), key=lambda number: hashlib.sha256(f"{number:05}".encode()).digest())
+    every = range(numbers) if isinstance(numbers, int) else numbers
+    if limit is None or limit >= len(every):
+        return list(every)
+    by_hash = sorted(every, key=lambda number: hashlib.sha256(f"{number:05}".encode()).digest())
     return sorted(by_hash[:limit])
 
 
@@ -139,7 +145,7 @@ def sample_set() -> Dataset:
     files += [sklearn_root / f for f in ("china.jpg", "flower.jpg")]
     samples = []
     for path in files:
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"the sample photograph {path.name} is missing: reinstall scikit-image and scikit-learn")
         with Image.open(path) as image:
             width, height = image.size
@@ -187,9 +193,17 @@ def samples_under(root: Path) -> tuple[Sample, ...]:
     found: dict[str, Sample] = {}
     for path in files:
         identifier = id_of(path, root)
-        if identifier in found:
-            raise WrongValue(f"{shown(path, 200)}: another image has the id {shown(identifier)}; rename one of them")
-        found[identifier] = Sample(identifier, path, texts.get(normalised(identifier)))
+        name = normalised(identifier)
+        if name in found:
+            if found[name].id == identifier:
+                raise WrongValue(
+                    f"{shown(path, 200)}: another image has the id {shown(identifier)}; rename one of them"
+                )
+            raise WrongValue(
+                f"{shown(root, 200)}: {found[name].id!a} and {identifier!a} are one name in two Unicode forms; "
+                "rename or remove one of them"
+            )
+        found[name] = Sample(identifier, path, texts.get(name))
     return tuple(found.values())
 
 
@@ -281,13 +295,14 @@ def data_folder(name: str, data_dir: Path | None = None) -> Path:
     return (data_dir or Path(os.environ.get("LACTOK_DATA", "data"))) / name
 
 
-def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Dataset:
+def get(name: str, data_dir: Path | None = None, limit: int | None = None, argument: str = "dataset") -> Dataset:
     """Return a data set.
 
     Args:
         name: "sample", a published data set, a folder of images, or a .txt file that lists images.
         data_dir: the folder of the published data sets, see `data_folder`.
         limit: take only this many samples, a fixed random choice; None for all.
+        argument: the argument that names it, for messages.
 
     Raises:
         UserError: the name is unknown, or a folder or file is missing or empty; the message says how to get the data.
@@ -296,7 +311,7 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Da
         return sample_set().limited(limit)
     if name in PUBLISHED:
         root = data_folder(name, data_dir)
-        if not root.is_dir():
+        if not is_folder(root):
             wanted = PUBLISHED[name]
             raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
         found = Dataset(name, samples_under(root))
@@ -307,5 +322,5 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None) -> Da
     if is_file(path) and path.suffix.lower() == ".txt":
         return from_list(path, limit)
     if path.suffix or "/" in name or not name.isprintable():
-        raise MissingFile(f"`dataset` {shown(name, 200)}: no such folder or .txt list of images")
+        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder or .txt list of images")
     raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from lactok import registry, weights
 from lactok.command import as_flags
-from lactok.errors import DiskError, MissingFile, UserError, WeightsNotFound, WrongValue, first_few
+from lactok.errors import (
+    DiskError,
+    MissingFile,
+    UserError,
+    WeightsNotFound,
+    WrongValue,
+    check_output_folder,
+    first_few,
+)
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.extras import extras_named
+from lactok.files import is_folder
 from lactok.metrics.registry import METRICS, assets, find
 from lactok.outside_text import shown
 
@@ -149,7 +158,7 @@ def _is_folder(given: str | os.PathLike[str], references: object) -> bool:
     text = os.fspath(given)
     if ".py:" in text or text.endswith(".py"):
         return False
-    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and Path(text).is_dir())
+    return isinstance(given, os.PathLike) or os.sep in text or (references is not None and is_folder(Path(text)))
 
 
 def existing_folder(name: str | os.PathLike[str], argument: str = "images", takes: str = "a folder") -> Path:
@@ -255,14 +264,15 @@ def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execu
     from lactok.evaluation.writing import folder_name
 
     store, shards = Store(execution.out), list(dataset.shards())
+    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
+    name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
+    check_output_folder("out", execution.out / name / "images")
     work = ReconstructionWork(source, run, store, kept_images.chosen_ids(dataset, execution.pictures))
     timer = complete(work, shards, execution, source.name)
     if timer is None:
         return None
     keys = work.all_keys(shards)
     reconstruction_result.check_measured(dataset, store, keys)
-    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
-    name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
     with store.alone(name):  # another command may write the same result with other pictures
         kept_images.publish(execution.out / name, work, dataset, keys)
         written = reconstruction_result.merge(
@@ -295,7 +305,9 @@ def evaluate_sources(
     Store(execution.out)
     run = replace(run, networks=metric_networks(run))
     if len(dataset.samples) < FEW:
-        logger.warning("warning: %d images are few; %d or more give usable intervals", len(dataset.samples), FEW)
+        count = len(dataset.samples)
+        images = "1 image is" if count == 1 else f"{count} images are"
+        logger.warning("warning: %s few; %d or more give usable intervals", images, FEW)
     outcome = Outcome()
     for make in sources:
         name = make.name if isinstance(make, Source) else str(getattr(make, "args", ["?"])[0])  # may fail to be made

@@ -44,7 +44,9 @@ class FolderSource(Source):
     """
 
     def __init__(self, folder: Path, references: Sequence[str], bits: float | None = None):
-        if bits is not None and not (isinstance(bits, int | float) and 0 < bits < math.inf):
+        if bits is not None and (
+            isinstance(bits, bool) or not isinstance(bits, int | float) or not 0 < bits < math.inf
+        ):
             raise WrongValue(f"`bits` {bits!r}: a number above 0, the bits that an image takes")
         self.bits = bits
         files = {sample.id: sample.path for sample in samples_under(folder)}

@@ -22,20 +22,6 @@ logger = logging.getLogger(__name__)
 _said: set[str] = set()
 
 
-def is_file(path: Path) -> bool:
-    """Return whether a file is there; False also for names that no file can have and where nothing may be looked at."""
-    with contextlib.suppress(OSError, ValueError):
-        return path.is_file()
-    return False
-
-
-def is_folder(path: Path) -> bool:
-    """Return whether a folder is there; False also for names that no folder can have."""
-    with contextlib.suppress(OSError, ValueError):
-        return path.is_dir()
-    return False
-
-
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder of this name is no data.
 

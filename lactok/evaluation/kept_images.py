@@ -23,6 +23,8 @@ from lactok.evaluation.writing import to_json
 from lactok.files import write_atomically
 from lactok.images import EXTENSIONS
 
+_OURS = re.compile(r".+-[0-9a-f]{12}\.png", re.DOTALL)  # the names that `file_name` gives
+
 
 def chosen_ids(dataset: Dataset, count: int | None) -> frozenset[str]:
     """Return the ids of a fixed random choice of `count` samples, of all for None; the same ones for every source."""
@@ -64,8 +66,9 @@ def references_name(dataset: Dataset, run: Run) -> str:
 def publish(folder: Path, work: ReconstructionWork, dataset: Dataset, keys: Sequence[ShardKeys]) -> None:
     """Bring the images of the chosen, best and worst samples from the store into a result's folder.
 
-    Afterwards `folder`/images holds exactly these reconstructions and their index, and the folder of references,
-    beside `folder`, the prepared photographs. A sample whose photograph could not be read is left out.
+    Afterwards `folder`/images holds these reconstructions, none of an earlier run, and their index; the folder of
+    references, beside `folder`, holds the prepared photographs. What others put there stays. A
+    sample whose photograph could not be read is left out.
 
     Args:
         folder: the result's folder.
@@ -91,5 +94,5 @@ def publish(folder: Path, work: ReconstructionWork, dataset: Dataset, keys: Sequ
         write_atomically(folder / "images" / "index.json", to_json({"pictures": index, "references": references}))
         named = {str(entry["file"]) for entry in index}
         for path in (folder / "images").glob("*.png"):
-            if path.name not in named:
+            if path.name not in named and _OURS.fullmatch(path.name):
                 path.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lactok import outside_text
 from lactok.errors import UserError, WrongValue, first_few
-from lactok.evaluation.folders import is_file
 from lactok.evaluation.names import normalised
+from lactok.files import is_file
 from lactok.outside_text import lines, shown
 
 

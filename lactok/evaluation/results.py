@@ -14,11 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from lactok.errors import MissingFile, UnknownName, UserError
+from lactok.errors import MissingFile, UnknownName, UserError, WrongValue
 from lactok.evaluation import schema, stored_files
 from lactok.evaluation.schema import Damaged, Entry
+from lactok.files import is_folder
 from lactok.metrics.registry import Metric, described
 from lactok.metrics.rewards import titles
+from lactok.outside_text import shown
 
 if TYPE_CHECKING:
     import pandas
@@ -301,9 +303,11 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
     >>> [result.label for result in lactok.load_results(out)]
     ['resize-8']
     """
+    if not os.fspath(folder):
+        raise WrongValue("`runs` is empty; name a folder of results")
     root = Path(folder)
-    if not root.is_dir():
-        raise MissingFile(f"`runs` {folder}: no such folder; measure something first: {FIRST}")
+    if not is_folder(root):
+        raise MissingFile(f"`runs` {shown(folder, 200)}: no such folder; measure something first: {FIRST}")
     try:
         folders = sorted(path for path in root.iterdir() if _is_result(path))
     except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -47,6 +48,18 @@ class LostShard(UserError):
 def folder_safe(part: str) -> str:
     """Return a part of a folder's name with "-" for characters that some file systems refuse."""
     return re.sub(r"[^A-Za-z0-9@=,.+-]+", "-", part)
+
+
+def cut_name(name: str, most: int) -> str:
+    """Return a name for a folder; of one that is too long the end is replaced by a few digits of its hash.
+
+    >>> cut_name("a" * 20, 20), cut_name("a" * 21, 20)
+    ('aaaaaaaaaaaaaaaaaaaa', 'aaaaaaaaaaa-7df8e299')
+    """
+    if len(name) <= most:
+        return name
+    digits = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{name[: most - 9]}-{digits}"
 
 
 class Store:

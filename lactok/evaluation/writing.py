@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lactok.device import device_name
 from lactok.errors import disk_errors
 from lactok.evaluation.schema import VERSION, ResultPart, as_data, parsed
-from lactok.evaluation.store import folder_safe
+from lactok.evaluation.store import cut_name, folder_safe
 from lactok.files import write_atomically
 
 if TYPE_CHECKING:
@@ -40,10 +40,15 @@ LIBRARIES = (
 )
 
 
+LONGEST = 220  # characters of a result's name: file systems take 255 bytes, and files beside it have longer names
+SHORTEST = 40  # characters that are left of a part that is cut
+
+
 def folder_name(*parts: str, limit: int | None = None, dtype: str = "float32", seed: int = 0, more: str = "") -> str:
     """Return the name of a result's folder, `<part>__<part>...[__limit][__dtype][__seed][__more]`.
 
-    Settings that have their usual values are left out, so that names stay short.
+    Settings that have their usual values are left out, so that names stay short. In names that are too long for a
+    folder, the ends of the first parts are replaced by a few digits of their hash.
 
     Args:
         parts: what the result is of, such as the tokenizer, the data set and the protocol's hashes.
@@ -64,7 +69,12 @@ def folder_name(*parts: str, limit: int | None = None, dtype: str = "float32", s
         named.append(f"seed{seed}")
     if more:
         named.append(more)
-    return "__".join(folder_safe(part) for part in named)
+    safe = [folder_safe(part) for part in named]
+    for i, part in enumerate(safe):  # the first parts are cut first: stored results are told by the end of their names
+        over = len("__".join(safe)) - LONGEST
+        if over > 0:
+            safe[i] = cut_name(part, max(len(part) - over, SHORTEST))
+    return "__".join(safe)
 
 
 def write_result(

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from lactok.errors import WrongValue, disk_errors
+from lactok.files import is_folder
 from lactok.training.checkpoint import save_state
 from lactok.training.lactok import LaCTokRecipe, build_model
 
@@ -26,7 +27,7 @@ def assemble(recipe: LaCTokRecipe, copy: str, out: Path) -> None:
         UserError: a file is missing or does not fit the recipe's shape or stage, or `out` cannot be written. All this
             is found before the weights are read, which for SDXL's UNet takes 11 GB of memory.
     """
-    if out.suffix != ".safetensors" or out.is_dir():
+    if out.suffix != ".safetensors" or is_folder(out):
         raise WrongValue(f"`out` {out}: name a file, as in lactok-h.safetensors")
     needed = sum(4 * tensor.numel() for tensor in build_model(recipe, copy, recipe.stage, "meta").state_dict().values())
     with disk_errors(out):

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.evaluation.folders import files_under, is_folder
+from lactok.evaluation.folders import files_under
+from lactok.files import is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 from lactok.outside_text import shown
 from lactok.training.shards import COMPRESSED, indices, refuse_compressed, shards_of

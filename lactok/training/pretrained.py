@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lactok import weights
 from lactok.errors import UserError
+from lactok.files import is_file
 from lactok.nn.lactok_checkpoint import drop_cross_attention
 from lactok.nn.lpips import LPIPS, load_lpips
 from lactok.training.checkpoint import under_prefix
@@ -39,7 +40,7 @@ def find_weights(text: str, what: str) -> Path:
         UserError: there is neither such a file nor such an asset.
     """
     path = Path(text).expanduser()
-    if path.is_file():
+    if is_file(path):
         return path
     if "/" not in text and not path.suffix:
         assets = weights.known_assets()

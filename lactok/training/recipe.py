@@ -101,6 +101,8 @@ class Recipe(Config):
             raise UserError(f"schedule = {self.schedule!r}: cosine or constant")
         if min(self.steps, self.batch, self.accumulate) < 1:
             raise UserError("steps, batch and accumulate are at least 1")
+        if len(self.name) > 100:
+            raise UserError(f"name = {self.name[:40]!r}...: {len(self.name):,} characters, 100 at most")
         if not _NAME.fullmatch(self.name):
             raise UserError(
                 f"name = {self.name[:40]!r}: letters, digits and . _ + - alone, as a run's folder is named so"

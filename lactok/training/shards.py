@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lactok.errors import UserError
-from lactok.files import write_atomically
+from lactok.files import is_file, is_folder, write_atomically
 from lactok.images import EXTENSIONS
 
 MOST_SHARDS = 100_000  # names that a pattern may stand for
@@ -65,14 +65,14 @@ def shards_of(data: str) -> list[Path] | None:
     """
     is_tar = data.endswith((".tar", *COMPRESSED))
     is_pattern = any(character in data for character in "*?{")
-    if not (is_tar or is_pattern) or Path(data).is_dir():
+    if not (is_tar or is_pattern) or is_folder(Path(data)):
         return None
     found: list[Path] = []
     for name in expand(os.path.expanduser(data)):
         matches = [name]
         if any(character in name for character in "*?["):
             matches = sorted(glob.glob(name, recursive=True))
-        if not matches or not Path(matches[0]).is_file():
+        if not matches or not is_file(Path(matches[0])):
             raise UserError(f"data: no shard {name}" + (f", of {data}" if name != data else ""))
         found += [Path(m) for m in matches]
     refuse_compressed(found)

@@ -19,7 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors, one_line
+from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors
+from lactok.files import is_file, is_folder
+from lactok.outside_text import shown
 from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights import cache, wrappers
 from lactok.weights.cache import sha256
@@ -73,8 +75,8 @@ def use_folder(folder: str | os.PathLike[str]) -> None:
         MissingFile: there is no such folder.
     """
     path = Path(folder)
-    if not path.is_dir():
-        raise MissingFile(f"`weights` {folder}: no such folder")
+    if not is_folder(path):
+        raise MissingFile(f"`weights` {shown(folder, 200)}: no such folder")
     named = [p for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p and p != str(path.resolve())]
     os.environ["LACTOK_WEIGHTS"] = os.pathsep.join([str(path.resolve()), *named])
 
@@ -87,8 +89,8 @@ def user_folders() -> list[Path]:
     """
     folders = [Path(p) for p in os.environ.get("LACTOK_WEIGHTS", "").split(os.pathsep) if p]
     for folder in folders:
-        if not folder.is_dir():
-            raise MissingFile(f"LACTOK_WEIGHTS names {one_line(folder)}: no such folder; name another, or unset it")
+        if not is_folder(folder):
+            raise MissingFile(f"LACTOK_WEIGHTS names {shown(folder, 200)}: no such folder; name another, or unset it")
     return folders
 
 
@@ -102,7 +104,7 @@ def locate(asset: Asset) -> Resolved | None:
     """
     for folder in user_folders():
         for name in asset.file_names:
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 return _users(asset, folder, name)
     if path := bundled(asset.name):
         return Resolved(asset, path, "bundled", sha256(path))
@@ -202,7 +204,7 @@ class _Unavailable(Exception):
 def _cached(asset: Asset) -> Resolved | None:
     """Return the asset's file in the cache, if nobody changed it and it came from a source that the asset still has."""
     path = cache_dir() / f"{asset.name}.safetensors"
-    if not path.is_file():
+    if not is_file(path):
         return None
     note = cache.kept(path, asset.version)
     pins = {str(s): _pin(s) or "" for s in asset.sources}

@@ -54,16 +54,32 @@ def read(path: Path) -> dict[str, Tensor]:
         UserError: the file is damaged, refers to anything but weights, or would take far more memory than its size.
     """
     try:
-        if zipfile.is_zipfile(path):
-            return _read_archive(path)
-        return _read_pickle(path)
+        tensors = _read_archive(path) if zipfile.is_zipfile(path) else _read_pickle(path)
+        if set(tensors) == {""}:
+            raise UserError(f"{path} is one tensor without a name, not a network's weights; save its `state_dict()`")
+        return tensors
     except UserError:
         raise
     except Refused as refusal:
         raise UserError(f"{path} is refused: {one_line(refusal)}; get the file from its official source") from refusal
     except Exception as error:  # a damaged pickle may raise anything
         reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        reason = _looks_like(path) or reason
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); fetch it again") from error
+
+
+def _looks_like(path: Path) -> str:
+    """Say what a file is that is often saved in place of a checkpoint; "" for all others."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(200).lstrip().lower()
+    except OSError:
+        return ""
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, perhaps one that asks to log in"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, which stands for the file: `git lfs pull` fetches it"
+    return "" if start else "an empty file"
 
 
 def _read_archive(path: Path) -> dict[str, Tensor]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lactok.evaluation.results import Results
+from lactok.evaluation.schema import Damaged
+from lactok.evaluation.stored_files import read_json
 from lactok.files import write_atomically
 from reports.tables import formats, found, paper
 from reports.tables.cells import Table
 
 FOLDER = "tables"
+SUFFIXES = (".md", ".csv", ".tex", ".json")
 INTRODUCTION = """# Tables
 
 Published numbers and what was measured here under the same protocol, then all runs found here. A measured number
@@ -28,16 +32,25 @@ def build(results: Results, out: Path) -> list[Table]:
 
     The same results give the same bytes. Files of an earlier build that are not written again are removed.
     """
+    earlier = _earlier(out)
     every = tables(results)
     files = {f"tables{suffix}": text for suffix, text in _files(every, INTRODUCTION).items()}
     for table in every:
         files |= {f"{FOLDER}/{table.id}{suffix}": text for suffix, text in _files([table]).items()}
     for name, text in files.items():
         write_atomically(out / name, text.encode())
-    for old in sorted((out / FOLDER).glob("*")):
-        if f"{FOLDER}/{old.name}" not in files and old.is_file():
-            old.unlink()
+    for name in sorted(earlier - files.keys()):
+        (out / name).unlink(missing_ok=True)
     return every
+
+
+def _earlier(out: Path) -> set[str]:
+    """Return the files of single tables that an earlier build wrote, as its `tables.json` names them; others stay."""
+    try:
+        ids = [table["id"] for table in read_json(out / "tables.json")["tables"]]
+    except (Damaged, LookupError, TypeError):
+        return set()  # there is none, or it is not ours
+    return {f"{FOLDER}/{i}{suffix}" for i in ids for suffix in SUFFIXES if re.fullmatch(r"[\w.-]+", str(i))}
 
 
 def _files(some: list[Table], introduction: str = "") -> dict[str, str]:

@@ -100,7 +100,7 @@ def test_every_shared_number_is_read_in_plain_digits() -> None:
         ("bits=-3", "bits=-3: between 64 and 1000"),
         ("scale=nan", "scale=nan: not a number"),
         ("scale=inf", "not a number"),
-        ("scale=-0.5", "scale=-0.5: 0.0 or more"),
+        ("scale=-0.5", "scale=-0.5: 0 or more"),
         ("bits", "write bits=VALUE"),
     ],
 )
@@ -219,3 +219,9 @@ def test_an_unwritable_folder_is_found_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="cannot write to"):
         errors.check_output_file("svg", tmp_path / "new" / "a.svg")
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="this system has no /proc, which takes no files")
+def test_a_folder_that_says_it_can_be_written_to_and_takes_no_file() -> None:
+    with pytest.raises(errors.DiskError, match=r"`svg` /proc/x\.svg: cannot write to /proc"):
+        errors.check_output_file("svg", "/proc/x.svg")

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reference import ROOT
 
-from lactok import files
-from lactok.files import copy_atomically, replacing, tidy, write_atomically
+import lactok
+from benchmarks.verify import sets
+from lactok import files, images, registry, weights
+from lactok.errors import UserError
+from lactok.evaluation import datasets
+from lactok.evaluation.writing import LONGEST, folder_name
+from lactok.files import copy_atomically, is_file, is_folder, replacing, tidy, write_atomically
+from lactok.nn.vqgan import VQConfig
+from lactok.training.vq import VQRecipe
+from reports import compare, grids, serve
 
 KILLED = """
 import os, signal, sys
@@ -110,3 +122,74 @@ def test_a_copy_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "deep" / "b").open("r+b").write(b"EDITED")
     assert (tmp_path / "a").read_bytes() == b"content" * 1000
     assert names(tmp_path / "deep") == ["b"]
+
+
+LONG = "x" * 300  # no file system of today has such a name
+
+
+def test_no_file_and_no_folder_has_a_name_that_is_too_long() -> None:
+    assert not is_file(Path(LONG))
+    assert not is_folder(Path(LONG))
+    assert not is_file(Path("a\0b"))
+    assert not is_folder(Path("a\0b"))
+
+
+READERS: dict[str, Callable[[], object]] = {
+    "results": lambda: lactok.load_results(LONG),
+    "weights": lambda: weights.use_folder(LONG),
+    "adapter": lambda: registry.TOKENIZERS.check_name(f"./{LONG}.py:A"),
+    "picture": lambda: images.open_picture(LONG),
+    "comparison": lambda: compare.find(LONG, LONG),
+    "served page": lambda: serve.server(Path(LONG), 0),
+    "grid": lambda: grids.generated(Namespace(folders=[Path(LONG)])),
+    "reference set": lambda: sets.read(Path(LONG)),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_name_that_is_too_long_is_a_users_mistake(reader: str) -> None:
+    with pytest.raises(UserError) as raised:
+        READERS[reader]()
+    assert "\n" not in str(raised.value)
+    assert "xxx...xxx" in str(raised.value)
+
+
+def test_weights_are_looked_for_beside_a_folder_whose_name_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = weights.known_assets()["fid-inception"][0]
+    monkeypatch.setenv("LACTOK_WEIGHTS", LONG)
+    monkeypatch.setenv("LACTOK_CACHE", LONG)
+    assert weights.locate(asset) is None
+
+
+def test_names_of_results_fit_into_a_folder() -> None:
+    images = "images-" + "d" * 250 + "-012345"
+    assert folder_name("jpeg", "d" * 128 + "-012345", "1a-2b") == "jpeg__" + "d" * 128 + "-012345__1a-2b"
+    name = folder_name(images, "d" * 128 + "-012345", "1a-2b", limit=100, dtype="bfloat16", seed=3)
+    assert len(name) <= LONGEST
+    # the table of a command finds its results by the ends of their names
+    assert name.endswith(folder_name("", "d" * 128 + "-012345", "1a-2b", limit=100, dtype="bfloat16", seed=3))
+    assert name != folder_name(images + "x", "d" * 128 + "-012345", "1a-2b", limit=100, dtype="bfloat16", seed=3)
+    assert len(folder_name("geneval", images, "detector-colours")) <= LONGEST
+
+
+def test_users_names_are_looked_up_by_functions_that_take_any_name() -> None:
+    """A bare `Path(name).is_file()` raises OSError where a name is too long."""
+    found = []
+    for package in ("lactok", "benchmarks", "reports", "baselines"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if re.search(r"Path\([^()]*\)\.(is_file|is_dir|exists)\(\)", path.read_text()):
+                found.append(path.name)
+    assert found == []
+
+
+def test_messages_name_what_the_user_gave(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"`reference` good/0\.png: no such folder"):
+        datasets.get("good/0.png", argument="reference")
+    with pytest.raises(UserError, match=r"RUN A/result\.json: no folder of a result"):
+        compare.find("A/result.json", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="`runs` is empty"):
+        lactok.load_results("")
+    with pytest.raises(UserError, match=r"bits=1: between 64 and 1000000000$"):
+        registry.spec("jpeg@bits=1")
+    with pytest.raises(UserError, match="300 characters, 100 at most"):
+        VQRecipe(name="x" * 300, data="sample", steps=1, batch=1, crop="center", scale=(1.0, 1.0), model=VQConfig())

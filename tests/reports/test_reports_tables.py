@@ -373,3 +373,18 @@ def test_a_result_of_today_is_valid_and_a_spoilt_one_is_not(tmp_path: Path) -> N
     for key, value in (("schema", 1), ("suite", "other"), ("limit", "2"), ("metrics", {"psnr": {"value": "high"}})):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(result | {key: value}, schema)
+
+
+def test_tables_of_an_earlier_build_go_and_the_users_own_files_stay(tmp_path: Path) -> None:
+    from lactok.evaluation.results import Results
+    from reports.tables import files
+
+    every = files.build(Results([]), tmp_path)
+    (tmp_path / "tables" / "notes.md").write_text("mine")
+    stale = json.loads((tmp_path / "tables.json").read_text())
+    stale["tables"].append(stale["tables"][0] | {"id": "gone"})
+    (tmp_path / "tables.json").write_bytes(to_json(stale))
+    (tmp_path / "tables" / "gone.csv").write_text("old")
+    files.build(Results([]), tmp_path)
+    names = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert names == {"notes.md", *(f"{table.id}{suffix}" for table in every for suffix in files.SUFFIXES)}

@@ -254,7 +254,7 @@ def test_the_official_set_alone_is_comparable(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "images" / "00001" / "samples" / "0003.png").unlink()
     (less,) = run(tmp_path / "less", "--images", tmp_path / "images")
     assert less["comparable"] is False
-    assert "1 prompts have not 4 samples" in less["comparable_note"]
+    assert "1 prompt has more or fewer than 4 samples" in less["comparable_note"]
 
 
 def test_limit_is_a_fixed_choice(images: Path, tmp_path: Path) -> None:

@@ -316,3 +316,32 @@ def test_every_layout_is_read_or_named_in_one_line(
     assert sum(read.tasks.values()) + (read.unknown.count if read.unknown else 0) <= read.asked
     ids = [sample.id for sample in read.pictures]
     assert len({(int(a), int(b)) for a, b in (i.split("/") for i in ids)}) == len(ids) > 0
+
+
+def test_a_limit_draws_nothing_of_the_gap_before_an_empty_stray(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        write(tmp_path / "images", number, OWN, [picture(CAT)])
+    (without_stray,) = run(tmp_path, "--limit", 3)
+    (tmp_path / "images" / "00999").mkdir()
+    run(tmp_path, "--limit", 3)
+    assert without_stray["dataset"]["n"] == 3
+    capsys.readouterr()
+    run(tmp_path)
+    out = capsys.readouterr().out
+    assert "left out: 00999: no metadata.jsonl" in out
+    assert "looks like a stray" not in out
+
+
+def test_drawn_verdicts_of_an_earlier_run_go_and_the_users_own_pictures_stay(tmp_path: Path) -> None:
+    write(tmp_path / "images", 0, OWN, [picture(CAT)])
+    run(tmp_path, "--annotate", "all")
+    (folder,) = (tmp_path / "out").glob("*/annotated")
+    assert [path.name for path in folder.iterdir()] == ["00000-0000.png"]
+    (folder / "mine.png").write_bytes(b"mine")
+    run(tmp_path, "--annotate", "none")
+    assert [path.name for path in folder.iterdir()] == ["mine.png"]
+    (folder / "mine.png").unlink()
+    run(tmp_path, "--annotate", "none")
+    assert not folder.exists()

@@ -58,6 +58,33 @@ def test_each_picture_is_decoded_from_the_next_ones_ids(
     assert f"toy, ids exchanged: psnr {values[1] - values[0]:+.3f}" in capsys.readouterr().out
 
 
+def test_both_rows_are_of_the_same_images(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An image that cannot be read takes no other image out of the row of exchanged ids."""
+    for name in ("003", "004", "069"):
+        (photographs / f"{name}.png").write_bytes(b"no picture")
+    assert run(tmp_path / "out", "toy", photographs, 70) == 0
+    found = {r.label: r for r in lactok.load_results(tmp_path / "out").recon}
+    own, exchanged = found["toy"], found["toy+exchanged"]
+    assert own.n == exchanged.n == 67
+    assert own.records["id"].tolist() == exchanged.records["id"].tolist()
+    assert [image.id for image in exchanged.data.dataset.skipped] == ["003.png", "004.png", "069.png"]
+    change = (exchanged.records["psnr"] - own.records["psnr"]).mean()
+    said = capsys.readouterr().out
+    assert f"toy, ids exchanged: psnr {change:+.3f}" in said
+    assert "left out: 003.png, 004.png, 069.png: " in said
+
+
+def test_one_readable_image_is_not_enough(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted(photographs.iterdir())[1:]:
+        path.write_bytes(b"no picture") if path.name == "001.png" else path.unlink()
+    assert run(tmp_path / "out", "toy", photographs, 2) == 3
+    assert "one that can be read is not enough" in capsys.readouterr().err
+
+
 def test_mistakes(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "a", "toy", photographs, 1) == 2
     assert "one is not enough" in capsys.readouterr().err

@@ -297,3 +297,36 @@ for _ in range(6):
         said = process.communicate()[1]
         assert process.returncode == 0, said
     assert check_pixels(out, row_folder(out)) in (6, 20)
+
+
+def test_a_picture_of_the_users_own_stays(photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--tokenizers", "toy", "--dataset", str(photographs), "--limit", "20")
+    run(out, *words, "--pictures", "20")
+    folder = row_folder(out) / "images"
+    before = {path.name for path in folder.glob("*.png")}
+    (folder / "mine.png").write_bytes(b"mine")
+    run(out, *words, "--pictures", "0")
+    assert (folder / "mine.png").read_bytes() == b"mine"
+    kept = {path.name for path in folder.glob("*.png")} - {"mine.png"}
+    assert len(before) == 20
+    assert kept < before
+
+
+@pytest.mark.parametrize("what", ["table", "images"])
+def test_a_place_of_outputs_that_is_taken_is_said_before_the_work(
+    photographs: Path, tmp_path: Path, toy_calls: type[Toy], capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    out, words = tmp_path / "out", ("--tokenizers", "toy", "--dataset", str(photographs), "--limit", "2")
+    run(tmp_path / "first", *words)
+    (table,) = (tmp_path / "first").glob("table*.md")
+    if what == "table":
+        (out / table.name).mkdir(parents=True)
+    else:
+        folder = out / row_folder(tmp_path / "first").name
+        folder.mkdir(parents=True)
+        (folder / "images").write_bytes(b"")
+    toy_calls.calls = 0
+    run(out, *words, code=2)
+    assert toy_calls.calls == 0
+    assert "choose another --out" in capsys.readouterr().err

@@ -16,10 +16,12 @@ from conftest import shared
 from safetensors.torch import load_file, save_file
 from taming import CONFIG, write_set
 
-from benchmarks.verify import metrics, sets
+from benchmarks.verify import manifest, metrics, sets
 from benchmarks.verify.__main__ import main
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.manifest import MODELS
+from benchmarks.verify.recipe import tensors_of
+from lactok.errors import UserError
 from lactok.nn.lactok import resize
 from lactok.nn.vqgan import VQConfig, VQModel, from_taming
 
@@ -257,7 +259,7 @@ def test_a_damaged_set_is_one_line(made: Path, damage: str, capsys: pytest.Captu
     assert line.startswith(f"error: {made} is incomplete or damaged: ")
     assert len(line) < 500
     if damage in ("a list for a config", "no JSON"):
-        assert "damaged: config.json " in line
+        assert "damaged: config.json" in line
 
 
 def test_a_wrong_manifest_fails(tmp_path: Path) -> None:
@@ -300,3 +302,41 @@ def test_a_set_is_held_to_the_tolerances_of_its_readme(tmp_path: Path) -> None:
     assert sets.read(tmp_path).tolerances == {"atol": 0.5, "rtol": 1e-4}
     (tmp_path / "README.md").write_text("nothing of the kind")
     assert sets.read(tmp_path).tolerances == {"atol": 0.5}
+
+
+def test_sets_are_read_as_all_texts_of_others_are(made: Path) -> None:
+    (made / "set.json").write_bytes(b"\xef\xbb\xbf" + (made / "set.json").read_bytes())
+    assert sets.read(made).kind == "vqgan"  # a byte order mark is left out
+    (made / "README.md").write_bytes("caf\u00e9".encode("latin-1"))
+    with pytest.raises(UserError, match=r"README\.md is not UTF-8 text .*; save it as UTF-8"):
+        sets.read(made)
+    (made / "README.md").unlink()
+    (made / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"config\.json: nested more than 64 deep"):
+        sets.read(made)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'\xef\xbb\xbf{"tensors": []}', None),
+        (b"[" * 100_000, "nested more than 64 deep"),
+        (b'{"tensors": [{"name": "a", "shape": [1000000000, 1000000000], "dtype": "float32"}]}', "numbers at most"),
+        (b'{"tensors": [{"name": "a", "shape": [-1], "dtype": "float32"}]}', "whole numbers from 0"),
+        (b'{"tensors": [{"name": "a", "dtype": "float32"}]}', "'shape' is missing"),
+    ],
+)
+def test_a_manifest_is_read_or_what_is_wrong_is_said(tmp_path: Path, content: bytes, said: str | None) -> None:
+    path = tmp_path / "other.json"
+    path.write_bytes(content)
+    if said is None:
+        assert not manifest.replay(path, alone=False).replayed
+        return
+    with pytest.raises(UserError, match=said) as raised:
+        manifest.replay(path, alone=False)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_of_more_numbers_than_memory_holds_is_refused() -> None:
+    with pytest.raises(UserError, match="numbers in all"):
+        tensors_of({"seed": 0, "tensors": {"a": [10**6, 10**6]}})

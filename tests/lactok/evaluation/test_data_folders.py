@@ -10,7 +10,8 @@ import pytest
 from conftest import photograph
 from PIL import Image
 
-from lactok.errors import UserError
+import lactok
+from lactok.errors import UserError, WrongValue
 from lactok.evaluation import datasets, folders
 from lactok.training.data import Photos
 
@@ -159,3 +160,18 @@ def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
     save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")))
     with pytest.raises(UserError, match="another image has the id"):
         datasets.folder(tmp_path)
+
+
+def test_two_unicode_forms_of_one_name_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "caf\u00e9.png")
+    save(tmp_path / "cafe\u0301.png")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system takes both forms for one name")
+    with pytest.raises(WrongValue, match="one name in two Unicode forms"):
+        datasets.folder(tmp_path)
+
+
+def test_bits_that_are_no_number_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "x.png")
+    with pytest.raises(WrongValue, match="`bits` True: a number above 0"):
+        lactok.evaluate(tmp_path / "a", references=tmp_path / "a", bits=True, out=tmp_path / "out")

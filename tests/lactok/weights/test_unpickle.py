@@ -390,3 +390,22 @@ def test_a_cut_file_of_the_old_format_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-4])
     with pytest.raises(UserError, match=r"cannot be read as a checkpoint \(cut short or damaged\); fetch it again"):
         unpickle.read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
+    ],
+)
+def test_what_a_file_looks_like_is_said(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(UserError, match=f"cannot be read as a checkpoint .{said}"):
+        unpickle.read(tmp_path / "a.pt")
+
+
+def test_a_tensor_alone_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save(torch.zeros(3), tmp_path / "a.pt")
+    with pytest.raises(UserError, match="one tensor without a name"):
+        unpickle.read(tmp_path / "a.pt")
