@@ -44,7 +44,7 @@ def readable(photos: Sequence[Photo], out: Path) -> tuple[Photo, ...]:
             report_broken(str(photo), "not a readable image", out)
         else:
             found.append(photo)
-    if not found:
+    if photos and not found:
         raise UserError(f"none of the {len(photos)} held-out photographs can be read; see {out / 'broken.txt'}")
     return tuple(found)
 

@@ -324,7 +324,7 @@ def _bare(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     def use(taken: dict[str, Tensor]) -> dict[str, Tensor] | None:
         is_bare = not any(part in MODULES for key in taken for part in key.split(".")[:-1])
         is_whole = _all_under(tensors.keys() - _stored(taken, tensors), BESIDE)
-        return taken if is_bare and is_whole and not _all_under(taken, WRAPPERS) else None
+        return taken if is_bare and is_whole and not _all_under(taken, (*WRAPPERS, *BESIDE)) else None
 
     return peel(tensors, use, name) or dict(tensors)
 

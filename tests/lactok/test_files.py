@@ -154,11 +154,13 @@ def test_a_name_that_is_too_long_is_a_users_mistake(reader: str) -> None:
     assert "xxx...xxx" in str(raised.value)
 
 
-def test_weights_are_looked_for_beside_a_folder_whose_name_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_weights_whose_name_is_too_long_is_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     asset = weights.known_assets()["fid-inception"][0]
-    monkeypatch.setenv("LACTOK_WEIGHTS", LONG)
     monkeypatch.setenv("LACTOK_CACHE", LONG)
     assert weights.locate(asset) is None
+    monkeypatch.setenv("LACTOK_WEIGHTS", LONG)
+    with pytest.raises(UserError, match="no such folder"):
+        weights.locate(asset)
 
 
 def test_names_of_results_fit_into_a_folder() -> None:

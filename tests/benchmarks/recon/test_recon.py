@@ -399,6 +399,6 @@ def test_local_rows_are_those_that_need_no_download(own_cache: Path) -> None:
 
 def test_a_network_of_the_metrics_is_fetched_for_local_rows(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("lactok.registry.resolve_assets", asked.append)
+    monkeypatch.setattr("lactok.registry.resolve_assets", lambda name: asked.append(name) or {})
     rows, missing, _ = resolve_sources(["seedtok-tiny"], fetch=False)  # its visual encoder is FID's Inception
     assert (len(rows), missing, asked) == (1, {}, ["seedtok-tiny"])

@@ -173,7 +173,8 @@ def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
     dataset = datasets.get(str(photographs))
     shards = list(dataset.shards())
     run_of = Run(protocol.get("square-256", 64, "psnr"))
-    work = ReconstructionWork(Dying(photographs, dataset), run_of, Store(tmp_path / "out"))
+    dying = Dying(photographs, [sample.id for sample in dataset.samples])
+    work = ReconstructionWork(dying, run_of, Store(tmp_path / "out"))
     with pytest.raises(UserError, match="a worker process died"):
         run_shards(work, shards, workers=2)
 
