@@ -7,7 +7,6 @@ reader, and converted into the cache; after that nothing is unpickled.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import math
@@ -247,8 +246,10 @@ def _fetch(asset: Asset, source: Source) -> Resolved:
     from lactok.weights.download import BrokenTransfer
 
     root = cache_dir()
-    if asset.size * 2 > shutil.disk_usage(root).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    free = shutil.disk_usage(root).free
+    if asset.size * 2 > free:  # no fault of the run: with `all`, the others go on
+        needed = f"{size_text(free)}, and it takes {size_text(asset.size * 2)} while it is converted"
+        raise _Unavailable(f"no space left in {root}: {needed}; free some, or set LACTOK_CACHE to another folder")
     partial = root / "partial" / asset.name
     folder = partial / hashlib.sha256(str(source).encode()).hexdigest()[:16]
     if not isinstance(source, Hub):  # a process that was killed may have left something

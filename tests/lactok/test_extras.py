@@ -85,7 +85,8 @@ def test_every_import_is_of_a_package_that_pyproject_names() -> None:
 
 @pytest.mark.slow
 def test_everything_that_is_installed_is_imported() -> None:
-    by_others = {"tensorboard", "pyarrow"}  # torch.utils.tensorboard and pandas import them
+    # torch.utils.tensorboard, pandas and diffusers import them
+    by_others = {"tensorboard", "pyarrow", "beautifulsoup4", "ftfy"}
     for_users = packages("scale", "codecs")  # packages that shard, spread or decode in programs of users
     assert modules(packages("", "all") - for_users) - by_others - {name for _, name in imports()} == set()
 

@@ -19,6 +19,7 @@ NAMES = {
     "geneval",
     "preference",
     "generation",
+    "generate",
     "ablation",
     "exchange",
     "retrieval",
@@ -76,7 +77,7 @@ def test_a_mistake_names_the_command_as_it_was_called(tmp_path: Path) -> None:
     assert done.stderr == "error: unrecognized arguments: --wrong; `lactok reports --help` explains the arguments\n"
     done = lactok(tmp_path, "compare", "a", "b")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --runs runs: no such folder")
+    assert done.stderr.startswith("error: RUN a: no folder of a result")
 
 
 def test_nothing_heavy_is_imported_before_a_command_is_chosen(tmp_path: Path) -> None:

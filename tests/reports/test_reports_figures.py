@@ -113,7 +113,7 @@ def test_every_figure_is_drawn_in_both_formats(runs: Path, tmp_path: Path) -> No
     written = figures.build(load_results(runs), tmp_path / "build")
     group = "coco__11111111-22222222__n50"
     expected = {f"rate-distortion-{m}-{x}" for m in ("psnr", "lpips_alex", "rfid") for x in ("bits", "tokens")}
-    (tmp_path / "build" / "figures" / "rate-distortion-old.svg").write_text("of an earlier build")
+    (tmp_path / "build" / "figures" / "rate-distortion-old__x.svg").write_text("of an earlier build")
     figures.build(load_results(runs), tmp_path / "build")
     expected |= {f"quality-speed-{m}" for m in ("psnr", "lpips_alex")}
     assert {p.name for p in written} == {f"{name}__{group}.{kind}" for name in expected for kind in ("svg", "pdf")}
