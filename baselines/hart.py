@@ -83,7 +83,7 @@ class HARTGenerator(Generator):
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the networks to `device`."""
-        asset = self.spec.assets[6]
+        *_, asset, _ = self.spec.assets
         self.texts = Texts(asset, self.model.config.context_tokens, PAD)
         before = tokenizer_json(asset)
         before.no_truncation()

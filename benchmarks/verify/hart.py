@@ -12,23 +12,14 @@ from benchmarks.verify.checks import Checks, NotBuilt
 from benchmarks.verify.multiscale_vq import PREFIX, config_of
 from benchmarks.verify.recipe import weights_of
 from lactok.nn.hart import HART, HARTConfig, HARTSampling, HARTStep, generate
+from lactok.nn.hart_checkpoint import config_of as hart_shape
+from lactok.nn.hart_checkpoint import not_built
 from lactok.nn.hart_diffusion import timesteps
 from lactok.nn.multiscale_vq import MultiScaleVQ
 from lactok.weights import load_strict
 
 # as the READMEs of the kind's sets suggest
 HIDDEN, GUIDED, CODES, IMAGES = 2e-4, 1e-3, 1e-3, 3e-3
-EXPECTED = {  # what is not built otherwise
-    "attn_l2_norm": False,
-    "mlp_type": "llama",
-    "attn_type": "llama",
-    "disable_aln": True,
-    "use_timestep_embed": True,
-    "sep_aln_pooling_mode": "max",
-    "use_cross_attn": False,
-    "sampler": "iddpm",
-    "use_context_norm": True,
-}
 
 
 def shape_of(values: dict[str, Any]) -> HARTConfig:
@@ -38,23 +29,9 @@ def shape_of(values: dict[str, Any]) -> HARTConfig:
         NotBuilt: the set's variant of the network is not built here.
     """
     llm, vae = values["llm"], values["vae"]
-    other = [f"{key} {llm[key]}" for key, value in EXPECTED.items() if llm.get(key, value) != value]
-    if other:
-        raise NotBuilt(", ".join(other))
-    return HARTConfig(
-        width=llm["embed_dim"],
-        layers=llm["depth"],
-        heads=llm["num_heads"],
-        hidden=values["ffn_hidden"],
-        context_tokens=llm["context_token"],
-        context_width=llm["context_dim"],
-        sides=tuple(llm["patch_nums"]),
-        code_dim=vae["z_channels"],
-        codebook_size=vae["vocab_size"],
-        diffusion_width=llm["diff_width"],
-        diffusion_layers=llm["diff_depth"],
-        diffusion_steps=int(llm["num_sampling_steps"]),
-    )
+    if other := not_built(llm):
+        raise NotBuilt(other)
+    return hart_shape(llm, vae["z_channels"], vae["vocab_size"])
 
 
 @torch.inference_mode()

@@ -51,7 +51,7 @@ def joined(ids: Sequence[Tensor]) -> Tensor:
 
 def next_inputs(model: MultiScaleVQ, totals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
     """Return the sum after each scale but the last, shrunk to the next scale's size, (B, C, p, q)."""
-    return [model.quantize.pooled(total, size) for total, size in zip(totals, sizes[1:], strict=False)]
+    return [model.quantize.pooled(total, size) for total, size in zip(totals[: len(sizes) - 1], sizes[1:], strict=True)]
 
 
 @torch.inference_mode()

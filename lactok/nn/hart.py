@@ -298,19 +298,19 @@ def generate(
         seen(HARTStep(hidden, raw, logits, ids, codes, given))
         maps = codes.transpose(1, 2).unflatten(2, size)
         if k == last:
-            condition = model.decoder_norm(hidden + model.word_embed(tokenizer.quantize.embedding(ids)).repeat(2, 1, 1))
-            condition = condition.flatten(0, 1)
-            noises = _rest_noise(draws, config, size[0] * size[1])
-            rest = model.diffloss.sample(condition, noises, how.guidance * ratio, config.diffusion_steps)
-            seen_rest(condition, rest)
-            rest = rest[: len(rest) // 2].unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, size)
-            return (maps if total is None else total + maps) + rest  # without the refinement of the other scales
+            break
         step = tokenizer.quantize.enlarged(maps, k, sizes)
         total = step if total is None else total + step
         given = tokenizer.quantize.pooled(total, sizes[k + 1]).flatten(2).transpose(1, 2)
         x = model.word_embed(given).repeat(2, 1, 1)
         angles = image_angles(sizes[k + 1][0], sizes[-1][0], positions[:, -1].float(), channels)
-    raise AssertionError("the last scale returns")
+    condition = model.decoder_norm(hidden + model.word_embed(tokenizer.quantize.embedding(ids)).repeat(2, 1, 1))
+    condition = condition.flatten(0, 1)
+    noises = _rest_noise(draws, config, ids.shape[1])
+    rest = model.diffloss.sample(condition, noises, how.guidance * ratio, config.diffusion_steps)
+    seen_rest(condition, rest)
+    rest = rest[: len(rest) // 2].unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, sizes[-1])
+    return (maps if total is None else total + maps) + rest  # without the refinement of the other scales
 
 
 def _top(logits: Tensor, count: int) -> Tensor:

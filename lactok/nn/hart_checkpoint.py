@@ -80,15 +80,19 @@ def feed_forward_width(width: int, ratio: float) -> int:
     return (int(width * ratio * 2 / 3) + 255) // 256 * 256
 
 
+def not_built(values: Mapping[str, Any]) -> str:
+    """Return the options of a `config.json` that are not built here, "" where all are."""
+    return ", ".join(f"{key} = {values[key]!r}" for key, value in BUILT.items() if values.get(key, value) != value)
+
+
 def config_of(values: Mapping[str, Any], code_dim: int = 32, codebook_size: int = 4096) -> HARTConfig:
     """Return the shape of the network that a `config.json` describes.
 
     Raises:
         UserError: it describes a network of another kind, or lacks a value.
     """
-    other = [f"{key} = {values[key]!r}" for key, value in BUILT.items() if key in values and values[key] != value]
-    if other:
-        raise UserError(f"hart-0.7b's config.json describes a network that is not built here: {', '.join(other)}")
+    if other := not_built(values):
+        raise UserError(f"hart-0.7b's config.json describes a network that is not built here: {other}")
     try:
         return HARTConfig(
             width=int(values["embed_dim"]),

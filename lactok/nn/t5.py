@@ -124,13 +124,12 @@ class CaptionFeatures:
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
         if not missing:
             return
-        while self._known and len(self._known) + len(missing) > self.keep:
-            oldest = next(iter(self._known))
-            if oldest in captions:
-                break
-            del self._known[oldest]
+        surplus = len(self._known) + len(missing) - self.keep
+        for old in [known for known in self._known if known not in captions][: max(0, surplus)]:
+            del self._known[old]
         cleaned = {caption: clean(caption) for caption in missing}
-        cut = [shown(caption) for caption in missing if self.texts.is_cut([cleaned[caption]])[0]]
+        flags = self.texts.is_cut(list(cleaned.values()))
+        cut = [shown(caption) for caption, is_cut in zip(missing, flags, strict=True) if is_cut]
         if cut:
             logger.warning(
                 "longer than %d tokens, so their ends are not read: %s", self.texts.length, first_few(cut, 3)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lactok.config import Config
 from lactok.nn.maskgit_sampling import MaskGITSampling, Uniform, sample
+from lactok.nn.seed import MLP
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,6 @@ class UViTAttention(nn.Module):
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).to(x.dtype))
 
 
-class UViTMLP(nn.Module):
-    """Two linear layers with GELU between them."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
 class UViTBlock(nn.Module):
     """Pre-norm transformer block; one of the second half first joins the output of its partner in the first half."""
 
@@ -109,7 +98,7 @@ class UViTBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = UViTAttention(width, config.heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = UViTMLP(width, config.hidden)
+        self.mlp = MLP(width, config.hidden)
         self.skip_linear = nn.Linear(2 * width, width) if joins else None
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:

@@ -267,7 +267,7 @@ def converted(
             return None
         try:
             out = convert(taken)
-        except Exception:
+        except Exception:  # these names are not the network's either: the first error is the one to report
             return None
         if plain and (out.keys() == taken.keys() or not _all_under(tensors.keys() - _stored(taken, tensors), BESIDE)):
             return None

@@ -69,13 +69,17 @@ SAMPLING = {
     "cfg_interval": Option(-1, "", -1, 1000),
 }
 STEPS = {"steps": Option(4, "", 1, 100), "guidance": Option(2.0, "", 0.0, 100.0)}
-SMALL = {
-    "small-t2i": (TextToIds, spec("small-t2i", "text", ("gpt", "t5", "words"), SAMPLING), (GPT_SHAPE, TEXT)),
-    "small-show-o": (ShowOGenerator, spec("small-show-o", "text", ("show-o", "words"), STEPS), (SHOW_O,)),
+SMALL: dict[str, tuple[Any, GeneratorSpec, dict[str, Any]]] = {
+    "small-t2i": (
+        TextToIds,
+        spec("small-t2i", "text", ("gpt", "t5", "words"), SAMPLING),
+        {"config": GPT_SHAPE, "text": TEXT},
+    ),
+    "small-show-o": (ShowOGenerator, spec("small-show-o", "text", ("show-o", "words"), STEPS), {"config": SHOW_O}),
     "small-titok": (
         TiTokGenerator,
         spec("small-titok", "class", ("titok",)),
-        (TITOK, MaskGITSampling(4, 2.0, "power-cosine", temperature=2.0)),
+        {"config": TITOK, "how": MaskGITSampling(4, 2.0, "power-cosine", temperature=2.0)},
     ),
 }
 CONDITIONS: dict[str, list[Any]] = {
@@ -94,11 +98,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> P
     monkeypatch.setattr(registry.GENERATORS, "registered", dict(registry.GENERATORS.registered))
     words(folder / "words.json")
     for factory, made, arguments in SMALL.values():
-        names = ("config", "text") if factory is TextToIds else ("config", "how")
-        given = dict(zip(names, arguments, strict=False))
-        registry.register_generator(made, **given)(factory)
+        registry.register_generator(made, **arguments)(factory)
         torch.manual_seed(0)
-        network = factory(made, *arguments)
+        network = factory(made, **arguments)
         parts = {made.assets[0].name: network.get_submodule("model")}
         if factory is TextToIds:
             parts["t5"] = network.text.encoder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import photograph
 from PIL import Image
-from test_recon import run
+from recon_command import run
 
 import lactok
 from lactok.errors import WrongValue

@@ -15,8 +15,8 @@ import pytest
 import torch
 from conftest import Toy, photograph
 from PIL import Image
+from recon_command import run, stable_bytes
 from reference import ROOT
-from test_recon import run, stable_bytes
 
 from lactok import images
 from lactok.evaluation import datasets

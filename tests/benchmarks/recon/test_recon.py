@@ -13,6 +13,7 @@ import pandas
 import pytest
 import torch
 from conftest import Toy, photograph
+from recon_command import run, stable_bytes
 from safetensors.torch import save_file
 
 import lactok
@@ -28,21 +29,6 @@ from lactok.evaluation.table import markdown
 from lactok.images import Prepare
 from lactok.metrics.psnr import psnr
 from lactok.metrics.registry import METRICS, Features, metric
-
-FAST = ("--resolution", "64", "--metrics", "psnr,ssim")
-
-
-def run(out: Path, *arguments: str, code: int = 0) -> dict[str, dict]:
-    """Run the command; results by folder name."""
-    with pytest.raises(SystemExit) as stop:
-        recon.main([*FAST, "--out", str(out), *arguments])
-    assert stop.value.code == code
-    return {p.parent.name: json.loads(p.read_text()) for p in sorted(out.glob("*/result.json"))}
-
-
-def stable_bytes(out: Path) -> dict[str, bytes]:
-    names = ("result.json", "records.parquet", "tokens.npz")
-    return {f"{p.parent.name}/{p.name}": p.read_bytes() for p in sorted(out.glob("*/*")) if p.name in names}
 
 
 def test_result_holds_what_the_format_promises(photographs: Path, tmp_path: Path) -> None:

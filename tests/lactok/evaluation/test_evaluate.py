@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import Toy, photograph
 from PIL import Image
-from test_recon import run, stable_bytes
+from recon_command import run, stable_bytes
 
 import lactok
 from lactok import images

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import Toy, photograph
+from recon_command import FAST, run, stable_bytes
 from safetensors.torch import save_file
-from test_recon import FAST, run, stable_bytes
 
 import lactok
 from lactok.errors import UserError

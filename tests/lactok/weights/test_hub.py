@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
+from lactok.command import show_log
 from lactok.errors import UserError, WeightsNotFound
 from lactok.nn.lpips_checkpoint import LPIPS_HEADS
 from lactok.specs import Asset, Hub, Url
@@ -81,6 +82,7 @@ class TestAtTheShell:
         assert not list(user.cache.glob("*.safetensors"))
         assert local.starts() == [None]
         local.script = []
+        show_log()  # as every command does
         assert same(weights.resolve(wanted).path, state)
         assert local.starts() == [None, CHUNK]
         assert f"fetching hub:{NAME} ({total}, 10.5 MB are here)" in capsys.readouterr().err
