@@ -279,16 +279,14 @@ def test_two_commands_with_other_pictures_leave_an_index_of_files_that_are_there
     run(out, *arguments, "--pictures", "0")
     code = f"""
 import sys
-import conftest, test_recon
-from benchmarks.recon import __main__ as recon
+from pathlib import Path
+
+import conftest, recon_command
 for _ in range(6):
-    try:
-        recon.main([*test_recon.FAST, "--out", {str(out)!r}, *{arguments!r}, "--pictures", sys.argv[1]])
-    except SystemExit as ended:
-        assert ended.code == 0, ended.code
+    recon_command.run(Path({str(out)!r}), *{arguments!r}, "--pictures", sys.argv[1])
 """
     tests = ROOT / "tests"
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, tests, tests / "benchmarks" / "recon")))}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, tests)))}
     both = [
         subprocess.Popen([sys.executable, "-c", code, pictures_kept], env=env, stderr=subprocess.PIPE, text=True)
         for pictures_kept in ("all", "0")
