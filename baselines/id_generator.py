@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
 from lactok import registry
+from lactok.device import exact_float32
 from lactok.errors import WrongValue
 from lactok.specs import GeneratorSpec
 from lactok.tokenizer import Generator, Tokenizer
@@ -14,7 +18,7 @@ from lactok.tokenizer import Generator, Tokenizer
 class IdGenerator(Generator):
     """Predicts ids; the tokenizer that `spec.tokenizer` names turns them into images.
 
-    An adapter implements `_ids` instead of `_generate`.
+    An adapter implements `_ids` instead of `_generate`, and `_prepare` if conditions are worth being read together.
 
     Attributes:
         tokenizer: loaded by `place`.
@@ -37,9 +41,90 @@ class IdGenerator(Generator):
         self.get_submodule("model").to(device)
         self.tokenizer = registry.load(str(self.spec.tokenizer), device, dtype)
 
+    def _prepare(self, conditions: list[str] | list[int]) -> None:
+        """Read conditions of which images will be made; nothing by default."""
+
     def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         """Return the ids of images, (B, L) int64, of B conditions; `seeds` are (B,) int64 on the CPU."""
         raise NotImplementedError(f"{self.spec.name} predicts no ids")
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         return self.tokenizer.decode(self._ids(conditions, seeds), seeds)
+
+    def stream(
+        self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Generate many images as `Generator.stream`; on a GPU, ids are predicted while earlier ones become images."""
+        if not seeds:
+            return
+        self._check_arguments(conditions, seeds)
+        self._read(conditions)
+        if self.device.type == "cuda":
+            yield from self.overlapped(conditions, seeds, batch)
+        else:
+            yield from super().stream(conditions, seeds, batch)
+
+    def overlapped(
+        self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Do the work of `stream`: predict the ids of a batch while those of the batch before become images."""
+        waiting: tuple[slice, Future[Tensor]] | None = None
+        # exact for as long as both work: the switch is one for all threads
+        with exact_float32(), Overlap(self.device, self._images) as overlap:
+            for start in range(0, len(seeds), batch):
+                place = slice(start, min(start + batch, len(seeds)))
+                numbers = torch.tensor(list(seeds[place]), dtype=torch.int64)
+                begun = place, overlap.begin(self._predicted(conditions[place], numbers), numbers)
+                if waiting:
+                    yield waiting[0], waiting[1].result()
+                waiting = begun
+            if waiting:
+                yield waiting[0], waiting[1].result()
+
+    def _images(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        return self._checked_images(self.tokenizer.decode(ids, seeds), len(seeds))
+
+    @torch.inference_mode()
+    def _read(self, conditions: Sequence[str] | Sequence[int]) -> None:
+        with self._compute():
+            self._prepare(list(conditions))  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def _predicted(self, conditions: Sequence[str] | Sequence[int], seeds: Tensor) -> Tensor:
+        with self._compute():
+            return self._ids(list(conditions), seeds)  # type: ignore[arg-type]
+
+
+class Overlap:
+    """Makes images of ids on a thread and a stream of its own, while the caller goes on to predict ids.
+
+    Args:
+        device: where both compute; on the CPU they share the cores, and nothing is won.
+        images: makes images (B, 3, S, S) of ids (B, L) and seeds (B,).
+    """
+
+    def __init__(self, device: torch.device, images: Callable[[Tensor, Tensor], Tensor]):
+        self.device, self.images = device, images
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.threads = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Overlap:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.threads.shutdown(cancel_futures=True)
+
+    def begin(self, ids: Tensor, seeds: Tensor) -> Future[Tensor]:
+        """Begin to make the images of ids that the caller's stream has predicted, or will have."""
+        predicted = torch.cuda.current_stream(self.device).record_event() if self.stream else None
+        return self.threads.submit(self._make, ids, seeds, predicted)
+
+    def _make(self, ids: Tensor, seeds: Tensor, predicted: torch.cuda.Event | None) -> Tensor:
+        if self.stream is None or predicted is None:
+            return self.images(ids, seeds)
+        with torch.cuda.stream(self.stream):
+            self.stream.wait_event(predicted)
+            ids.record_stream(self.stream)
+            images = self.images(ids, seeds)
+        self.stream.synchronize()  # the caller's stream may use them
+        return images

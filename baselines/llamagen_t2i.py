@@ -7,6 +7,7 @@ al. 2024) and Alpha-X-95/LaCToK `demo.py` (Xie et al. 2025).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
@@ -14,7 +15,11 @@ from torch import Tensor
 
 from baselines.id_generator import IdGenerator
 from lactok import weights
+from lactok.device import exact_float32
+from lactok.nn import few_rows
 from lactok.nn.gpt import GPT, GPTConfig, left_padded
+from lactok.nn.gpt_decoding import Prefix
+from lactok.nn.gpt_graphs import decoder_of
 from lactok.nn.loading import Texts
 from lactok.nn.t5 import PARTS, TOKENIZER, TOKENS, CaptionFeatures, T5Config, T5Encoder
 from lactok.nn.token_sampling import Sampling
@@ -71,6 +76,7 @@ def _lactokgen(name: str, tokenizer: str, *sources: Hub) -> GeneratorSpec:
     return _spec(name, tokenizer, 1024, asset, how, "Xie et al. 2025, arXiv 2503.08377", said)
 
 
+KEPT = 256  # captions that are kept as they were read
 SMALL = GPTConfig()
 LARGE = replace(SMALL, image_tokens=1024)
 
@@ -114,9 +120,38 @@ class TextToIds(IdGenerator):
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
         texts = Texts(self.spec.assets[-1], TOKENS, "<pad>")
         self.captions = CaptionFeatures(self.text, texts)
+        self.model.compute_in(dtype)
         super().place(device, dtype)
+        few_rows.prepare(self.model)
+        self.decoder = decoder_of(self.model)
+        self._known: dict[str, tuple[Prefix, Prefix | None]] = {}
+
+    def _compute(self) -> AbstractContextManager[object]:
+        """Return the context of exact float32; the transformer's weights are in the compute dtype themselves."""
+        return exact_float32()
+
+    def compile_steps(self) -> None:
+        """Compile the step that makes an id of the ids before it."""
+        self.decoder.compile()
+
+    def _prepare(self, conditions: list[str] | list[int]) -> None:
+        """Read captions, each once for all its images."""
+        wanted = dict.fromkeys(map(str, conditions))
+        missing = [caption for caption in wanted if caption not in self._known]
+        surplus = len(self._known) + len(missing) - KEPT
+        for old in [known for known in self._known if known not in wanted][: max(0, surplus)]:
+            del self._known[old]
+        if not missing:
+            return
+        for caption, feature, mask in zip(missing, *left_padded(*self.captions(missing, self.device)), strict=True):
+            # one by one, so that the captions beside it do not change the last bits
+            prefix = self.decoder.prefix(feature[None], mask[None])
+            without = self.decoder.without_caption(mask[None], 1) if self.how.guidance > 1 else None
+            self._known[caption] = prefix, without
 
     def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
-        captions = [str(caption) for caption in conditions]
-        features, mask = left_padded(*self.captions(captions, self.device))
-        return self.model.generate(features, mask, seeds, self.how)
+        self._prepare(conditions)
+        found = [self._known[str(caption)] for caption in conditions]
+        without = [empty for _, empty in found if empty is not None]
+        prefix = Prefix.joined([caption for caption, _ in found])
+        return self.decoder.generate(prefix, Prefix.joined(without) if without else None, seeds, self.how)

@@ -270,7 +270,12 @@ def load(
 
 
 def load_generator(
-    name: str, device: str | torch.device = "cpu", dtype: torch.dtype | str | None = None, **options: object
+    name: str,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str | None = None,
+    *,
+    compile: bool = False,
+    **options: object,
 ) -> Generator:
     """Return a generator with its weights, in eval mode.
 
@@ -278,6 +283,7 @@ def load_generator(
         name: a name, which may carry options after `@` ("sdxl@steps=30,guidance=5"), or FILE.py:CLASS.
         device: where it computes; pictures come back on it.
         dtype: compute dtype or its name, float32 if not given; pictures stay float32.
+        compile: use `torch.compile`; the first call then takes minutes. LaCTok's and LlamaGen's generators can do it.
         options: options by keyword, instead of after `@`.
 
     Raises:
@@ -291,6 +297,8 @@ def load_generator(
     with extras_named(("networks",), name):
         generator = _with_weights(GENERATORS.entry(name, **options))
         generator.place(device, computed)
+        if compile:
+            generator.compile_steps()
     return generator
 
 

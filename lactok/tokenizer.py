@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -361,6 +361,30 @@ class Generator(Adapter):
         with self._compute():
             out = self._generate(list(conditions), torch.tensor(list(seeds), dtype=torch.int64))  # type: ignore[arg-type]
         return self._checked_images(out, len(seeds))
+
+    def stream(
+        self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Generate many images, some at a time, in their order; an adapter may work ahead while the caller uses them.
+
+        Args:
+            conditions, seeds: as of `generate`, one of each for every image.
+            batch: number of images that the network makes at a time.
+
+        Yields:
+            The places of a batch, and its images as `generate` returns them.
+        """
+        for start in range(0, len(seeds), batch):
+            place = slice(start, min(start + batch, len(seeds)))
+            yield place, self.generate(conditions[place], seeds[place])
+
+    def compile_steps(self) -> None:
+        """Compile the network with `torch.compile`; `lactok.load_generator` calls this where it is asked for.
+
+        Raises:
+            WrongValue: this generator has no compiled form.
+        """
+        raise WrongValue(f"{self.spec.name} has no compile; load it without")
 
     def _check_arguments(self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int]) -> None:
         """Raise ValueError for conditions or seeds that this generator does not take."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from benchmarks.verify.checks import Checks
 from benchmarks.verify.recipe import weights_of
-from lactok.nn.gpt import GPT, GPTConfig, Step, visible
+from lactok.nn.gpt import GPT, GPTConfig, visible
+from lactok.nn.gpt_decoding import Decoder, Step
 from lactok.nn.token_sampling import Sampling, filtered
 from lactok.weights import load_strict
 
@@ -45,7 +46,9 @@ def teacher_forced(
         steps.append(step)
         return ids[:, min(step.number, ids.shape[1] - 1)]
 
-    model.decode(features, mask, guidance, choose, interval)
+    decoder = Decoder(model)
+    without = decoder.without_caption(mask, len(features)) if guidance > 1 else None
+    decoder.decode(decoder.prefix(features, mask), without, guidance, choose, interval)
     return steps[: ids.shape[1]]
 
 

@@ -8,7 +8,6 @@ is read at the last position of the caption.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.config import Config
-from lactok.nn.token_sampling import Sampling, draw, filtered
 
 
 @dataclass(frozen=True)
@@ -98,24 +96,6 @@ class RMSNorm(nn.Module):
         return exact.to(x.dtype) * self.weight
 
 
-class Cache:
-    """Keys and values of the positions that were computed, of every block.
-
-    Args:
-        config: shape of the network.
-        batch: number of sequences.
-        like: a tensor of the device and dtype that they are kept in.
-
-    Attributes:
-        keys, values: (layers, B, heads, length, channels).
-    """
-
-    def __init__(self, config: GPTConfig, batch: int, like: Tensor):
-        shape = (config.layers, batch, config.heads, config.length, config.width // config.heads)
-        self.keys = like.new_zeros(shape)
-        self.values = like.new_zeros(shape)
-
-
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions; (B, L, width) -> (B, L, width)."""
 
@@ -125,25 +105,24 @@ class Attention(nn.Module):
         self.wqkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.wo = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, mask: Tensor, kept: tuple[Tensor, Tensor] | None, start: int) -> Tensor:
+    def project(self, x: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of (B, L, width), each (B, heads, L, channels), at their rotary positions."""
+        q, k, v = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # each (B, L, heads, channels)
+        return rotate(q, table).transpose(1, 2), rotate(k, table).transpose(1, 2), v.transpose(1, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Return the attention's output (B, L, width) of queries, keys and values; `mask` as of `forward`."""
+        return self.wo(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, table: Tensor, mask: Tensor) -> Tensor:
         """Attend.
 
         Args:
-            x: (B, L, width), the positions from `start` on.
-            table: their rotary positions.
-            mask: (B or 1, 1, L, start + L), True where a position (row) sees another one (column).
-            kept: keys and values of the earlier positions, (B, heads, length, channels); these are added.
-            start: number of the earlier positions.
+            x: (B, L, width).
+            table: the rotary positions, see `rotary_table`.
+            mask: (B or 1, 1, L, L), True where a position (row) sees another one (column).
         """
-        q, k, v = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # each (B, L, heads, channels)
-        q, k, v = rotate(q, table).transpose(1, 2), rotate(k, table).transpose(1, 2), v.transpose(1, 2)
-        if kept is not None:
-            end = start + x.shape[1]
-            keys, values = kept
-            keys[:, :, start:end], values[:, :, start:end] = k, v
-            k, v = keys[:, :, :end], values[:, :, :end]
-        out = F.scaled_dot_product_attention(q, k, v, mask)
-        return self.wo(out.transpose(1, 2).flatten(2))
+        return self.attend(*self.project(x, table), mask)
 
 
 class FeedForward(nn.Module):
@@ -169,8 +148,8 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.width)
         self.ffn_norm = RMSNorm(config.width)
 
-    def forward(self, x: Tensor, table: Tensor, mask: Tensor, kept: tuple[Tensor, Tensor] | None, start: int) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), table, mask, kept, start)
+    def forward(self, x: Tensor, table: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), table, mask)
         return x + self.feed_forward(self.ffn_norm(x))
 
 
@@ -229,30 +208,6 @@ def visible(mask: Tensor | None, config: GPTConfig, batch: int, device: torch.de
     return allowed
 
 
-@dataclass(frozen=True)
-class Step:
-    """The prediction of one id of every image.
-
-    Attributes:
-        number: of the id, 0 for the first.
-        conditional: logits with the captions (B, codebook size) float32.
-        unconditional: logits without captions, None where guidance is off.
-        guidance: the scale of guidance at this step; 1 for none.
-    """
-
-    number: int
-    conditional: Tensor
-    unconditional: Tensor | None
-    guidance: float
-
-    @property
-    def logits(self) -> Tensor:
-        """Logits after guidance (B, codebook size)."""
-        if self.unconditional is None or self.guidance == 1:
-            return self.conditional
-        return self.unconditional + (self.conditional - self.unconditional) * self.guidance
-
-
 class GPT(nn.Module):
     """Predicts each id of an image from the caption's features and the ids before it."""
 
@@ -268,27 +223,33 @@ class GPT(nn.Module):
         self.output = nn.Linear(config.width, config.codebook_size, bias=False)
         self.register_buffer("table", rotary_table(config), persistent=False)
 
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks in their order."""
+        return [layer for layer in self.layers if isinstance(layer, Block)]
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Bring the weights to a dtype, in which the network computes then; the rotary table stays float32."""
+        for part in self.children():
+            part.to(dtype)
+
     def embed_caption(self, features: Tensor) -> Tensor:
         """Features (B, T, caption width) -> the first T inputs of the transformer (B, T, width)."""
         return self.cls_embedding.cap_proj(features)
 
-    def hidden(self, x: Tensor, allowed: Tensor, cache: Cache | None = None, start: int = 0) -> Tensor:
+    def hidden(self, x: Tensor, allowed: Tensor) -> Tensor:
         """Run the blocks.
 
         Args:
-            x: inputs (B, L, width) of the positions from `start` on.
-            allowed: which of these positions sees which, (B or 1, L, start + L).
-            cache: keys and values of the earlier positions, to which these are added.
-            start: number of the earlier positions.
+            x: inputs (B, L, width) of the first L positions.
+            allowed: which of these positions sees which, (B or 1, L, L).
 
         Returns:
             (B, L, width) after the last norm.
         """
-        table = self.table[start : start + x.shape[1]]
-        mask = allowed[:, None]
-        for number, layer in enumerate(self.layers):
-            kept = (cache.keys[number], cache.values[number]) if cache else None
-            x = layer(x, table, mask, kept, start)
+        table = self.table[: x.shape[1]]
+        for layer in self.blocks:
+            x = layer(x, table, allowed[:, None])
         return self.norm(x)
 
     def forward(self, features: Tensor, ids: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -320,54 +281,3 @@ class GPT(nn.Module):
         each = F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").unflatten(0, ids.shape)
         weight = torch.ones_like(each) if valid is None else valid[:, None].to(each).expand_as(each)
         return (each * weight).sum() / weight.sum().clamp(min=1)
-
-    def decode(
-        self,
-        features: Tensor,
-        mask: Tensor | None,
-        guidance: float,
-        choose: Callable[[Step], Tensor],
-        interval: int = -1,
-    ) -> Tensor:
-        """Return the ids of an image for each caption, chosen one after the other, (B, image_tokens) int64.
-
-        Args:
-            features: of the captions (B, T, caption width), padding at the front.
-            mask: (B, T), 0 for padding; None if there is none.
-            guidance: scale of classifier-free guidance; 1 or less switches it off.
-            choose: gets the prediction of an id and returns the ids (B,) int64.
-            interval: the last step of the loop that is guided, -1 for all of them. As in the original, the steps are
-                counted from the second id on, and the first id is guided whatever this is.
-        """
-        batch, guided = len(features), guidance > 1
-        allowed = visible(mask, self.config, batch, features.device)
-        if guided:  # quirk of the original: no caption has the caption's padding
-            empty = self.cls_embedding.uncond_embedding.to(features).expand(batch, -1, -1)
-            features, allowed = torch.cat([features, empty]), torch.cat([allowed, allowed])
-        x = self.embed_caption(features)
-        cache = Cache(self.config, len(x), x)
-        chosen: list[Tensor] = []
-        start = 0
-        for number in range(self.config.image_tokens):
-            end = start + x.shape[1]
-            logits = self.output(self.hidden(x, allowed[:, start:end, :end], cache, start)[:, -1]).float()
-            scale = guidance if guided and (interval < 0 or number - 1 <= interval) else 1.0
-            chosen.append(choose(Step(number, logits[:batch], logits[batch:] if guided else None, scale)))
-            x = self.tok_embeddings(chosen[-1].repeat(len(x) // batch)[:, None])
-            start = end
-        return torch.stack(chosen, 1)
-
-    def generate(self, features: Tensor, mask: Tensor | None, seeds: Tensor, sampling: Sampling) -> Tensor:
-        """Return the ids of an image for each caption, (B, image_tokens) int64.
-
-        Args:
-            features: of the captions (B, T, caption width), padding at the front.
-            mask: (B, T), 0 for padding; None if there is none.
-            seeds: (B,) int64; an image depends on its caption and its seed alone.
-            sampling: guidance, temperature and filters.
-        """
-
-        def choose(step: Step) -> Tensor:
-            return draw(filtered(step.logits, sampling), seeds, step.number, sampling)
-
-        return self.decode(features, mask, sampling.guidance, choose, sampling.interval)

@@ -5,6 +5,10 @@ Source: FoundationVision/LlamaGen `autoregressive/models/generate.py`.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -59,19 +63,53 @@ def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
     return logits.softmax(-1)
 
 
-def draw(probabilities: Tensor, seeds: Tensor, number: int, sampling: Sampling) -> Tensor:
-    """Draw an id for each image, or take the likeliest.
+def waiting_times(seeds: Tensor, codes: int, number: int) -> Tensor:
+    """Draw what decides which code an image takes as its id `number`, (B, codes) float32 on the CPU.
+
+    Of codes that wait for exponential times divided by their probabilities, the first is one drawn from these
+    probabilities; `torch.multinomial` draws so too.
 
     Args:
-        probabilities: (B, codes).
-        seeds: (B,) int64.
-        number: of the id in the image; every id has noise of its own.
-        sampling: whether the likeliest is taken.
+        seeds: (B,) int64; every id of an image has times of its own.
+    """
+    return -uniform(seeds, (codes,), f"id {number}").log()
 
-    Returns:
-        (B,) int64.
+
+def draw(probabilities: Tensor, waiting: Tensor) -> Tensor:
+    """Draw an id (B,) int64 for each image from probabilities (B, codes) and waiting times (B, codes)."""
+    return (probabilities / waiting).argmax(-1)
+
+
+AHEAD = 4  # ids whose draws are prepared while a GPU computes
+
+
+@contextmanager
+def chooser(
+    seeds: Tensor, codes: int, count: int, sampling: Sampling, device: torch.device
+) -> Iterator[Callable[[Tensor, int], Tensor]]:
+    """Yield the function that chooses ids (B,) int64 from logits (B, codes) and the number of the id.
+
+    The draws come from the CPU, so that they are the same everywhere. For a GPU, threads prepare the next ones.
+
+    Args:
+        seeds: (B,) int64, one for each image.
+        codes: number of codes.
+        count: number of ids of an image; they are chosen in their order.
+        sampling: temperature and filters; the likeliest id is taken where it is greedy.
+        device: of the logits.
     """
     if sampling.is_greedy:
-        return probabilities.argmax(-1)
-    waiting = -uniform(seeds, tuple(probabilities.shape[1:]), f"id {number}").log()  # exponential, as multinomial's
-    return (probabilities / waiting.to(probabilities.device)).argmax(-1)
+        yield lambda logits, number: filtered(logits, sampling).argmax(-1)
+    elif device.type == "cpu":
+        yield lambda logits, number: draw(filtered(logits, sampling), waiting_times(seeds, codes, number))
+    else:
+        with ThreadPoolExecutor(AHEAD) as pool:
+            ready = deque(pool.submit(waiting_times, seeds, codes, number) for number in range(min(AHEAD, count)))
+
+            def choose(logits: Tensor, number: int) -> Tensor:
+                waiting = ready.popleft().result()
+                if number + AHEAD < count:
+                    ready.append(pool.submit(waiting_times, seeds, codes, number + AHEAD))
+                return draw(filtered(logits, sampling), waiting.to(logits.device))
+
+            yield choose

@@ -19,7 +19,7 @@ from baselines.show_o import ShowOGenerator
 from baselines.titok_generator import TiTokGenerator
 from lactok import registry
 from lactok.generate import main
-from lactok.nn.gpt import GPT, GPTConfig, visible
+from lactok.nn.gpt import GPT, GPTConfig
 from lactok.nn.maskgit_sampling import MaskGITSampling
 from lactok.nn.show_o import ShowOConfig
 from lactok.nn.t5 import T5Config
@@ -187,17 +187,6 @@ def test_long_captions_are_said(small: Path, caplog: pytest.LogCaptureFixture) -
     generator = registry.load_generator("small-t2i", temperature=0)
     generator.generate(["a " * 10_000, "a red bus"], [0, 0])
     assert "longer than 120 tokens" in caplog.text
-
-
-def test_decoding_with_a_cache_is_the_whole_forward_pass() -> None:
-    torch.manual_seed(0)
-    model = GPT(GPT_SHAPE).eval()
-    features, mask = torch.randn(2, 120, 16), (torch.arange(120) >= 100).int().expand(2, -1)
-    ids = model.generate(features, mask, torch.tensor([1, 2]), Sampling(1.0, 1.0, 0))
-    logits = model(features, ids[:, :-1], visible(mask, GPT_SHAPE, 2))[:, 119:]
-    steps: list[torch.Tensor] = []
-    model.decode(features, mask, 1.0, lambda step: steps.append(step.logits) or ids[:, step.number])  # type: ignore[func-returns-value]
-    assert torch.allclose(torch.stack(steps, 1), logits, atol=1e-5)
 
 
 def test_filters() -> None:
