@@ -186,14 +186,12 @@ def make(generator: Generator, jobs: Sequence[Job], batch: int) -> None:
     """Make pictures and write each as soon as its batch is there, so that an interrupted call loses one batch."""
     from lactok import images
     from lactok.evaluation.progress import progress
-    from lactok.metrics.scorer import batches
 
+    conditions: list[Any] = [job.condition for job in jobs]
     with progress(generator.spec.name, len(jobs), "pictures") as report:
-        for place in batches(len(jobs), batch):
-            some = jobs[place]
-            made = generator.generate([job.condition for job in some], [job.seed for job in some])  # type: ignore[arg-type]
+        for place, made in generator.stream(conditions, [job.seed for job in jobs], batch):
             pixels = images.to_uint8(made, "nearest").cpu()
-            for job, picture in zip(some, pixels, strict=True):
+            for job, picture in zip(jobs[place], pixels, strict=True):
                 with disk_errors(job.file):
                     write_atomically(job.file, _png(images.to_pil(picture), job.note))
             report(place.stop, len(jobs))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.generation.prompts import Prompt, conditions
 from lactok import images, registry
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from lactok.tokenizer import Generator
 
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
+WRITERS = 4  # threads that write pictures while the next ones are made
 logger = logging.getLogger("lactok.generation")
 
 
@@ -90,18 +93,28 @@ class GenerationWork(ShardWork):
 
     def finish(self, samples: Sequence[Sample], timer: Timer) -> None:
         missing = [sample for sample in samples if not _is_readable(sample.path)]
-        for batch in batches(len(missing), self.run.micro_batch):
-            wanted = missing[batch]
-            conditions = [self.conditions[prompt_number(sample)] for sample in wanted]
-            seeds = [picture_seed(self.run, sample) for sample in wanted]
-            generator = self.generator()  # loaded before the clock starts
-            with timer.stage("generate", len(wanted)):
-                made = generator.generate(conditions, seeds)
-            pixels = images.to_uint8(made, "nearest").cpu()
-            for sample, image in zip(wanted, pixels, strict=True):
-                root = sample.path.parents[2]
-                with disk_errors(root):
-                    write_atomically(sample.path, images.png(image))
+        if not missing:
+            return
+        conditions = [self.conditions[prompt_number(sample)] for sample in missing]
+        seeds = [picture_seed(self.run, sample) for sample in missing]
+        made = self.generator().stream(conditions, seeds, self.run.micro_batch)  # loaded before the clock starts
+        with ThreadPoolExecutor(WRITERS) as writers:
+            written: list[Future[None]] = []
+            for batch in batches(len(missing), self.run.micro_batch):
+                with timer.stage("generate", batch.stop - batch.start):
+                    _, found = next(made)
+                pixels = images.to_uint8(found, "nearest").cpu()
+                for earlier in written:
+                    earlier.result()
+                written = [writers.submit(_write, s.path, p) for s, p in zip(missing[batch], pixels, strict=True)]
+            for earlier in written:
+                earlier.result()
+
+
+def _write(path: Path, image: Tensor) -> None:
+    """Write a picture (3, H, W) uint8 as a PNG file."""
+    with disk_errors(path.parents[2]):
+        write_atomically(path, images.png(image))
 
 
 def prompt_number(sample: Sample) -> int:

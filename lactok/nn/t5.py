@@ -7,7 +7,8 @@ included, and encoded in float32. The cleaning is DeepFloyd's, as diffusers has 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -102,7 +103,7 @@ class CaptionFeatures:
     """Features of captions, kept by caption, so that each is computed once for all its images.
 
     Args:
-        encoder: the text encoder; it is brought to the device when it computes and sent back to main memory.
+        encoder: the text encoder in main memory; the device has it only while it computes.
         texts: the text tokenizer.
         keep: number of captions whose features are kept.
     """
@@ -134,14 +135,36 @@ class CaptionFeatures:
             logger.warning(
                 "longer than %d tokens, so their ends are not read: %s", self.texts.length, first_few(cut, 3)
             )
-        self.encoder.to(device)
-        with torch.autocast(device.type, enabled=False):  # float32, as the original
+        with lent(self.encoder, device), torch.autocast(device.type, enabled=False):  # float32, as the original
             for start in range(0, len(missing), batch):
                 some = missing[start : start + batch]
                 ids, mask = self.texts([cleaned[caption] for caption in some], str(device))
                 features = self.encoder(ids, mask)
                 for caption, feature, valid in zip(some, features.cpu(), mask.cpu(), strict=True):
                     self._known[caption] = feature.float(), valid
-        if device.type != "cpu":
-            self.encoder.to("cpu")
+
+
+@contextmanager
+def lent(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Bring a network to a device for the `with` block; afterwards the device is free of it.
+
+    The weights in main memory are the ones of before, which are mapped from their file and take no memory that the
+    system cannot have back.
+    """
+    if device.type == "cpu":
+        yield
+        return
+    kept = [
+        (module, name, parameter, parameter.data)
+        for module in network.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+    ]
+    try:
+        network.to(device)
+        yield
+    finally:
+        for module, name, parameter, data in kept:
+            parameter.data = data
+            setattr(module, name, parameter)
+        if device.type == "cuda":
             torch.cuda.empty_cache()

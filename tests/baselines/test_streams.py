@@ -1,0 +1,73 @@
+"""Making many images in batches: the images are those of single calls, and captions are read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_id_generators import CONDITIONS, small
+
+from baselines.id_generator import IdGenerator
+from lactok import registry
+from lactok.errors import UserError, WrongValue
+
+__all__ = ["small"]  # the fixture
+SEEDS = [11, 12, 13]
+
+
+def load(name: str) -> IdGenerator:
+    generator = registry.load_generator(name)
+    assert isinstance(generator, IdGenerator)
+    return generator
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_stream_gives_what_single_calls_give(small: Path, name: str, batch: int) -> None:
+    generator = load(name)
+    whole = generator.generate(CONDITIONS[name], SEEDS)
+    expected = [slice(start, min(start + batch, 3)) for start in range(0, 3, batch)]
+    for stream in (generator.stream, generator.overlapped):
+        parts = list(stream(CONDITIONS[name], SEEDS, batch))
+        assert [place for place, _ in parts] == expected
+        assert torch.equal(torch.cat([images for _, images in parts]), whole)
+    assert list(generator.stream([], [], batch)) == []
+
+
+def test_an_error_while_images_are_made_is_raised(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load("small-t2i")
+
+    def fail(ids: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        raise UserError("overflowed")
+
+    monkeypatch.setattr(generator.tokenizer, "decode", fail)
+    with pytest.raises(UserError, match="overflowed"):
+        list(generator.overlapped(CONDITIONS["small-t2i"], SEEDS, 1))
+
+
+def test_a_caption_is_read_once_for_all_its_images(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load("small-t2i")
+    encoded: list[int] = []
+    forward = generator.text.forward
+    monkeypatch.setattr(generator.text, "forward", lambda ids, mask: encoded.append(len(ids)) or forward(ids, mask))
+    prefix = generator.decoder.prefix
+    read: list[int] = []
+    monkeypatch.setattr(generator.decoder, "prefix", lambda f, m: read.append(len(f)) or prefix(f, m))
+    list(generator.stream(["a red bus", "a cat", "a red bus", "two cat"], [0, 1, 2, 3], 1))
+    assert encoded == [3]
+    # three captions, and no caption for the two lengths that they have
+    assert read == [1] * 5
+    generator.generate(["two cat"], [9])
+    assert encoded == [3]
+
+
+def test_compilation_is_for_generators_that_have_it(small: Path) -> None:
+    with pytest.raises(WrongValue, match="small-show-o has no compile"):
+        registry.load_generator("small-show-o", compile=True)
+
+
+def test_half_precision_makes_images(small: Path) -> None:
+    half = registry.load_generator("small-t2i", dtype="bfloat16", temperature=0)
+    assert half.model.tok_embeddings.weight.dtype == torch.bfloat16
+    assert half.generate(["a red bus"], [0]).dtype == torch.float32
