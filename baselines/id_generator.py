@@ -11,6 +11,7 @@ from torch import Tensor
 from lactok import registry
 from lactok.device import exact_float32
 from lactok.errors import WrongValue
+from lactok.metrics.scorer import batches
 from lactok.specs import GeneratorSpec
 from lactok.tokenizer import Generator, Tokenizer
 
@@ -59,10 +60,17 @@ class IdGenerator(Generator):
             return
         self._check_arguments(conditions, seeds)
         self._read(conditions)
-        if self.device.type == "cuda":
-            yield from self.overlapped(conditions, seeds, batch)
-        else:
-            yield from super().stream(conditions, seeds, batch)
+        work = self.overlapped if self.device.type == "cuda" else self.in_turn
+        yield from work(conditions, seeds, batch)
+
+    def in_turn(
+        self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Do the work of `stream`: predict the ids of a batch, then make their images one by one."""
+        for place in batches(len(seeds), batch):
+            numbers, ids = self._predicted(conditions[place], seeds[place], batch)
+            for i in range(len(ids)):
+                yield slice(place.start + i, place.start + i + 1), self._images(ids[i : i + 1], numbers[i : i + 1])
 
     def overlapped(
         self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
@@ -71,10 +79,9 @@ class IdGenerator(Generator):
         waiting: tuple[slice, Future[Tensor]] | None = None
         # exact for as long as both work: the switch is one for all threads
         with exact_float32(), Overlap(self.device, self._images) as overlap:
-            for start in range(0, len(seeds), batch):
-                place = slice(start, min(start + batch, len(seeds)))
-                numbers = torch.tensor(list(seeds[place]), dtype=torch.int64)
-                begun = place, overlap.begin(self._predicted(conditions[place], numbers), numbers)
+            for place in batches(len(seeds), batch):
+                numbers, ids = self._predicted(conditions[place], seeds[place], batch)
+                begun = place, overlap.begin(ids, numbers)
                 if waiting:
                     yield waiting[0], waiting[1].result()
                 waiting = begun
@@ -90,9 +97,18 @@ class IdGenerator(Generator):
             self._prepare(list(conditions))  # type: ignore[arg-type]
 
     @torch.inference_mode()
-    def _predicted(self, conditions: Sequence[str] | Sequence[int], seeds: Tensor) -> Tensor:
+    def _predicted(
+        self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the seeds (B,) and the ids (B, L) of B conditions.
+
+        The network always gets a whole batch: with fewer rows, the last bits of its sums could be others.
+        """
+        filled = list(conditions) + [conditions[-1]] * (batch - len(conditions))
+        numbers = torch.tensor(list(seeds) + [seeds[-1]] * (batch - len(seeds)), dtype=torch.int64)
         with self._compute():
-            return self._ids(list(conditions), seeds)  # type: ignore[arg-type]
+            ids = self._ids(filled, numbers)  # type: ignore[arg-type]
+        return numbers[: len(seeds)], ids[: len(seeds)]
 
 
 class Overlap:

@@ -95,6 +95,8 @@ class TextToIds(IdGenerator):
         text: shape of the text encoder.
     """
 
+    batches_on_cpu = True  # a step reads all weights, for one image or for several
+
     def __init__(self, spec: GeneratorSpec, config: GPTConfig = SMALL, text: T5Config | None = None):
         super().__init__(spec)
         self.model = GPT(config)

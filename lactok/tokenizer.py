@@ -317,6 +317,7 @@ class Generator(Adapter):
     """
 
     spec: GeneratorSpec
+    batches_on_cpu = False  # whether `stream` is faster with several images at a time on a CPU too
 
     def __init__(self, spec: GeneratorSpec | None = None):
         super().__init__(spec)

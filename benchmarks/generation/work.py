@@ -27,7 +27,6 @@ from lactok.evaluation.shards import ShardWork, complete
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json, write_result
 from lactok.files import write_atomically
-from lactok.metrics.scorer import batches
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -97,16 +96,21 @@ class GenerationWork(ShardWork):
             return
         conditions = [self.conditions[prompt_number(sample)] for sample in missing]
         seeds = [picture_seed(self.run, sample) for sample in missing]
-        made = self.generator().stream(conditions, seeds, self.run.micro_batch)  # loaded before the clock starts
+        generator = self.generator()  # loaded before the clock starts
+        batch = self.run.batch_size if generator.batches_on_cpu else self.run.micro_batch
+        made = generator.stream(conditions, seeds, batch)
         with ThreadPoolExecutor(WRITERS) as writers:
             written: list[Future[None]] = []
-            for batch in batches(len(missing), self.run.micro_batch):
-                with timer.stage("generate", batch.stop - batch.start):
-                    _, found = next(made)
+            done = 0
+            while done < len(missing):
+                with timer.stage("generate"):
+                    place, found = next(made)
+                timer.images["generate"] += len(found)
                 pixels = images.to_uint8(found, "nearest").cpu()
                 for earlier in written:
                     earlier.result()
-                written = [writers.submit(_write, s.path, p) for s, p in zip(missing[batch], pixels, strict=True)]
+                written = [writers.submit(_write, s.path, p) for s, p in zip(missing[place], pixels, strict=True)]
+                done = place.stop
             for earlier in written:
                 earlier.result()
 

@@ -27,12 +27,23 @@ def load(name: str) -> IdGenerator:
 def test_a_stream_gives_what_single_calls_give(small: Path, name: str, batch: int) -> None:
     generator = load(name)
     whole = generator.generate(CONDITIONS[name], SEEDS)
-    expected = [slice(start, min(start + batch, 3)) for start in range(0, 3, batch)]
-    for stream in (generator.stream, generator.overlapped):
+    step = {generator.stream: 1, generator.overlapped: batch}  # on the CPU, images are made one by one
+    for stream, size in step.items():
         parts = list(stream(CONDITIONS[name], SEEDS, batch))
-        assert [place for place, _ in parts] == expected
-        assert torch.equal(torch.cat([images for _, images in parts]), whole)
+        assert [place for place, _ in parts] == [slice(start, min(start + size, 3)) for start in range(0, 3, size)]
+        assert torch.allclose(torch.cat([images for _, images in parts]), whole, atol=1e-6)
     assert list(generator.stream([], [], batch)) == []
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_an_image_has_the_same_bits_in_any_batch_of_a_stream(small: Path, name: str) -> None:
+    generator = load(name)
+    conditions = CONDITIONS[name]
+    (_, _, (_, last)) = generator.stream(conditions, SEEDS, 2)
+    ((_, alone),) = generator.stream(conditions[2:], SEEDS[2:], 2)
+    (_, (_, second)) = generator.stream([conditions[0], conditions[2]], [5, SEEDS[2]], 2)
+    assert torch.equal(last, alone)
+    assert torch.equal(last, second)
 
 
 def test_an_error_while_images_are_made_is_raised(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
