@@ -94,7 +94,8 @@ class State:
         prefix: of the captions.
 
     Attributes:
-        keys, values: (layers, R, heads, 2 + image_tokens, channels); the first two positions stand for the caption.
+        cache: keys and values of the positions, (layers, 2, R, heads, 2 + image_tokens, channels); the first two
+            positions stand for the caption.
         bias: what is added to attention's scores, (R, 1, 1, 2 + image_tokens): -inf for positions that are not there.
         ids: the last ids (R,) int64.
         place: the number of the last id (1,) int64.
@@ -103,9 +104,7 @@ class State:
     def __init__(self, config: GPTConfig, prefix: Prefix):
         layers, rows, heads, channels = prefix.values.shape
         length = CAPTION + config.image_tokens
-        shape = (layers, rows, heads, length, channels)
-        self.keys = prefix.values.new_zeros(shape)
-        self.values = prefix.values.new_zeros(shape)
+        self.cache = prefix.values.new_zeros(layers, 2, rows, heads, length, channels)
         self.bias = prefix.values.new_empty(rows, 1, 1, length)
         self.ids = torch.zeros(rows, dtype=torch.int64, device=prefix.values.device)
         self.place = torch.zeros(1, dtype=torch.int64, device=prefix.values.device)
@@ -113,7 +112,7 @@ class State:
 
     def begin(self, prefix: Prefix) -> None:
         """Start with captions; what was decoded before is not seen."""
-        self.values[:, :, :, :CAPTION] = prefix.values[:, :, :, None]
+        self.cache[:, 1, :, :, :CAPTION] = prefix.values[:, :, :, None]
         self.bias.fill_(-torch.inf)
         self.bias[:, 0, 0, :CAPTION] = log_weights(prefix.count, self.bias.dtype)
         self.place.fill_(-1)
@@ -121,21 +120,9 @@ class State:
     def take(self, other: State) -> None:
         """Go on from the first rows of another state."""
         rows = len(self.ids)
-        for mine, others in ((self.keys, other.keys), (self.values, other.values)):
-            mine.copy_(others[:, :rows])
+        self.cache.copy_(other.cache[:, :, :rows])
         self.bias.copy_(other.bias[:rows])
         self.place.copy_(other.place)
-
-
-def turned(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn neighbouring pairs of channels; as `lactok.nn.gpt.rotate` for one position.
-
-    Args:
-        x: queries and keys of one position (R, ..., channels).
-        angles: cosine and sine of the position as complex numbers (1, channels / 2).
-    """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * angles).flatten(-2).to(x.dtype)
 
 
 class Decoder:
@@ -276,14 +263,17 @@ class Decoder:
         angles = torch.view_as_complex(model.table[model.config.text_tokens :].index_select(0, state.place))
         state.bias.index_fill_(3, place, 0)
         bias = state.bias[..., :end]
-        for number, layer in enumerate(model.blocks):
-            keys, values = state.keys[number], state.values[number]
-            qkv = layer.attention.wqkv(layer.attention_norm(x))
-            qkv = qkv.unflatten(-1, (3, layer.attention.heads, -1))  # (R, 3, heads, channels)
-            qk = turned(qkv[:, :2], angles)
-            keys.index_copy_(2, place, qk[:, 1, :, None])
-            values.index_copy_(2, place, qkv[:, 2, :, None])
-            out = F.scaled_dot_product_attention(qk[:, 0, :, None], keys[:, :, :end], values[:, :, :end], bias)
+        for layer, cache in zip(model.blocks, state.cache, strict=True):
+            qkv = layer.attention.wqkv(layer.attention_norm(x)).contiguous()
+            qkv = qkv.unflatten(-1, (3, layer.attention.heads, -1))
+            # neighbouring pairs of the channels of queries and keys are turned, as `lactok.nn.gpt.rotate` does
+            qk = qkv[:, :2]  # (R, 2, heads, channels)
+            pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
+            qk.copy_(torch.view_as_real(pairs * angles).flatten(-2))
+            q, kv = qkv[:, 0, :, None], qkv[:, 1:, :, None].transpose(0, 1)
+            cache.index_copy_(3, place, kv)
+            keys, values = cache[..., :end, :].unbind()
+            out = F.scaled_dot_product_attention(q, keys, values, bias)
             x = x + layer.attention.wo(out.flatten(1))
             x = x + layer.feed_forward(layer.ffn_norm(x))
         return model.output(model.norm(x)).float()

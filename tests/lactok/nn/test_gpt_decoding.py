@@ -64,13 +64,11 @@ def test_ids_are_those_of_the_plain_loop(
     assert len(expected.unique()) > 50
 
 
-def test_greedy_ids_with_packed_weights(model: GPT, features: Tensor) -> None:
-    greedy = Sampling(3.0, 0.0)
+def test_greedy_ids(model: GPT, features: Tensor) -> None:
     expected = reference_generate.decode(model, features, MASK, 3.0, lambda step: step.logits.argmax(-1))
-    packed = copy.deepcopy(model)
-    few_rows.prepare(packed)
-    assert few_rows.can_pack() == isinstance(packed.output, few_rows.PackedLinear)
-    assert fast(Decoder(packed), features, MASK, greedy).equal(expected)
+    prepared = copy.deepcopy(model)
+    few_rows.prepare(prepared)
+    assert fast(Decoder(prepared), features, MASK, Sampling(3.0, 0.0)).equal(expected)
 
 
 def test_decoding_is_the_whole_forward_pass(model: GPT, features: Tensor) -> None:
@@ -163,11 +161,16 @@ def test_lengths_that_a_graph_reads_hold_what_is_needed() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 16])
 def test_layers_for_few_rows(rows: int) -> None:
     torch.manual_seed(0)
-    layer, x = torch.nn.Linear(96, 160, bias=False), torch.randn(rows, 3, 96)
-    if few_rows.can_pack():
-        assert torch.allclose(few_rows.PackedLinear(layer)(x), layer(x), atol=1e-5)
-    half = layer.to(torch.bfloat16)
-    assert torch.allclose(few_rows.TransposedLinear(half)(x.bfloat16()), half(x.bfloat16()), rtol=1e-2, atol=1e-2)
-    with_bias = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    layer, x = torch.nn.Linear(96, 160, bias=False).bfloat16(), torch.randn(rows, 3, 96).bfloat16()
+    assert torch.allclose(few_rows.TransposedLinear(layer)(x), layer(x), rtol=1e-2, atol=1e-2)
+    with_bias = torch.nn.Sequential(torch.nn.Linear(4, 4)).bfloat16()
     few_rows.prepare(with_bias)
     assert type(with_bias[0]) is torch.nn.Linear
+
+
+def test_a_joined_feed_forward_layer(model: GPT) -> None:
+    x = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    layer = model.blocks[0].feed_forward
+    joined = few_rows.JoinedFeedForward(layer)
+    assert torch.allclose(joined(x), layer(x), atol=1e-6)
+    assert sum(p.numel() for p in joined.parameters()) == sum(p.numel() for p in layer.parameters())
