@@ -16,7 +16,7 @@ from baselines.id_generator import IdGenerator
 from lactok import weights
 from lactok.nn.gpt import GPT, GPTConfig, left_padded
 from lactok.nn.loading import Texts
-from lactok.nn.t5 import PARTS, TOKENIZER, TOKENS, CaptionFeatures, T5Config, T5Encoder
+from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder
 from lactok.nn.token_sampling import Sampling
 from lactok.registry import register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
@@ -112,7 +112,7 @@ class TextToIds(IdGenerator):
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
-        texts = Texts(self.spec.assets[-1], TOKENS, "<pad>")
+        texts = Texts(self.spec.assets[-1], self.model.config.text_tokens, "<pad>")
         self.captions = CaptionFeatures(self.text, texts)
         super().place(device, dtype)
 
