@@ -23,6 +23,7 @@ from lactok.nn.loading import Texts, filled
 from lactok.nn.t5 import PARTS, TOKENIZER, T5Config, T5Encoder, clean
 from lactok.outside_text import shown
 from lactok.specs import Asset, Hub
+from lactok.training.assets import FLAN_T5
 
 PAD = "<pad>"  # the token of T5's text tokenizers that fills up shorter captions
 FOLDER_FILES = "config.json, *.safetensors and tokenizer.json"
@@ -134,26 +135,17 @@ class T5Features:
         return self.texts.is_cut([clean(caption) for caption in captions])
 
 
-def _of_hub(name: str, shape: T5Config, size: int) -> T5Text:
-    """Return one of Google's smaller Flan-T5 encoders."""
-    repository, convert = f"google/{name}", "lactok.nn.t5:convert"
-    part = Asset(name, "Apache-2.0", (Hub(repository, "model.safetensors"),), convert, size)
-    return T5Text(
-        name,
-        shape,
-        (part,),
-        Asset(f"{name}-tokenizer", "Apache-2.0", (Hub(repository, "tokenizer.json"),), size=2_420_000),
-    )
+def _one_part(name: str) -> tuple[tuple[Asset, ...], Asset]:
+    """Return the weights and the text tokenizer of a smaller Flan-T5, whose weights are one file."""
+    network, words = FLAN_T5[name]
+    return (network,), words
 
 
-# the shapes of the smaller ones are those of their published configurations; their files were not opened here
+# the shapes of the smaller ones are those of their published configurations
 NAMED = {
-    encoder.name: encoder
-    for encoder in (
-        T5Text("flan-t5-xl", T5Config(), PARTS, TOKENIZER),
-        _of_hub("flan-t5-base", T5Config(768, 12, 12, 64, 2048), 990_000_000),
-        _of_hub("flan-t5-small", T5Config(512, 8, 6, 64, 1024), 308_000_000),
-    )
+    "flan-t5-xl": T5Text("flan-t5-xl", T5Config(), PARTS, TOKENIZER),
+    "flan-t5-base": T5Text("flan-t5-base", T5Config(768, 12, 12, 64, 2048), *_one_part("flan-t5-base")),
+    "flan-t5-small": T5Text("flan-t5-small", T5Config(512, 8, 6, 64, 1024), *_one_part("flan-t5-small")),
 }
 
 

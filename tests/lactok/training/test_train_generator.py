@@ -45,7 +45,7 @@ def directly(recipe: GeneratorRecipe, names: list[str]) -> tuple[torch.Tensor, t
     with torch.no_grad():
         features, mask = left_padded(encoder(ids, mask), mask)
     squares = [prepare(open_photograph(Path(recipe.data, name)), Prepare(32)) for name in names]
-    images = torch.stack([torch.from_numpy(square).permute(2, 0, 1).float() / 255 for square in squares])
+    images = torch.stack([torch.tensor(square).permute(2, 0, 1).float() / 255 for square in squares])
     return lactok.load("toy").encode(images).clone(), features, mask
 
 
@@ -61,8 +61,9 @@ def test_the_loss_is_that_of_the_transformer(pair_recipe: GeneratorRecipe, tmp_p
         model.output.weight.normal_()
     places = run.pictures(range(4))
     ids, features, mask = directly(run.recipe, names_at(run, places))
-    expected = model.loss(features, ids, visible(mask, model.config, 4))
-    loss, _ = run.learner(places, torch.arange(4), 0)
+    with torch.no_grad():
+        expected = model.loss(features, ids, visible(mask, model.config, 4))
+        loss, _ = run.learner(places, torch.arange(4), 0)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
     assert float(loss) > math.log(64)  # of random weights, worse than of none
     held = torch.stack([torch.from_numpy(run.pairs.held_rows), torch.zeros(2, dtype=torch.int64)], 1)
@@ -265,3 +266,39 @@ def test_shipped_recipes() -> None:
     made = small.gpt_config(small.model, text_encoder(small.text).width)
     with torch.device("meta"):
         assert sum(p.numel() for p in transformer(made).parameters()) < 10e6
+
+
+def steps_of(recipe: GeneratorRecipe, out: Path) -> dict[str, Any]:
+    """Train a few steps; see `test_processes.train_steps`."""
+    from test_processes import train_steps
+
+    run = trainer(recipe, out)
+    run.learner.train()
+    return train_steps(run)
+
+
+def train_by_two(rank: int, recipes: dict[str, Any], folder: Path) -> None:
+    """Store what `steps_of` returns on this process, with replicated and with sharded weights."""
+    import conftest  # noqa: F401 (registers the tokenizer)
+
+    for name, recipe in recipes.items():
+        torch.save(steps_of(recipe, folder / name), folder / f"{name} {rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
+    from test_processes import assert_close, run_on_two_processes
+
+    # a slow start, because Adam's first steps have full size even for gradients that are rounding errors of zero
+    slow = changed(pair_recipe, warmup=100, batch=4, caption_dropout=0.5, dropout=0.1, variants=2)
+    recipes = {"replicated": slow, "sharded": changed(slow, fsdp=True, checkpointing=True)}
+    run_on_two_processes(train_by_two, recipes, tmp_path)  # type: ignore[arg-type]
+    one = steps_of(slow, tmp_path / "one")
+    for name in recipes:
+        for rank in (0, 1):
+            two = torch.load(tmp_path / f"{name} {rank}.pt", weights_only=True)
+            for mine, theirs in zip(two["values"], one["values"], strict=True):
+                assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-5), name
+            for mine, theirs in zip(two["gradients"], one["gradients"], strict=True):
+                assert_close(mine, theirs, f"{name}, gradients")
+            assert_close(two["learned"], one["learned"], name)
