@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import zipfile
+from array import array
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -18,11 +19,12 @@ from lactok.evaluation import captions as caption_files
 from lactok.evaluation.names import matched
 from lactok.files import is_file, is_folder, write_atomically
 from lactok.outside_text import shown
-from lactok.training.data import MAX_HASHED, Photo
+from lactok.training.data import Photo
 from lactok.training.shards import index, sample_of
 
 FILES = ("captions.json", "captions.jsonl", "captions.tsv")  # that a folder of pictures may hold
 ENDINGS = (".txt", ".json")  # of captions beside pictures; the first is looked for first
+MAX_HASHED = 10_000  # captions beside pictures whose bytes a digest reads at most
 KEYS = ("caption", "prompt", "text")  # of a .json beside a picture; the first that is there is taken
 
 
@@ -117,10 +119,10 @@ class Beside:
         self.offsets = np.zeros(len(photos), np.int64)
         self.sizes = np.full(len(photos), -1, np.int64)  # -1: no caption
         self.kinds = np.zeros(len(photos), np.uint8)  # place in ENDINGS
-        members: dict[Path, list[int]] = {}
+        members: dict[Path, array[int]] = {}
         for number, photo in enumerate(photos):
             if photo.member:
-                members.setdefault(photo.file, []).append(number)
+                members.setdefault(photo.file, array("q")).append(number)
             else:
                 self._look_beside(number, photo.file)
         for shard, numbers in members.items():

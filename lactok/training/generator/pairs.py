@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from lactok.training.generator import captions, extract
 from lactok.training.generator.extract import Extraction
 from lactok.training.generator.recipe import GeneratorRecipe
 from lactok.training.generator.text import TextEncoder
+from lactok.training.held_out import LOOKED_AT
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -95,6 +97,8 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 class Pairs(Photos):
     """The pictures that have a caption, with their ids and the features of their captions.
 
+    They are known by rows; of the pictures to train on, `train` holds only a few, whose sizes are looked at.
+
     Attributes:
         stored: the ids and features.
         rows: the rows of the pairs to train on, (N,) int64.
@@ -166,8 +170,7 @@ def prepared(
         settings = extract.settings_of(recipe, text, text_tokens, whole.digest(), found.digest())
     identity = digest(settings)
     root = Path(recipe.extracted).expanduser() if recipe.extracted else out / "extracted"
-    # as they lie on the disk: the photographs of a shard one after the other
-    order = np.array(sorted(range(len(photos)), key=lambda n: (str(photos[n].file), photos[n].offset)), np.int64)
+    order = disk_order(photos)
     work = Extraction(recipe, text, text_tokens, photos, found, order, settings, root / identity[:16], out)
     try:
         work.run(accelerator.process_index, accelerator.num_processes, accelerator.device)
@@ -182,6 +185,16 @@ def prepared(
     row_of = np.empty_like(order)
     row_of[order] = np.arange(len(order))
     return split(photos, stored, row_of, recipe, identity)
+
+
+def disk_order(photos: Sequence[Photo]) -> np.ndarray:
+    """Return the numbers of photographs (N,) int64 as they lie on the disk: those of a shard one after the other."""
+    shards: dict[Path, int] = {}
+    places = np.full((2, len(photos)), -1, np.int64)  # offset in the shard, number of the shard
+    for number, photo in enumerate(photos):
+        if photo.member:
+            places[:, number] = photo.offset, shards.setdefault(photo.file, len(shards))
+    return np.lexsort(places).astype(np.int64)  # image files come first and stay in their order
 
 
 def said(stored: Extracted, without: Sequence[Photo]) -> list[str]:
@@ -218,22 +231,25 @@ def split(
     Raises:
         UserError: there are not more pairs than are held out.
     """
-    usable = [n for n in range(len(photos)) if stored.state[row_of[n]] == extract.USABLE]
+    usable = np.flatnonzero(stored.state[row_of] == extract.USABLE)
     if len(usable) <= recipe.held_out:
         raise UserError(
             f"{recipe.data} has {len(usable)} pictures with a caption; more than the {recipe.held_out} held out are "
             "needed"
         )
-    by_hash = sorted(usable, key=lambda n: hashlib.sha256(photos[n].name.encode()).digest())
-    held = sorted(by_hash[: recipe.held_out])
-    chosen = set(held)
-    learned = [n for n in usable if n not in chosen]
+
+    def name_hash(number: int) -> bytes:
+        return hashlib.sha256(photos[number].name.encode("utf-8", "surrogatepass")).digest()
+
+    held = np.sort(np.array(heapq.nsmallest(recipe.held_out, map(int, usable), key=name_hash), np.int64))
+    learned = np.setdiff1d(usable, held, assume_unique=True)
+    looked_at = learned[:: max(1, len(learned) // LOOKED_AT)]
     return Pairs(
-        tuple(photos[n] for n in learned),
-        tuple(photos[n] for n in held),
+        tuple(photos[int(number)] for number in looked_at),
+        tuple(photos[int(number)] for number in held),
         stored,
         row_of[learned],
-        row_of[np.array(held, np.int64)],
+        row_of[held],
         recipe.variants,
         identity,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +46,6 @@ class GeneratorTrainer(Trainer[GeneratorRecipe]):
         out.mkdir(parents=True, exist_ok=True)
         self.pairs = learner.pairs = prepared(recipe, learner.text, learner.model.config.text_tokens, out, accelerator)
         super().__init__(recipe, learner, out, accelerator)
-        self.photos = replace(self.pairs, train=())  # rows are enough from here on
-        self.pairs = learner.pairs = self.photos
 
     def find_photos(self) -> Pairs:
         """Return the pairs."""
