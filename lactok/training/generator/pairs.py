@@ -167,6 +167,7 @@ def prepared(
         whole = Photos.of(recipe.data, 0, out)
         photos = whole.train
         found = captions.find(photos, recipe.data, recipe.captions, out / "captions")
+        check_enough(int(found.there().sum()), recipe)
         settings = extract.settings_of(recipe, text, text_tokens, whole.digest(), found.digest())
     identity = digest(settings)
     root = Path(recipe.extracted).expanduser() if recipe.extracted else out / "extracted"
@@ -185,6 +186,14 @@ def prepared(
     row_of = np.empty_like(order)
     row_of[order] = np.arange(len(order))
     return split(photos, stored, row_of, recipe, identity)
+
+
+def check_enough(pairs: int, recipe: GeneratorRecipe) -> None:
+    """Raise UserError if there are not more pairs than a recipe holds out."""
+    if pairs <= recipe.held_out:
+        raise UserError(
+            f"{recipe.data} has {pairs} pictures with a caption; more than the {recipe.held_out} held out are needed"
+        )
 
 
 def disk_order(photos: Sequence[Photo]) -> np.ndarray:
@@ -232,11 +241,7 @@ def split(
         UserError: there are not more pairs than are held out.
     """
     usable = np.flatnonzero(stored.state[row_of] == extract.USABLE)
-    if len(usable) <= recipe.held_out:
-        raise UserError(
-            f"{recipe.data} has {len(usable)} pictures with a caption; more than the {recipe.held_out} held out are "
-            "needed"
-        )
+    check_enough(len(usable), recipe)
 
     def name_hash(number: int) -> bytes:
         return hashlib.sha256(photos[number].name.encode("utf-8", "surrogatepass")).digest()
