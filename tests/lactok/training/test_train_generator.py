@@ -190,6 +190,7 @@ def test_it_learns_and_what_is_trained_makes_pictures(
     assert torch.equal(pixels, (picture[0] * 255).round().long())
 
 
+@torch.no_grad()
 def test_any_number_of_ids() -> None:
     torch.manual_seed(0)
     model = transformer(GPTConfig(32, 2, 4, 48, 64, 16, 8, 12)).eval()  # twelve ids are no square
