@@ -21,7 +21,7 @@ from lactok.nn.gpt import GPT, GPTConfig, left_padded
 from lactok.nn.gpt_decoding import Prefix
 from lactok.nn.gpt_graphs import decoder_of
 from lactok.nn.loading import Texts
-from lactok.nn.t5 import PARTS, TOKENIZER, TOKENS, CaptionFeatures, T5Config, T5Encoder
+from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder
 from lactok.nn.token_sampling import Sampling
 from lactok.registry import register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
@@ -120,7 +120,7 @@ class TextToIds(IdGenerator):
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
-        texts = Texts(self.spec.assets[-1], TOKENS, "<pad>")
+        texts = Texts(self.spec.assets[-1], self.model.config.text_tokens, "<pad>")
         self.captions = CaptionFeatures(self.text, texts)
         self.model.compute_in(dtype)
         super().place(device, dtype)

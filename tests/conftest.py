@@ -18,6 +18,7 @@ from fuzzing import load_default_profile
 from golden_sets import MADE_ANEW
 from hub import here, local, server  # noqa: F401 (fixtures)
 from page_runs import usual_page  # noqa: F401 (fixture)
+from pairs import pair_recipe  # noqa: F401 (fixture)
 from PIL import Image
 from recipes import recipes  # noqa: F401 (fixture)
 from reference import shared  # noqa: F401 (tests take it from here)

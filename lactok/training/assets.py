@@ -1,4 +1,4 @@
-"""The published weights that the training of LaCTok starts from: SDXL's UNet and VAE, and Hyper-SD's UNet."""
+"""Published weights that trainings start from or use: SDXL's UNet and VAE, Hyper-SD's UNet, small text encoders."""
 
 from __future__ import annotations
 
@@ -27,8 +27,17 @@ TRAINING_ASSETS = (
         size=5_140_000_000,
     ),
 )
+# the smaller relatives of flan-t5-xl, for small generators; the files were not opened here
+FLAN_T5 = {
+    name: (
+        Asset(name, "Apache-2.0", (Hub(f"google/{name}", "model.safetensors"),), "lactok.nn.t5:convert", size),
+        Asset(f"{name}-tokenizer", "Apache-2.0", (Hub(f"google/{name}", "tokenizer.json"),), size=2_420_000),
+    )
+    for name, size in (("flan-t5-small", 308_000_000), ("flan-t5-base", 990_000_000))
+}
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:
     """Return the weight files that trainings need, for `python -m lactok.weights list`."""
-    return {"training LaCTok": TRAINING_ASSETS}
+    small = tuple(asset for files in FLAN_T5.values() for asset in files)
+    return {"training LaCTok": TRAINING_ASSETS, "training a small generator": small}

@@ -62,11 +62,13 @@ def shard(learner: nn.Module, accelerator: Accelerator) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    from lactok.nn.gpt import Block
+
     if accelerator.num_processes == 1:
         raise UserError("fsdp = true spreads weights over processes, here is one: start with `accelerate launch`")
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     for module in list(learner.modules()):
-        if isinstance(module, BasicTransformerBlock | ResnetBlock2D):
+        if isinstance(module, BasicTransformerBlock | ResnetBlock2D | Block):
             fully_shard(module, mesh=mesh)
     fully_shard(learner, mesh=mesh)
     # in evaluation mode accelerate adds autocast and does not wrap the learner for distributed training

@@ -18,12 +18,14 @@ class TrainerEntry(NamedTuple):
         module: the module's name.
         recipe: name of the recipe's dataclass in the module.
         learner: name of the class or function that makes the learner of a recipe.
+        trainer: name of the module's own kind of `Trainer`; empty for the shared one.
     """
 
     trains: str
     module: str
     recipe: str
     learner: str
+    trainer: str = ""
 
 
 TRAINERS = {
@@ -45,6 +47,13 @@ TRAINERS = {
     "seedtok": TrainerEntry("SeedTok, each stage", "lactok.training.seedtok", "SeedTokRecipe", "learner_of"),
     "lactok": TrainerEntry(
         "LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"
+    ),
+    "generator": TrainerEntry(
+        "a transformer from captions to a tokenizer's ids",
+        "lactok.training.generator",
+        "GeneratorRecipe",
+        "GeneratorLearner",
+        "GeneratorTrainer",
     ),
 }
 
@@ -71,10 +80,12 @@ def train(trainer: str, recipe: Any, out: Path, device: str) -> None:
     from lactok.training.trainer import Trainer
 
     entry = TRAINERS[trainer]
-    make_learner = getattr(importlib.import_module(entry.module), entry.learner)
+    module = importlib.import_module(entry.module)
+    make_learner = getattr(module, entry.learner)
+    make_trainer = getattr(module, entry.trainer) if entry.trainer else Trainer
     with disk_errors(out, "choose another `out`; its last checkpoint stays, and the run goes on from there"):
         accelerator = accelerator_of(device, recipe.precision)
-        Trainer(recipe, make_learner(recipe), out, accelerator).run()
+        make_trainer(recipe, make_learner(recipe), out, accelerator).run()
         accelerator.end_training()
 
 

@@ -120,8 +120,23 @@ def expand(pattern: str) -> list[str]:
     return expanded
 
 
-def index(path: Path) -> Index:
-    """Read the headers of a shard; of a damaged shard the complete images are listed, and its fault is stated."""
+def sample_of(name: str) -> str | None:
+    """Return the key of the sample that a member of this name belongs to; None for a name that has no ending.
+
+    >>> sample_of("0/cat.big.jpg"), sample_of("0/.hidden")
+    ('0/cat', None)
+    """
+    match = _SAMPLE.fullmatch(name)
+    return match[1] if match else None
+
+
+def index(path: Path, endings: tuple[str, ...] = EXTENSIONS) -> Index:
+    """Read the headers of a shard; of a damaged shard the complete members are listed, and its fault is stated.
+
+    Args:
+        path: the shard.
+        endings: what the members' names end in, those of images or others; a sample has one of them.
+    """
     size = path.stat().st_size
     images: dict[str, _SampleImage] = {}
     fault = ""
@@ -130,7 +145,7 @@ def index(path: Path) -> Index:
             try:
                 for header in tar:
                     if header.offset_data + header.size <= size:
-                        _add_image(images, header)
+                        _add_image(images, header, endings)
                     tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header in memory
             except tarfile.ReadError:
                 fault = "cut short, what is whole is used"
@@ -148,12 +163,12 @@ class _SampleImage(NamedTuple):
     member: Member
 
 
-def _add_image(images: dict[str, _SampleImage], header: tarfile.TarInfo) -> None:
-    """Add a tar's member to `images`, by the key of its sample, if it is an image with the shortest ending so far."""
+def _add_image(images: dict[str, _SampleImage], header: tarfile.TarInfo, endings: tuple[str, ...]) -> None:
+    """Add a tar's member to `images`, by the key of its sample, if it has the shortest of the `endings` so far."""
     match = _SAMPLE.fullmatch(header.name)
     if match is None or not header.isreg() or header.sparse is not None:
         return
-    if not header.name.lower().endswith(EXTENSIONS):
+    if not header.name.lower().endswith(endings):
         return
     key, ending = match[1], len(match[2])
     if key not in images or ending < images[key].ending:

@@ -12,6 +12,7 @@ import torch
 from judges import DrawnColours, DrawnDetector
 from PIL import Image
 from safetensors.torch import save_file
+from texts import TEXT, WORDS, words
 
 import lactok
 from baselines.llamagen_t2i import TextToIds
@@ -22,29 +23,16 @@ from lactok.generate import main
 from lactok.nn.gpt import GPT, GPTConfig
 from lactok.nn.maskgit_sampling import MaskGITSampling
 from lactok.nn.show_o import ShowOConfig
-from lactok.nn.t5 import T5Config
 from lactok.nn.titok_generator import MaskedTransformerConfig
 from lactok.nn.token_sampling import Sampling, filtered
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
 
-WORDS = ["<pad>", "</s>", "<unk>", *["a", "red", "bus", "green", "cat", "on", "the", "photo", "of", "two"]]
-TEXT = T5Config(width=16, layers=1, heads=2, head_width=8, hidden=32, vocabulary=len(WORDS))
 GPT_SHAPE = GPTConfig(32, 2, 4, 48, 64, 16, 120, 16)  # the test's tokenizer has 16 ids of 64 codes
 SHOW_O = ShowOConfig(32, 1, 2, 48, 0.5, len(WORDS), 1, 12, 16, 64)
 TITOK = MaskedTransformerConfig("uvit", 32, 2, 2, 48, 16, 64, 1000)
 
 
 JSON = Hub("nobody/nothing", "tokenizer.json")  # says what kind of file the text tokenizer is
-
-
-def words(path: Path) -> None:
-    """Write a text tokenizer of a few words, as the tokenizers library stores it."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    made.save(str(path))
 
 
 def spec(name: str, condition: Any, assets: tuple[str, ...], options: dict[str, Option] | None = None) -> GeneratorSpec:

@@ -307,7 +307,8 @@ def test_the_command_line_changes_a_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(p.name for p in CONFIGS.glob("*.toml") if not {"vq16", "titok"} & {*p.stem.split("-")})
+    "path",
+    sorted(p.name for p in CONFIGS.glob("*.toml") if p.stem.split("-")[0] not in ("vq16", "lactokgen", "generator")),
 )
 def test_shipped_recipes_are_whole(path: str) -> None:
     kinds = {"vae": VAERecipe, "ldm": LDMRecipe, "acc": AccelerateRecipe, "lac": LaCTokRecipe}

@@ -21,8 +21,8 @@ def test_every_stage_is_a_whole_recipe(name: str, tmp_path: Path) -> None:
     stages = tiny.stages(name, tmp_path)
     trained: set[str] = set()
     for stage in stages:
-        _, module, kind, _ = TRAINERS[stage.trainer]
-        recipe = config.build(getattr(importlib.import_module(module), kind), stage.values, stage.where)
+        entry = TRAINERS[stage.trainer]
+        recipe = config.build(getattr(importlib.import_module(entry.module), entry.recipe), stage.values, stage.where)
         for text in _strings(stage.values):
             if text.startswith(str(tmp_path)):
                 assert Path(text).parent.name in trained, f"{stage.where} needs {text} before it is trained"
