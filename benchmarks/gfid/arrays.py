@@ -34,12 +34,14 @@ class Header:
         shape: the array's shape.
         dtype: its dtype.
         in_order: whether the last axis varies fastest, as in C.
+        size: the bytes of its values in the file, decompressed.
         offset: where its values begin in the file; None where they are compressed.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     in_order: bool
+    size: int
     offset: int | None
 
 
@@ -89,7 +91,7 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: IO[bytes]) 
         lengths = file.read(4)
         before = 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
         offset = member.header_offset + before + length
-    return Header(shape, dtype, not is_fortran, offset)
+    return Header(shape, dtype, not is_fortran, member.file_size - length, offset)
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,9 @@ def pictures_of(path: Path, known: Mapping[str, Header], argument: str, store: S
         raise WrongValue(f"{name}: {PICTURES} is {shape} {header.dtype}; pictures are (N, S, S, 3) uint8, as ADM's")
     number, side = shape[:2]
     size, sha256 = int(np.prod(shape, dtype=object)), file_sha256(path)
+    if header.size != size:
+        raise WrongValue(f"{name}: {PICTURES} is cut off; get the file again")
     if header.offset is not None:
-        if header.offset + size > path.stat().st_size:
-            raise WrongValue(f"{name}: {PICTURES} is cut off; get the file again")
         return PictureArray(path, sha256, (number, side, side, 3), header.offset)
     if store is None:
         return PictureArray(path, sha256, (number, side, side, 3), 0)

@@ -402,7 +402,7 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
         return every, Timer() if all(s.path.is_file() for s in every.samples) else None
 
     monkeypatch.setattr("benchmarks.generation.work.generate", generate)
-    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: SimpleNamespace(name=name))  # no adapters
+    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: SimpleNamespace(name=name, condition="text"))
     monkeypatch.setattr(datasets, "SHARD", 2)
     file = tmp_path / "c.tsv"
     file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))
