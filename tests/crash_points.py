@@ -24,10 +24,10 @@ from test_generators import Clouds  # noqa: F401 (registers the generator)
 from test_preference import Bright
 
 from benchmarks.generation import __main__ as generation
-from benchmarks.gfid import __main__ as gfid
-from benchmarks.gfid import suite
 from benchmarks.geneval import __main__ as geneval
 from benchmarks.geneval import detectors
+from benchmarks.gfid import __main__ as gfid
+from benchmarks.gfid import suite
 from benchmarks.preference import __main__ as preference
 from benchmarks.recon import __main__ as recon
 from lactok import weights

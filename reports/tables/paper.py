@@ -81,8 +81,8 @@ LACTOKGEN_NOTE = (
 )
 ADM_FILE = "VIRTUAL_imagenet256_labeled.npz"
 ADM_NOTE = (
-    f"Of 50,000 pictures, to the statistics in {ADM_FILE}, by torch-fidelity's copy of Inception; the published numbers "
-    "are ADM's evaluator's, which takes the pictures in samples.npz (--npz)."
+    f"Of 50,000 pictures, to the statistics in {ADM_FILE}, by torch-fidelity's copy of Inception; the published "
+    "numbers are ADM's evaluator's, which takes the pictures in samples.npz (--npz)."
 )
 NOT_PUBLIC = (
     "not comparable: FLUX-5K is not public, and one made anew is another data set; runs on it are among those found "

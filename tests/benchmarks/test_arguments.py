@@ -18,7 +18,7 @@ OTHERS = {
     "ablation": ("steps",),
     "generation": ("--generators", "toy-clouds", "--prompts", "geneval"),
     "geneval": ("--scenes", "3"),
-    "gfid": ("--images", ".", "--reference", "."),
+    "gfid": ("--generators", "titok-l32-gen", "--reference", "."),
     "preference": ("--generators", "toy"),
 }
 
