@@ -95,8 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.generation.prompts import check_condition
     from lactok import registry
 
-    for name in names:  # a wrong name is answered before anything is read or fetched
-        check_condition(registry.generator_spec(name), "class")
+    specs = [registry.generator_spec(name) for name in names]  # a wrong name is answered before anything is read
+    for spec in specs:
+        check_condition(spec, "class")
+    if args.save_statistics is not None and len({spec.output_size for spec in specs}) > 1:
+        raise WrongValue("`save_statistics`: the generators' pictures have several sizes; name generators of one size")
     settings.use_machine()
     from benchmarks.gfid import plan, reference, suite
 
