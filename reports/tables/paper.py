@@ -360,11 +360,12 @@ def _titok_generation(results: Results) -> Table:
     """Return the gFID of TiTok's generators."""
     systems = [System(key, label, f"{key}-gen") for key, label in TITOK_SIZES]
     choices = []
+    obstacle: Callable = gfid_obstacle
     for system in systems:
         command = f"python -m benchmarks.gfid --generators {system.name} --reference {ADM_FILE} --device cuda"
         pictures = f"python -m benchmarks.gfid --images DIR --reference {ADM_FILE}"
         missing = partial(generator_missing, system.name, command, pictures)
-        choices.append(choose(_runs_of(results.gfid, system), gfid_obstacle, missing))
+        choices.append(choose(_runs_of(results.gfid, system), obstacle, missing))
     return _table(
         "titok-generation",
         "TiTok's README: generation, ImageNet 256",

@@ -298,7 +298,7 @@ def test_mistakes_in_one_line(
     assert "data/coco/annotations/captions_val2017.json: put captions_val2017.json" in error_of(
         capsys, out, *here, "--captions", "coco"
     )
-    assert "COCO's captions are not in" in error_of(capsys, out, "--generators", "x")
+    assert "COCO's captions are not in" in error_of(capsys, out, "--generators", "sdxl")
     other = tmp_path / "other.tsv"
     other.write_text("someone.png\ta caption\n")
     assert "none of the 70 pictures has a caption: 000.png" in error_of(capsys, out, *here, "--captions", other)
