@@ -14,7 +14,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import torch
 from conftest import photograph
 from judges import DrawnColours, DrawnDetector, picture, write
@@ -24,10 +26,12 @@ from test_preference import Bright
 from benchmarks.generation import __main__ as generation
 from benchmarks.geneval import __main__ as geneval
 from benchmarks.geneval import detectors
+from benchmarks.gfid import __main__ as gfid
+from benchmarks.gfid import suite
 from benchmarks.preference import __main__ as preference
 from benchmarks.recon import __main__ as recon
 from lactok import weights
-from lactok.evaluation import datasets
+from lactok.evaluation import datasets, reconstruction
 from lactok.metrics import rewards
 from lactok.specs import Asset
 from lactok.training import checkpoint
@@ -66,6 +70,23 @@ def generate(inputs: Path, out: Path) -> None:
     ended_well(generation.main, *words)
 
 
+class Colours:
+    """Stands for Inception: the first pixels of an image."""
+
+    features: ClassVar[dict[str, object]] = {"inception_tf1": None}
+
+    def describe(self, pictures: torch.Tensor) -> dict[str, np.ndarray]:
+        return {"inception_tf1": pictures[:, :, :8, :8].flatten(1).float().numpy()}
+
+
+def compare_classes(inputs: Path, out: Path) -> None:
+    reconstruction.scorer_of = lambda run: Colours()  # type: ignore[assignment,return-value]
+    suite.with_networks = lambda asked, named: asked  # type: ignore[assignment]
+    words = ("--generators", "toy-classes", "--reference", inputs / "photographs", "--samples", "1", "--limit", "6")
+    more = ("--metrics", "fid,recall", "--npz", "--pictures", "2", "--save-statistics", out / "theirs.npz")
+    ended_well(gfid.main, *words, *more, "--threads", "1", "--out", out)
+
+
 def convert(inputs: Path, out: Path) -> None:
     os.environ |= {"LACTOK_CACHE": str(out / "cache"), "LACTOK_WEIGHTS": str(inputs / "weights")}
     found = weights.resolve(Asset("toy-net", "MIT", convert="crash_points:doubled"))
@@ -97,6 +118,7 @@ WORKS: dict[str, Callable[[Path, Path], None]] = {
     "geneval": judge,
     "preference": score,
     "generation": generate,
+    "gfid": compare_classes,
     "weights": convert,
     "training": train,
 }
@@ -168,6 +190,7 @@ def content(out: Path) -> dict[str, bytes]:
     """All files that must have the same bytes however often a run was killed: results, pictures, weights, tables."""
     files = [p for p in sorted(out.rglob("*")) if p.is_file()]
     wanted = [p for p in files if p.name in STABLE or p.suffix in (".png", ".md", ".jsonl", ".safetensors")]
+    wanted += [p for p in files if p.name in ("samples.npz", "theirs.npz")]
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in wanted}
 
 

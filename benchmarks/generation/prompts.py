@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lactok import registry
 from lactok.errors import WrongValue
 from lactok.evaluation.prompts import of_file
+from lactok.specs import GeneratorSpec
 
 # {"prompt": text}, or {"class": number of an ImageNet class}; other keys are kept with the pictures
 Prompt = Mapping[str, Any]
@@ -47,3 +48,17 @@ def conditions(name: str, prompts: Sequence[Prompt]) -> list[Any]:
         if not taken:
             raise WrongValue(f'prompt {number} has no "{key}" that is {what}, which {spec.name} needs')
     return [prompt[key] for prompt in prompts]
+
+
+def check_condition(spec: GeneratorSpec, wanted: Literal["text", "class"]) -> None:
+    """Raise WrongValue, which names the suites that do measure it, for a generator that takes the other condition."""
+    if spec.condition == wanted:
+        return
+    if spec.condition == "class":
+        raise WrongValue(
+            f"{spec.name} makes pictures of ImageNet classes, not of texts; measure it by python -m benchmarks.gfid"
+        )
+    raise WrongValue(
+        f"{spec.name} makes pictures of texts, not of ImageNet classes; measure it by python -m benchmarks.geneval or "
+        "python -m benchmarks.preference"
+    )

@@ -108,11 +108,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     at_least("samples", args.samples, 1, 10_000)
     at_least("scenes", args.scenes, 1, 100_000)
     names = split_names(args.generators, "generators") if args.generators is not None else []
+    from benchmarks.generation.prompts import check_condition
     from benchmarks.geneval import detectors
     from lactok import registry
 
     for name in names:
-        registry.generator_spec(name)  # a wrong name is answered before anything is fetched
+        check_condition(registry.generator_spec(name), "text")  # a wrong name is answered before anything is fetched
     default_detector, default_colours = OFFICIAL if args.scenes is None else WITHOUT_DOWNLOAD
     detector = detectors.find("detector", args.detector or default_detector)
     colours = detectors.find("colour", args.colours or default_colours)

@@ -74,6 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise WrongValue("name either --images DIR or --generators NAME,...")
     from lactok.evaluation.evaluate import existing_folder, metric_networks, report_unfinished
 
+    names = split_names(args.generators, "generators") if args.generators is not None else []
+    if names:
+        from benchmarks.generation.prompts import check_condition
+        from lactok import registry
+
+        for name in names:
+            check_condition(registry.generator_spec(name), "text")
     if args.images is not None:
         existing_folder(args.images)
     settings.use_machine()
@@ -86,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.images is not None:
         rows = [suite.row_of_folder(args.images, args.captions, chosen, args.limit)]
     else:
-        rows = suite.rows_of_generators(split_names(args.generators, "generators"), args.captions, args.limit)
+        rows = suite.rows_of_generators(names, args.captions, args.limit)
     reference = datasets.get(args.reference, argument="reference") if args.reference else None
     if args.dry_run:
         print(suite.plan(chosen, rows))

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lactok.errors import UserError, WrongValue, one_line, unknown
-from lactok.evaluation.results import GenerationResult, GenEvalResult, PreferenceResult, ReconResult, Result
+from lactok.evaluation.results import (
+    GenerationResult,
+    GenEvalResult,
+    GfidResult,
+    PreferenceResult,
+    ReconResult,
+    Result,
+)
 from lactok.evaluation.statistics import Difference, paired_difference
 from lactok.evaluation.table import decimals
 from lactok.metrics.registry import Metric, sorted_keys
@@ -152,6 +159,10 @@ def compare(first: Result, second: Result) -> Comparison:
         raise WrongValue(
             f"{first.name} and {second.name} are pictures that nothing has judged; name results of GenEval or of "
             "preference scores"
+        )
+    if isinstance(first, GfidResult) and isinstance(second, GfidResult):
+        raise WrongValue(
+            f"{first.name} and {second.name} are distances of whole sets, which have no pairs; their table shows both"
         )
     if isinstance(first, ReconResult) and isinstance(second, ReconResult):
         lines, notes = _compare_recon(first, second)

@@ -59,7 +59,7 @@ class Result:
 
     @property
     def suite(self) -> str:
-        """The suite that measured it: "recon", "geneval", "preference" or "generation"."""
+        """The suite that measured it: "recon", "geneval", "preference", "generation" or "gfid"."""
         return str(self.data.suite)
 
     @property
@@ -211,11 +211,16 @@ class GenerationResult(PicturesResult):
     """Pictures that a generator made."""
 
 
+class GfidResult(PicturesResult):
+    """FID, Inception Score, precision and recall of pictures of ImageNet classes."""
+
+
 CLASSES: dict[str, type[Result]] = {
     "recon": ReconResult,
     "geneval": GenEvalResult,
     "preference": PreferenceResult,
     "generation": GenerationResult,
+    "gfid": GfidResult,
 }
 
 
@@ -259,6 +264,11 @@ class Results(Sequence[Result]):
     def preference(self) -> tuple[PreferenceResult, ...]:
         """The results of preference scores."""
         return self.of(PreferenceResult)
+
+    @property
+    def gfid(self) -> tuple[GfidResult, ...]:
+        """The results of generated pictures of classes."""
+        return self.of(GfidResult)
 
     def without(self, *kinds: type[Result]) -> Results:
         """Return these results without those of the given classes."""

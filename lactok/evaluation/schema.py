@@ -308,7 +308,39 @@ class GenerationResult(ResultPart):
     pictures: PicturesPart
 
 
-AnyResult = Annotated[ReconResult | GenEvalResult | PreferenceResult | GenerationResult, Field(discriminator="suite")]
+class GfidReference(Part):
+    """What the pictures of classes were compared with.
+
+    Attributes:
+        name: the data set's or the file's name.
+        kind: "photographs" of a folder, "pictures" or "statistics" of an .npz file, or "statistics and pictures", where
+            the FID is to the statistics and precision and recall are by the pictures.
+        sha256: the hash of its content.
+        n: the number of photographs or pictures of which the FID's statistics are; None where the file does not say.
+        prepare: how photographs were prepared; None for those of a file.
+        skipped: the photographs that cannot be read.
+    """
+
+    name: str
+    kind: str
+    sha256: str
+    n: int | None
+    prepare: dict[str, Any] | None
+    skipped: list[Skipped]
+
+
+class GfidResult(ResultPart):
+    """Pictures of ImageNet classes, of a generator or in a folder or file, compared with a reference."""
+
+    suite: Literal["gfid"]
+    pictures: PicturesPart
+    protocol: ProtocolPart
+    reference: GfidReference
+
+
+AnyResult = Annotated[
+    ReconResult | GenEvalResult | PreferenceResult | GenerationResult | GfidResult, Field(discriminator="suite")
+]
 _ADAPTER: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
 
 

@@ -86,6 +86,8 @@ def distance_entry(metric: Metric, value: float | None, n: int, references: int 
         entry["reliable"] = fewest >= metric.reliable_from
     if fewest < FEWEST:
         entry |= {"value": None, "reason": "a distance needs two images or more"}
+    elif fewest < metric.fewest:
+        entry |= {"value": None, "reason": f"{metric.title} needs {metric.fewest} images or more"}
     elif value is None or not np.isfinite(value):
         entry |= {"value": None, "reason": "its value is not finite"}
     return entry

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Blocks = Sequence[np.ndarray]
+FEATURES = 2048  # numbers of an image that FID's Inception gives
 SINGULAR_BELOW = 2049  # with fewer samples than this, the covariance of Inception's 2048 features is singular
 
 
@@ -58,6 +59,19 @@ class Moments:
         return (self.outer - np.outer(self.total, self.mean)) / (self.n - 1)
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """The mean and covariance of a set's features, as files of reference statistics hold them.
+
+    Attributes:
+        mean: (d,) float64.
+        covariance: (d, d) float64, with ddof = 1.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
 def _trace_sqrt_product(first: np.ndarray, second: np.ndarray) -> float:
     """Return the trace of the square root of the product of two covariances (d, d).
 
@@ -74,7 +88,7 @@ def _trace_sqrt_product(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(eigenvalues.clip(min=0)).sum())
 
 
-def frechet(first: Blocks, second: Blocks) -> float:
+def frechet(first: Blocks | Gaussian, second: Blocks) -> float:
     """Return the Frechet distance between two sets of features (Heusel et al. 2017); covariances have ddof = 1.
 
     If neither set has more samples than features, the trace of the covariances' square root is computed from the
@@ -82,26 +96,43 @@ def frechet(first: Blocks, second: Blocks) -> float:
     although the covariances are singular.
 
     Args:
-        first, second: blocks (n, d) of each set.
+        first: blocks (n, d) of one set, or its mean and covariance.
+        second: blocks (n, d) of the other set.
 
     Returns:
         The distance; nan if a set has fewer than two samples.
     """
-    first_count, second_count = sum(len(block) for block in first), sum(len(block) for block in second)
+    second_count = sum(len(block) for block in second)
+    if isinstance(first, Gaussian):
+        return float("nan") if second_count < 2 else _between_gaussians(first, _gaussian(second))
+    first_count = sum(len(block) for block in first)
     width = first[0].shape[1]
     if min(first_count, second_count) < 2:
         return float("nan")
-    if max(first_count, second_count) <= width:
-        a, b = (np.concatenate(list(blocks)).astype(np.float64) for blocks in (first, second))
-        first_mean, second_mean = a.mean(0), b.mean(0)
-        a = (a - first_mean) / np.sqrt(first_count - 1)
-        b = (b - second_mean) / np.sqrt(second_count - 1)
-        trace_sqrt = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
-        traces = float((a * a).sum() + (b * b).sum())
-    else:
-        x, y = Moments.of(first), Moments.of(second)
-        first_mean, second_mean = x.mean, y.mean
-        trace_sqrt = _trace_sqrt_product(x.covariance, y.covariance)
-        traces = float(np.trace(x.covariance) + np.trace(y.covariance))
-    difference = first_mean - second_mean
+    if max(first_count, second_count) > width:
+        return _between_gaussians(_gaussian(first), _gaussian(second))
+    a, b = (np.concatenate(list(blocks)).astype(np.float64) for blocks in (first, second))
+    first_mean, second_mean = a.mean(0), b.mean(0)
+    a = (a - first_mean) / np.sqrt(first_count - 1)
+    b = (b - second_mean) / np.sqrt(second_count - 1)
+    trace_sqrt = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
+    traces = float((a * a).sum() + (b * b).sum())
+    return _sum(first_mean - second_mean, traces, trace_sqrt)
+
+
+def _gaussian(blocks: Blocks) -> Gaussian:
+    """Return the mean and covariance of the rows of all blocks."""
+    moments = Moments.of(blocks)
+    return Gaussian(moments.mean, moments.covariance)
+
+
+def _between_gaussians(first: Gaussian, second: Gaussian) -> float:
+    """Return the Frechet distance between two normal distributions."""
+    trace_sqrt = _trace_sqrt_product(first.covariance, second.covariance)
+    traces = float(np.trace(first.covariance) + np.trace(second.covariance))
+    return _sum(first.mean - second.mean, traces, trace_sqrt)
+
+
+def _sum(difference: np.ndarray, traces: float, trace_sqrt: float) -> float:
+    """Return the distance from the means' difference (d,), the covariances' traces and that of their root."""
     return float(difference @ difference) + traces - 2 * trace_sqrt

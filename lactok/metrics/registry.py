@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lactok.errors import UserError, WrongValue
 from lactok.extras import missing_package
@@ -57,6 +57,7 @@ class Metric:
         libraries: installed packages whose version may change the value.
         version: number that is raised by hand whenever the arithmetic changes.
         unit: unit of the value, shown on the axes of figures.
+        fewest: number of images below which the metric has no value.
         own: whether the metric belongs to this project; for any other, a result also stores whether higher is better.
     """
 
@@ -73,6 +74,7 @@ class Metric:
     libraries: tuple[str, ...] = ()
     version: int = 1
     unit: str = ""
+    fewest: int = 1
     own: bool = field(default=True, compare=False)
 
     @property
@@ -155,10 +157,13 @@ class DistanceMetric(Metric):
         compute: function (reference features, output features) -> distance. Each set is a sequence of blocks (n, D)
             that can be iterated over more than once; a set has at least two images.
         features: the feature extractor.
+        of_references: what `compute` looks at in the references: their "features"; or their "moments", so that it also
+            takes a `lactok.metrics.frechet.Gaussian`; or "nothing", as the Inception Score of the outputs.
     """
 
-    compute: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], float] = field(kw_only=True)
+    compute: Callable[[Any, Sequence[np.ndarray]], float] = field(kw_only=True)
     features: Features = field(kw_only=True)
+    of_references: Literal["features", "moments", "nothing"] = "features"
 
     @property
     def needs(self) -> tuple[Asset, ...]:
@@ -235,7 +240,7 @@ def metric(
             without it `ImageMetric.compute`.
         listed: False for a metric that is not one of reconstructions: it is found by its key, but `--metrics all`
             leaves it out.
-        declared: the other attributes of `Metric`.
+        declared: the other attributes of `Metric`, and of `DistanceMetric` for a distance.
 
     Returns:
         The decorator; it returns the function unchanged.
@@ -264,7 +269,8 @@ def metric(
             else:
                 METRICS.add(key, DistanceMetric(compute=function, features=features, **common))
         except TypeError:
-            unknown = sorted(declared.keys() - Metric.__dataclass_fields__.keys())
+            kind = Metric if features is None else DistanceMetric
+            unknown = sorted(declared.keys() - kind.__dataclass_fields__.keys())
             raise WrongValue(f"metric {key}: a metric declares no {', '.join(unknown)}") from None
         return function
 
@@ -365,4 +371,5 @@ def split(text: str) -> list[str]:
 
 def assets() -> dict[str, tuple[Asset, ...]]:
     """Return all weight files that metrics need, for `python -m lactok.weights list`."""
-    return {"metrics": tuple(dict.fromkeys(asset for m in known() for asset in m.needs))}
+    every = [*known(), *map(METRICS.get, METRICS.unlisted())]
+    return {"metrics": tuple(dict.fromkeys(asset for m in every for asset in m.needs))}

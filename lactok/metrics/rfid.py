@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lactok.metrics.frechet import SINGULAR_BELOW, frechet
+from lactok.metrics.frechet import SINGULAR_BELOW, Gaussian, frechet
 from lactok.metrics.inception_features import INCEPTION_CLEAN, INCEPTION_TF1
 from lactok.metrics.registry import metric
 
@@ -29,10 +29,19 @@ def rfid_clean(references: Blocks, outputs: Blocks) -> float:
     return frechet(references, outputs)
 
 
-@metric("fid", title="FID", higher=False, digits=2, reliable_from=SINGULAR_BELOW, features=INCEPTION_TF1, listed=False)
-def fid(references: Blocks, outputs: Blocks) -> float:
+@metric(
+    "fid",
+    title="FID",
+    higher=False,
+    digits=2,
+    reliable_from=SINGULAR_BELOW,
+    features=INCEPTION_TF1,
+    of_references="moments",
+    listed=False,
+)
+def fid(references: Blocks | Gaussian, outputs: Blocks) -> float:
     """Return the FID between features (n, 2048) of photographs and of generated images, resized as torch-fidelity does.
 
-    It is not listed because it is not a metric of reconstructions.
+    The photographs' mean and covariance will do. It is not listed because it is not a metric of reconstructions.
     """
     return frechet(references, outputs)

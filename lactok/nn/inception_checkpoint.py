@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lactok.errors import UserError
 from lactok.specs import Asset, PackageIndex, Url
 
 if TYPE_CHECKING:
@@ -25,6 +26,30 @@ INCEPTION = Asset(
     convert="lactok.nn.inception_checkpoint:convert_inception",
     size=81_040_724,
 )
+
+# Inception's last layer, by which the Inception Score is computed of the pooled features. It is an asset of its own,
+# since only one of the published files has it.
+INCEPTION_CLASSIFIER = Asset(
+    "fid-inception-classifier",
+    license="Apache-2.0 (TensorFlow models)",
+    sources=(Url("torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3", "6726825d"),),
+    convert="lactok.nn.inception_checkpoint:convert_classifier",
+    size=95_628_359,
+    note="it is in torch-fidelity's weights-inception-2015-12-05-6726825d.pth, which is taken under the second name",
+)
+
+
+def convert_classifier(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the classifier's matrix (1008, 2048), without its bias, of torch-fidelity's file.
+
+    The Inception Score is computed without the bias ("logits_unbiased"), as in its authors' graph.
+
+    Raises:
+        UserError: the file has no classifier.
+    """
+    if "fc.weight" not in tensors:
+        raise UserError("the file has no classifier, fc.weight; it is in weights-inception-2015-12-05-6726825d.pth")
+    return {"weight": tensors["fc.weight"]}
 
 
 def convert_inception(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,12 +11,14 @@ from benchmarks.preference.notes import reading_notes
 from lactok import registry
 from lactok.errors import UserError, first_few
 from lactok.evaluation import datasets, protocol
-from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result
+from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResult, ReconResult, Result
 from lactok.specs import Asset
 from reports.conditions import unusual_conditions
 
 S = TypeVar("S", bound=Result)
 
+GFID_PICTURES, GFID_CLASSES = 50_000, "imagenet-classes"
+ADM_REFERENCE = "VIRTUAL_imagenet256_labeled"  # how the name of ADM's statistics of ImageNet's training set begins
 COCO_CAPTIONS = datasets.PUBLISHED["coco"].size  # one caption for each image of the published data set
 
 
@@ -127,6 +129,8 @@ def describe(run: Result) -> str:
         parts.append(f"GenEval, {run.data.detector.name}, {run.data.colours.name}")
     elif isinstance(run, PreferenceResult):
         parts.append(f"captions {run.dataset}")
+    elif isinstance(run, GfidResult):
+        parts.append(f"to {run.data.reference.name}")
     return ", ".join([*parts, *unusual_conditions(run)])
 
 
@@ -151,6 +155,23 @@ def preference_obstacle(run: PreferenceResult, name: str) -> str:
         return f"captions of {run.dataset}"
     if run.n != COCO_CAPTIONS or captions > COCO_CAPTIONS:
         return f"{run.n} of {COCO_CAPTIONS} pictures"
+    return ""
+
+
+def gfid_obstacle(run: GfidResult) -> str:
+    """Return why a run's FID is not of 50,000 pictures of all classes to ADM's statistics, or "" if it is."""
+    reference = run.data.reference
+    if "@" in run.label:
+        return f"with options ({run.label})"
+    if run.n != GFID_PICTURES:
+        return f"{run.n} of {GFID_PICTURES} pictures"
+    if run.data.pictures.generator is not None and run.dataset != GFID_CLASSES:
+        return f"of {run.dataset}"
+    if not reference.name.startswith(ADM_REFERENCE) or "statistics" not in reference.kind:
+        return f"to {reference.name}"
+    rounding = run.data.protocol.definition.score.get("rounding")
+    if run.data.pictures.generator is not None and rounding != "truncate":
+        return f"with {rounding} rounding"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Tables of all runs found here: reconstructions by data set and protocol, GenEval, and preference scores."""
+"""Tables of all runs found here: reconstructions by data set and protocol, GenEval, preference scores, and gFID."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.preference.notes import reading_notes
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.results import GenEvalResult, PreferenceResult, ReconResult, Result, Results
+from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResult, ReconResult, Result, Results
 from lactok.evaluation.table import decimals, metrics_of, share_of_codes, usage_notes
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
@@ -18,6 +18,8 @@ RECON_FACTS = ("tokens", "codes", "bits", "usage")
 
 def build(results: Results) -> list[Table]:
     """Return a table for each data set and protocol of reconstructions, each judge of GenEval, each set of captions.
+
+    Pictures of classes that were compared with one reference share a table too.
 
     Distances to other photographs are other numbers, so that runs with another reference have another table.
 
@@ -36,7 +38,12 @@ def build(results: Results) -> list[Table]:
         preference.setdefault(digest([p.dataset, rewards, reference]), []).append(p)
     tables = [_recon(recon[group]) for group in sorted(recon)]
     tables += [_geneval(runs) for runs in geneval.values()]
-    return tables + [_preference(runs) for runs in preference.values()]
+    tables += [_preference(runs) for runs in preference.values()]
+    gfid: dict[str, list[GfidResult]] = {}
+    for made in results.gfid:
+        compared = [made.data.reference.sha256, made.data.protocol.resolution, made.limit]
+        gfid.setdefault(digest(compared), []).append(made)
+    return tables + [_gfid(runs) for runs in gfid.values()]
 
 
 def _group(run: ReconResult) -> tuple[str, ...]:
@@ -129,5 +136,21 @@ def _preference(runs: Sequence[PreferenceResult]) -> Table:
         tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
         dataset=source,
         notes=("Captions are resampled for the intervals.", *reading_notes(runs)),
+    )
+    return with_marks(table, runs)
+
+
+def _gfid(runs: Sequence[GfidResult]) -> Table:
+    """Return the table of pictures of classes, compared with one reference."""
+    metrics = {key: run.metric(key) for run in runs for key in run.metrics}
+    columns = tuple(column(metric) for metric in metrics.values())
+    reference = runs[0].data.reference
+    table = Table(
+        f"runs-gfid-{digest(runs[0].name)[:8]}",
+        f"Runs found here: pictures of ImageNet classes, compared with {reference.name} ({reference.kind})",
+        columns,
+        tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
+        dataset=runs[0].dataset,
+        notes=tuple(f"{run.name}: {run.n} pictures." for run in runs),
     )
     return with_marks(table, runs)

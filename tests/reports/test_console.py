@@ -19,6 +19,7 @@ NAMES = {
     "geneval",
     "preference",
     "generation",
+    "gfid",
     "generate",
     "ablation",
     "exchange",

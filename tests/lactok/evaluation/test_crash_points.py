@@ -23,7 +23,7 @@ from lactok.evaluation.folder_source import FolderSource
 
 pytestmark = pytest.mark.slow
 # files that get their name in a run, by work: shards, pictures, records, tables, notes, checkpoints
-LEAST = {"reconstruction": 30, "geneval": 9, "preference": 5, "generation": 9, "weights": 2, "training": 5}
+LEAST = {"reconstruction": 30, "geneval": 9, "preference": 5, "generation": 9, "gfid": 14, "weights": 2, "training": 5}
 
 
 @pytest.fixture(scope="module")

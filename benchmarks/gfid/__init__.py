@@ -1,0 +1,1 @@
+"""gFID: FID, Inception Score, precision and recall of class-conditional pictures."""

@@ -1,0 +1,73 @@
+"""The Inception Score (Salimans et al. 2016): how sure FID's Inception is of each image's class, and of how many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lactok import weights
+from lactok.metrics.inception_features import INCEPTION_TF1
+from lactok.metrics.registry import metric
+from lactok.nn.inception_checkpoint import INCEPTION_CLASSIFIER
+
+Blocks = Sequence[np.ndarray]
+SPLITS = 10  # groups of images, over whose scores the mean is taken
+SHUFFLE = 2020  # torch-fidelity's seed of the order in which images are put into groups
+ROWS = 4096  # images whose probabilities are in memory together
+COMPARABLE_FROM = 50_000  # images: the score grows with their number, and papers give that of 50,000
+
+
+def score(features: Blocks, classifier: np.ndarray, splits: int = SPLITS) -> float:
+    """Return the Inception Score as torch-fidelity does: the mean over groups of images.
+
+    Args:
+        features: pooled features of the images, as blocks (n, 2048) that can be iterated over more than once.
+        classifier: the matrix (classes, 2048) of Inception's last layer.
+        splits: number of groups, to which the images are dealt in an order that is shuffled by a fixed seed.
+
+    Returns:
+        The score, at least 1; nan for fewer images than groups.
+    """
+    from scipy.special import xlogy
+
+    count = sum(len(block) for block in features)
+    if count < splits:
+        return float("nan")
+    matrix = classifier.astype(np.float64).T
+    place = np.argsort(np.random.RandomState(SHUFFLE).permutation(count))
+    bounds = [i * count // splits for i in range(1, splits)]
+    group = np.searchsorted(bounds, place, side="right")
+    mean = np.zeros((splits, len(classifier)))  # of the images' probabilities
+    negative_entropy = np.zeros(splits)  # mean over the images
+    sizes = np.bincount(group, minlength=splits)
+    start = 0
+    for block in features:
+        for first in range(0, len(block), ROWS):
+            logits = block[first : first + ROWS].astype(np.float64) @ matrix
+            logits -= logits.max(1, keepdims=True)
+            logarithm = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+            probability = np.exp(logarithm)
+            own = group[start : start + len(logits)]
+            np.add.at(negative_entropy, own, (probability * logarithm).sum(1) / sizes[own])
+            for i in np.unique(own):
+                mean[i] += probability[own == i].sum(0) / sizes[i]
+            start += len(logits)
+    return float(np.exp(negative_entropy - xlogy(mean, mean).sum(1)).mean())
+
+
+@metric(
+    "inception_score",
+    title="IS",
+    higher=True,
+    digits=1,
+    reliable_from=COMPARABLE_FROM,
+    fewest=SPLITS,
+    networks=(INCEPTION_CLASSIFIER,),
+    features=INCEPTION_TF1,
+    of_references="nothing",
+    listed=False,
+)
+def inception_score(references: object, outputs: Blocks) -> float:
+    """Return the Inception Score of the outputs (n, 2048), over ten groups; the references do not count."""
+    return score(outputs, weights.load(INCEPTION_CLASSIFIER)["weight"].numpy())
