@@ -69,9 +69,7 @@ def plain(model: GPT, inputs: Inputs) -> Tensor:
 
 def fast(decoder: Decoder, inputs: Inputs) -> Tensor:
     """Return ids (B, image_tokens) by the project's own decoding, the reading of captions included."""
-    caption = decoder.prefix(inputs.features, inputs.mask)
-    without = decoder.without_caption(inputs.mask, len(inputs.seeds))
-    return decoder.generate(caption, without, inputs.seeds, SAMPLING)
+    return decoder.read_and_generate(inputs.features, inputs.mask, inputs.seeds, SAMPLING)
 
 
 def predictions(decoder: Decoder, inputs: Inputs, ids: Tensor) -> Tensor:

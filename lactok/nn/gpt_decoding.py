@@ -139,6 +139,7 @@ class Decoder:
 
     # -- captions
 
+    @torch.inference_mode()
     def prefix(self, features: Tensor, mask: Tensor | None) -> Prefix:
         """Read captions.
 
@@ -182,6 +183,7 @@ class Decoder:
 
     # -- ids
 
+    @torch.inference_mode()
     def decode(
         self,
         conditional: Prefix,
@@ -237,6 +239,11 @@ class Decoder:
                 lambda step: choose(step.logits, step.number),
                 sampling.interval,
             )
+
+    def read_and_generate(self, features: Tensor, mask: Tensor | None, seeds: Tensor, sampling: Sampling) -> Tensor:
+        """Return the ids of an image for each caption's features; arguments as of `prefix` and `generate`."""
+        without = self.without_caption(mask, len(features)) if sampling.guidance > 1 else None
+        return self.generate(self.prefix(features, mask), without, seeds, sampling)
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile the step with `torch.compile`, whose `backend` this is."""

@@ -40,9 +40,8 @@ def drawn(sampling: Sampling, seeds: Tensor = SEEDS) -> Callable[[Step], Tensor]
 
 
 def fast(decoder: Decoder, features: Tensor, mask: Tensor | None, sampling: Sampling, seeds: Tensor = SEEDS) -> Tensor:
-    without = decoder.without_caption(mask, len(features)) if sampling.guidance > 1 else None
     with torch.inference_mode():
-        return decoder.generate(decoder.prefix(features, mask), without, seeds, sampling)
+        return decoder.read_and_generate(features, mask, seeds, sampling)
 
 
 class Eager(GraphDecoder):

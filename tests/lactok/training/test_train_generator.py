@@ -22,6 +22,7 @@ from lactok import config, registry
 from lactok.errors import UserError
 from lactok.generate import main as generate
 from lactok.nn.gpt import GPTConfig, left_padded, visible
+from lactok.nn.gpt_decoding import Decoder
 from lactok.nn.loading import Texts
 from lactok.nn.t5 import T5Encoder, clean
 from lactok.nn.token_sampling import Sampling
@@ -181,7 +182,7 @@ def test_it_learns_and_what_is_trained_makes_pictures(
     model = transformer(run.learner.model.config).eval()
     model.load_state_dict(weights)
     features, mask = left_padded(*generator.captions(["a red bus"], torch.device("cpu")))
-    ids = model.generate(features, mask, torch.tensor([3]), replace(generator.how, guidance=2.0))
+    ids = Decoder(model).read_and_generate(features, mask, torch.tensor([3]), replace(generator.how, guidance=2.0))
     assert torch.equal(picture, lactok.load("toy").decode(ids))
     with pytest.raises(SystemExit, match="0"):
         generate(["a red bus", "--generator", f"{name}@guidance=2", "--seed", "3", "--out", str(tmp_path / "a.png")])
@@ -197,7 +198,7 @@ def test_any_number_of_ids() -> None:
     assert model.table.shape == (20, 4, 2)
     assert torch.equal(model.table, transformer(GPTConfig(32, 2, 4, 48, 64, 16, 8, 16)).table[:20])
     features, mask = torch.randn(2, 8, 16), torch.ones(2, 8)
-    ids = model.generate(features, mask, torch.tensor([1, 2]), Sampling(1.0, 1.0, 0))
+    ids = Decoder(model).read_and_generate(features, mask, torch.tensor([1, 2]), Sampling(1.0, 1.0, 0))
     logits = model(features, ids[:, :-1], visible(mask, model.config, 2))[:, 7:]
     loss = model.loss(features, ids, visible(mask, model.config, 2))
     assert float(F.cross_entropy(logits.flatten(0, 1), ids.flatten())) == pytest.approx(float(loss))
