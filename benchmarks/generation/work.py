@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from benchmarks.generation import times
 from benchmarks.generation.prompts import Prompt, conditions
 from lactok import images, registry
 from lactok.errors import WrongValue, disk_errors
+from lactok.evaluation import stored_files
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
@@ -156,16 +158,21 @@ def generate(
         for number, prompt in numbered.items():
             _write_metadata(prompt_folder(folder, number), prompt)
     title = registry.generator_spec(name).name
-    timer = complete(work, list(dataset.shards()), execution, f"{title}, pictures")
-    if timer is not None:
-        _write_result(title, dataset, len(prompts), folder, run, execution, samples, timer)
-    return dataset, timer
+    timer = Timer(run.device)
+    finished = complete(work, list(dataset.shards()), execution, f"{title}, pictures", timer)
+    with disk_errors(folder):
+        times.add(folder, run, execution.part, timer)
+    if finished is not None:
+        _write_result(title, dataset, len(prompts), folder, run, execution, samples)
+    return dataset, finished
 
 
 def _write_result(
-    name: str, dataset: Dataset, prompts: int, folder: Path, run: Run, execution: Execution, samples: int, timer: Timer
+    name: str, dataset: Dataset, prompts: int, folder: Path, run: Run, execution: Execution, samples: int
 ) -> None:
     """Write which pictures there are to `result.json` and how long they took to `run.json`.
+
+    The times are those of all parts and earlier runs on the device that made most of the pictures.
 
     Args:
         name: the generator's canonical name.
@@ -196,6 +203,16 @@ def _write_result(
         "seed": [picture_seed(run, s) for s in pictures],
         "sha256": [s.sha256 for s in pictures],
     }
+    timer = Timer()
+    known = times.total(folder)
+    if known:
+        place, timer = known[0]
+        run = replace(run, device=place.device, threads=place.threads, batch_size=place.batch_size)
+        if stored_files.read_run(folder / "run.json").get("images") == dict(timer.images):
+            timer = Timer()  # nothing new: the earlier `run.json` stays
+        if known[1:]:
+            others = sum(sum(elsewhere.images.values()) for _, elsewhere in known[1:])
+            logger.info("%s: run.json has the times of %s; %d pictures were made elsewhere", name, place.device, others)
     write_result(folder, content, columns, run, timer, LIBRARIES)
 
 
