@@ -6,17 +6,17 @@ al. 2024) and Alpha-X-95/LaCToK `demo.py` (Xie et al. 2025).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from baselines.id_generator import IdGenerator
-from lactok import weights
 from lactok.nn.gpt import GPT, GPTConfig, left_padded
 from lactok.nn.loading import Texts
-from lactok.nn.t5 import PARTS, TOKENIZER, TOKENS, CaptionFeatures, T5Config, T5Encoder
+from lactok.nn.recognise import load_strict
+from lactok.nn.t5 import PARTS, TOKENIZER, TOKENS, CaptionFeatures, T5Config, T5Encoder, clean
 from lactok.nn.token_sampling import Sampling
 from lactok.registry import register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
@@ -105,16 +105,23 @@ class TextToIds(IdGenerator):
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Load the transformer, the text encoder's files, and the text tokenizer."""
         own, *parts, _ = assets.values()
-        weights.load_strict(self.model, own, self.spec.name)
+        load_strict(self.model, own, self.spec.name)
         encoder = {name: tensor for part in parts for name, tensor in part.items()}
         encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])  # one tensor under two names
-        weights.load_strict(self.text.encoder, encoder, "flan-t5-xl")
+        load_strict(self.text.encoder, encoder, "flan-t5-xl")
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
-        texts = Texts(self.spec.assets[-1], TOKENS, "<pad>")
-        self.captions = CaptionFeatures(self.text, texts)
+        self.captions = CaptionFeatures(self.text, self._texts())
         super().place(device, dtype)
+
+    def _texts(self) -> Texts:
+        return Texts(self.spec.assets[-1], TOKENS, "<pad>")
+
+    def cut_captions(self, captions: Sequence[str]) -> tuple[int, list[str]]:
+        """Return how many tokens of a caption are read, and the captions that have more."""
+        flags = self._texts().is_cut([clean(caption) for caption in captions])
+        return TOKENS, [caption for caption, is_cut in zip(captions, flags, strict=True) if is_cut]
 
     def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         captions = [str(caption) for caption in conditions]

@@ -28,6 +28,7 @@ from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json, write_result
 from lactok.files import write_atomically
 from lactok.metrics.scorer import batches
+from lactok.nn.loading import ReadsCaptions, tell_cut
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -158,17 +159,46 @@ def generate(
         for number, prompt in numbered.items():
             _write_metadata(prompt_folder(folder, number), prompt)
     title = registry.generator_spec(name).name
+    cut = _tell_cut(name, title, prompts)
     timer = Timer(run.device)
     finished = complete(work, list(dataset.shards()), execution, f"{title}, pictures", timer)
     with disk_errors(folder):
         times.add(folder, run, execution.part, timer)
     if finished is not None:
-        _write_result(title, dataset, len(prompts), folder, run, execution, samples)
+        _write_result(title, dataset, len(prompts), folder, run, execution, samples, cut)
     return dataset, finished
 
 
+def _tell_cut(name: str, title: str, prompts: Sequence[Prompt]) -> dict[str, int]:
+    """Say once how many prompts are longer than a generator reads, and return that for the result.
+
+    Args:
+        name: the generator as it is asked for.
+        title: its canonical name.
+
+    Returns:
+        `tokens`, how many tokens of a prompt are read, and `captions_cut`, how many different prompts have more;
+        nothing where none has, or where the generator does not tell.
+    """
+    with torch.device("meta"):
+        generator = registry.GENERATORS.entry(name).create()
+    if not isinstance(generator, ReadsCaptions):
+        return {}
+    texts = list(dict.fromkeys(str(prompt.get("prompt", "")) for prompt in prompts))
+    tokens, cut = generator.cut_captions(texts)
+    tell_cut(title, tokens, cut, f"{len(texts)} prompts")
+    return {"tokens": tokens, "captions_cut": len(cut)} if cut else {}
+
+
 def _write_result(
-    name: str, dataset: Dataset, prompts: int, folder: Path, run: Run, execution: Execution, samples: int
+    name: str,
+    dataset: Dataset,
+    prompts: int,
+    folder: Path,
+    run: Run,
+    execution: Execution,
+    samples: int,
+    cut: Mapping[str, int],
 ) -> None:
     """Write which pictures there are to `result.json` and how long they took to `run.json`.
 
@@ -178,6 +208,7 @@ def _write_result(
         name: the generator's canonical name.
         prompts: number of prompts.
         samples: pictures per prompt.
+        cut: what `_tell_cut` returns.
     """
     pictures = dataset.samples
     content = {
@@ -185,7 +216,7 @@ def _write_result(
         "limit": execution.limit,
         "pictures": {
             "name": name,
-            "generator": {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype},
+            "generator": {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype, **cut},
         },
         "dataset": {
             "name": dataset.name,

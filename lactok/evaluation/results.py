@@ -196,8 +196,11 @@ class PicturesResult(Result):
 
     @property
     def generated(self) -> Path | None:
-        """The folder of the pictures that the suite let a generator make; None for somebody's folder of pictures."""
-        return None
+        """The folder whose `run.json` times the pictures that a generator made; None for somebody's own pictures.
+
+        It is the result's own folder, unless the suite keeps pictures elsewhere.
+        """
+        return self.folder if self.data.pictures.generator is not None else None
 
     @cached_property
     def about_pictures(self) -> dict[str, Any]:
@@ -282,11 +285,6 @@ class PreferenceResult(PicturesResult):
 
 class GenerationResult(PicturesResult):
     """Pictures that a generator made."""
-
-    @property
-    def generated(self) -> Path | None:
-        """The result's own folder, which holds the pictures."""
-        return self.folder
 
 
 CLASSES: dict[str, type[Result]] = {
