@@ -107,7 +107,8 @@ class TextToIds(IdGenerator):
         own, *parts, _ = assets.values()
         load_strict(self.model, own, self.spec.name)
         encoder = {name: tensor for part in parts for name, tensor in part.items()}
-        encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])  # one tensor under two names
+        if "shared.weight" in encoder:  # one tensor under two names
+            encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
         load_strict(self.text.encoder, encoder, "flan-t5-xl")
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:

@@ -186,7 +186,7 @@ def _tell_cut(name: str, title: str, prompts: Sequence[Prompt]) -> dict[str, int
         return {}
     texts = list(dict.fromkeys(str(prompt.get("prompt", "")) for prompt in prompts))
     tokens, cut = generator.cut_captions(texts)
-    tell_cut(title, tokens, cut, f"{len(texts)} prompts")
+    tell_cut(title, tokens, cut, len(texts))
     return {"tokens": tokens, "captions_cut": len(cut)} if cut else {}
 
 

@@ -34,27 +34,22 @@ class ReadsCaptions(Protocol):
         """
 
 
-def tell_cut(name: str, tokens: int, cut: Sequence[str], of: str = "captions") -> None:
+def tell_cut(name: str, tokens: int, cut: Sequence[str], all: int = 0) -> None:
     """Say on the log how many captions are longer than a network reads; of those that were told before, nothing.
 
     Args:
         name: what reads them.
         tokens: how many tokens of a caption it reads.
         cut: the captions that have more.
-        of: what they are called, with their number where it is known.
+        all: how many captions there are, where that is worth saying.
     """
     new = [caption for caption in dict.fromkeys(cut) if caption not in _told]
     if not new:
         return
     _told.update(new)
-    logger.warning(
-        "%s: %d of the %s are longer than the %d tokens that it reads, so their ends are not read: %s",
-        name,
-        len(new),
-        of,
-        tokens,
-        first_few([shown(caption) for caption in new], 3),
-    )
+    count = f"{len(new)} of {all}" if all else str(len(new))
+    first = first_few([shown(caption) for caption in new], 3)
+    logger.warning("captions longer than %d tokens: %s; %s does not read their ends: %s", tokens, count, name, first)
 
 
 def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], name: str) -> M:
