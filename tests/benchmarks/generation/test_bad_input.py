@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,19 @@ def test_suites_of_texts_refuse_generators_of_classes(small: Path, capsys: pytes
     assert not (small / "out").exists()
 
 
+def test_other_conditions_are_refused_by_name(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = registry.GENERATORS.entry("small-show-o")
+    other = replace(entry, spec=replace(entry.spec, name="small-audio", condition="audio"))  # type: ignore[arg-type]
+    monkeypatch.setitem(registry.GENERATORS.registered, "small-audio", other)
+    (small / "p.txt").write_text("a red bus\n")
+    said = "small-audio is conditioned on 'audio'; no suite measures that, only text or class"
+    where = ("--generators", "small-audio", "--out", small / "out")
+    for main, more in ((geneval.main, ()), (preference.main, ()), (generation.main, ("--prompts", small / "p.txt"))):
+        assert said in error_of(capsys, main, *where, *more)
+
+
 def test_a_class_out_of_range(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("1000", "-1", "１", "a dog"):
         arguments = (f"--prompts={small / 'c.txt'}", "--generator", "titok-l32-gen", "--out", small / "out")
@@ -221,8 +235,6 @@ def test_a_file_of_another_network_says_what_it_is(
 def test_a_checkpoint_of_another_size_says_both_sizes(
     written: Path, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
     from safetensors.torch import save_file
 
     from lactok.nn.gpt import GPT

@@ -445,8 +445,10 @@ def test_the_page_on_adding_a_generator_runs(
     made = {p.as_posix() for p in Path("pictures").rglob("*") if p.is_file()}
     assert {name for name in made if name.startswith("pictures/clouds/")} == set(listed.split())
     assert "pictures/clouds@size=128/00001/samples/0001.png" in made
-    (script,) = [block for block in code if block not in files.values()]
-    exec(compile(script, "page", "exec"), {"__name__": "__main__"})
+    scripts = [block for block in code if block not in files.values()]
+    assert len(scripts) == 2
+    for script in scripts:
+        exec(compile(script, "page", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.slow
