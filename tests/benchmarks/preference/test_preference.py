@@ -298,7 +298,7 @@ def test_mistakes_in_one_line(
     assert "data/coco/annotations/captions_val2017.json: put captions_val2017.json" in error_of(
         capsys, out, *here, "--captions", "coco"
     )
-    assert "COCO's captions are not in" in error_of(capsys, out, "--generators", "x")
+    assert "COCO's captions are not in" in error_of(capsys, out, "--generators", "sd1.5")
     other = tmp_path / "other.tsv"
     other.write_text("someone.png\ta caption\n")
     assert "none of the 70 pictures has a caption: 000.png" in error_of(capsys, out, *here, "--captions", other)
@@ -402,7 +402,7 @@ def test_generators_make_their_pictures_first(tmp_path: Path, monkeypatch: pytes
         return every, Timer() if all(s.path.is_file() for s in every.samples) else None
 
     monkeypatch.setattr("benchmarks.generation.work.generate", generate)
-    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: SimpleNamespace(name=name))  # no adapters
+    monkeypatch.setattr("lactok.registry.generator_spec", lambda name: SimpleNamespace(name=name, condition="text"))
     monkeypatch.setattr(datasets, "SHARD", 2)
     file = tmp_path / "c.tsv"
     file.write_text("".join(f"{i}.png\tcaption {i}\n" for i in range(5)))
