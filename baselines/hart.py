@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lactok import weights
 from lactok.nn.hart import HART, HARTConfig, HARTSampling, generate
 from lactok.nn.hart_checkpoint import ASSETS, config_of, parsed, system_prompt
-from lactok.nn.loading import Texts, tokenizer_json
+from lactok.nn.loading import Texts, tell_cut, tokenizer_json
 from lactok.nn.multiscale_vq import MultiScaleConfig, MultiScaleVQ
+from lactok.nn.recognise import load_strict
 from lactok.randomness import noise, uniform
 from lactok.registry import register_generator
 from lactok.specs import GeneratorSpec, Option
@@ -72,11 +72,11 @@ class HARTGenerator(Generator):
                 self.model = HART(config)
                 self.autoencoder = MultiScaleVQ(tokenizer_shape(config))
             self.text = _text_encoder(parsed(text_shape))
-        weights.load_strict(self.model, own, self.spec.name)
-        weights.load_strict(self.autoencoder, tokenizer, "hart-tokenizer")
+        load_strict(self.model, own, self.spec.name)
+        load_strict(self.autoencoder, tokenizer, "hart-tokenizer")
         stored = {name: tensor for part in parts for name, tensor in part.items() if "lm_head" not in name}
         encoder = {name.removeprefix("model."): tensor for name, tensor in stored.items()}
-        weights.load_strict(self.text, encoder, "hart-text")
+        load_strict(self.text, encoder, "hart-text")
         with torch.device("cpu"):  # no file has its frequencies
             self.text.rotary_emb = type(self.text.rotary_emb)(self.text.config)
         self.system = system_prompt(prompt)
@@ -84,15 +84,25 @@ class HARTGenerator(Generator):
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the networks to `device`."""
         *_, asset, _ = self.spec.assets
-        self.texts = Texts(asset, self.model.config.context_tokens, PAD)
+        self.texts = self._texts()
         before = tokenizer_json(asset)
         before.no_truncation()
         before.no_padding()
         self.system_ids = torch.tensor(before.encode(self.system).ids)
         super().place(device, dtype)
 
+    def _texts(self) -> Texts:
+        return Texts(self.spec.assets[-2], self.model.config.context_tokens, PAD)
+
+    def cut_captions(self, captions: Sequence[str]) -> tuple[int, list[str]]:
+        """Return how many tokens of a caption are read, and the captions that have more."""
+        texts = self._texts()
+        flags = texts.is_cut(list(captions))
+        return texts.length, [caption for caption, is_cut in zip(captions, flags, strict=True) if is_cut]
+
     def _features(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Captions -> features (B, T, width) of the text encoder and their positions (B, T), padding included."""
+        tell_cut(self.spec.name, *self.cut_captions(captions))
         ids, _ = self.texts(list(captions), str(self.device))
         mask = ids != self.texts.pad_id
         before = self.system_ids.to(self.device).expand(len(ids), -1)

@@ -6,7 +6,7 @@ al. 2024) and Alpha-X-95/LaCToK `demo.py` (Xie et al. 2025).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from baselines.id_generator import IdGenerator
-from lactok import weights
 from lactok.device import exact_float32
 from lactok.nn import few_rows
 from lactok.nn.gpt import GPT, GPTConfig, left_padded
 from lactok.nn.gpt_decoding import Prefix
 from lactok.nn.gpt_graphs import decoder_of
 from lactok.nn.loading import Texts
-from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder
+from lactok.nn.recognise import load_strict
+from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder, clean
 from lactok.nn.token_sampling import Sampling
 from lactok.registry import register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
@@ -113,15 +113,15 @@ class TextToIds(IdGenerator):
     def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Load the transformer, the text encoder's files, and the text tokenizer."""
         own, *parts, _ = assets.values()
-        weights.load_strict(self.model, own, self.spec.name)
+        load_strict(self.model, own, self.spec.name)
         encoder = {name: tensor for part in parts for name, tensor in part.items()}
-        encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])  # one tensor under two names
-        weights.load_strict(self.text.encoder, encoder, "flan-t5-xl")
+        if "shared.weight" in encoder:  # one tensor under two names
+            encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
+        load_strict(self.text.encoder, encoder, "flan-t5-xl")
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
-        texts = Texts(self.spec.assets[-1], self.model.config.text_tokens, "<pad>")
-        self.captions = CaptionFeatures(self.text, texts)
+        self.captions = CaptionFeatures(self.text, self._texts())
         self.model.compute_in(dtype)
         super().place(device, dtype)
         few_rows.prepare(self.model)
@@ -150,6 +150,16 @@ class TextToIds(IdGenerator):
             prefix = self.decoder.prefix(feature[None], mask[None])
             without = self.decoder.without_caption(mask[None], 1) if self.how.guidance > 1 else None
             self._known[caption] = prefix, without
+
+    def _texts(self) -> Texts:
+        return Texts(self.spec.assets[-1], self.model.config.text_tokens, "<pad>")
+
+    def cut_captions(self, captions: Sequence[str]) -> tuple[int, list[str]]:
+        """Return how many tokens of a caption are read, and the captions that have more."""
+        flags = self._texts().is_cut([clean(caption) for caption in captions])
+        return self.model.config.text_tokens, [
+            caption for caption, is_cut in zip(captions, flags, strict=True) if is_cut
+        ]
 
     def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         self._prepare(conditions)

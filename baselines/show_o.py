@@ -6,17 +6,18 @@ its README's for 512 px, 1.75 and 18 its earlier ones for 256 px.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from baselines.id_generator import IdGenerator
-from lactok import weights
-from lactok.nn.loading import tokenizer_json
+from lactok.errors import UserError
+from lactok.nn.loading import tell_cut, tokenizer_json
 from lactok.nn.magvit_v2 import MagvitConfig, MagvitV2
-from lactok.nn.show_o import ShowO, ShowOConfig, ShowOSampling, generate, prompt_ids
+from lactok.nn.recognise import load_strict
+from lactok.nn.show_o import ShowO, ShowOConfig, ShowOSampling, generate, is_cut, prompt_ids
 from lactok.randomness import uniform
 from lactok.registry import register, register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option, TokenizerSpec
@@ -94,15 +95,29 @@ class ShowOGenerator(IdGenerator):
         """Load the language model and the text tokenizer.
 
         Raises:
-            UserError: the text tokenizer is another one: its end of text is not the network's.
+            UserError: the text tokenizer is another one: it has not as many tokens as the network's vocabulary.
         """
         own, _ = assets.values()
-        weights.load_strict(self.model, own, self.spec.name)
+        load_strict(self.model, own, self.spec.name)
         self.texts = tokenizer_json(self.spec.assets[1])
+        count, needed = self.texts.get_vocab_size(), self.model.config.text_vocabulary
+        if count != needed:
+            raise UserError(
+                f"{self.spec.assets[1].name} has {count} tokens and {self.spec.name} {needed}; is it the right file?"
+            )
+
+    def cut_captions(self, captions: Sequence[str]) -> tuple[int, list[str]]:
+        """Return how many tokens of a caption are read, and the captions that have more."""
+        config, texts = self.model.config, tokenizer_json(self.spec.assets[1])
+        encoded = texts.encode_batch(list(captions))
+        cut = [caption for caption, found in zip(captions, encoded, strict=True) if is_cut(found.ids, config)]
+        return config.text_tokens, cut
 
     def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         config = self.model.config
         encoded = [self.texts.encode(str(caption)).ids for caption in conditions]
+        cut = [str(caption) for caption, ids in zip(conditions, encoded, strict=True) if is_cut(ids, config)]
+        tell_cut(self.spec.name, config.text_tokens, cut)
         prompts = torch.stack([prompt_ids(ids, config) for ids in encoded]).to(self.device)
 
         def draws(use: str, shape: tuple[int, ...]) -> Tensor:

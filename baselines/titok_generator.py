@@ -6,6 +6,7 @@ which makes nicer and less varied pictures. Source: bytedance/1d-tokenizer `conf
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from baselines.id_generator import IdGenerator
 from lactok.nn.maskgit_sampling import MaskGITSampling
+from lactok.nn.recognise import load_strict
 from lactok.nn.titok_generator import MaskedTransformerConfig, build, generate
 from lactok.randomness import uniform
 from lactok.registry import register_generator
@@ -80,6 +82,11 @@ class TiTokGenerator(IdGenerator):
         how = how if spec.values.get("setting", "fid") == "fid" else demo(how)
         self.how = replace(how, steps=int(spec.values.get("steps", how.steps)))
         self.model = build(config)
+
+    def load_assets(self, assets: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Load the network."""
+        (tensors,) = assets.values()
+        load_strict(self.model, tensors, self.spec.name)
 
     def _ids(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
         labels = torch.tensor(conditions, device=self.device)

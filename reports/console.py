@@ -32,6 +32,7 @@ COMMANDS = {
     "geneval": Entry("benchmarks.geneval", "whether generated pictures show what their prompts ask for"),
     "preference": Entry("benchmarks.preference", "rewards of generated pictures, and their distance to photographs"),
     "gfid": Entry("benchmarks.gfid", "FID, Inception Score, precision and recall of pictures of ImageNet classes"),
+    "table3": Entry("benchmarks.table3", "the paper's Table 3: GenEval and rewards of its generators"),
     "generation": Entry("benchmarks.generation", "pictures of a generator, for GenEval and preference scores"),
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),

@@ -108,8 +108,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             failed = True
             log_bug(spec.name)
         else:
-            print(f"written: {folder}")
+            print(f"written: {folder}{speed(folder)}")
     return 3 if failed else 0
+
+
+def speed(folder: Path) -> str:
+    """Return how fast a generator made the pictures in a folder, as the end of a line; "" where that is not known."""
+    from lactok.evaluation.results import PicturesResult, load
+    from lactok.evaluation.schema import Damaged
+
+    try:
+        result = load(folder)
+    except Damaged:  # other parts still have pictures to make
+        return ""
+    if not isinstance(result, PicturesResult) or result.seconds_per_image is None:
+        return ""
+    rate = f"{result.seconds_per_image:.3g} s an image, {result.images_per_second:.3g} images a second"
+    return f"; {rate} ({result.timed_images} images, {result.timed_on})"
 
 
 def plan(name: str, spec: GeneratorSpec, prompts: Sequence[Prompt], pictures: Sequence[Sample]) -> str:

@@ -10,16 +10,18 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.generation import times
 from benchmarks.generation.prompts import Prompt, conditions
 from lactok import images, registry
 from lactok.errors import WrongValue, disk_errors
+from lactok.evaluation import stored_files
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
@@ -27,6 +29,7 @@ from lactok.evaluation.shards import ShardWork, complete
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json, write_result
 from lactok.files import write_atomically
+from lactok.nn.loading import ReadsCaptions, tell_cut
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -173,21 +176,56 @@ def generate(
         for number, prompt in numbered.items():
             _write_metadata(prompt_folder(folder, number), prompt)
     title = registry.generator_spec(name).name
-    timer = complete(work, list(dataset.shards()), execution, f"{title}, pictures")
-    if timer is not None:
-        _write_result(title, dataset, len(prompts), folder, run, execution, samples, timer)
-    return dataset, timer
+    cut = _tell_cut(name, title, prompts)
+    timer = Timer(run.device)
+    finished = complete(work, list(dataset.shards()), execution, f"{title}, pictures", timer)
+    with disk_errors(folder):
+        times.add(folder, run, execution.part, timer)
+    if finished is not None:
+        _write_result(title, dataset, len(prompts), folder, run, execution, samples, cut)
+    return dataset, finished
+
+
+def _tell_cut(name: str, title: str, prompts: Sequence[Prompt]) -> dict[str, int]:
+    """Say once how many prompts are longer than a generator reads, and return that for the result.
+
+    Args:
+        name: the generator as it is asked for.
+        title: its canonical name.
+
+    Returns:
+        `tokens`, how many tokens of a prompt are read, and `captions_cut`, how many different prompts have more;
+        nothing where none has, or where the generator does not tell.
+    """
+    with torch.device("meta"):
+        generator = registry.GENERATORS.entry(name).create()
+    if not isinstance(generator, ReadsCaptions):
+        return {}
+    texts = list(dict.fromkeys(str(prompt.get("prompt", "")) for prompt in prompts))
+    tokens, cut = generator.cut_captions(texts)
+    tell_cut(title, tokens, cut, len(texts))
+    return {"tokens": tokens, "captions_cut": len(cut)} if cut else {}
 
 
 def _write_result(
-    name: str, dataset: Dataset, prompts: int, folder: Path, run: Run, execution: Execution, samples: int, timer: Timer
+    name: str,
+    dataset: Dataset,
+    prompts: int,
+    folder: Path,
+    run: Run,
+    execution: Execution,
+    samples: int,
+    cut: Mapping[str, int],
 ) -> None:
     """Write which pictures there are to `result.json` and how long they took to `run.json`.
+
+    The times are those of all parts and earlier runs on the device that made most of the pictures.
 
     Args:
         name: the generator's canonical name.
         prompts: number of prompts.
         samples: pictures per prompt.
+        cut: what `_tell_cut` returns.
     """
     pictures = dataset.samples
     content = {
@@ -195,7 +233,7 @@ def _write_result(
         "limit": execution.limit,
         "pictures": {
             "name": name,
-            "generator": {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype},
+            "generator": {"name": name, "samples": samples, "seed": run.seed, "dtype": run.dtype, **cut},
         },
         "dataset": {
             "name": dataset.name,
@@ -213,6 +251,16 @@ def _write_result(
         "seed": [picture_seed(run, s) for s in pictures],
         "sha256": [s.sha256 for s in pictures],
     }
+    timer = Timer()
+    known = times.total(folder)
+    if known:
+        place, timer = known[0]
+        run = replace(run, device=place.device, threads=place.threads, batch_size=place.batch_size)
+        if stored_files.read_run(folder / "run.json").get("images") == dict(timer.images):
+            timer = Timer()  # nothing new: the earlier `run.json` stays
+        if known[1:]:
+            others = sum(sum(elsewhere.images.values()) for _, elsewhere in known[1:])
+            logger.info("%s: run.json has the times of %s; %d pictures were made elsewhere", name, place.device, others)
     write_result(folder, content, columns, run, timer, LIBRARIES)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.command import Parser, as_flags, command, given, refuse_beside
-from lactok.errors import DiskError, UserError, WeightsNotFound, at_least, disk_errors, integer
+from lactok.errors import at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -112,12 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.geneval import detectors
     from lactok import registry
 
-    for name in names:
-        check_condition(registry.generator_spec(name), "text")  # a wrong name is answered before anything is fetched
+    for name in names:  # a wrong name is answered before anything is fetched
+        check_condition(registry.generator_spec(name), "text")
     default_detector, default_colours = OFFICIAL if args.scenes is None else WITHOUT_DOWNLOAD
     detector = detectors.find("detector", args.detector or default_detector)
     colours = detectors.find("colour", args.colours or default_colours)
-    from lactok.evaluation.evaluate import existing_folder, log_bug
+    from lactok.evaluation.evaluate import existing_folder
 
     if args.images:
         existing_folder(args.images)
@@ -140,29 +140,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.scenes is not None:
         images = suite.compose_scenes(execution.out, args.scenes, args.samples, args.seed)
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
-    results: list[GenEvalResult | None] = []
-    missing: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    for name in names:
-        try:
-            results.append(suite.judge_generator(name, args.samples, judges, run, execution, args.annotate))
-        except WeightsNotFound as error:  # the other generators still run
-            missing[name] = str(error)
-        except DiskError:
-            raise
-        except UserError as error:
-            if len(names) == 1:
-                raise
-            failed[name] = str(error)
-        except Exception as error:  # a bug of one generator must not stop the others
-            failed[name] = f"{type(error).__name__}: {error}"
-            log_bug(name)
+    results, missing, failed = suite.judge_generators(names, args.samples, judges, run, execution, args.annotate)
     if subject is not None:
-        results.append(suite.judge_images(subject, judges, run, execution, args.annotate))
-    finished = [result for result in results if result is not None]
-    if finished:
-        show(finished, execution.out)
-    if finished and args.scenes is not None:
+        judged = suite.judge_images(subject, judges, run, execution, args.annotate)
+        results += [] if judged is None else [judged]
+    if results:
+        show(results, execution.out)
+    if results and args.scenes is not None:
         print("\nHow often these verdicts are true, and what captions of other scenes get:\n")
         from benchmarks.scenes.agreement import report_agreement
 
@@ -170,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for kind, reasons in (("not run", missing), ("failed", failed)):
         for name, reason in reasons.items():
             print(f"{kind}: {name}: {as_flags(reason)}", file=sys.stderr)
-    incomplete = any(result.data.dataset.skipped for result in finished)
+    incomplete = any(result.data.dataset.skipped for result in results)
     return 3 if missing or failed or (args.strict and incomplete) else 0
 
 
@@ -188,7 +172,7 @@ def show(results: Sequence[GenEvalResult], out: Path) -> None:
     table = out / f"geneval__{names[:80].replace('/', '-')}__{rows}.md"
     with disk_errors(table):
         write_atomically(table, text.encode("utf-8", "replace"))
-    print(f"\n{text}")
+    print(f"\n{markdown(results, times=True)}")
     for result in results:
         for notes, label in ((result.data.dataset.skipped, "left out"), (result.data.remarks, "note")):
             for line in lines_by_reason(notes, label):

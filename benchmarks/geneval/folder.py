@@ -19,11 +19,11 @@ from benchmarks.geneval import prompts
 from lactok import outside_text
 from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation.datasets import Sample, limited_numbers
+from lactok.evaluation.generated import SAMPLES
 from lactok.evaluation.protocol import digest
 from lactok.images import EXTENSIONS, open_photograph
 
 LAYOUT = "DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png"
-SAMPLES = 4  # pictures per prompt in the official protocol
 MOST = 1_000_000  # the layout's numbers have five digits; folders from this one on are no prompts'
 FAR = 10  # numbers that are missing before the highest one, at least, where that looks like a stray
 

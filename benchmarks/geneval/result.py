@@ -12,12 +12,13 @@ from typing import Any
 
 from benchmarks.geneval import prompts, scorer, summary
 from benchmarks.geneval.detectors import JudgeSpec
-from benchmarks.geneval.folder import SAMPLES, Entry, Folder, Note
+from benchmarks.geneval.folder import Entry, Folder, Note
 from benchmarks.geneval.judge import Judges, JudgingWork, prompt_of
 from lactok.errors import NothingMeasured, disk_errors, one_line
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.generated import SAMPLES
 from lactok.evaluation.results import GenEvalResult
-from lactok.evaluation.table import missing_notes, number
+from lactok.evaluation.table import missing_notes, number, seconds_column
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import folder_name, write_result
 from lactok.metrics.registry import Metric
@@ -233,8 +234,13 @@ def system_name(result: GenEvalResult) -> str:
     return generator.name if generator else result.dataset
 
 
-def markdown(results: Sequence[GenEvalResult]) -> str:
-    """Return a Markdown table with a row per result: the tasks, the overall score, the share of prompts."""
+def markdown(results: Sequence[GenEvalResult], times: bool = False) -> str:
+    """Return a Markdown table with a row per result: the tasks, the overall score, the share of prompts.
+
+    Args:
+        results: the results.
+        times: whether the seconds an image of generators stand in it too; they differ from run to run.
+    """
     from tabulate import tabulate
 
     found = {tag for r in results for tag in r.data.tasks}
@@ -246,11 +252,16 @@ def markdown(results: Sequence[GenEvalResult]) -> str:
         cells = [number(Metric(key, key, True), r.metrics.get(key)) for key in columns]
         name = system_name(r)
         rows.append([name if r.data.comparable else f"{name}*", *cells, str(r.n)])
+    seconds, timed = seconds_column(results) if times else ([], [])
+    if seconds:
+        head.append("s/image ↓")
+        rows = [[*row, cell] for row, cell in zip(rows, seconds, strict=True)]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
     notes = [
         "± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks; prompts is the "
         "share with a correct image."
     ]
+    notes += timed
     notes += missing_notes(
         (one_line(key, None), r.metrics[key]) for r in results for key in columns if key in r.metrics
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from benchmarks.geneval.detectors import ColourClassifier, Detector, JudgeSpec
 from benchmarks.geneval.judge import Annotate, Judges, JudgingWork
 from benchmarks.geneval.result import Subject, merge
 from lactok import registry, weights
-from lactok.errors import WeightsNotFound, WrongValue
+from lactok.errors import DiskError, UserError, WeightsNotFound, WrongValue
+from lactok.evaluation import generated
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, limited_numbers
+from lactok.evaluation.evaluate import log_bug
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
 from lactok.evaluation.schema import Skipped
@@ -23,7 +25,6 @@ from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store
 from lactok.evaluation.table import lines_by_reason
 from lactok.evaluation.timing import Timer
-from lactok.evaluation.writing import folder_name
 
 LOCAL_JUDGES = "`detector` scenes-tiny `colours` scenes-tiny"
 
@@ -112,9 +113,7 @@ def judge_generator(
     """
     canonical = registry.generator_spec(name).name
     asked = chosen_prompts(execution.limit)
-    more = f"samples{samples}" if samples != folder.SAMPLES else ""
-    folder_of_pictures = folder_name(canonical, dtype=run.dtype, seed=run.seed, more=more)
-    root = execution.out / "generated" / folder_of_pictures
+    root = generated.of_geneval(execution.out, canonical, samples, run.dtype, run.seed)
     dataset, _ = generate(
         name, list(asked.values()), root, run, execution, samples=samples, source="geneval", numbers=list(asked)
     )
@@ -123,6 +122,51 @@ def judge_generator(
     # the data set of `generate` also has the pictures that other parts still have to make
     dataset = replace(dataset, name=canonical)
     return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
+
+
+def judge_generators(
+    names: Sequence[str],
+    samples: int,
+    judges: Judges,
+    run: Run,
+    execution: Execution,
+    annotated: Annotate,
+    alone: bool = True,
+) -> tuple[list[GenEvalResult], dict[str, str], dict[str, str]]:
+    """Let generators make pictures of GenEval's prompts and judge them; one that fails does not stop the others.
+
+    Args:
+        names: the generators as they are asked for.
+        samples, annotated: as of `judge_generator`.
+        alone: whether a user's mistake is an error of the whole command where only one generator is asked for.
+
+    Returns:
+        The results that are finished; the names of those that lack their weights, with the reason; and the names of
+        those that failed, with the reason.
+
+    Raises:
+        UserError: see `alone`.
+        DiskError: the disk is full.
+    """
+    results: list[GenEvalResult] = []
+    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            result = judge_generator(name, samples, judges, run, execution, annotated)
+            results += [] if result is None else [result]
+        except WeightsNotFound as error:  # the other generators still run
+            missing[name] = str(error)
+        except DiskError:
+            raise
+        except UserError as error:
+            if alone and len(names) == 1:
+                raise
+            failed[name] = str(error)
+        except Exception as error:  # a bug of one generator must not stop the others
+            failed[name] = f"{type(error).__name__}: {error}"
+            log_bug(name)
+    return results, missing, failed
 
 
 @again_if_lost

@@ -128,7 +128,7 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     summary = out / f"table__preference__{digest(what)[:8]}.md"
     with disk_errors(summary):
         write_atomically(summary, text.encode("utf-8", "replace"))
-    print(f"\n{text}")
+    print(f"\n{markdown(results, judges, times=True)}")
     reference = results[0][1].data.reference  # the same for all
     for line in lines_by_reason(reference.skipped if reference else [], "left out of the reference"):
         print(line)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lactok.errors import first_few
+from lactok.evaluation import datasets
 from lactok.evaluation.results import PreferenceResult
 from lactok.evaluation.table import FEW, printable
+
+COCO_CAPTIONS = datasets.PUBLISHED["coco"].size  # one of each image
 
 
 def reading_notes(results: Sequence[PreferenceResult]) -> list[str]:
@@ -47,3 +50,10 @@ def _references(result: PreferenceResult) -> list[str]:
     if reference.skipped:
         said += f"; left out: {first_few([printable(note.id) for note in reference.skipped], FEW, 'in result.json')}"
     return [f"{said}."]
+
+
+def not_all_of_coco(result: PreferenceResult) -> str:
+    """Return why a result's rewards are not those of one picture of each of COCO's captions, "" if they are."""
+    if result.dataset.startswith("coco-") and result.n == COCO_CAPTIONS:
+        return ""
+    return f"rewards of {result.n} pictures of captions {result.dataset}, not of all {COCO_CAPTIONS} of coco"

@@ -23,7 +23,7 @@ from lactok.evaluation.reconstruction import reference_key
 from lactok.evaluation.results import PreferenceResult
 from lactok.evaluation.statistics import FEWEST, distance_entry, mean_entry
 from lactok.evaluation.store import FeatureBlocks, Store
-from lactok.evaluation.table import missing_notes, number, printable
+from lactok.evaluation.table import missing_notes, number, printable, seconds_column
 from lactok.evaluation.timing import Timer
 from lactok.metrics.registry import DistanceMetric, Metric, find
 from lactok.metrics.rewards import titles
@@ -233,13 +233,20 @@ def _describe_reference(reference: Dataset, run: Run, store: Store) -> dict[str,
     }
 
 
-def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge]) -> str:
+def columns_of_rewards(rewards: Sequence[Judge]) -> list[tuple[Metric, str]]:
+    """Return the column of each reward, and its name in the published table ("" where that has none)."""
+    return [(titles.described(r.spec.name, r.spec.higher_is_better), r.spec.published) for r in rewards]
+
+
+def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge], times: bool = False) -> str:
     """Return a Markdown table with a row per result, and below it the paper's row, if the paper has one.
 
     Args:
         results: each with the name of its system, by which the paper's row is found.
         judges: the rewards that scored the pictures.
+        times: whether the seconds an image of generators stand in it too; they differ from run to run.
     """
+    seconds, timed = seconds_column([result for _, result in results]) if times else ([], [])
     specs = {judge.spec.name: judge.spec for judge in judges}
     keys = list(dict.fromkeys(key for _, result in results for key in result.metrics))
     metrics: list[Metric] = []
@@ -249,20 +256,24 @@ def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[J
         else:
             metrics.append(find(key))
     printed = published.table("generation")
+    published_seconds = published.table("generation_seconds").rows
     rows = []
-    for system, result in results:
+    for place, (system, result) in enumerate(results):
         measured = [number(metric, result.metrics.get(metric.key)) for metric in metrics]
-        rows.append([result.data.pictures.name, *measured, str(result.n)])
+        rows.append([result.data.pictures.name, *measured, str(result.n), *seconds[place : place + 1]])
         paper = published.row_of(system, printed.rows)
         if paper is not None:
             cells = []
             for key in keys:
                 value = printed.rows[paper].get(specs[key].published) if key in specs else None
                 cells.append("-" if value is None else f"{value:g}")
-            rows.append([f"{paper} (paper)", *cells, "-"])
-    head = ["pictures", *(m.head for m in metrics), "n"]
+            theirs = published_seconds.get(paper, {}).get("seconds")
+            rows.append(
+                [f"{paper} (paper)", *cells, "-", *(["-" if theirs is None else f"{theirs:g}"] if seconds else [])]
+            )
+    head = ["pictures", *(m.head for m in metrics), "n", *(["s/image ↓"] if seconds else [])]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
-    notes = ["± is half the 95 % bootstrap interval of the mean; captions are resampled."]
+    notes = ["± is half the 95 % bootstrap interval of the mean; captions are resampled.", *timed]
     entries = [(result.metric(key).title, entry) for _, result in results for key, entry in result.metrics.items()]
     notes += missing_notes(entries)
     notes += reading_notes([result for _, result in results])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.errors import DiskError, NothingMeasured, UserError, WrongValue, unknown
+from lactok.errors import DiskError, NothingMeasured, UserError, WeightsNotFound, WrongValue, unknown
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.shards import again_if_lost
 
@@ -115,21 +115,35 @@ def rows_of_generators(names: Sequence[str], captions: str | None, limit: int | 
         names: the generators' names with options, as the user wrote them.
         captions: the argument `--captions`; by default COCO's.
         limit: take only this many captions, a fixed random choice; None for all.
+
+    Raises:
+        UnknownName: there is no such generator or option.
+        WrongValue: one is conditioned on something else than a text.
+        MissingFile: COCO's captions are not in the folder of data sets.
     """
+    from benchmarks.generation.prompts import check_condition
     from benchmarks.preference.captions import Captioned, load
     from lactok.evaluation.datasets import Dataset, Sample
     from lactok.registry import generator_spec
 
+    specs = [generator_spec(name) for name in names]  # a typo is answered before captions are looked for
+    for spec in specs:
+        check_condition(spec, "text")
     source, texts = load(captions or "coco")
     samples = tuple(Sample(name, Path(name), caption) for name, caption in sorted(texts.items()))
     captioned = Captioned(Dataset(source, samples).limited(limit), source)
     place = {sample.id: number for number, sample in enumerate(samples)}
     numbers = tuple(place[sample.id] for sample in captioned.dataset.samples)
     rows = []
-    for name in names:
-        canonical = generator_spec(name).name  # a typo is answered before anything is downloaded
+    for name, spec in zip(names, specs, strict=True):
+        canonical = spec.name
         rows.append(Row(canonical, canonical, captioned, name, numbers))
     return rows
+
+
+def prompts_of(row: Row) -> list[dict[str, Any]]:
+    """Return the prompts of a generator's row: its captions, each with the name of the file that it is of."""
+    return [{"prompt": sample.caption, "file_name": sample.id} for sample in row.captioned.dataset.samples]
 
 
 def make_pictures(row: Row, run: Run, execution: Execution) -> Row | None:
@@ -141,12 +155,11 @@ def make_pictures(row: Row, run: Run, execution: Execution) -> Row | None:
     """
     from benchmarks.generation.work import generate, prompt_folder
     from benchmarks.preference import captions
-    from lactok.evaluation.store import folder_safe
+    from lactok.evaluation import generated
 
     source = row.captioned.source
-    parts = [row.name, source, run.dtype, f"seed{run.seed}"]
-    folder = execution.out / "generated" / "__".join(folder_safe(part) for part in parts)
-    prompts = [{"prompt": sample.caption, "file_name": sample.id} for sample in row.captioned.dataset.samples]
+    folder = generated.of_captions(execution.out, row.name, source, run.dtype, run.seed)
+    prompts = prompts_of(row)
     _, timer = generate(row.generator, prompts, folder, run, execution, samples=1, source=source, numbers=row.numbers)
     if timer is None:
         return None
@@ -162,6 +175,7 @@ def measure(
     run: Run,
     execution: Execution,
     failed: dict[str, str],
+    missing: dict[str, str] | None = None,
 ) -> list[tuple[str, PreferenceResult]]:
     """Measure rows; return (the row's `system`, its result) for each that is finished.
 
@@ -170,6 +184,7 @@ def measure(
         chosen: the metrics that were asked for.
         reference: the photographs that distances compare with.
         failed: by name, why a row or a reward failed; new reasons are added to it.
+        missing: by name, why a generator's weights cannot be had; without it, that counts as a failure.
 
     Raises:
         NothingMeasured: no picture of the user's folder can be read.
@@ -188,7 +203,8 @@ def measure(
             except DiskError:
                 raise
             except UserError as error:
-                failed[row.name] = str(error)
+                is_missing = missing is not None and isinstance(error, WeightsNotFound)
+                (missing if is_missing else failed)[row.name] = str(error)  # type: ignore[index]
                 continue
             except Exception as error:  # a bug of one generator must not stop the others
                 failed[row.name] = f"{type(error).__name__}: {error}"

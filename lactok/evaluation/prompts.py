@@ -36,3 +36,17 @@ def of_file(source: str, otherwise: str = "") -> list[dict[str, Any]]:
     if not found:
         raise WrongValue(f"`prompts` {name}: no prompt in it")
     return found
+
+
+def fault(prompt: str) -> str:
+    """Return what is wrong with the text of a prompt, as the end of a message; "" for one that a generator can take.
+
+    >>> fault("a red bus"), fault("  ")
+    ('', "is empty; say what the picture shows, as in 'a red bus'")
+    """
+    if not prompt.strip():
+        return "is empty; say what the picture shows, as in 'a red bus'"
+    if any("\ud800" <= c <= "\udfff" for c in prompt):  # of an argument in another encoding, for one
+        return "is not Unicode text; write it in UTF-8"
+    control = sorted({c for c in prompt if (ord(c) < 32 and c not in "\t\n\r") or 127 <= ord(c) < 160})
+    return f"has the control character {control[0]!a}; write it without" if control else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from lactok.errors import MissingFile, UnknownName, UserError, WrongValue
-from lactok.evaluation import schema, stored_files
+from lactok.evaluation import generated, schema, stored_files
 from lactok.evaluation.schema import Damaged, Entry
 from lactok.files import is_folder
 from lactok.metrics.registry import Metric, described
@@ -136,12 +136,23 @@ class Result:
         A resumed run times only the samples that were left to do, so `run.json` has their number for each stage. Older
         files do not have it; their times are for all samples.
         """
-        try:
-            count = self.about.get("images", {stage: self.n}).get(stage, 0)
-            seconds = float(self.about["seconds"]["wall"][stage]) / count
-        except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError, OverflowError):
-            return None
-        return seconds if 0 < seconds < float("inf") else None
+        return _seconds_each(self.about, stage, self.n)
+
+
+def _seconds_each(about: Mapping[str, Any], stage: str, samples: int) -> float | None:
+    """Return the seconds of wall time that a stage took for each sample by a `run.json`; None where it does not say.
+
+    Args:
+        about: the content of the `run.json`.
+        stage: the stage.
+        samples: how many the times are for, where the file is too old to say so.
+    """
+    try:
+        count = about.get("images", {stage: samples}).get(stage, 0)
+        seconds = float(about["seconds"]["wall"][stage]) / count
+    except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError, OverflowError):
+        return None
+    return seconds if 0 < seconds < float("inf") else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,11 +194,68 @@ class PicturesResult(Result):
         found = re.fullmatch(r"images-(.+)-[0-9a-f]{6}", pictures.name)
         return found[1] if found else pictures.name
 
+    @property
+    def generated(self) -> Path | None:
+        """The folder whose `run.json` times the pictures that a generator made; None for somebody's own pictures.
+
+        It is the result's own folder, unless the suite keeps pictures elsewhere.
+        """
+        return self.folder if self.data.pictures.generator is not None else None
+
+    @cached_property
+    def about_pictures(self) -> dict[str, Any]:
+        """The `run.json` of the pictures that a generator made; empty where it cannot be read or there is none."""
+        return stored_files.read_run(self.generated / "run.json") if self.generated is not None else {}
+
+    @property
+    def timed_images(self) -> int:
+        """How many pictures `seconds_per_image` is measured on; 0 where it is not known.
+
+        A resumed run counts those that it made itself; parts of a run are added up.
+        """
+        count = self.about_pictures.get("images", {}).get("generate", 0)
+        return count if isinstance(count, int) else 0
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """The seconds of wall time that a picture took its generator, in one process, from prompt to pixels.
+
+        With a batch it is the batch's time divided by its pictures. None where nobody measured it.
+        """
+        return _seconds_each(self.about_pictures, "generate", self.timed_images)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """How many pictures one process of the generator makes in a second; None where nobody measured it."""
+        seconds = self.seconds_per_image
+        return 1 / seconds if seconds else None
+
+    @property
+    def timed_on(self) -> str:
+        """What the pictures' times were measured on, in words: "NVIDIA H200, batch size 8"; "" where nobody did."""
+        if self.seconds_per_image is None:
+            return ""
+        about = self.about_pictures
+        device = str(about.get("device", ""))
+        if device != "cpu":
+            return f"{device}, batch size {about.get('batch_size', '?')}"
+        machine = about.get("machine", {})
+        threads = machine.get("threads", "?")
+        return f"{machine.get('processor') or 'cpu'}, {threads} thread{'' if threads == 1 else 's'}, one by one"
+
 
 class GenEvalResult(PicturesResult):
     """GenEval scores of a generator, or of a folder of pictures."""
 
     texts = ("id", "tag", "metadata")
+
+    @property
+    def generated(self) -> Path | None:
+        """The folder of the pictures that the suite let a generator make; None for somebody's folder of pictures."""
+        made = self.data.pictures.generator
+        if made is None:
+            return None
+        return generated.of_geneval(self.folder.parent, made.name, made.samples, made.dtype, made.seed)
 
     def metric(self, key: str) -> Metric:
         """Return the metric of a GenEval task: the share of correct pictures; its title is its key."""
@@ -198,6 +266,14 @@ class PreferenceResult(PicturesResult):
     """Scores of pictures by reward models and, if there are references, their distance to photographs."""
 
     texts = ("id", "caption")
+
+    @property
+    def generated(self) -> Path | None:
+        """The folder of the pictures that the suite let a generator make; None for somebody's folder of pictures."""
+        made = self.data.pictures.generator
+        if made is None:
+            return None
+        return generated.of_captions(self.folder.parent, made.name, self.dataset, made.dtype, made.seed)
 
     def metric(self, key: str) -> Metric:
         """Return the metric of a reward or a distance: its title, direction, digits and scale."""

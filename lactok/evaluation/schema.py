@@ -180,12 +180,22 @@ class Codebook(Part):
 
 
 class GeneratorPart(Part):
-    """The generator that made the pictures: `samples` pictures for each prompt, from a seed, in a compute dtype."""
+    """The generator that made the pictures.
+
+    Attributes:
+        samples: the number of pictures of each prompt.
+        seed: the seed of the run.
+        dtype: the compute dtype.
+        tokens: how many tokens of a prompt it reads, special ones included; set where a prompt has more.
+        captions_cut: how many different prompts have more; the generator did not read the rest of them.
+    """
 
     name: str
     samples: int
     seed: int
     dtype: str
+    tokens: int | None = None
+    captions_cut: int | None = None
 
 
 class PicturesPart(Part):

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from lactok.errors import first_few, one_line
 from lactok.evaluation.names import EXCHANGED
-from lactok.evaluation.results import ReconResult, load
+from lactok.evaluation.results import PicturesResult, ReconResult, load
 from lactok.evaluation.schema import Damaged, Entry, Skipped
 from lactok.metrics.registry import Metric, sorted_keys
 
@@ -101,6 +101,25 @@ def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in 
         others = sum(len(few) for few in list(names.values())[FEW:])
         lines[FEW:] = [f"{label}: {others} more for other reasons{f', {rest}' if rest else ''}"]
     return lines
+
+
+def seconds_column(results: Sequence[PicturesResult]) -> tuple[list[str], list[str]]:
+    """Return the seconds an image of generators, a cell for each result, and the notes that say what measured them.
+
+    Both are empty where no result has a time. Times differ from run to run, so they belong into what is printed and
+    not into files that have the same bytes every time.
+    """
+    if all(result.seconds_per_image is None for result in results):
+        return [], []
+    cells: list[str] = []
+    places: dict[str, list[str]] = {}
+    for result in results:
+        seconds = result.seconds_per_image
+        cells.append("-" if seconds is None else f"{seconds:.3g}")
+        if seconds is not None:
+            places.setdefault(result.timed_on, []).append(f"{result.label} ({result.timed_images} images)")
+    said = "; ".join(f"{first_few(names, FEW)} on {place}" for place, names in places.items())
+    return cells, [f"s/image: seconds of wall time an image in one process, from prompt to pixels: {said}."]
 
 
 def printable(name: str) -> str:

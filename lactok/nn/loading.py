@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from lactok import weights
-from lactok.errors import UserError
+from lactok.errors import UserError, first_few
+from lactok.outside_text import shown
 from lactok.specs import Asset
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 M = TypeVar("M", bound=nn.Module)
+logger = logging.getLogger(__name__)
+
+_told: set[str] = set()  # captions whose cut ends were told in this process
+
+
+@runtime_checkable
+class ReadsCaptions(Protocol):
+    """What reads a limited number of a caption's tokens, and tells which captions have more."""
+
+    def cut_captions(self, captions: Sequence[str]) -> tuple[int, list[str]]:
+        """Return how many tokens of a caption are read, special ones included, and the captions that have more.
+
+        Only the text tokenizer's file is needed, not the network's weights.
+        """
+
+
+def tell_cut(name: str, tokens: int, cut: Sequence[str], all: int = 0) -> None:
+    """Say on the log how many captions are longer than a network reads; of those that were told before, nothing.
+
+    Args:
+        name: what reads them.
+        tokens: how many tokens of a caption it reads.
+        cut: the captions that have more.
+        all: how many captions there are, where that is worth saying.
+    """
+    new = [caption for caption in dict.fromkeys(cut) if caption not in _told]
+    if not new:
+        return
+    _told.update(new)
+    count = f"{len(new)} of {all}" if all else str(len(new))
+    first = first_few([shown(caption) for caption in new], 3)
+    logger.warning("captions longer than %d tokens: %s; %s does not read their ends: %s", tokens, count, name, first)
 
 
 def filled(build: Callable[[], M], tensors: Mapping[str, Tensor], name: str) -> M:

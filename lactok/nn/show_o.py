@@ -67,6 +67,19 @@ class ShowOConfig(Config):
         return slice(self.text_tokens + 1, self.text_tokens + 1 + self.image_tokens)
 
 
+def _laid_out(text: Sequence[int], config: ShowOConfig) -> list[int]:
+    """Return [t2i | begin | text | end] of any length."""
+    ids = list(text)
+    if not ids or ids[0] != config.end:
+        ids.insert(0, config.end)
+    return [config.special("<|t2i|>"), *ids, config.end]
+
+
+def is_cut(text: Sequence[int], config: ShowOConfig) -> bool:
+    """Return whether a text has more ids than a prompt has places, so that its end is not read."""
+    return len(_laid_out(text, config)) > config.text_tokens
+
+
 def prompt_ids(text: Sequence[int], config: ShowOConfig) -> Tensor:
     """Lay out a prompt with an image that is all masked, (text_tokens + 1 + image_tokens + 1,) int64.
 
@@ -77,10 +90,7 @@ def prompt_ids(text: Sequence[int], config: ShowOConfig) -> Tensor:
         text: the text tokenizer's ids; empty for the prompt that stands for none.
         config: the vocabulary and the numbers of places.
     """
-    ids = list(text)
-    if not ids or ids[0] != config.end:
-        ids.insert(0, config.end)
-    ids = [config.special("<|t2i|>"), *ids, config.end]
+    ids = _laid_out(text, config)
     if len(ids) > config.text_tokens:
         ids = [*ids[: config.text_tokens - 1], config.end]
     padding = [config.special("[PAD]")] * (config.text_tokens - len(ids))

@@ -6,7 +6,6 @@ included, and encoded in float32. The cleaning is DeepFloyd's, as diffusers has 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lactok.config import Config
-from lactok.errors import first_few
-from lactok.nn.loading import Texts
-from lactok.outside_text import shown
+from lactok.nn.loading import Texts, tell_cut
 from lactok.specs import Asset, Hub
 
-logger = logging.getLogger(__name__)
 REPOSITORY = "google/flan-t5-xl"
 PARTS = tuple(  # the files hold encoder and decoder, 11.4 GB; the encoder's 4.9 GB are kept
     Asset(f"flan-t5-xl-{number}", "Apache-2.0", (Hub(REPOSITORY, file),), "lactok.nn.t5:convert", size)
@@ -130,11 +126,8 @@ class CaptionFeatures:
             del self._known[old]
         cleaned = {caption: clean(caption) for caption in missing}
         flags = self.texts.is_cut(list(cleaned.values()))
-        cut = [shown(caption) for caption, is_cut in zip(missing, flags, strict=True) if is_cut]
-        if cut:
-            logger.warning(
-                "longer than %d tokens, so their ends are not read: %s", self.texts.length, first_few(cut, 3)
-            )
+        cut = [caption for caption, is_cut in zip(missing, flags, strict=True) if is_cut]
+        tell_cut("the text encoder", self.texts.length, cut)
         with lent(self.encoder, device), torch.autocast(device.type, enabled=False):  # float32, as the original
             for start in range(0, len(missing), batch):
                 some = missing[start : start + batch]

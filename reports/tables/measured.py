@@ -6,15 +6,23 @@ from collections.abc import Sequence
 
 from lactok.errors import UserError
 from lactok.evaluation.compare import paired_images
-from lactok.evaluation.results import ReconResult, Result
+from lactok.evaluation.results import PicturesResult, ReconResult, Result
 from lactok.evaluation.statistics import mean_with_interval
 from lactok.evaluation.table import why_missing
 from lactok.metrics.frechet import SINGULAR_BELOW
+from lactok.metrics.registry import Metric
 from reports.tables.cells import Column, Measured, Table, marked
+
+SECONDS = Metric("seconds", "seconds", higher=False, digits=2)  # an image of a generator; no result has it as a metric
 
 
 def measure(run: Result, column: Column, remedy: str = "") -> tuple[Measured | None, str]:
     """Return a run's number and "", or None and why it has none; `remedy` says how to get it."""
+    if column.key == SECONDS.key and isinstance(run, PicturesResult):
+        seconds = run.seconds_per_image
+        if seconds is None:
+            return None, f"not measured: {run.name} has no times of its pictures beside it"
+        return Measured(seconds, None, run.timed_images), ""
     entry = run.metrics.get(column.key)
     if entry is None:
         reason = f"not measured: {run.name} has no {column.title}"
@@ -43,7 +51,7 @@ def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, m
 
     They do where their 95 % intervals do not overlap; for two reconstruction runs with records, also where zero lies
     outside the interval of the paired differences, image by image. Distances of sets have no interval: they differ
-    where their values do, unless one is of too few images.
+    where their values do, unless one is of too few images. Seconds of different machines are not compared at all.
 
     Args:
         a: the first number.
@@ -52,7 +60,7 @@ def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, m
         other: the run of the second number, or None.
         metric: the key of their metric.
     """
-    if a.value == b.value:
+    if a.value == b.value or metric == SECONDS.key:
         return False
     if a.ci95 is None or b.ci95 is None:
         return min(a.n, b.n) >= SINGULAR_BELOW and a.reliable and b.reliable

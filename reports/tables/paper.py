@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 
 from benchmarks import published
 from benchmarks.ablation.studies import STUDIES, names
+from benchmarks.table3.systems import GENERATORS, System
 from lactok import registry
-from lactok.evaluation.results import Result, Results
+from lactok.evaluation.results import PicturesResult, Result, Results
 from lactok.metrics.registry import Metric, find
 from lactok.metrics.rewards import titles
 from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table, column
@@ -24,7 +25,7 @@ from reports.tables.choice import (
     recon_obstacle,
     tokenizer_missing,
 )
-from reports.tables.measured import measure, with_marks
+from reports.tables.measured import SECONDS, measure, with_marks
 
 # the columns of each kind of table
 RECON = (
@@ -51,7 +52,7 @@ PREFERENCE = (
     column(titles.described("hpsv2.1"), printed=3, published="hpsv2"),
     column(titles.described("hpsv2.1-aa"), printed=3, published="hpsv2"),
 )
-SECONDS = Metric("seconds", "seconds", higher=False, digits=2)
+SECONDS_COLUMN = column(SECONDS, printed=1)
 GFID = replace(find("fid"), title="gFID")
 
 TABLE_1, TABLE_2 = "Table 1: reconstruction", "Table 2: reconstruction"
@@ -84,25 +85,14 @@ ADM_NOTE = (
     f"Of 50,000 pictures, to the statistics in {ADM_FILE}, by torch-fidelity's copy of Inception; the published "
     "numbers are ADM's evaluator's, which takes the pictures in samples.npz (--npz)."
 )
+TIMES_NOTE = (
+    "Seconds of wall time an image in one process, from prompt to pixels, on the device that the row names; the "
+    "published ones are of the authors' machine. Machines differ, so no measured number is marked as best."
+)
 NOT_PUBLIC = (
     "not comparable: FLUX-5K is not public, and one made anew is another data set; runs on it are among those found "
     "here"
 )
-
-
-@dataclass(frozen=True)
-class System:
-    """A system of a published table.
-
-    Attributes:
-        key: its key in the published table.
-        label: its name as the paper writes it.
-        name: its name in this project.
-    """
-
-    key: str
-    label: str
-    name: str
 
 
 TOKENIZERS = (
@@ -113,18 +103,6 @@ TOKENIZERS = (
     System("lactok-h", "LaCTok-H", "lactok-h"),
     System("lactok-h*", "LaCTok-H*", "lactok-h-star"),
     System("lactok-t*", "LaCTok-T*", "lactok-t-star"),
-)
-GENERATORS = (
-    System("sd1.5", "SD1.5", "sd1.5"),
-    System("sdxl", "SDXL", "sdxl"),
-    System("sd3", "SD3", "sd3"),
-    System("flux.1-dev", "FLUX.1-dev", "flux.1-dev"),
-    System("llamagen", "LlamaGen", "llamagen-t2i-512"),
-    System("hart", "HART", "hart-0.7b"),
-    System("show-o", "Show-o", "show-o-256"),
-    System("lactokgen-h", "LaCTokGen-H", "lactokgen-h"),
-    System("lactokgen-h*", "LaCTokGen-H*", "lactokgen-h-star"),
-    System("lactokgen-t*", "LaCTokGen-T*", "lactokgen-t-star"),
 )
 TITOK_SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
 
@@ -154,7 +132,7 @@ def build(results: Results) -> tuple[Table, ...]:
         _ablation(results, "components", "table4", "Table 4: components of LaCTok, MJHQ-5K"),
         _ablation(results, "tokens", "table5", "Table 5: number of tokens of LaCTok-H, MJHQ-5K"),
         _guidance(results),
-        _seconds(),
+        _seconds(results),
         _recon(
             results,
             "titok-reconstruction",
@@ -333,27 +311,30 @@ def _ablation(results: Results, study: str, id: str, title: str) -> Table:
     )
 
 
-def _seconds() -> Table:
-    """Return the published seconds an image of generation, beside which nothing is measured yet."""
+def _seconds(results: Results) -> Table:
+    """Return the seconds an image of generation, of each generator those of the run that timed most pictures."""
     printed = published.table("generation_seconds")
     systems = [s for s in GENERATORS if s.key in printed.rows]
-    built = registry.list_generators()
-    choices = []
+    rows, runs = [], []
     for system in systems:
-        if system.name in built:
-            reason = "not measured: the suite does not store times of generators yet"
-        else:
-            reason = "not measured: no generator here"
-        choices.append(Choice(reason=reason))
-    return _table(
+        timed = [r for r in results.of(PicturesResult) if r.label == system.name and r.seconds_per_image is not None]
+        run = max(timed, key=lambda r: r.timed_images, default=None)
+        command = f"python -m benchmarks.table3 --generators {system.name} --device cuda"
+        reason = "" if run else generator_missing(system.name, command, "pictures of others have no times")
+        measured, why = measure(run, SECONDS_COLUMN) if run else (None, reason)
+        cell = Cell(printed.rows[system.key]["seconds"], measured, why)
+        where = f"{run.timed_on}, {run.dtype}" if run else ""
+        rows.append(Row(system.label, system.name, (cell,), run.name if run else "", where))
+        runs.append(run)
+    table = Table(
         "seconds",
         "Seconds an image of generation",
-        printed,
-        systems,
-        [column(SECONDS, printed=1)],
-        choices,
-        notes=("Times depend on the machine; the published ones are of theirs.",),
+        (SECONDS_COLUMN,),
+        tuple(rows),
+        printed.source,
+        notes=(TIMES_NOTE,),
     )
+    return with_marks(table, runs)
 
 
 def _titok_generation(results: Results) -> Table:

@@ -388,3 +388,26 @@ def test_tables_of_an_earlier_build_go_and_the_users_own_files_stay(tmp_path: Pa
     files.build(Results([]), tmp_path)
     names = {path.name for path in (tmp_path / "tables").iterdir()}
     assert names == {"notes.md", *(f"{table.id}{suffix}" for table in every for suffix in files.SUFFIXES)}
+
+
+def test_seconds_an_image_are_those_of_the_pictures(tmp_path: Path) -> None:
+    """Found in `generated/` beside a GenEval result; never marked, since machines differ."""
+    runs = tmp_path / "runs"
+    for name, seconds in (("sdxl", 12.0), ("show-o-256", 3.0)):
+        folder = write_geneval(runs, name)
+        result = json.loads((folder / "result.json").read_text())
+        generator = {"name": name, "samples": 4, "seed": 0, "dtype": "float32"}
+        (folder / "result.json").write_bytes(to_json(result | {"pictures": {"name": name, "generator": generator}}))
+        made = runs / "generated" / name
+        made.mkdir(parents=True)
+        times = {"seconds": {"wall": {"generate": seconds}}, "images": {"generate": 4}}
+        (made / "run.json").write_bytes(to_json(times | {"device": "a card", "batch_size": 2}))
+    (found,) = [r for r in load_results(runs).geneval if r.label == "sdxl"]
+    assert found.seconds_per_image == 3.0
+    assert found.images_per_second == pytest.approx(1 / 3)
+    built = tables(runs, tmp_path / "out")["seconds"]
+    one = cell(built, "sdxl", "seconds")
+    assert one["protocol"] == "a card, batch size 2, float32"
+    assert (one["published"], one["measured"], one["n"], one["mark"]) == (4.4, 3.0, 4, "")
+    assert cell(built, "show-o-256", "seconds")["mark"] == ""
+    assert cell(built, "sd3", "seconds")["reason"].startswith("not run: python -m benchmarks.table3 --generators sd3")

@@ -172,7 +172,7 @@ def make(folder: Path, name: str = "toy-clouds", prompts: list[dict] = PROMPTS, 
     samples = int(changes.pop("samples", 2))  # type: ignore[call-overload]
     settings = Settings(**changes)  # type: ignore[arg-type]
     generate(name, prompts, folder, settings.run(), settings.execution(), samples=samples)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "run.json" and p.parent.name != "times")
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
@@ -322,6 +322,7 @@ class TestCommand:
             "records.parquet",
             "result.json",
             "run.json",
+            "times",
         }
         folder = tmp_path / "out" / "toy-clouds"
         assert (folder / "00002" / "metadata.jsonl").read_text() == '{"prompt": "a dog"}'
@@ -444,8 +445,10 @@ def test_the_page_on_adding_a_generator_runs(
     made = {p.as_posix() for p in Path("pictures").rglob("*") if p.is_file()}
     assert {name for name in made if name.startswith("pictures/clouds/")} == set(listed.split())
     assert "pictures/clouds@size=128/00001/samples/0001.png" in made
-    (script,) = [block for block in code if block not in files.values()]
-    exec(compile(script, "page", "exec"), {"__name__": "__main__"})
+    scripts = [block for block in code if block not in files.values()]
+    assert len(scripts) == 2
+    for script in scripts:
+        exec(compile(script, "page", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.slow
