@@ -57,8 +57,8 @@ def find(name: str, runs: str) -> Result:
     Raises:
         UserError: there is no such result, there are several, or it is damaged.
     """
+    from lactok.evaluation.older_results import Damaged
     from lactok.evaluation.results import GenerationResult, load, load_results
-    from lactok.evaluation.schema import Damaged
 
     for folder in (Path(name), Path(runs) / name):
         if is_file(folder / "result.json"):

@@ -8,8 +8,8 @@ from pathlib import Path, PureWindowsPath  # it knows both kinds of slashes
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
+from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import ReconResult
-from lactok.evaluation.schema import Damaged
 from lactok.evaluation.stored_files import read_json
 
 if TYPE_CHECKING:

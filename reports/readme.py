@@ -86,8 +86,8 @@ def load_kept(root: Path) -> list[ReconResult]:
         UserError: no results are kept, or one is damaged.
     """
     from lactok import registry
+    from lactok.evaluation.older_results import Damaged
     from lactok.evaluation.results import ReconResult, load
-    from lactok.evaluation.schema import Damaged
 
     results = []
     for path in sorted((root / "docs" / "sample-run").glob("*/result.json")):

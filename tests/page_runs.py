@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lactok.evaluation.older_results import VERSION
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.schema import VERSION
 from lactok.evaluation.store import folder_safe
 from lactok.evaluation.writing import to_json, write_records
 from lactok.files import write_atomically

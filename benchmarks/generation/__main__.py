@@ -114,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def speed(folder: Path) -> str:
     """Return how fast a generator made the pictures in a folder, as the end of a line; "" where that is not known."""
+    from lactok.evaluation.older_results import Damaged
     from lactok.evaluation.results import PicturesResult, load
-    from lactok.evaluation.schema import Damaged
 
     try:
         result = load(folder)

@@ -101,8 +101,8 @@ def estimate(
 
 def stored_seconds(name: str, out: Path) -> tuple[float | None, str]:
     """Return the seconds an image that earlier runs in `out` took a generator and where, (None, "unknown") without."""
+    from lactok.evaluation.older_results import Damaged
     from lactok.evaluation.results import PicturesResult, load
-    from lactok.evaluation.schema import Damaged
 
     best: PicturesResult | None = None
     for note in sorted(out.glob("generated/*/generation.json")):

@@ -14,9 +14,10 @@ import numpy as np
 from lactok.errors import NothingMeasured, disk_errors
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
-from lactok.evaluation.schema import Damaged, ResultPart
+from lactok.evaluation.schema import ResultPart
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
 from lactok.evaluation.store import Arrays, FeatureBlocks, Store

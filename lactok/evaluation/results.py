@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from lactok.errors import MissingFile, UnknownName, UserError, WrongValue
 from lactok.evaluation import generated, schema, stored_files
-from lactok.evaluation.schema import Damaged, Entry
+from lactok.evaluation.older_results import Damaged
+from lactok.evaluation.schema import Entry
 from lactok.files import is_folder
 from lactok.metrics.registry import Metric, described
 from lactok.metrics.rewards import titles

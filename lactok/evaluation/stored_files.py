@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lactok.evaluation.schema import Damaged
+from lactok.evaluation.older_results import Damaged
 
 if TYPE_CHECKING:
     import pandas

@@ -13,8 +13,9 @@ from tabulate import tabulate
 
 from lactok.errors import first_few, one_line
 from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import PicturesResult, ReconResult, load
-from lactok.evaluation.schema import Damaged, Entry, Skipped
+from lactok.evaluation.schema import Entry, Skipped
 from lactok.metrics.registry import Metric, sorted_keys
 
 LARGE = 1e9  # from here on numbers are written as powers of ten, so that a cell stays short

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.device import device_name
 from lactok.errors import disk_errors
-from lactok.evaluation.schema import VERSION, ResultPart, as_data, parsed
+from lactok.evaluation.older_results import VERSION
+from lactok.evaluation.schema import ResultPart, as_data, parsed
 from lactok.evaluation.store import cut_name, folder_safe
 from lactok.files import write_atomically
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import Results
-from lactok.evaluation.schema import Damaged
 from lactok.evaluation.stored_files import read_json
 from lactok.files import write_atomically
 from reports.tables import formats, found, paper

@@ -17,8 +17,8 @@ from page_runs import KINDS, Kind, write_geneval, write_row
 
 from lactok.errors import UserError
 from lactok.evaluation.compare import compare
+from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import load, load_results
-from lactok.evaluation.schema import Damaged
 from lactok.evaluation.stored_files import DEEPEST, read_json, read_records
 from lactok.evaluation.table import markdown
 from lactok.evaluation.writing import to_json, write_records
