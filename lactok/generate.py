@@ -19,6 +19,7 @@ from lactok.command import Parser, command
 from lactok.errors import WrongValue, at_least, check_output_file, check_output_folder, disk_errors, integer
 from lactok.evaluation.config import Settings
 from lactok.evaluation.options import add_options
+from lactok.evaluation.prompts import fault, of_file
 from lactok.files import write_atomically
 from lactok.outside_text import shown
 
@@ -125,8 +126,6 @@ def read_conditions(spec: GeneratorSpec, words: Sequence[str], file: str | None)
     Raises:
         WrongValue: there is none, or one that the generator does not take.
     """
-    from lactok.evaluation.prompts import of_file
-
     entries: list[dict[str, Any]] = [{"prompt": word} for word in words]
     entries += of_file(file) if file else []
     if not entries:
@@ -136,6 +135,8 @@ def read_conditions(spec: GeneratorSpec, words: Sequence[str], file: str | None)
 
 def _condition(spec: GeneratorSpec, number: int, entry: dict[str, Any]) -> str | int:
     """Return what a generator is conditioned on; raise WrongValue for what it does not take."""
+    if spec.condition not in ("text", "class"):
+        raise WrongValue(f"{spec.name} is conditioned on {spec.condition!r}; this makes pictures of texts and classes")
     value = entry.get("class", entry.get("prompt")) if spec.condition == "class" else entry.get("prompt")
     if spec.condition == "class":
         try:
@@ -148,11 +149,10 @@ def _condition(spec: GeneratorSpec, number: int, entry: dict[str, Any]) -> str |
                 "from 0 to 999"
             )
         return found
-    if not isinstance(value, str) or not value.strip():
-        raise WrongValue(f"prompt {number} is empty; say what the picture shows, as in 'a red bus'")
-    control = sorted({c for c in value if (ord(c) < 32 and c not in "\t\n\r") or 127 <= ord(c) < 160})
-    if control:
-        raise WrongValue(f"prompt {number} has the control character {control[0]!a}; write it without")
+    if not isinstance(value, str):
+        raise WrongValue(f'prompt {number} has no "prompt" that is a text')
+    if wrong := fault(value):
+        raise WrongValue(f"prompt {number} {wrong}")
     return value
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
@@ -412,5 +413,8 @@ def _check_tensor(argument: str, value: object) -> None:
 
 
 def _is_integer(value: object, end: int) -> bool:
-    """Return whether a value is an integer from 0 to `end` - 1; a truth value is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < end
+    """Return whether a value is an integer from 0 to `end` - 1, also numpy's or torch's; a truth value is none."""
+    try:
+        return not isinstance(value, bool) and 0 <= operator.index(value) < end  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False

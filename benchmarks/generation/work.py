@@ -21,7 +21,7 @@ from benchmarks.generation import times
 from benchmarks.generation.prompts import Prompt, conditions
 from lactok import images, registry
 from lactok.errors import WrongValue, disk_errors
-from lactok.evaluation import stored_files
+from lactok.evaluation import generated, stored_files
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
@@ -100,20 +100,13 @@ class GenerationWork(ShardWork):
         conditions = [self.conditions[prompt_number(sample)] for sample in missing]
         seeds = [picture_seed(self.run, sample) for sample in missing]
         generator = self.generator()  # loaded before the clock starts
-        batch = self.run.batch_size if generator.batches_on_cpu else self.run.micro_batch
-        made = generator.stream(conditions, seeds, batch)
         with ThreadPoolExecutor(WRITERS) as writers:
             written: list[Future[None]] = []
-            done = 0
-            while done < len(missing):
-                with timer.stage("generate"):
-                    place, found = next(made)
-                timer.images["generate"] += len(found)
+            for place, found in generated.made(generator, conditions, seeds, self.run, timer):
                 pixels = images.to_uint8(found, "nearest").cpu()
                 for earlier in written:
                     earlier.result()
                 written = [writers.submit(_write, s.path, p) for s, p in zip(missing[place], pixels, strict=True)]
-                done = place.stop
             for earlier in written:
                 earlier.result()
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.gfid.arrays import PictureArray
 from lactok import images, registry
+from lactok.evaluation import generated
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.store import Arrays, Store
 from lactok.evaluation.timing import Timer
 from lactok.images import Prepare, Rounding
-from lactok.metrics.scorer import batches
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -174,11 +174,9 @@ class GeneratedPictures(Pictures):
         if not self._loaded:
             self._loaded.append(registry.load_generator(self.asked, self.run.device, getattr(torch, self.run.dtype)))
         files: list[bytes] = []
-        for batch in batches(len(samples), self.run.micro_batch):
-            wanted = samples[batch]
-            labels = [int(sample.caption or 0) for sample in wanted]
-            with timer.stage("generate", len(wanted)):
-                made = self._loaded[0].generate(labels, [self.seed(sample) for sample in wanted])
+        labels = [int(sample.caption or 0) for sample in samples]
+        seeds = [self.seed(sample) for sample in samples]
+        for _, made in generated.made(self._loaded[0], labels, seeds, self.run, timer):
             files += [images.png(picture) for picture in images.to_uint8(made, self.rounding).cpu()]
         arrays: Arrays = {
             "png": np.frombuffer(b"".join(files), np.uint8),

@@ -1,11 +1,20 @@
-"""The folders of pictures that suites let generators make, `<out>/generated/<name>`, for writers and readers."""
+"""Pictures that suites let generators make: how, and in which folders, `<out>/generated/<name>`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lactok.evaluation.store import folder_safe
 from lactok.evaluation.writing import folder_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lactok.evaluation.config import Run
+    from lactok.evaluation.timing import Timer
+    from lactok.tokenizer import Generator
 
 SAMPLES = 4  # pictures of a prompt in GenEval's official protocol
 
@@ -35,3 +44,28 @@ def of_captions(out: Path, generator: str, captions: str, dtype: str, seed: int)
         seed: the seed of the run.
     """
     return out / "generated" / "__".join(folder_safe(part) for part in (generator, captions, dtype, f"seed{seed}"))
+
+
+def made(
+    generator: Generator, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], run: Run, timer: Timer
+) -> Iterator[tuple[slice, Tensor]]:
+    """Let a generator make images in the batches that suit it and the device, and time it as the stage "generate".
+
+    Args:
+        generator: the generator, loaded.
+        conditions, seeds: as of `Generator.stream`.
+        run: device and batch size.
+        timer: gets the times.
+
+    Yields:
+        The places of some images, and these, as `Generator.stream` does.
+    """
+    batch = run.batch_size if generator.batches_on_cpu else run.micro_batch
+    stream = generator.stream(conditions, seeds, batch)
+    done = 0
+    while done < len(seeds):
+        with timer.stage("generate"):
+            place, images = next(stream)
+        timer.images["generate"] += len(images)
+        done = place.stop
+        yield place, images

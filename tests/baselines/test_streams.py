@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_id_generators import CONDITIONS, small
@@ -82,3 +83,13 @@ def test_half_precision_makes_images(small: Path) -> None:
     half = registry.load_generator("small-t2i", dtype="bfloat16", temperature=0)
     assert half.model.tok_embeddings.weight.dtype == torch.bfloat16
     assert half.generate(["a red bus"], [0]).dtype == torch.float32
+
+
+def test_seeds_may_be_integers_of_arrays(small: Path) -> None:
+    generator = load("small-titok")
+    expected = generator.generate([7], [3])
+    for seed in (np.int64(3), np.uint8(3), torch.tensor(3)):
+        assert torch.equal(generator.generate([7], [seed]), expected)
+    for seed in (True, np.float64(3), -1, 2**63, "3"):
+        with pytest.raises(ValueError, match="seeds are integers"):
+            generator.generate([7], [seed])

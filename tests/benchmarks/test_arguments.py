@@ -78,9 +78,17 @@ def test_an_out_that_is_a_file_is_refused_before_the_work(
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        ("geneval", ("--generators", "titok-l32-gen"), "not of texts; measure it by python -m benchmarks.gfid"),
-        ("preference", ("--generators", "titok-l32-gen"), "not of texts; measure it by python -m benchmarks.gfid"),
-        ("gfid", ("--generators", "sdxl"), "measure it by python -m benchmarks.geneval or python -m benchmarks.pref"),
+        (
+            "geneval",
+            ("--generators", "titok-l32-gen"),
+            "not of prompts; it is measured by `python -m benchmarks.gfid",
+        ),
+        (
+            "preference",
+            ("--generators", "titok-l32-gen"),
+            "not of prompts; it is measured by `python -m benchmarks.gfid",
+        ),
+        ("gfid", ("--generators", "sdxl"), "it is measured by `python -m benchmarks.geneval"),
         ("geneval", ("--images", ".", "--seed", "0"), "--seed does not go with --images"),
         ("geneval", ("--images", ".", "--dtype", "float32"), "--dtype does not go with --images"),
         ("geneval", ("--scenes", "3", "--dtype", "float32"), "--dtype does not go with --scenes"),

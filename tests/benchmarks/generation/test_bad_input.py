@@ -14,6 +14,7 @@ import small_generators
 import torch
 from small_generators import NAMES
 
+from baselines.id_generator import IdGenerator
 from benchmarks.ablation import __main__ as ablation
 from benchmarks.generation import __main__ as generation
 from benchmarks.geneval import __main__ as geneval
@@ -267,17 +268,18 @@ def test_an_interrupted_run_keeps_what_is_finished(
     (small / "p.txt").write_text("a red bus\ntwo cat\na photo of the green bus\n")
     words = ("--generators", name, "--prompts", small / "p.txt", "--samples", "1", "--out", small / "out")
     factory = registry.GENERATORS.entry(name).factory
-    original, calls = factory._generate, 0
+    method = "_images" if issubclass(factory, IdGenerator) else "_generate"
+    original, calls = getattr(factory, method), 0
 
-    def stop(self: object, conditions: object, seeds: object) -> torch.Tensor:
+    def stop(self: object, made_of: object, seeds: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return original(self, conditions, seeds)
+        return original(self, made_of, seeds)
 
     with monkeypatch.context() as patched:
-        patched.setattr(factory, "_generate", stop)
+        patched.setattr(factory, method, stop)
         run(generation.main, *words, code=130)
     assert "run the same command again" in capsys.readouterr().err
     kept = {path: path.stat().st_mtime_ns for path in (small / "out").rglob("*.png")}

@@ -302,7 +302,7 @@ class TestMistakes:
             ((), "name either --generators NAME,... or --images DIR"),
             (
                 ("--generators", "gfid-texts", "--reference", "."),
-                "measure it by python -m benchmarks.geneval or python",
+                "it is measured by `python -m benchmarks.geneval",
             ),
             (("--generators", "gfid-cloud", "--reference", "."), "unknown generator 'gfid-cloud'"),
             (("--generators", "gfid-clouds"), "FID is a distance to a reference: name it by --reference"),
