@@ -50,7 +50,7 @@ STEPS = {
     "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
     "ddim": Option(25, "number of DDIM steps", 1, 1000),
 }
-COND_SCALE = Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0)
+COND_SCALE = Option(1.0, "strength of the condition; the authors' demo has 0.8, `decode_quant` 1", 0.0, 4.0)
 INPUT = Option(256, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=(224, 256, 288))
 VAE = Option(
     "whole",
