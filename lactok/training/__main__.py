@@ -12,16 +12,17 @@ from pathlib import Path
 from lactok.command import Parser, command
 from lactok.errors import integer
 from lactok.training.run import TRAINERS, recipe_kind, train, train_tiny
+from lactok.training.unproven import EVER
 
 RECIPE = "a recipe's file, or the name of one in lactok/training/configs/, as lactok-1-512"
 
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    root = Parser(prog="python -m lactok.train", description="Train a model of this project.")
+    root = Parser(prog="python -m lactok.train", description="Train a model of this project.", epilog=EVER)
     trainers = root.add_subparsers(dest="trainer", required=True)
     for name, trainer in TRAINERS.items():
-        sub = trainers.add_parser(name, help=trainer.trains)
+        sub = trainers.add_parser(name, help=trainer.trains, epilog=EVER)
         sub.add_argument("--config", required=True, help=RECIPE)
         sub.add_argument(
             "--data",

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 _SLASH, _DOT = ord("/"), ord(".")
-_AT_ONCE = 1 << 20  # texts that are copied at once, so that the copy needs little memory
+_AT_ONCE = 1 << 17  # texts that are copied at once, so that the copy needs little memory
 
 
 def encoded(text: str) -> bytes:

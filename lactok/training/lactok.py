@@ -280,7 +280,12 @@ class LaCTokLearner(Learner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR and LPIPS, and reconstructions beside their photographs."""
-        return compare(photos, self.recipe.crop, self.reconstruct, self.lpips)
+
+        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.reconstruct(image, seeds), {}
+
+        values, shown, _ = compare(photos, self.recipe.crop, reconstruct, self.lpips)
+        return values, shown
 
     def notes(self) -> dict[str, Any]:
         """Return the stage, the VAE's scaling and the widths of the condition embedding."""
