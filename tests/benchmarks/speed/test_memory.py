@@ -17,7 +17,8 @@ from lactok import registry
 from lactok.nn.gpt import GPT, GPTConfig
 from lactok.nn.t5 import T5Config, T5Encoder
 
-TOLERANCE = 0.15  # of the peak: kernels' own memory, which the meta device does not see
+EXACT = 0.03  # share by which the tensors of a run on the CPU may differ from those on the meta device
+KERNELS = 0.35  # share by which the allocator may have given more: what kernels of the CPU take inside an operation
 
 
 def measured_peak(call: Callable[[], object]) -> int:
@@ -33,6 +34,13 @@ def measured_peak(call: Callable[[], object]) -> int:
     return peak
 
 
+def assert_takes(computed: int, call: Callable[[], object], given: int = 0) -> None:
+    """The tensors take what was computed, and the allocator gave that or, for its kernels, a limited share more."""
+    assert computed == pytest.approx(peak_of(call) + given, rel=EXACT)
+    real = measured_peak(call) + given
+    assert computed / (1 + EXACT) <= real <= computed * (1 + KERNELS), (computed, real)
+
+
 @pytest.mark.parametrize("name", ["llamagen-vq16-tiny", "titok-s128-tiny", "lactok-h-tiny", "flextok-tiny@steps=2"])
 def test_a_tokenizer_takes_what_is_computed(name: str) -> None:
     computed = {phase.name: phase for phase in tokenizer_memory(name, 2).phases}
@@ -45,8 +53,7 @@ def test_a_tokenizer_takes_what_is_computed(name: str) -> None:
         "decode": (lambda: tokenizer._decode(ids, seeds), ids),
     }
     for phase, (call, given) in calls.items():
-        real = measured_peak(call) + nbytes([given])
-        assert computed[phase].activations == pytest.approx(real, rel=TOLERANCE), phase
+        assert_takes(computed[phase].activations, call, nbytes([given]))
         assert computed[phase].weights == weights_of(tokenizer)
 
 
@@ -60,7 +67,7 @@ def test_a_transformer_with_its_cache_takes_what_is_computed() -> None:
         return lambda: model.decode(features, None, 2.0, lambda step: zero + 0 * int(step.logits.shape[0]))
 
     torch.manual_seed(0)
-    assert peak_of(ids("meta")) == pytest.approx(measured_peak(ids("cpu")), rel=TOLERANCE)
+    assert_takes(peak_of(ids("meta")), ids("cpu"))
 
 
 def test_a_text_encoder_takes_what_is_computed() -> None:
@@ -71,7 +78,7 @@ def test_a_text_encoder_takes_what_is_computed() -> None:
         ids = torch.ones(2, 16, dtype=torch.int64, device=device)
         return lambda: encoder(ids, ids)
 
-    assert peak_of(features("meta")) == pytest.approx(measured_peak(features("cpu")), rel=TOLERANCE)
+    assert_takes(peak_of(features("meta")), features("cpu"))
 
 
 def test_tensors_count_while_they_live() -> None:

@@ -17,9 +17,11 @@ from torch import Tensor
 from lactok.errors import UserError
 from lactok.training import checkpoint, unproven
 from lactok.training.__main__ import parser
-from lactok.training.lactok import LaCTokLearner
+from lactok.training.distributed import accelerator_of
+from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.loading import Ahead
 from lactok.training.recipe import Recipe
+from lactok.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow  # trainings
 
@@ -122,8 +124,6 @@ class TestWithoutAverage:
     def test_dead_codes_are_revived_without_one(self, photographs: Path, tmp_path: Path) -> None:
         from recipes import VQ, small_keys
 
-        from lactok.training.distributed import accelerator_of
-        from lactok.training.trainer import Trainer
         from lactok.training.vq import VQLearner, VQRecipe
 
         recipe = VQRecipe(
@@ -141,16 +141,15 @@ class TestWithoutAverage:
         assert not torch.equal(run.learner.model.quantize.embedding.weight, before)  # type: ignore[union-attr, operator]
 
 
-def test_evaluation_computes_in_the_recipe_s_precision(
-    recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluation_computes_in_the_recipe_s_precision(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     seen: dict[str, set[torch.dtype]] = {"network": set(), "lpips": set()}
     for precision in ("no", "bf16"):
         for found in seen.values():
             found.clear()
-        run = trainer(replace(recipes["stage 1"], precision=precision), "stage 1", tmp_path / precision)
-        learner = run.learner
-        assert isinstance(learner, LaCTokLearner)
+        recipe = replace(recipes["stage 1"], precision=precision)
+        assert isinstance(recipe, LaCTokRecipe)
+        learner = LaCTokLearner(recipe)
+        run = Trainer(recipe, learner, tmp_path / precision, accelerator_of("cpu", precision))
         unet = learner.model.decoder.unet
         unet.conv_out.register_forward_hook(lambda _, __, out: seen["network"].add(out.dtype))
         convolution = next(m for m in learner.lpips.modules() if isinstance(m, torch.nn.Conv2d))
@@ -181,7 +180,6 @@ def test_what_was_never_run_is_said_once(
 
 def test_a_wrong_number_of_loaders(photographs: Path) -> None:
     from lactok import config
-    from lactok.training.lactok import LaCTokRecipe
     from lactok.training.tiny import CONFIGS
 
     for wrong in (-1, 257, 1.5):
