@@ -28,8 +28,9 @@ LICENSE = "its SDXL parts CreativeML Open RAIL++-M; the authors state no licence
 NOTE = (
     "it is the whole tokenizer, SDXL's UNet as PEFT wraps it, 4498 tensors, 16.5 GB in float32, under SDXL's licence "
     "(CreativeML Open RAIL++-M); its authors (github Alpha-X-95/LaCToK) publish lactok-t-star alone: take that, or "
-    "train your own: `python -m lactok.train lactok`, then `assemble`"
+    "train your own"
 )
+STAGE_1_NOTE = "nobody publishes this model after stage 1; train your own"
 # The address that the authors' README names. The file was not opened here: that it is the model of the paper which was
 # trained on constructed data is inferred, since the paper has no other LaCTok-T.
 T_STAR = Hub("OPPOer/LaCTok", "LaCTok-T.pth")
@@ -49,7 +50,7 @@ STEPS = {
     "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
     "ddim": Option(25, "number of DDIM steps", 1, 1000),
 }
-COND_SCALE = Option(1.0, "strength of the condition; the authors' text-to-image demo has 0.8", 0.0, 4.0)
+COND_SCALE = Option(1.0, "strength of the condition; the authors' demo has 0.8, `decode_quant` 1", 0.0, 4.0)
 INPUT = Option(256, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=(224, 256, 288))
 VAE = Option(
     "whole",
@@ -92,9 +93,26 @@ def _spec(
     )
 
 
+def _commands(name: str) -> str:
+    """Return the commands that make the file of one of the authors' models, for the message that it is missing."""
+    train, made = "python -m lactok.train lactok --data DIR --config", "python -m lactok.train assemble --config"
+    commands = [f"{train} lactok-1-512", f"{train} lactok-1-1024"]
+    model, _, letter = name.removesuffix("-star").rpartition("-")
+    copy, last = "lactok-1-1024", "lactok-1-1024"
+    if name != "vq-ladd":
+        last = f"lactok-{letter}-2"
+    if model == "lactok":
+        commands.append(f"{train} {last}")
+        copy = f"lactok-{letter}-copy"
+    elif name != "vq-ladd":
+        last += " --stage 1"
+    commands.append(f"{made} {last} --copy training-runs/{copy}/{copy}.safetensors --out weights/{name}.safetensors")
+    return ", then ".join(f"`{command}`" for command in commands)
+
+
 def _official_spec(name: str, sampler: str, note: str = "", *sources: Hub) -> TokenizerSpec:
     """Return the spec of one of the authors' models, which is one file with everything in it."""
-    why = "" if sources else NOTE
+    why = "" if sources else f"{STAGE_1_NOTE if name.startswith('vq-ladd') else NOTE}: {_commands(name)}"
     asset = Asset(name, LICENSE, sources, "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=why)
     return _spec(name, sampler, (asset,), 16384, 1024, note)
 

@@ -37,6 +37,7 @@ class Within:
 Count = Annotated[int, Within(ge=1, le=10**9)]  # of things, at least one
 Whole = Annotated[int, Within(ge=0, le=10**9)]  # of things, or none
 Batch = Annotated[int, Within(ge=1, le=2**20)]  # images
+Loaders = Annotated[int, Within(ge=0, le=256)]  # threads
 Side = Annotated[int, Within(ge=1, le=2**14)]  # of a picture in pixels
 Counts = Annotated[tuple[Count, ...], Within(min_length=1)]
 Sides = Annotated[tuple[Side, ...], Within(min_length=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.ablation.studies import STUDIES, SUFFIX, names
+from benchmarks.ablation.studies import COND_SCALE_NOTE, STUDIES, SUFFIX, names
 from lactok.command import Parser, command, given
 from lactok.errors import WrongValue, disk_errors
 from lactok.evaluation.config import Settings
@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             "The paper's columns: MJHQ-5K at 1024 px with the full models; the paper does not name its LPIPS network."
         )
+    print(COND_SCALE_NOTE)
     hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
     what = f"ablation-{args.study}-{args.scale}"
     name = folder_name(what, dataset.name, hashes, limit=settings.limit, dtype=run.dtype, seed=run.seed)

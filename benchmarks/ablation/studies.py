@@ -9,6 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OTHER_SCALE = 0.8
+COND_SCALE_NOTE = (
+    "LaCTok is measured with cond_scale 1, the default of its authors' decode_quant, where its name does not say "
+    "otherwise; their demo and the evaluation code that theirs comes from (apple/ml-4m) have 0.8, and the paper does "
+    "not say which it has. The other is measured by name, as in lactok-t-star@cond_scale=0.8."
+)
 SUFFIX = {"tiny": "-tiny", "full": ""}  # of the tokenizers' names, by the scale of the models
 
 

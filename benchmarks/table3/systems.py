@@ -13,11 +13,13 @@ class System:
         key: its key in the published table.
         label: its name as the paper writes it.
         name: its name in this project.
+        marked: whether its numbers may be marked as best or second best.
     """
 
     key: str
     label: str
     name: str
+    marked: bool = True
 
 
 GENERATORS = (

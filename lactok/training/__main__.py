@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lactok.command import Parser, command
+from lactok.errors import integer
 from lactok.training.run import TRAINERS, recipe_kind, train, train_tiny
+from lactok.training.unproven import EVER
+
+RECIPE = "a recipe's file, or the name of one in lactok/training/configs/, as lactok-1-512"
 
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    root = Parser(prog="python -m lactok.train", description="Train a model of this project.")
+    root = Parser(prog="python -m lactok.train", description="Train a model of this project.", epilog=EVER)
     trainers = root.add_subparsers(dest="trainer", required=True)
     for name, trainer in TRAINERS.items():
-        sub = trainers.add_parser(name, help=trainer.trains)
-        sub.add_argument("--config", required=True, help="a recipe, see lactok/training/configs/")
+        sub = trainers.add_parser(name, help=trainer.trains, epilog=EVER)
+        sub.add_argument("--config", required=True, help=RECIPE)
         sub.add_argument(
             "--data",
             help="instead of the recipe's: a folder of photographs or of webdataset shards, or a pattern of shards",
@@ -35,7 +39,13 @@ def parser() -> Parser:
     tiny.add_argument("--runs", type=Path, default=Path("training-runs"), help="the folder of all runs (%(default)s)")
     tiny.add_argument("--device", default="cpu")
     assembled = trainers.add_parser("assemble", help="LaCTok's trained copy and all it needs as one file of weights")
-    assembled.add_argument("--config", required=True, help="the recipe that trained the copy")
+    assembled.add_argument("--config", required=True, help=f"the recipe that trained the copy: {RECIPE}")
+    assembled.add_argument(
+        "--stage",
+        type=integer,
+        choices=(1, 2),
+        help="of the copy (default: the recipe's); 1 with a recipe of stage 2 makes vq-ladd-h or vq-ladd-t",
+    )
     assembled.add_argument("--copy", required=True, help="what the trainer wrote as NAME.safetensors")
     assembled.add_argument("--out", type=Path, required=True, help="the file, for example weights/lactok-h.safetensors")
     assembled.add_argument(
@@ -58,11 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         train_tiny(args.name, args.runs, args.device, config.changes([], args.data))
         return 0
     kind = recipe_kind("lactok" if args.trainer == "assemble" else args.trainer)
-    recipe = config.read(args.config, kind, config.changes(args.set, args.data), examples=CONFIGS)
+    path = Path(args.config)
+    if path.name == args.config and not path.exists() and (CONFIGS / f"{path}.toml").is_file():
+        path = CONFIGS / f"{path}.toml"
+    recipe = config.read(path, kind, config.changes(args.set, args.data), examples=CONFIGS)
     if args.trainer == "assemble":
         from lactok.training.assemble import assemble
 
-        assemble(recipe, args.copy, args.out)
+        assemble(recipe, args.copy, args.out, args.stage)
         print(f"wrote {args.out}")
         return 0
     train(args.trainer, recipe, args.out or Path("training-runs") / recipe.name, args.device)

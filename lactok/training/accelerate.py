@@ -26,6 +26,7 @@ from lactok.nn.lactok import decode_latents
 from lactok.nn.latent_decoder import UNetShape
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
+from lactok.training.distributed import each
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
 from lactok.training.learner import Learner
 from lactok.training.numerics import happens
@@ -189,13 +190,22 @@ class AccelerateLearner(Learner):
             teacher's samples, followed by those of the student.
         """
         device = next(self.model.unet.parameters()).device
-        size, seeds = self.recipe.crop, torch.arange(8)
+        size = self.recipe.crop
         shape = self.model.latent_shape(size)
         times = METHODS[self.recipe.method]
-        noises = [noise(seeds, shape, f"start {i}").to(device) for i in range(len(times))]
-        few = samplers.consistency(lambda x, t: self.predict_by_student(x, t, size), noises, times)
-        many = samplers.ddim(lambda x, t: self.predict_by_teacher(x, torch.full((len(x),), t), size), noises[0], 25)
-        images = torch.cat([decode_latents(self.model.vae, latents[:4]) for latents in (many, few)])
+
+        def sample(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+            seeds = torch.tensor([seed])
+            noises = [noise(seeds, shape, f"start {i}").to(device) for i in range(len(times))]
+            few = samplers.consistency(lambda x, t: self.predict_by_student(x, t, size), noises, times)
+            many = samplers.ddim(lambda x, t: self.predict_by_teacher(x, torch.full((1,), t), size), noises[0], 25)
+            # all are decoded, so that all processes of a sharded network compute the same layers
+            decoded = torch.stack([decode_latents(self.model.vae, x).float() for x in (many, few)])
+            return few.cpu(), many.cpu(), decoded.cpu()
+
+        found = list(each(range(8), sample))
+        few, many = (torch.cat([item[i] for item in found]) for i in (0, 1))
+        images = torch.cat([decoded for _, _, decoded in found[:4]], 1).flatten(0, 1)
         values = {
             "distance": float(F.mse_loss(few, many)),
             "deviation_few": float(few.std()),

@@ -1,10 +1,12 @@
-"""Published weights that trainings start from or use: SDXL's UNet and VAE, Hyper-SD's UNet, small text encoders."""
+"""Published weights that trainings start from or use: SDXL, Hyper-SD's UNet, TLCM's LoRA, small text encoders."""
 
 from __future__ import annotations
 
 from lactok.specs import Asset, Hub
 
 SDXL_LICENSE = "CreativeML Open RAIL++-M"
+TLCM = "OPPOer/TLCM"
+TLCM_LICENSE = "its authors' terms (hub OPPOer/TLCM)"
 _SDXL, _REVISION = "stabilityai/stable-diffusion-xl-base-1.0", "462165984030d82259a11f4367a4eed129e94a7b"
 TRAINING_ASSETS = (
     Asset(
@@ -26,6 +28,14 @@ TRAINING_ASSETS = (
         (Hub("ByteDance/Hyper-SD", "Hyper-SDXL-1step-Unet.safetensors"),),
         size=5_140_000_000,
     ),
+    # Its authors' code loads it with PEFT, which writes these names; which of the two endings it has is not stated.
+    Asset(
+        "tlcm-sdxl-lora",
+        TLCM_LICENSE,
+        (Hub(TLCM, "adapter_model.safetensors"), Hub(TLCM, "adapter_model.bin")),
+        size=790_000_000,
+    ),
+    Asset("tlcm-sdxl-lora-config", TLCM_LICENSE, (Hub(TLCM, "adapter_config.json"),), size=2_000),
 )
 # the smaller relatives of flan-t5-xl, for small generators; the files were not opened here
 FLAN_T5 = {

@@ -1,15 +1,10 @@
-"""Photographs for training: a folder or webdataset shards, their split into training and held-out part, and crops."""
+"""Photographs as a training sees them: squares and random crops, and the list of those that cannot be read."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,138 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
-from lactok.evaluation.folders import files_under
-from lactok.files import is_folder
-from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
-from lactok.outside_text import shown
-from lactok.training.shards import COMPRESSED, indices, refuse_compressed, shards_of
+from lactok.training.photos import Photo, Photos
 
-MAX_HASHED = 10_000  # photographs whose bytes `Photos.digest` reads at most
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A photograph: a file, or a member of a shard.
-
-    Attributes:
-        file: path of the image file or of the shard.
-        member: name in the shard; empty for an image file.
-        offset: position of the first byte in the shard.
-        size: number of bytes in the shard.
-    """
-
-    file: Path
-    member: str = ""
-    offset: int = 0
-    size: int = 0
-
-    @property
-    def name(self) -> str:
-        """The file name without folders, which is the same in a shard and in a folder."""
-        return PurePosixPath(self.member or self.file).name
-
-    def __str__(self) -> str:
-        return f"{self.file}/{self.member}" if self.member else str(self.file)
-
-    def resolve(self) -> Photo:
-        """Return the same photograph with an absolute path."""
-        return Photo(self.file.resolve(), self.member, self.offset, self.size)
-
-    def read(self) -> bytes:
-        """Return the bytes of the encoded image."""
-        with self.file.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size if self.member else -1)
-
-    def open_rgb(self) -> Image.Image:
-        """Decode the photograph as evaluation does: upright, on white where it is transparent, 8 bits per channel.
-
-        Raises:
-            UserError: it is not a readable image.
-        """
-        try:
-            return open_photograph(io.BytesIO(self.read()))
-        except (UnreadableImage, OSError) as error:
-            raise UserError(f"{self} is not a readable image ({error}); remove it from the data") from error
-
-
-@dataclass(frozen=True)
-class Photos:
-    """The photographs of a data set, split by a rule that needs no list: those with the lowest sha256 are held out.
-
-    The sha256 is that of the file name. Both parts are sorted by name, so that a folder and shards with the same
-    photographs give the same batches.
-
-    Attributes:
-        train: the photographs to train on.
-        held_out: the photographs to evaluate on.
-    """
-
-    train: tuple[Photo, ...]
-    held_out: tuple[Photo, ...]
-
-    def digest(self) -> str:
-        """Return a sha256 of the names and sizes of all photographs and of the bytes of at most `MAX_HASHED` of them.
-
-        A data set of up to that size is read whole, so that any changed byte changes the digest. Of a larger one, every
-        n-th photograph is read, so that a training does not begin by reading millions of files.
-        """
-        photos = (*self.train, *self.held_out)
-        names_and_sizes = [[photo.name, photo.size if photo.member else photo.file.stat().st_size] for photo in photos]
-        found = hashlib.sha256(json.dumps([len(self.train), names_and_sizes]).encode())
-        stride = max(1, math.ceil(len(photos) / MAX_HASHED))
-        for photo in photos[::stride]:
-            found.update(hashlib.sha256(photo.read()).digest())
-        return found.hexdigest()
-
-    @classmethod
-    def of(cls, data: str | Path, held_out: int, out: Path | None = None) -> Photos:
-        """Find the photographs of a data set and split them.
-
-        Args:
-            data: a folder of images, of `.tar` shards or of both; one tar; or a glob or brace pattern of tars.
-            held_out: number of photographs to hold out.
-            out: the run's folder, in which the index of the shards is kept (`shards.json`) and damaged shards are
-                listed (`broken.txt`); None to keep neither.
-
-        Raises:
-            UserError: there is no such data, a shard is compressed, or there are not more than `held_out` images.
-        """
-        photos = _find_photos(data, out)
-        if len(photos) <= held_out:
-            raise UserError(f"{data} has {len(photos)} images; more than the {held_out} held out are needed")
-        by_hash = sorted(range(len(photos)), key=lambda i: hashlib.sha256(photos[i].name.encode()).digest())
-        chosen = set(by_hash[:held_out])
-        train = tuple(photo for i, photo in enumerate(photos) if i not in chosen)
-        return cls(train, tuple(photos[i] for i in sorted(chosen)))
-
-
-def _find_photos(data: str | Path, out: Path | None) -> list[Photo]:
-    """Return the photographs of a data set, sorted by their path in the folder or shard; see `Photos.of`."""
-    found: list[tuple[tuple[str, ...], Photo]] = []  # (parts of the path, photograph)
-    shards = shards_of(str(data))
-    if shards is None:
-        root = Path(data).expanduser()
-        if not is_folder(root):
-            raise UserError(f"data folder {shown(root, 200)} does not exist; name another as `data`")
-        files = files_under(root, (*EXTENSIONS, ".tar", *COMPRESSED))
-        found = [(p.relative_to(root).parts, Photo(p)) for p in files if p.suffix.lower() in EXTENSIONS]
-        tars = [p for p in files if p.name.endswith((".tar", *COMPRESSED))]
-        shards = [p for p in tars if p.suffix == ".tar"]
-        # beside image files, a compressed archive is taken for the one that they were unpacked from
-        if shards or not found:
-            refuse_compressed(tars)
-
-    def report_damaged(shard: Path, fault: str) -> None:
-        report_broken(str(shard), fault, out)
-
-    cache = None if out is None else out / "shards.json"
-    for shard, index in indices(shards, cache, report_damaged).items():
-        for member in index.members:
-            photo = Photo(shard, member.name, member.offset, member.size)
-            found.append((PurePosixPath(member.name).parts, photo))
-    found.sort(key=lambda item: (item[0], str(item[1].file)))
-    return [photo for _, photo in found]
+__all__ = ["Photo", "Photos", "centre_square", "crops", "load_squares", "random_crop", "random_crops", "to_tensor"]
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

@@ -6,10 +6,10 @@ plugin for it is not used, because accelerate silently ignores it on CPUs, where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,7 +18,10 @@ from lactok.errors import UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# the other processes wait while one evaluates, which may take longer than the usual ten minutes
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+# the other processes wait while one scores by the suite, which may take longer than the usual ten minutes
 TIMEOUT = timedelta(hours=4)
 
 
@@ -49,6 +52,26 @@ def main_first(accelerator: Accelerator) -> Iterator[None]:
     finally:
         if accelerator.is_main_process:
             accelerator.wait_for_everyone()
+
+
+def each(items: Sequence[Item], work: Callable[[Item], Found]) -> Iterator[Found]:
+    """Yield what a function returns for each item, in order; the processes of the training share the items.
+
+    All processes must call it and take all results. In each round a process has one item; where the last round has too
+    few, some do the last item too, since in a sharded network all processes must compute together.
+
+    Args:
+        items: the items, the same on all processes.
+        work: the function. What it returns is sent to the other processes, so its tensors are on the CPU.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    state = PartialState()
+    for start in range(0, len(items), state.num_processes):
+        some = items[start : start + state.num_processes]
+        own = work(some[min(state.process_index, len(some) - 1)])
+        yield from gather_object([own])[: len(some)]
 
 
 def shard(learner: nn.Module, accelerator: Accelerator) -> None:

@@ -23,8 +23,9 @@ from lactok.nn.flextok import Decoder, Encoder, FlexTok, FlexTokConfig, PlainGui
 from lactok.nn.lactok import drawn_latents, moments
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, load_squares
+from lactok.training.distributed import each
 from lactok.training.feature_cache import FeatureCache
-from lactok.training.held_out import seeds_of
+from lactok.training.held_out import codes_used, seeds_of
 from lactok.training.ldm import VAEPart
 from lactok.training.learner import Learner
 from lactok.training.numerics import happens
@@ -242,19 +243,34 @@ class FlexTokLearner(Learner):
         """
         recipe, model = self.recipe, self.model
         device = next(model.parameters()).device
-        images = load_squares(photos, recipe.crop).to(device)
-        clean = self.moments(images).chunk(2, 1)[0] * recipe.vae.scaling
-        start = noise(seeds_of(photos), model.latent_shape, "start")
-        ids = model.fsq.encode(model.encoder(clean))
-        values: dict[str, float] = {"codes_used": float(len(ids.unique()))}
-        for length in recipe.eval_lengths:
-            sampled = model.sample(ids[:, :length], start.to(device), recipe.eval_steps, PlainGuidance(1.0))
-            outputs = torch.cat([model.decode_latents(latents).clamp(-1, 1) for latents in sampled.split(1)])
-            errors = (outputs - images).square().mean((1, 2, 3)) / 4
-            values[f"psnr_{length}"] = float((-10 * torch.log10(errors)).mean())
-        pairs = zip(outputs.split(1), images.split(1), strict=True)
-        values["lpips"] = math.fsum(float(self.lpips(output, image)) for output, image in pairs) / len(photos)
-        return values, torch.stack([images[:4], outputs[:4]], 1).flatten(0, 1)
+
+        def score(photo: Photo) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            image = load_squares([photo], recipe.crop).to(device)
+            clean = self.moments(image).float().chunk(2, 1)[0] * recipe.vae.scaling
+            start = noise(seeds_of([photo]), model.latent_shape, "start").to(device)
+            ids = model.fsq.encode(model.encoder(clean))
+            psnr = []
+            for length in recipe.eval_lengths:
+                latents = model.sample(ids[:, :length], start, recipe.eval_steps, PlainGuidance(1.0))
+                output = model.decode_latents(latents).float().clamp(-1, 1)
+                psnr.append(-10 * torch.log10((output - image).square().mean((1, 2, 3)) / 4))
+            with torch.autocast(device.type, enabled=False):
+                distance = self.lpips(output, image)
+            return ids.cpu(), torch.cat(psnr).cpu(), distance.cpu(), torch.cat([image, output]).cpu()
+
+        ids, psnr, distances = [], [], []
+        shown: list[Tensor] = []
+        for found in each(photos, score):
+            ids.append(found[0])
+            psnr.append(found[1])
+            distances.append(float(found[2]))
+            if len(shown) < 4:
+                shown.append(found[3])
+        values: dict[str, float] = {"codes_used": codes_used(ids)}
+        for length, column in zip(recipe.eval_lengths, torch.stack(psnr, 1), strict=True):
+            values[f"psnr_{length}"] = float(column.mean())
+        values["lpips"] = math.fsum(distances) / len(photos)
+        return values, torch.cat(shown)
 
     def exported(self) -> dict[str, Tensor]:
         """Return the tensors of the encoder and the decoder, since the VAE is frozen."""

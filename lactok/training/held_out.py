@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +17,25 @@ from lactok.errors import UserError
 from lactok.nn.lpips import LPIPS
 from lactok.randomness import seed_of
 from lactok.training.data import Photo, load_squares, report_broken
+from lactok.training.distributed import each
 
-# images (1, 3, S, S) in [-1, 1] and their seeds (1,) -> reconstructions (1, 3, S, S)
-Reconstruct = Callable[[Tensor, Tensor], Tensor]
-# images (1, 3, S, S) in [-1, 1] -> reconstructions (1, 3, S, S), and the ids that they were decoded from
-ReconstructWithIds = Callable[[Tensor], tuple[Tensor, Tensor]]
+# images (1, 3, S, S) in [-1, 1] and their seeds (1,) -> reconstructions (1, 3, S, S), and further values by name
+Reconstruct = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
+
+
+class Comparison(NamedTuple):
+    """Photographs and their reconstructions, compared.
+
+    Attributes:
+        values: the means of `psnr` (dB) and `lpips`.
+        shown: the first photographs, each followed by its reconstruction, (N, 3, size, size) in [-1, 1].
+        more: the further values of each photograph, by name.
+    """
+
+    values: dict[str, float]
+    shown: Tensor
+    more: dict[str, list[Tensor]]
+
 
 LOOKED_AT = 500  # photographs whose sizes are looked at before a training
 SHOWN = 4  # photographs that are shown beside their reconstructions
@@ -70,45 +86,57 @@ def check_sizes(photos: Sequence[Photo], crop: int) -> None:
         )
 
 
-def compare(
-    photos: Sequence[Photo], size: int, reconstruct: Reconstruct, lpips: LPIPS
-) -> tuple[dict[str, float], Tensor]:
-    """Compare the central squares of photographs with their reconstructions.
+@dataclass(frozen=True)
+class Score:
+    """What is known of one photograph and its reconstruction; all tensors are on the CPU.
+
+    Attributes:
+        psnr: in dB.
+        lpips: the distance.
+        images: the photograph and its reconstruction (2, 3, S, S) where both are to be shown, else None.
+        more: further values of the photograph by name.
+    """
+
+    psnr: Tensor
+    lpips: Tensor
+    images: Tensor | None
+    more: Mapping[str, Tensor]
+
+
+def compare(photos: Sequence[Photo], size: int, reconstruct: Reconstruct, lpips: LPIPS) -> Comparison:
+    """Compare the central squares of photographs with their reconstructions; the processes share the photographs.
+
+    Reconstructions are computed under autocast where the caller has it, PSNR and LPIPS in float32.
 
     Args:
         photos: the held-out photographs.
         size: side of the squares in pixels.
         reconstruct: the tokenizer.
         lpips: the network of LPIPS.
-
-    Returns:
-        The means of `psnr` (dB) and `lpips`, and the first photographs, each followed by its reconstruction, as images
-        (N, 3, size, size) in [-1, 1].
     """
     device = next(lpips.parameters()).device
-    psnr, distances = [], []
-    shown: list[Tensor] = []
-    for photo in photos:
+
+    def score(item: tuple[int, Photo]) -> Score:
+        number, photo = item
         image = load_squares([photo], size).to(device)
-        output = reconstruct(image, seeds_of([photo])).float().clamp(-1, 1)
-        psnr.append(-10 * torch.log10(F.mse_loss(output, image) / 4))
-        distances.append(lpips(output, image)[0])
-        if len(shown) < 2 * SHOWN:
-            shown += [image, output]
-    values = {"psnr": float(torch.stack(psnr).mean()), "lpips": float(torch.stack(distances).mean())}
-    return values, torch.cat(shown)
+        found, more = reconstruct(image, seeds_of([photo]))
+        output = found.float().clamp(-1, 1)
+        with torch.autocast(device.type, enabled=False):
+            psnr = -10 * torch.log10(F.mse_loss(output, image) / 4)
+            distance = lpips(output, image)[0]
+        shown = torch.cat([image, output]).cpu() if number < SHOWN else None
+        return Score(psnr.cpu(), distance.cpu(), shown, {k: v.cpu() for k, v in more.items()})
+
+    scores = list(each(list(enumerate(photos)), score))
+    values = {
+        "psnr": float(torch.stack([s.psnr for s in scores]).mean()),
+        "lpips": float(torch.stack([s.lpips for s in scores]).mean()),
+    }
+    shown = torch.cat([s.images for s in scores if s.images is not None])
+    more = {key: [s.more[key] for s in scores] for key in scores[0].more}
+    return Comparison(values, shown, more)
 
 
-def compare_and_count_codes(
-    photos: Sequence[Photo], size: int, reconstruct: ReconstructWithIds, lpips: LPIPS
-) -> tuple[dict[str, float], Tensor]:
-    """As `compare`, with the number of different codes that the photographs use, `codes_used`."""
-    used: set[int] = set()
-
-    def reconstruct_and_note_ids(image: Tensor, seeds: Tensor) -> Tensor:
-        output, ids = reconstruct(image)
-        used.update(ids.flatten().tolist())
-        return output
-
-    values, shown = compare(photos, size, reconstruct_and_note_ids, lpips)
-    return values | {"codes_used": float(len(used))}, shown
+def codes_used(ids: Sequence[Tensor]) -> float:
+    """Return the number of different codes in the ids of some photographs."""
+    return float(len(torch.cat([i.flatten() for i in ids]).unique()))

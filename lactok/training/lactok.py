@@ -29,11 +29,11 @@ from lactok.training.feature_cache import FeatureCache
 from lactok.training.held_out import compare
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.learner import Learner
+from lactok.training.lora import load_lora
 from lactok.training.numerics import happens
-from lactok.training.pretrained import find_weights, load_parts, load_weights, lpips_network, shape_of
+from lactok.training.pretrained import load_parts, load_weights, lpips_network, shape_of
 from lactok.training.recipe import Recipe, check_lpips_net
 from lactok.weights import load_strict
-from lactok.weights.cache import load_safetensors
 
 # number of steps of each sampler: of hyper-sd and tlcm in training and evaluation, of ddim in evaluation only
 SAMPLER_STEPS = {"ddim": 25, "hyper-sd": 1, "tlcm": 2}
@@ -53,8 +53,10 @@ class LaCTokRecipe(Recipe):
         unet: shape of the UNet, only needed if its weights do not state it and are not the published ones.
         sampler: in stage 2, "hyper-sd" (one step) or "tlcm" (two steps, the first without gradient). Stage 1 is
             evaluated with it; "ddim" is for stage 1 alone.
-        lora: weights of the accelerator's LoRA, which is merged into the UNet; only for stage 2.
-        lora_scale: factor of the LoRA, alpha / rank: 1 for those trained here, 8 / 64 for TLCM's published one.
+        lora: the accelerator's LoRA, which is merged into the UNet; only for stage 2: a weight file, a folder that PEFT
+            wrote, or an asset.
+        lora_scale: factor of the LoRA, alpha / rank; 1 for those trained here, and left out where an
+            `adapter_config.json` beside the LoRA states both, as beside TLCM's published one.
         accelerated: whether `unet_weights` are those of an accelerated model already, such as Hyper-SD's published
             UNet; stage 2 needs either this or `lora`.
         copy: weights of the copy after stage 1, from which stage 2 starts; stage 1 may start from such weights, too.
@@ -133,7 +135,7 @@ def build_model(recipe: LaCTokRecipe, copy: str, stage: int, device: str = "cpu"
     Args:
         recipe: the recipe.
         copy: weights of the copy; empty to start it from the UNet.
-        stage: the stage that these weights must be of.
+        stage: the stage that these weights must be of; 1 with a recipe of stage 2 is VQ-LADD with the accelerator.
         device: "meta" takes no memory for the network and looks at the names and shapes in the files alone; that is
             also done first for any other device, so that a wrong file is found before SDXL's 11 GB are read.
 
@@ -153,9 +155,9 @@ def build_model(recipe: LaCTokRecipe, copy: str, stage: int, device: str = "cpu"
     unet = model.decoder.unet
     load_weights(unet, recipe.unet_weights, "the latent diffusion model", scaling=scaling, device=device)
     if recipe.lora:
-        file = find_weights(recipe.lora, "lora")
-        merged = add_lora(unet.state_dict(), load_safetensors(file, device), recipe.lora_scale, str(file))
-        load_strict(unet, merged, f"the diffusion model with {file}")
+        lora = load_lora(recipe.lora, recipe.lora_scale, device)
+        merged = add_lora(unet.state_dict(), lora.tensors, lora.scale, lora.where)
+        load_strict(unet, merged, f"the diffusion model with {lora.where}")
     if copy:
         load_weights(model.decoder.controlnet, copy, "copy", stage=stage, scaling=scaling, device=device)
     else:
@@ -278,7 +280,12 @@ class LaCTokLearner(Learner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR and LPIPS, and reconstructions beside their photographs."""
-        return compare(photos, self.recipe.crop, self.reconstruct, self.lpips)
+
+        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.reconstruct(image, seeds), {}
+
+        values, shown, _ = compare(photos, self.recipe.crop, reconstruct, self.lpips)
+        return values, shown
 
     def notes(self) -> dict[str, Any]:
         """Return the stage, the VAE's scaling and the widths of the condition embedding."""

@@ -20,6 +20,7 @@ from lactok.nn.lactok import SDXL_VAE_SHAPE, VAEShape, decode_latents, drawn_lat
 from lactok.nn.latent_decoder import UNetShape, fold_cross_attention, size_conditions
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, load_squares
+from lactok.training.distributed import each
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.learner import Learner
 from lactok.training.pretrained import load_weights, shape_of
@@ -128,15 +129,19 @@ class LDMLearner(Learner):
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return the loss on held-out photographs, each with four fixed timesteps and noises; and eight samples."""
         device = next(self.unet.parameters()).device
-        losses = []
-        for photo in photos:
+
+        def loss(photo: Photo) -> Tensor:
             image = load_squares([photo], self.recipe.crop).to(device)
             seeds = torch.tensor([seed_of("held out", photo.name, i) for i in range(4)])
-            losses.append(self(image.expand(4, -1, -1, -1), seeds, 0)[0])
-        seeds = torch.arange(8)
-        start = noise(seeds, self.latent_shape(self.recipe.crop), "start").to(device)
-        latents = samplers.ddim(lambda x, t: self.predict(x, t, self.recipe.crop), start, 25)
-        return {"loss": float(torch.stack(losses).mean())}, decode_latents(self.vae, latents)
+            return self(image.expand(4, -1, -1, -1), seeds, 0)[0].float().cpu()
+
+        def sample(seed: int) -> Tensor:
+            start = noise(torch.tensor([seed]), self.latent_shape(self.recipe.crop), "start").to(device)
+            latents = samplers.ddim(lambda x, t: self.predict(x, t, self.recipe.crop).float(), start, 25)
+            return decode_latents(self.vae, latents).float().cpu()
+
+        losses = list(each(photos, loss))
+        return {"loss": float(torch.stack(losses).mean())}, torch.cat(list(each(range(8), sample)))
 
     def exported(self) -> dict[str, Tensor]:
         """Return all tensors of the UNet."""

@@ -40,6 +40,8 @@ class Learner(nn.Module):
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Evaluate the learner, which holds the averaged weights, on held-out photographs.
 
+        All processes call it, in the recipe's precision, and share the photographs by `distributed.each`.
+
         Returns:
             Values by name, which are logged, and a few images (N, 3, H, W) in [-1, 1].
         """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lactok.config import Batch, Beta, Config, Count, Positive, Rate, Seed, Share, Side, Weight, Whole
+from lactok.config import Batch, Beta, Config, Count, Loaders, Positive, Rate, Seed, Share, Side, Weight, Whole
 from lactok.errors import UserError, unknown
 from lactok.training.data import Photos, crops
 
@@ -28,6 +28,7 @@ _NOT_IN_DIGEST = (
     "checkpointing",
     "fsdp",
     "workers",
+    "loaders",
 )
 
 
@@ -55,11 +56,14 @@ class Recipe(Config):
         betas: the two betas of AdamW.
         weight_decay: the weight decay of AdamW.
         clip: the largest norm of the gradient; larger ones are scaled down to it.
-        average: decay of the exponential moving average of the weights, which is evaluated and exported.
+        average: decay of the exponential moving average of the weights, which is evaluated and exported; 0: no average
+            is kept, and the weights themselves are evaluated and exported.
         accumulate: number of parts into which each process divides its share of the batch, to save memory.
-        precision: autocast: "no" or "bf16".
+        precision: autocast of training and evaluation: "no" or "bf16".
         checkpointing: whether to recompute activations in the backward pass instead of keeping them.
         fsdp: whether to shard the weights over the processes, frozen ones included, instead of copying them to each.
+        loaders: number of threads in which each process loads pictures, and of batches that they load ahead; 0: a step
+            loads its own. The pictures are the same for any number.
         log_every: number of steps between lines of the log.
         eval_every: number of steps between evaluations on the held-out photographs.
         save_every: number of steps between checkpoints.
@@ -88,6 +92,7 @@ class Recipe(Config):
     precision: str = "no"
     checkpointing: bool = False
     fsdp: bool = False
+    loaders: Loaders = 2
     log_every: Count = 20
     eval_every: Count = 500
     save_every: Count = 100

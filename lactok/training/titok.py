@@ -25,7 +25,7 @@ from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
 from lactok.training.feature_cache import FeatureCache
-from lactok.training.held_out import compare_and_count_codes
+from lactok.training.held_out import codes_used, compare
 from lactok.training.maskgit_vqgan import check_widths
 from lactok.training.positional import cell_positions, patch_positions, sincos_embedding
 from lactok.training.pretrained import load_weights, lpips_network, shape_of
@@ -252,18 +252,19 @@ class TiTokLearner(CodebookLearner):
 
         In stage 1 the values also have the cross-entropy with the VQGAN's ids.
         """
-        entropies = []
 
-        def reconstruct(image: Tensor) -> tuple[Tensor, Tensor]:
+        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             ids = self.encode(image)
             logits = self.model.decoder(self.model.quantize.lookup(ids[:, None]))
+            more = {"ids": ids}
             if self.recipe.stage == 1:
-                entropies.append(F.cross_entropy(logits, self.proxy_ids(image)))
-            return self.model.pixel_decoder(self.model.soft_pixel_codes(logits)) * 2 - 1, ids
+                more["entropy"] = F.cross_entropy(logits, self.proxy_ids(image))
+            return self.model.pixel_decoder(self.model.soft_pixel_codes(logits)) * 2 - 1, more
 
-        values, shown = compare_and_count_codes(photos, self.recipe.crop, reconstruct, self.lpips)
-        if entropies:
-            values["cross_entropy"] = float(torch.stack(entropies).mean())
+        values, shown, more = compare(photos, self.recipe.crop, reconstruct, self.lpips)
+        values["codes_used"] = codes_used(more["ids"])
+        if self.recipe.stage == 1:
+            values["cross_entropy"] = float(torch.stack(more["entropy"]).mean())
         return values, shown
 
     def notes(self) -> dict[str, Any]:

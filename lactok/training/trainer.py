@@ -27,8 +27,10 @@ from lactok.training.data import Photo, Photos
 from lactok.training.dead_codes import reset_moments
 from lactok.training.held_out import check_sizes, readable
 from lactok.training.learner import Learner
+from lactok.training.loading import Ahead
 from lactok.training.recipe import Recipe
 from lactok.training.record import Record
+from lactok.training.unproven import never_run, parameters_of
 from lactok.weights import metadata
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ class Trainer(Generic[R]):
         data_digest: digest of the data set, which a checkpoint keeps.
         module: the learner, wrapped for distributed training.
         learned: the trained parameters by name.
-        average: their exponential moving averages.
+        average: their exponential moving averages; empty where the recipe's `average` is 0.
+        ahead: loads the pictures.
         step: number of finished steps.
 
     Raises:
@@ -65,6 +68,9 @@ class Trainer(Generic[R]):
     def __init__(self, recipe: R, learner: Learner, out: Path, accelerator: Accelerator):
         self.recipe, self.learner, self.out, self.accelerator = recipe, learner, out, accelerator
         self._check()
+        said = never_run(parameters_of(learner), accelerator.device.type, accelerator.num_processes, recipe.fsdp)
+        if said:
+            accelerator.print(said, flush=True)
         out.mkdir(parents=True, exist_ok=True)
         with distributed.main_first(accelerator):
             self.photos = self.find_photos()
@@ -86,7 +92,10 @@ class Trainer(Generic[R]):
                 learner.to(memory_format=torch.channels_last)
             self.module = accelerator.prepare(learner)
         self.learned = learner.learned()
-        self.average = {k: p.detach().clone() for k, p in self.learned.items()}
+        self.average = {k: p.detach().clone() for k, p in self.learned.items()} if recipe.average else {}
+        self.ahead = Ahead(
+            lambda step, part: recipe.pictures(self.photos, step, part, out), self._parts_from, recipe.loaders
+        )
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=recipe.peak_lr, betas=recipe.betas)
         self.optimizer = accelerator.prepare(optimizer)
         self.step = 0
@@ -156,7 +165,8 @@ class Trainer(Generic[R]):
             for name, parameter in self.learned.items():
                 parameter.copy_(distributed.shard_like(stored[name], parameter))
         average = checkpoint.under_prefix("average", tensors)
-        self.average = {k: distributed.shard_like(average[k], p) for k, p in self.learned.items()}
+        # a checkpoint of an earlier version holds an average also where the recipe has none
+        self.average = {k: distributed.shard_like(average[k], self.learned[k]) for k in self.average}
         self._resume_optimizer(checkpoint.under_prefix("optimizer", tensors))
         remembered = checkpoint.under_prefix("remembered", tensors)
         for name, tensor in self.learner.remembered().items():
@@ -197,8 +207,14 @@ class Trainer(Generic[R]):
         return [range(first + i * size, first + (i + 1) * size) for i in range(recipe.accumulate)]
 
     def pictures(self, positions: range) -> Tensor:
-        """Return the training images at some positions of the run; see `Recipe.pictures`."""
-        return self.recipe.pictures(self.photos, self.step, positions, self.out)
+        """Return the training images of a part of this step's batch; see `Recipe.pictures`."""
+        return self.ahead.get(self.step, positions)
+
+    def _parts_from(self, first_step: int) -> Iterator[tuple[int, range]]:
+        """Yield the parts of each step's batch from a step to the last one."""
+        for step in range(first_step, self.recipe.steps):
+            for positions in self.parts(step):
+                yield step, positions
 
     def train_step(self) -> dict[str, float]:
         """Do one step.
@@ -220,7 +236,8 @@ class Trainer(Generic[R]):
         self.optimizer.step()
         with torch.no_grad():
             for name, rows in self.learner.after_step(self.step).items():
-                self.average[name][rows] = self.learned[name][rows].to(self.average[name])
+                if name in self.average:
+                    self.average[name][rows] = self.learned[name][rows].to(self.average[name])
                 reset_moments(self.optimizer, self.learned[name], rows)
         self._update_average()
         self.step += 1
@@ -265,7 +282,9 @@ class Trainer(Generic[R]):
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Update the moving averages of the weights."""
+        """Update the moving averages of the weights, if there are any."""
+        if not self.average:
+            return
         # the decay is lower in the first steps, so that the average of a short run is not its initial weights
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         get_ema_multi_avg_fn(decay)([*self.average.values()], [*self.learned.values()], None)
@@ -274,8 +293,9 @@ class Trainer(Generic[R]):
 
     @torch.no_grad()
     def _swap_averages(self) -> None:
-        """Exchange the learned parameters with their averages."""
-        for name, parameter in self.learned.items():
+        """Exchange the learned parameters with their averages, if there are any."""
+        for name in self.average:
+            parameter = self.learned[name]
             current = parameter.detach().clone()
             parameter.copy_(self.average[name])
             self.average[name].copy_(current)
@@ -298,14 +318,15 @@ class Trainer(Generic[R]):
         self.learner.train()
 
     def evaluate(self) -> None:
-        """Evaluate on the held-out photographs, log the values, and write `pictures.png` and the weights in fp16."""
+        """Evaluate on the held-out photographs, log the values, and write `pictures.png` and the weights in fp16.
+
+        The processes share the photographs, see `distributed.each`, and compute in the recipe's precision.
+        """
         from torchvision.utils import make_grid, save_image
 
         main = self.accelerator.is_main_process
-        if not main and not self.recipe.fsdp:
-            return
         with self.evaluating():
-            with distributed.unsharded(self.learner):
+            with distributed.unsharded(self.learner), self.accelerator.autocast():
                 values, pictures = self.learner.evaluate(self.held_out)
             tensors = distributed.gather_tensors(self.learner.exported(), keep=main)
         if not main:
@@ -324,10 +345,8 @@ class Trainer(Generic[R]):
         """Run the reconstruction suite on the held-out photographs and log its values."""
         recipe, learner, main = self.recipe, self.learner, self.accelerator.is_main_process
         assert isinstance(learner, validation.Reconstructs)
-        if not main and not recipe.fsdp:
-            return
         out, device = self.out / "suite", self.accelerator.device
-        with self.evaluating(), distributed.unsharded(self.learner):
+        with self.evaluating(), distributed.unsharded(self.learner), self.accelerator.autocast():
             validation.reconstruct(learner, self.held_out, recipe.crop, out, self.step, device, main)
         if main:
             values = validation.score(out, self.step, recipe.crop, learner.bits, recipe.suite_metrics, device)
@@ -344,6 +363,16 @@ class Trainer(Generic[R]):
         Raises:
             UserError: the loss is not finite, too many photographs are broken, or the suite failed.
         """
+        try:
+            self._run()
+        finally:
+            self.ahead.close()
+        self.record.close()
+        self.accelerator.wait_for_everyone()
+        self.accelerator.print(f"wrote {self.export_path}", flush=True)
+
+    def _run(self) -> None:
+        """Train, log, save and evaluate until the last step's weights are written."""
         recipe = self.recipe
         start_time, start_step = time.monotonic(), self.step
         self.learner.train()
@@ -360,9 +389,6 @@ class Trainer(Generic[R]):
                 self.run_suite()
         if not self._is_exported():  # the process was killed between the last checkpoint and the last evaluation
             self.evaluate()
-        self.record.close()
-        self.accelerator.wait_for_everyone()
-        self.accelerator.print(f"wrote {self.export_path}", flush=True)
 
     def _is_exported(self) -> bool:
         """Return whether the weights of the last step are written; other processes say what the main one sees."""

@@ -84,15 +84,15 @@ class VAELearner(Learner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR, LPIPS and the latents' standard deviation, and reconstructions beside their photographs."""
-        deviations = []
 
-        def reconstruct(image: Tensor, seeds: Tensor) -> Tensor:
-            latents = self.vae.encode(image).latent_dist.mean
-            deviations.append(latents.std())
-            return self.vae.decode(latents).sample
+        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            # in float32, since the weights' file states the scaling that follows
+            with torch.autocast(image.device.type, enabled=False):
+                latents = self.vae.encode(image).latent_dist.mean
+            return self.vae.decode(latents).sample, {"deviation": latents.std()}
 
-        values, shown = compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
-        values["latent_deviation"] = float(torch.stack(deviations).mean())
+        values, shown, more = compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
+        values["latent_deviation"] = float(torch.stack(more["deviation"]).mean())
         self.scaling = 1 / values["latent_deviation"]
         return values, shown
 

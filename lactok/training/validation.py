@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from lactok.errors import DiskError, UserError
 from lactok.evaluation.evaluate import evaluate
 from lactok.training.data import Photo, centre_square, to_tensor
+from lactok.training.distributed import each
 from lactok.training.held_out import seeds_of
 
 
@@ -45,20 +47,24 @@ def reconstruct(
         out: the folder of the suite.
         step: number of steps of the training so far, N.
         device: the device of the learner.
-        write: False for a process that only computes: all processes must call a sharded learner, one writes.
+        write: False for a process that only computes: the processes share the photographs, one writes.
     """
     references, outputs = out / "reference", out / f"step-{step}"
     if write:
         references.mkdir(parents=True, exist_ok=True)
         outputs.mkdir(parents=True, exist_ok=True)
-    for i, photo in enumerate(photos):
+
+    def pixels_of(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
         square = centre_square(photo.open_rgb(), size)
         output = learner.reconstruct(to_tensor([square]).to(device), seeds_of([photo]))
+        pixels = ((output[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
+        return np.asarray(square), pixels.cpu().numpy()
+
+    for i, (photo, pair) in enumerate(zip(photos, each(photos, pixels_of), strict=True)):
         if write:
             name = f"{i:05}-{Path(photo.name).stem}.png"  # numbered, as images of different folders may have one name
-            pixels = ((output[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
-            square.save(references / name)
-            Image.fromarray(pixels.cpu().numpy()).save(outputs / name)
+            for folder, pixels in zip((references, outputs), pair, strict=True):
+                Image.fromarray(pixels).save(folder / name)
 
 
 def score(out: Path, step: int, size: int, bits: float, metrics: str, device: torch.device) -> dict[str, float]:

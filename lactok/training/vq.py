@@ -22,7 +22,7 @@ from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, random_crops
-from lactok.training.held_out import compare_and_count_codes
+from lactok.training.held_out import codes_used, compare
 from lactok.training.pretrained import lpips_network
 from lactok.training.recipe import check_learns, check_lpips_net, check_scale
 
@@ -178,11 +178,12 @@ class VQLearner(CodebookLearner):
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR, LPIPS and the number of codes in use, and reconstructions beside their photographs."""
 
-        def reconstruct(image: Tensor) -> tuple[Tensor, Tensor]:
+        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             ids = self.model.encode(image)
-            return self.model.decode(ids), ids
+            return self.model.decode(ids), {"ids": ids}
 
-        return compare_and_count_codes(photos, self.recipe.eval_size, reconstruct, self.lpips)
+        values, shown, more = compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
+        return values | {"codes_used": codes_used(more["ids"])}, shown
 
     def exported(self) -> dict[str, Tensor]:
         """Return all tensors of the VQ model."""

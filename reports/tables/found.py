@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.ablation.studies import COND_SCALE_NOTE
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.preference.notes import reading_notes
 from lactok.evaluation.protocol import digest
@@ -77,6 +78,8 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     notes += usage_notes(runs)
     if any(r.data.tokenizer.over_budget for r in runs):
         notes.append("Bits with * are above the budget: for some images no file is that small.")
+    if any(r.data.tokenizer.family == "lactok" for r in runs):
+        notes.append(COND_SCALE_NOTE)
     for r in runs:
         skipped = len(r.data.dataset.skipped)
         if skipped:

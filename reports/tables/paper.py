@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from benchmarks import published
-from benchmarks.ablation.studies import STUDIES, names
+from benchmarks.ablation.studies import COND_SCALE_NOTE, OTHER_SCALE, STUDIES, names
 from benchmarks.table3.systems import GENERATORS, System
 from lactok import registry
 from lactok.evaluation.results import PicturesResult, Result, Results
@@ -78,7 +78,8 @@ GENERATORS_NOTE = (
     "show-o-256, whose published GenEval is the one printed, stand for them."
 )
 LACTOKGEN_NOTE = (
-    "LaCTokGen is run with cond_scale 0.8 of its tokenizer, as in the authors' demo; Tables 1 and 2 have 1."
+    "LaCTokGen is run with cond_scale 0.8 of its tokenizer, as in the authors' demo; Tables 1, 2, 4 and 5 have 1 where "
+    "a name does not say otherwise."
 )
 ADM_FILE = "VIRTUAL_imagenet256_labeled.npz"
 ADM_NOTE = (
@@ -113,7 +114,7 @@ def build(results: Results) -> tuple[Table, ...]:
 
     A published table with several data sets becomes a table for each.
     """
-    notes = (LPIPS_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE)
+    notes = (LPIPS_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE, COND_SCALE_NOTE)
     recon = partial(_recon, results, systems=TOKENIZERS, columns=RECON, protocol="paper-1024")
     return (
         recon("table1-imagenet", f"{TABLE_1}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
@@ -182,7 +183,8 @@ def _table(
             measured, reason = measure(choice.run, one, remedy) if choice.run else (None, choice.reason)
             cells.append(Cell(number, measured, reason, NOT_PUBLISHED if number is None else ""))
         run = choice.run
-        rows.append(Row(system.label, system.name, tuple(cells), run.name if run else "", describe(run) if run else ""))
+        folder, conditions = (run.name, describe(run)) if run else ("", "")
+        rows.append(Row(system.label, system.name, tuple(cells), folder, conditions, marked=system.marked))
     said = tuple(dict.fromkeys([*notes, *(c.note for c in choices if c.note)]))
     table = Table(id, title, tuple(columns), tuple(rows), printed.source, dataset, notes=said)
     return with_marks(table, [c.run for c in choices])
@@ -203,6 +205,8 @@ def _recon(
 ) -> Table:
     """Return a table of reconstruction; where `not_comparable` says why no run fits, without measured numbers."""
     choices = []
+    if not not_comparable:
+        systems = _with_other_scale(systems, [r for r in results.recon if r.dataset == dataset])
     for system in systems:
         command = f"python -m benchmarks.recon --tokenizers {system.name} --dataset {dataset} --protocol {protocol}"
         if not_comparable:
@@ -219,6 +223,22 @@ def _recon(
     return _table(
         id, title, published.table(printed), systems, columns, choices, dataset=dataset, notes=notes, remedy=remedy
     )
+
+
+def _with_other_scale(systems: Sequence[System], runs: Sequence[Result]) -> list[System]:
+    """Return the systems; a LaCTok that also ran with the other `cond_scale` is followed by that as one of its own.
+
+    That one stands beside the same published numbers. It takes no part in the marks, which would have the method twice.
+    """
+    labels = {r.label for r in runs}
+    found = []
+    for system in systems:
+        found.append(system)
+        spec = registry.tokenizer_spec(system.name)
+        other = spec.named(cond_scale=OTHER_SCALE) if "cond_scale" in spec.options else ""
+        if other in labels:
+            found.append(System(system.key, f"{system.label}, cond_scale {OTHER_SCALE}", other, marked=False))
+    return found
 
 
 def _runs_of(runs: Sequence[Result], system: System) -> list[Result]:
@@ -297,7 +317,7 @@ def _ablation(results: Results, study: str, id: str, title: str) -> Table:
     systems = []
     for row, name in zip(described.rows, names(described, "full"), strict=True):
         systems.append(System(row.published or "", row.label, name))
-    notes = (LPIPS_NOTE, MJHQ_NOTE)
+    notes = (LPIPS_NOTE, MJHQ_NOTE, COND_SCALE_NOTE)
     return _recon(
         results,
         id,

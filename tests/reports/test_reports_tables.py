@@ -150,6 +150,27 @@ def test_of_several_runs_the_plainest_is_taken_and_said(tmp_path: Path) -> None:
     assert "left aside: a, c" in json.dumps(coco)
 
 
+def test_both_strengths_of_lactok_s_condition_are_told_apart(tmp_path: Path) -> None:
+    runs, lactok = tmp_path / "runs", replace(KINDS[7], name="lactok-t-star")
+    said = "cond_scale 1, the default of its authors' decode_quant"
+    full_coco(runs, lactok, 0)
+    built = tables(runs, tmp_path / "one")
+    for table in ("table1-imagenet", "table1-coco", "table2-mjhq", "table4", "table5"):
+        assert any(said in note and "lactok-t-star@cond_scale=0.8" in note for note in built[table]["notes"]), table
+    assert [r["name"] for r in built["table1-coco"]["rows"]].count("lactok-t-star") == 1
+    full_coco(runs, replace(lactok, name="lactok-t-star@cond_scale=0.8"), 1.0)
+    coco = tables(runs, tmp_path / "two")["table1-coco"]
+    labels = {r["name"]: r["row"] for r in coco["rows"] if r["name"].startswith("lactok-t-star")}
+    assert labels == {"lactok-t-star": "LaCTok-T*", "lactok-t-star@cond_scale=0.8": "LaCTok-T*, cond_scale 0.8"}
+    first, second = (cell(coco, name, "psnr") for name in labels)
+    assert first["published"] == second["published"] == 17.98
+    assert second["measured"] == pytest.approx(first["measured"] + 1, abs=0.1)
+    assert second["difference"] == pytest.approx(second["measured"] - 17.98)
+    assert second["mark"] == second["published_mark"] == ""
+    others = tables(runs, tmp_path / "three")
+    assert not any("cond_scale" in r["name"] for t in ("table1-imagenet", "table2-mjhq") for r in others[t]["rows"])
+
+
 @pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     write_usual(tmp_path / "runs", samples=4, pictures=2)

@@ -7,7 +7,7 @@ diffusion model learns the difference from the true latents.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from lactok.nn.latent_decoder import fold_upsampling
 from lactok.nn.unclip import UnCLIP
 from lactok.randomness import noise
 from lactok.training.data import Photo, load_squares
+from lactok.training.distributed import each
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.held_out import seeds_of
 from lactok.training.ldm import timesteps
@@ -91,23 +92,38 @@ class DiffusionLearner(SeedTokLearner):
         """Return the reconstructions of images (B, 3, S, S) in [-1, 1], with their seeds (B,)."""
         return self.decode_embeds(self.predict_embeds(images), seeds, self.recipe.eval_steps).clamp(-1, 1)
 
-    def evaluate_decoder(self, images: Tensor, seeds: Tensor) -> tuple[dict[str, float], Tensor]:
-        """Evaluate the reconstructions of images (N, 3, S, S) in [-1, 1], with their seeds (N,).
+    def evaluate_decoder(self, photos: Sequence[Photo]) -> tuple[dict[str, float], Tensor]:
+        """Evaluate the reconstructions of photographs.
 
         Returns:
             LPIPS, and the share of reconstructions whose nearest photograph by FID's features is their own; and eight
             of the photographs, each followed by its reconstruction.
         """
-        inputs = zip(images.split(1), seeds.split(1), strict=True)
-        outputs = torch.cat([self.reconstruct(image, seed) for image, seed in inputs])
-        pairs = list(zip(outputs.split(1), images.split(1), strict=True))
-        output_features = torch.cat([inception_features(self.inception, output) for output, _ in pairs])
-        photo_features = torch.cat([self.photo_features(image) for _, image in pairs])
-        values = {
-            "lpips": math.fsum(float(self.lpips(output, image)) for output, image in pairs) / len(pairs),
-            "right": retrieval_accuracy(fid_features(output_features), fid_features(photo_features)),
-        }
-        return values, torch.stack([images[:8], outputs[:8]], 1).flatten(0, 1)
+
+        def score(photo: Photo) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            image = load_squares([photo], self.recipe.crop).to(self.teacher.mean.device)
+            output = self.reconstruct(image, seeds_of([photo])).float()
+            with torch.autocast(image.device.type, enabled=False):
+                features = inception_features(self.inception, output)
+                distance = self.lpips(output, image)
+            return (
+                features.cpu(),
+                self.photo_features(image).float().cpu(),
+                distance.cpu(),
+                torch.cat([image, output]).cpu(),
+            )
+
+        output_features, photo_features, distances = [], [], []
+        shown: list[Tensor] = []
+        for found in each(photos, score):
+            output_features.append(found[0])
+            photo_features.append(found[1])
+            distances.append(float(found[2]))
+            if len(shown) < 8:
+                shown.append(found[3])
+        features = (fid_features(torch.cat(f)) for f in (output_features, photo_features))
+        values = {"lpips": math.fsum(distances) / len(distances), "right": retrieval_accuracy(*features)}
+        return values, torch.cat(shown)
 
     def notes(self) -> dict[str, Any]:
         """Return the stage, the VAE's scaling, and the shapes of the quantizer and the decoder."""
@@ -194,8 +210,7 @@ class DecoderLearner(DiffusionLearner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Evaluate the images that are decoded from the teacher's embeddings; see `evaluate_decoder`."""
-        images = load_squares(photos, self.recipe.crop).to(self.teacher.mean.device)
-        return self.evaluate_decoder(images, seeds_of(photos))
+        return self.evaluate_decoder(photos)
 
 
 def alphas_cumprod(scheduler: Mapping[str, Any]) -> Tensor:

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lactok.randomness import noise, seed_of
-from lactok.training.data import Photo, Photos, load_squares
-from lactok.training.held_out import seeds_of
+from lactok.training.data import Photo, Photos
 from lactok.training.pretrained import load_parts
 from lactok.training.seedtok.decoder import DiffusionLearner
 from lactok.training.seedtok.quantizer import quantizer_loss
@@ -141,6 +140,6 @@ class JointLearner(DiffusionLearner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Evaluate the predicted embeddings and the reconstructions."""
-        images = load_squares(photos, self.recipe.crop).to(self.teacher.mean.device)
-        values, shown = self.evaluate_decoder(images, seeds_of(photos))
-        return self.evaluate_quantizer(images) | values, shown
+        of_quantizer, _ = self.evaluate_quantizer(photos)
+        values, shown = self.evaluate_decoder(photos)
+        return of_quantizer | values, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -20,7 +20,8 @@ from lactok.nn.inception_encoder import InceptionEncoder
 from lactok.nn.lpips import LPIPS
 from lactok.nn.seed import EvaViT, SeedQuantizer, clip_normalise
 from lactok.training.codebook import CodebookLearner
-from lactok.training.data import Photos, load_squares
+from lactok.training.data import Photo, Photos, load_squares
+from lactok.training.distributed import each
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.pretrained import load_parts, lpips_network
 from lactok.training.seedtok.recipe import SeedTokRecipe
@@ -127,21 +128,27 @@ class SeedTokLearner(CodebookLearner):
         """The number of bits of an image's tokens."""
         return self.shape.queries * math.log2(self.shape.codebook_size)
 
-    def evaluate_quantizer(self, images: Tensor) -> dict[str, float]:
-        """Evaluate the predicted embeddings of images (N, 3, S, S) in [-1, 1].
+    def evaluate_quantizer(self, photos: Sequence[Photo]) -> tuple[dict[str, float], Tensor]:
+        """Evaluate the predicted embeddings of photographs.
 
         Returns:
             The squared error, the share of images whose nearest teacher's embedding is their own, and the number of
-            codes in use.
+            codes in use; and the images (N, 3, S, S) in [-1, 1], on the CPU.
         """
-        targets = torch.cat([self.targets(image) for image in images.split(1)])
-        ids = self.model.encode(clip_normalise(images / 2 + 0.5))
-        predicted = self.model.image_embeds(ids)
-        return {
+
+        def score(photo: Photo) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            image = load_squares([photo], self.recipe.crop).to(self.teacher.mean.device)
+            ids = self.model.encode(clip_normalise(image / 2 + 0.5))
+            predicted = self.model.image_embeds(ids).float()
+            return self.targets(image).float().cpu(), ids.cpu(), predicted.cpu(), image.cpu()
+
+        targets, ids, predicted, images = (torch.cat(column) for column in zip(*each(photos, score), strict=True))
+        values = {
             "embedding": float(F.mse_loss(predicted, targets)),
             "embedding_right": retrieval_accuracy(predicted, targets),
             "codes_used": float(len(ids.unique())),
         }
+        return values, images
 
     def exported(self) -> dict[str, Tensor]:
         """Return the tensors of the exported parts, without the published Inception network."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from lactok.nn.inception_encoder import InceptionEncoder
 from lactok.nn.seed import clip_normalise
 from lactok.randomness import noise
-from lactok.training.data import Photo, load_squares
+from lactok.training.data import Photo
 from lactok.training.numerics import happens
 from lactok.training.seedtok.learner import SeedTokLearner
 from lactok.training.seedtok.recipe import SeedTokRecipe
@@ -34,8 +34,8 @@ class QuantizerLearner(SeedTokLearner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Evaluate the embeddings; the images are eight of the photographs, as there is no decoder yet."""
-        images = load_squares(photos, self.recipe.crop).to(self.teacher.mean.device)
-        return self.evaluate_quantizer(images), images[:8]
+        values, images = self.evaluate_quantizer(photos)
+        return values, images[:8]
 
 
 def quantizer_loss(

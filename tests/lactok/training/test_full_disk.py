@@ -170,7 +170,7 @@ class TestAssemble:
     def test_it_looks_before_it_reads(
         self, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        copy, out = tmp_path / "copy" / "stage-1.safetensors", tmp_path / "w" / "lactok-h.safetensors"
+        copy, out = tmp_path / "copy" / "stage-1.safetensors", tmp_path / "w" / "vq-ladd.safetensors"
         tensors = load_file(copy)
         name = next(iter(tensors))
         save_file(tensors | {name: torch.zeros(1)}, tmp_path / "other.safetensors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -96,9 +95,14 @@ def test_the_index_is_kept_and_made_anew_for_a_changed_shard(
         tar.add(photographs / "001.png", "more.png")
     assert len(Photos.of(tmp_path / "shards", 3, tmp_path).train) == len(first.train) + 1
     assert read[3:] == [files[1].name]
-    (tmp_path / "shards.json").write_text('{"cut by a ki')
-    assert len(Photos.of(tmp_path / "shards", 3, tmp_path).train) == len(first.train) + 1
-    assert len(json.loads((tmp_path / "shards.json").read_text())) == 3
+    assert read[4:] == []
+    kept = (tmp_path / "shards.npz").read_bytes()
+    for damaged in (kept[: len(kept) // 2], b"", b"no archive", kept[:-30] + bytes(30)):
+        (tmp_path / "shards.npz").write_bytes(damaged)
+        (tmp_path / "shards.json").write_text("{}")  # of an earlier version
+        assert len(Photos.of(tmp_path / "shards", 3, tmp_path).train) == len(first.train) + 1
+        assert not (tmp_path / "shards.json").exists()
+    assert len(read) == 4 + 4 * 3
 
 
 @pytest.mark.parametrize("where", ["in a picture", "in a header", "between members", "garbage"])
