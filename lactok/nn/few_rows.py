@@ -12,7 +12,8 @@ from lactok.nn.gpt import FeedForward
 class TransposedLinear(nn.Module):
     """A linear layer without bias whose weights come first in the product, which a CPU computes twice as fast.
 
-    The results are the same but for the order in which a sum's terms are added.
+    The results are the same but for the order in which a sum's terms are added. Rows are (R, in) -> (R, out); any other
+    input takes the usual product.
     """
 
     def __init__(self, layer: nn.Linear):
@@ -20,8 +21,9 @@ class TransposedLinear(nn.Module):
         self.weight = layer.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        return (self.weight @ rows.t()).t().unflatten(0, x.shape[:-1])
+        if x.ndim == 2:
+            return (self.weight @ x.t()).t()
+        return F.linear(x, self.weight)  # many rows: a caption's
 
 
 class JoinedFeedForward(nn.Module):

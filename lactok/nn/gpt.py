@@ -91,9 +91,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        exact = x.float()
-        exact = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + self.eps)
-        return exact.to(x.dtype) * self.weight
+        return F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype) * self.weight
 
 
 class Attention(nn.Module):

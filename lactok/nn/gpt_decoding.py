@@ -136,6 +136,11 @@ class Decoder:
         self.model = model
         self._step: Callable[[State, int], Tensor] = self.step
         self._without: dict[bytes, Prefix] = {}  # prefixes without a caption, by the mask
+        # looking them up in the network takes a measurable part of a step
+        self._layers = [
+            (block.attention_norm, block.attention.wqkv, block.attention.wo, block.ffn_norm, block.feed_forward)
+            for block in model.blocks
+        ]
 
     # -- captions
 
@@ -270,17 +275,16 @@ class Decoder:
         angles = torch.view_as_complex(model.table[model.config.text_tokens :].index_select(0, state.place))
         state.bias.index_fill_(3, place, 0)
         bias = state.bias[..., :end]
-        for layer, cache in zip(model.blocks, state.cache, strict=True):
-            qkv = layer.attention.wqkv(layer.attention_norm(x)).contiguous()
-            qkv = qkv.unflatten(-1, (3, layer.attention.heads, -1))
+        channels = model.config.width // model.config.heads
+        for (attention_norm, wqkv, wo, ffn_norm, feed_forward), cache in zip(self._layers, state.cache, strict=True):
+            qkv = wqkv(attention_norm(x)).contiguous().view(len(x), 3, -1, channels)
             # neighbouring pairs of the channels of queries and keys are turned, as `lactok.nn.gpt.rotate` does
             qk = qkv[:, :2]  # (R, 2, heads, channels)
             pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
             qk.copy_(torch.view_as_real(pairs * angles).flatten(-2))
-            q, kv = qkv[:, 0, :, None], qkv[:, 1:, :, None].transpose(0, 1)
-            cache.index_copy_(3, place, kv)
+            cache.index_copy_(3, place, qkv[:, 1:, :, None].transpose(0, 1))
             keys, values = cache[..., :end, :].unbind()
-            out = F.scaled_dot_product_attention(q, keys, values, bias)
-            x = x + layer.attention.wo(out.flatten(1))
-            x = x + layer.feed_forward(layer.ffn_norm(x))
+            out = F.scaled_dot_product_attention(qkv[:, 0, :, None], keys, values, bias)
+            x = x + wo(out.flatten(1))
+            x = x + feed_forward(ffn_norm(x))
         return model.output(model.norm(x)).float()

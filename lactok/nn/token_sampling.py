@@ -53,7 +53,7 @@ def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
     """
     logits = logits / max(sampling.temperature, 1e-5)
     if 0 < sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
+        least = logits.topk(sampling.top_k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
         logits = logits.masked_fill(logits < least, -torch.inf)
     if sampling.top_p < 1:
         ordered, places = logits.sort(dim=-1, descending=True)
