@@ -9,6 +9,7 @@ import pytest
 import torch
 from test_id_generators import CONDITIONS, small
 
+from baselines import id_generator, llamagen_t2i
 from baselines.id_generator import IdGenerator
 from lactok import registry
 from lactok.errors import UserError, WrongValue
@@ -72,6 +73,24 @@ def test_a_caption_is_read_once_for_all_its_images(small: Path, monkeypatch: pyt
     assert read == [1] * 5
     generator.generate(["two cat"], [9])
     assert encoded == [3]
+
+
+def test_a_long_list_of_captions_is_read_piece_by_piece(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load("small-t2i")
+    monkeypatch.setattr(id_generator, "AHEAD", 3)
+    monkeypatch.setattr(llamagen_t2i, "KEPT", 3)
+    generator.captions.keep = 3
+    encoded: list[int] = []
+    forward = generator.text.forward
+    monkeypatch.setattr(generator.text, "forward", lambda ids, mask: encoded.append(len(ids)) or forward(ids, mask))
+    captions = ["a red bus", "a cat", "two cat", "a bus", "red cat", "the green bus", "a photo"]
+    places = [place for place, _ in generator.overlapped(captions, range(7), 2)]
+    assert places == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 7)]
+    assert encoded == [2, 2, 2, 1]  # pieces are whole batches
+    encoded.clear()
+    list(generator.stream(captions, range(7), 1))
+    assert encoded == [3, 3, 1]
+    assert len(generator._known) == 3
 
 
 def test_compilation_is_for_generators_that_have_it(small: Path) -> None:
