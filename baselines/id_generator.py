@@ -52,7 +52,11 @@ class IdGenerator(Generator):
         raise NotImplementedError(f"{self.spec.name} predicts no ids")
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
-        return self.tokenizer.decode(self._ids(conditions, seeds), seeds)
+        ids = self._ids(conditions, seeds)
+        if self.device.type != "cpu":
+            return self.tokenizer.decode(ids, seeds)
+        # one by one, as a stream does: on a CPU, the number of images would change their last bits
+        return torch.cat([self.tokenizer.decode(ids[i : i + 1], seeds[i : i + 1]) for i in range(len(ids))])
 
     def stream(
         self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int

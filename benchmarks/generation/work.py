@@ -254,7 +254,8 @@ def _write_result(
             timer = Timer()  # nothing new: the earlier `run.json` stays
         if known[1:]:
             others = sum(sum(elsewhere.images.values()) for _, elsewhere in known[1:])
-            logger.info("%s: run.json has the times of %s; %d pictures were made elsewhere", name, place.device, others)
+            where = f"{place.device}, {place.threads} threads, {place.batch_size} at a time"
+            logger.info("%s: run.json has the times of %s; %d more were made otherwise", name, where, others)
     write_result(folder, content, columns, run, timer, LIBRARIES, more=more)
 
 

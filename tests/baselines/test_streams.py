@@ -112,3 +112,14 @@ def test_seeds_may_be_integers_of_arrays(small: Path) -> None:
     for seed in (True, np.float64(3), -1, 2**63, "3"):
         with pytest.raises(ValueError, match="seeds are integers"):
             generator.generate([7], [seed])
+    with pytest.raises(ValueError, match="takes a list of seeds, one for each condition, not 3"):
+        generator.generate([7], 3)  # type: ignore[arg-type]
+
+
+def test_a_call_decodes_images_one_by_one_on_a_cpu(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load("small-t2i")
+    decode = generator.tokenizer.decode
+    rows: list[int] = []
+    monkeypatch.setattr(generator.tokenizer, "decode", lambda ids, seeds: rows.append(len(ids)) or decode(ids, seeds))
+    generator.generate(CONDITIONS["small-t2i"], SEEDS)
+    assert rows == [1, 1, 1]
