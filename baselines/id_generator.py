@@ -15,6 +15,8 @@ from lactok.metrics.scorer import batches
 from lactok.specs import GeneratorSpec
 from lactok.tokenizer import Generator, Tokenizer
 
+AHEAD = 256  # conditions that are read together; a list of any length takes no more memory
+
 
 class IdGenerator(Generator):
     """Predicts ids; the tokenizer that `spec.tokenizer` names turns them into images.
@@ -50,7 +52,11 @@ class IdGenerator(Generator):
         raise NotImplementedError(f"{self.spec.name} predicts no ids")
 
     def _generate(self, conditions: list[str] | list[int], seeds: Tensor) -> Tensor:
-        return self.tokenizer.decode(self._ids(conditions, seeds), seeds)
+        ids = self._ids(conditions, seeds)
+        if self.device.type != "cpu":
+            return self.tokenizer.decode(ids, seeds)
+        # one by one, as a stream does: on a CPU, the number of images would change their last bits
+        return torch.cat([self.tokenizer.decode(ids[i : i + 1], seeds[i : i + 1]) for i in range(len(ids))])
 
     def stream(
         self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
@@ -59,7 +65,6 @@ class IdGenerator(Generator):
         if not seeds:
             return
         self._check_arguments(conditions, seeds)
-        self._read(conditions)
         work = self.overlapped if self.device.type == "cuda" else self.in_turn
         yield from work(conditions, seeds, batch)
 
@@ -67,7 +72,7 @@ class IdGenerator(Generator):
         self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], batch: int
     ) -> Iterator[tuple[slice, Tensor]]:
         """Do the work of `stream`: predict the ids of a batch, then make their images one by one."""
-        for place in batches(len(seeds), batch):
+        for place in self._read_ahead(conditions, batch):
             numbers, ids = self._predicted(conditions[place], seeds[place], batch)
             for i in range(len(ids)):
                 yield slice(place.start + i, place.start + i + 1), self._images(ids[i : i + 1], numbers[i : i + 1])
@@ -79,17 +84,25 @@ class IdGenerator(Generator):
         waiting: tuple[slice, Future[Tensor]] | None = None
         # exact for as long as both work: the switch is one for all threads
         with exact_float32(), Overlap(self.device, self._images) as overlap:
-            for place in batches(len(seeds), batch):
+            for place in self._read_ahead(conditions, batch):
                 numbers, ids = self._predicted(conditions[place], seeds[place], batch)
                 begun = place, overlap.begin(ids, numbers)
                 if waiting:
-                    yield waiting[0], waiting[1].result()
+                    yield waiting[0], overlap.result(waiting[1])
                 waiting = begun
             if waiting:
-                yield waiting[0], waiting[1].result()
+                yield waiting[0], overlap.result(waiting[1])
 
     def _images(self, ids: Tensor, seeds: Tensor) -> Tensor:
         return self._checked_images(self.tokenizer.decode(ids, seeds), len(seeds))
+
+    def _read_ahead(self, conditions: Sequence[str] | Sequence[int], batch: int) -> Iterator[slice]:
+        """Yield the places of batches, and read conditions together before their images are made, `AHEAD` at a time."""
+        together = max(1, AHEAD // batch) * batch
+        for place in batches(len(conditions), batch):
+            if place.start % together == 0:
+                self._read(conditions[place.start : place.start + together])
+            yield place
 
     @torch.inference_mode()
     def _read(self, conditions: Sequence[str] | Sequence[int]) -> None:
@@ -134,6 +147,13 @@ class Overlap:
         """Begin to make the images of ids that the caller's stream has predicted, or will have."""
         predicted = torch.cuda.current_stream(self.device).record_event() if self.stream else None
         return self.threads.submit(self._make, ids, seeds, predicted)
+
+    def result(self, images: Future[Tensor]) -> Tensor:
+        """Return images once they are made; their memory is not used again before the caller's stream has read them."""
+        found = images.result()
+        if self.stream is not None:
+            found.record_stream(torch.cuda.current_stream(self.device))
+        return found
 
     def _make(self, ids: Tensor, seeds: Tensor, predicted: torch.cuda.Event | None) -> Tensor:
         if self.stream is None or predicted is None:

@@ -140,11 +140,11 @@ class TextToIds(IdGenerator):
         """Read captions, each once for all its images."""
         wanted = dict.fromkeys(map(str, conditions))
         missing = [caption for caption in wanted if caption not in self._known]
+        if not missing:
+            return
         surplus = len(self._known) + len(missing) - KEPT
         for old in [known for known in self._known if known not in wanted][: max(0, surplus)]:
             del self._known[old]
-        if not missing:
-            return
         for caption, feature, mask in zip(missing, *left_padded(*self.captions(missing, self.device)), strict=True):
             # one by one, so that the captions beside it do not change the last bits
             prefix = self.decoder.prefix(feature[None], mask[None])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NOTE = "lactok"  # the PNG text chunk that says what made a picture
 GRID = "grid.png"
+OTHER_FILES = (".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff")  # endings that name no folder
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,22 @@ class Job:
     note: str
 
     def is_there(self) -> bool:
-        """Return whether the file is there, can be read and was made by the same generator from the same prompt."""
+        """Return whether the file is there, can be read and was made by the same generator from the same prompt.
+
+        Raises:
+            WrongValue: the file is a picture that this command did not make, and that would be lost.
+        """
         from PIL import Image
 
         try:
             with Image.open(self.file) as picture:
                 picture.load()
-                return picture.info.get(NOTE) == self.note
+                note = picture.info.get(NOTE)
         except (OSError, ValueError, SyntaxError):
             return False
+        if note is None:
+            raise WrongValue(f"`out` {self.file} is a picture that lactok did not make; choose another name")
+        return note == self.note
 
 
 def parser() -> Parser:
@@ -96,16 +104,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     conditions = read_conditions(spec, args.prompts, args.file)
     alone = len(conditions) * args.samples == 1
     is_file = args.out.suffix.lower() == ".png"
+    if args.out.suffix.lower() in OTHER_FILES:
+        raise WrongValue(f"`out` {args.out}: pictures are written as PNG; name a .png file, or a folder for several")
     if is_file and not alone:
         count = len(conditions) * args.samples
         raise WrongValue(f"`out` {args.out} is one file, and there are {count} pictures; name a folder")
     (check_output_file if is_file else check_output_folder)("out", args.out)
     settings.use_machine()
     made_by = registry.generator_settings(args.generator)
-    jobs = planned(made_by, conditions, args.samples, args.seed, args.out)
+    jobs = planned(made_by | {"dtype": settings.dtype}, conditions, args.samples, args.seed, args.out)
     missing = [job for job in jobs if not job.is_there()]
     if len(missing) < len(jobs):
         print(f"kept: {len(jobs) - len(missing)} of {len(jobs)} pictures were there already", file=sys.stderr)
+    if replaced := sum(job.file.exists() for job in missing):
+        what = "a picture that is damaged or" if replaced == 1 else f"{replaced} pictures that are damaged or"
+        print(f"replacing {what} of another prompt, seed, dtype or generator", file=sys.stderr)
     if missing:
         import torch
 
@@ -160,7 +173,7 @@ def planned(made_by: dict[str, Any], conditions: Sequence[str | int], samples: i
     """Return the pictures that are to be made, prompt by prompt.
 
     Args:
-        made_by: the generator's settings, see `lactok.registry.generator_settings`.
+        made_by: the generator's settings, see `lactok.registry.generator_settings`, and its dtype.
         conditions: prompts, or numbers of classes.
         samples: pictures of each.
         seed: of the first one; the others of a prompt have the next ones.

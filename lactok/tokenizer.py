@@ -391,6 +391,8 @@ class Generator(Adapter):
     def _check_arguments(self, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int]) -> None:
         """Raise ValueError for conditions or seeds that this generator does not take."""
         name = self.spec.name
+        if not hasattr(seeds, "__len__"):
+            raise ValueError(f"{name} takes a list of seeds, one for each condition, not {seeds!r}")
         if isinstance(conditions, str) or not conditions or len(conditions) != len(seeds):
             given = "a string" if isinstance(conditions, str) else f"{len(conditions)} and {len(seeds)}"
             raise ValueError(f"{name} takes a list of one condition or more and a seed for each, not {given}")

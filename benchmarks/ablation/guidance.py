@@ -39,23 +39,23 @@ SETTING = (
 
 
 def scales_of(text: str) -> list[str]:
-    """Return the scales that `--guidance` names, in their order, each once.
+    """Return the scales that `--guidance` names, in their order, each number once.
 
     Raises:
         WrongValue: there is none, or one is no number.
 
-    >>> scales_of("1.5, 2 3")
+    >>> scales_of("1.5, 2 3 2.0")
     ['1.5', '2', '3']
     """
-    scales = list(dict.fromkeys(text.replace(",", " ").split()))
-    for scale in scales:
+    scales: dict[float, str] = {}
+    for scale in text.replace(",", " ").split():
         try:
-            decimal(scale)
+            scales.setdefault(decimal(scale), scale)
         except ValueError:
             raise WrongValue(f"`guidance` {scale[:40]}: numbers separated by commas, as 1.5,2,3,7") from None
     if not scales:
         raise WrongValue("`guidance` is empty; name scales, as 1.5,2,3,7")
-    return scales
+    return list(scales.values())
 
 
 def named(generator: str, scales: Sequence[str]) -> dict[str, str]:

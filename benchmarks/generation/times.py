@@ -29,7 +29,7 @@ class Place:
     Attributes:
         device: the device's name, such as "NVIDIA H200", or "cpu".
         threads: threads of each process.
-        batch_size: the number of pictures that a GPU makes at a time.
+        batch_size: the number of pictures that are made at a time.
     """
 
     device: str
@@ -37,13 +37,13 @@ class Place:
     batch_size: int
 
 
-def place_of(run: Run) -> Place:
-    """Return the place where a run computes."""
+def place_of(run: Run, batch_size: int) -> Place:
+    """Return the place where a run computes so many pictures at a time."""
     device = device_name(run.device) if run.device_kind == "cuda" else run.device
-    return Place(device, run.threads, run.batch_size)
+    return Place(device, run.threads, batch_size)
 
 
-def add(folder: Path, run: Run, part: tuple[int, int], timer: Timer) -> None:
+def add(folder: Path, run: Run, part: tuple[int, int], timer: Timer, batch_size: int) -> None:
     """Add the times of a run's part to what is known of it; nothing where it made no picture.
 
     Args:
@@ -51,12 +51,13 @@ def add(folder: Path, run: Run, part: tuple[int, int], timer: Timer) -> None:
         run: says where it computed.
         part: (I, N), I counted from 0.
         timer: the times of this call alone.
+        batch_size: the number of pictures that are made at a time.
     """
     if not timer.images:
         return
     path = folder / FOLDER / f"{part[0] + 1}-of-{part[1]}.json"
     known = dict(_read(path))
-    known.setdefault(place_of(run), Timer()).add(timer)
+    known.setdefault(place_of(run, batch_size), Timer()).add(timer)
     write_atomically(path, to_json([_as_data(place, times) for place, times in known.items()]))
 
 

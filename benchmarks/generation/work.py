@@ -169,29 +169,29 @@ def generate(
         for number, prompt in numbered.items():
             _write_metadata(prompt_folder(folder, number), prompt)
     title = registry.generator_spec(name).name
-    cut = _tell_cut(name, title, prompts)
+    with torch.device("meta"):
+        network = registry.GENERATORS.entry(name).create()
+    cut = _tell_cut(network, title, prompts)
     timer = Timer(run.device)
     finished = complete(work, list(dataset.shards()), execution, f"{title}, pictures", timer)
     with disk_errors(folder):
-        times.add(folder, run, execution.part, timer)
+        times.add(folder, run, execution.part, timer, generated.at_a_time(network, run))
     if finished is not None:
         _write_result(title, dataset, len(prompts), folder, run, execution, samples, cut)
     return dataset, finished
 
 
-def _tell_cut(name: str, title: str, prompts: Sequence[Prompt]) -> dict[str, int]:
+def _tell_cut(generator: Generator, title: str, prompts: Sequence[Prompt]) -> dict[str, int]:
     """Say once how many prompts are longer than a generator reads, and return that for the result.
 
     Args:
-        name: the generator as it is asked for.
+        generator: the generator, without weights.
         title: its canonical name.
 
     Returns:
         `tokens`, how many tokens of a prompt are read, and `captions_cut`, how many different prompts have more;
         nothing where none has, or where the generator does not tell.
     """
-    with torch.device("meta"):
-        generator = registry.GENERATORS.entry(name).create()
     if not isinstance(generator, ReadsCaptions):
         return {}
     texts = list(dict.fromkeys(str(prompt.get("prompt", "")) for prompt in prompts))
@@ -244,17 +244,19 @@ def _write_result(
         "seed": [picture_seed(run, s) for s in pictures],
         "sha256": [s.sha256 for s in pictures],
     }
-    timer = Timer()
+    timer, more = Timer(), {}
     known = times.total(folder)
     if known:
         place, timer = known[0]
         run = replace(run, device=place.device, threads=place.threads, batch_size=place.batch_size)
+        more = {"images_at_a_time": place.batch_size}
         if stored_files.read_run(folder / "run.json").get("images") == dict(timer.images):
             timer = Timer()  # nothing new: the earlier `run.json` stays
         if known[1:]:
             others = sum(sum(elsewhere.images.values()) for _, elsewhere in known[1:])
-            logger.info("%s: run.json has the times of %s; %d pictures were made elsewhere", name, place.device, others)
-    write_result(folder, content, columns, run, timer, LIBRARIES)
+            where = f"{place.device}, {place.threads} threads, {place.batch_size} at a time"
+            logger.info("%s: run.json has the times of %s; %d more were made otherwise", name, where, others)
+    write_result(folder, content, columns, run, timer, LIBRARIES, more=more)
 
 
 def _claim(folder: Path, name: str, options: Mapping[str, object]) -> None:

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.check()
     whole("samples", args.samples, 1, 10_000)
     check_output_file("save_statistics", args.save_statistics, ".npz")
-    names = split_names(args.generators) if args.generators is not None else []
+    names = split_names(args.generators, "generators") if args.generators is not None else []
     from benchmarks.generation.prompts import check_condition
     from lactok import registry
 

@@ -5,6 +5,7 @@ They may come from anybody, so nothing in them is unpickled, and shapes are look
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -126,16 +127,18 @@ def pictures_of(path: Path, known: Mapping[str, Header], argument: str, store: S
         path: the .npz file.
         known: its `headers`.
         argument: the argument that names it, for messages.
-        store: where a compressed array is copied to, decompressed, once; None to check the file alone.
+        store: where a compressed array is copied to, decompressed, once; None to look at the file's header alone.
 
     Raises:
-        WrongValue: they are no square pictures (N, S, S, 3) uint8.
+        WrongValue: they are no square pictures (N, S, S, 3) uint8, or are damaged.
         DiskError: there is no space for the copy.
     """
     name = f"`{argument}` {shown(path, 200)}"
     header = known[PICTURES]
     shape = header.shape
-    is_pictures = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3 and min(shape) > 0 and header.in_order
+    is_pictures = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3 and min(shape) > 0
+    if is_pictures and header.dtype == np.uint8 and not header.in_order:
+        raise WrongValue(f"{name}: {PICTURES} is stored in Fortran's order; store np.ascontiguousarray of it")
     if not is_pictures or header.dtype != np.uint8:
         raise WrongValue(f"{name}: {PICTURES} is {shape} {header.dtype}; pictures are (N, S, S, 3) uint8, as ADM's")
     number, side = shape[:2]
@@ -143,6 +146,8 @@ def pictures_of(path: Path, known: Mapping[str, Header], argument: str, store: S
     if header.size != size:
         raise WrongValue(f"{name}: {PICTURES} is cut off; get the file again")
     if header.offset is not None:
+        if store is not None:
+            _decompress(path, Path(os.devnull), name)  # reads it once, which compares its checksum
         return PictureArray(path, sha256, (number, side, side, 3), header.offset)
     if store is None:
         return PictureArray(path, sha256, (number, side, side, 3), 0)

@@ -233,6 +233,13 @@ def measure(
     theirs = None
     source = asked.reference.pictures(pictures.side, store) if _needs_pictures(asked) else None
     if source is not None:
+        if source.side != pictures.side:
+            logger.warning(
+                "warning: %s are %d px and the reference's pictures %d px; a number of two sizes is rarely meant",
+                pictures.name,
+                pictures.side,
+                source.side,
+            )
         theirs = DescribingWork(source, features, store, "reference features")
     timer, is_left = Timer(run.device), False
     for one, label in ((theirs, "features of the reference"), (work, pictures.name)):

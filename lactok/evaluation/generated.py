@@ -46,6 +46,11 @@ def of_captions(out: Path, generator: str, captions: str, dtype: str, seed: int)
     return out / "generated" / "__".join(folder_safe(part) for part in (generator, captions, dtype, f"seed{seed}"))
 
 
+def at_a_time(generator: Generator, run: Run) -> int:
+    """Return how many images a generator makes at a time in a run: one on a CPU, unless several are faster there."""
+    return run.batch_size if generator.batches_on_cpu else run.micro_batch
+
+
 def made(
     generator: Generator, conditions: Sequence[str] | Sequence[int], seeds: Sequence[int], run: Run, timer: Timer
 ) -> Iterator[tuple[slice, Tensor]]:
@@ -60,8 +65,7 @@ def made(
     Yields:
         The places of some images, and these, as `Generator.stream` does.
     """
-    batch = run.batch_size if generator.batches_on_cpu else run.micro_batch
-    stream = generator.stream(conditions, seeds, batch)
+    stream = generator.stream(conditions, seeds, at_a_time(generator, run))
     done = 0
     while done < len(seeds):
         with timer.stage("generate"):

@@ -242,7 +242,9 @@ class PicturesResult(Result):
             return f"{device}, batch size {about.get('batch_size', '?')}"
         machine = about.get("machine", {})
         threads = machine.get("threads", "?")
-        return f"{machine.get('processor') or 'cpu'}, {threads} thread{'' if threads == 1 else 's'}, one by one"
+        together = about.get("images_at_a_time", 1)
+        how = "one by one" if together == 1 else f"batch size {together}"
+        return f"{machine.get('processor') or 'cpu'}, {threads} thread{'' if threads == 1 else 's'}, {how}"
 
 
 class GenEvalResult(PicturesResult):

@@ -86,6 +86,7 @@ def write_result(
     timer: Timer,
     libraries: Sequence[str] = LIBRARIES,
     texts: Sequence[str] = ("caption",),
+    more: Mapping[str, Any] | None = None,
 ) -> ResultPart:
     """Write a result's folder, `result.json` last.
 
@@ -96,6 +97,7 @@ def write_result(
         run: the run, whose device and batch size `run.json` states.
         timer: the times. If it is empty, since everything was in the store, an earlier `run.json` stays.
         libraries: the libraries whose versions `run.json` states.
+        more: what else it states.
 
     Returns:
         The content of `result.json`.
@@ -108,7 +110,7 @@ def write_result(
         folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / "records.parquet", columns, texts)
         if timer.wall or not (folder / "run.json").exists():
-            about = environment(run, timer, libraries) | {"batch_size": run.batch_size}
+            about = environment(run, timer, libraries) | {"batch_size": run.batch_size} | dict(more or {})
             write_atomically(folder / "run.json", to_json(about))
         write_atomically(folder / "result.json", to_json(as_data(result)))
     return result

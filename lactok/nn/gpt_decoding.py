@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lactok.device import instead_of
+from lactok.errors import UserError
 from lactok.nn.gpt import GPT, GPTConfig, visible
 from lactok.nn.token_sampling import Sampling, chooser
 
@@ -104,14 +106,15 @@ class State:
     def __init__(self, config: GPTConfig, prefix: Prefix):
         layers, rows, heads, channels = prefix.values.shape
         length = CAPTION + config.image_tokens
-        self.cache = prefix.values.new_zeros(layers, 2, rows, heads, length, channels)
+        self.cache = prefix.values.new_empty(layers, 2, rows, heads, length, channels)
         self.bias = prefix.values.new_empty(rows, 1, 1, length)
         self.ids = torch.zeros(rows, dtype=torch.int64, device=prefix.values.device)
         self.place = torch.zeros(1, dtype=torch.int64, device=prefix.values.device)
         self.begin(prefix)
 
     def begin(self, prefix: Prefix) -> None:
-        """Start with captions; what was decoded before is not seen."""
+        """Start with captions; what was decoded before is not seen, and not kept: NaN would count without a weight."""
+        self.cache.zero_()
         self.cache[:, 1, :, :, :CAPTION] = prefix.values[:, :, :, None]
         self.bias.fill_(-torch.inf)
         self.bias[:, 0, 0, :CAPTION] = log_weights(prefix.count, self.bias.dtype)
@@ -206,12 +209,16 @@ class Decoder:
             choose: gets the prediction of an id and returns the ids (B,) int64.
             interval: the last step of the loop that is guided, -1 for all of them. As in the original, the steps are
                 counted from the second id on, and the first id is guided whatever this is.
+
+        Raises:
+            UserError: the network overflowed in its compute dtype, and what it chose means nothing.
         """
         batch = len(conditional.last)
         guided = unconditional is not None and guidance > 1
         prefix = Prefix.joined([conditional, unconditional]) if guided and unconditional else conditional
         state = self._state(prefix)
         logits = self.model.output(prefix.last).float()
+        is_finite = logits.isfinite().all()
         chosen: list[Tensor] = []
         for number in range(self.model.config.image_tokens):
             if number:
@@ -223,8 +230,12 @@ class Decoder:
                 state.ids.copy_(chosen[-1].repeat(len(state.ids) // batch))
                 state.place.add_(1)
                 logits = self._run(state, number)
+                is_finite &= logits.isfinite().all()  # looked at once, at the end, for which a GPU is waited for
             without = logits[batch:] if guided else None
             chosen.append(choose(Step(number, logits[:batch], without, guidance if guided else 1.0)))
+        if not is_finite:
+            dtype = self.model.tok_embeddings.weight.dtype
+            raise UserError(f"the predictions of ids are not finite{instead_of(dtype)}")
         return torch.stack(chosen, 1)
 
     def generate(self, conditional: Prefix, unconditional: Prefix | None, seeds: Tensor, sampling: Sampling) -> Tensor:

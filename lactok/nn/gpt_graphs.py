@@ -66,8 +66,9 @@ class GraphDecoder(Decoder):
                 self._step(state, end)
         torch.cuda.current_stream(state.ids.device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        # another thread may make images of earlier ids meanwhile
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        # on the stream of the state's own device: torch's default is of the first device that captured anything.
+        # Another thread may make images of earlier ids meanwhile
+        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
             logits = self._step(state, end)
 
         def replay() -> Tensor:

@@ -131,9 +131,12 @@ class CaptionFeatures:
         with lent(self.encoder, device), torch.autocast(device.type, enabled=False):  # float32, as the original
             for start in range(0, len(missing), batch):
                 some = missing[start : start + batch]
-                ids, mask = self.texts([cleaned[caption] for caption in some], str(device))
-                features = self.encoder(ids, mask)
-                for caption, feature, valid in zip(some, features.cpu(), mask.cpu(), strict=True):
+                lines = [cleaned[caption] for caption in some]
+                if device.type != "cpu":  # always as many rows: on a GPU, the last bits depend on their number
+                    lines += lines[-1:] * (batch - len(some))
+                ids, mask = self.texts(lines, str(device))
+                features = self.encoder(ids, mask)[: len(some)]
+                for caption, feature, valid in zip(some, features.cpu(), mask[: len(some)].cpu(), strict=True):
                     self._known[caption] = feature.float(), valid
 
 

@@ -136,6 +136,23 @@ def test_pictures_from_the_command_line(small: Path, tmp_path: Path, capsys: pyt
     # the same prompt and seed alone
     assert run("a red bus", "--seed", "1", "--out", str(tmp_path / "a.png")) == 0
     assert (tmp_path / "a.png").read_bytes() == before
+    # another dtype is another picture, and that one goes is said
+    assert run("a red bus", "--seed", "1", "--dtype", "bfloat16", "--out", str(tmp_path / "a.png")) == 0
+    assert "replacing a picture that is damaged or of another" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() != before
+
+
+def test_a_picture_of_somebody_else_is_not_written_over(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph = tmp_path / "holiday.png"
+    Image.new("RGB", (8, 8), "red").save(photograph)
+    before = photograph.read_bytes()
+    with pytest.raises(SystemExit) as done:
+        main(["a red bus", "--generator", "small-t2i", "--out", str(photograph)])
+    assert done.value.code == 2
+    assert "holiday.png is a picture that lactok did not make" in capsys.readouterr().err
+    assert photograph.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -151,6 +168,7 @@ def test_pictures_from_the_command_line(small: Path, tmp_path: Path, capsys: pyt
         (("a", "--generator", "small-t2i@guidance=-1"), "guidance=-1: between 1 and 100"),
         (("a", "--seed", "-1"), "--seed -1: 0 or more"),
         (("a", "--samples", "0"), "--samples 0: 1 or more"),
+        (("a", "--out", "bus.jpg"), "--out bus.jpg: pictures are written as PNG; name a .png file"),
     ],
 )
 def test_a_mistake_is_one_line(

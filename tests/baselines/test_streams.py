@@ -9,6 +9,7 @@ import pytest
 import torch
 from test_id_generators import CONDITIONS, small
 
+from baselines import id_generator, llamagen_t2i
 from baselines.id_generator import IdGenerator
 from lactok import registry
 from lactok.errors import UserError, WrongValue
@@ -74,6 +75,24 @@ def test_a_caption_is_read_once_for_all_its_images(small: Path, monkeypatch: pyt
     assert encoded == [3]
 
 
+def test_a_long_list_of_captions_is_read_piece_by_piece(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load("small-t2i")
+    monkeypatch.setattr(id_generator, "AHEAD", 3)
+    monkeypatch.setattr(llamagen_t2i, "KEPT", 3)
+    generator.captions.keep = 3
+    encoded: list[int] = []
+    forward = generator.text.forward
+    monkeypatch.setattr(generator.text, "forward", lambda ids, mask: encoded.append(len(ids)) or forward(ids, mask))
+    captions = ["a red bus", "a cat", "two cat", "a bus", "red cat", "the green bus", "a photo"]
+    places = [place for place, _ in generator.overlapped(captions, range(7), 2)]
+    assert places == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 7)]
+    assert encoded == [2, 2, 2, 1]  # pieces are whole batches
+    encoded.clear()
+    list(generator.stream(captions, range(7), 1))
+    assert encoded == [3, 3, 1]
+    assert len(generator._known) == 3
+
+
 def test_compilation_is_for_generators_that_have_it(small: Path) -> None:
     with pytest.raises(WrongValue, match="small-show-o has no compile"):
         registry.load_generator("small-show-o", compile=True)
@@ -93,3 +112,14 @@ def test_seeds_may_be_integers_of_arrays(small: Path) -> None:
     for seed in (True, np.float64(3), -1, 2**63, "3"):
         with pytest.raises(ValueError, match="seeds are integers"):
             generator.generate([7], [seed])
+    with pytest.raises(ValueError, match="takes a list of seeds, one for each condition, not 3"):
+        generator.generate([7], 3)  # type: ignore[arg-type]
+
+
+def test_a_call_decodes_images_one_by_one_on_a_cpu(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load("small-t2i")
+    decode = generator.tokenizer.decode
+    rows: list[int] = []
+    monkeypatch.setattr(generator.tokenizer, "decode", lambda ids, seeds: rows.append(len(ids)) or decode(ids, seeds))
+    generator.generate(CONDITIONS["small-t2i"], SEEDS)
+    assert rows == [1, 1, 1]

@@ -25,6 +25,7 @@ from lactok.evaluation import datasets
 from lactok.evaluation.config import Settings
 from lactok.evaluation.results import PicturesResult, load
 from lactok.evaluation.timing import Timer
+from lactok.tokenizer import Generator
 
 
 def test_the_systems_are_those_of_the_paper() -> None:
@@ -141,6 +142,14 @@ class TestSeconds:
         assert result.timed_on.endswith("one by one")
         assert "seconds" not in (tmp_path / "a" / "result.json").read_text()
 
+    def test_several_at_a_time_on_a_cpu_are_not_called_one_by_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Generator, "batches_on_cpu", True)
+        result = make(tmp_path / "a", batch_size=3)
+        assert result is not None
+        assert result.timed_on.endswith("batch size 3")
+
     def test_parts_add_up(self, tmp_path: Path) -> None:
         assert make(tmp_path / "a", part="1/2") is None
         result = make(tmp_path / "a", part="2/2")
@@ -164,7 +173,7 @@ class TestSeconds:
         for device, images, seconds in (("cpu", 2, 8.0), ("mps", 10, 1.0)):
             timer = Timer()
             timer.wall["generate"], timer.images["generate"] = seconds, images
-            times.add(folder, replace(run, device=device), (0, 1), timer)
+            times.add(folder, replace(run, device=device), (0, 1), timer, 1)
         (first, timer), (second, _) = times.total(folder)
         assert (first.device, second.device) == ("mps", "cpu")
         assert timer.wall["generate"] / timer.images["generate"] == 0.1

@@ -67,7 +67,7 @@ def as_bytes(array: np.ndarray) -> bytes:
         (saved(arr_0=PICTURES[..., :1]), r"arr_0 is \(5, 8, 8, 1\) uint8; pictures are \(N, S, S, 3\) uint8"),
         (saved(arr_0=PICTURES.astype(np.float32)), "float32; pictures are"),
         (saved(arr_0=PICTURES[:0]), "pictures are"),
-        (saved(arr_0=np.asfortranarray(PICTURES)), "pictures are"),
+        (saved(arr_0=np.asfortranarray(PICTURES)), "arr_0 is stored in Fortran's order"),
         (saved(arr_0=PICTURES[:, :4]), "pictures are"),
         (saved(mu=MU), "statistics are `mu` and `sigma`, and one of them is missing"),
         (saved(mu=MU[:64], sigma=SIGMA[:64, :64]), "statistics of 64 features; those of FID's Inception have 2048"),
@@ -111,9 +111,10 @@ def test_pictures_are_read_where_they_lie(tmp_path: Path, save: Callable[..., No
     assert (reference.kind, reference.n, reference.gaussian) == ("pictures", 5, None)
 
 
-def test_a_compressed_array_that_is_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_array_that_is_damaged(tmp_path: Path, save: Callable[..., None]) -> None:
     path = tmp_path / "p.npz"
-    np.savez_compressed(path, arr_0=np.repeat(PICTURES, 100, 0))
+    save(path, arr_0=np.repeat(PICTURES, 100, 0))
     data = bytearray(path.read_bytes())
     data[-300:-280] = bytes(20)
     path.write_bytes(data)

@@ -151,6 +151,15 @@ class TestGenerator:
         assert "Published FIDs are of 50000 pictures" in said
         assert f"- under IS: {ABSENT}." in said
 
+    def test_a_reference_of_another_size_is_said(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pictures = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+        np.savez(tmp_path / "r.npz", arr_0=pictures)
+        run(tmp_path / "out", *MADE, "--reference", tmp_path / "r.npz")
+        said = caplog.text + capsys.readouterr().err
+        assert "gfid-clouds are 32 px and the reference's pictures 16 px" in said
+
     def test_the_same_bytes_in_parts_and_after_a_loss(self, tmp_path: Path, photographs: Path) -> None:
         words = (*MADE, "--reference", photographs, "--npz")
         run(tmp_path / "whole", *words)
@@ -304,6 +313,7 @@ class TestMistakes:
                 ("--generators", "gfid-texts", "--reference", "."),
                 "it is measured by `python -m benchmarks.geneval",
             ),
+            (("--generators", ",", "--reference", "."), "--generators is empty; name some"),
             (("--generators", "gfid-cloud", "--reference", "."), "unknown generator 'gfid-cloud'"),
             (("--generators", "gfid-clouds"), "FID is a distance to a reference: name it by --reference"),
             (("--generators", "gfid-clouds", "--reference", "no/where"), "--reference no/where: no such folder"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed import reference_generate
+from lactok.errors import UserError
 from lactok.nn import few_rows
 from lactok.nn.gpt import GPT, GPTConfig, visible
 from lactok.nn.gpt_decoding import CAPTION, Decoder, State, Step, log_weights
@@ -61,6 +62,19 @@ def test_ids_are_those_of_the_plain_loop(
     expected = reference_generate.decode(model, features, mask, guidance, drawn(sampling), interval)
     assert fast(kind(model), features, mask, sampling).equal(expected)
     assert len(expected.unique()) > 50
+
+
+@pytest.mark.parametrize("kind", [Decoder, Eager])
+def test_predictions_that_overflow_are_an_error_and_spoil_no_later_image(
+    model: GPT, features: Tensor, kind: type[Decoder]
+) -> None:
+    sampling, decoder = Sampling(2.0, 1.0, 50), kind(model)
+    expected = fast(decoder, features, MASK, sampling)
+    overflowed = features.clone()
+    overflowed[1, 119] = torch.inf
+    with pytest.raises(UserError, match="the predictions of ids are not finite in float32"):
+        fast(decoder, overflowed, MASK, sampling)
+    assert fast(decoder, features, MASK, sampling).equal(expected)
 
 
 def test_greedy_ids(model: GPT, features: Tensor) -> None:
