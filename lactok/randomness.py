@@ -16,7 +16,9 @@ def seed_of(*parts: object) -> int:
     >>> seed_of(0, "coco/000000000139")
     5645319915669970514
     """
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    text = "\x1f".join(map(str, parts))
+    # names of files that are not UTF-8 hold halves of surrogate pairs
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.speed.measure import write_numbers
 from lactok.command import Parser, command
-from lactok.errors import UserError, check_output_file, integer, whole
+from lactok.errors import UserError, WrongValue, check_output_file, integer, whole
 from lactok.evaluation.config import split_names
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     rows, missing = [], []
     jobs = [(of, name, text) for of, kind, text, names in asked if text for name in names_of(text, names())]
+    if not jobs:
+        raise WrongValue("no name of a tokenizer or generator; leave out --tokenizers and --generators for all")
     for of, name, _ in jobs:
         (registry.TOKENIZERS if of is tokenizer_memory else registry.GENERATORS).check_name(name)
     for of, name, text in jobs:

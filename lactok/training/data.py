@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from lactok.errors import UserError
+from lactok.outside_text import shown
 from lactok.training.photos import Photo, Photos
 
 __all__ = ["Photo", "Photos", "centre_square", "crops", "load_squares", "random_crop", "random_crops", "to_tensor"]
@@ -131,14 +133,18 @@ def _open_next(photos: Photos, order: np.ndarray, start: int, out: Path) -> tupl
 
 
 def report_broken(what: str, why: str, out: Path | None) -> None:
-    """List a broken file in `out/broken.txt` and print why; once, also if several processes find it."""
+    """List a broken file in `out/broken.txt` and print why; once, also if several processes find it.
+
+    In the list a line break in a name is written as `\\n`, and a name that is not UTF-8 has its own bytes.
+    """
     if out is None:
         return
     file = out / "broken.txt"
+    line = os.fsencode(what.replace("\n", "\\n").replace("\r", "\\r"))
     with FileLock(out / "broken.lock"):
-        named = file.read_text().splitlines() if file.exists() else []
-        if what in named:
+        named = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+        if line in named:
             return
-        with file.open("a") as handle:
-            handle.write(f"{what}\n")
-    print(f"left out: {what}: {why} ({len(named) + 1} so far, see {file})", flush=True)
+        with file.open("ab") as handle:
+            handle.write(line + b"\n")
+    print(f"left out: {shown(what, 500)}: {shown(why, 500)} ({len(named) + 1} so far, see {file})", flush=True)

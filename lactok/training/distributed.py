@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
 
-from lactok.errors import UserError
-
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -75,11 +73,7 @@ def each(items: Sequence[Item], work: Callable[[Item], Found]) -> Iterator[Found
 
 
 def shard(learner: nn.Module, accelerator: Accelerator) -> None:
-    """Shard all weights of a learner over the processes: each residual and transformer block, then the rest.
-
-    Raises:
-        UserError: there is only one process.
-    """
+    """Shard all weights of a learner over the processes: each residual and transformer block, then the rest."""
     from diffusers.models.attention import BasicTransformerBlock
     from diffusers.models.resnet import ResnetBlock2D
     from torch.distributed.device_mesh import init_device_mesh
@@ -87,8 +81,6 @@ def shard(learner: nn.Module, accelerator: Accelerator) -> None:
 
     from lactok.nn.gpt import Block
 
-    if accelerator.num_processes == 1:
-        raise UserError("fsdp = true spreads weights over processes, here is one: start with `accelerate launch`")
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     for module in list(learner.modules()):
         if isinstance(module, BasicTransformerBlock | ResnetBlock2D | Block):

@@ -198,6 +198,8 @@ class Photos:
         from lactok.training.data import report_broken
 
         photos = _find_photos(data, out, damaged or (lambda shard, fault: report_broken(str(shard), fault, out)))
+        if not len(photos):
+            raise UserError(f"{data} has 0 images; the names of images end in {', '.join(EXTENSIONS)}")
         if len(photos) <= held_out:
             raise UserError(f"{data} has {len(photos)} images; more than the {held_out} held out are needed")
         chosen = _lowest(photos, held_out)

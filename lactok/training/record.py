@@ -38,6 +38,11 @@ class Curve:
         except (ValueError, KeyError, TypeError):
             return math.inf
 
+    def has(self, step: int, prefix: str) -> bool:
+        """Return whether a line of a step has values whose names begin with a prefix."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return any(self._step(line) == step and f'"{prefix}' in line for line in lines)
+
     def log(self, step: int, **values: float) -> None:
         """Append and print the values of a step, rounded to six decimal places."""
         row = {"step": step} | {k: round(float(v), 6) for k, v in values.items()}
@@ -79,6 +84,10 @@ class Record:
         if self.board is not None:
             for key, value in values.items():
                 self.board.add_scalar(f"{group}/{key}", value, step)
+
+    def has(self, prefix: str, step: int) -> bool:
+        """Return whether the curve has values with a prefix, as `log` writes them, after `step` steps."""
+        return self.curve is not None and self.curve.has(step - 1, prefix)
 
     def picture(self, name: str, step: int, image: Tensor) -> None:
         """Log an image (3, H, W) in [0, 1] to TensorBoard."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -103,8 +103,10 @@ class Trainer(Generic[R]):
         self.record = Record(out, self.step, accelerator.is_main_process)
 
     def _check(self) -> None:
-        """Raise UserError if the batch does not divide into parts, or the suite is asked for without a tokenizer."""
+        """Raise UserError if the processes do not fit, or the suite is asked for without a tokenizer."""
         recipe, processes = self.recipe, self.accelerator.num_processes
+        if recipe.fsdp and processes == 1:
+            raise UserError("fsdp = true spreads weights over processes, here is one: start with `accelerate launch`")
         for batch in recipe.batches:
             if batch % (processes * recipe.accumulate):
                 raise UserError(
@@ -376,6 +378,7 @@ class Trainer(Generic[R]):
         recipe = self.recipe
         start_time, start_step = time.monotonic(), self.step
         self.learner.train()
+        self._catch_up()
         while self.step < recipe.steps:
             values = self.train_step()
             if self.step % recipe.log_every == 0:
@@ -387,14 +390,30 @@ class Trainer(Generic[R]):
                 self.evaluate()
             if recipe.suite_every and self._due(recipe.suite_every):
                 self.run_suite()
-        if not self._is_exported():  # the process was killed between the last checkpoint and the last evaluation
+
+    def _catch_up(self) -> None:
+        """Evaluate as is due after the checkpoint's step, if the run was killed before that was written whole."""
+        recipe, record = self.recipe, self.record
+        if self.step == 0:
+            return
+        if self._due(recipe.eval_every) and not self._on_main(
+            lambda: record.has("held_out_", self.step) and self._is_exported()
+        ):
             self.evaluate()
+        suite_is_due = recipe.suite_every and self._due(recipe.suite_every)
+        if suite_is_due and not self._on_main(lambda: record.has("suite_", self.step)):
+            self.run_suite()
 
     def _is_exported(self) -> bool:
-        """Return whether the weights of the last step are written; other processes say what the main one sees."""
-        exported = self.export_path.is_file() and metadata.notes(self.export_path).get("step") == self.step
-        seen = torch.tensor(float(exported), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(seen, "sum"))
+        """Return whether the weights of the last step are written; before that step later ones take their place."""
+        if self.step < self.recipe.steps:
+            return True
+        return self.export_path.is_file() and metadata.notes(self.export_path).get("step") == self.step
+
+    def _on_main(self, found: Callable[[], bool]) -> bool:
+        """Return what a function finds on the main process, on all processes."""
+        seen = float(self.accelerator.is_main_process and found())
+        return bool(self.accelerator.reduce(torch.tensor(seen, device=self.accelerator.device), "sum"))
 
     def _due(self, every: int) -> bool:
         """Return whether something is due that happens every so many steps and after the last one."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import zipfile
 from array import array
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -130,9 +129,9 @@ class Beside:
 
     def _look_beside(self, number: int, picture: Path) -> None:
         """Note the file of a picture's caption."""
-        for kind, ending in enumerate(ENDINGS):
-            path = picture.with_suffix(ending)
-            if is_file(path):
+        for kind in range(len(ENDINGS)):
+            path = _beside(picture, kind)
+            if path is not None:
                 self.sizes[number], self.kinds[number] = path.stat().st_size, kind
                 return
 
@@ -168,7 +167,8 @@ class Beside:
         try:
             if photo.member:
                 return Photo(photo.file, "caption", int(self.offsets[number]), int(self.sizes[number])).read()
-            return photo.file.with_suffix(ENDINGS[self.kinds[number]]).read_bytes()
+            kind = int(self.kinds[number])
+            return (_beside(photo.file, kind) or photo.file.with_suffix(ENDINGS[kind])).read_bytes()
         except OSError as error:
             raise UserError(f"the caption of {shown(photo, 200)} cannot be read: {error.strerror}") from error
 
@@ -193,7 +193,7 @@ def members_of(shard: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored["keys"], stored["places"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged: it is made again
+    except Exception:  # not there, or damaged, which has errors of many classes: it is made again
         pass
     found = {}
     for kind, ending in reversed([*enumerate(ENDINGS)]):  # the first ending has the last word
@@ -205,6 +205,15 @@ def members_of(shard: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     np.savez(buffer, keys=keys, places=places)
     write_atomically(path, buffer.getvalue())
     return keys, places
+
+
+def _beside(picture: Path, kind: int) -> Path | None:
+    """Return the file of a picture's caption with the ending of this place in `ENDINGS`, also in capitals, if any."""
+    for ending in (ENDINGS[kind], ENDINGS[kind].upper()):
+        path = picture.with_suffix(ending)
+        if is_file(path):
+            return path
+    return None
 
 
 def _below(path: Path, root: Path) -> str:

@@ -93,10 +93,11 @@ class Extraction:
         tokenizer = registry.load(self.recipe.tokenizer, device)
         encode = self.text.load(self.text_tokens, device)
         write_atomically(self.folder / "settings.json", json.dumps(self.settings, indent=1).encode())
+        paths = self.files()
         with progress("ids and text features", len(own), "files") as report:
             for done, file in enumerate(own, 1):
                 tensors = self.computed(self.numbers(file), tokenizer, encode, device)
-                save_state(self.files()[file], tensors, {"extraction": digest(self.settings)})
+                save_state(paths[file], tensors, {"extraction": digest(self.settings)})
                 report(done, len(own))
         del tokenizer, encode
         if device.type == "cuda":

@@ -21,6 +21,7 @@ from lactok.errors import WrongValue
 from lactok.nn.gpt import GPT, GPTConfig, rotary_table, visible
 from lactok.randomness import seed_of
 from lactok.training.data import Photo
+from lactok.training.distributed import each
 from lactok.training.generator.pairs import Pairs
 from lactok.training.generator.recipe import GeneratorRecipe, GeneratorShape
 from lactok.training.generator.text import text_encoder
@@ -186,8 +187,9 @@ class GeneratorLearner(Learner):
         places = torch.from_numpy(self.pairs.held_rows)
         places = torch.stack([places, torch.zeros_like(places)], 1)
         sums: dict[str, float] = {}
-        for some in places.split(EVALUATED):
-            for name, value in self._evaluated(some).items():
+        parts = places.split(EVALUATED)
+        for some, found in zip(parts, each(parts, self._evaluated), strict=True):
+            for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + value * len(some) / len(places)
         return sums, torch.zeros(0, 3, 1, 1)
 

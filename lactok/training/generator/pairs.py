@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lactok.errors import UserError, one_line
+from lactok.errors import UserError, disk_errors, one_line
 from lactok.evaluation.protocol import digest
 from lactok.training import distributed
 from lactok.training.data import Photo, Photos
@@ -174,7 +174,8 @@ def prepared(
     order = disk_order(photos)
     work = Extraction(recipe, text, text_tokens, photos, found, order, settings, root / identity[:16], out)
     try:
-        work.run(accelerator.process_index, accelerator.num_processes, accelerator.device)
+        with disk_errors(root, "choose another `extracted`; what was extracted stays, and the run goes on from there"):
+            work.run(accelerator.process_index, accelerator.num_processes, accelerator.device)
     finally:
         accelerator.wait_for_everyone()
     if missing := work.missing():
@@ -192,7 +193,8 @@ def check_enough(pairs: int, recipe: GeneratorRecipe) -> None:
     """Raise UserError if there are not more pairs than a recipe holds out."""
     if pairs <= recipe.held_out:
         raise UserError(
-            f"{recipe.data} has {pairs} pictures with a caption; more than the {recipe.held_out} held out are needed"
+            f"{recipe.data} has {pairs} pictures with a caption that can be read; more than the {recipe.held_out} held "
+            "out are needed"
         )
 
 

@@ -162,7 +162,7 @@ def text_encoder(text: str) -> TextEncoder:
     if text in NAMED:
         return NAMED[text]
     folder = Path(text).expanduser()
-    if is_folder(folder):
+    if text and is_folder(folder):
         return _of_folder(folder)
     if "/" in text or folder.suffix:
         raise WrongValue(f"text = {shown(text, 200)!r}: no such folder; name one with {FOLDER_FILES}")

@@ -65,12 +65,13 @@ class GeneratorTrainer(Trainer[GeneratorRecipe]):
         super().resume()
 
     def evaluate(self) -> None:
-        """Evaluate on the held-out pairs, log the values, and write the weights in fp16 and the file NAME.py."""
+        """Evaluate on the held-out pairs, log the values, and write the weights in fp16 and the file NAME.py.
+
+        The processes share the pairs, and compute in the recipe's precision.
+        """
         main = self.accelerator.is_main_process
-        if not main and not self.recipe.fsdp:
-            return
         with self.evaluating():
-            with distributed.unsharded(self.learner):
+            with distributed.unsharded(self.learner), self.accelerator.autocast():
                 values, _ = self.learner.evaluate(())
             tensors = distributed.gather_tensors(self.learner.exported(), keep=main)
         if not main:

@@ -133,6 +133,7 @@ def test_full_sizes_take_no_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
+        (["--tokenizers", ""], 2, "no name of a tokenizer or generator"),
         (["--generators", "sdxl"], 3, "not computed: sdxl: its library builds its network from its files"),
         (["--tokenizers", "jpeg"], 3, "not computed: jpeg: no network that makes ids"),
         (["--tokenizers", "lactok-q"], 2, "lactok-q"),

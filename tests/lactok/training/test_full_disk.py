@@ -23,6 +23,7 @@ from lactok.training import checkpoint, run
 from lactok.training.__main__ import main
 from lactok.training.recipe import Recipe
 from lactok.training.record import Curve
+from lactok.training.trainer import Trainer
 from lactok.weights import cache
 
 pytestmark = pytest.mark.slow  # trainings
@@ -126,6 +127,23 @@ def test_killed_before_the_last_evaluation(recipes: dict[str, Recipe], tmp_path:
     run.train("vae", recipe, out, "cpu")
     run.train("vae", recipe, tmp_path / "whole", "cpu")
     assert first.export_path.read_bytes() == (tmp_path / "whole" / "vae.safetensors").read_bytes()
+
+
+def test_killed_in_an_evaluation_midway(
+    recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation that followed the last checkpoint is done by the next start, and only once."""
+    recipe = replace(recipes["vae"], steps=4, save_every=2, eval_every=2, log_every=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "evaluate", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run.train("vae", recipe, tmp_path / "out", "cpu")
+    for _ in range(2):
+        run.train("vae", recipe, tmp_path / "out", "cpu")
+    run.train("vae", recipe, tmp_path / "whole", "cpu")
+    curves = [(tmp_path / name / "curve.jsonl").read_text() for name in ("out", "whole")]
+    assert curves[0] == curves[1]
+    assert curves[0].count("held_out_psnr") == 2
 
 
 def test_broken_held_out_photographs_are_passed_over(

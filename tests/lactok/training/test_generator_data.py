@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,35 @@ def test_captions_beside_pictures(tmp_path: Path) -> None:
     assert [found[f"{i:03}.png"] for i in range(6)] == ["a cat on two lines", "", "a bus", CAPTIONS[3], "", CAPTIONS[0]]
 
 
+def test_captions_with_endings_in_capitals(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "pairs")
+    for name in ("000.png", "000.txt", "001.txt"):
+        (folder / name).rename((folder / name).with_suffix(Path(name).suffix.upper()))
+    (folder / "002.txt").unlink()
+    (folder / "002.JSON").write_text('{"caption": "a bus"}')
+    found = captions_of(folder, tmp_path)
+    assert [found[name] for name in ("000.PNG", "001.png", "002.png")] == [CAPTIONS[0], CAPTIONS[1], "a bus"]
+
+
+def test_names_that_are_not_utf_8(
+    pair_recipe: GeneratorRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = os.fsencode(pair_recipe.data)
+    for before, after in ((b"000", b"\xff"), (b"001", b"\xfe\nx")):
+        for ending in (b".png", b".txt"):
+            os.rename(data + b"/" + before + ending, data + b"/" + after + ending)
+    Path(os.fsdecode(data + b"/\xfe\nx.png")).write_bytes(b"not a picture")
+    for _ in range(2):
+        run = trainer(changed(pair_recipe, variants=2, steps=1), tmp_path / "out")
+        run.run()
+        shutil.rmtree(tmp_path / "out" / "extracted")
+    assert len(run.pairs.rows) == 11 - pair_recipe.held_out
+    assert (tmp_path / "out" / "broken.txt").read_bytes() == data + b"/\xfe\\nx.png\n"
+    said = [line for line in capsys.readouterr().out.splitlines() if "not a readable image" in line]
+    assert len(said) == 1
+    assert r"\udcfe\nx.png" in said[0]
+
+
 def test_captions_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_pairs(tmp_path / "pairs", captions=False)
     pictures = [path.read_bytes() for path in sorted(folder.iterdir())]
@@ -51,10 +82,13 @@ def test_captions_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
     monkeypatch.setattr(captions, "index", lambda *_: pytest.fail("a shard that has not changed is read again"))
     assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
-    for path in (tmp_path / "cache").iterdir():
-        path.write_bytes(path.read_bytes()[:50])
     monkeypatch.undo()
-    assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
+    for path in (tmp_path / "cache").iterdir():
+        kept = path.read_bytes()
+        entry = kept.index(b"PK\x01\x02")  # where the archive's list of members begins
+        for damaged in (kept[:50], kept[: entry + 10] + b"\x63" + kept[entry + 11 :]):
+            path.write_bytes(damaged)
+            assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
 
 
 @pytest.mark.parametrize("ending", ["json", "jsonl", "tsv"])
@@ -140,6 +174,18 @@ def test_a_killed_extraction_goes_on(
     assert toy_calls.calls == PICTURES - 5
 
 
+def test_where_nothing_can_be_extracted(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fsdp = true spreads weights over processes, here is one"):
+        trainer(changed(pair_recipe, fsdp=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    file = Path(pair_recipe.data, "000.png")
+    with pytest.raises(UserError, match=rf"cannot write to {file} \(.*\); choose another `extracted`; what was"):
+        trainer(changed(pair_recipe, extracted=str(file)), tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty has 0 images; the names of images end in \.jpg"):
+        trainer(changed(pair_recipe, data=str(tmp_path / "empty")), tmp_path / "out")
+
+
 def test_processes_share_an_extraction(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
     one, two = extraction(pair_recipe, tmp_path / "one"), extraction(pair_recipe, tmp_path / "two")
     one.run(0, 1, torch.device("cpu"))
@@ -183,7 +229,7 @@ def test_what_is_left_out_is_said_once(
     assert len(run.pairs.rows) == 6 - pair_recipe.held_out
     for number in range(7, 12):
         (data / f"{number:03}.txt").unlink()
-    with pytest.raises(UserError, match="has 1 pictures with a caption; more than the 2 held out are needed"):
+    with pytest.raises(UserError, match="has 1 pictures with a caption that can be read; more than the 2 held"):
         trainer(pair_recipe, tmp_path / "other")
 
 
@@ -209,6 +255,8 @@ def test_an_unknown_text_encoder() -> None:
         text_encoder("flan-t5-xxl")
     with pytest.raises(UserError, match="no such folder"):
         text_encoder("there/is/none")
+    with pytest.raises(UserError, match="unknown text encoder ''"):
+        text_encoder("")
 
 
 def test_the_settings_say_what_the_ids_depend_on(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:

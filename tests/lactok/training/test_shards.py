@@ -97,12 +97,15 @@ def test_the_index_is_kept_and_made_anew_for_a_changed_shard(
     assert read[3:] == [files[1].name]
     assert read[4:] == []
     kept = (tmp_path / "shards.npz").read_bytes()
-    for damaged in (kept[: len(kept) // 2], b"", b"no archive", kept[:-30] + bytes(30)):
+    entry = kept.index(b"PK\x01\x02")  # where the archive's list of members begins
+    other_method = kept[: entry + 10] + b"\x63" + kept[entry + 11 :]
+    encrypted = kept[: entry + 8] + b"\x01" + kept[entry + 9 :]
+    for damaged in (kept[: len(kept) // 2], b"", b"no archive", kept[:-30] + bytes(30), other_method, encrypted):
         (tmp_path / "shards.npz").write_bytes(damaged)
         (tmp_path / "shards.json").write_text("{}")  # of an earlier version
         assert len(Photos.of(tmp_path / "shards", 3, tmp_path).train) == len(first.train) + 1
         assert not (tmp_path / "shards.json").exists()
-    assert len(read) == 4 + 4 * 3
+    assert len(read) == 4 + 6 * 3
 
 
 @pytest.mark.parametrize("where", ["in a picture", "in a header", "between members", "garbage"])

@@ -27,7 +27,15 @@ from lactok.nn.loading import Texts
 from lactok.nn.t5 import T5Encoder, clean
 from lactok.nn.token_sampling import Sampling
 from lactok.training.__main__ import main
-from lactok.training.generator import GeneratorLearner, GeneratorRecipe, GeneratorShape, GeneratorTrainer, trained
+from lactok.training.distributed import accelerator_of, unsharded
+from lactok.training.generator import (
+    GeneratorLearner,
+    GeneratorRecipe,
+    GeneratorShape,
+    GeneratorTrainer,
+    learner,
+    trained,
+)
 from lactok.training.generator.learner import transformer
 from lactok.training.generator.text import text_encoder
 from lactok.training.tiny import CONFIGS
@@ -136,6 +144,45 @@ def test_killed_and_resumed_is_bit_for_bit(
 ) -> None:
     recipe = changed(pair_recipe, caption_dropout=0.5, **changes)
     assert_resumes(tmp_path, lambda out: trainer(recipe, out))
+
+
+@pytest.mark.parametrize("at", ["save_state", "write_atomically"])
+def test_killed_in_the_evaluation(
+    pair_recipe: GeneratorRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """What is written after the last step's checkpoint is written by the next start."""
+    from lactok.training.generator import trainer as code
+
+    first = trainer(pair_recipe, tmp_path / "out")
+    place: Any = code.checkpoint if at == "save_state" else code
+    written = getattr(place, at)
+
+    def killed(path: Path, *more: Any) -> None:
+        if path.stem == "small":
+            raise KeyboardInterrupt
+        written(path, *more)
+
+    monkeypatch.setattr(place, at, killed)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    monkeypatch.undo()
+    trainer(pair_recipe, tmp_path / "out").run()
+    trainer(pair_recipe, tmp_path / "whole").run()
+    for name in ("small.py", "small.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    lines = [(tmp_path / out / "curve.jsonl").read_text().splitlines() for out in ("out", "whole")]
+    assert lines[0][-1] == lines[1][-1]
+    assert "held_out_loss" in lines[0][-1]
+
+
+def test_evaluation_computes_in_the_recipe_s_precision(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
+    for precision, dtype in (("no", torch.float32), ("bf16", torch.bfloat16)):
+        recipe = changed(pair_recipe, precision=precision)
+        run = GeneratorTrainer(recipe, GeneratorLearner(recipe), tmp_path / precision, accelerator_of("cpu", precision))
+        seen: set[torch.dtype] = set()
+        run.learner.model.output.register_forward_hook(lambda _, __, out, seen=seen: seen.add(out.dtype))
+        run.evaluate()
+        assert seen == {dtype}
 
 
 def test_epochs_take_the_variants_in_turn(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
@@ -290,13 +337,19 @@ def steps_of(recipe: GeneratorRecipe, out: Path) -> dict[str, Any]:
 
     run = trainer(recipe, out)
     run.learner.train()
-    return train_steps(run)
+    found = train_steps(run)
+    computed, evaluated = [], run.learner._evaluated
+    run.learner._evaluated = lambda places: computed.append(len(places)) or evaluated(places)  # type: ignore[func-returns-value]
+    with run.evaluating(), unsharded(run.learner):
+        values, _ = run.learner.evaluate(())
+    return found | {"held out": values, "evaluated": computed}
 
 
 def train_by_two(rank: int, recipes: dict[str, Any], folder: Path) -> None:
     """Store what `steps_of` returns on this process, with replicated and with sharded weights."""
     import conftest  # noqa: F401 (registers the tokenizer)
 
+    learner.EVALUATED = 2
     for name, recipe in recipes.items():
         torch.save(steps_of(recipe, folder / name), folder / f"{name} {rank}.pt")
 
@@ -306,7 +359,7 @@ def test_two_processes_do_what_one_does(pair_recipe: GeneratorRecipe, tmp_path: 
     from test_processes import assert_close, run_on_two_processes
 
     # a slow start, because Adam's first steps have full size even for gradients that are rounding errors of zero
-    slow = changed(pair_recipe, warmup=100, batch=4, caption_dropout=0.5, dropout=0.1, variants=2)
+    slow = changed(pair_recipe, warmup=100, batch=4, caption_dropout=0.5, dropout=0.1, variants=2, held_out=5)
     recipes = {"replicated": slow, "sharded": changed(slow, fsdp=True, checkpointing=True)}
     run_on_two_processes(train_by_two, recipes, tmp_path)  # type: ignore[arg-type]
     one = steps_of(slow, tmp_path / "one")
@@ -318,3 +371,5 @@ def test_two_processes_do_what_one_does(pair_recipe: GeneratorRecipe, tmp_path: 
             for mine, theirs in zip(two["gradients"], one["gradients"], strict=True):
                 assert_close(mine, theirs, f"{name}, gradients")
             assert_close(two["learned"], one["learned"], name)
+            assert two["held out"] == pytest.approx(one["held out"], rel=1e-4, abs=1e-4), name
+            assert two["evaluated"] == [2, 1]
