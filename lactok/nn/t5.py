@@ -27,6 +27,7 @@ PARTS = tuple(  # the files hold encoder and decoder, 11.4 GB; the encoder's 4.9
 )
 TOKENIZER = Asset("flan-t5-xl-tokenizer", "Apache-2.0", (Hub(REPOSITORY, "tokenizer.json"),), size=2_420_000)
 TOKENS = 120
+LONGEST = 20_000  # characters of a caption that are cleaned: the time grows with the square of a word's length
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,14 @@ def left_out(name: str) -> str:
 def clean(caption: str) -> str:
     """Clean a caption as DeepFloyd's code does, twice: lower case, no addresses, tags, hash marks, picture sizes.
 
+    Of a caption of more than `LONGEST` characters only those are looked at.
+
     >>> clean("A RED   bus on #green grass")
     'a red bus on green grass'
     """
     from diffusers.pipelines.pixart_alpha.pipeline_pixart_alpha import PixArtAlphaPipeline
 
+    caption = caption[:LONGEST]
     for _ in range(2):
         caption = PixArtAlphaPipeline._clean_caption(PixArtAlphaPipeline, caption)
     return caption

@@ -15,7 +15,7 @@ from benchmarks.speed.footprint import generator_memory, tokenizer_memory, weigh
 from benchmarks.speed.memory import main
 from lactok import registry
 from lactok.nn.gpt import GPT, GPTConfig
-from lactok.nn.gpt_decoding import Decoder
+from lactok.nn.gpt_decoding import CAPTION, Decoder
 from lactok.nn.t5 import T5Config, T5Encoder
 
 EXACT = 0.03  # share by which the tensors of a run on the CPU may differ from those on the meta device
@@ -68,8 +68,8 @@ def test_a_transformer_with_its_cache_takes_what_is_computed() -> None:
 
         def decode() -> object:
             decoder = Decoder(model)
-            without = decoder.without_caption(None, 2)
-            return decoder.decode(decoder.prefix(features, None), without, 2.0, lambda step: zero)
+            prefix, without = decoder.prefix(features, None), decoder.without_caption(None, 2)
+            return decoder.decode(prefix, without, 2.0, lambda step: zero + 0 * int(step.logits.shape[0]))
 
         return decode
 
@@ -120,7 +120,8 @@ def test_full_sizes_take_no_memory(tmp_path: Path) -> None:
     assert ids.weights == pixels.weights
     assert memory.peak is text
     assert ids.peak < text.weights
-    cache = 2 * 36 * 2 * 376 * 1280 * 4  # keys and values of 36 layers, with and without the caption
+    # keys and values of 36 layers, with and without the caption, which takes CAPTION positions
+    cache = 2 * 36 * 2 * (CAPTION + 256) * 1280 * 4
     assert cache < ids.activations < 1.5 * cache
     with pytest.raises(SystemExit) as stop:
         main(["--tokenizers", "lactok-t", "--generators", "titok-b64-gen", "--json", str(tmp_path / "a.json")])

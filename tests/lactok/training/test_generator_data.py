@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import lactok
 from lactok.errors import UserError
 from lactok.images import Prepare, prepare, tokenizer_input
+from lactok.nn import t5
 from lactok.training.data import Photos
 from lactok.training.generator import GeneratorRecipe, captions
 from lactok.training.generator.extract import Extraction
@@ -51,6 +52,19 @@ def test_captions_with_endings_in_capitals(tmp_path: Path) -> None:
     (folder / "002.JSON").write_text('{"caption": "a bus"}')
     found = captions_of(folder, tmp_path)
     assert [found[name] for name in ("000.PNG", "001.png", "002.png")] == [CAPTIONS[0], CAPTIONS[1], "a bus"]
+
+
+def test_of_a_caption_without_end_the_beginning_is_read(
+    pair_recipe: GeneratorRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cleaning takes the square of a word's length in time, hours for a million characters."""
+    Path(pair_recipe.data, "000.txt").write_text("a red bus on the photo of two cat " + "x" * 100)
+    whole, cut = extraction(pair_recipe, tmp_path / "whole"), extraction(pair_recipe, tmp_path / "cut")
+    whole.run(0, 1, torch.device("cpu"))
+    monkeypatch.setattr(t5, "LONGEST", 60)
+    assert len(t5.clean("x" * 100)) == 60
+    cut.run(0, 1, torch.device("cpu"))
+    assert contents(tmp_path / "whole") == contents(tmp_path / "cut")
 
 
 def test_names_that_are_not_utf_8(

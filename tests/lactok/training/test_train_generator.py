@@ -339,7 +339,7 @@ def steps_of(recipe: GeneratorRecipe, out: Path) -> dict[str, Any]:
     run.learner.train()
     found = train_steps(run)
     computed, evaluated = [], run.learner._evaluated
-    run.learner._evaluated = lambda places: computed.append(len(places)) or evaluated(places)  # type: ignore[func-returns-value]
+    run.learner._evaluated = lambda places: computed.append(len(places)) or evaluated(places)
     with run.evaluating(), unsharded(run.learner):
         values, _ = run.learner.evaluate(())
     return found | {"held out": values, "evaluated": computed}
