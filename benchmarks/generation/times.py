@@ -17,7 +17,7 @@ from lactok.device import device_name
 from lactok.evaluation.config import Run
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json
-from lactok.files import write_atomically
+from lactok.files import tidy, write_atomically
 
 FOLDER = "times"
 
@@ -53,6 +53,7 @@ def add(folder: Path, run: Run, part: tuple[int, int], timer: Timer, batch_size:
         timer: the times of this call alone.
         batch_size: the number of pictures that are made at a time.
     """
+    tidy(folder / FOLDER)  # of what a killed run left
     if not timer.images:
         return
     path = folder / FOLDER / f"{part[0] + 1}-of-{part[1]}.json"
