@@ -21,7 +21,7 @@ from lactok.nn.gpt_decoding import Prefix
 from lactok.nn.gpt_graphs import decoder_of
 from lactok.nn.loading import Texts
 from lactok.nn.recognise import load_strict
-from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder, clean
+from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder, clean, encoder_tensors
 from lactok.nn.token_sampling import Sampling
 from lactok.registry import register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
@@ -114,10 +114,7 @@ class TextToIds(IdGenerator):
         """Load the transformer, the text encoder's files, and the text tokenizer."""
         own, *parts, _ = assets.values()
         load_strict(self.model, own, self.spec.name)
-        encoder = {name: tensor for part in parts for name, tensor in part.items()}
-        if "shared.weight" in encoder:  # one tensor under two names
-            encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
-        load_strict(self.text.encoder, encoder, "flan-t5-xl")
+        load_strict(self.text.encoder, encoder_tensors(parts), "flan-t5-xl")
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from texts import TEXT, WORDS, words
 
 from baselines.hart import HARTGenerator
 from baselines.llamagen_t2i import TextToIds
@@ -20,12 +21,9 @@ from lactok.nn.hart import HART, HARTConfig
 from lactok.nn.magvit_v2 import MagvitConfig
 from lactok.nn.multiscale_vq import MultiScaleConfig, MultiScaleVQ
 from lactok.nn.show_o import ShowOConfig
-from lactok.nn.t5 import T5Config
 from lactok.specs import Asset, GeneratorSpec, Hub, Option, TokenizerSpec
 
-WORDS = ["<pad>", "</s>", "<unk>", *["a", "red", "bus", "green", "cat", "on", "the", "photo", "of", "two"]]
 JSON = Hub("nobody/nothing", "tokenizer.json")  # says what kind of file a text tokenizer is
-TEXT = T5Config(width=16, layers=1, heads=2, head_width=8, hidden=32, vocabulary=len(WORDS))
 GPT_SHAPE = GPTConfig(32, 1, 4, 48, 4096, 16, 120, 256)  # the ids of the bundled tokenizers
 SHOW_O = ShowOConfig(32, 1, 2, 48, 0.5, len(WORDS), 1, 12, 16, 64)
 MAGVIT = MagvitConfig(32, (1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1), 6)  # 4 x 4 ids of 32 pixels
@@ -63,17 +61,6 @@ SAMPLING = {
 }
 STEPS = {"steps": Option(4, "", 1, 100), "guidance": Option(2.0, "", 0.0, 100.0)}
 NAMES = ("small-lactokgen", "small-llamagen", "small-show-o", "small-hart")
-
-
-def words(path: Path, known: list[str] = WORDS, end: bool = True) -> None:
-    """Write a text tokenizer of a few words, as the tokenizers library stores it."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(known)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    if end:
-        made.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    made.save(str(path))
 
 
 def _spec(name: str, tokenizer: str, size: int, assets: tuple[str, ...], options: dict[str, Option]) -> GeneratorSpec:

@@ -12,13 +12,14 @@ WORDS = ["<pad>", "</s>", "<unk>", *["a", "red", "bus", "green", "cat", "on", "t
 TEXT = T5Config(width=16, layers=1, heads=2, head_width=8, hidden=32, vocabulary=len(WORDS))
 
 
-def words(path: Path) -> None:
-    """Write a text tokenizer of a few words, as the tokenizers library stores it."""
+def words(path: Path, known: list[str] = WORDS, end: bool = True) -> None:
+    """Write a text tokenizer of a few words, as the tokenizers library stores it; `end` adds the end of a text."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(known)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    if end:
+        made.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
     made.save(str(path))
 
 

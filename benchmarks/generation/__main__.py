@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, as_flags, command
-from lactok.errors import DiskError, UserError, WeightsNotFound, integer, whole
+from lactok.command import Parser, command
+from lactok.errors import integer, whole
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -70,46 +70,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.use_machine()
     from benchmarks.generation.work import generate, planned
     from lactok.evaluation.datasets import limited_numbers
-    from lactok.evaluation.evaluate import log_bug
+    from lactok.evaluation.evaluate import one_by_one, report_unfinished
 
     # a prompt keeps its number among all prompts, so that the pictures of the other prompts can be added later
     numbers = limited_numbers(len(all_prompts), args.limit)
     prompts = [all_prompts[number] for number in numbers]
     numbered = dict(zip(numbers, prompts, strict=True))
     source = "geneval" if args.prompts == "geneval" else Path(args.prompts).stem
-    failed = False
-    for name, spec in zip(names, specs, strict=True):
+    folders = {name: Path(args.out) / folder_safe(spec.name) for name, spec in zip(names, specs, strict=True)}
+    for spec in specs:
         if spec.note:
             print(f"{spec.name}: {spec.note}", file=sys.stderr)
-        folder = Path(args.out) / folder_safe(spec.name)
-        if args.dry_run:
-            print(plan(name, spec, prompts, planned(folder, numbered, args.samples)))
-            continue
-        try:
-            generate(
-                name,
-                prompts,
-                folder,
-                settings.run(),
-                settings.execution(),
-                samples=args.samples,
-                source=source,
-                numbers=numbers,
-            )
-        except DiskError:
-            raise
-        except UserError as error:  # the other generators still run
-            if len(specs) == 1 and not isinstance(error, WeightsNotFound):
-                raise
-            failed = True
-            kind = "not run" if isinstance(error, WeightsNotFound) else "failed"
-            print(f"{kind}: {spec.name}: {as_flags(str(error))}", file=sys.stderr)
-        except Exception:  # a bug of one generator must not stop the others
-            failed = True
-            log_bug(spec.name)
-        else:
-            print(f"written: {folder}{speed(folder)}")
-    return 3 if failed else 0
+    if args.dry_run:
+        for name, spec in zip(names, specs, strict=True):
+            print(plan(name, spec, prompts, planned(folders[name], numbered, args.samples)))
+        return 0
+
+    def make(name: str) -> None:
+        run, execution = settings.run(), settings.execution()
+        generate(name, prompts, folders[name], run, execution, samples=args.samples, source=source, numbers=numbers)
+        print(f"written: {folders[name]}{speed(folders[name])}")
+
+    _, missing, failed = one_by_one(names, make)
+    return report_unfinished(missing, failed, strict=True)
 
 
 def speed(folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lactok.command import Parser, as_flags, command, given, refuse_beside
 from lactok.errors import at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
-from lactok.evaluation.options import add_options
+from lactok.evaluation.options import RUN, add_options
 
 if TYPE_CHECKING:
     from lactok.evaluation.results import GenEvalResult
@@ -66,16 +66,7 @@ def parser() -> Parser:
     )
     add_options(
         p,
-        "out",
-        "limit",
-        "device",
-        "dtype",
-        "batch_size",
-        "seed",
-        "part",
-        "workers",
-        "threads",
-        "weights",
+        *RUN,
         limit={"help": "use this many prompts, a fixed random choice"},
         dtype={"help": "of the generators; the judges compute in float32 (default: %(default)s)"},
         seed={"help": "of the generators (default: %(default)s)"},

@@ -13,11 +13,11 @@ from benchmarks.geneval.detectors import ColourClassifier, Detector, JudgeSpec
 from benchmarks.geneval.judge import Annotate, Judges, JudgingWork
 from benchmarks.geneval.result import Subject, merge
 from lactok import registry, weights
-from lactok.errors import DiskError, UserError, WeightsNotFound, WrongValue
+from lactok.errors import WeightsNotFound, WrongValue
 from lactok.evaluation import generated
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, limited_numbers
-from lactok.evaluation.evaluate import log_bug
+from lactok.evaluation.evaluate import one_by_one
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
 from lactok.evaluation.schema import Skipped
@@ -148,25 +148,10 @@ def judge_generators(
         UserError: see `alone`.
         DiskError: the disk is full.
     """
-    results: list[GenEvalResult] = []
-    missing: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    for name in names:
-        try:
-            result = judge_generator(name, samples, judges, run, execution, annotated)
-            results += [] if result is None else [result]
-        except WeightsNotFound as error:  # the other generators still run
-            missing[name] = str(error)
-        except DiskError:
-            raise
-        except UserError as error:
-            if alone and len(names) == 1:
-                raise
-            failed[name] = str(error)
-        except Exception as error:  # a bug of one generator must not stop the others
-            failed[name] = f"{type(error).__name__}: {error}"
-            log_bug(name)
-    return results, missing, failed
+    results, missing, failed = one_by_one(
+        names, lambda name: judge_generator(name, samples, judges, run, execution, annotated), alone
+    )
+    return [result for result in results if result is not None], missing, failed
 
 
 @again_if_lost

@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from lactok.command import Parser, command, given, refuse_beside
-from lactok.errors import (
-    DiskError,
-    UserError,
-    WeightsNotFound,
-    WrongValue,
-    check_output_file,
-    disk_errors,
-    integer,
-    whole,
-)
+from lactok.errors import WrongValue, check_output_file, disk_errors, integer, whole
 from lactok.evaluation.config import Settings, split_names
-from lactok.evaluation.options import add_options
+from lactok.evaluation.options import RUN, add_options
 from lactok.images import Rounding
 
 if TYPE_CHECKING:
+    from benchmarks.gfid.pictures import Pictures
     from lactok.evaluation.results import GfidResult
 
 
@@ -56,17 +48,8 @@ def parser() -> Parser:
     add_options(
         p,
         "metrics",
-        "limit",
         "pictures",
-        "out",
-        "device",
-        "dtype",
-        "batch_size",
-        "seed",
-        "part",
-        "workers",
-        "threads",
-        "weights",
+        *RUN,
         metrics={"help": "default (fid, inception_score, precision, recall), all (kid too), or some of these"},
         limit={"help": "use N pictures, a fixed random choice"},
         pictures={"help": "of these many pictures PNG files lie in the result's images/ (default: %(default)s)"},
@@ -115,32 +98,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = plan.of_generators(names, classes, args.limit, args.npz, args.rounding, run, execution.out)
         print("\n".join([*lines, plan.of_metrics(keys, asked.reference)]))
         return 0
-    from lactok.evaluation.evaluate import log_bug, report_unfinished
+    from lactok.evaluation.evaluate import one_by_one, report_unfinished
     from lactok.evaluation.store import Store
 
     asked = suite.with_networks(asked, is_named)
     store = Store(execution.out)
-    results: list[GfidResult | None] = []
-    missing: dict[str, str] = {}
-    failed: dict[str, str] = {}
+
+    def measured(pictures: Pictures) -> GfidResult | None:
+        return suite.measure(pictures, asked, run, execution, store, args.samples)
+
+    def of_generator(name: str) -> GfidResult | None:
+        return measured(suite.generated(name, classes, args.rounding, run, args.limit, store))
+
+    results, missing, failed = one_by_one(names, of_generator)
     if args.images is not None:
-        pictures = suite.stored(args.images, args.limit, store)
-        results.append(suite.measure(pictures, asked, run, execution, store, args.samples))
-    for name in names:
-        try:
-            pictures = suite.generated(name, classes, args.rounding, run, args.limit, store)
-            results.append(suite.measure(pictures, asked, run, execution, store, args.samples))
-        except WeightsNotFound as error:  # the other generators still run
-            missing[name] = str(error)
-        except DiskError:
-            raise
-        except UserError as error:
-            if len(names) == 1:
-                raise
-            failed[name] = str(error)
-        except Exception as error:  # a bug of one generator must not stop the others
-            failed[name] = f"{type(error).__name__}: {error}"
-            log_bug(name)
+        results = [measured(suite.stored(args.images, args.limit, store))]
     finished = [result for result in results if result is not None]
     if finished:
         show(finished, execution.out)
@@ -148,22 +120,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show(results: Sequence[GfidResult], out: Path) -> None:
-    """Print the table of results and write it to a file in `out`; print times, what was left out and where all is."""
+    """Print the table of results, and write it without times to a file in `out`; print what was left out as well."""
     from benchmarks.gfid.result import markdown
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.table import lines_by_reason
     from lactok.files import write_atomically
 
-    text = markdown(results)
     summary = out / f"table__gfid__{digest(sorted(result.name for result in results))[:8]}.md"
     with disk_errors(summary):
-        write_atomically(summary, text.encode("utf-8", "replace"))
-    print(f"\n{text}")
+        write_atomically(summary, markdown(results).encode("utf-8", "replace"))
+    print(f"\n{markdown(results, times=True)}")
     for result in results:
-        seconds = result.seconds("generate")
-        if seconds is not None:
-            print(f"{result.label}: {seconds:.3g} seconds an image, {1 / seconds:.3g} images a second")
         for line in lines_by_reason(result.data.dataset.skipped, "left out"):
             print(line)
         if result.n < FEW:

@@ -24,7 +24,7 @@ from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import GfidResult
 from lactok.evaluation.statistics import distance_entry
 from lactok.evaluation.store import Arrays, FeatureBlocks
-from lactok.evaluation.table import missing_notes, number, printable
+from lactok.evaluation.table import missing_notes, number, printable, seconds_column
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json
 from lactok.files import write_atomically
@@ -276,24 +276,32 @@ def _is_noted(path: Path, note: bytes) -> bool:
         return False
 
 
-def markdown(results: Sequence[GfidResult]) -> str:
-    """Return a Markdown table with a row per result; below TiTok's generators stand the FIDs of their README."""
+def markdown(results: Sequence[GfidResult], times: bool = False) -> str:
+    """Return a Markdown table with a row per result; below TiTok's generators stand the FIDs of their README.
+
+    Args:
+        results: the results.
+        times: whether seconds an image stand in it, which differ from run to run.
+    """
     keys = list(dict.fromkeys(key for result in results for key in result.metrics))
     metrics: list[Metric] = [find(key) for key in keys]
     printed = published.table("titok_generation")
+    seconds, timed_by = seconds_column(results) if times else ([], [])
     rows, is_printed = [], False
-    for result in results:
+    for place, result in enumerate(results):
         cells = [number(metric, result.metrics.get(metric.key)) for metric in metrics]
-        rows.append([result.data.pictures.name, *cells, str(result.n)])
+        rows.append([result.data.pictures.name, *cells, str(result.n), *seconds[place : place + 1]])
         theirs = printed.rows.get(result.label.removesuffix("-gen"))
         if theirs is not None and "fid" in keys:
             cells = [f"{theirs['gfid']:g}" if key == "fid" else "-" for key in keys]
-            rows.append([f"{result.label} (published)", *cells, str(PUBLISHED)])
+            rows.append([f"{result.label} (published)", *cells, str(PUBLISHED), *["-"] * bool(seconds)])
             is_printed = True
-    head = ["pictures", *(metric.head for metric in metrics), "n"]
+    head = ["pictures", *(metric.head for metric in metrics), "n", *["s/image ↓"] * bool(seconds)]
     align = ["left"] + ["right"] * (len(head) - 1)
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
-    return text + "\n\n" + "\n".join(_notes(results, metrics, printed.source if is_printed else "")) + "\n"
+    return (
+        text + "\n\n" + "\n".join([*_notes(results, metrics, printed.source if is_printed else ""), *timed_by]) + "\n"
+    )
 
 
 def _notes(results: Sequence[GfidResult], metrics: Sequence[Metric], source: str) -> list[str]:

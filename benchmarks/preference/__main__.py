@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lactok.command import Parser, command, given, refuse_beside
 from lactok.errors import WrongValue, disk_errors
 from lactok.evaluation.config import Settings, split_names
-from lactok.evaluation.options import add_options
+from lactok.evaluation.options import RUN, add_options
 
 if TYPE_CHECKING:
     from benchmarks.preference.scoring import Judge
@@ -42,16 +42,7 @@ def parser() -> Parser:
     add_options(
         p,
         "metrics",
-        "limit",
-        "out",
-        "device",
-        "dtype",
-        "batch_size",
-        "seed",
-        "part",
-        "workers",
-        "threads",
-        "weights",
+        *RUN,
         metrics={"help": "default, all, or names separated by commas: rewards, fid, kid"},
         limit={"help": "use this many pictures (captions), a fixed random choice"},
         batch_size={"help": "pictures at a time on a GPU; the CPU takes one by one (default: %(default)s)"},

@@ -9,7 +9,7 @@ from benchmarks.table3.systems import GENERATORS
 from lactok.command import Parser, as_flags, command
 from lactok.errors import MissingFile, at_least, integer
 from lactok.evaluation.config import Settings, split_names
-from lactok.evaluation.options import add_options
+from lactok.evaluation.options import RUN, add_options
 
 if TYPE_CHECKING:
     from benchmarks.table3.work import Found
@@ -37,16 +37,7 @@ def parser() -> Parser:
     add_options(
         p,
         "metrics",
-        "limit",
-        "out",
-        "device",
-        "dtype",
-        "batch_size",
-        "seed",
-        "part",
-        "workers",
-        "threads",
-        "weights",
+        *RUN,
         metrics={"help": "rewards: default (the paper's), all, or names separated by commas"},
         limit={"help": "use this many prompts and this many captions, a fixed random choice"},
         dtype={"help": "of the generators and rewards; GenEval's judges compute in float32 (%(default)s)"},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lactok import registry, weights
 from lactok.command import as_flags
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lactok.evaluation.sources import Source
     from lactok.tokenizer import Reconstructor
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -325,6 +326,42 @@ def evaluate_sources(
         if result is not None:
             outcome.results.append(result)
     return outcome
+
+
+def one_by_one(
+    names: Sequence[str], do: Callable[[str], T], raises: bool = True
+) -> tuple[list[T], dict[str, str], dict[str, str]]:
+    """Do the same for several generators; where one lacks its weights or fails, the others go on.
+
+    Args:
+        names: the generators.
+        do: what is done with each.
+        raises: whether a user's mistake about the only one is raised, instead of returned.
+
+    Returns:
+        What `do` returned, in order; and the names that lack their weights, and that failed, with the reason.
+
+    Raises:
+        DiskError: nothing can be stored any more.
+    """
+    done: list[T] = []
+    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            done.append(do(name))
+        except WeightsNotFound as error:
+            missing[name] = str(error)
+        except DiskError:
+            raise
+        except UserError as error:
+            if raises and len(names) == 1:
+                raise
+            failed[name] = str(error)
+        except Exception as error:  # a bug of one must not stop the others
+            failed[name] = f"{type(error).__name__}: {error}"
+            log_bug(name)
+    return done, missing, failed
 
 
 def log_bug(name: str) -> None:

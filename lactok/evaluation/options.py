@@ -37,6 +37,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},
 }
 
+# what all suites of pictures have in common
+RUN = ("out", "limit", "device", "dtype", "batch_size", "seed", "part", "workers", "threads", "weights")
+
 
 def add_options(parser: argparse.ArgumentParser, *names: str, **instead: dict[str, Any]) -> None:
     """Add shared options to a command's parser.

@@ -6,7 +6,7 @@ included, and encoded in float32. The cleaning is DeepFloyd's, as diffusers has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lactok.config import Config
+from lactok.device import exact_float32
 from lactok.nn.loading import Texts, tell_cut
 from lactok.specs import Asset, Hub
 
@@ -99,6 +100,28 @@ class T5Encoder(nn.Module):
         return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
 
+def encoder_tensors(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of an encoder's files under all their names: the embedding has two, files have one."""
+    tensors = {name: tensor for part in parts for name, tensor in part.items()}
+    if "shared.weight" in tensors:
+        tensors.setdefault("encoder.embed_tokens.weight", tensors["shared.weight"])
+    return tensors
+
+
+def encoded(encoder: T5Encoder, texts: Texts, captions: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return features (B, T, width) float32 and mask (B, T) of cleaned captions on the CPU, the valid ones first.
+
+    They are computed in float32, as the original does.
+
+    Args:
+        encoder: the text encoder, on `device`.
+        texts: the text tokenizer.
+    """
+    ids, mask = texts(list(captions), str(device))
+    with exact_float32(), torch.autocast(device.type, enabled=False):
+        return encoder(ids, mask).float().cpu(), mask.cpu()
+
+
 class CaptionFeatures:
     """Features of captions, kept by caption, so that each is computed once for all its images.
 
@@ -132,16 +155,15 @@ class CaptionFeatures:
         flags = self.texts.is_cut(list(cleaned.values()))
         cut = [caption for caption, is_cut in zip(missing, flags, strict=True) if is_cut]
         tell_cut("the text encoder", self.texts.length, cut)
-        with lent(self.encoder, device), torch.autocast(device.type, enabled=False):  # float32, as the original
+        with lent(self.encoder, device):
             for start in range(0, len(missing), batch):
                 some = missing[start : start + batch]
                 lines = [cleaned[caption] for caption in some]
                 if device.type != "cpu":  # always as many rows: on a GPU, the last bits depend on their number
                     lines += lines[-1:] * (batch - len(some))
-                ids, mask = self.texts(lines, str(device))
-                features = self.encoder(ids, mask)[: len(some)]
-                for caption, feature, valid in zip(some, features.cpu(), mask[: len(some)].cpu(), strict=True):
-                    self._known[caption] = feature.float(), valid
+                features, mask = encoded(self.encoder, self.texts, lines, device)
+                for place, caption in enumerate(some):
+                    self._known[caption] = features[place], mask[place]
 
 
 @contextmanager

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from lactok import outside_text, weights
-from lactok.device import exact_float32
 from lactok.errors import UserError, WrongValue, unknown
 from lactok.files import is_file, is_folder
 from lactok.nn.loading import Texts, filled
-from lactok.nn.t5 import PARTS, TOKENIZER, T5Config, T5Encoder, clean
+from lactok.nn.t5 import PARTS, TOKENIZER, T5Config, T5Encoder, clean, encoded, encoder_tensors
 from lactok.outside_text import shown
 from lactok.specs import Asset, Hub
 from lactok.training.assets import FLAN_T5
@@ -101,11 +100,11 @@ class T5Text:
         return asdict(self.shape)
 
     def load(self, length: int, device: torch.device) -> T5Features:
-        tensors = {name: tensor for part in self.parts for name, tensor in weights.load(part).items()}
-        if "shared.weight" in tensors:  # one tensor under two names, of which files have the first
-            tensors.setdefault("encoder.embed_tokens.weight", tensors["shared.weight"])
-        network = filled(partial(_t5, self.shape), tensors, self.name)
-        return T5Features(network.to(device), Texts(self.words, length, PAD))
+        tensors = encoder_tensors(weights.load(part) for part in self.parts)
+        with torch.device("meta"):
+            encoder = T5Encoder(self.shape)
+        encoder.encoder = filled(partial(_t5, self.shape), tensors, self.name)
+        return T5Features(encoder.to(device), Texts(self.words, length, PAD))
 
 
 def _t5(shape: T5Config) -> nn.Module:
@@ -117,18 +116,16 @@ class T5Features:
     """Features of captions by a T5; they are computed in float32.
 
     Args:
-        network: the encoder, transformers' `T5EncoderModel`.
+        encoder: the encoder.
         texts: its text tokenizer.
     """
 
-    def __init__(self, network: nn.Module, texts: Texts):
-        self.network, self.texts = network, texts
+    def __init__(self, encoder: T5Encoder, texts: Texts):
+        self.encoder, self.texts = encoder, texts
 
     @torch.inference_mode()
     def __call__(self, captions: Sequence[str], device: torch.device) -> list[Tensor]:
-        ids, mask = self.texts([clean(caption) for caption in captions], str(device))
-        with exact_float32(), torch.autocast(device.type, enabled=False):
-            features = self.network(input_ids=ids, attention_mask=mask).last_hidden_state.float().cpu()
+        features, mask = encoded(self.encoder, self.texts, [clean(caption) for caption in captions], device)
         return [row[:count] for row, count in zip(features, mask.sum(1).tolist(), strict=True)]
 
     def is_cut(self, captions: Sequence[str]) -> list[bool]:

@@ -342,9 +342,9 @@ class TestCommand:
         (tmp_path / "prompts.jsonl").write_text('{"prompt": "a bench", "tag": "x"}\n')
         where = ("--prompts", str(tmp_path / "prompts.jsonl"), "--out", str(tmp_path / "out"), "--samples", "1")
         assert run("--generators", "toy-nan sdxl toy-clouds", *where) == 3
-        err = capsys.readouterr().err
-        assert "failed: toy-nan: toy-nan: its output is not finite" in err
-        assert "not run: sdxl: weights not found: sdxl" in err
+        said = capsys.readouterr()
+        assert "failed: toy-nan: toy-nan: its output is not finite" in said.err
+        assert "not run: sdxl: weights not found: sdxl" in said.out
         assert (tmp_path / "out" / "toy-clouds" / "00000" / "samples" / "0000.png").is_file()
 
     @pytest.mark.parametrize(

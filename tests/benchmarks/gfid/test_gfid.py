@@ -147,7 +147,7 @@ class TestGenerator:
         assert result["recall"].value == precision_recall.recall([theirs], [ours])
         said = capsys.readouterr().out
         assert "| gfid-clouds |" in said
-        assert "seconds an image" in said
+        assert "seconds of wall time an image" in said
         assert "Published FIDs are of 50000 pictures" in said
         assert f"- under IS: {ABSENT}." in said
 
