@@ -28,7 +28,7 @@ class GPTConfig(Config):
         codebook_size: number of the tokenizer's codes.
         caption_width: width of the text encoder's features.
         text_tokens: number of features of a caption.
-        image_tokens: number of ids of an image, a square.
+        image_tokens: number of ids of an image.
     """
 
     width: int = 1280
@@ -55,15 +55,18 @@ def rotary_table(config: GPTConfig) -> Tensor:
     The first half of a head's channels turns with the row of an id, the second with its column. Quirk of the original:
     the rows of the caption's positions are zeros instead of ones and zeros, so that queries and keys of the caption
     are zero vectors and all positions of the caption weigh alike.
+
+    A number of ids that is no square, as of tokenizers without a grid, takes the first positions of the smallest square
+    that holds them, row by row.
     """
-    side = math.isqrt(config.image_tokens)
+    side = math.isqrt(config.image_tokens - 1) + 1 if config.image_tokens else 0
     half = config.width // config.heads // 2
     # on the CPU, also where the network is built without memory: no file has the table
     frequencies = 1.0 / ROTARY_BASE ** (torch.arange(0, half, 2, device="cpu")[: half // 2].float() / half)
     angles = torch.outer(torch.arange(side, device="cpu").float(), frequencies)  # (side, half / 2)
     rows = angles[:, None].expand(-1, side, -1)
     columns = angles[None].expand(side, -1, -1)
-    grid = torch.cat([rows, columns], -1).flatten(0, 1)  # (image_tokens, half)
+    grid = torch.cat([rows, columns], -1).flatten(0, 1)[: config.image_tokens]  # (image_tokens, half)
     table = torch.stack([grid.cos(), grid.sin()], -1)
     return torch.cat([table.new_zeros(config.text_tokens, half, 2), table])
 

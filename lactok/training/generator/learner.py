@@ -7,8 +7,7 @@ distribution of deviation 0.02 and the output layer from zeros; dropout of input
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lactok.errors import WrongValue
-from lactok.nn.gpt import GPT, GPTConfig, rotary_table, visible
+from lactok.nn.gpt import GPT, GPTConfig, visible
 from lactok.randomness import seed_of
 from lactok.training.data import Photo
 from lactok.training.distributed import each
@@ -35,19 +34,6 @@ from lactok.weights.wrappers import peel
 
 EVALUATED = 8  # held-out pairs that are evaluated at a time
 DEVIATION = 0.02  # of the weights at the start
-
-
-def transformer(config: GPTConfig) -> GPT:
-    """Return the transformer for any number of ids.
-
-    The ids of a picture that are no square, as those of tokenizers without a grid, take the first positions of the
-    smallest square that holds them, row by row.
-    """
-    model = GPT(config)
-    side = math.ceil(math.sqrt(config.image_tokens))
-    if side**2 != config.image_tokens:
-        model.table = rotary_table(replace(config, image_tokens=side**2))[: config.length]
-    return model
 
 
 def initialise(model: GPT) -> None:
@@ -121,9 +107,9 @@ class GeneratorLearner(Learner):
         config = recipe.gpt_config(start_shape(recipe), self.text.width)
         if recipe.start:
             with torch.device("meta"):
-                load_start(transformer(config), recipe, "meta")  # a wrong file is found before it is read
+                load_start(GPT(config), recipe, "meta")  # a wrong file is found before it is read
         torch.manual_seed(recipe.seed)
-        self.model = transformer(config)
+        self.model = GPT(config)
         if recipe.start:
             load_start(self.model, recipe)
         else:

@@ -13,7 +13,6 @@ from lactok.nn.gpt import GPTConfig
 from lactok.nn.t5 import T5Config
 from lactok.outside_text import shown
 from lactok.specs import Asset, GeneratorSpec
-from lactok.training.generator.learner import transformer
 from lactok.training.generator.text import text_encoder
 from lactok.weights.metadata import notes, shape
 
@@ -69,6 +68,5 @@ def trained(path: str | Path, text: str = "") -> type[Any]:
 
         def __init__(self, spec: GeneratorSpec | None = None):
             super().__init__(spec or made, config, text_shape)
-            self.model = transformer(config)
 
     return Trained

@@ -21,7 +21,7 @@ import lactok
 from lactok import config, registry
 from lactok.errors import UserError
 from lactok.generate import main as generate
-from lactok.nn.gpt import GPTConfig, left_padded, visible
+from lactok.nn.gpt import GPT, GPTConfig, left_padded, visible
 from lactok.nn.gpt_decoding import Decoder
 from lactok.nn.loading import Texts
 from lactok.nn.t5 import T5Encoder, clean
@@ -36,7 +36,6 @@ from lactok.training.generator import (
     learner,
     trained,
 )
-from lactok.training.generator.learner import transformer
 from lactok.training.generator.text import text_encoder
 from lactok.training.tiny import CONFIGS
 from lactok.weights.metadata import notes, shape
@@ -63,7 +62,7 @@ def names_at(run: GeneratorTrainer, places: torch.Tensor) -> list[str]:
     return [f"{row:03}.png" for row in places[:, 0].tolist()]
 
 
-def test_the_loss_is_that_of_the_transformer(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
+def test_the_loss_is_that_of_the_GPT(pair_recipe: GeneratorRecipe, tmp_path: Path) -> None:
     run = trainer(changed(pair_recipe, caption_dropout=0.0, features="fp32"), tmp_path / "out")
     model = run.learner.model
     with torch.no_grad():  # the output layer starts from zeros, which would hide the rest
@@ -226,7 +225,7 @@ def test_it_learns_and_what_is_trained_makes_pictures(
     assert generator.spec.tokenizer == "toy"
     picture = generator.generate(["a red bus"], [3])
     weights = {k: v.float() for k, v in load_file(run.export_path).items()}
-    model = transformer(run.learner.model.config).eval()
+    model = GPT(run.learner.model.config).eval()
     model.load_state_dict(weights)
     features, mask = left_padded(*generator.captions(["a red bus"], torch.device("cpu")))
     ids = Decoder(model).read_and_generate(features, mask, torch.tensor([3]), replace(generator.how, guidance=2.0))
@@ -241,9 +240,9 @@ def test_it_learns_and_what_is_trained_makes_pictures(
 @torch.no_grad()
 def test_any_number_of_ids() -> None:
     torch.manual_seed(0)
-    model = transformer(GPTConfig(32, 2, 4, 48, 64, 16, 8, 12)).eval()  # twelve ids are no square
+    model = GPT(GPTConfig(32, 2, 4, 48, 64, 16, 8, 12)).eval()  # twelve ids are no square
     assert model.table.shape == (20, 4, 2)
-    assert torch.equal(model.table, transformer(GPTConfig(32, 2, 4, 48, 64, 16, 8, 16)).table[:20])
+    assert torch.equal(model.table, GPT(GPTConfig(32, 2, 4, 48, 64, 16, 8, 16)).table[:20])
     features, mask = torch.randn(2, 8, 16), torch.ones(2, 8)
     ids = Decoder(model).read_and_generate(features, mask, torch.tensor([1, 2]), Sampling(1.0, 1.0, 0))
     logits = model(features, ids[:, :-1], visible(mask, model.config, 2))[:, 7:]
@@ -328,7 +327,7 @@ def test_shipped_recipes() -> None:
     assert small.model is not None
     made = small.gpt_config(small.model, text_encoder(small.text).width)
     with torch.device("meta"):
-        assert sum(p.numel() for p in transformer(made).parameters()) < 10e6
+        assert sum(p.numel() for p in GPT(made).parameters()) < 10e6
 
 
 def steps_of(recipe: GeneratorRecipe, out: Path) -> dict[str, Any]:
