@@ -20,6 +20,7 @@ NAMES = {
     "preference",
     "generation",
     "gfid",
+    "table3",
     "generate",
     "ablation",
     "exchange",

@@ -94,9 +94,9 @@ def test_captions_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     pack(tmp_path / "x" / "1.tar", {"d/e.txt": b"two cat", "d/e.png": pictures[3]})
     expected = {"a.png": "a cat", "b.png": "a bus", "c.png": "", "e.png": "two cat"}
     assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
-    monkeypatch.setattr(captions, "index", lambda *_: pytest.fail("a shard that has not changed is read again"))
-    assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
-    monkeypatch.undo()
+    with monkeypatch.context() as unread:
+        unread.setattr(captions, "index", lambda *_: pytest.fail("a shard that has not changed is read again"))
+        assert captions_of(tmp_path / "x", tmp_path / "cache") == expected
     for path in (tmp_path / "cache").iterdir():
         kept = path.read_bytes()
         entry = kept.index(b"PK\x01\x02")  # where the archive's list of members begins
@@ -175,11 +175,11 @@ def test_a_killed_extraction_goes_on(
             raise KeyboardInterrupt
         return computed(self, numbers, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Extraction, "computed", killed)
-    with pytest.raises(KeyboardInterrupt):
-        broken.run(0, 1, torch.device("cpu"))
+    with monkeypatch.context() as killing:
+        killing.setattr(Extraction, "computed", killed)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run(0, 1, torch.device("cpu"))
     assert broken.missing() == [1, 2]
-    monkeypatch.undo()
     toy_calls.calls = 0
     broken.run(0, 1, torch.device("cpu"))
     assert toy_calls.calls == PICTURES - 5

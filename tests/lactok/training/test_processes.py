@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,16 @@ def test_two_processes_do_what_one_does(recipes: dict[str, Recipe], tmp_path: Pa
                 assert apart < 1e-3 * moved, what  # the weights moved much further than the two differ
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as each of the processes has: sums of other parts are rounded differently."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_processes_share_the_evaluation_and_find_the_same(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     more = {"stage 2": {"suite_every": 1, "suite_metrics": "psnr"}, "ldm": {"precision": "bf16"}}
     odd = {k: replace(recipes[k], held_out=3, **more.get(k, {})) for k in EVALUATED}  # no multiple of the processes

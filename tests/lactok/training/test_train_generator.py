@@ -161,10 +161,10 @@ def test_killed_in_the_evaluation(
             raise KeyboardInterrupt
         written(path, *more)
 
-    monkeypatch.setattr(place, at, killed)
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
-    monkeypatch.undo()
+    with monkeypatch.context() as killing:
+        killing.setattr(place, at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            first.run()
     trainer(pair_recipe, tmp_path / "out").run()
     trainer(pair_recipe, tmp_path / "whole").run()
     for name in ("small.py", "small.safetensors"):
