@@ -14,7 +14,6 @@ from typing import Any
 from lactok.command import Parser, command
 from lactok.errors import WrongValue, check_output_file, check_output_folder, disk_errors, integer, whole
 
-
 LARGEST = 10**6  # photographs
 
 

@@ -181,7 +181,7 @@ def measure(series: Series, photographs: Path, count: int) -> dict[str, Any]:
     Returns:
         As JSON holds it: `photographs`, `start` (bytes of memory before the first photograph), `peak` (the most that
         this process used) and `children` (the most that one of its processes used), `disk` (bytes of the store), and
-        by stage `wall`, `cpu` and `peaks`. With several workers, `shards` is the time that this process waited for them.
+        by stage `wall`, `cpu` and `peaks`. With several workers, `shards` is the time that this process waited.
     """
     from lactok.evaluation import reconstruction, sources  # noqa: F401, loaded before the clock starts
     from lactok.evaluation.config import Settings
@@ -219,7 +219,8 @@ def measure(series: Series, photographs: Path, count: int) -> dict[str, Any]:
         "photographs": count,
         "start": start,
         "peak": peak_memory_bytes(),
-        "children": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit,
+        # what a system reports of a process that only started another one is the size of the process that started it
+        "children": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit if series.workers > 1 else 0,
         "disk": disk,
         "wall": dict(stages.wall),
         "cpu": dict(stages.cpu),

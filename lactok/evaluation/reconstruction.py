@@ -19,6 +19,7 @@ from torch import Tensor
 from lactok import images
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
@@ -59,8 +60,7 @@ class ShardKeys:
 
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     """Return the key of the features of a shard's prepared photographs, the same for all sources."""
-    features = list(scorer_of(run).features)
-    return digest([run.protocol.prepare_hash, run.scores_key, features, [s.sha256 for s in samples]])
+    return digest([run.protocol.prepare_hash, features_key(run), [s.sha256 for s in samples]])
 
 
 def ids_layout(source: Source, samples: Sequence[Sample]) -> Layout:
@@ -90,7 +90,7 @@ def reference_layout(run: Run, samples: Sequence[Sample]) -> Layout:
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
     """Return the key of the picture of a reconstruction; `ids_key` is that of its shard's ids, see `Source.key`."""
-    return digest([ids_key, run.protocol.score_hash, sample.id])
+    return digest([ids_key, outputs_key(run), sample.id])
 
 
 def prepared_key(run: Run, sample: Sample) -> str:
@@ -175,7 +175,7 @@ class ReconstructedShard:
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, self.run.scores_key])
+        scores = digest([self.ids_key, ids_digest, scores_key(self.run)])
         ids = self.ids_key if self.source.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 

@@ -140,6 +140,7 @@ class Features:
         networks: the weight files of the network.
         libraries: installed packages whose version may change the features.
         flops: floating-point operations per image.
+        version: number that is raised by hand whenever the arithmetic changes, so that features are computed again.
     """
 
     name: str
@@ -147,6 +148,11 @@ class Features:
     networks: tuple[Asset, ...] = ()
     libraries: tuple[str, ...] = ()
     flops: float = 0.0
+    version: int = 1
+
+    def hashed(self) -> dict[str, object]:
+        """Return what decides the features besides the networks' weights; raise WrongValue for a missing library."""
+        return {"name": self.name, "version": self.version, "libraries": _versions(self.name, self.libraries)}
 
 
 @dataclass(frozen=True)
@@ -171,9 +177,12 @@ class DistanceMetric(Metric):
         return (*self.networks, *self.features.networks)
 
     def hashed(self) -> dict[str, object]:
-        """As `Metric.hashed`, with the libraries of the feature extractor."""
+        """As `Metric.hashed`, with the version and the libraries of the feature extractor."""
         libraries = (*self.libraries, *self.features.libraries)
-        return {"version": self.version, "libraries": _versions(self.key, libraries)}
+        hashed = {"version": self.version, "libraries": _versions(self.key, libraries)}
+        if self.features.version != 1:  # so that the hashes of earlier versions stay
+            hashed["features"] = self.features.version
+        return hashed
 
 
 @dataclass(frozen=True)
