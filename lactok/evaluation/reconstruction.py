@@ -19,6 +19,7 @@ from torch import Tensor
 from lactok import images
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.error_profile import WORST
 from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.protocol import digest
@@ -227,12 +228,15 @@ class ReconstructedShard:
             metric, sign = rank
             best, worst = extremes(list(zip((scores[metric] * sign).tolist(), names, strict=True)))
             wanted.update(best, worst)
+        for array in WORST.values():
+            if array in scores:
+                wanted.update(extremes(list(zip(scores[array].tolist(), names, strict=True)))[1])
         return wanted
 
     def _unpictured(self, keys: ShardKeys) -> set[str]:
         """Return the ids of samples of a scored shard that lack a picture that is to be kept."""
         rank = ranking(self.run.protocol.score.metrics)
-        scores = self.store.need("scores", keys.scores, ["index", rank[0]] if rank else ["index"])
+        scores = self.store.need("scores", keys.scores, ["index", *(rank or ())[:1], *WORST.values()])
         wanted = self._wanted(scores["index"].tolist(), scores)
         lacking = set()
         for sample in self.samples:
@@ -386,8 +390,10 @@ def stack(references: list[np.ndarray]) -> Tensor:
 
 def ranked_samples(
     shards: Sequence[Sequence[Sample]], keys: Sequence[ShardKeys], run: Run, store: Store
-) -> tuple[list[str], list[str]]:
-    """Return the ids of the best samples and of the worst, of all finished shards together.
+) -> dict[str, list[str]]:
+    """Return the ids of the best samples and of the worst, of all finished shards together, by what they are.
+
+    With the metric `error_profile` there are also those that are the worst by its brightness, colour and detail.
 
     Args:
         shards: the samples.
@@ -396,10 +402,13 @@ def ranked_samples(
         store: the store.
     """
     rank = ranking(run.protocol.score.metrics)
-    ranked: list[tuple[float, str]] = []
-    if rank is not None:
-        for samples, key in zip(shards, keys, strict=True):
-            scores = store.need("scores", key.scores, ["index", rank[0]])
-            values = scores.get(rank[0], np.zeros(0)) * rank[1]
-            ranked += [(v, samples[i].id) for i, v in zip(scores["index"].tolist(), values.tolist(), strict=True)]
-    return extremes(ranked)
+    ranked: dict[str, list[tuple[float, str]]] = {name: [] for name in ([rank[0]] if rank else []) + [*WORST.values()]}
+    for samples, key in zip(shards, keys, strict=True):
+        scores = store.need("scores", key.scores, ["index", *ranked])
+        names = [samples[i].id for i in scores["index"].tolist()]
+        for array, found in ranked.items():
+            sign = rank[1] if rank and array == rank[0] else 1.0
+            if array in scores:
+                found += zip((scores[array] * sign).tolist(), names, strict=True)
+    best, worst = extremes(ranked[rank[0]]) if rank else ([], [])
+    return {"best": best, "worst": worst} | {reason: extremes(ranked[array])[1] for reason, array in WORST.items()}
