@@ -58,6 +58,7 @@ class Metric:
         version: number that is raised by hand whenever the arithmetic changes.
         unit: unit of the value, shown on the axes of figures.
         fewest: number of images below which the metric has no value.
+        smallest: pixels of an image's shorter side below which the metric is not defined.
         own: whether the metric belongs to this project; for any other, a result also stores whether higher is better.
     """
 
@@ -75,6 +76,7 @@ class Metric:
     version: int = 1
     unit: str = ""
     fewest: int = 1
+    smallest: int = 1
     own: bool = field(default=True, compare=False)
 
     @property
@@ -372,6 +374,29 @@ def chosen(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ...]
     if not named:
         raise WrongValue("`metrics` is empty; name some, or use default or all")
     return tuple(sorted_keys(named))
+
+
+def defined_at(keys: Sequence[str], side: int, strict: bool) -> tuple[str, ...]:
+    """Return the keys of the metrics that are defined for images of a size; the log names the others.
+
+    Args:
+        keys: the keys.
+        side: pixels of the images' shorter side.
+        strict: whether a metric that is not defined is an error.
+
+    Raises:
+        WrongValue: a metric is not defined, and `strict`.
+    """
+    kept = []
+    for metric in map(find, keys):
+        if side >= metric.smallest:
+            kept.append(metric.key)
+            continue
+        why = f"{metric.key} needs images of {metric.smallest} px or more, these have {side}"
+        if strict:
+            raise WrongValue(f"`metrics`: {why}; choose a larger `resolution` or leave it out")
+        _say_left_out(why)
+    return tuple(kept)
 
 
 def split(text: str) -> list[str]:
