@@ -20,12 +20,27 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
+class Groups(Part):
+    """A distance without each of some groups of images, from which its interval follows and comparisons are made.
+
+    Attributes:
+        sizes: the number of images in each group.
+        without: the distance of all images but those of the group.
+    """
+
+    sizes: list[int]
+    without: list[FiniteFloat]
+
+
 class Entry(Part):
     """A measured number.
 
     Attributes:
         value: the number, None where it could not be computed.
-        ci95: the bounds of its 95 % interval, None for distances of sets and for a single value.
+        ci95: the bounds of its 95 % interval, None where there is none, as for a single value.
+        ci95_reason: for a distance of sets that has a value and no interval, why it has none.
+        infinity: for a Frechet distance, its value extrapolated to infinitely many images.
+        groups: for a distance with an interval, its values without each of some groups of images.
         n: the number of images, or prompts, that it was computed from.
         capped: how many of these reached the largest value that the metric gives.
         references: for a distance, the number of images in the other set.
@@ -39,6 +54,9 @@ class Entry(Part):
 
     value: FiniteFloat | None
     ci95: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | None = None
+    ci95_reason: str | None = None
+    infinity: FiniteFloat | None = None
+    groups: Groups | None = None
     n: int
     capped: int | None = None
     references: int | None = None
