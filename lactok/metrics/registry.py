@@ -137,11 +137,13 @@ class Features:
 
     Attributes:
         name: the name of the stored array.
-        compute: function (images, device) -> features (B, D) float32. Images are uint8 (B, 3, H, W) on the CPU; the
-            network runs on `device`.
+        compute: function (images, device) -> features (B, D) float32, or (B * rows, D). Images are uint8
+            (B, 3, H, W) on the CPU; the network runs on `device`.
         networks: the weight files of the network.
         libraries: installed packages whose version may change the features.
-        flops: floating-point operations per image.
+        flops: floating-point operations per row.
+        rows: where an image may have several rows, such as one a patch: function (height, width) -> their number. The
+            rows of the first image come first. None where every image has one.
     """
 
     name: str
@@ -149,6 +151,12 @@ class Features:
     networks: tuple[Asset, ...] = ()
     libraries: tuple[str, ...] = ()
     flops: float = 0.0
+    rows: Callable[[int, int], int] | None = field(default=None, compare=False)
+
+    @property
+    def image_index(self) -> str | None:
+        """The name of the array that tells of each stored row which of the images it is of; None for one row each."""
+        return None if self.rows is None else f"{self.name}/image"
 
 
 @dataclass(frozen=True)
