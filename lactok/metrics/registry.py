@@ -126,9 +126,14 @@ class ImageMetric(Metric):
     Attributes:
         compute: function (references, outputs, device) -> values (B,) float64. References and outputs are uint8
             (B, 3, H, W) on the CPU; networks run on `device`.
+        reference_part: function (references, device) -> what can be computed of the references alone. `compute` then
+            takes it as the keyword `known`, so that it is computed once for several tokenizers.
+        fast: whether `compute` and `reference_part` take `fast=True`, which lets their network compute in bfloat16.
     """
 
-    compute: Callable[[Tensor, Tensor, str], Tensor] = field(kw_only=True)
+    compute: Callable[..., Tensor] = field(kw_only=True)
+    reference_part: Callable[..., Any] | None = field(default=None, kw_only=True, compare=False)
+    fast: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -142,13 +147,17 @@ class Features:
         networks: the weight files of the network.
         libraries: installed packages whose version may change the features.
         flops: floating-point operations per image.
+        version: number that is raised by hand whenever the arithmetic changes.
+        fast: whether `compute` takes `fast=True`, which lets the network compute in bfloat16.
     """
 
     name: str
-    compute: Callable[[Tensor, str], np.ndarray] = field(compare=False)
+    compute: Callable[..., np.ndarray] = field(compare=False)
     networks: tuple[Asset, ...] = ()
     libraries: tuple[str, ...] = ()
     flops: float = 0.0
+    version: int = 1
+    fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,9 +182,10 @@ class DistanceMetric(Metric):
         return (*self.networks, *self.features.networks)
 
     def hashed(self) -> dict[str, object]:
-        """As `Metric.hashed`, with the libraries of the feature extractor."""
+        """As `Metric.hashed`, with the libraries and, where it is not the first one, the version of the extractor."""
         libraries = (*self.libraries, *self.features.libraries)
-        return {"version": self.version, "libraries": _versions(self.key, libraries)}
+        hashed: dict[str, object] = {"version": self.version, "libraries": _versions(self.key, libraries)}
+        return hashed | ({"features": self.features.version} if self.features.version != 1 else {})
 
 
 @dataclass(frozen=True)
