@@ -77,7 +77,7 @@ def features_of(protocol: Protocol) -> dict[str, Features]:
 
 def scoring_flops(protocol: Protocol) -> float:
     """Return the FLOPs of scoring one reconstruction, as the metrics declare them; cheap ones declare none."""
-    pixels = protocol.prepare.resolution**2
+    pixels = protocol.prepare.rough_pixels
     compared = sum(find(key).flops_a_pixel for key in protocol.score.metrics) * pixels
     return compared + sum(features.flops for features in features_of(protocol).values())
 

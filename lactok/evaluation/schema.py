@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lactok.evaluation.older_results import VERSION, Damaged, short, upgraded, with_usage_of_all_codes
+from lactok.images import size_text
 
 
 class Part(BaseModel):
@@ -139,7 +140,7 @@ class ProtocolPart(Part):
     Attributes:
         name: its name.
         prepare, score: the hashes of its settings, eight digits each.
-        resolution: the side of the reference images in pixels.
+        resolution: the side in pixels of the square that photographs are brought to, None where they keep their size.
         networks: the weights of the networks that metrics use.
         definition: its settings.
     """
@@ -147,9 +148,14 @@ class ProtocolPart(Part):
     name: str
     prepare: str
     score: str
-    resolution: int
+    resolution: int | None
     networks: list[Network]
     definition: Definition
+
+    @property
+    def size_text(self) -> str:
+        """The size of the reference images, for people; see `lactok.images.Prepare`."""
+        return size_text(self.resolution, str(self.definition.prepare.get("crop", "")))
 
 
 class Codebook(Part):
