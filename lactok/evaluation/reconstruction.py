@@ -19,6 +19,8 @@ from torch import Tensor
 from lactok import images
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.error_profile import WORST
+from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shapes import groups, joined, shaped_batches
@@ -60,8 +62,7 @@ class ShardKeys:
 
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     """Return the key of the features of a shard's prepared photographs, the same for all sources."""
-    features = list(scorer_of(run).features)
-    return digest([run.protocol.prepare_hash, run.scores_key, features, [s.sha256 for s in samples]])
+    return digest([run.protocol.prepare_hash, features_key(run), [s.sha256 for s in samples]])
 
 
 def ids_layout(source: Source, samples: Sequence[Sample]) -> Layout:
@@ -94,7 +95,7 @@ def reference_layout(run: Run, samples: Sequence[Sample]) -> Layout:
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
     """Return the key of the picture of a reconstruction; `ids_key` is that of its shard's ids, see `Source.key`."""
-    return digest([ids_key, run.protocol.score_hash, sample.id])
+    return digest([ids_key, outputs_key(run), sample.id])
 
 
 def prepared_key(run: Run, sample: Sample) -> str:
@@ -180,7 +181,7 @@ class ReconstructedShard:
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, self.run.scores_key])
+        scores = digest([self.ids_key, ids_digest, scores_key(self.run)])
         ids = self.ids_key if self.source.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 
@@ -232,12 +233,15 @@ class ReconstructedShard:
             metric, sign = rank
             best, worst = extremes(list(zip((scores[metric] * sign).tolist(), names, strict=True)))
             wanted.update(best, worst)
+        for array in WORST.values():
+            if array in scores:
+                wanted.update(extremes(list(zip(scores[array].tolist(), names, strict=True)))[1])
         return wanted
 
     def _unpictured(self, keys: ShardKeys) -> set[str]:
         """Return the ids of samples of a scored shard that lack a picture that is to be kept."""
         rank = ranking(self.run.protocol.score.metrics)
-        scores = self.store.need("scores", keys.scores, ["index", rank[0]] if rank else ["index"])
+        scores = self.store.need("scores", keys.scores, ["index", *(rank or ())[:1], *WORST.values()])
         wanted = self._wanted(scores["index"].tolist(), scores)
         lacking = set()
         for sample in self.samples:
@@ -421,8 +425,10 @@ def stack(references: Sequence[np.ndarray]) -> Tensor:
 
 def ranked_samples(
     shards: Sequence[Sequence[Sample]], keys: Sequence[ShardKeys], run: Run, store: Store
-) -> tuple[list[str], list[str]]:
-    """Return the ids of the best samples and of the worst, of all finished shards together.
+) -> dict[str, list[str]]:
+    """Return the ids of the best samples and of the worst, of all finished shards together, by what they are.
+
+    With the metric `error_profile` there are also those that are the worst by its brightness, colour and detail.
 
     Args:
         shards: the samples.
@@ -431,10 +437,13 @@ def ranked_samples(
         store: the store.
     """
     rank = ranking(run.protocol.score.metrics)
-    ranked: list[tuple[float, str]] = []
-    if rank is not None:
-        for samples, key in zip(shards, keys, strict=True):
-            scores = store.need("scores", key.scores, ["index", rank[0]])
-            values = scores.get(rank[0], np.zeros(0)) * rank[1]
-            ranked += [(v, samples[i].id) for i, v in zip(scores["index"].tolist(), values.tolist(), strict=True)]
-    return extremes(ranked)
+    ranked: dict[str, list[tuple[float, str]]] = {name: [] for name in ([rank[0]] if rank else []) + [*WORST.values()]}
+    for samples, key in zip(shards, keys, strict=True):
+        scores = store.need("scores", key.scores, ["index", *ranked])
+        names = [samples[i].id for i in scores["index"].tolist()]
+        for array, found in ranked.items():
+            sign = rank[1] if rank and array == rank[0] else 1.0
+            if array in scores:
+                found += zip((scores[array] * sign).tolist(), names, strict=True)
+    best, worst = extremes(ranked[rank[0]]) if rank else ([], [])
+    return {"best": best, "worst": worst} | {reason: extremes(ranked[array])[1] for reason, array in WORST.items()}

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from lactok.errors import NothingMeasured, disk_errors
+from lactok.evaluation import error_profile
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.id_statistics import id_statistics
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
@@ -100,10 +102,16 @@ def merge(
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
         "codebook": codebook,
     }
+    ids, names = _all_ids(source, store, keys, shards)
+    if ids.size:
+        content["ids"] = id_statistics(ids, names, source.codebook_size, store)
     _warn_if_replaced(folder, description)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tokens(folder / "tokens.npz", source, store, keys, shards)
+        if error_profile.KEY in metrics:
+            error_profile.write(folder, _states(error_profile.KEY, keys, store), columns["id"])
+        if source.has_ids:
+            _write_tokens(folder / "tokens.npz", ids, names)
     return write_result(folder, content, columns, run, timer)
 
 
@@ -266,14 +274,22 @@ def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequenc
         references = FeatureBlocks(store, "reference", [k.reference for k in keys], name, places)
         return metric.compute(references, outputs)
     assert isinstance(metric, StateMetric)
+    return metric.merge(_states(metric.key, keys, store))
+
+
+def _states(metric: str, keys: Sequence[ShardKeys], store: Store) -> list[dict[str, np.ndarray]]:
+    """Return the states of a metric, of those shards that have reconstructions."""
     found: list[dict[str, np.ndarray]] = []
     for key in keys:
-        for state in states(store.need("scores", key.scores), metric.key):
+        arrays = store.need("scores", key.scores)
+        if not len(arrays["index"]):
+            continue
+        for state in states(arrays, metric):
             found.append(state)
             if _kinds(state) != _kinds(found[0]) or not found[0]:
                 store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
                 raise store.lost("scores", key.scores)
-    return metric.merge(found)
+    return found
 
 
 def _places(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
@@ -289,20 +305,22 @@ def _kinds(state: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
     return {name: (str(array.dtype), array.ndim) for name, array in sorted(state.items())}
 
 
-def _write_tokens(
-    path: Path, source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
-) -> None:
-    """Write `tokens.npz`: `ids` (n, L) int32 and `samples`, their n ids, in the order of the records."""
-    if not source.has_ids:
-        return
+def _all_ids(
+    source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
+) -> tuple[np.ndarray, list[str]]:
+    """Return the ids (n, L) int32 of all shards and the names of the n samples, in the order of the records."""
     ids, names = [], []
-    for samples, key in zip(shards, keys, strict=True):
-        stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
-        if len(stored["index"]):
-            ids.append(stored["ids"])
-        names += [samples[i].id for i in stored["index"]]
+    if source.has_ids:
+        for samples, key in zip(shards, keys, strict=True):
+            stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
+            if len(stored["index"]):
+                ids.append(stored["ids"])
+            names += [samples[i].id for i in stored["index"]]
+    return np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), names
+
+
+def _write_tokens(path: Path, ids: np.ndarray, names: Sequence[str]) -> None:
+    """Write `tokens.npz`: `ids` (n, L) and `samples`, their n ids."""
     out = io.BytesIO()
-    np.savez_compressed(
-        out, ids=np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), samples=np.array(names, dtype=np.str_)
-    )
+    np.savez_compressed(out, ids=ids, samples=np.array(names, dtype=np.str_))
     write_atomically(path, out.getvalue())

@@ -183,6 +183,38 @@ class Codebook(Part):
     near_ties: int
 
 
+class Spread(Part):
+    """How a number differs between positions: its mean, its least and its most."""
+
+    mean: FiniteFloat
+    least: FiniteFloat
+    most: FiniteFloat
+
+
+class IdsPart(Part):
+    """What the ids say beyond the codebook's use; see `lactok.evaluation.id_statistics` and `docs/ids-and-errors.md`.
+
+    Attributes:
+        order0_bits: bits for an image by an adaptive code that knows the codes' frequencies alone.
+        adaptive_bits: bits for an image by a small adaptive model, which also knows neighbours and positions.
+        adaptive_images: of how many images, evenly spaced, `adaptive_bits` is the mean.
+        distinct_by_position: how many different codes occur at a position.
+        entropy_by_position: the entropy of the codes' frequencies at a position, in bits.
+        shared: the number of images that have all their ids in common with another image.
+        shared_groups: the number of different sequences of ids that these have.
+        shared_examples: the names of a few of them, those with the same ids together.
+    """
+
+    order0_bits: FiniteFloat
+    adaptive_bits: FiniteFloat
+    adaptive_images: int
+    distinct_by_position: Spread
+    entropy_by_position: Spread
+    shared: int
+    shared_groups: int
+    shared_examples: list[list[str]]
+
+
 class GeneratorPart(Part):
     """The generator that made the pictures.
 
@@ -283,6 +315,7 @@ class ReconResult(ResultPart):
     tokenizer: TokenizerPart
     protocol: ProtocolPart
     codebook: Codebook | None
+    ids: IdsPart | None = None
 
 
 class GenEvalResult(ResultPart):

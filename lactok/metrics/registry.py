@@ -147,7 +147,7 @@ class Features:
         networks: the weight files of the network.
         libraries: installed packages whose version may change the features.
         flops: floating-point operations per image.
-        version: number that is raised by hand whenever the arithmetic changes.
+        version: number that is raised by hand whenever the arithmetic changes, so that features are computed again.
         fast: whether `compute` takes `fast=True`, which lets the network compute in bfloat16.
     """
 
@@ -158,6 +158,10 @@ class Features:
     flops: float = 0.0
     version: int = 1
     fast: bool = False
+
+    def hashed(self) -> dict[str, object]:
+        """Return what decides the features besides the networks' weights; raise WrongValue for a missing library."""
+        return {"name": self.name, "version": self.version, "libraries": _versions(self.name, self.libraries)}
 
 
 @dataclass(frozen=True)
@@ -182,10 +186,12 @@ class DistanceMetric(Metric):
         return (*self.networks, *self.features.networks)
 
     def hashed(self) -> dict[str, object]:
-        """As `Metric.hashed`, with the libraries and, where it is not the first one, the version of the extractor."""
+        """As `Metric.hashed`, with the version and the libraries of the feature extractor."""
         libraries = (*self.libraries, *self.features.libraries)
-        hashed: dict[str, object] = {"version": self.version, "libraries": _versions(self.key, libraries)}
-        return hashed | ({"features": self.features.version} if self.features.version != 1 else {})
+        hashed = {"version": self.version, "libraries": _versions(self.key, libraries)}
+        if self.features.version != 1:  # so that the hashes of earlier versions stay
+            hashed["features"] = self.features.version
+        return hashed
 
 
 @dataclass(frozen=True)
