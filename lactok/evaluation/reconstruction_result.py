@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from lactok.errors import NothingMeasured, disk_errors
+from lactok.evaluation import error_profile
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.id_statistics import id_statistics
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
 from lactok.evaluation.schema import ResultPart
+from lactok.evaluation.shapes import states
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
 from lactok.evaluation.store import Arrays, FeatureBlocks, Store
@@ -70,10 +73,10 @@ def merge(
         The content of `result.json`.
     """
     shards = list(dataset.shards())
-    columns, skipped, histogram, near_ties = _records(source, shards, run, store, keys)
+    columns, skipped, histogram, near_ties, pixels = _records(source, shards, run, store, keys)
     metrics = {m: _image_metric(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
     metrics |= _set_metrics(run, store, keys)
-    description = _description(source, run, np.asarray(columns["bits"], np.float64))
+    description = _description(source, pixels, np.asarray(columns["bits"], np.float64))
     codebook = None
     if histogram is not None:
         codebook = codebook_statistics(histogram) | {"near_ties": near_ties}
@@ -99,21 +102,33 @@ def merge(
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
         "codebook": codebook,
     }
+    ids, names = _all_ids(source, store, keys, shards)
+    if ids.size:
+        content["ids"] = id_statistics(ids, names, source.codebook_size, store)
     _warn_if_replaced(folder, description)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tokens(folder / "tokens.npz", source, store, keys, shards)
+        if error_profile.KEY in metrics:
+            error_profile.write(folder, _states(error_profile.KEY, keys, store), columns["id"])
+        if source.has_ids:
+            _write_tokens(folder / "tokens.npz", ids, names)
     return write_result(folder, content, columns, run, timer)
 
 
-def _description(source: Source, run: Run, bits: np.ndarray) -> dict[str, Any]:
-    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known."""
+def _description(source: Source, pixels: float, bits: np.ndarray) -> dict[str, Any]:
+    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known.
+
+    Args:
+        source: what made the reconstructions.
+        pixels: the number of pixels of a reference, or their mean.
+        bits: the bits of each image.
+    """
     description = source.describe()
     if len(bits) > 0 and bool(np.isfinite(bits).all()):
         description["bits"] = float(bits.mean())
     description["bpp"] = None
     if description["bits"] is not None:
-        description["bpp"] = description["bits"] / run.protocol.prepare.resolution**2
+        description["bpp"] = description["bits"] / pixels
     budget = description["options"].get("bits")
     if budget is not None:
         description["over_budget"] = int((bits > float(budget)).sum())
@@ -141,12 +156,13 @@ def _code_and_weights(description: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def _records(
     source: Source, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
-) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int]:
+) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int, float]:
     """Read the records of all shards.
 
     Returns:
         The columns of the records by name; the samples that were left out, with the reason; how often each code
-        occurs, None for sources without ids; the number of near ties.
+        occurs, None for sources without ids; the number of near ties; the number of pixels of a reference, or their
+        mean.
     """
     columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
     if source.has_ids:
@@ -154,7 +170,11 @@ def _records(
     skipped: list[dict[str, str]] = []
     histogram = np.zeros(source.codebook_size, np.int64) if source.has_ids else None
     per_image = per_image_metrics(run)
+    how = run.protocol.prepare
     light = ["index", "bits", "errors", *per_image]  # the features, which are large, are not read
+    pixels: list[float] = []
+    if how.keeps_shape:
+        light.append("pixels")
     for samples, key in zip(shards, keys, strict=True):
         scores = store.need("scores", key.scores, light, scores_layout(run, samples))
         index = scores["index"].tolist()
@@ -162,6 +182,7 @@ def _records(
         columns["caption"] += [samples[i].caption for i in index]
         columns["sha256"] += [samples[i].sha256 for i in index]
         columns["bits"] += scores["bits"].tolist()
+        pixels += scores["pixels"].tolist() if how.keeps_shape and index else []
         for name in per_image:
             columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
         skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
@@ -169,7 +190,10 @@ def _records(
             ids = store.need("ids", key.ids, check=ids_layout(source, samples))
             columns["near_ties"] += ids["near_ties"].tolist()
             histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
-    return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
+    mean = float(how.resolution or 0) ** 2
+    if pixels:
+        mean = float(np.mean(pixels))
+    return columns, skipped, histogram, int(sum(columns.get("near_ties", []))), mean
 
 
 def foreign(metric: Metric) -> dict[str, Any]:
@@ -225,7 +249,16 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
             value = _compute_set_metric(metric, used, rows, store)
             store.put("distances", stored, {"value": np.array(value)})
         out[metric.key] = distance_entry(metric, value, n) | foreign(metric)
+        if isinstance(metric, DistanceMetric) and metric.features.rows is not None and n >= 2:
+            out[metric.key] |= _of_rows(metric, used, store)
     return out
+
+
+def _of_rows(metric: DistanceMetric, keys: Sequence[ShardKeys], store: Store) -> dict[str, Any]:
+    """Return the number of rows from which a distance was computed where an image has several, and if they suffice."""
+    blocks = FeatureBlocks(store, "scores", [k.scores for k in keys], metric.features.name, [None] * len(keys))
+    rows = int(blocks.rows_of_images().sum())
+    return {"rows": rows, "reliable": rows >= metric.reliable_from}
 
 
 def _check_value(arrays: Arrays, _names: Collection[str]) -> None:
@@ -250,15 +283,22 @@ def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequenc
         references = FeatureBlocks(store, "reference", [k.reference for k in keys], name, places)
         return metric.compute(references, outputs)
     assert isinstance(metric, StateMetric)
-    head = f"{metric.key}/"
-    states: list[dict[str, np.ndarray]] = []
+    return metric.merge(_states(metric.key, keys, store))
+
+
+def _states(metric: str, keys: Sequence[ShardKeys], store: Store) -> list[dict[str, np.ndarray]]:
+    """Return the states of a metric, of those shards that have reconstructions."""
+    found: list[dict[str, np.ndarray]] = []
     for key in keys:
         arrays = store.need("scores", key.scores)
-        states.append({k.removeprefix(head): v for k, v in arrays.items() if k.startswith(head)})
-        if _kinds(states[-1]) != _kinds(states[0]) or not states[0]:
-            store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
-            raise store.lost("scores", key.scores)
-    return metric.merge(states)
+        if not len(arrays["index"]):
+            continue
+        for state in states(arrays, metric):
+            found.append(state)
+            if _kinds(state) != _kinds(found[0]) or not found[0]:
+                store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
+                raise store.lost("scores", key.scores)
+    return found
 
 
 def _places(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
@@ -274,20 +314,22 @@ def _kinds(state: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
     return {name: (str(array.dtype), array.ndim) for name, array in sorted(state.items())}
 
 
-def _write_tokens(
-    path: Path, source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
-) -> None:
-    """Write `tokens.npz`: `ids` (n, L) int32 and `samples`, their n ids, in the order of the records."""
-    if not source.has_ids:
-        return
+def _all_ids(
+    source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
+) -> tuple[np.ndarray, list[str]]:
+    """Return the ids (n, L) int32 of all shards and the names of the n samples, in the order of the records."""
     ids, names = [], []
-    for samples, key in zip(shards, keys, strict=True):
-        stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
-        if len(stored["index"]):
-            ids.append(stored["ids"])
-        names += [samples[i].id for i in stored["index"]]
+    if source.has_ids:
+        for samples, key in zip(shards, keys, strict=True):
+            stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
+            if len(stored["index"]):
+                ids.append(stored["ids"])
+            names += [samples[i].id for i in stored["index"]]
+    return np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), names
+
+
+def _write_tokens(path: Path, ids: np.ndarray, names: Sequence[str]) -> None:
+    """Write `tokens.npz`: `ids` (n, L) and `samples`, their n ids."""
     out = io.BytesIO()
-    np.savez_compressed(
-        out, ids=np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), samples=np.array(names, dtype=np.str_)
-    )
+    np.savez_compressed(out, ids=ids, samples=np.array(names, dtype=np.str_))
     write_atomically(path, out.getvalue())

@@ -173,7 +173,10 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
         if codebook is not None and codebook.size is not None and codebook.seen < codebook.size:
             most = f"at most {100 * codebook.seen / codebook.size:.3g} % of {codebook.size} codes"
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
-            said.append(f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}")
+            line = f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}"
+            if codebook.usage_of_seen is not None:
+                line += f", and use {100 * codebook.usage_of_seen:.3g} % of what they could"
+            said.append(line)
     if not said:
         return []
     return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]
