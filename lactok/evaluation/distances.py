@@ -36,13 +36,14 @@ def stored_distance(
     outputs: Sequence[np.ndarray],
     names: Sequence[str],
     paired: bool,
+    rows: np.ndarray | None = None,
 ) -> tuple[float, Resampled]:
     """Return a distance and its values without each group of images, out of the store or computed and stored.
 
     Args:
         store: the store.
         key: the hash of all that decides the distance's value.
-        metric, references, outputs, names, paired: as for `resample`.
+        metric, references, outputs, names, paired, rows: as for `resample`.
     """
     known = store.get("distances", key, check=check_value)
     of_groups = digest([key, VERSION, GROUPS, paired, digest(list(names))])
@@ -55,7 +56,7 @@ def stored_distance(
     def value() -> float:
         return metric.compute(references, outputs) if known is None else float(known["value"])
 
-    found, resampled = resample(metric, references, outputs, names, paired, value)
+    found, resampled = resample(metric, references, outputs, names, paired, value, rows)
     if known is None:
         store.put("distances", key, {"value": np.array(found)})
     if not resampled.reason:

@@ -89,17 +89,19 @@ def resample(
     names: Sequence[str],
     paired: bool,
     value: Callable[[], float],
+    rows: np.ndarray | None = None,
 ) -> tuple[float, Resampled]:
     """Compute a distance for all images and without each group.
 
     Args:
         metric: the distance.
         references: what the metric's function takes of the references.
-        outputs: features of the images, as blocks of rows; an image has one row, or several that follow each other.
+        outputs: features of the images, as blocks of rows.
         names: the ids of the images, in the order of the rows.
         paired: whether the references are the originals of the images, in the same order, and are left out with them;
             otherwise they stay as they are.
         value: computes the distance for all images, where that is all that is needed.
+        rows: how many rows each image has, such as one for each of its patches; None if each has one.
 
     Returns:
         The distance, and its values without each group or the reason why there are none.
@@ -107,17 +109,18 @@ def resample(
     if len(set(names)) < FEWEST:
         return value(), Resampled(reason=f"an interval needs {FEWEST} images or more")
     numbers = group_numbers(names)
-    rows = sum(len(block) for block in outputs)
-    if rows % len(names):
+    of_rows = numbers if rows is None else np.repeat(numbers, rows)
+    if sum(len(block) for block in outputs) != len(of_rows):
         return value(), Resampled(reason="its features do not belong to single images")
-    of_rows = np.repeat(numbers, rows // len(names))
     grouping = Grouping(GROUPS, of_rows, of_rows if paired else None)
     if metric.leaving_out is not None:
         found = metric.leaving_out(references, outputs, grouping)
-    elif rows <= RECOMPUTED:
+    elif len(of_rows) <= RECOMPUTED:
         found = _recomputed(metric, references, outputs, grouping, value())
     else:
-        return value(), Resampled(reason=f"{metric.title} of {rows} images would have to be computed {GROUPS} times")
+        return value(), Resampled(
+            reason=f"{metric.title} of {len(names)} images would have to be computed {GROUPS} times"
+        )
     if not np.isfinite(found.without).all():
         return found.value, Resampled(reason="without one of the groups of images its value is not finite")
     sizes = np.bincount(numbers, minlength=GROUPS)

@@ -5,6 +5,8 @@ photographs, which the results of all tokenizers share. `<result>/images/index.j
 
     {"pictures": [{"sample": id, "file": "x.png", "why": ["chosen" | "best" | "worst", ...]}, ...],
      "references": "<dataset>__<prepare>"}
+
+With the metric `error_profile` there are further reasons: "worst brightness", "worst colour", "worst detail".
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def chosen_ids(dataset: Dataset, count: int | None) -> frozenset[str]:
 
 
 def reasons(work: ReconstructionWork, dataset: Dataset, keys: Sequence[ShardKeys]) -> dict[str, list[str]]:
-    """Return why the images of samples are kept: sample id -> "chosen", "best", "worst" or two of them.
+    """Return why the images of samples are kept: sample id -> "chosen", "best", "worst" or several such reasons.
 
     Args:
         work: whose `pictured` are the chosen samples.
@@ -42,11 +44,9 @@ def reasons(work: ReconstructionWork, dataset: Dataset, keys: Sequence[ShardKeys
         keys: where the finished shards lie, in order.
     """
     why: dict[str, list[str]] = {s.id: ["chosen"] for s in dataset.samples if s.id in work.pictured}
-    best, worst = ranked_samples(list(dataset.shards()), keys, work.run, work.store)
-    for identifier in best:
-        why.setdefault(identifier, []).append("best")
-    for identifier in worst:
-        why.setdefault(identifier, []).append("worst")
+    for reason, names in ranked_samples(list(dataset.shards()), keys, work.run, work.store).items():
+        for identifier in names:
+            why.setdefault(identifier, []).append(reason)
     return why
 
 

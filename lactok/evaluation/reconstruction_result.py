@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from lactok.errors import NothingMeasured, disk_errors
+from lactok.evaluation import error_profile
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.distances import check_value, stored_distance
+from lactok.evaluation.id_statistics import id_statistics
 from lactok.evaluation.jackknife import Resampled
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
 from lactok.evaluation.schema import ResultPart
+from lactok.evaluation.shapes import states
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
 from lactok.evaluation.store import FeatureBlocks, Store
@@ -72,10 +75,10 @@ def merge(
         The content of `result.json`.
     """
     shards = list(dataset.shards())
-    columns, skipped, histogram, near_ties = _records(source, shards, run, store, keys)
+    columns, skipped, histogram, near_ties, pixels = _records(source, shards, run, store, keys)
     metrics = {m: _image_metric(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
     metrics |= _set_metrics(run, store, keys, columns["id"])
-    description = _description(source, run, np.asarray(columns["bits"], np.float64))
+    description = _description(source, pixels, np.asarray(columns["bits"], np.float64))
     codebook = None
     if histogram is not None:
         codebook = codebook_statistics(histogram) | {"near_ties": near_ties}
@@ -101,21 +104,33 @@ def merge(
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
         "codebook": codebook,
     }
+    ids, names = _all_ids(source, store, keys, shards)
+    if ids.size:
+        content["ids"] = id_statistics(ids, names, source.codebook_size, store)
     _warn_if_replaced(folder, description)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tokens(folder / "tokens.npz", source, store, keys, shards)
+        if error_profile.KEY in metrics:
+            error_profile.write(folder, _states(error_profile.KEY, keys, store), columns["id"])
+        if source.has_ids:
+            _write_tokens(folder / "tokens.npz", ids, names)
     return write_result(folder, content, columns, run, timer)
 
 
-def _description(source: Source, run: Run, bits: np.ndarray) -> dict[str, Any]:
-    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known."""
+def _description(source: Source, pixels: float, bits: np.ndarray) -> dict[str, Any]:
+    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known.
+
+    Args:
+        source: what made the reconstructions.
+        pixels: the number of pixels of a reference, or their mean.
+        bits: the bits of each image.
+    """
     description = source.describe()
     if len(bits) > 0 and bool(np.isfinite(bits).all()):
         description["bits"] = float(bits.mean())
     description["bpp"] = None
     if description["bits"] is not None:
-        description["bpp"] = description["bits"] / run.protocol.prepare.resolution**2
+        description["bpp"] = description["bits"] / pixels
     budget = description["options"].get("bits")
     if budget is not None:
         description["over_budget"] = int((bits > float(budget)).sum())
@@ -143,12 +158,13 @@ def _code_and_weights(description: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def _records(
     source: Source, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
-) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int]:
+) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int, float]:
     """Read the records of all shards.
 
     Returns:
         The columns of the records by name; the samples that were left out, with the reason; how often each code
-        occurs, None for sources without ids; the number of near ties.
+        occurs, None for sources without ids; the number of near ties; the number of pixels of a reference, or their
+        mean.
     """
     columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
     if source.has_ids:
@@ -156,7 +172,11 @@ def _records(
     skipped: list[dict[str, str]] = []
     histogram = np.zeros(source.codebook_size, np.int64) if source.has_ids else None
     per_image = per_image_metrics(run)
+    how = run.protocol.prepare
     light = ["index", "bits", "errors", *per_image]  # the features, which are large, are not read
+    pixels: list[float] = []
+    if how.keeps_shape:
+        light.append("pixels")
     for samples, key in zip(shards, keys, strict=True):
         scores = store.need("scores", key.scores, light, scores_layout(run, samples))
         index = scores["index"].tolist()
@@ -164,6 +184,7 @@ def _records(
         columns["caption"] += [samples[i].caption for i in index]
         columns["sha256"] += [samples[i].sha256 for i in index]
         columns["bits"] += scores["bits"].tolist()
+        pixels += scores["pixels"].tolist() if how.keeps_shape and index else []
         for name in per_image:
             columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
         skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
@@ -171,7 +192,10 @@ def _records(
             ids = store.need("ids", key.ids, check=ids_layout(source, samples))
             columns["near_ties"] += ids["near_ties"].tolist()
             histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
-    return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
+    mean = float(how.resolution or 0) ** 2
+    if pixels:
+        mean = float(np.mean(pixels))
+    return columns, skipped, histogram, int(sum(columns.get("near_ties", []))), mean
 
 
 def foreign(metric: Metric) -> dict[str, Any]:
@@ -182,9 +206,20 @@ def foreign(metric: Metric) -> dict[str, Any]:
 
 
 def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
-    """Return the entry of a metric of single images: the mean with its interval."""
+    """Return the entry of a metric of single images: the mean with its interval.
+
+    A mean that any image has no value for is none either; then the entry says for how many, and gives the others' mean.
+    """
     array = np.asarray(values, np.float64)
     entry = mean_entry(array)
+    missing = np.isnan(array)
+    if missing.any():
+        entry["nan"] = int(missing.sum())
+        others = mean_entry(array[~missing])["value"]
+        entry["mean_of_others"] = others
+        entry["reason"] = f"it is not defined for {entry['nan']} of {len(array)} images"
+        if others is not None:
+            entry["reason"] += f"; the mean of the others is {others * metric.scale:.{metric.digits}f}"
     if metric.cap is not None:
         entry["capped"] = int((array >= metric.cap).sum())
     return entry | foreign(metric)
@@ -214,15 +249,21 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys], names: Seque
         value: float | None = None
         resampled: Resampled | None = None
         stored = digest([metric.key, metric.hashed(), [[k.scores, k.reference] for k in used]])
+        of_rows: dict[str, Any] = {}
         if n >= 2 and isinstance(metric, DistanceMetric):
-            sides = _features(metric, used, rows, store)
-            value, resampled = stored_distance(store, stored, metric, *sides, names, paired=True)
+            references, outputs = _features(metric, used, rows, store)
+            counts = None
+            if metric.features.rows is not None:  # an image has several rows of features
+                counts = outputs.rows_of_images()
+                total = int(counts.sum())
+                of_rows = {"rows": total, "reliable": total >= metric.reliable_from}
+            value, resampled = stored_distance(store, stored, metric, references, outputs, names, True, counts)
         elif n >= 2 and isinstance(metric, StateMetric):
             known = store.get("distances", stored, check=check_value)
-            value = _merge_states(metric, used, store) if known is None else float(known["value"])
+            value = metric.merge(_states(metric.key, used, store)) if known is None else float(known["value"])
             if known is None:
                 store.put("distances", stored, {"value": np.array(value)})
-        out[metric.key] = distance_entry(metric, value, n, resampled=resampled) | foreign(metric)
+        out[metric.key] = distance_entry(metric, value, n, resampled=resampled) | foreign(metric) | of_rows
     return out
 
 
@@ -243,17 +284,19 @@ def _features(
     return FeatureBlocks(store, "reference", [k.reference for k in keys], name, places), outputs
 
 
-def _merge_states(metric: StateMetric, keys: Sequence[ShardKeys], store: Store) -> float:
-    """Compute a metric from the stored states of all shards that have reconstructions."""
-    head = f"{metric.key}/"
-    states: list[dict[str, np.ndarray]] = []
+def _states(metric: str, keys: Sequence[ShardKeys], store: Store) -> list[dict[str, np.ndarray]]:
+    """Return the states of a metric, of those shards that have reconstructions."""
+    found: list[dict[str, np.ndarray]] = []
     for key in keys:
         arrays = store.need("scores", key.scores)
-        states.append({k.removeprefix(head): v for k, v in arrays.items() if k.startswith(head)})
-        if _kinds(states[-1]) != _kinds(states[0]) or not states[0]:
-            store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
-            raise store.lost("scores", key.scores)
-    return metric.merge(states)
+        if not len(arrays["index"]):
+            continue
+        for state in states(arrays, metric):
+            found.append(state)
+            if _kinds(state) != _kinds(found[0]) or not found[0]:
+                store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
+                raise store.lost("scores", key.scores)
+    return found
 
 
 def _places(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
@@ -269,20 +312,22 @@ def _kinds(state: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
     return {name: (str(array.dtype), array.ndim) for name, array in sorted(state.items())}
 
 
-def _write_tokens(
-    path: Path, source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
-) -> None:
-    """Write `tokens.npz`: `ids` (n, L) int32 and `samples`, their n ids, in the order of the records."""
-    if not source.has_ids:
-        return
+def _all_ids(
+    source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
+) -> tuple[np.ndarray, list[str]]:
+    """Return the ids (n, L) int32 of all shards and the names of the n samples, in the order of the records."""
     ids, names = [], []
-    for samples, key in zip(shards, keys, strict=True):
-        stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
-        if len(stored["index"]):
-            ids.append(stored["ids"])
-        names += [samples[i].id for i in stored["index"]]
+    if source.has_ids:
+        for samples, key in zip(shards, keys, strict=True):
+            stored = store.need("ids", str(key.ids), check=ids_layout(source, samples))
+            if len(stored["index"]):
+                ids.append(stored["ids"])
+            names += [samples[i].id for i in stored["index"]]
+    return np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), names
+
+
+def _write_tokens(path: Path, ids: np.ndarray, names: Sequence[str]) -> None:
+    """Write `tokens.npz`: `ids` (n, L) and `samples`, their n ids."""
     out = io.BytesIO()
-    np.savez_compressed(
-        out, ids=np.concatenate(ids) if ids else np.zeros((0, 0), np.int32), samples=np.array(names, dtype=np.str_)
-    )
+    np.savez_compressed(out, ids=ids, samples=np.array(names, dtype=np.str_))
     write_atomically(path, out.getvalue())

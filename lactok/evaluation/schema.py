@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lactok.evaluation.older_results import VERSION, Damaged, short, upgraded, with_usage_of_all_codes
+from lactok.images import size_text
 
 
 class Part(BaseModel):
@@ -43,8 +44,11 @@ class Entry(Part):
         groups: for a distance with an interval, its values without each of some groups of images.
         n: the number of images, or prompts, that it was computed from.
         capped: how many of these reached the largest value that the metric gives.
+        nan: for how many of these the metric is not defined, as MS-SSIM for two images that are far apart. Then there
+            is no value, and `mean_of_others` is the mean over the other images, None where there are no others.
         references: for a distance, the number of images in the other set.
         reliable: False for a distance that was computed from too few images.
+        rows: for a distance that looks at several parts of an image, such as patches, their number in all images.
         prompts: for a task of GenEval, the number of its prompts.
         tokens: for a reward that reads captions, how many tokens of a caption it reads, special ones included.
         captions_cut: how many different captions are longer than that; the reward did not read the rest of them.
@@ -59,8 +63,11 @@ class Entry(Part):
     groups: Groups | None = None
     n: int
     capped: int | None = None
+    nan: int | None = None
+    mean_of_others: FiniteFloat | None = None
     references: int | None = None
     reliable: bool | None = None
+    rows: int | None = None
     prompts: int | None = None
     tokens: int | None = None
     captions_cut: int | None = None
@@ -153,7 +160,7 @@ class ProtocolPart(Part):
     Attributes:
         name: its name.
         prepare, score: the hashes of its settings, eight digits each.
-        resolution: the side of the reference images in pixels.
+        resolution: the side in pixels of the square that photographs are brought to, None where they keep their size.
         networks: the weights of the networks that metrics use.
         definition: its settings.
     """
@@ -161,9 +168,14 @@ class ProtocolPart(Part):
     name: str
     prepare: str
     score: str
-    resolution: int
+    resolution: int | None
     networks: list[Network]
     definition: Definition
+
+    @property
+    def size_text(self) -> str:
+        """The size of the reference images, for people; see `lactok.images.Prepare`."""
+        return size_text(self.resolution, str(self.definition.prepare.get("crop", "")))
 
 
 class Codebook(Part):
@@ -177,6 +189,8 @@ class Codebook(Part):
         seen: the number of ids.
         used: the number of codes that occur among these.
         usage: used / size; with few images it stays small, since it cannot exceed seen / size.
+        usage_of_seen: used / min(size, seen), the share of the codes that so many ids could use; None in results of
+            versions that did not compute it.
         perplexity: 2 to the power of `entropy_bits`.
         entropy_bits: the entropy of the codes' frequencies in bits.
         near_ties: the number of ids for which a second code was about as near as the nearest one.
@@ -186,9 +200,42 @@ class Codebook(Part):
     seen: int
     used: int
     usage: FiniteFloat
+    usage_of_seen: FiniteFloat | None = None
     perplexity: FiniteFloat
     entropy_bits: FiniteFloat
     near_ties: int
+
+
+class Spread(Part):
+    """How a number differs between positions: its mean, its least and its most."""
+
+    mean: FiniteFloat
+    least: FiniteFloat
+    most: FiniteFloat
+
+
+class IdsPart(Part):
+    """What the ids say beyond the codebook's use; see `lactok.evaluation.id_statistics` and `docs/ids-and-errors.md`.
+
+    Attributes:
+        order0_bits: bits for an image by an adaptive code that knows the codes' frequencies alone.
+        adaptive_bits: bits for an image by a small adaptive model, which also knows neighbours and positions.
+        adaptive_images: of how many images, evenly spaced, `adaptive_bits` is the mean.
+        distinct_by_position: how many different codes occur at a position.
+        entropy_by_position: the entropy of the codes' frequencies at a position, in bits.
+        shared: the number of images that have all their ids in common with another image.
+        shared_groups: the number of different sequences of ids that these have.
+        shared_examples: the names of a few of them, those with the same ids together.
+    """
+
+    order0_bits: FiniteFloat
+    adaptive_bits: FiniteFloat
+    adaptive_images: int
+    distinct_by_position: Spread
+    entropy_by_position: Spread
+    shared: int
+    shared_groups: int
+    shared_examples: list[list[str]]
 
 
 class GeneratorPart(Part):
@@ -291,6 +338,7 @@ class ReconResult(ResultPart):
     tokenizer: TokenizerPart
     protocol: ProtocolPart
     codebook: Codebook | None
+    ids: IdsPart | None = None
 
 
 class GenEvalResult(ResultPart):

@@ -101,7 +101,6 @@ def recall_leaving_out(references: Blocks, outputs: Blocks, grouping: Grouping) 
     fewest=NEIGHBOUR + 1,
     features=INCEPTION_TF1,
     leaving_out=precision_leaving_out,
-    listed=False,
 )
 def precision(references: Blocks, outputs: Blocks) -> float:
     """Return the share of outputs that the references cover: how many look like photographs."""
@@ -117,7 +116,6 @@ def precision(references: Blocks, outputs: Blocks) -> float:
     fewest=NEIGHBOUR + 1,
     features=INCEPTION_TF1,
     leaving_out=recall_leaving_out,
-    listed=False,
 )
 def recall(references: Blocks, outputs: Blocks) -> float:
     """Return the share of references that the outputs cover: how much of the photographs' variety there is."""

@@ -71,7 +71,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     first = runs[0]
     columns = tuple(column(metric) for metric in metrics_of(runs))
     size = f"{first.n} images, limit {first.limit}" if first.limit else f"{first.n} images"
-    protocol = f"{first.data.protocol.name} at {first.data.protocol.resolution} px"
+    protocol = f"{first.data.protocol.name} at {first.data.protocol.size_text}"
     title = f"Runs found here: reconstruction, {first.dataset} ({size}), {protocol}"
     rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]

@@ -171,3 +171,15 @@ def test_a_distance_without_a_function_for_groups_is_not_computed_for_hours(
     assert found.reason == "colours of 40 images would have to be computed 20 times"
     _, found = jackknife.resample(colours, [rows[:-1]], [rows[:-1]], names, True, lambda: 0.0)
     assert found.reason == "its features do not belong to single images"
+
+
+def test_all_rows_of_an_image_are_left_out_together(colours: DistanceMetric) -> None:
+    rng = np.random.default_rng(0)
+    names, rows = [str(i) for i in range(60)], rng.integers(0, 4, 60)
+    a, b = rng.normal(size=(2, rows.sum(), 3))
+    value, found = jackknife.resample(colours, [a], [b], names, True, lambda: colours.compute([a], [b]), rows)
+    of_images = np.repeat(group_numbers(names), rows)
+    anew = [colours.compute([a[of_images != g]], [b[of_images != g]]) for g in range(GROUPS)]
+    assert found.without == pytest.approx(anew)
+    assert found.sizes == (3,) * GROUPS
+    assert value == colours.compute([a], [b])

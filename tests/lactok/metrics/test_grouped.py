@@ -9,6 +9,7 @@ import pytest
 
 from lactok.metrics import frechet as frechet_module
 from lactok.metrics import grouped
+from lactok.metrics.cmmd import cmmd, cmmd_leaving_out
 from lactok.metrics.frechet import Gaussian, frechet
 from lactok.metrics.grouped import Grouping, frechet_leaving_out
 from lactok.metrics.inception_score import score, score_leaving_out
@@ -33,7 +34,9 @@ def groups(n: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("n", "d"), [(90, 12), (60, 100), (203, 12)])
 @pytest.mark.parametrize(
-    ("whole", "leaving_out"), [(frechet, frechet_leaving_out), (kid, kid_leaving_out)], ids=["frechet", "kid"]
+    ("whole", "leaving_out"),
+    [(frechet, frechet_leaving_out), (kid, kid_leaving_out), (cmmd, cmmd_leaving_out)],
+    ids=["frechet", "kid", "cmmd"],
 )
 def test_pairs_without_each_group_are_as_computed_anew(
     n: int, d: int, whole: Callable[..., float], leaving_out: Callable[..., grouped.LeaveOut]
@@ -47,7 +50,9 @@ def test_pairs_without_each_group_are_as_computed_anew(
 
 @pytest.mark.parametrize(("n", "m", "d"), [(90, 50, 12), (60, 70, 100), (60, 400, 100)])
 @pytest.mark.parametrize(
-    ("whole", "leaving_out"), [(frechet, frechet_leaving_out), (kid, kid_leaving_out)], ids=["frechet", "kid"]
+    ("whole", "leaving_out"),
+    [(frechet, frechet_leaving_out), (kid, kid_leaving_out), (cmmd, cmmd_leaving_out)],
+    ids=["frechet", "kid", "cmmd"],
 )
 def test_references_of_other_images_stay_as_they_are(
     n: int, m: int, d: int, whole: Callable[..., float], leaving_out: Callable[..., grouped.LeaveOut]
