@@ -39,6 +39,7 @@ COMMANDS = {
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "speed": Entry("benchmarks.speed", "speed and size of tokenizers"),
+    "coverage": Entry("benchmarks.coverage", "how often intervals cover the true value, by simulation"),
     "verify": Entry("benchmarks.verify", "this project's models against stored outputs of the official code"),
     "contract": Entry("benchmarks.contract", "whether an adapter does what a tokenizer has to"),
     "scenes": Entry("benchmarks.scenes", "composed scenes: pictures, and a judge trained on them"),
@@ -47,7 +48,9 @@ COMMANDS = {
     "reports": Entry(
         "reports", "tables, figures and the page, from stored results: build, compare, readme, serve, grid"
     ),
-    "compare": Entry("reports", "two results, paired over the images that both have", ("compare",)),
+    "compare": Entry(
+        "reports", "results, each with the first one, paired over the images that both have", ("compare",)
+    ),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),
 }
 

@@ -12,7 +12,7 @@ from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResul
 from lactok.evaluation.table import decimals, metrics_of, share_of_codes, usage_notes
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
-from reports.tables.measured import measure, with_marks
+from reports.tables.measured import detectable_notes, measure, with_marks
 
 RECON_FACTS = ("tokens", "codes", "bits", "usage")
 
@@ -71,7 +71,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     first = runs[0]
     columns = tuple(column(metric) for metric in metrics_of(runs))
     size = f"{first.n} images, limit {first.limit}" if first.limit else f"{first.n} images"
-    protocol = f"{first.data.protocol.name} at {first.data.protocol.resolution} px"
+    protocol = f"{first.data.protocol.name} at {first.data.protocol.size_text}"
     title = f"Runs found here: reconstruction, {first.dataset} ({size}), {protocol}"
     rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]
@@ -84,6 +84,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
         skipped = len(r.data.dataset.skipped)
         if skipped:
             notes.append(f"{r.name}: {skipped} images are left out, named in its result.json.")
+    notes += detectable_notes(runs, [c.metric for c in columns])
     table = Table(
         f"runs-recon-{digest([*_group(first)])[:8]}",
         title,
@@ -138,7 +139,7 @@ def _preference(runs: Sequence[PreferenceResult]) -> Table:
         columns,
         tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
         dataset=source,
-        notes=("Captions are resampled for the intervals.", *reading_notes(runs)),
+        notes=("For the intervals, pictures of one caption count as one sample.", *reading_notes(runs)),
     )
     return with_marks(table, runs)
 

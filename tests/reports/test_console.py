@@ -26,6 +26,7 @@ NAMES = {
     "exchange",
     "retrieval",
     "speed",
+    "coverage",
     "verify",
     "contract",
     "scenes",
