@@ -46,7 +46,7 @@ COMMANDS = {
     "weights": Entry("lactok.weights", "which weights there are, where they are; fetch them"),
     "train": Entry("lactok.train", "train a model of this project"),
     "reports": Entry(
-        "reports", "tables, figures and the page, from stored results: build, compare, readme, serve, grid"
+        "reports", "tables, figures and the page, from stored results: build, compare, subsets, readme, serve, grid"
     ),
     "compare": Entry(
         "reports", "results, each with the first one, paired over the images that both have", ("compare",)
