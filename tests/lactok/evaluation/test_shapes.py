@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Toy, photograph
+from conftest import photograph
 from PIL import Image
 
 import lactok
@@ -69,9 +69,9 @@ def test_ids_of_mixed_shapes_stand_in_the_order_of_the_samples(mixed: Path, tmp_
     settings = {"dataset": str(mixed), "protocol": "tokbench", "metrics": "psnr"}
     result = lactok.evaluate("toy", out=tmp_path / "a", **settings)
     stored = np.load(result.folder / "tokens.npz")
-    how, toy = Prepare(256, "box", upright=False), Toy()
+    how, toy = Prepare(256, "box", upright=False), lactok.load("toy")
     for i, size in enumerate(SIZES):
-        given = fitting.tokenizer_input(np.asarray(photograph(i, *size)), how, Toy.spec)
+        given = fitting.tokenizer_input(np.asarray(photograph(i, *size)), how, toy.spec)
         assert stored["ids"][i].tolist() == toy.encode(given[None])[0].tolist()
     again = lactok.evaluate("toy", out=tmp_path / "b", workers=2, **settings)
     assert (again.folder / "result.json").read_bytes() == (result.folder / "result.json").read_bytes()
