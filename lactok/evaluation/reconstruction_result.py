@@ -196,9 +196,20 @@ def foreign(metric: Metric) -> dict[str, Any]:
 
 
 def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
-    """Return the entry of a metric of single images: the mean with its interval."""
+    """Return the entry of a metric of single images: the mean with its interval.
+
+    A mean that any image has no value for is none either; then the entry says for how many, and gives the others' mean.
+    """
     array = np.asarray(values, np.float64)
     entry = mean_entry(array)
+    missing = np.isnan(array)
+    if missing.any():
+        entry["nan"] = int(missing.sum())
+        others = mean_entry(array[~missing])["value"]
+        entry["mean_of_others"] = others
+        entry["reason"] = f"it is not defined for {entry['nan']} of {len(array)} images"
+        if others is not None:
+            entry["reason"] += f"; the mean of the others is {others * metric.scale:.{metric.digits}f}"
     if metric.cap is not None:
         entry["capped"] = int((array >= metric.cap).sum())
     return entry | foreign(metric)

@@ -29,6 +29,8 @@ class Entry(Part):
         ci95: the bounds of its 95 % interval, None for distances of sets and for a single value.
         n: the number of images, or prompts, that it was computed from.
         capped: how many of these reached the largest value that the metric gives.
+        nan: for how many of these the metric is not defined, as MS-SSIM for two images that are far apart. Then there
+            is no value, and `mean_of_others` is the mean over the other images, None where there are no others.
         references: for a distance, the number of images in the other set.
         reliable: False for a distance that was computed from too few images.
         prompts: for a task of GenEval, the number of its prompts.
@@ -42,6 +44,8 @@ class Entry(Part):
     ci95: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | None = None
     n: int
     capped: int | None = None
+    nan: int | None = None
+    mean_of_others: FiniteFloat | None = None
     references: int | None = None
     reliable: bool | None = None
     prompts: int | None = None

@@ -58,6 +58,7 @@ class Metric:
         version: number that is raised by hand whenever the arithmetic changes.
         unit: unit of the value, shown on the axes of figures.
         fewest: number of images below which the metric has no value.
+        smallest: pixels of an image's shorter side below which the metric is not defined.
         own: whether the metric belongs to this project; for any other, a result also stores whether higher is better.
     """
 
@@ -75,6 +76,7 @@ class Metric:
     version: int = 1
     unit: str = ""
     fewest: int = 1
+    smallest: int = 1
     own: bool = field(default=True, compare=False)
 
     @property
@@ -135,11 +137,13 @@ class Features:
 
     Attributes:
         name: the name of the stored array.
-        compute: function (images, device) -> features (B, D) float32. Images are uint8 (B, 3, H, W) on the CPU; the
-            network runs on `device`.
+        compute: function (images, device) -> features (B, D) float32, or (B * rows, D). Images are uint8
+            (B, 3, H, W) on the CPU; the network runs on `device`.
         networks: the weight files of the network.
         libraries: installed packages whose version may change the features.
-        flops: floating-point operations per image.
+        flops: floating-point operations per row.
+        rows: where an image may have several rows, such as one a patch: function (height, width) -> their number. The
+            rows of the first image come first. None where every image has one.
     """
 
     name: str
@@ -147,6 +151,12 @@ class Features:
     networks: tuple[Asset, ...] = ()
     libraries: tuple[str, ...] = ()
     flops: float = 0.0
+    rows: Callable[[int, int], int] | None = field(default=None, compare=False)
+
+    @property
+    def image_index(self) -> str | None:
+        """The name of the array that tells of each stored row which of the images it is of; None for one row each."""
+        return None if self.rows is None else f"{self.name}/image"
 
 
 @dataclass(frozen=True)
@@ -210,7 +220,7 @@ class Metrics(Plugins[Metric]):
 
     def maker(self, entry: Metric) -> Any:
         """Return the function that computes a metric, by which `Plugins.add` tells metrics of one key apart."""
-        return getattr(entry, "compute", entry)
+        return getattr(entry, "compute", None) or getattr(entry, "state", entry)
 
     def adopt(self, name: str, point: EntryPoint, loaded: Any) -> None:
         """Register a plug-in that is a class of torchmetrics; every other plug-in must use the decorator."""
@@ -227,7 +237,14 @@ METRICS = Metrics()
 
 
 def metric(
-    key: str, *, title: str, higher: bool, features: Features | None = None, listed: bool = True, **declared: Any
+    key: str,
+    *,
+    title: str,
+    higher: bool,
+    features: Features | None = None,
+    merge: Callable[[Sequence[Mapping[str, np.ndarray]]], float] | None = None,
+    listed: bool = True,
+    **declared: Any,
 ) -> Callable[[F], F]:
     """Return a decorator that declares the metric which the decorated function computes.
 
@@ -236,8 +253,9 @@ def metric(
             source text before the module is imported.
         title: the name that tables and figures show.
         higher: whether higher is better.
-        features: the feature extractor of a distance between sets. With it the function is `DistanceMetric.compute`,
-            without it `ImageMetric.compute`.
+        features: the feature extractor of a distance between sets. With it the function is `DistanceMetric.compute`.
+        merge: `StateMetric.merge` of a metric of all images together. With it the function is `StateMetric.state`;
+            without it and `features` the function is `ImageMetric.compute`.
         listed: False for a metric that is not one of reconstructions: it is found by its key, but `--metrics all`
             leaves it out.
         declared: the other attributes of `Metric`, and of `DistanceMetric` for a distance.
@@ -263,13 +281,15 @@ def metric(
             raise WrongValue(f"a metric cannot be named {key!r}: letters, digits, _ . - and none of {sorted(COLUMNS)}")
         own = function.__module__.startswith(f"{__package__}.")
         common: dict[str, Any] = {"key": key, "title": title, "higher": higher, "own": own, **declared}
+        kind: type[Metric] = ImageMetric
+        parts: dict[str, Any] = {"compute": function}
+        if features is not None:
+            kind, parts = DistanceMetric, {"compute": function, "features": features}
+        elif merge is not None:
+            kind, parts = StateMetric, {"state": function, "merge": merge}
         try:
-            if features is None:
-                METRICS.add(key, ImageMetric(compute=function, **common))
-            else:
-                METRICS.add(key, DistanceMetric(compute=function, features=features, **common))
+            METRICS.add(key, kind(**parts, **common))
         except TypeError:
-            kind = Metric if features is None else DistanceMetric
             unknown = sorted(declared.keys() - kind.__dataclass_fields__.keys())
             raise WrongValue(f"metric {key}: a metric declares no {', '.join(unknown)}") from None
         return function
@@ -353,6 +373,29 @@ def chosen(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ...]
     if not named:
         raise WrongValue("`metrics` is empty; name some, or use default or all")
     return tuple(sorted_keys(named))
+
+
+def defined_at(keys: Sequence[str], side: int, strict: bool) -> tuple[str, ...]:
+    """Return the keys of the metrics that are defined for images of a size; the log names the others.
+
+    Args:
+        keys: the keys.
+        side: pixels of the images' shorter side.
+        strict: whether a metric that is not defined is an error.
+
+    Raises:
+        WrongValue: a metric is not defined, and `strict`.
+    """
+    kept = []
+    for metric in map(find, keys):
+        if side >= metric.smallest:
+            kept.append(metric.key)
+            continue
+        why = f"{metric.key} needs images of {metric.smallest} px or more, these have {side}"
+        if strict:
+            raise WrongValue(f"`metrics`: {why}; choose a larger `resolution` or leave it out")
+        _say_left_out(why)
+    return tuple(kept)
 
 
 def split(text: str) -> list[str]:

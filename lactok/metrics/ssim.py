@@ -57,7 +57,7 @@ def structural_similarity(first: Tensor, second: Tensor, data_range: float = 1.0
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     values = []
     for x, y in zip(first.float(), second.float(), strict=True):  # one image at a time, since the five planes are large
-        mean_x, mean_y, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
+        mean_x, mean_y, xx, yy, xy = blur(torch.stack([x, y, x * x, y * y, x * y]))
         product, squares = mean_x * mean_y, mean_x**2 + mean_y**2
         value = (2 * product + c1) * (2 * (xy - product) + c2) / ((squares + c1) * (xx + yy - squares + c2))
         values.append(value.double().mean())
@@ -73,7 +73,7 @@ def _gaussian(size: int, sigma: float) -> Tensor:
     return window / window.sum()
 
 
-def _blur(planes: Tensor) -> Tensor:
+def blur(planes: Tensor) -> Tensor:
     """Convolve planes (..., H, W) with the 11x11 Gaussian window, without padding: (..., H - 10, W - 10).
 
     Sums of shifted planes are several times as fast as a convolution.
