@@ -229,5 +229,6 @@ def get(name: str, resolution: int | None = None, metrics: str | Sequence[str] =
         side = whole("resolution", resolution, SMALLEST, LARGEST_SIDE)
         protocol = replace(protocol, prepare=replace(protocol.prepare, resolution=side))
     keys = registry.chosen(metrics, protocol.score.metrics)
-    keys = registry.defined_at(keys, protocol.prepare.resolution, strict=metrics != "all")
+    if not protocol.prepare.keeps_shape and protocol.prepare.resolution is not None:
+        keys = registry.defined_at(keys, protocol.prepare.resolution, strict=metrics not in ("all", "default"))
     return replace(protocol, score=replace(protocol.score, metrics=keys))

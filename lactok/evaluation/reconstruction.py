@@ -264,6 +264,7 @@ class ReconstructedShard:
             for i, sample in enumerate(self.samples):
                 try:
                     reference = images.prepare(sample.open(how.upright), how)
+                    self._check_size(reference)
                     readable.append(reference)
                     positions.append(i)
                     self.source.check(sample, self.run)
@@ -275,6 +276,14 @@ class ReconstructedShard:
         if self.scorer.features:
             store_features(readable, positions, self.samples, self.run, self.store, self.timer)
         return references, kept
+
+    def _check_size(self, reference: np.ndarray) -> None:
+        """Raise UnreadableImage if a reference at its photograph's own size is too small for one of the metrics."""
+        if self.run.protocol.prepare.keeps_shape:
+            needy = max(map(find, self.run.protocol.score.metrics), key=lambda metric: metric.smallest)
+            height, width = reference.shape[:2]
+            if min(height, width) < needy.smallest:
+                raise images.UnreadableImage(f"has {width}x{height} pixels; {needy.key} needs {needy.smallest} a side")
 
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         """Encode the references and store the ids and near ties."""

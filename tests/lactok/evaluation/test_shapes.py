@@ -88,6 +88,13 @@ def test_a_metric_of_all_pairs_takes_pairs_of_any_shape(mixed: Path, tmp_path: P
     assert all(np.isfinite(r[key].value) for r in [result, alone[1]])
 
 
+def test_a_photograph_too_small_for_a_metric_is_left_out_by_name(mixed: Path, tmp_path: Path) -> None:
+    photograph(7, 200, 180).save(mixed / "large.png")
+    result = lactok.evaluate("resize-8", dataset=str(mixed), protocol="native", metrics="ms_ssim", out=tmp_path)
+    assert result.records["id"].tolist() == ["large.png"]
+    assert result.data.dataset.skipped[0].reason == "has 64x48 pixels; ms_ssim needs 176 a side"
+
+
 def test_a_tokenizer_of_one_size_is_refused_in_one_line(mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="toy takes images of 32x32 px alone, and this protocol keeps the size") as info:
         lactok.evaluate("toy", dataset=str(mixed), protocol="native", metrics="psnr", out=tmp_path / "runs")
