@@ -37,6 +37,7 @@ COMMANDS = {
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
+    "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "speed": Entry("benchmarks.speed", "speed and size of tokenizers"),
     "coverage": Entry("benchmarks.coverage", "how often intervals cover the true value, by simulation"),

@@ -143,7 +143,7 @@ class Settings:
 
     Attributes:
         dataset: sample, imagenet, coco, mjhq, flux5k, a folder, or a text file that lists images.
-        protocol: square-256, paper-1024, llamagen-256 or titok-256.
+        protocol: square-256, or another of `lactok.evaluation.protocol.protocols`; docs/protocols.md describes them.
         resolution: the side of the reference images in pixels, instead of the protocol's; it changes the hash.
         metrics: "default", "all", or keys of metrics (separated by commas, or a list).
         limit: use this many samples, a fixed random choice.

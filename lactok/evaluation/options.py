@@ -11,8 +11,12 @@ from lactok.evaluation.config import DType, Settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "dataset": {"help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list (default: %(default)s)"},
-    "protocol": {"help": "square-256, paper-1024, llamagen-256, titok-256 (default: %(default)s)"},
-    "resolution": {"type": integer, "help": "instead of the protocol's; changes its hash"},
+    "protocol": {
+        "help": "how photographs are prepared and scored: square-256, paper-1024, paper-1024-4m, paper-1024-squash, "
+        "llamagen-256, titok-256, seed-voken-256, seed-voken-256-ibq, var-256, native, seed-voken-native, tokbench; "
+        "docs/protocols.md says what each does (default: %(default)s)"
+    },
+    "resolution": {"type": integer, "help": "instead of the protocol's; changes its hash; native has none"},
     "metrics": {"help": "default, all, or keys separated by commas; torchmetrics:CLASS for one of torchmetrics'"},
     "limit": {"type": integer, "metavar": "N", "help": "use N samples, a fixed random choice"},
     "pictures": {

@@ -7,7 +7,7 @@ and the scores are stored in one write.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -236,6 +236,7 @@ class ReconstructedShard:
             for i, sample in enumerate(self.samples):
                 try:
                     reference = images.prepare(sample.open(how.upright), how)
+                    self._check_size(reference)
                     readable.append(reference)
                     positions.append(i)
                     self.source.check(sample, self.run)
@@ -247,6 +248,14 @@ class ReconstructedShard:
         if self.scorer.features:
             store_features(readable, positions, self.samples, self.run, self.store, self.timer)
         return references, kept
+
+    def _check_size(self, reference: np.ndarray) -> None:
+        """Raise UnreadableImage if a reference at its photograph's own size is too small for one of the metrics."""
+        if self.run.protocol.prepare.keeps_shape:
+            needy = max(map(find, self.run.protocol.score.metrics), key=lambda metric: metric.smallest)
+            height, width = reference.shape[:2]
+            if min(height, width) < needy.smallest:
+                raise images.UnreadableImage(f"has {width}x{height} pixels; {needy.key} needs {needy.smallest} a side")
 
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         """Encode the references and store the ids and near ties."""

@@ -24,6 +24,7 @@ NAMES = {
     "generate",
     "ablation",
     "exchange",
+    "replay",
     "retrieval",
     "speed",
     "coverage",
