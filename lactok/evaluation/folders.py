@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lactok import outside_text
@@ -31,7 +31,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _COPIES
 
 
-def files_under(root: Path, endings: Sequence[str]) -> list[Path]:
+def files_under(root: Path, endings: Sequence[str], skip: Callable[[str], bool] | None = None) -> list[Path]:
     """Return the data files under a folder, sorted by the parts of their paths.
 
     Hidden files and folders, folders in which systems keep copies, and what lactok wrote (results, the store, training
@@ -41,11 +41,12 @@ def files_under(root: Path, endings: Sequence[str]) -> list[Path]:
     Args:
         root: the folder.
         endings: what names end in, in small letters; capitals count as well.
+        skip: returns whether a folder of this name is not looked into, such as that of another part of the data set.
 
     Raises:
         MissingFile: the folder cannot be read.
     """
-    walk = _Walk(root, tuple(endings))
+    walk = _Walk(root, tuple(endings), skip)
     walk.run()
     if walk.passed and str(root) not in _said:
         _said.add(str(root))
@@ -59,14 +60,15 @@ class _Walk:
     Args:
         root: the folder.
         endings: what names of data files end in.
+        skip: see `files_under`.
 
     Attributes:
         found: the data files.
         passed: what was passed over, as paths for a message.
     """
 
-    def __init__(self, root: Path, endings: tuple[str, ...]):
-        self.root, self.endings = root, endings
+    def __init__(self, root: Path, endings: tuple[str, ...], skip: Callable[[str], bool] | None = None):
+        self.root, self.endings, self.skip = root, endings, skip
         self.found: list[Path] = []
         self.passed: list[str] = []
         self._waiting: list[Path] = [root]
@@ -112,7 +114,7 @@ class _Walk:
         if _is(entry, "is_dir"):
             if is_hidden(entry.name):
                 self._pass_over(path)
-            else:
+            elif self.skip is None or not self.skip(entry.name):
                 (self._links if entry.is_symlink() else self._waiting).append(path)
         elif entry.name.lower().endswith(self.endings):
             if is_hidden(entry.name):
