@@ -31,7 +31,9 @@ def parser() -> Parser:
     sub.add_argument("--contents", action="store_true", help="read every image, and print the digest of all of them")
 
     sub = actions.add_parser("fetch", help="download a set; a broken transfer goes on where it was")
-    sub.add_argument("name", choices=tuple(PUBLISHED), metavar="NAME", help="coco or mjhq; of others it says what to do")
+    sub.add_argument(
+        "name", choices=tuple(PUBLISHED), metavar="NAME", help="coco or mjhq; of others it says what to do"
+    )
     sub.add_argument("--data", **where)
 
     sub = actions.add_parser("make", help="make FLUX-5K anew with FLUX.1-dev; run again to go on")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lactok.errors import MissingFile, WrongValue, unknown
 from lactok.evaluation import archives, captions, lists, published_sets
-from lactok.evaluation.folders import files_under
+from lactok.evaluation.folders import files_under, names_under
 from lactok.evaluation.members import RowMember
 from lactok.evaluation.names import normalised
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.published_sets import PUBLISHED
-from lactok.evaluation.samples import Sample, file_sha256, limited, limited_numbers
+from lactok.evaluation.samples import Sample, file_sha256, limited, limited_ids, limited_numbers
 from lactok.evaluation.tar_index import is_pattern, matching
 from lactok.files import is_file, is_folder
 from lactok.images import EXTENSIONS
@@ -69,46 +69,61 @@ def folder(root: Path, limit: int | None = None) -> Dataset:
     Raises:
         UserError: there are no images, or `captions.json` is damaged.
     """
-    return named_by_content(root.resolve().name, limited(samples_under(root), limit))
+    return named_by_content(root.resolve().name, samples_under(root, limit))
 
 
-def samples_under(root: Path) -> tuple[Sample, ...]:
-    """Return the images under a folder, see `lactok.evaluation.folders.files_under`; ids are relative paths.
+def samples_under(root: Path, limit: int | None = None) -> tuple[Sample, ...]:
+    """Return the images under a folder, see `lactok.evaluation.folders.names_under`; ids are relative paths.
 
     A folder without image files may hold archives of images: webdataset shards, zip or Parquet files. A file
     `captions.json` in the folder, as `lactok.evaluation.captions.read` takes it, gives the captions; names that differ
     only in their Unicode form are one.
 
+    Args:
+        root: the folder.
+        limit: take only this many images, a fixed random choice; None for all.
+
     Raises:
         UserError: there are no images, two have one id, or an archive or `captions.json` is damaged.
     """
-    found = [Sample(id_of(path, root), path) for path in files_under(root, EXTENSIONS)]
-    if not found:
-        found = in_archives(files_under(root, archives.ENDINGS))
+    names = names_under(root, EXTENSIONS)
+    ids = [_utf8(name) for name in names]
+    refuse_twins(ids, root)
+    if names:
+        name_of = dict(zip(ids, names, strict=True))
+        chosen = limited_ids(ids, limit)
+        found = [Sample(i, root / name_of[i]) for i in (ids if chosen is ids else sorted(chosen))]
+    else:
+        found = list(limited(tuple(in_archives(files_under(root, archives.ENDINGS), root)), limit))
     if not found:
         kinds = ", ".join((*EXTENSIONS, ".tar, .zip and .parquet with such"))
         raise WrongValue(f"{shown(root, 200)} holds no images ({kinds})")
     texts: dict[str, str] = {}
     if is_file(root / "captions.json"):
         texts = {normalised(name): text for name, text in captions.read(root / "captions.json").items()}
-    return tuple(with_captions(without_twins(found, root), texts))
+    return tuple(with_captions(found, texts))
 
 
-def without_twins(samples: Sequence[Sample], source: Path) -> Sequence[Sample]:
-    """Return the samples as they are; raise WrongValue if two have one id, or one id in two Unicode forms."""
-    known: dict[str, Sample] = {}
-    for sample in samples:
-        other = known.setdefault(normalised(sample.id), sample)
-        if other is sample:
+def refuse_twins(ids: Sequence[str], source: Path) -> None:
+    """Raise WrongValue if two images have one id, or one id in two Unicode forms.
+
+    Args:
+        ids: the ids of all images.
+        source: where they lie, for the message.
+    """
+    known: dict[str, str] = {}
+    for identifier in ids:
+        name = normalised(identifier)
+        other = known.get(name)
+        known[name] = identifier
+        if other is None:
             continue
-        if other.id == sample.id:
-            where = shown(sample.path, 200)
-            raise WrongValue(f"{where}: another image has the id {shown(sample.id)}; rename one of them")
+        where = shown(source, 200)
+        if other == identifier:
+            raise WrongValue(f"{where}: another image has the id {shown(identifier)}; rename one of them")
         raise WrongValue(
-            f"{shown(source, 200)}: {other.id!a} and {sample.id!a} are one name in two Unicode forms; "
-            "rename or remove one of them"
+            f"{where}: {other!a} and {identifier!a} are one name in two Unicode forms; rename or remove one of them"
         )
-    return samples
 
 
 def with_captions(samples: Sequence[Sample], texts: dict[str, str]) -> Sequence[Sample]:
@@ -123,9 +138,19 @@ def with_captions(samples: Sequence[Sample], texts: dict[str, str]) -> Sequence[
     return [replace(sample, caption=texts.get(normalised(sample.id), sample.caption)) for sample in samples]
 
 
-def in_archives(files: Sequence[Path]) -> list[Sample]:
-    """Return the images in archives, see `lactok.evaluation.archives.images_in`; ids are their names there."""
-    return [Sample(one.name, one.archive, one.text, member=one.member) for one in archives.images_in(files)]
+def in_archives(files: Sequence[Path], source: Path) -> list[Sample]:
+    """Return the images in archives, see `lactok.evaluation.archives.images_in`; ids are their names there.
+
+    Args:
+        files: the archives.
+        source: where they lie, for messages.
+
+    Raises:
+        UserError: an archive is damaged, or two images have one name.
+    """
+    found = [Sample(one.name, one.archive, one.text, member=one.member) for one in archives.images_in(files)]
+    refuse_twins([sample.id for sample in found], source)
+    return found
 
 
 def id_of(path: Path, root: Path) -> str:
@@ -170,7 +195,7 @@ def from_archives(pattern: str, limit: int | None = None, argument: str = "datas
     strange = [path for path in files if not archives.is_archive(path)]
     if strange:
         raise WrongValue(f"`{argument}` {shown(strange[0], 200)}: archives of images are .tar, .zip and .parquet files")
-    samples = without_twins(in_archives(files), files[0])
+    samples = in_archives(files, files[0].parent if len(files) > 1 else files[0])
     if not samples:
         raise WrongValue(f"`{argument}` {shown(pattern, 200)} holds no images ({', '.join(EXTENSIONS)})")
     name = re.sub(r"[^\w.]+", "-", Path(pattern).name.rpartition(".")[0]).strip("-.") or "archives"

@@ -10,7 +10,9 @@ from lactok.errors import integer
 from lactok.evaluation.config import DType, Settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "dataset": {"help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list (default: %(default)s)"},
+    "dataset": {
+        "help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list, shards or Parquet (default: %(default)s)"
+    },
     "protocol": {"help": "square-256, paper-1024, llamagen-256, titok-256 (default: %(default)s)"},
     "resolution": {"type": integer, "help": "instead of the protocol's; changes its hash"},
     "metrics": {"help": "default, all, or keys separated by commas; torchmetrics:CLASS for one of torchmetrics'"},

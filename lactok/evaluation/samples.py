@@ -107,11 +107,21 @@ def _hashed(path: Path, member: Member | None, _size: int, _mtime: int) -> str:
 
 def limited(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
     """Return a fixed random choice of samples, see `Dataset.limited`; raise WrongValue for a limit below 1."""
+    by_id = {sample.id: sample for sample in samples}
+    ids = limited_ids(list(by_id), limit)
+    return samples if len(ids) == len(samples) else tuple(by_id[i] for i in sorted(ids))
+
+
+def limited_ids(ids: list[str], limit: int | None) -> list[str]:
+    """Return the `limit` ids that have the lowest hashes, or all as they are, see `Dataset.limited`.
+
+    Raises:
+        WrongValue: the limit is below 1.
+    """
     at_least("limit", limit, 1)
-    if limit is None or limit >= len(samples):
-        return samples
-    chosen = heapq.nsmallest(limit, samples, key=lambda s: hashlib.sha256(s.id.encode()).digest())
-    return tuple(sorted(chosen, key=lambda s: s.id))
+    if limit is None or limit >= len(ids):
+        return ids
+    return heapq.nsmallest(limit, ids, key=lambda i: hashlib.sha256(i.encode()).digest())
 
 
 def limited_numbers(numbers: int | Sequence[int], limit: int | None) -> list[int]:

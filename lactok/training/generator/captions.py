@@ -104,7 +104,7 @@ class Listed:
 
 
 class Beside:
-    """Captions beside the pictures: `NAME.txt` or `NAME.json` beside a file or in its shard; see `caption_files.beside`.
+    """Captions beside the pictures: `NAME.txt` or `NAME.json` beside a file or in its shard, see `captions.beside`.
 
     Args:
         photos: the photographs.

@@ -105,7 +105,7 @@ def test_many_shards_by_folder_glob_and_braces(pictures: Path, tmp_path: Path) -
         dataset = datasets.get(f"{tmp_path}/shards{name}")
         assert [s.id for s in dataset.samples] == expected
         assert dataset.name.startswith("shards-" if not name else "part-")
-    with pytest.raises(UserError, match="no shard .*part-007.tar"):
+    with pytest.raises(UserError, match=r"no shard .*part-007\.tar"):
         datasets.get(f"{tmp_path}/shards/part-{{000..007}}.tar")
 
 
