@@ -30,7 +30,7 @@ from lactok.evaluation.results import GfidResult
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store, folder_safe
 from lactok.evaluation.timing import Timer
-from lactok.images import Rounding, UnreadableImage, size_of
+from lactok.images import Rounding, UnreadableImage
 from lactok.metrics import registry as metrics
 from lactok.outside_text import shown
 
@@ -192,7 +192,7 @@ def _side(dataset: Dataset) -> int:
 
     A line in the log names pictures of other sizes.
     """
-    sizes = {sample.id: size_of(sample.path, upright=False) for sample in dataset.samples}
+    sizes = {sample.id: sample.size(upright=False) for sample in dataset.samples}
     side = next((min(size) for size in sizes.values() if size is not None), 0)
     if side == 0:
         first = dataset.samples[0]

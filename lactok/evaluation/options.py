@@ -10,7 +10,9 @@ from lactok.errors import integer
 from lactok.evaluation.config import DType, Settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "dataset": {"help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list (default: %(default)s)"},
+    "dataset": {
+        "help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list, shards or Parquet (default: %(default)s)"
+    },
     "protocol": {
         "help": "how photographs are prepared and scored: square-256, paper-1024, paper-1024-4m, paper-1024-squash, "
         "llamagen-256, titok-256, seed-voken-256, seed-voken-256-ibq, var-256, native, seed-voken-native, tokbench; "

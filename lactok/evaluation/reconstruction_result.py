@@ -90,6 +90,7 @@ def merge(
             "name": dataset.name,
             "n": len(columns["id"]),
             "sha256": digest([[s.id, s.sha256] for s in dataset.samples]),
+            "list_sha256": dataset.list_sha256,
             "skipped": skipped,
         },
         "protocol": {

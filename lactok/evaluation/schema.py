@@ -98,6 +98,8 @@ class DatasetPart(Part):
         name: the data set's name.
         n: the number of samples that were measured.
         sha256: the hash of ids, photographs and captions.
+        list_sha256: the hash of the ids alone, the same for the same choice of images wherever they are kept; in
+            results of suites that measure a data set.
         skipped: the samples that were left out.
         prompts, captions: the number of different ones, in suites that have them.
         without_picture: the number of captions for which there is no picture.
@@ -107,6 +109,7 @@ class DatasetPart(Part):
     n: int
     sha256: str
     skipped: list[Skipped]
+    list_sha256: str | None = None
     prompts: int | None = None
     captions: int | None = None
     without_picture: int | None = None
@@ -295,6 +298,7 @@ class ReferencePart(Part):
         n: the number of photographs in it, those that cannot be read included; a distance's entry has the number of the
             others as `references`.
         sha256: the hash of ids and photographs.
+        list_sha256: the hash of the ids alone, see `DatasetPart`.
         skipped: the photographs that cannot be read.
         prepare: how the pictures and the photographs were prepared.
         features: the features between which the distances are.
@@ -308,6 +312,7 @@ class ReferencePart(Part):
     features: str
     networks: list[Network]
     skipped: list[Skipped] | None = None
+    list_sha256: str | None = None
 
 
 class ResultPart(Part):
@@ -386,6 +391,7 @@ class GfidReference(Part):
         kind: "photographs" of a folder, "pictures" or "statistics" of an .npz file, or "statistics and pictures", where
             the FID is to the statistics and precision and recall are by the pictures.
         sha256: the hash of its content.
+        list_sha256: for photographs, the hash of their ids alone, see `DatasetPart`.
         n: the number of photographs or pictures of which the FID's statistics are; None where the file does not say.
         prepare: how photographs were prepared; None for those of a file.
         skipped: the photographs that cannot be read.
@@ -397,6 +403,7 @@ class GfidReference(Part):
     n: int | None
     prepare: dict[str, Any] | None
     skipped: list[Skipped]
+    list_sha256: str | None = None
 
 
 class GfidResult(ResultPart):
