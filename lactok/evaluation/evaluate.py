@@ -72,7 +72,8 @@ def evaluate(
         references: the folder of photographs that a folder of reconstructions is compared with.
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
-            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, seed, weights.
+            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
+            ray_address, ray_resources, seed, weights.
 
     Returns:
         The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`
@@ -108,7 +109,13 @@ def evaluate(
     else:
         data = chosen.data()
     run = replace(run, networks=metric_networks(run))
-    result = evaluate_source(source, data, run, execution)
+    try:
+        result = evaluate_source(source, data, run, execution)
+    finally:
+        if execution.cluster is not None:
+            from lactok.evaluation import ray_engine
+
+            ray_engine.end()
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
     result.records  # noqa: B018, read now and remembered, since the next tokenizer of this name overwrites the folder
@@ -144,8 +151,10 @@ def _source(
             raise WrongValue(f"`{argument}` is of a folder of reconstructions, not of a tokenizer; leave it out")
     if not isinstance(given, Reconstructor):
         return TokenizerSource(os.fspath(given)), run
-    if settings.workers > 1:
+    if (settings.workers or 1) > 1:
         raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
+    if settings.engine != "local":
+        raise WrongValue(f"`engine` {settings.engine}: a loaded tokenizer computes in this process; give its name")
     device, dtype = str(given.device), str(given.dtype).removeprefix("torch.")
     for argument, value in (("device", device), ("dtype", dtype)):
         asked = getattr(settings, argument)
