@@ -31,7 +31,7 @@ from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store, folder_safe
 from lactok.evaluation.timing import Timer
 from lactok.images import Rounding, UnreadableImage
-from lactok.metrics import registry as metrics
+from lactok.metrics import choice
 from lactok.outside_text import shown
 
 METRICS = ("fid", "inception_score", "precision", "recall")  # that are measured by default
@@ -90,7 +90,7 @@ def choose(text: str) -> tuple[tuple[str, ...], bool]:
     """
     if text in ("default", "all"):
         return (METRICS if text == "default" else (*METRICS, *MORE)), False
-    named = metrics.split(text)
+    named = choice.split(text)
     for key in named:
         if key not in (*METRICS, *MORE):
             raise unknown("metric of gfid", key, (*METRICS, *MORE))
