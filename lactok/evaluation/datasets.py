@@ -20,7 +20,7 @@ from lactok.files import is_file, is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 from lactok.outside_text import shown
 
-FEW = 30  # with fewer images, intervals are of little use, and a warning says so
+FEW = 30  # with fewer images, bootstrap intervals are of little use, and a warning says so
 LONGEST_NAME = 128  # characters of a folder's or list's name in a data set's name
 SHARD = 64  # number of samples that are computed, stored and resumed together
 
