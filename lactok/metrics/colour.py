@@ -114,8 +114,9 @@ def _ciede2000(first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tenso
     d_chroma = (da * (a1 + a2) + db * (b1 + b2)) / (c1 + c2 + TINY)
     half_sum = (c1 * c2 + a1 * a2 + b1 * b2) / 2  # 0 for opposite hues
     by_length = (da * da + db * db - d_chroma * d_chroma).clamp(min=0).sqrt()
-    d_hue = (a1 * db - b1 * da) / half_sum.clamp(min=TINY).sqrt()
-    d_hue = torch.where(half_sum > 1e-3 * c1 * c2, d_hue, by_length)
+    cross = a1 * db - b1 * da
+    is_near = half_sum > 1e-3 * c1 * c2
+    d_hue = torch.where(is_near, cross / half_sum.clamp(min=TINY).sqrt(), by_length.copysign(cross))
     # cosine and sine of the mean hue, whose direction halves the angle between the two colours
     cos = a1 / (c1 + TINY) + a2 / (c2 + TINY)
     sin = b1 / (c1 + TINY) + b2 / (c2 + TINY)
