@@ -75,7 +75,8 @@ def evaluate(
         references: the folder of photographs that a folder of reconstructions is compared with.
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
-            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, seed, weights.
+            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
+            ray_address, ray_resources, seed, weights.
 
     Returns:
         The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`
@@ -111,7 +112,13 @@ def evaluate(
     else:
         data = chosen.data()
     run = with_networks(run, chosen.metrics)
-    result = evaluate_source(source, data, run, execution)
+    try:
+        result = evaluate_source(source, data, run, execution)
+    finally:
+        if execution.cluster is not None:
+            from lactok.evaluation import ray_engine
+
+            ray_engine.end()
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
     result.records  # noqa: B018, read now and remembered, since the next tokenizer of this name overwrites the folder
@@ -149,8 +156,10 @@ def _source(
         named = run.protocol.tokenizer_name(os.fspath(given))
         check_fit(named, run.protocol)
         return TokenizerSource(named), run
-    if settings.workers > 1:
+    if (settings.workers or 1) > 1:
         raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
+    if settings.engine != "local":
+        raise WrongValue(f"`engine` {settings.engine}: a loaded tokenizer computes in this process; give its name")
     why = refusal(given.spec, run.protocol.prepare)
     if why:
         raise WrongValue(why)

@@ -229,6 +229,6 @@ def get(name: str, resolution: int | None = None, metrics: str | Sequence[str] =
         side = whole("resolution", resolution, SMALLEST, LARGEST_SIDE)
         protocol = replace(protocol, prepare=replace(protocol.prepare, resolution=side))
     keys = choice.chosen(metrics, protocol.score.metrics)
-    side = None if protocol.prepare.keeps_shape else protocol.prepare.resolution
-    keys = choice.defined_at(keys, side, strict=metrics not in ("all", "default"))
+    shorter = None if protocol.prepare.keeps_shape else protocol.prepare.resolution
+    keys = choice.defined_at(keys, shorter, strict=metrics not in ("all", "default"))
     return replace(protocol, score=replace(protocol.score, metrics=keys))

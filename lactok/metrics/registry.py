@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from lactok.metrics.grouped import Grouping, LeaveOut
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 TORCHMETRICS = "torchmetrics:"  # the prefix of keys that name a class of torchmetrics.image
@@ -186,11 +188,15 @@ class DistanceMetric(Metric):
         features: the feature extractor.
         of_references: what `compute` looks at in the references: their "features"; or their "moments", so that it also
             takes a `lactok.metrics.frechet.Gaussian`; or "nothing", as the Inception Score of the outputs.
+        leaving_out: function (references, outputs, grouping) -> the distance of all images, the same as `compute`, and
+            without each group of images, from which its interval follows. Without it a distance is computed anew
+            without each group, if the images are few.
     """
 
     compute: Callable[[Any, Sequence[np.ndarray]], float] = field(kw_only=True)
     features: Features = field(kw_only=True)
     of_references: Literal["features", "moments", "nothing"] = "features"
+    leaving_out: Callable[[Any, Sequence[np.ndarray], Grouping], LeaveOut] | None = None
 
     @property
     def needs(self) -> tuple[Asset, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lactok.metrics.frechet import FEATURES, SINGULAR_BELOW, frechet
+from lactok.metrics.grouped import frechet_leaving_out
 from lactok.metrics.inception_features import FLOPS, INCEPTION_TF1
 from lactok.metrics.registry import Features, metric
 
@@ -72,6 +73,7 @@ INCEPTION_PATCH256 = Features(
     reliable_from=SINGULAR_BELOW,
     smallest=SIDE,
     features=INCEPTION_PATCH256,
+    leaving_out=frechet_leaving_out,
 )
 def rfid_patch256(references: Blocks, outputs: Blocks) -> float:
     """Return the FID between features (n, 2048) of the patches of references and of reconstructions.
