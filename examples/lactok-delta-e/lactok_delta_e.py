@@ -1,7 +1,7 @@
 """`delta_e_76`: how far colours are apart, and an example of a metric that a plug-in adds to lactok.
 
-It is the mean over all pixels of CIE76, the plain distance in CIELAB. lactok's own `delta_e` is the later CIEDE2000, which
-is nearer to what the eye sees.
+It is the mean over all pixels of CIE76, the plain distance in CIELAB. lactok's own `delta_e` is the later CIEDE2000,
+which is nearer to what the eye sees.
 """
 
 import torch
