@@ -25,6 +25,13 @@ DINO = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "pa
 CLIP = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 14}
 
 
+def published(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors under the names of the published file, which transformers renames when it loads that."""
+    for new, old in (("q_proj", "attention.query"), ("k_proj", "attention.key"), ("v_proj", "attention.value")):
+        tensors = {name.replace(f"attention.{new}", f"attention.{old}"): t for name, t in tensors.items()}
+    return {name.replace("attention.o_proj", "attention.output.dense"): t for name, t in tensors.items()}
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> Path:
     """A folder with weights of small networks under the names of the published ones."""
@@ -37,7 +44,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> P
     whole = CLIPConfig(text_config=text, vision_config=towers.to_dict(), projection_dim=16)
     folder = tmp_path / "weights"
     folder.mkdir()
-    torch.save(Dinov2Model(dino).state_dict(), folder / "dinov2-vit-l-14.pt")
+    torch.save(published(Dinov2Model(dino).state_dict()), folder / "dinov2-vit-l-14.pt")
     torch.save(CLIPModel(whole).state_dict(), folder / "clip-vit-l-14-336.pt")
     return folder
 
@@ -65,6 +72,18 @@ def test_dinov2_of_224_px_is_transformers_but_for_the_positions() -> None:
     with torch.inference_mode():
         expected = theirs(pixel_values=pixels).last_hidden_state[:, 0]
         torch.testing.assert_close(ours(pixel_values=pixels).pooler_output, expected)
+
+
+def test_the_published_names_are_loaded() -> None:
+    """As transformers itself loads a file with these names, by its own table of renamings."""
+    torch.manual_seed(0)
+    model = Dinov2Model(Dinov2Config(**DINO, image_size=224, use_mask_token=False)).eval()
+    tensors = published(model.state_dict())
+    assert "encoder.layer.0.attention.attention.query.weight" in tensors
+    found = vision.as_installed(tensors, model.state_dict().keys())
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
+    assert vision.as_installed(model.state_dict(), tensors.keys()).keys() == tensors.keys()
 
 
 def test_images_are_resized_by_pil() -> None:
