@@ -192,7 +192,7 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
             line = f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}"
             if codebook.usage_of_seen is not None:
-                line += f", and use {100 * codebook.usage_of_seen:.3g} % of what they could"
+                line += f", {100 * codebook.usage_of_seen:.3g} % of which they use"
             said.append(line)
     if not said:
         return []
