@@ -319,6 +319,7 @@ class TokenizerSpec(WithOptions):
         assets: the files of weights that it needs.
         version: a number that is raised by hand when the adapter's arithmetic changes; it is part of every stored key.
         note: what a reader of its results must know.
+        multiple: where `input_size` is None, what the sides of an image must be a multiple of.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -343,6 +344,7 @@ class TokenizerSpec(WithOptions):
     assets: tuple[Asset, ...] = ()
     version: int = 1
     note: str = ""
+    multiple: int = 1
 
     @property
     def bits(self) -> float | None:

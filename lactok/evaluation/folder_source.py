@@ -61,7 +61,12 @@ class FolderSource(Source):
         self.name = f"images-{folder.resolve().name}-{_content(folder, files.values())[:6]}"
 
     def check(self, sample: Sample, run: Run) -> None:
-        self._open(sample, run)
+        made, how = self._open(sample, run), run.protocol.prepare
+        if how.keeps_shape:
+            photograph = sample.open(how.upright)
+            if not _same_aspect(photograph.size, made.size):
+                sizes = "{}x{} pixels, its photograph {}x{}".format(*made.size, *photograph.size)
+                raise images.UnreadableImage(f"its reconstruction has {sizes}: the same shape is needed")
 
     def _open(self, sample: Sample, run: Run) -> Image.Image:
         """Return a sample's reconstruction, read as its photograph is; raise UnreadableImage if there is none."""
@@ -103,8 +108,18 @@ class FolderSource(Source):
     def outputs(
         self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
     ) -> tuple[Tensor, Tensor]:
-        """Return the reconstructions, prepared as the photographs are: the same crop, the same filter."""
-        arrays = [images.prepare(self._open(sample, run), run.protocol.prepare) for sample in samples]
+        """Return the reconstructions, prepared as the photographs are: the same crop, the same filter.
+
+        Under protocols that keep the size of photographs, a reconstruction of another size is resized by antialiased
+        bicubic to the size of its photograph.
+        """
+        how = run.protocol.prepare
+        arrays = []
+        for sample, reference in zip(samples, references, strict=True):
+            made, size = self._open(sample, run), (reference.shape[1], reference.shape[0])
+            if how.keeps_shape and made.size != size:
+                made = made.resize(size, images.BICUBIC)
+            arrays.append(images.prepare(made, how))
         planes = [torch.from_numpy(array.copy()).permute(2, 0, 1) for array in arrays]
         bits = self.bits if self.bits is not None else float("nan")
         return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lactok.evaluation.older_results import VERSION, Damaged, short, upgraded, with_usage_of_all_codes
+from lactok.images import size_text
 
 
 class Part(BaseModel):
@@ -28,8 +29,11 @@ class Entry(Part):
         ci95: the bounds of its 95 % interval, None for distances of sets and for a single value.
         n: the number of images, or prompts, that it was computed from.
         capped: how many of these reached the largest value that the metric gives.
+        nan: for how many of these the metric is not defined, as MS-SSIM for two images that are far apart. Then there
+            is no value, and `mean_of_others` is the mean over the other images, None where there are no others.
         references: for a distance, the number of images in the other set.
         reliable: False for a distance that was computed from too few images.
+        rows: for a distance that looks at several parts of an image, such as patches, their number in all images.
         prompts: for a task of GenEval, the number of its prompts.
         tokens: for a reward that reads captions, how many tokens of a caption it reads, special ones included.
         captions_cut: how many different captions are longer than that; the reward did not read the rest of them.
@@ -41,8 +45,11 @@ class Entry(Part):
     ci95: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | None = None
     n: int
     capped: int | None = None
+    nan: int | None = None
+    mean_of_others: FiniteFloat | None = None
     references: int | None = None
     reliable: bool | None = None
+    rows: int | None = None
     prompts: int | None = None
     tokens: int | None = None
     captions_cut: int | None = None
@@ -135,7 +142,7 @@ class ProtocolPart(Part):
     Attributes:
         name: its name.
         prepare, score: the hashes of its settings, eight digits each.
-        resolution: the side of the reference images in pixels.
+        resolution: the side in pixels of the square that photographs are brought to, None where they keep their size.
         networks: the weights of the networks that metrics use.
         definition: its settings.
     """
@@ -143,9 +150,14 @@ class ProtocolPart(Part):
     name: str
     prepare: str
     score: str
-    resolution: int
+    resolution: int | None
     networks: list[Network]
     definition: Definition
+
+    @property
+    def size_text(self) -> str:
+        """The size of the reference images, for people; see `lactok.images.Prepare`."""
+        return size_text(self.resolution, str(self.definition.prepare.get("crop", "")))
 
 
 class Codebook(Part):
@@ -159,6 +171,8 @@ class Codebook(Part):
         seen: the number of ids.
         used: the number of codes that occur among these.
         usage: used / size; with few images it stays small, since it cannot exceed seen / size.
+        usage_of_seen: used / min(size, seen), the share of the codes that so many ids could use; None in results of
+            versions that did not compute it.
         perplexity: 2 to the power of `entropy_bits`.
         entropy_bits: the entropy of the codes' frequencies in bits.
         near_ties: the number of ids for which a second code was about as near as the nearest one.
@@ -168,6 +182,7 @@ class Codebook(Part):
     seen: int
     used: int
     usage: FiniteFloat
+    usage_of_seen: FiniteFloat | None = None
     perplexity: FiniteFloat
     entropy_bits: FiniteFloat
     near_ties: int

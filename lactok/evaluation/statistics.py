@@ -209,7 +209,8 @@ def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
 
     Returns:
         size: the number of codes; seen: the number of ids; used: the number of codes that occur; usage: used / size,
-        which cannot exceed seen / size; entropy_bits: the entropy of the codes' frequencies in bits; perplexity: 2 to
+        which cannot exceed seen / size; usage_of_seen: used / min(size, seen), 1 where no more codes could occur;
+        entropy_bits: the entropy of the codes' frequencies in bits; perplexity: 2 to
         the power of the entropy.
     """
     seen = int(histogram.sum())
@@ -221,6 +222,7 @@ def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
         "seen": seen,
         "used": used,
         "usage": used / max(len(histogram), 1),
+        "usage_of_seen": used / max(min(len(histogram), seen), 1),
         "perplexity": float(2**entropy),
         "entropy_bits": entropy,
     }

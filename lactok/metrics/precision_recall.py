@@ -85,7 +85,6 @@ def _nearest(rows: np.ndarray, others: Blocks, count: int) -> np.ndarray:
     reliable_from=COMPARABLE_FROM,
     fewest=NEIGHBOUR + 1,
     features=INCEPTION_TF1,
-    listed=False,
 )
 def precision(references: Blocks, outputs: Blocks) -> float:
     """Return the share of outputs that the references cover: how many look like photographs."""
@@ -100,7 +99,6 @@ def precision(references: Blocks, outputs: Blocks) -> float:
     reliable_from=COMPARABLE_FROM,
     fewest=NEIGHBOUR + 1,
     features=INCEPTION_TF1,
-    listed=False,
 )
 def recall(references: Blocks, outputs: Blocks) -> float:
     """Return the share of references that the outputs cover: how much of the photographs' variety there is."""

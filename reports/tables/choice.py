@@ -124,7 +124,7 @@ def describe(run: Result) -> str:
     parts = []
     if isinstance(run, ReconResult):
         used = run.data.protocol
-        parts.append(f"{used.name} at {used.resolution} px ({used.prepare}-{used.score})")
+        parts.append(f"{used.name} at {used.size_text} ({used.prepare}-{used.score})")
     elif isinstance(run, GenEvalResult):
         parts.append(f"GenEval, {run.data.detector.name}, {run.data.colours.name}")
     elif isinstance(run, PreferenceResult):

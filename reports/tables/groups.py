@@ -24,4 +24,4 @@ def same_images(runs: Iterable[ReconResult]) -> list[list[ReconResult]]:
 def title_of(run: ReconResult) -> str:
     """Return the data set, the number of images and the protocol of a run's group in words."""
     size = f"{run.n} images, limit {run.limit}" if run.limit else f"{run.n} images"
-    return f"{run.dataset} ({size}), {run.data.protocol.name} at {run.data.protocol.resolution} px"
+    return f"{run.dataset} ({size}), {run.data.protocol.name} at {run.data.protocol.size_text}"
