@@ -38,7 +38,7 @@ def delta_e(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
         first, second = reference.flatten(1), output.flatten(1)
         for start in range(0, first.shape[1], PIXELS):
             part = slice(start, start + PIXELS)
-            total += float(_ciede2000(_lab(first[:, part]), _lab(second[:, part])).double().sum())
+            total += float(_ciede2000(lab(first[:, part]), lab(second[:, part])).double().sum())
         values.append(total / first.shape[1])
     return torch.tensor(values, dtype=torch.float64)
 
@@ -93,7 +93,7 @@ def _stretched(values: Tensor) -> Tensor:
     return torch.where(values > 0.008856, values ** (1 / 3), 7.787 * values + 16 / 116)
 
 
-def _lab(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def lab(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return L*, a*, b*, each (n,) float32, of sRGB pixels (3, n) uint8."""
     x, y, z = _stretched(_xyz(pixels))
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)

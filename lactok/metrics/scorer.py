@@ -65,7 +65,8 @@ class Scorer:
         """Compare two uint8 batches (N, 3, R, R).
 
         Returns:
-            Values (N,) float64 by the key of the metric, and the arrays of states by `key/name`; nothing for no images.
+            Values (N,) float64 by the key of the metric, and the arrays of states by `key/name`, or by `key:name` where
+            they have a row for each image; nothing for no images.
 
         Raises:
             WrongValue: the batches are no uint8 images, or not of one shape.
@@ -85,7 +86,7 @@ class Scorer:
             for state_metric in self.states:
                 state = state_metric.state(references, outputs, self.device)
                 for name, array in state.items():
-                    found[f"{state_metric.key}/{name}"] = array
+                    found[f"{state_metric.key}{':' if state_metric.of_images else '/'}{name}"] = array
         return found
 
 
