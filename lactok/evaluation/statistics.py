@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap, permutation_test
 
+from lactok.evaluation.sign_flips import two_sided_p
 from lactok.metrics.registry import Metric
 
 RESAMPLES = 2000  # of the bootstrap
 PERMUTATIONS = 1999  # of signs; with the observed ones they are 2000
 FEWEST = 2  # images in each set of which a distance can be computed
+MANY = 1000  # pairs from which on signs are flipped by `lactok.evaluation.sign_flips`, which is faster then
 BATCH_VALUES = 4_000_000  # resampled values that are held in memory at a time
 
 
@@ -189,6 +191,8 @@ def _sign_flips(differences: np.ndarray, groups: np.ndarray | None) -> float | N
         sums = np.bincount(group_numbers, weights=differences)
     if len(sums) < 2:
         return None
+    if len(sums) >= MANY:
+        return two_sided_p(sums, PERMUTATIONS, max(1, BATCH_VALUES // len(sums)))
     result = permutation_test(
         (sums,),
         np.mean,
