@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -26,32 +26,50 @@ if TYPE_CHECKING:
 # files with these endings are taken for photographs, by evaluation and training
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 BICUBIC, BILINEAR, BOX = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX
+FILTERS = {"bicubic": BICUBIC, "bilinear": BILINEAR, "lanczos": Image.Resampling.LANCZOS}
+SMALLEST = 32  # pixels of a side that metrics need: the coarsest layers of LPIPS have none left below
 
-Crop = Literal["resize-then-crop", "adm"]
-Rounding = Literal["nearest", "truncate", "llamagen"]
+Crop = Literal["resize-then-crop", "adm", "albumentations", "squash", "pad", "box"]
+Filter = Literal["bicubic", "bilinear", "lanczos"]
+Rounding = Literal["nearest", "truncate", "llamagen", "seed-voken"]
 
 
 @dataclass(frozen=True)
 class Prepare:
-    """How a photograph becomes the square reference image.
+    """How a photograph becomes the reference image, and how a tokenizer gets that.
 
-    The photograph is laid over white where it is transparent, and brought from 16 bits to 8. A tokenizer then gets the
-    reference at its own size by its own filter, computed on uint8.
+    The photograph is laid over white where it is transparent, and brought from 16 bits to 8. Where the reference is a
+    square, a tokenizer gets it at its own size by its own filter, computed on uint8. Where the reference is the
+    photograph at its own size ("pad", "box"), `lactok.fitting` says what a tokenizer gets.
 
     Attributes:
-        resolution: the side of the reference in pixels.
-        crop: "resize-then-crop" brings the shorter side to `resolution` by antialiased bicubic and cuts the central
-            square (torchvision's Resize and CenterCrop on PIL images); "adm" halves by box filter while the shorter
-            side is twice the resolution or more, then goes on likewise (guided-diffusion, LlamaGen).
+        resolution: the side of the square in pixels that a photograph is brought to; None for "pad" alone.
+        crop: what becomes of a photograph that is no square:
+            "resize-then-crop" brings the shorter side to `resolution` and cuts the central square (torchvision's Resize
+            and CenterCrop on PIL images);
+            "adm" halves by box filter while the shorter side is twice the resolution or more, then goes on likewise
+            (guided-diffusion, LlamaGen);
+            "albumentations" does as "resize-then-crop", by bilinear interpolation without antialiasing (SmallestMaxSize
+            and CenterCrop of albumentations, as IBQ's data);
+            "squash" stretches it to the square, so that nothing is cut and shapes are distorted;
+            "pad" keeps it as it is: a tokenizer gets it with a grey border up to a multiple of its own, and the border
+            is cut off its output;
+            "box" keeps it as it is: a tokenizer gets it shrunk into the middle of a black square of `resolution`, and
+            that part of its output is brought back to the photograph's size (TokBench).
         version: a number that is raised by hand when the same settings give other pixels.
         upright: whether a photograph is turned as its EXIF orientation says; evaluations that open files by PIL alone
             take the pixels as they lie in the file.
+        filter: the filter of PIL, with antialiasing, by which "resize-then-crop", "adm" and "squash" resize.
+        margin: for "resize-then-crop", the shorter side is brought to `margin` times the resolution before the square
+            is cut; VAR cuts 256 px out of 288.
     """
 
-    resolution: int
+    resolution: int | None
     crop: Crop = "resize-then-crop"
     version: int = 1
     upright: bool = True
+    filter: Filter = "bicubic"
+    margin: float = 1.0
 
     def settings(self) -> dict[str, object]:
         """Return all that decides the pixels; a field that was added later stands here where it is not the default.
@@ -61,7 +79,39 @@ class Prepare:
         >>> Prepare(256).settings()
         {'resolution': 256, 'crop': 'resize-then-crop', 'version': 1}
         """
-        return {name: value for name, value in asdict(self).items() if name != "upright" or not value}
+        later = {f.name: f.default for f in fields(self) if f.name in ("upright", "filter", "margin")}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether a reference has the size of its photograph, so that references are of many shapes."""
+        return keeps_shape(self.crop)
+
+    @property
+    def rough_pixels(self) -> int:
+        """The number of pixels of a reference, for estimates; of a photograph at its own size, those of 640x480."""
+        return 640 * 480 if self.keeps_shape or self.resolution is None else self.resolution**2
+
+    @property
+    def size_text(self) -> str:
+        """The size of the references, for people.
+
+        >>> Prepare(256).size_text, Prepare(None, "pad").size_text, Prepare(512, "box").size_text
+        ('256 px', 'own size', 'own size, by way of 512 px')
+        """
+        return size_text(self.resolution, self.crop)
+
+
+def keeps_shape(crop: str) -> bool:
+    """Return whether references have the size of their photographs under a protocol of this `crop`."""
+    return crop in ("pad", "box")
+
+
+def size_text(resolution: int | None, crop: str) -> str:
+    """Return the size of a protocol's references, for people; see `Prepare`."""
+    if not keeps_shape(crop):
+        return f"{resolution} px"
+    return "own size" if resolution is None else f"own size, by way of {resolution} px"
 
 
 class UnreadableImage(Exception):
@@ -96,11 +146,11 @@ def open_photograph(file: Path | BinaryIO, upright: bool = True) -> Image.Image:
         raise UnreadableImage(lines[0][:200] if lines else type(error).__name__) from error
 
 
-def size_of(file: Path, upright: bool = True) -> tuple[int, int] | None:
+def size_of(file: Path | BinaryIO, upright: bool = True) -> tuple[int, int] | None:
     """Return an image file's width and height without decoding it; None where that cannot be done.
 
     Args:
-        file: the file.
+        file: a path, or a file that is open for reading bytes.
         upright: whether the image is turned as its EXIF orientation says.
     """
     try:
@@ -188,24 +238,55 @@ def _integer_bits(image: Image.Image) -> int:
 
 
 def prepare(image: Image.Image, how: Prepare) -> np.ndarray:
-    """Return the square reference image of a photograph, (resolution, resolution, 3) uint8."""
+    """Return the reference image of a photograph, (H, W, 3) uint8: a square of `resolution`, or its own size.
+
+    Raises:
+        UnreadableImage: the protocol keeps a photograph's size, and this one is too small for the metrics.
+    """
+    if how.keeps_shape or how.resolution is None:
+        if min(image.size) < SMALLEST:
+            raise UnreadableImage(f"has {image.width}x{image.height} pixels; metrics need {SMALLEST} a side")
+        return np.asarray(image)
     size = how.resolution
+    if how.crop == "squash":
+        return np.asarray(image.resize((size, size), FILTERS[how.filter]))
     # Crop first where the shape is extreme: 20000x10 pixels would become 512000x256. Only what lies far outside the
     # central square goes, so the filter sees the same neighbours of the pixels that are kept.
     image = _central_strip(image)
+    if how.crop == "albumentations":
+        return _albumentations(image, size)
     if how.crop == "adm":
         while min(image.size) >= 2 * size:
             image = image.resize((image.width // 2, image.height // 2), BOX)
         scale = size / min(image.size)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), BICUBIC)
+        image = image.resize((round(image.width * scale), round(image.height * scale)), FILTERS[how.filter])
         left, top = (image.width - size) // 2, (image.height - size) // 2
     else:
         width, height = image.size
         shorter, longer = min(width, height), max(width, height)
-        other = int(size * longer / shorter)  # as torchvision's Resize: cut, not rounded
-        image = image.resize((size, other) if width <= height else (other, size), BICUBIC)
+        side = round(how.margin * size)
+        other = int(side * longer / shorter)  # as torchvision's Resize: cut, not rounded
+        image = image.resize((side, other) if width <= height else (other, side), FILTERS[how.filter])
         left, top = round((image.width - size) / 2), round((image.height - size) / 2)  # as CenterCrop
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _albumentations(image: Image.Image, size: int) -> np.ndarray:
+    """Return the central square (size, size, 3) uint8 of an image whose shorter side was brought to `size`.
+
+    That is SmallestMaxSize and CenterCrop of albumentations, whose default is OpenCV's bilinear interpolation without
+    antialiasing; OpenCV computes it in integers, so single pixels may differ from its by one level.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    scale = size / min(image.size)
+    plane = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
+    shape = (round(image.height * scale), round(image.width * scale))
+    resized = F.interpolate(plane, shape, mode="bilinear", align_corners=False).round().clamp(0, 255)
+    top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+    square = resized[0, :, top : top + size, left : left + size]
+    return square.permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
 
 
 def _central_strip(image: Image.Image, ratio: int = 8) -> Image.Image:
@@ -241,16 +322,20 @@ def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> T
     return torch.from_numpy(reference.copy()).permute(2, 0, 1).float() / 255
 
 
-def to_resolution(output: Tensor, resolution: int) -> Tensor:
-    """Resize images (B, 3, S, S) in [0, 1] to (B, 3, resolution, resolution) by bicubic, antialiased when shrinking."""
+def to_resolution(output: Tensor, resolution: int, filter: str = "bicubic") -> Tensor:
+    """Resize images (B, 3, S, S) in [0, 1] to (B, 3, resolution, resolution); antialiased when they shrink.
+
+    Args:
+        output: the images.
+        resolution: the side that they get.
+        filter: "bicubic" or "bilinear".
+    """
     import torch.nn.functional as F
 
     size = output.shape[-1]
     if size == resolution:
         return output
-    out = F.interpolate(
-        output, (resolution, resolution), mode="bicubic", align_corners=False, antialias=size > resolution
-    )
+    out = F.interpolate(output, (resolution, resolution), mode=filter, align_corners=False, antialias=size > resolution)
     return out.clamp(0, 1)
 
 
@@ -262,7 +347,24 @@ def to_uint8(output: Tensor, rounding: Rounding) -> Tensor:
         return (output * 255).round().clamp(0, 255).to(torch.uint8)
     if rounding == "truncate":
         return (output * 255).clamp(0, 255).to(torch.uint8)
+    if rounding == "seed-voken":
+        return _by_way_of_signed(output)
     return (127.5 * (2 * output - 1) + 128).clamp(0, 255).to(torch.uint8)  # LlamaGen's own: half a level up, then cut
+
+
+def _by_way_of_signed(output: Tensor) -> Tensor:
+    """Round images in [0, 1] to uint8 as SEED-Voken's evaluation: from [-1, 1], in float32, by cutting off.
+
+    There the levels 1 to 95 fall by one, since float32 rounds x + 1 for dark x. A value that float32 cannot tell from a
+    level counts as that level, so that an image which nothing changed falls as its original does.
+    """
+    import torch
+
+    levels = output.double() * 255
+    nearest = levels.round()
+    levels = torch.where((levels - nearest).abs() < 2e-5, nearest, levels)
+    signed = (levels / 127.5 - 1).float()
+    return ((signed + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -50,12 +50,14 @@ class Hub:
         file: the file's path in the repository.
         sha256: the file's digest, or None where it is not pinned.
         revision: a branch, tag or commit; None for the default branch.
+        repo_type: "dataset" for a repository of data; None for one of models.
     """
 
     repo: str
     file: str
     sha256: str | None = None
     revision: str | None = None
+    repo_type: str | None = None
 
     def __str__(self) -> str:
         return f"hub:{self.repo}/{self.file}{f'@{self.revision}' if self.revision else ''}"
@@ -319,6 +321,7 @@ class TokenizerSpec(WithOptions):
         assets: the files of weights that it needs.
         version: a number that is raised by hand when the adapter's arithmetic changes; it is part of every stored key.
         note: what a reader of its results must know.
+        multiple: where `input_size` is None, what the sides of an image must be a multiple of.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -343,6 +346,7 @@ class TokenizerSpec(WithOptions):
     assets: tuple[Asset, ...] = ()
     version: int = 1
     note: str = ""
+    multiple: int = 1
 
     @property
     def bits(self) -> float | None:

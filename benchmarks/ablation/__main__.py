@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.files import write_atomically
 
     run, dataset = settings.run(), settings.data()
-    sources, missing, failed = resolve_sources(tokenizers)
+    sources, missing, failed = resolve_sources(tokenizers, protocol=run.protocol)
     outcome = evaluate_sources(sources, dataset, run, settings.execution())
     found = {result.label: result for result in outcome.results}
     seconds = None
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = table(study, found, tokenizers, seconds)
     print(
         f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
-        f"{run.protocol.name} at {run.protocol.prepare.resolution} px\n\n{text}"
+        f"{run.protocol.name} at {run.protocol.prepare.size_text}\n\n{text}"
     )
     if study.table:  # published numbers stand beside the measured ones
         print(

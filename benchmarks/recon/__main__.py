@@ -58,11 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = tokenizer_names(asked)
     settings.use_machine()
     run, execution = settings.run(), settings.execution()
-    from lactok.evaluation.evaluate import evaluate_sources, known_networks, report_unfinished, resolve_sources
+    from lactok.evaluation.evaluate import (
+        check_fit,
+        evaluate_sources,
+        report_unfinished,
+        resolve_sources,
+    )
+    from lactok.evaluation.metric_networks import known_networks, with_networks
 
+    if asked not in ALL:
+        names = [run.protocol.tokenizer_name(name) for name in names]
+        for name in names:
+            check_fit(name, run.protocol)
     unmatched: list[str] = []
     if args.images:
         first, second = args.images
+        run = with_networks(run, settings.metrics)
         data, outcome, unmatched = score_folder(first, second, args.bits, settings, run)
     else:
         data = settings.data()
@@ -71,8 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(plan(names, data, replace(run, networks=known_networks(run)), Path(settings.out)))
             return 0
+        run = with_networks(run, settings.metrics)
         check_table(data, run, execution)
-        sources, missing, failed = resolve_sources(names, fetch=asked != "local")
+        sources, missing, failed = resolve_sources(names, asked != "local", run.protocol)
         outcome = evaluate_sources(sources, data, run, execution)
         outcome.missing, outcome.failed = missing, failed | outcome.failed
     if outcome.results:
@@ -197,7 +209,7 @@ def show(
             write_atomically(svg_file, svg(outcome.results, f"{data.name}, {protocol.name}").encode("utf-8", "replace"))
     print(
         f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
-        f"({protocol.prepare.resolution} px, {hashes})\n\n{text}"
+        f"({protocol.prepare.size_text}, {hashes})\n\n{text}"
     )
     skipped = {s.id: s for result in outcome.results for s in result.data.dataset.skipped}
     for line in left_out_lines(skipped.values(), unmatched):

@@ -87,7 +87,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
     lines = [
         f"would run on {dataset.name} ({n} images), protocol {run.protocol.name} "
-        f"at {run.protocol.prepare.resolution} px, into {out}:",
+        f"at {run.protocol.prepare.size_text}, into {out}:",
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
         f"in all about {_duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
         "downloads; times are estimated from FLOPs and may be off by two or three",
@@ -112,7 +112,7 @@ def _estimate(spec: TokenizerSpec, price: Cost, images: int, run: Run, rate: flo
         price: parameters and FLOPs of the tokenizer.
         rate: FLOPs per second that this machine reaches.
     """
-    pixels = run.protocol.prepare.resolution**2
+    pixels = run.protocol.prepare.rough_pixels
     flops = price.encode_flops + price.decode_flops + scoring_flops(run.protocol)
     metric_bytes = 8 * len(run.protocol.score.metrics)
     id_bytes = 4 * (spec.tokens or 0)

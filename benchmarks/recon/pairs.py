@@ -155,7 +155,8 @@ def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Se
     from lactok.evaluation.names import EXCHANGED
     from lactok.evaluation.sources import TokenizerSource
 
-    _, missing, failed = resolve_sources(names)
+    names = [run.protocol.tokenizer_name(name) for name in names]
+    _, missing, failed = resolve_sources(names, protocol=run.protocol)
     partners(dataset)  # one image is refused before anything is measured
     execution = settings.execution()
     sources: dict[str, Callable[[], TokenizerSource]] = {}

@@ -43,12 +43,12 @@ class Inputs:
         from PIL import Image
 
         from lactok import images
-        from lactok.evaluation.datasets import sample_set
+        from lactok.evaluation import datasets
         from lactok.evaluation.reconstruction import stack
 
         how = images.Prepare(SIDE)
         references, outputs = [], []
-        for sample in sample_set().limited(limit).samples:
+        for sample in datasets.get("sample", limit=limit).samples:
             reference = images.prepare(sample.open(), how)
             file = io.BytesIO()
             Image.fromarray(reference).save(file, "JPEG", quality=QUALITY)
@@ -173,8 +173,8 @@ def _(inputs: Inputs) -> tuple[Any, Any]:
     from lactok.metrics.ssim import structural_similarity
 
     pair = inputs.in_unit_range
-    exact = [images.double() for images in pair]
-    return structural_similarity(*pair, reflect=True), theirs(*exact, data_range=1.0, reduction="none")
+    first, second = (images.double() for images in pair)
+    return structural_similarity(*pair, reflect=True), theirs(first, second, data_range=1.0, reduction="none")
 
 
 def _lpips(net: Any, inputs: Inputs) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ and the scores are stored in one write.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.ranked import Ranked
+from lactok.evaluation.shapes import groups, joined, shaped_batches
 from lactok.evaluation.shards import ShardWork
 from lactok.evaluation.sources import Source
 from lactok.evaluation.store import Arrays, Store
@@ -76,15 +77,18 @@ def per_image_metrics(run: Run) -> list[str]:
 def scores_layout(run: Run, samples: Sequence[Sample]) -> Layout:
     """Return what the file of a shard's scores holds: bits, the metrics of single images and features.
 
+    Where references have the size of their photographs, `pixels` (n,) are the numbers of their pixels.
     States of metrics are not named here, since only the metric knows their arrays.
     """
-    measured = dict.fromkeys(per_image_metrics(run), 1) | dict.fromkeys(scorer_of(run).features, 2)
+    measured = dict.fromkeys(per_image_metrics(run), 1) | scorer_of(run).dimensions
+    if run.protocol.prepare.keeps_shape:
+        measured["pixels"] = 1
     return Layout(len(samples), {"bits": 1}, measured, ("errors",), complete=True)
 
 
 def reference_layout(run: Run, samples: Sequence[Sample]) -> Layout:
     """Return what the file of the features of a shard's prepared photographs holds."""
-    return Layout(len(samples), {}, dict.fromkeys(scorer_of(run).features, 2))
+    return Layout(len(samples), {}, scorer_of(run).dimensions)
 
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
@@ -145,8 +149,9 @@ class ReconstructionWork(ShardWork):
 class ReconstructedShard:
     """One shard of samples, reconstructed by one source.
 
-    In this class, `references` are prepared photographs, (R, R, 3) uint8, and positions are indices into `samples`;
-    `kept` are the positions of the samples whose photographs could be read.
+    In this class, `references` are prepared photographs, (H, W, 3) uint8, and positions are indices into `samples`;
+    `kept` are the positions of the samples whose photographs could be read. Networks and metrics get batches of
+    references of one shape, which under most protocols all have.
     """
 
     def __init__(self, work: ReconstructionWork, samples: Sequence[Sample], timer: Timer):
@@ -231,6 +236,7 @@ class ReconstructedShard:
             for i, sample in enumerate(self.samples):
                 try:
                     reference = images.prepare(sample.open(how.upright), how)
+                    self._check_size(reference)
                     readable.append(reference)
                     positions.append(i)
                     self.source.check(sample, self.run)
@@ -243,44 +249,65 @@ class ReconstructedShard:
             store_features(readable, positions, self.samples, self.run, self.store, self.timer)
         return references, kept
 
+    def _check_size(self, reference: np.ndarray) -> None:
+        """Raise UnreadableImage if a reference at its photograph's own size is too small for one of the metrics."""
+        if self.run.protocol.prepare.keeps_shape:
+            needy = max(map(find, self.run.protocol.score.metrics), key=lambda metric: metric.smallest)
+            height, width = reference.shape[:2]
+            if min(height, width) < needy.smallest:
+                raise images.UnreadableImage(f"has {width}x{height} pixels; {needy.key} needs {needy.smallest} a side")
+
     def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
         """Encode the references and store the ids and near ties."""
-        ids, ties = [], []
+        found: dict[int, tuple[np.ndarray, int]] = {}  # place in `kept` -> ids and number of near ties
         with self.timer.stage("encode", len(kept)):
-            for batch in batches(len(kept), self.run.micro_batch):
-                samples = [self.samples[i] for i in kept[batch]]
-                made, near = self.source.encode(references[batch], samples, self.run)
-                ids.append(made.numpy().astype(np.int32))
-                ties.append(near.numpy())
+            for places in shaped_batches(references, self.run.micro_batch):
+                samples = [self.samples[kept[i]] for i in places]
+                made, near = self.source.encode([references[i] for i in places], samples, self.run)
+                rows = zip(made.numpy().astype(np.int32), near.tolist(), strict=True)
+                found |= dict(zip(places, rows, strict=True))
+        in_order = [found[i] for i in range(len(kept))]
         arrays: Arrays = {
             "index": np.array(kept, np.int64),
-            "ids": np.concatenate(ids) if ids else np.zeros((0, 0), np.int32),
-            "near_ties": np.concatenate(ties) if ties else np.zeros(0, np.int64),
+            "ids": np.stack([row for row, _ in in_order]) if in_order else np.zeros((0, 0), np.int32),
+            "near_ties": np.array([near for _, near in in_order], np.int64),
         }
         self.store.put("ids", self.ids_key, arrays)
 
     def _score(self, references: list[np.ndarray], kept: list[int], keys: ShardKeys) -> None:
         """Decode and score the reconstructions, store the pictures that are wanted and, last, the scores."""
         ids = self._ids()
-        outputs, bits = [], []
-        for batch in batches(len(kept), self.run.micro_batch):
-            with self.timer.stage("decode", len(kept[batch])):
-                made, used = self._outputs(references[batch], kept[batch], ids)
-            outputs.append(made)
-            bits.append(used.numpy())
+        outputs: dict[int, Tensor] = {}  # place in `kept` -> (3, H, W) uint8
+        bits = np.zeros(len(kept))
+        for places in shaped_batches(references, self.run.micro_batch):
+            with self.timer.stage("decode", len(places)):
+                made, used = self._outputs([references[i] for i in places], [kept[i] for i in places], ids)
+            outputs |= dict(zip(places, made, strict=True))
+            bits[places] = used.numpy()
         arrays: Arrays = {}
         if outputs:
-            whole, compared = torch.cat(outputs), stack(references)
-            with self.timer.stage("per-image metrics"):
-                arrays |= self.scorer.compare(compared, whole)
-            with self.timer.stage("features"):
-                arrays |= self.scorer.describe(whole)
+            arrays |= self._compare(references, outputs)
             best_and_worst = self.ranked.add([self.samples[i].id for i in kept], arrays)
-            self._keep_pictures(references, whole, kept, best_and_worst.union(self.pictured))
+            wanted = best_and_worst.union(self.pictured)
+            self._keep_pictures(references, [outputs[i] for i in range(len(kept))], kept, wanted)
         arrays["index"] = np.array(kept, np.int64)
         arrays["errors"] = np.array(json.dumps(self.errors))
-        arrays["bits"] = np.concatenate(bits) if bits else np.zeros(0)
+        arrays["bits"] = bits
+        if self.run.protocol.prepare.keeps_shape:
+            arrays["pixels"] = np.array([r.shape[0] * r.shape[1] for r in references], np.int64)
         self.store.put("scores", keys.scores, arrays)
+
+    def _compare(self, references: list[np.ndarray], outputs: Mapping[int, Tensor]) -> Arrays:
+        """Return the metrics, features and states of references and the outputs of the same places."""
+        parts = []
+        for group in groups(references):
+            whole, compared = torch.stack([outputs[i] for i in group]), compared_with(references, group, self.run)
+            with self.timer.stage("per-image metrics"):
+                found = self.scorer.compare(compared, whole)
+            with self.timer.stage("features"):
+                found |= self.scorer.describe(whole)
+            parts.append((group, found))
+        return joined(parts)
 
     def _decode_again(self, keys: ShardKeys, pictured: Collection[str]) -> None:
         """Make pictures that were not asked for when the shard was scored, or were lost since.
@@ -291,13 +318,20 @@ class ReconstructedShard:
         kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
         if ids and not ids.keys() >= set(kept):
             raise self.store.lost("scores", keys.scores)
-        for batch in batches(len(kept), self.run.micro_batch):
-            positions = kept[batch]
+        how = self.run.protocol.prepare
+        for positions in self._batches_of(kept):
             if any(self.samples[i].id in pictured for i in positions):
-                how = self.run.protocol.prepare
                 references = [images.prepare(self.samples[i].open(how.upright), how) for i in positions]
                 made, _ = self._outputs(references, positions, ids)
                 self._keep_pictures(references, made, positions, pictured)
+
+    def _batches_of(self, kept: list[int]) -> list[list[int]]:
+        """Return positions in the batches in which they were computed."""
+        how = self.run.protocol.prepare
+        if not how.keeps_shape or self.run.micro_batch == 1:
+            return [kept[batch] for batch in batches(len(kept), self.run.micro_batch)]
+        shapes = [images.prepare(self.samples[i].open(how.upright), how) for i in kept]
+        return [[kept[i] for i in places] for places in shaped_batches(shapes, self.run.micro_batch)]
 
     def _ids(self) -> dict[int, np.ndarray]:
         """Return the stored ids by position; nothing for sources without ids."""
@@ -309,12 +343,12 @@ class ReconstructedShard:
     def _outputs(
         self, references: list[np.ndarray], positions: list[int], ids: dict[int, np.ndarray]
     ) -> tuple[Tensor, Tensor]:
-        """Return the reconstructions (B, 3, R, R) uint8 of one batch and their bits (B,)."""
+        """Return the reconstructions (B, 3, H, W) uint8 of one batch and their bits (B,)."""
         batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
         return self.source.outputs(references, [self.samples[i] for i in positions], batch_ids, self.run)
 
     def _keep_pictures(
-        self, references: list[np.ndarray], outputs: Tensor, positions: list[int], pictured: Collection[str]
+        self, references: list[np.ndarray], outputs: Iterable[Tensor], positions: list[int], pictured: Collection[str]
     ) -> None:
         """Store the pictures of those samples of a batch whose ids are in `pictured`, and of their references."""
         for reference, output, i in zip(references, outputs, positions, strict=True):
@@ -331,7 +365,7 @@ def store_features(
     """Compute and store the features of a shard's prepared images under its `reference_key`, unless they are there.
 
     Args:
-        prepared: the images that could be read, (R, R, 3) uint8.
+        prepared: the images that could be read, (H, W, 3) uint8.
         positions: their indices into `samples`; they are stored as `index`.
         samples: all samples of the shard.
         run: the run, whose metrics say which features.
@@ -343,7 +377,8 @@ def store_features(
     arrays: Arrays = {"index": np.array(positions, np.int64)}
     with timer.stage("reference features"):
         if prepared:
-            arrays |= scorer_of(run).describe(stack(prepared))
+            scorer = scorer_of(run)
+            arrays |= joined([(g, scorer.describe(compared_with(prepared, g, run))) for g in groups(prepared)])
     store.put("reference", reference_key(samples, run), arrays)
 
 
@@ -352,6 +387,15 @@ def has_features(samples: Sequence[Sample], run: Run, store: Store) -> bool:
     return store.has("reference", reference_key(samples, run), ["index"], reference_layout(run, samples))
 
 
-def stack(references: list[np.ndarray]) -> Tensor:
-    """Return N prepared images, each (R, R, 3) uint8, as one tensor (N, 3, R, R) uint8."""
+def compared_with(references: Sequence[np.ndarray], places: Sequence[int], run: Run) -> Tensor:
+    """Return the pixels with which outputs are compared, (N, 3, H, W) uint8, of the references at N places."""
+    stacked = stack([references[i] for i in places])
+    if run.protocol.score.references == "exact":
+        return stacked
+    levels = images.to_uint8(torch.arange(256) / 255, run.protocol.score.rounding)
+    return levels[stacked.int()]
+
+
+def stack(references: Sequence[np.ndarray]) -> Tensor:
+    """Return N prepared images of one shape, each (H, W, 3) uint8, as one tensor (N, 3, H, W) uint8."""
     return torch.from_numpy(np.stack(references)).permute(0, 3, 1, 2).contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ from lactok.errors import NothingMeasured, disk_errors
 from lactok.evaluation import error_profile
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.distances import check_value, stored_distance
 from lactok.evaluation.id_statistics import id_statistics
+from lactok.evaluation.jackknife import Resampled
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
 from lactok.evaluation.schema import ResultPart
+from lactok.evaluation.shapes import states
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
-from lactok.evaluation.store import Arrays, FeatureBlocks, Store
+from lactok.evaluation.store import FeatureBlocks, Store
 from lactok.evaluation.stored_files import read_json
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import write_result
@@ -72,10 +75,10 @@ def merge(
         The content of `result.json`.
     """
     shards = list(dataset.shards())
-    columns, skipped, histogram, near_ties = _records(source, shards, run, store, keys)
+    columns, skipped, histogram, near_ties, pixels = _records(source, shards, run, store, keys)
     metrics = {m: _image_metric(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
-    metrics |= _set_metrics(run, store, keys)
-    description = _description(source, run, np.asarray(columns["bits"], np.float64))
+    metrics |= _set_metrics(run, store, keys, columns["id"])
+    description = _description(source, pixels, np.asarray(columns["bits"], np.float64))
     codebook = None
     if histogram is not None:
         codebook = codebook_statistics(histogram) | {"near_ties": near_ties}
@@ -87,6 +90,7 @@ def merge(
             "name": dataset.name,
             "n": len(columns["id"]),
             "sha256": digest([[s.id, s.sha256] for s in dataset.samples]),
+            "list_sha256": dataset.list_sha256,
             "skipped": skipped,
         },
         "protocol": {
@@ -114,14 +118,20 @@ def merge(
     return write_result(folder, content, columns, run, timer)
 
 
-def _description(source: Source, run: Run, bits: np.ndarray) -> dict[str, Any]:
-    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known."""
+def _description(source: Source, pixels: float, bits: np.ndarray) -> dict[str, Any]:
+    """Return the part `tokenizer` of the result, with the mean of the images' bits where all of these are known.
+
+    Args:
+        source: what made the reconstructions.
+        pixels: the number of pixels of a reference, or their mean.
+        bits: the bits of each image.
+    """
     description = source.describe()
     if len(bits) > 0 and bool(np.isfinite(bits).all()):
         description["bits"] = float(bits.mean())
     description["bpp"] = None
     if description["bits"] is not None:
-        description["bpp"] = description["bits"] / run.protocol.prepare.resolution**2
+        description["bpp"] = description["bits"] / pixels
     budget = description["options"].get("bits")
     if budget is not None:
         description["over_budget"] = int((bits > float(budget)).sum())
@@ -149,12 +159,13 @@ def _code_and_weights(description: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def _records(
     source: Source, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
-) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int]:
+) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int, float]:
     """Read the records of all shards.
 
     Returns:
         The columns of the records by name; the samples that were left out, with the reason; how often each code
-        occurs, None for sources without ids; the number of near ties.
+        occurs, None for sources without ids; the number of near ties; the number of pixels of a reference, or their
+        mean.
     """
     columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
     if source.has_ids:
@@ -162,7 +173,11 @@ def _records(
     skipped: list[dict[str, str]] = []
     histogram = np.zeros(source.codebook_size, np.int64) if source.has_ids else None
     per_image = per_image_metrics(run)
+    how = run.protocol.prepare
     light = ["index", "bits", "errors", *per_image]  # the features, which are large, are not read
+    pixels: list[float] = []
+    if how.keeps_shape:
+        light.append("pixels")
     for samples, key in zip(shards, keys, strict=True):
         scores = store.need("scores", key.scores, light, scores_layout(run, samples))
         index = scores["index"].tolist()
@@ -170,6 +185,7 @@ def _records(
         columns["caption"] += [samples[i].caption for i in index]
         columns["sha256"] += [samples[i].sha256 for i in index]
         columns["bits"] += scores["bits"].tolist()
+        pixels += scores["pixels"].tolist() if how.keeps_shape and index else []
         for name in per_image:
             columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
         skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
@@ -177,7 +193,10 @@ def _records(
             ids = store.need("ids", key.ids, check=ids_layout(source, samples))
             columns["near_ties"] += ids["near_ties"].tolist()
             histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
-    return columns, skipped, histogram, int(sum(columns.get("near_ties", [])))
+    mean = float(how.resolution or 0) ** 2
+    if pixels:
+        mean = float(np.mean(pixels))
+    return columns, skipped, histogram, int(sum(columns.get("near_ties", []))), mean
 
 
 def foreign(metric: Metric) -> dict[str, Any]:
@@ -188,18 +207,33 @@ def foreign(metric: Metric) -> dict[str, Any]:
 
 
 def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
-    """Return the entry of a metric of single images: the mean with its interval."""
+    """Return the entry of a metric of single images: the mean with its interval.
+
+    A mean that any image has no value for is none either; then the entry says for how many, and gives the others' mean.
+    """
     array = np.asarray(values, np.float64)
     entry = mean_entry(array)
+    missing = np.isnan(array)
+    if missing.any():
+        entry["nan"] = int(missing.sum())
+        others = mean_entry(array[~missing])["value"]
+        entry["mean_of_others"] = others
+        entry["reason"] = f"it is not defined for {entry['nan']} of {len(array)} images"
+        if others is not None:
+            entry["reason"] += f"; the mean of the others is {others * metric.scale:.{metric.digits}f}"
     if metric.cap is not None:
         entry["capped"] = int((array >= metric.cap).sum())
     return entry | foreign(metric)
 
 
-def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dict[str, Any]]:
+def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the entries of metrics that compare the set of references with the set of reconstructions, as rFID does.
 
     A value is kept in the store, so that it is computed once for the same shards.
+
+    Args:
+        run, store, keys: as for `merge`.
+        names: the ids of the images that have reconstructions, in order.
     """
     metrics = [m for m in map(find, run.protocol.score.metrics) if not isinstance(m, ImageMetric)]
     if not metrics:
@@ -214,55 +248,56 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
     out = {}
     for metric in metrics:
         value: float | None = None
+        resampled: Resampled | None = None
         stored = digest([metric.key, metric.hashed(), [[k.scores, k.reference] for k in used]])
-        known = store.get("distances", stored, check=_check_value)
-        if known is not None:
-            value = float(known["value"])
-        elif n >= 2:
-            value = _compute_set_metric(metric, used, rows, store)
-            store.put("distances", stored, {"value": np.array(value)})
-        out[metric.key] = distance_entry(metric, value, n) | foreign(metric)
+        of_rows: dict[str, Any] = {}
+        if n >= 2 and isinstance(metric, DistanceMetric):
+            references, outputs = _features(metric, used, rows, store)
+            counts = None
+            if metric.features.rows is not None:  # an image has several rows of features
+                counts = outputs.rows_of_images()
+                total = int(counts.sum())
+                of_rows = {"rows": total, "reliable": total >= metric.reliable_from}
+            value, resampled = stored_distance(store, stored, metric, references, outputs, names, True, counts)
+        elif n >= 2 and isinstance(metric, StateMetric):
+            known = store.get("distances", stored, check=check_value)
+            value = metric.merge(_states(metric.key, used, store)) if known is None else float(known["value"])
+            if known is None:
+                store.put("distances", stored, {"value": np.array(value)})
+        out[metric.key] = distance_entry(metric, value, n, resampled=resampled) | foreign(metric) | of_rows
     return out
 
 
-def _check_value(arrays: Arrays, _names: Collection[str]) -> None:
-    """Raise an error unless a stored distance is one number."""
-    if arrays["value"].shape or arrays["value"].dtype.kind != "f":
-        raise ValueError("no number")
-
-
-def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store) -> float:
-    """Compute a metric of sets from the stored features or states of all shards.
+def _features(
+    metric: DistanceMetric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store
+) -> tuple[FeatureBlocks, FeatureBlocks]:
+    """Return the stored features of the references and of the reconstructions, to be read block by block.
 
     Args:
-        metric: the metric.
+        metric: the metric whose features they are.
         keys: the shards that have reconstructions.
         rows: the positions of these in each shard; of the references' features only these rows count.
         store: the store.
     """
-    if isinstance(metric, DistanceMetric):
-        name = metric.features.name
-        places = [_places(store, k.reference, r) for k, r in zip(keys, rows, strict=True)]
-        outputs = FeatureBlocks(store, "scores", [k.scores for k in keys], name, [None] * len(keys))
-        references = FeatureBlocks(store, "reference", [k.reference for k in keys], name, places)
-        return metric.compute(references, outputs)
-    assert isinstance(metric, StateMetric)
-    return metric.merge(_states(metric.key, keys, store))
+    name = metric.features.name
+    places = [_places(store, k.reference, r) for k, r in zip(keys, rows, strict=True)]
+    outputs = FeatureBlocks(store, "scores", [k.scores for k in keys], name, [None] * len(keys))
+    return FeatureBlocks(store, "reference", [k.reference for k in keys], name, places), outputs
 
 
 def _states(metric: str, keys: Sequence[ShardKeys], store: Store) -> list[dict[str, np.ndarray]]:
     """Return the states of a metric, of those shards that have reconstructions."""
-    head = f"{metric}/"
-    states: list[dict[str, np.ndarray]] = []
+    found: list[dict[str, np.ndarray]] = []
     for key in keys:
         arrays = store.need("scores", key.scores)
         if not len(arrays["index"]):
             continue
-        states.append({k.removeprefix(head): v for k, v in arrays.items() if k.startswith(head)})
-        if _kinds(states[-1]) != _kinds(states[0]) or not states[0]:
-            store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
-            raise store.lost("scores", key.scores)
-    return states
+        for state in states(arrays, metric):
+            found.append(state)
+            if _kinds(state) != _kinds(found[0]) or not found[0]:
+                store.lost("scores", keys[0].scores)  # which of the two is the wrong one cannot be told
+                raise store.lost("scores", key.scores)
+    return found
 
 
 def _places(store: Store, key: str, rows: np.ndarray) -> np.ndarray:

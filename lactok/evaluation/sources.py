@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lactok import images, registry
+from lactok import fitting, images, registry
 from lactok.errors import UserError, WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
@@ -62,7 +62,7 @@ class Source(ABC):
         """Encode prepared images.
 
         Args:
-            references: B images, (R, R, 3) uint8.
+            references: B images of one shape, (H, W, 3) uint8.
             samples: the samples that they are of.
             run: the run.
 
@@ -78,13 +78,13 @@ class Source(ABC):
         """Reconstruct prepared images.
 
         Args:
-            references: B images, (R, R, 3) uint8.
+            references: B images of one shape, (H, W, 3) uint8.
             samples: the samples that they are of.
             ids: their ids (B, L), None for sources without ids.
             run: the run.
 
         Returns:
-            The reconstructions (B, 3, R, R) uint8, and the bits that each image took (B,) float64.
+            The reconstructions (B, 3, H, W) uint8, and the bits that each image took (B,) float64.
         """
 
 
@@ -113,8 +113,12 @@ class TokenizerSource(Source):
         """Return the tokenizer; it is loaded at the first call."""
         if self._loaded is None:
             loaded = registry.load(self.given_name, run.device, getattr(torch, run.dtype))
-            if self.assets != {k: v.record() for k, v in registry.resolve_assets(self.given_name).items()}:
-                raise UserError(f"the weights of {self.name} changed while it was measured; run again")
+            found = {k: v.sha256 for k, v in registry.resolve_assets(self.given_name).items()}
+            if found != {k: asset["sha256"] for k, asset in self.assets.items()}:
+                raise UserError(
+                    f"the weights of {self.name} are not those that the run began with: they changed meanwhile, or "
+                    "another machine has others; run again"
+                )
             self._loaded = loaded
         return self._loaded
 
@@ -161,9 +165,9 @@ class TokenizerSource(Source):
             }
         )
 
-    def _inputs(self, references: list[np.ndarray]) -> Tensor:
+    def _inputs(self, references: list[np.ndarray], run: Run) -> Tensor:
         """Return prepared images as the tokenizer takes them, (B, 3, input_size, input_size) float32 in [0, 1]."""
-        return torch.stack([images.tokenizer_input(r, self.spec.input_size, self.spec.resample) for r in references])
+        return torch.stack([fitting.tokenizer_input(r, run.protocol.prepare, self.spec) for r in references])
 
     def _with_ids(self, run: Run) -> Tokenizer:
         """Return the tokenizer; raise WrongValue if it has no ids although its spec promises them."""
@@ -174,7 +178,7 @@ class TokenizerSource(Source):
 
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
         with count_near_ties() as counts:
-            ids = self._with_ids(run).encode(self._inputs(references), run.seeds(samples)).cpu()
+            ids = self._with_ids(run).encode(self._inputs(references, run), run.seeds(samples)).cpu()
         near_ties = torch.zeros(len(ids), dtype=torch.int64)
         if counts:  # one for each quantizer that encoded
             near_ties = torch.stack([count.cpu() for count in counts]).sum(0)
@@ -184,12 +188,21 @@ class TokenizerSource(Source):
         self, references: list[np.ndarray], samples: Sequence[Sample], ids: Tensor | None, run: Run
     ) -> tuple[Tensor, Tensor]:
         if ids is None:
-            out, bits = self.tokenizer(run).reconstruct(self._inputs(references), run.seeds(samples))
+            out, bits = self.tokenizer(run).reconstruct(self._inputs(references, run), run.seeds(samples))
         else:
             out = self._with_ids(run).decode(ids, run.seeds(samples))
             bits = torch.full((len(ids),), self.spec.bits or 0.0, dtype=torch.float64)
-        out = images.to_resolution(out.cpu(), run.protocol.prepare.resolution)
-        return images.to_uint8(out, run.protocol.score.rounding), bits
+        how, score = run.protocol.prepare, run.protocol.score
+        height, width = references[0].shape[:2]
+        made = fitting.reconstructions(
+            out.cpu(),
+            (height, width),
+            how,
+            enlarge=score.enlarge,
+            rounding=score.rounding,
+            multiple=self.spec.multiple,
+        )
+        return made, bits
 
 
 class ObjectSource(TokenizerSource):

@@ -16,6 +16,7 @@ from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import PicturesResult, ReconResult, load
 from lactok.evaluation.schema import Entry, Skipped
+from lactok.metrics.frechet import SINGULAR_BELOW
 from lactok.metrics.registry import Metric, sorted_keys
 
 LARGE = 1e9  # from here on numbers are written as powers of ten, so that a cell stays short
@@ -47,9 +48,12 @@ def decimals(value: float, digits: int, sign: str = "") -> str:
 
 
 def number(metric: Metric, entry: Entry | None) -> str:
-    """Return a value as text, with half the width of its interval; a distance from too few images begins with `~`."""
+    """Return a value as text, with half the width of its interval; a distance from too few images begins with `~`.
+
+    A mean over images of which some have no value is "nan".
+    """
     if entry is None or entry.value is None:
-        return "-"
+        return "nan" if entry is not None and entry.nan else "-"
     text = decimals(entry.value * metric.scale, metric.digits)
     if entry.ci95:
         low, high = entry.ci95
@@ -65,7 +69,7 @@ def why_missing(entry: Entry) -> str:
 
 
 def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
-    """Return the footnotes that say why there is "-" instead of a value, a note for each reason.
+    """Return the footnotes that say why there is "-" or "nan" instead of a value, a note for each reason.
 
     Args:
         entries: the entries of a table, each with the title of its metric.
@@ -73,12 +77,32 @@ def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
     >>> missing_notes([("rFID", Entry(value=None, n=1, reason="too few images")), ("PSNR", Entry(value=2.5, n=1))])
     ['- under rFID: too few images.']
     """
-    titles: dict[str, dict[str, None]] = {}
+    titles: dict[tuple[str, str], dict[str, None]] = {}
     for title, entry in entries:
         reason = why_missing(entry)
         if reason:
-            titles.setdefault(reason, {})[title] = None
-    return [f"- under {first_few(list(under), FEW)}: {one_line(reason, None)}." for reason, under in titles.items()]
+            titles.setdefault(("nan" if entry.nan else "-", reason), {})[title] = None
+    return [
+        f"{sign} under {first_few(list(under), FEW)}: {one_line(reason, None)}."
+        for (sign, reason), under in titles.items()
+    ]
+
+
+def interval_notes(entries: Sequence[tuple[str, Entry]]) -> list[str]:
+    """Return the footnotes that say what ± means, and which distances have no interval and why.
+
+    Args:
+        entries: the entries of a table, each with the title of its metric.
+    """
+    sets = "; of a distance of sets, for other images of the same kind" if any(e.groups for _, e in entries) else ""
+    notes = [f"± is half the 95 % interval of the mean over images{sets}."]
+    titles: dict[str, dict[str, None]] = {}
+    for title, entry in entries:
+        if entry.ci95_reason:
+            titles.setdefault(entry.ci95_reason, {})[title] = None
+    for reason, of in titles.items():
+        notes.append(f"No interval of {first_few(list(of), FEW)}: {one_line(reason, None)}.")
+    return notes
 
 
 def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in result.json") -> list[str]:
@@ -102,6 +126,28 @@ def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in 
         others = sum(len(few) for few in list(names.values())[FEW:])
         lines[FEW:] = [f"{label}: {others} more for other reasons{f', {rest}' if rest else ''}"]
     return lines
+
+
+def unreliable_notes(results: Sequence[ReconResult]) -> list[str]:
+    """Return the footnotes that say what `~` means, for the distances of results that are from too few images."""
+    biased, others = False, dict[str, int]()
+    for result in results:
+        for key, entry in result.metrics.items():
+            if entry.reliable is False and entry.value is not None:
+                metric = result.metric(key)
+                if key.startswith("rfid") and metric.reliable_from == SINGULAR_BELOW:
+                    biased = True
+                else:
+                    others[metric.title] = metric.reliable_from
+    notes = []
+    if biased:
+        notes.append(
+            f"~ rFID of fewer than {SINGULAR_BELOW} images is biased upwards and not comparable with published numbers."
+        )
+    if others:
+        said = ", ".join(f"{title} of fewer than {count}" for title, count in others.items())
+        notes.append(f"~ {said} images is not comparable with published numbers.")
+    return notes
 
 
 def seconds_column(results: Sequence[PicturesResult]) -> tuple[list[str], list[str]]:
@@ -144,7 +190,10 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
         if codebook is not None and codebook.size is not None and codebook.seen < codebook.size:
             most = f"at most {100 * codebook.seen / codebook.size:.3g} % of {codebook.size} codes"
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
-            said.append(f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}")
+            line = f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}"
+            if codebook.usage_of_seen is not None:
+                line += f", and use {100 * codebook.usage_of_seen:.3g} % of what they could"
+            said.append(line)
     if not said:
         return []
     return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]
@@ -173,12 +222,11 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
         row.append(share_of_codes(result))
         row.append(str(result.n))
         rows.append(row)
-    notes = ["± is half the 95 % bootstrap interval of the mean over images."]
-    notes += usage_notes(results)
     entries = [(result.metric(key).title, entry) for result in results for key, entry in result.metrics.items()]
+    notes = interval_notes(entries)
+    notes += usage_notes(results)
     notes += missing_notes(entries)
-    if any(entry.reliable is False and entry.value is not None for _, entry in entries):
-        notes.append("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.")
+    notes += unreliable_notes(results)
     if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
         notes.append(
             "-tiny: trained here on 900 photographs, a demonstration, no ranking of the methods; the official models: "
