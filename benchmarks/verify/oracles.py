@@ -18,7 +18,7 @@ from lactok.files import is_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-# LPIPS with AlexNet of the two pairs of the LPIPS repository's folder `imgs`, as its README has them
+# published LPIPS with AlexNet of two pairs of images in the folder `imgs` of the LPIPS repository
 PUBLISHED_PAIRS = {"ex_p0.png": 0.72188, "ex_p1.png": 0.13757}
 PUBLISHED_REFERENCE = "ex_ref.png"
 PUBLISHED_ATOL = 5e-5  # AlexNet's weights and the arithmetic of a processor change the fifth digit
