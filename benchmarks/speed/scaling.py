@@ -93,6 +93,20 @@ def link_photographs(source: Path, target: Path, count: int) -> None:
             shutil.copyfile(place(source, number), path)
 
 
+@contextmanager
+def scratch_folder(photographs: Path) -> Iterator[Path]:
+    """Yield an empty folder beside the photographs, which is removed afterwards, as are those of killed processes."""
+    for folder in photographs.glob(".scale-*-*"):
+        try:
+            os.kill(int(folder.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OSError):
+            continue  # somebody else's
+    with tempfile.TemporaryDirectory(prefix=f".scale-{os.getpid()}-", dir=photographs) as own:
+        yield Path(own)
+
+
 class Stages:
     """Seconds by stage, and the largest memory until the end of each.
 
@@ -154,7 +168,7 @@ def stages_of_the_suite(stages: Stages) -> Iterator[None]:
         (datasets, "samples_under", "listing"),
         (datasets, "named_by_content", "hashing"),
         (shards, "run_shards", "shards"),
-        (evaluate, "complete", "looking what is finished"),
+        (sys.modules[evaluate.evaluate_source.__module__], "complete", "looking what is finished"),
         (ReconstructionWork, "all_keys", "keys"),
         (kept_images, "publish", "pictures"),
         (reconstruction_result, "merge", "merging"),
@@ -190,8 +204,8 @@ def measure(series: Series, photographs: Path, count: int) -> dict[str, Any]:
 
     stages = Stages()
     start = peak_memory_bytes()
-    with tempfile.TemporaryDirectory(prefix=".scale-", dir=photographs) as scratch:
-        data, out = Path(scratch, "photographs"), Path(scratch, "out")
+    with scratch_folder(photographs) as scratch:
+        data, out = scratch / "photographs", scratch / "out"
         link_photographs(photographs, data, count)
         with stages_of_the_suite(stages):
             settings = Settings(

@@ -15,12 +15,14 @@ from scipy.stats import bootstrap, permutation_test
 from scipy.stats import t as student
 
 from lactok.evaluation.jackknife import Resampled
+from lactok.evaluation.sign_flips import two_sided_p
 from lactok.metrics.registry import Metric
 
 RESAMPLES = 2000  # of the bootstrap
 PERMUTATIONS = 1999  # of signs; with the observed ones they are 2000
 POWER = 0.8  # with which the smallest detectable difference would be found
 FEWEST = 2  # images in each set of which a distance can be computed
+MANY = 1000  # pairs from which on signs are flipped by `lactok.evaluation.sign_flips`, which is faster then
 BATCH_VALUES = 4_000_000  # resampled values that are held in memory at a time
 
 
@@ -319,6 +321,8 @@ def _sign_flips(differences: np.ndarray, groups: Sequence[str] | None) -> float 
         sums = np.bincount(group_numbers, weights=differences)
     if len(sums) < 2:
         return None
+    if len(sums) >= MANY:
+        return two_sided_p(sums, PERMUTATIONS, max(1, BATCH_VALUES // len(sums)))
     result = permutation_test(
         (sums,),
         np.mean,

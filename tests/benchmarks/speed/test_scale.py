@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,7 +15,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.speed.scale import main, sizes_of, stored
-from benchmarks.speed.scaling import Series, Stages, make_photographs, measure, place, table
+from benchmarks.speed.scaling import Series, Stages, make_photographs, measure, place, scratch_folder, table
 from lactok.errors import WrongValue
 
 
@@ -59,6 +62,16 @@ def test_every_stage_is_measured(photographs: Path) -> None:
     text = table(Series("toy", "psnr,ssim", 64), [found])
     assert "| 66 " in text.replace("|  ", "| ")
     assert "shards: decode" in text
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name in (f".scale-{ended.pid}-x", f".scale-{os.getpid()}-x", ".scale-mine-x"):
+        (tmp_path / name / "photographs").mkdir(parents=True)
+    with scratch_folder(tmp_path) as scratch:
+        assert list(scratch.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {f".scale-{os.getpid()}-x", ".scale-mine-x"}
 
 
 def test_an_inner_stage_counts_once() -> None:

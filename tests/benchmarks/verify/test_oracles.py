@@ -11,7 +11,8 @@ from PIL import Image
 from reference import SHARED
 
 from benchmarks.verify import oracles
-from benchmarks.verify.oracles import ORACLES, Inputs, Oracle, main, published_pairs
+from benchmarks.verify.libraries import ORACLES, Inputs, Oracle
+from benchmarks.verify.oracles import main, published_pairs
 from lactok.errors import MissingFile
 
 
