@@ -176,7 +176,7 @@ def _of_parquet(archive: Path) -> Iterator[Inside]:
                 for i, value in enumerate(values):
                     path = (value.get(outer) or {}).get("path") if holds_path else None
                     is_named = isinstance(path, str) and path != ""
-                    own = _name_of(path) if is_named else f"{archive.stem}/{row:06}"
+                    own = _name_of(str(path)) if is_named else f"{archive.stem}/{row:06}"
                     row += 1
                     if own is None:
                         continue

@@ -254,7 +254,7 @@ def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> 
     if name == "sample":
         return Dataset("sample", sample_set.samples()).limited(limit)
     if name in PUBLISHED:
-        return Dataset(name, limited(published_sets.samples_of(name, data_folder(name, data_dir)), limit))
+        return Dataset(name, published_sets.samples_of(name, data_folder(name, data_dir), limit))
     path = Path(name)
     if is_folder(path):
         return folder(path, limit)
