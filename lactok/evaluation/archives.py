@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation import captions
 from lactok.evaluation.folders import is_hidden
 from lactok.evaluation.members import DEFLATED, STORED, Member, RowMember, TarMember, ZipMember
+from lactok.evaluation.names import utf8
 from lactok.evaluation.tar_index import COMPRESSED, index, refuse_compressed, sample_of
 from lactok.images import EXTENSIONS, UnreadableImage
 from lactok.outside_text import shown
@@ -110,7 +110,7 @@ def _name_of(path: str) -> str | None:
 
     Bytes that are no UTF-8 become escapes such as "\\xff".
     """
-    pure = PurePosixPath(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    pure = PurePosixPath(utf8(path))
     return None if any(is_hidden(part) for part in pure.parts) else str(pure)
 
 
