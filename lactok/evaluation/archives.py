@@ -108,9 +108,12 @@ def _listed(archive: Path) -> Iterator[Inside]:
 def _name_of(path: str) -> str | None:
     """Return an image's path in an archive as its name, None if it is hidden or a copy that systems make.
 
-    Bytes that are no UTF-8 become escapes such as "\\xff".
+    Bytes that are no UTF-8 become escapes such as "\\xff". Of an absolute path, which is one of some other machine, the
+    file's name is taken.
     """
     pure = PurePosixPath(utf8(path))
+    if pure.is_absolute():
+        pure = PurePosixPath(pure.name)
     return None if any(is_hidden(part) for part in pure.parts) else str(pure)
 
 
