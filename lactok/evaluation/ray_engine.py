@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import lactok.evaluation.elsewhere as far
-from lactok.errors import UserError, WrongValue, disk_errors, one_line
+from lactok.errors import ClusterError, UserError, WrongValue, disk_errors, one_line
 from lactok.evaluation.cluster import Cluster, check_address
+from lactok.evaluation.datasets import Sample
 from lactok.evaluation.executors import Executor, Job
 from lactok.evaluation.progress import Report
 from lactok.evaluation.ray_worker import Facts, KeeperActor, Worker, same_everywhere
@@ -87,8 +88,7 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
         needs: what a task takes; a cluster that is started here has cores for it, and for `workers` such tasks.
 
     Raises:
-        WrongValue: the address is no address of a cluster.
-        UserError: no cluster answers there, or none can be started.
+        ClusterError: the address is none of a cluster, no cluster answers there, or none can be started.
     """
     import ray
 
@@ -109,11 +109,13 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
             check_address(address, said_by)
             _check_answers(address, said_by)
             ray.init(address, **quiet)
-    except UserError:
+    except ClusterError:
         raise
+    except WrongValue as error:
+        raise ClusterError(str(error)) from error
     except Exception as error:  # Ray's errors of connecting have no common class
         where = f"{said_by} {address}: no Ray cluster can be joined there" if address else "Ray cannot be started here"
-        raise UserError(f"{where} ({one_line(error)})") from error
+        raise ClusterError(f"{where} ({one_line(error)})") from error
     _started.append(True)
 
 
@@ -127,20 +129,20 @@ def end() -> None:
 
 
 def _check_answers(address: str, said_by: str) -> None:
-    """Raise UserError if nothing listens at an address, for which Ray itself waits minutes."""
+    """Raise ClusterError if nothing listens at an address, for which Ray itself waits minutes."""
     if address != "auto":
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except OSError as error:
-            raise UserError(
+            raise ClusterError(
                 f"{said_by} {address}: nothing answers there ({error.strerror or error}); start a cluster by "
                 "`ray start --head`, or leave the address out to have one started here"
             ) from error
 
 
 def _room(needs: Mapping[str, float]) -> int:
-    """Return how many tasks the machines of the cluster have room for; raise WrongValue if for none."""
+    """Return how many tasks the machines of the cluster have room for; raise ClusterError if for none."""
     import ray
 
     names = {RAY_NAMES.get(name, name): amount for name, amount in needs.items() if amount}
@@ -149,7 +151,7 @@ def _room(needs: Mapping[str, float]) -> int:
     if not found:
         wanted = ", ".join(f"{name} {amount:g}" for name, amount in names.items())
         most = ", ".join(f"{name} {max((m.get(name, 0) for m in machines), default=0):g}" for name in names)
-        raise WrongValue(
+        raise ClusterError(
             f"no machine of the cluster has what a task takes ({wanted}; the most that one has: {most}): say it by "
             "`ray_resources`, use fewer `threads`, or name the number of `workers` to wait for machines that come later"
         )
@@ -271,12 +273,12 @@ class _Crew:
         """Send the work to a worker that has looked around.
 
         Raises:
-            UserError: it would compute other numbers than this process expects.
+            ClusterError: it would compute other numbers than this process expects.
         """
         worker.host = facts.host
         for name, here in self.same.items():
             if facts.same.get(name) != here:
-                raise UserError(
+                raise ClusterError(
                     f"{facts.host} has {name} {facts.same.get(name)} and this machine {here}, which give other "
                     "numbers; let all machines have the same, or keep the others out by `ray_resources`"
                 )
@@ -309,16 +311,17 @@ class _Crew:
         """
         missing = re.search(r"(ModuleNotFoundError|ImportError): .*", str(error))
         if worker.job is None and missing is not None:
-            raise UserError(
+            raise ClusterError(
                 f"a worker of the Ray cluster cannot start ({one_line(missing[0])}): install the same packages on all "
                 "of its machines"
             ) from error
         self.deaths[worker.job] += 1
         if self.deaths[worker.job] >= TRIES:
-            what = "workers died before their first shard"
+            kind: type[UserError]
+            what, kind = "workers died before their first shard", ClusterError
             if worker.job is not None:
-                what = f"{_name(self.jobs[worker.job])}: the worker that did it died"
-            raise UserError(
+                what, kind = f"{_name(self.jobs[worker.job])}: the worker that did it died", UserError
+            raise kind(
                 f"{what}, {TRIES} times in a row, perhaps for want of memory: let a task take more by `ray_resources`, "
                 "or use a smaller `batch_size`, and run again, finished shards are kept"
             ) from error
@@ -331,7 +334,7 @@ class _Crew:
 def _name(job: Any) -> str:
     """Return what messages call a job: a shard by its first sample."""
     first = job[0] if isinstance(job, list) and job else None
-    return f"the shard that begins with {shown(first.id)}" if isinstance(first, far.Sample) else "a job"
+    return f"the shard that begins with {shown(first.id)}" if isinstance(first, Sample) else "a job"
 
 
 def _environment() -> dict[str, str]:
