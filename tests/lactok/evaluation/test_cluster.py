@@ -86,5 +86,7 @@ def test_an_address_where_nobody_answers(
         run(tmp_path / "out", *arguments, "--ray-address", address, code=2)
         assert f"--ray-address {address}: nothing answers there" in capsys.readouterr().err
         monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
-        with pytest.raises(ClusterError, match="RAY_ADDRESS http://127.0.0.1:8265: the address is that of the cluster's"):
+        with pytest.raises(
+            ClusterError, match="RAY_ADDRESS http://127.0.0.1:8265: the address is that of the cluster's"
+        ):
             lactok.evaluate("resize-8", dataset=str(photographs), engine="ray", metrics="psnr", out=tmp_path / "out")

@@ -49,9 +49,7 @@ def cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init(
-            "local", num_cpus=7, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False
-        )
+        ray.init("local", num_cpus=7, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()
 
@@ -298,9 +296,7 @@ def test_other_versions_are_refused() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["out is seen", "out is not seen"])
-def test_a_generators_pictures(
-    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
-) -> None:
+def test_a_generators_pictures(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
     from benchmarks.generation.work import generate
 
     monkeypatch.setattr(datasets, "SHARD", 2)
@@ -318,9 +314,7 @@ def test_a_generators_pictures(
         )
         names = ("result.json", "records.parquet")
         made[name] = {
-            p.relative_to(folder): p.read_bytes()
-            for p in folder.rglob("*")
-            if p.suffix == ".png" or p.name in names
+            p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.suffix == ".png" or p.name in names
         }
     assert len(made["one"]) == 6
     assert made["one"] == made["ray"]
