@@ -1,7 +1,7 @@
 """A tokenizer for runs in other processes: it writes down what it encodes, and can fail in several ways.
 
-It is named by this file, `tests/counting.py:Counting`. Environment variables that begin with LACTOK_ reach every worker,
-on a Ray cluster too, and tell it what to do:
+It is named by this file, `tests/counting.py:Counting`. Environment variables that begin with LACTOK_ reach every
+worker, on a Ray cluster too, and tell it what to do:
 
 - LACTOK_TEST_LOG: a file to which a line is added for each image: the process and the image's seed;
 - LACTOK_TEST_FAULT: `KIND FILE`; once, the process whose call makes FILE fails in the manner of KIND;

@@ -87,6 +87,6 @@ def test_an_address_where_nobody_answers(
         assert f"--ray-address {address}: nothing answers there" in capsys.readouterr().err
         monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
         with pytest.raises(
-            ClusterError, match="RAY_ADDRESS http://127.0.0.1:8265: the address is that of the cluster's"
+            ClusterError, match=r"RAY_ADDRESS http://127\.0\.0\.1:8265: the address is that of the cluster's"
         ):
             lactok.evaluate("resize-8", dataset=str(photographs), engine="ray", metrics="psnr", out=tmp_path / "out")

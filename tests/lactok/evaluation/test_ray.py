@@ -164,7 +164,7 @@ def test_a_shard_that_kills_every_worker_is_one_line(
 ) -> None:
     monkeypatch.setenv("LACTOK_TEST_FAULT", "poison 0")
     monkeypatch.setattr(ray_engine, "TRIES", 2)
-    with pytest.raises(UserError, match="the shard that begins with .* died, 2 times in a row") as error:
+    with pytest.raises(UserError, match=r"the shard that begins with .* died, 2 times in a row") as error:
         measured(seven, tmp_path / "out", Cluster(workers=1))
     assert not isinstance(error.value, ClusterError)
     assert "\n" not in str(error.value)
