@@ -202,6 +202,7 @@ class _Crew:
         self.deaths: Counter[int | None] = Counter()  # by job; of workers without one under None
         self.busy: dict[Any, _Worker] = {}  # by Ray's reference of what it is asked for
         self.keeper: Any = None
+        self.actors: list[Any] = []  # all that were started, the keeper among them
         more = {name: amount for name, amount in needs.items() if name not in ("cpu", "gpu", "memory") and amount}
         self.options = {
             "num_cpus": needs["cpu"],
@@ -236,14 +237,13 @@ class _Crew:
             self.ray.wait(working, num_returns=len(working)) if working else None
             raise
         finally:
-            for worker in self.busy.values():
-                self.ray.kill(worker.actor)
-            if self.keeper is not None:
-                self.ray.kill(self.keeper)
+            for actor in self.actors:
+                self.ray.kill(actor)
 
     def _hire(self) -> None:
         """Start a worker, and let it look around."""
         actor = self.ray.remote(Worker).options(**self.options).remote()
+        self.actors.append(actor)
         self.busy[actor.look.remote(os.getcwd(), self.probe, self.device)] = _Worker(actor)
 
     def _hear(self, reference: Any) -> Timer | None:
@@ -257,7 +257,6 @@ class _Crew:
         try:
             value = answer.result()
         except UserError as error:
-            self.ray.kill(worker.actor)
             if worker.host not in ("", platform.node()) and not isinstance(error, LostShard):
                 error.args = (f"{error} (on {worker.host})", *error.args[1:])
             raise
@@ -293,7 +292,9 @@ class _Crew:
 
         here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": here, "runtime_env": self.options["runtime_env"]}
-        return self.ray.remote(KeeperActor).options(**options).remote(str(self.out))
+        keeper = self.ray.remote(KeeperActor).options(**options).remote(str(self.out))
+        self.actors.append(keeper)
+        return keeper
 
     def _next_job(self, worker: _Worker) -> None:
         """Ask a worker for the next job, or end it if there is none."""
