@@ -73,8 +73,8 @@ def test_what_numbers_nothing_is_one_line(environment: dict[str, str], message: 
     ("environment", "device"),
     [
         ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, "cuda:1"),
-        ({"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "CUDA_VISIBLE_DEVICES": "0,1,2,3", **SRUN}, "cuda:1"),
-        ({"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "CUDA_VISIBLE_DEVICES": "1", **SRUN}, "cuda"),
+        ({"SLURM_PROCID": "2", "SLURM_LOCALID": "1", "CUDA_VISIBLE_DEVICES": "0,1,2,3", **SRUN}, "cuda:1"),
+        ({"SLURM_PROCID": "2", "SLURM_LOCALID": "1", "CUDA_VISIBLE_DEVICES": "1", **SRUN}, "cuda"),
         (array(2, CUDA_VISIBLE_DEVICES="0,1"), "cuda"),
         ({"LOCAL_RANK": "1"}, "cuda"),
     ],
