@@ -5,7 +5,8 @@ worker, on a Ray cluster too, and tell it what to do:
 
 - LACTOK_TEST_LOG: a file to which a line is added for each image: the process and the image's seed;
 - LACTOK_TEST_FAULT: `KIND FILE`; once, the process whose call makes FILE fails in the manner of KIND;
-- LACTOK_TEST_HOLD: a file; calls wait until it is there.
+- LACTOK_TEST_HOLD: a file; calls wait until it is there;
+- LACTOK_TEST_PAUSE: seconds that each call takes.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Counting(Tokenizer):
         hold = os.environ.get("LACTOK_TEST_HOLD")
         while hold and not os.path.exists(hold):
             time.sleep(0.02)
+        time.sleep(float(os.environ.get("LACTOK_TEST_PAUSE", "0")))
         kind, _, file = os.environ.get("LACTOK_TEST_FAULT", "").partition(" ")
         if kind == "poison":  # each time, not once
             if int(seeds[0]) % 5 == int(file):
