@@ -1,6 +1,6 @@
-"""A tokenizer for runs in other processes: it writes down what it encodes, and can fail in several ways.
+"""A tokenizer and a generator for runs in other processes; the tokenizer writes down what it encodes, and can fail.
 
-It is named by this file, `tests/counting.py:Counting`. Environment variables that begin with LACTOK_ reach every
+They are named by this file, `tests/counting.py:Counting`. Environment variables that begin with LACTOK_ reach every
 worker, on a Ray cluster too, and tell it what to do:
 
 - LACTOK_TEST_LOG: a file to which a line is added for each image: the process and the image's seed;
@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from lactok.errors import WrongValue
-from lactok.specs import TokenizerSpec
-from lactok.tokenizer import Tokenizer
+from lactok.randomness import noise
+from lactok.specs import GeneratorSpec, TokenizerSpec
+from lactok.tokenizer import Generator, Tokenizer
 
 
 def fail(kind: str) -> None:
@@ -71,3 +72,13 @@ class Counting(Tokenizer):
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         level = torch.stack([ids // 16, ids // 4 % 4, ids % 4], 1).float()
         return torch.nn.functional.interpolate((level.unflatten(2, (4, 4)) + 0.5) / 4, scale_factor=8.0)
+
+
+class Clouds(Generator):
+    """Noise whose mean is the length of a caption."""
+
+    spec = GeneratorSpec("counting-clouds", "test", "text", 32, "MIT")
+
+    def _generate(self, conditions: list[str], seeds: Tensor) -> Tensor:
+        mean = torch.tensor([len(condition) / 100 for condition in conditions])
+        return mean.view(-1, 1, 1, 1) + 0.1 * torch.nn.functional.interpolate(noise(seeds, (3, 4, 4), "start"), 32)

@@ -307,7 +307,7 @@ def test_a_generators_pictures(cluster: str, tmp_path: Path, monkeypatch: pytest
         folder = tmp_path / name / "pictures"
         run = Run(protocol.get("square-256", 64, "psnr"), threads=1)
         generate(
-            "lactokgen-tiny",
+            COUNTING.replace("Counting", "Clouds"),
             [{"prompt": "a red ball"}, {"prompt": "two cats"}],
             folder,
             run,
