@@ -326,9 +326,12 @@ class _Crew:
                 f"{what}, {TRIES} times in a row, perhaps for want of memory: let a task take more by `ray_resources`, "
                 "or use a smaller `batch_size`, and run again, finished shards are kept"
             ) from error
-        logger.warning("a worker died%s; its shard is done again", f" on {worker.host}" if worker.host else "")
+        then = "another one is started"
         if worker.job is not None:
+            then = "its shard is done again"
             self.waiting.appendleft(worker.job)
+        logger.warning("a worker died%s; %s", f" on {worker.host}" if worker.host else "", then)
+        self.ray.kill(worker.actor)  # where it only cannot be reached
         self._hire()
 
 
