@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import photograph
-from golden_sets import shared
 from PIL import Image
+from reference import shared
 from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -73,7 +73,7 @@ def test_dark_levels_fall_by_one_as_seed_voken_s() -> None:
 
 
 def test_the_border_is_that_of_seed_voken_s_evaluation() -> None:
-    golden = load_file(shared("golden/seed_voken_eval") / "io.safetensors")
+    golden = load_file(shared("golden", "seed_voken_eval") / "io.safetensors")
     for i in range(3):
         picture = golden[f"original.{i:02}.image"].numpy()
         given = fitting.tokenizer_input(picture, Prepare(None, "pad"), FREE)
@@ -83,8 +83,8 @@ def test_the_border_is_that_of_seed_voken_s_evaluation() -> None:
 
 
 def test_pixels_give_the_numbers_of_seed_voken_s_evaluation() -> None:
-    """Its PSNR and SSIM are means of the means of batches; here they are put together from values of single pictures."""
-    folder = shared("golden/seed_voken_eval")
+    """Its PSNR and SSIM are means of the means of batches, put together here from the values of single pictures."""
+    folder = shared("golden", "seed_voken_eval")
     golden, config = load_file(folder / "io.safetensors"), json.loads((folder / "config.json").read_text())
     for job, head, size in (("fixed_size", "fixed", 4), ("original_resolution", "original", 1)):
         psnr, ssim = [], []
