@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath  # it knows both kinds of slashes
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
+from lactok.evaluation.error_profile import WORST
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.stored_files import read_json
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # why a picture was stored: it was chosen before the run, or it is among the best or the worst ones
-REASONS = ("chosen", "best", "worst")
+REASONS = ("chosen", "best", "worst", *WORST)
 
 
 @dataclass(frozen=True)

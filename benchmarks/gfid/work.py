@@ -13,6 +13,7 @@ from benchmarks.gfid.pictures import Pictures, pixel_sha256
 from lactok.evaluation import reconstruction
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.keys import features_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
@@ -45,7 +46,7 @@ class DescribingWork(ShardWork):
 
     def key(self, samples: Sequence[Sample]) -> str:
         """Return the key of a shard's features."""
-        return digest([self.pictures.key(samples), self.run.scores_key, FEATURES])
+        return digest([self.pictures.key(samples), features_key(self.run)])
 
     def layout(self, samples: Sequence[Sample]) -> Layout:
         """Return what the file of a shard's features holds."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lactok.command import Parser, command
 from lactok.errors import UserError
 from lactok.files import is_file
+
+if TYPE_CHECKING:
+    from benchmarks.verify.checks import Checks
 
 
 def parser() -> Parser:
@@ -27,7 +31,23 @@ def parser() -> Parser:
         metavar="FILE",
         help="lists of the tensors of an official checkpoint",
     )
+    p.add_argument("--table", action="store_true", help="also print how near each set came to its tolerances")
     return p
+
+
+def table(results: Sequence[Checks]) -> str:
+    """Return a Markdown table with a row for each set: the comparison that came nearest to its tolerance."""
+    from tabulate import tabulate
+
+    rows = []
+    for result in results:
+        nearest = ["", "", "", ""]
+        if result.nearest is not None:
+            share, name, largest, tolerance = result.nearest
+            nearest = [name.replace("|", "\\|"), f"{largest:.1e}", tolerance.replace("|", "\\|"), f"{share:.1%}"]
+        rows.append([result.name, str(result.checked) if result.replayed else "not replayed", *nearest])
+    head = ["set", "comparisons", "nearest to its tolerance", "largest difference", "tolerance", "share of it"]
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True)
 
 
 @command
@@ -43,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = [sets.replay(reference) for reference in references]
     alone = len(folders) + len(args.manifest) == 1
     results += [manifest.replay(path, alone) for path in args.manifest]
+    if args.table:
+        print(table(results))
     checked = sum(result.checked for result in results)
     failed = sum(result.failed for result in results)
     not_replayed = len([result for result in results if not result.replayed])

@@ -27,6 +27,8 @@ class Checks:
         checked: number of comparisons.
         failed: number of comparisons that did not hold.
         replayed: False if the set was left out, because its model is not built here.
+        nearest: of the comparison that came nearest to its tolerance: the share of it that was needed, the tensor, its
+            largest difference and the tolerance; None where all had to be equal.
     """
 
     def __init__(self, name: str, tolerances: Mapping[str, float] | None = None):
@@ -36,6 +38,7 @@ class Checks:
         self.checked = 0
         self.failed = 0
         self.replayed = True
+        self.nearest: tuple[float, str, float, str] | None = None
 
     def tensors(self, path: Path) -> dict[str, torch.Tensor]:
         """Return the stored inputs and expected outputs of a file of the set, by name."""
@@ -73,6 +76,9 @@ class Checks:
             tolerance = f"{atol:g} + {rtol:g}*|x|"
         else:
             tolerance = f"{atol:g}"
+        if allowed.size and allowed.min() > 0:
+            share = float((difference / allowed).max())
+            self.nearest = max(self.nearest or (0.0, name, 0.0, tolerance), (share, name, largest, tolerance))
         self._line(name, f"max abs diff {largest:.3g}  tolerance {tolerance}", ok)
 
     def close_to(self, stored: Mapping[str, Any], atol: float, rtol: float) -> Callable[[str, Any], None]:

@@ -24,11 +24,12 @@ from lactok.errors import (
 )
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
+from lactok.evaluation.metric_networks import metric_networks, with_networks
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.extras import extras_named
 from lactok.files import is_folder
 from lactok.fitting import refusal
-from lactok.metrics.registry import METRICS, assets, find
+from lactok.metrics.registry import assets
 from lactok.outside_text import shown
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def evaluate(
         references: the folder of photographs that a folder of reconstructions is compared with.
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
-            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, seed, weights.
+            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
+            ray_address, ray_resources, seed, weights.
 
     Returns:
         The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`
@@ -109,8 +111,14 @@ def evaluate(
         source, data = reconstructions(existing_folder(references, "references"), source, bits, chosen)
     else:
         data = chosen.data()
-    run = replace(run, networks=metric_networks(run))
-    result = evaluate_source(source, data, run, execution)
+    run = with_networks(run, chosen.metrics)
+    try:
+        result = evaluate_source(source, data, run, execution)
+    finally:
+        if execution.cluster is not None:
+            from lactok.evaluation import ray_engine
+
+            ray_engine.end()
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
     result.records  # noqa: B018, read now and remembered, since the next tokenizer of this name overwrites the folder
@@ -148,8 +156,10 @@ def _source(
         named = run.protocol.tokenizer_name(os.fspath(given))
         check_fit(named, run.protocol)
         return TokenizerSource(named), run
-    if settings.workers > 1:
+    if (settings.workers or 1) > 1:
         raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
+    if settings.engine != "local":
+        raise WrongValue(f"`engine` {settings.engine}: a loaded tokenizer computes in this process; give its name")
     why = refusal(given.spec, run.protocol.prepare)
     if why:
         raise WrongValue(why)
@@ -393,35 +403,6 @@ def one_by_one(
 def log_bug(name: str) -> None:
     """Log the traceback of the exception that is being handled, where one of several things failed by a bug."""
     logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
-
-
-def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
-    """Return the names and digests of the networks that the run's metrics need; they are fetched if need be.
-
-    Raises:
-        WeightsNotFound: one cannot be had; the message says which metrics do without.
-    """
-    found = {}
-    metrics = {key: find(key) for key in run.protocol.score.metrics}
-    for key, metric in metrics.items():
-        try:
-            for asset in metric.needs:
-                found[asset.name] = weights.resolve(asset).sha256
-        except WeightsNotFound as error:
-            others = ",".join(other for other, m in metrics.items() if not m.needs) or METRICS.names()[0]
-            raise WeightsNotFound(f"{key}: {error}; or leave it out: `metrics` {others}") from None
-    return tuple(sorted(found.items()))
-
-
-def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
-    """Return what `metric_networks` does, but only the networks that are on this machine; nothing is fetched."""
-    found = {}
-    for key in run.protocol.score.metrics:
-        for asset in find(key).needs:
-            located = weights.locate(asset)
-            if located is not None:
-                found[asset.name] = located.sha256
-    return tuple(sorted(found.items()))
 
 
 def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:

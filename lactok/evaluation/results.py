@@ -354,19 +354,30 @@ class Results(Sequence[Result]):
         return Results(tuple(r for r in self.every if not isinstance(r, kinds)), self.left_out)
 
     def table(self) -> str:
-        """Return the reconstructions as Markdown tables, one for each data set and protocol, as commands print them."""
+        """Return Markdown tables: reconstructions by data set and protocol, then the other suites by data set.
+
+        Reconstructions are shown as the command prints them. Pictures without any score have no table.
+        """
+        from lactok.evaluation import pictures_table
         from lactok.evaluation.table import markdown
 
+        tables: dict[str, str] = {}
         groups: dict[tuple[str, ...], list[ReconResult]] = {}
         for result in self.recon:
             protocol = result.data.protocol
             group = (result.dataset, protocol.name, protocol.prepare, protocol.score)
             groups.setdefault(group, []).append(result)
-        tables = []
         for (dataset, name, prepare, score), results in groups.items():
-            title = f"{dataset}, protocol {name} ({prepare}-{score})\n\n" if len(groups) > 1 else ""
-            tables.append(title + markdown(results))
-        return "\n".join(tables)
+            tables[f"{dataset}, protocol {name} ({prepare}-{score})"] = markdown(results)
+        others: dict[tuple[str, str], list[PicturesResult]] = {}
+        for pictures in self.of(PicturesResult):
+            if pictures.metrics:
+                others.setdefault((pictures.suite, pictures.dataset), []).append(pictures)
+        for (suite, dataset), scored in sorted(others.items()):
+            tables[f"{suite} of {dataset}"] = pictures_table.markdown(scored)
+        if len(tables) == 1:
+            return next(iter(tables.values()))
+        return "\n".join(f"{title}\n\n{table}" for title, table in tables.items())
 
 
 def load(folder: Path) -> Result:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lactok.metrics.frechet import frechet
+from lactok.metrics.grouped import frechet_leaving_out
 from lactok.metrics.registry import metric
 from lactok.metrics.vision_features import DINOV2
 
@@ -14,7 +15,15 @@ Blocks = Sequence[np.ndarray]
 SINGULAR_BELOW = 1025  # images, below which the covariance of the 1024 features is singular
 
 
-@metric("fd_dinov2", title="FD-DINOv2", higher=False, digits=1, reliable_from=SINGULAR_BELOW, features=DINOV2)
+@metric(
+    "fd_dinov2",
+    title="FD-DINOv2",
+    higher=False,
+    digits=1,
+    reliable_from=SINGULAR_BELOW,
+    features=DINOV2,
+    leaving_out=frechet_leaving_out,
+)
 def fd_dinov2(references: Blocks, outputs: Blocks) -> float:
     """Return the Frechet distance between DINOv2 ViT-L/14's class tokens (n, 1024) of references and reconstructions.
 

@@ -36,22 +36,36 @@ def tf1_resize(images: Tensor) -> Tensor:
 
     That is TensorFlow 1's bilinear interpolation, without antialiasing.
     """
-    from lactok.nn import inception
+    from lactok.nn.inception_scoring import tf1_resize_uint8
 
-    return inception.tf1_resize(images)
+    return tf1_resize_uint8(images)
 
 
-def _features(resize: Callable[[Tensor], Tensor], images: Tensor, device: str) -> np.ndarray:
-    """Return Inception's pooled features (B, 2048) float32 of images (B, 3, H, W) uint8."""
+def _features(resize: Callable[[Tensor], Tensor], images: Tensor, device: str, fast: bool = False) -> np.ndarray:
+    """Return Inception's pooled features (B, 2048) float32 of images (B, 3, H, W) uint8; `fast` means in bfloat16."""
     import torch
 
-    from lactok.nn.inception import inception
+    from lactok.nn.inception_scoring import load_scoring_inception
 
     resized = resize(images).to(device, memory_format=torch.channels_last)
-    return inception(device)(resized).float().cpu().numpy()
+    return load_scoring_inception(device, fast)(resized).cpu().numpy()
 
 
-INCEPTION_TF1 = Features("inception_tf1", partial(_features, tf1_resize), (INCEPTION,), ("torch-fidelity",), FLOPS)
+INCEPTION_TF1 = Features(
+    "inception_tf1",
+    partial(_features, tf1_resize),
+    (INCEPTION,),
+    ("torch-fidelity",),
+    FLOPS,
+    version=2,
+    fast=True,
+)
 INCEPTION_CLEAN = Features(
-    "inception_clean", partial(_features, clean_resize), (INCEPTION,), ("torch-fidelity", "clean-fid"), FLOPS
+    "inception_clean",
+    partial(_features, clean_resize),
+    (INCEPTION,),
+    ("torch-fidelity", "clean-fid"),
+    FLOPS,
+    version=2,
+    fast=True,
 )

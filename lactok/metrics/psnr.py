@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CAP = 100.0  # dB; the value of equal images, which would be infinite
+EXACT = 256  # squares of differences of uint8 whose sum is below 2^24
 
 
 @metric("psnr", title="PSNR", higher=True, digits=2, unit="dB", default=True, cap=CAP)
@@ -20,9 +21,25 @@ def psnr(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
     """Return the PSNR (B,) float64 in dB between uint8 images (B, 3, H, W), at most `CAP`."""
     import torch
 
-    error = references.to(torch.int32) - outputs.to(torch.int32)
-    mse = (error * error).double().mean((1, 2, 3)) / 255.0**2
+    mse = squared_errors(references, outputs).double() / references[0].numel() / 255.0**2
     return (-10 * torch.log10(mse)).clamp(max=CAP)
+
+
+def squared_errors(references: Tensor, outputs: Tensor) -> Tensor:
+    """Return the exact sums of squared differences (B,) int64 between uint8 images (B, 3, H, W).
+
+    A float32 sum of `EXACT` squares is exact, since it is a whole number below 2^24.
+    """
+    import torch
+
+    found = []
+    for reference, output in zip(references, outputs, strict=True):
+        error = (reference.to(torch.int16) - output.to(torch.int16)).flatten().float()
+        whole = len(error) // EXACT * EXACT
+        squares = error.square_()
+        sums = squares[:whole].view(-1, EXACT).sum(1).sum(dtype=torch.float64)
+        found.append(sums + squares[whole:].sum(dtype=torch.float64))
+    return torch.stack(found).long()
 
 
 def pooled(states: Sequence[Mapping[str, np.ndarray]]) -> float:
@@ -44,13 +61,8 @@ def psnr_pooled(references: Tensor, outputs: Tensor, device: str = "cpu") -> dic
     with its default `elementwise_mean` and `data_range=1.0` gives. It is never above the mean of the images' own PSNR.
     """
     import numpy as np
-    import torch
 
-    errors = []
-    for reference, output in zip(references, outputs, strict=True):
-        error = reference.to(torch.int32) - output.to(torch.int32)
-        errors.append(int((error * error).sum()))
     return {
-        "squared_error": np.array(errors, np.int64),
+        "squared_error": squared_errors(references, outputs).numpy(),
         "count": np.full(len(references), references[0].numel(), np.int64),
     }

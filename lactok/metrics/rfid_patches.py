@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lactok.metrics.frechet import SINGULAR_BELOW, frechet
+from lactok.metrics.frechet import FEATURES, SINGULAR_BELOW, frechet
+from lactok.metrics.grouped import frechet_leaving_out
 from lactok.metrics.inception_features import FLOPS, INCEPTION_TF1
 from lactok.metrics.registry import Features, metric
 
@@ -46,13 +47,11 @@ def patches(images: Tensor) -> Tensor:
 
 
 def patch_features(images: Tensor, device: str) -> np.ndarray:
-    """Return Inception's pooled features (B * N, 2048) float32 of the N patches of images (B, 3, H, W) uint8."""
-    found = [np.zeros((0, 2048), np.float32)]
-    for image in images:
-        cut = patches(image[None])
-        for start in range(0, len(cut), TOGETHER):
-            found.append(INCEPTION_TF1.compute(cut[start : start + TOGETHER], device))
-    return np.concatenate(found)
+    """Return Inception's pooled features (B, N, 2048) float32 of the N patches of images (B, 3, H, W) uint8."""
+    cut = patches(images)
+    parts = [INCEPTION_TF1.compute(cut[start : start + TOGETHER], device) for start in range(0, len(cut), TOGETHER)]
+    found = np.concatenate([np.zeros((0, FEATURES), np.float32), *parts])
+    return found.reshape(len(images), -1, FEATURES)
 
 
 INCEPTION_PATCH256 = Features(
@@ -61,6 +60,7 @@ INCEPTION_PATCH256 = Features(
     INCEPTION_TF1.networks,
     INCEPTION_TF1.libraries,
     FLOPS,
+    INCEPTION_TF1.version,
     rows=patches_in,
 )
 
@@ -73,11 +73,12 @@ INCEPTION_PATCH256 = Features(
     reliable_from=SINGULAR_BELOW,
     smallest=SIDE,
     features=INCEPTION_PATCH256,
+    leaving_out=frechet_leaving_out,
 )
 def rfid_patch256(references: Blocks, outputs: Blocks) -> float:
     """Return the FID between features (n, 2048) of the patches of references and of reconstructions.
 
-    Patches are resized as torch-fidelity does for FID. At 256 px it is the rFID. At 1024 px an image takes as much as 16
-    of rFID's, some 2 s on one core.
+    Patches are resized as torch-fidelity does for FID. At 256 px it is the rFID. At 1024 px an image takes as much as
+    16 of rFID's, some 2 s on one core.
     """
     return frechet(references, outputs)

@@ -1,4 +1,4 @@
-"""Where the weights of DINOv2 ViT-L/14 and of CLIP ViT-L/14 at 336 px are, and their conversion for `lactok.nn.vision`."""
+"""Where the weights of DINOv2 ViT-L/14 and CLIP ViT-L/14@336 are, and their conversion for `lactok.nn.vision`."""
 
 from __future__ import annotations
 

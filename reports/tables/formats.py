@@ -143,7 +143,9 @@ def _signs_explained(table: Table) -> list[str]:
     cells = [c for row in table.rows for c in row.cells]
     notes = [f"after /: {source}." for source in dict.fromkeys(c.second_source for c in cells if c.second is not None)]
     if measured:
-        notes.append("± is half the 95 % bootstrap interval of the mean; distances of sets (rFID, KID) have none.")
+        notes.append(
+            "± is half the 95 % interval of the mean, or of the distance of sets where there are enough images."
+        )
     if any(not m.reliable for m in measured):
         notes.append("~: a distance of fewer than 2049 images, biased upwards and not comparable with published ones.")
     if any(c.mark or c.published_mark for row in table.rows for c in row.cells):

@@ -17,6 +17,7 @@ HEAVY = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "benchmarks.recon
 NAMES = {
     "recon",
     "geneval",
+    "datasets",
     "preference",
     "generation",
     "gfid",
@@ -27,6 +28,7 @@ NAMES = {
     "replay",
     "retrieval",
     "speed",
+    "coverage",
     "verify",
     "contract",
     "scenes",

@@ -224,6 +224,16 @@ class TestPictures:
         assert f"{cut} is damaged" in caplog.text
         assert "toy-clouds, pictures: 3/3 shards" in caplog.text
 
+    def test_one_prompt_more_makes_its_pictures_alone(self, tmp_path: Path, calls: type[Clouds]) -> None:
+        """And a folder that was moved makes none."""
+        before = make(tmp_path / "made")
+        after = make(tmp_path / "made", prompts=[*PROMPTS, {"prompt": "a green cup"}])
+        assert calls.calls == 6 + 2
+        assert {name for name in before if name.endswith(".png") and after[name] != before[name]} == set()
+        (tmp_path / "made").rename(tmp_path / "moved")
+        assert make(tmp_path / "moved", prompts=[*PROMPTS, {"prompt": "a green cup"}]) == after
+        assert calls.calls == 8
+
     def test_an_interrupted_run_goes_on(
         self, tmp_path: Path, calls: type[Clouds], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import torch
 from judges import DrawnColours, DrawnDetector, Homeless, picture, write
 from PIL import Image
 from reference import ROOT
+from safetensors.torch import save_file
 
 from benchmarks.generation.work import planned
 from benchmarks.geneval import annotate, detectors, prompts
@@ -23,6 +25,7 @@ from benchmarks.geneval.detectors import Detection
 from lactok.evaluation import datasets
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.timing import Timer
+from lactok.specs import Asset
 
 RED_CAT, BLUE_CAT = ("cat", "red", (5, 5, 25, 25)), ("cat", "blue", (5, 5, 25, 25))
 DOG = ("dog", "black", (60, 10, 90, 30))
@@ -44,6 +47,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(detectors.DETECTORS.registered, cls.spec.name, cls)
     monkeypatch.setitem(detectors.COLOUR_CLASSIFIERS.registered, "drawn", DrawnColours)
     monkeypatch.setattr(DrawnDetector, "calls", 0)
+    monkeypatch.setattr(Homeless, "calls", 0)
     monkeypatch.setattr(DrawnColours, "calls", 0)
     monkeypatch.setattr(datasets, "SHARD", 4)  # a prompt's samples
 
@@ -179,6 +183,36 @@ def test_a_new_scorer_keeps_detections(images: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(DrawnDetector, "spec", detectors.JudgeSpec("drawn", prompts.OBJECTS, "MIT", False, version=2))
     run(tmp_path / "out", "--images", images)
     assert DrawnDetector.calls == 24
+
+
+def test_one_byte_of_a_judges_weights(
+    images: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the detector's: everything; of the colour classifier's: the verdicts, from the same detections."""
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name in ("homeless", "hues"):
+        save_file({"weight": torch.zeros(4)}, weights / f"{name}.safetensors")
+    monkeypatch.setenv("LACTOK_WEIGHTS", str(weights))
+    spec = detectors.JudgeSpec("drawn", detectors.COLOURS, "MIT", comparable=False, assets=(Asset("hues", "MIT"),))
+    monkeypatch.setattr(DrawnColours, "spec", spec)
+
+    def change(name: str) -> None:
+        data = bytearray((weights / f"{name}.safetensors").read_bytes())
+        data[-2] ^= 1
+        (weights / f"{name}.safetensors").write_bytes(data)
+
+    run(tmp_path / "out", "--images", images, judge="homeless")
+    assert (Homeless.calls, DrawnColours.calls) == (12, 3)
+    change("hues")
+    run(tmp_path / "out", "--images", images, judge="homeless")
+    assert (Homeless.calls, DrawnColours.calls) == (12, 6)
+    change("homeless")
+    run(tmp_path / "out", "--images", images, judge="homeless")
+    assert (Homeless.calls, DrawnColours.calls) == (24, 9)
+    images.rename(tmp_path / "moved")
+    run(tmp_path / "out", "--images", tmp_path / "moved", judge="homeless")
+    assert (Homeless.calls, DrawnColours.calls) == (24, 9)
 
 
 def test_damaged_store_is_made_again(images: Path, tmp_path: Path) -> None:

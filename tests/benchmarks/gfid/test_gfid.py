@@ -27,6 +27,7 @@ from lactok.evaluation import datasets
 from lactok.evaluation.results import GfidResult, load_results
 from lactok.metrics import precision_recall
 from lactok.metrics.frechet import frechet
+from lactok.metrics.registry import METRICS
 from lactok.nn.inception_checkpoint import INCEPTION_CLASSIFIER
 from lactok.nn.maskgit_sampling import MaskGITSampling
 from lactok.nn.titok_generator import MaskedTransformerConfig
@@ -217,6 +218,33 @@ class TestGenerator:
         assert [list(r.metrics) for r in results if len(r.metrics) > 1] == [
             ["fid", "inception_score", "precision", "recall", "kid"]
         ]
+
+    def test_what_changed_is_described_again_and_nothing_else(
+        self, tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A photograph of the reference redoes its shard; a class, the pictures of that class; a metric, itself."""
+        described: list[int] = []
+        describe = Scorer.describe
+
+        def counted(self: Scorer, pictures: Tensor) -> dict[str, np.ndarray]:
+            described.append(len(pictures))
+            return describe(self, pictures)
+
+        monkeypatch.setattr(Scorer, "describe", counted)
+        words = ("--generators", "gfid-clouds", "--samples", "6", "--classes", tmp_path / "two.txt")
+        (tmp_path / "two.txt").write_text("207\n5\n")
+        run(tmp_path / "out", *words, "--reference", photographs)
+        assert (Clouds.calls, sum(described)) == (12, 12 + 12)
+        photograph(999).save(photographs / "011.png")
+        run(tmp_path / "out", *words, "--reference", photographs)
+        assert (Clouds.calls, sum(described)) == (12, 24 + 4)
+        photographs.rename(tmp_path / "moved")
+        run(tmp_path / "out", *words, "--reference", tmp_path / "moved")
+        newer = replace(METRICS.get("fid"), version=2)
+        with monkeypatch.context() as patched:
+            patched.setitem(METRICS.registered, "fid", newer)
+            run(tmp_path / "out", *words, "--reference", tmp_path / "moved")
+        assert (Clouds.calls, sum(described)) == (12, 28)
 
     def test_classes_of_a_file(self, tmp_path: Path, photographs: Path) -> None:
         (tmp_path / "two.txt").write_text("207\n\n5\n")

@@ -19,6 +19,7 @@ import torch
 from conftest import photograph
 from PIL import Image
 from reference import ROOT
+from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks import published
@@ -177,6 +178,46 @@ def test_what_changed_is_scored_again(captioned: Path, tmp_path: Path) -> None:
     (captioned / "captions.json").write_text(json.dumps(texts))
     run(tmp_path / "out", "--images", captioned, "--metrics", "bright")
     assert Bright.calls == 70 + 6 + 6
+
+
+def test_a_reward_that_changed_is_computed_again_and_no_other(
+    captioned: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version or one byte of its weights; a caption counts only for rewards that read it."""
+    scored: dict[str, int] = {"bright": 0, "weighty": 0}
+
+    def counting(name: str, **declared: object) -> type[Reward]:
+        class Counting(Bright):
+            spec = RewardSpec(name, "MIT", **declared)  # type: ignore[arg-type]
+
+            def _score(self, images: list[Image.Image], captions: list[str]) -> Tensor:
+                scored[name] += len(images)
+                return super()._score(images, ["" for _ in captions])
+
+        return Counting
+
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    save_file({"weight": torch.zeros(4)}, weights / "weighty.safetensors")
+    monkeypatch.setenv("LACTOK_WEIGHTS", str(weights))
+    asset = Asset("weighty", "MIT")
+    classes = {"bright": counting("bright"), "weighty": counting("weighty", assets=(asset,), needs_caption=False)}
+    monkeypatch.setattr(rewards.REWARDS, "registered", classes)
+    words = ("--images", captioned, "--metrics", "bright,weighty", "--threads", "1")
+    run(tmp_path / "out", *words)
+    assert scored == {"bright": 70, "weighty": 70}
+    classes["bright"] = counting("bright", version=2)
+    run(tmp_path / "out", *words)
+    assert scored == {"bright": 140, "weighty": 70}
+    data = bytearray((weights / "weighty.safetensors").read_bytes())
+    data[-2] ^= 1
+    (weights / "weighty.safetensors").write_bytes(data)
+    run(tmp_path / "out", *words)
+    assert scored == {"bright": 140, "weighty": 140}
+    texts = json.loads((captioned / "captions.json").read_text()) | {"069.png": "another"}
+    (captioned / "captions.json").write_text(json.dumps(texts))
+    run(tmp_path / "out", *words)
+    assert scored == {"bright": 146, "weighty": 140}
 
 
 @pytest.mark.slow

@@ -66,6 +66,14 @@ SETS = [
     "rewards",
     "lactok",
     "lactok_enc",
+    "lactokgen",
+    "llamagen_gpt",
+    "titok_gen",
+    "var_vqvae",
+    "magvitv2",
+    "showo_t2i",
+    "hart_tokenizer",
+    "hart_t2i",
 ]
 
 
@@ -80,6 +88,16 @@ def test_reference_sets_hold(name: str, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("name", MODELS)
 def test_manifests_hold(name: str) -> None:
     assert verify("--manifest", shared("manifests", f"{name}.json")) == 0
+
+
+def test_the_table_says_how_near_a_set_came_to_its_tolerances(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify("--table", made) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line for line in lines if line.startswith("| made"))
+    cells = [cell.strip() for cell in row.split("|")]
+    assert int(cells[2]) == int(lines[-1].split()[0])
+    assert cells[-2].endswith("%")
+    assert 0 <= float(cells[-2].removesuffix("%")) <= 100
 
 
 def test_a_wrong_value_and_an_unchecked_tensor_fail(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

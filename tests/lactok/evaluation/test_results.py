@@ -18,7 +18,7 @@ from page_runs import KINDS, Kind, write_geneval, write_row
 from lactok.errors import UserError
 from lactok.evaluation.compare import compare
 from lactok.evaluation.older_results import Damaged
-from lactok.evaluation.results import load, load_results
+from lactok.evaluation.results import ReconResult, load, load_results
 from lactok.evaluation.stored_files import DEEPEST, read_json, read_records
 from lactok.evaluation.table import markdown
 from lactok.evaluation.writing import to_json, write_records
@@ -310,3 +310,18 @@ def test_json_is_read_whatever_its_size_says(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="larger than 256 MB"):
         read_json(tmp_path / "x.json")
     shutil.rmtree(tmp_path)
+
+
+def test_the_table_has_every_suite_that_has_scores(runs: Path) -> None:
+    """Pictures of generators stand below the reconstructions, by suite and data set."""
+    alone = load_results(runs).table()
+    assert alone.startswith("| tokenizer")
+    write_geneval(runs)
+    both = load_results(runs).table()
+    assert alone in both
+    below = both.split(alone)[1]
+    assert below.strip().startswith("geneval of ")
+    assert "| toy-pictures" in below
+    assert "overall ↑" in below
+    only = load_results(runs)
+    assert only.without(ReconResult).table().startswith("| pictures")

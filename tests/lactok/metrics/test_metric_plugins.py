@@ -24,7 +24,7 @@ import lactok
 from benchmarks.recon import __main__ as recon
 from lactok.errors import UnknownName, UserError, WrongValue
 from lactok.evaluation.results import ReconResult
-from lactok.metrics import registry
+from lactok.metrics import choice, registry
 from lactok.metrics.of_torchmetrics import by_name
 from lactok.metrics.scorer import Scorer
 from lactok.specs import Asset
@@ -122,7 +122,7 @@ class TestPlugIn:
         why = "plug-in 'broken' (broken_plug:X) cannot be imported: OSError: no such library"
         with pytest.raises(UserError, match=re.escape(why)):
             measured(two, tmp_path / "out", "psnr,broken")
-        assert "psnr" in registry.chosen("all", ())
+        assert "psnr" in choice.chosen("all", ())
         assert [r.message for r in caplog.records] == [f"left out: {why}"]
         assert measured(two, tmp_path / "out", "psnr")["psnr"].n == 2
 
@@ -210,7 +210,7 @@ class TestTorchmetrics:
         assert 0 < result[UQI].value < 1
         assert result.records[UQI].mean() == result[UQI].value
         assert "UniversalImageQualityIndex ↑" in lactok.load_results(tmp_path / "out").table()
-        assert UQI not in registry.chosen("all", ())  # what was measured once is not all there is from then on
+        assert UQI not in choice.chosen("all", ())  # what was measured once is not all there is from then on
 
     def test_sets_over_two_shards_are_sets_in_one_go(self, plug, photographs: Path, tmp_path: Path) -> None:
         plug["colour"] = EntryPoint("colour", f"{__name__}:MeanColour", GROUP)
@@ -290,18 +290,18 @@ class TestTorchmetrics:
 
 EXAMPLE = """
 import lactok
-print(lactok.evaluate("resize-12", metrics="psnr,delta_e", limit=2, out="out")["delta_e"].value)
+print(lactok.evaluate("resize-12", metrics="psnr,delta_e_76", limit=2, out="out")["delta_e_76"].value)
 """
 
 
 @pytest.mark.slow
 def test_the_example_is_a_metric_where_it_is_installed(tmp_path: Path) -> None:
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    from skimage.color import deltaE_cie76, rgb2lab
 
     done = python(installed(tmp_path, ROOT / "examples" / "lactok-delta-e"), "-c", EXAMPLE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = lactok.evaluate("resize-12", metrics="psnr", limit=2, pictures="all", out=tmp_path / "own")
-    values = [deltaE_ciede2000(*map(rgb2lab, pair)).mean() for pair in kept(result)]
+    values = [deltaE_cie76(*map(rgb2lab, pair)).mean() for pair in kept(result)]
     assert float(done.stdout) == pytest.approx(np.mean(values), rel=1e-6)
 
 
@@ -320,8 +320,8 @@ def test_the_page_on_adding_a_metric_runs(
             plug[name] = EntryPoint(name, value, GROUP)
     code = blocks("python")
     files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
-    assert sorted(plug) == ["edges", "grey_levels", "palette", "uqi"]
-    assert len(files) == 3
+    assert sorted(plug) == ["edges", "grey_levels", "palette", "rms", "uqi"]
+    assert len(files) == 4
     for name, block in files.items():
         Path(name).write_text(block)
     for script in (block for block in code if block not in files.values()):
@@ -332,8 +332,8 @@ def test_the_page_on_adding_a_metric_runs(
         with pytest.raises(SystemExit) as stop:
             recon.main([*shlex.split(line)[3:], "--limit", "2"])
         assert not stop.value.code
-    result = lactok.evaluate("resize-12", metrics="edges,palette,uqi", limit=2)
-    assert list(result.metrics) == ["edges", "palette", "uqi"]
+    result = lactok.evaluate("resize-12", metrics="edges,palette,rms,uqi", limit=2)
+    assert list(result.metrics) == ["edges", "palette", "rms", "uqi"]
     assert result["palette"].reliable is False
     (shown,) = map(json.loads, blocks("json"))
     assert shown.keys() == {
