@@ -118,13 +118,16 @@ class FolderSource(Source):
         how = run.protocol.prepare
         arrays = []
         for sample, reference in zip(samples, references, strict=True):
-            made, size = self._open(sample, run), (reference.shape[1], reference.shape[0])
-            if how.keeps_shape and made.size != size:
-                made = made.resize(size, images.BICUBIC)
-            arrays.append(images.prepare(made, how))
+            picture, size = self._open(sample, run), (reference.shape[1], reference.shape[0])
+            if how.keeps_shape and picture.size != size:
+                picture = picture.resize(size, images.BICUBIC)
+            arrays.append(images.prepare(picture, how))
         planes = [torch.from_numpy(array.copy()).permute(2, 0, 1) for array in arrays]
+        made = torch.stack(planes)
+        if run.protocol.score.references == "rounded":  # what that does to the references happens to their copies too
+            made = images.to_uint8(made.float() / 255, run.protocol.score.rounding)
         bits = self.bits if self.bits is not None else float("nan")
-        return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)
+        return made, torch.full((len(planes),), bits, dtype=torch.float64)
 
     def warn_of_shapes(self, samples: Sequence[Sample], upright: bool) -> None:
         """Log a line that names the first reconstructions whose aspect is not that of their photograph.
