@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import Any
 
 PAPER = "arXiv 2503.08377"
+CVPR = "LacTokGen at CVPR 2026, the paper's later version"
 README = "TiTok's README (bytedance/1d-tokenizer)"
+SEED_VOKEN = "SEED-Voken's README (TencentARC/SEED-Voken), measured by its authors"
+
+# the paper's tokenizers -> those of this project that stand for them; all others have the name of their row
+TOKENIZERS = {
+    "seedtok+": "seedtok-2",
+    "titok-s128": "titok-s128",
+    "llamagen": "llamagen-vq16",
+    "flextok": "flextok-d18-d28",
+    "lactok-h": "lactok-h",
+    "lactok-h*": "lactok-h-star",
+    "lactok-t*": "lactok-t-star",
+}
 
 
 @dataclass(frozen=True)
@@ -22,19 +35,35 @@ class _Location:
         rows: paths of the objects that hold the rows; the rows of all of them make up the table.
         columns: path of the object whose "columns" names the columns; by default the object of the rows.
         only_column: name of the column of a table whose rows are single numbers; such a table lists no columns.
+        dataset, protocol: for reconstructions, the data set and the protocol here that the numbers belong to; "" for a
+            protocol that this project does not have.
     """
 
     source: str
     rows: tuple[str, ...]
     columns: str | None = None
     only_column: str | None = None
+    dataset: str = ""
+    protocol: str = ""
+
+
+def _of_paper(where: str, rows: str, dataset: str) -> _Location:
+    """Return where a table of the paper's reconstructions lies."""
+    return _Location(f"{PAPER}, {where}", (f"recon/{rows}",), columns="recon", dataset=dataset, protocol="paper-1024")
+
+
+def _rfid_of(source: str, rows: str, protocol: str, dataset: str = "imagenet") -> _Location:
+    """Return where a table lies whose rows are rFIDs."""
+    return _Location(source, (rows,), only_column="rfid", dataset=dataset, protocol=protocol)
 
 
 _TABLES = {
-    "recon_imagenet": _Location(f"{PAPER}, Table 1, ImageNet", ("recon/imagenet50k",), columns="recon"),
-    "recon_coco": _Location(f"{PAPER}, Table 1, MSCOCO-2017", ("recon/coco2017-5k",), columns="recon"),
-    "recon_mjhq": _Location(f"{PAPER}, Table 2, MJHQ-5K", ("recon/mjhq-5k",), columns="recon"),
-    "recon_flux5k": _Location(f"{PAPER}, Table 2, FLUX-5K", ("recon/flux-5k",), columns="recon"),
+    "recon_imagenet": _of_paper("Table 1, ImageNet", "imagenet50k", "imagenet"),
+    "recon_coco": _of_paper("Table 1, MSCOCO-2017", "coco2017-5k", "coco"),
+    "recon_mjhq": _of_paper("Table 2, MJHQ-5K", "mjhq-5k", "mjhq"),
+    "recon_flux5k": _of_paper("Table 2, FLUX-5K", "flux-5k", "flux5k"),
+    "recon_coco_cvpr2026": _Location(CVPR, ("cvpr2026/recon_coco",), dataset="coco", protocol="paper-1024"),
+    "generation_cvpr2026": _Location(CVPR, ("cvpr2026/generation",)),
     "generation": _Location(
         f"{PAPER}, Table 3", ("generation/diffusion", "generation/autoregressive"), columns="generation"
     ),
@@ -46,7 +75,26 @@ _TABLES = {
         ("generation/seconds_per_image_cvpr2026",),
         only_column="seconds",
     ),
-    "titok_reconstruction": _Location(README, ("titok_readme_imagenet256/reconstruction_fid",), only_column="rfid"),
+    "titok_reconstruction": _rfid_of(README, "titok_readme_imagenet256/reconstruction_fid", "titok-256"),
+    "titok_reconstruction_continuous": _rfid_of(
+        README, "titok_readme_imagenet256/reconstruction_fid_continuous", "titok-256"
+    ),
+    "ta_titok_reconstruction": _Location(
+        "TA-TiTok's README (bytedance/1d-tokenizer)",
+        ("ta_titok_readme_imagenet256",),
+        dataset="imagenet",
+        protocol="titok-256",
+    ),
+    "llamagen_reconstruction": _rfid_of(
+        "LlamaGen's README (FoundationVision/LlamaGen)", "llamagen_readme_imagenet256", "llamagen-256"
+    ),
+    "seed_voken": _rfid_of(SEED_VOKEN, "seed_voken_readme/imagenet256", "seed-voken-256"),
+    "seed_voken_coco": _rfid_of(SEED_VOKEN, "seed_voken_readme/coco", "seed-voken-256", "coco"),
+    "seed_voken_native": _rfid_of(
+        f"{SEED_VOKEN}, original resolution",
+        "seed_voken_readme/imagenet_original_resolution",
+        "seed-voken-native",
+    ),
     "titok_generation": _Location(README, ("titok_readme_imagenet256/generation_fid",), only_column="gfid"),
 }
 
@@ -102,6 +150,50 @@ def table(name: str) -> Table:
         columns = tuple(_at(location.columns or location.rows[0])["columns"])
         rows = {row: dict(zip(columns, values, strict=True)) for row, values in printed.items()}
     return Table(location.source, columns, rows)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published number of a tokenizer's reconstructions.
+
+    Attributes:
+        tokenizer: the tokenizer's name in this project, or the name that it would have.
+        metric: the name of the published column: "rfid", "psnr", "ssim", "lpips" or "inception_score".
+        value: the number as printed.
+        dataset: the data set's name.
+        protocol: the protocol here that repeats its evaluation, "" where there is none or it is not known.
+        source: who published it.
+        instead_of: for a number that a user measured, the published one that was to be reproduced.
+        note: how a user's number came about, "" for others.
+    """
+
+    tokenizer: str
+    metric: str
+    value: float
+    dataset: str
+    protocol: str
+    source: str
+    instead_of: float | None = None
+    note: str = ""
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """Return all published numbers of reconstructions, and those that users measured and could not reproduce.
+
+    >>> [c.value for c in claims() if (c.tokenizer, c.metric, c.dataset) == ("titok-s128", "rfid", "imagenet")]
+    [2.32, 1.71, 3.91]
+    """
+    found = []
+    for name, location in _TABLES.items():
+        if not location.dataset:
+            continue
+        for row, numbers in table(name).rows.items():
+            for column, value in numbers.items():
+                if value is not None:
+                    tokenizer = TOKENIZERS.get(row, row)
+                    found.append(Claim(tokenizer, column, value, location.dataset, location.protocol, location.source))
+    return (*found, *(Claim(protocol="", **entry) for entry in _file()["reported_by_users"]))
 
 
 def names() -> tuple[str, ...]:

@@ -51,14 +51,19 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy_once(path.parent, earlier=False)
+    written = temporary(path)
+    try:
+        yield written
+        os.replace(written, path)
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def temporary(path: Path) -> Path:
+    """Return a hidden path beside `path` that nothing has; what lies there and is left is removed by `tidy`."""
     # names of files may have 255 bytes, and `path` may have as many of its own
     name = path.name if len(os.fsencode(path.name)) < 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
-    temporary = path.with_name(f".{name}.{_machine()}-{os.getpid()}-{next(_count)}.part")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return path.with_name(f".{name}.{_machine()}-{os.getpid()}-{next(_count)}.part")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

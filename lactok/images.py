@@ -174,11 +174,11 @@ def open_photograph(file: Path | BinaryIO, upright: bool = True) -> Image.Image:
         raise UnreadableImage(lines[0][:200] if lines else type(error).__name__) from error
 
 
-def size_of(file: Path, upright: bool = True) -> tuple[int, int] | None:
+def size_of(file: Path | BinaryIO, upright: bool = True) -> tuple[int, int] | None:
     """Return an image file's width and height without decoding it; None where that cannot be done.
 
     Args:
-        file: the file.
+        file: a path, or a file that is open for reading bytes.
         upright: whether the image is turned as its EXIF orientation says.
     """
     try:

@@ -50,12 +50,14 @@ class Hub:
         file: the file's path in the repository.
         sha256: the file's digest, or None where it is not pinned.
         revision: a branch, tag or commit; None for the default branch.
+        repo_type: "dataset" for a repository of data; None for one of models.
     """
 
     repo: str
     file: str
     sha256: str | None = None
     revision: str | None = None
+    repo_type: str | None = None
 
     def __str__(self) -> str:
         return f"hub:{self.repo}/{self.file}{f'@{self.revision}' if self.revision else ''}"

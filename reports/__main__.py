@@ -1,4 +1,4 @@
-"""`python -m reports [build|compare|readme|serve|grid]` shows stored results; `build` is the default."""
+"""`python -m reports [build|compare|subsets|readme|serve|grid]` shows stored results; `build` is the default."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lactok.command import Parser, command
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
     "compare": ("reports.compare", "two runs, paired over the images that both have"),
+    "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
     "serve": ("reports.serve", "show the page in a browser"),
     "grid": ("reports.grids", "a sheet of reconstructions beside their originals"),

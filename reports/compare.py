@@ -1,4 +1,4 @@
-"""`python -m reports compare RUN RUN` compares two runs, paired over the images that both have."""
+"""`python -m reports compare RUN RUN [RUN ...]` compares runs with a first one, paired over the images of both."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     about = "a result folder, its name in --runs, or the name of a tokenizer or generator that has one run there"
     p.add_argument("first", metavar="RUN", help=about)
     p.add_argument("second", metavar="RUN", help="the same; differences are this one minus the first")
+    p.add_argument("more", metavar="RUN", nargs="*", help="further runs to compare with the first")
     p.add_argument("--runs", default="runs", help="folder of results (default: %(default)s)")
     p.add_argument("--json", metavar="FILE", help="also write the comparison, all digits kept")
 
@@ -28,22 +29,26 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the comparison and return 0."""
     check_output_file("json", args.json)
-    from lactok.evaluation.compare import compare
+    from lactok.evaluation.compare import compare, corrected
     from lactok.evaluation.results import older_version_lines
 
-    first, second = (find(name, args.runs) for name in (args.first, args.second))
-    if first.folder.resolve() == second.folder.resolve():
-        raise UserError(f"{first.name} is named twice; name two runs")
-    compared = compare(first, second)
-    for line in older_version_lines([first, second]):
+    runs = [find(name, args.runs) for name in (args.first, args.second, *args.more)]
+    folders = [run.folder.resolve() for run in runs]
+    for place, folder in enumerate(folders):
+        if folder in folders[:place]:
+            raise UserError(f"{runs[place].name} is named twice; name {'two runs' if len(runs) == 2 else 'it once'}")
+    compared = corrected([compare(runs[0], run) for run in runs[1:]])
+    for line in older_version_lines(runs):
         print(line, file=sys.stderr)
-    print(text(compared))
+    print("\n\n".join(text(each, len(compared)) for each in compared))
     if args.json:
         from lactok.evaluation.writing import to_json
         from lactok.files import write_atomically
 
+        every = [each.as_data() for each in compared]
+        data = every[0] if len(every) == 1 else {"schema": 1, "comparisons": every}
         with disk_errors(args.json, "choose another --json"):
-            write_atomically(Path(args.json), to_json(compared.as_data()))
+            write_atomically(Path(args.json), to_json(data))
     return 0
 
 
@@ -82,8 +87,13 @@ def find(name: str, runs: str) -> Result:
     return labelled[0]
 
 
-def text(compared: Comparison) -> str:
-    """Return the comparison as Markdown: how the runs' conditions differ, then a line for each metric, then notes."""
+def text(compared: Comparison, tables: int = 1) -> str:
+    """Return the comparison as Markdown: how the runs' conditions differ, then a line for each metric, then notes.
+
+    Args:
+        compared: the comparison.
+        tables: the number of comparisons over which p-values are corrected.
+    """
     from tabulate import tabulate
 
     def escape(cell: str) -> str:
@@ -94,11 +104,28 @@ def text(compared: Comparison) -> str:
     if rows:
         heads = ["differs", "first", "second"]
         parts.append(str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)))
+    tests = sum(line.difference.p is not None for line in compared.lines)
+    over = f"these {tables} tables" if tables > 1 else f"the {tests} tests of this table"
     notes = [
-        "Intervals are 95 % bootstrap intervals of the mean of paired differences; p is of the permutation test that "
-        "flips their signs; better: zero lies outside the interval."
+        "Intervals are 95 % intervals of the mean of paired differences; p is of the permutation test that flips their "
+        f"signs, p corrected counts in {over} (Holm); better: zero lies outside the interval.",
+        "detectable: the smallest true difference that so many images show with a probability of 80 %, at 5 %.",
     ]
-    if any(line.difference.ci95 is None for line in compared.lines):
-        notes.append("Distances of sets have no interval, and nor has a single pair.")
+    lines = {line.metric: line.difference for line in compared.lines}
+    sets = [key for key in lines if _is_distance(compared, key)]
+    if any(lines[key].ci95 is not None for key in sets):
+        notes.append(
+            "For distances of sets, interval and p are by the jackknife: both are computed anew without the same "
+            "groups of images."
+        )
+    if any(lines[key].ci95 is None for key in sets):
+        notes.append("Distances of sets of few images, or stored by an earlier version, have no interval.")
+    if any(difference.ci95 is None for key, difference in lines.items() if key not in sets):
+        notes.append("A single pair has no interval.")
     notes += [escape(note) for note in compared.notes]
     return "\n\n".join([*parts, compared.table(), "\n".join(notes)])
+
+
+def _is_distance(compared: Comparison, key: str) -> bool:
+    """Return whether a metric is a distance of sets: no column of the records."""
+    return compared.first.suite == "recon" and key not in compared.first.records.columns

@@ -33,21 +33,26 @@ COMMANDS = {
     "preference": Entry("benchmarks.preference", "rewards of generated pictures, and their distance to photographs"),
     "gfid": Entry("benchmarks.gfid", "FID, Inception Score, precision and recall of pictures of ImageNet classes"),
     "table3": Entry("benchmarks.table3", "the paper's Table 3: GenEval and rewards of its generators"),
+    "datasets": Entry("benchmarks.datasets", "data sets: where they are, whether they are right; fetch or make them"),
     "generation": Entry("benchmarks.generation", "pictures of a generator, for GenEval and preference scores"),
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
+    "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "speed": Entry("benchmarks.speed", "speed and size of tokenizers"),
+    "coverage": Entry("benchmarks.coverage", "how often intervals cover the true value, by simulation"),
     "verify": Entry("benchmarks.verify", "this project's models against stored outputs of the official code"),
     "contract": Entry("benchmarks.contract", "whether an adapter does what a tokenizer has to"),
     "scenes": Entry("benchmarks.scenes", "composed scenes: pictures, and a judge trained on them"),
     "weights": Entry("lactok.weights", "which weights there are, where they are; fetch them"),
     "train": Entry("lactok.train", "train a model of this project"),
     "reports": Entry(
-        "reports", "tables, figures and the page, from stored results: build, compare, readme, serve, grid"
+        "reports", "tables, figures and the page, from stored results: build, compare, subsets, readme, serve, grid"
     ),
-    "compare": Entry("reports", "two results, paired over the images that both have", ("compare",)),
+    "compare": Entry(
+        "reports", "results, each with the first one, paired over the images that both have", ("compare",)
+    ),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),
 }
 

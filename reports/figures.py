@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.evaluation.results import ReconResult, Results
 from lactok.metrics.registry import find
+from reports import id_figures
 from reports.conditions import unusual_conditions
 from reports.drawing import printable, save, style
 
@@ -34,6 +35,10 @@ RATES = {"bits": "Bits per image", "tokens": "Tokens per image"}
 FORMATS = ("svg", "pdf")
 # directions from a point in which its name may stand, the best first
 SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+
+
+# the names of the figures that `figures` draws
+_OURS = re.compile(r"((rate-distortion|quality-speed)-.+|ids-by-position|detail-kept)__.+")
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def build(results: Results, out: Path) -> list[Path]:
     """Draw all figures into the folder `figures` of a report, remove those of an earlier build and return the files."""
     written = figures(results, out / "figures")
     for path in (out / "figures").glob("*"):
-        if path not in written and re.fullmatch(r"(rate-distortion|quality-speed)-.+__.+", path.name):
+        if path not in written and _OURS.fullmatch(path.name):
             path.unlink(missing_ok=True)
     return written
 
@@ -73,8 +78,9 @@ def build(results: Results, out: Path) -> list[Path]:
 def figures(results: Results, out: Path) -> list[Path]:
     """Draw all figures that the results allow and return the files; their bytes are the same every time.
 
-    The files are named `rate-distortion-<metric>-<bits|tokens>__<group>` and
-    `quality-speed-<metric>__<group>[__machine2]`, where the group is `<dataset>__<prepare>-<score>__n<images>`.
+    The files are named `rate-distortion-<metric>-<bits|tokens>__<group>`, `ids-by-position__<group>`,
+    `detail-kept__<group>` and `quality-speed-<metric>__<group>[__machine2]`, where the group is
+    `<dataset>__<prepare>-<score>__n<images>`.
     """
     written: list[Path] = []
     for group, rows in _groups(results.recon).items():
@@ -91,6 +97,7 @@ def figures(results: Results, out: Path) -> list[Path]:
                 if i > 1:
                     name += f"__machine{i}"
                 written += _draw(_points(timed, metric), label, find(metric).axis, out / name, base=10)
+        written += id_figures.figures(rows, out, group)
     return written
 
 

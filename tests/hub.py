@@ -1,6 +1,7 @@
 """A stand-in of a Hugging Face hub: its addresses, headers and refusals, and connections that break when told to.
 
-Files lie at /{repo}/resolve/{revision}/{file}, and /api/models/{repo} tells what a repository holds. A file may be
+Files lie at /{repo}/resolve/{revision}/{file}, those of data sets at /datasets/{repo}/..., and /api/models/{repo} tells
+what a repository holds. At /files/{name} they lie without a hub's headers, as other hosts give them. A file may be
 answered with a redirect to another host, as large files are, may need a token, and may end too early. Everything that
 was asked is kept in `asked`.
 """
@@ -108,9 +109,14 @@ class LocalHub:
         if request.path.startswith("/cdn/"):
             stored = next(s for s in self.files.values() if s.sha256 == request.path.removeprefix("/cdn/"))
             return self._body(request, stored)
+        if request.path.startswith("/files/"):
+            plain = self.files.get(request.path.removeprefix("/files/"))
+            return Response(status=404) if plain is None else self._body(request, plain)
         if asked := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(?:revision|(tree))/[^/]+)?", request.path):
             return self._listing(asked[1], tree=asked[2] is not None)
-        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)
+        if asked := re.fullmatch(r"/api/(datasets/[^/]+/[^/]+)", request.path):
+            return self._listing(asked[1], tree=False)
+        match = re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)
         if match is None or not any(name.startswith(f"{match[1]}/") for name in self.files):
             return _refusal(401, "RepoNotFound")
         if match[2] not in ("main", COMMIT):

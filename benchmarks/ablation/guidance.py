@@ -181,7 +181,7 @@ def markdown(
         own = [number(metric, result.metrics.get(metric.key)) for metric, _ in rewards]
         lines.append([scale, f"measured{mark}", *own, str(result.n), *([seconds[scale]] if seconds else [])])
     notes = [f"{generator}: rewards by the scale of its guidance.", SETTING if printed else "", *timed]
-    notes += ["± is half the 95 % bootstrap interval; captions are resampled."]
+    notes += ["± is half the 95 % interval; pictures of one caption count as one sample."]
     notes += [f"* {why}." for why in dict.fromkeys(map(not_all_of_coco, found.values())) if why]
     notes += missing_notes((r.metric(k).title, e) for r in found.values() for k, e in r.metrics.items())
     notes += reading_notes(list(found.values()))

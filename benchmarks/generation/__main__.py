@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lactok.command import Parser, command
 from lactok.errors import integer, whole
 from lactok.evaluation.config import Settings, split_names
-from lactok.evaluation.options import add_options
+from lactok.evaluation.options import ENGINE, add_options
 
 if TYPE_CHECKING:
     from benchmarks.generation.prompts import Prompt
@@ -40,10 +40,9 @@ def parser() -> Parser:
         "seed",
         "device",
         "dtype",
-        "part",
+        *ENGINE,
         "limit",
         "batch_size",
-        "workers",
         "weights",
         out={"required": True, "metavar": "DIR", "default": None, "help": "one folder per generator is made in it"},
         seed={"help": "seed of the run; a picture's seed is hash(seed, prompt, sample) (default: %(default)s)"},

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -80,6 +80,7 @@ class GenerationWork(ShardWork):
     conditions: Mapping[int, Any]
     run: Run
     _loaded: list[Generator] = field(default_factory=list, repr=False)
+    reads_all: ClassVar[bool] = False  # a damaged picture is found when it is opened
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_loaded": []}  # each worker process loads its own generator

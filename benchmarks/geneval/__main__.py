@@ -70,7 +70,9 @@ def parser() -> Parser:
         limit={"help": "use this many prompts, a fixed random choice"},
         dtype={"help": "of the generators; the judges compute in float32 (default: %(default)s)"},
         seed={"help": "of the generators (default: %(default)s)"},
-        workers={"help": "processes, each with its own generator or judges (default: %(default)s)"},
+        workers={
+            "help": "processes, each with its own generator or judges (default: 1; on a Ray cluster as many as fit)"
+        },
     )
     p.add_argument(
         "--annotate",

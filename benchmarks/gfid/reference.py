@@ -58,6 +58,8 @@ class Reference:
         """Return the part `reference` of a result."""
         prepare = prepared_to(side).settings() if self.photographs is not None else None
         about = {"name": self.name, "kind": self.kind, "sha256": self.sha256, "n": self.n}
+        if self.photographs is not None:
+            about["list_sha256"] = self.photographs.list_sha256
         return about | {"prepare": prepare, "skipped": skipped}
 
 

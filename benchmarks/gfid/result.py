@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from benchmarks.gfid.work import FEATURES, KIND, DescribingWork
 from lactok.errors import NothingMeasured, WrongValue, disk_errors
 from lactok.evaluation import writing
 from lactok.evaluation.config import Run
+from lactok.evaluation.distances import stored_distance
+from lactok.evaluation.jackknife import Resampled
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import GfidResult
 from lactok.evaluation.statistics import distance_entry
-from lactok.evaluation.store import Arrays, FeatureBlocks
+from lactok.evaluation.store import FeatureBlocks
 from lactok.evaluation.table import missing_notes, number, printable, seconds_column
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import to_json
@@ -111,7 +113,7 @@ def merge(measured: Measurement, folder: Path, timer: Timer, statistics: Path | 
         },
         "reference": measured.reference.describe(pictures.side, not_read),
         "run": {"dtype": run.dtype, "seed": run.seed, "device": run.device_kind},
-        "metrics": _metrics(measured),
+        "metrics": _metrics(measured, columns["id"]),
     }
     return GfidResult(folder, writing.write_result(folder, content, columns, run, timer, texts=()))
 
@@ -153,8 +155,15 @@ def _features(work: DescribingWork) -> tuple[FeatureBlocks, int]:
     return FeatureBlocks(work.store, KIND, keys, FEATURES, [None] * len(keys)), n
 
 
-def _metrics(measured: Measurement) -> dict[str, dict[str, Any]]:
-    """Return the entries of the metrics; a value is kept in the store, so that it is computed once for these shards."""
+def _metrics(measured: Measurement, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the entries of the metrics; a value is kept in the store, so that it is computed once for these shards.
+
+    Intervals are those of other pictures of the same generator; the reference stays as it is.
+
+    Args:
+        measured: what is measured.
+        names: the ids of the pictures, in the order of their features.
+    """
     blocks, n = _features(measured.work)
     theirs, others = (None, 0) if measured.theirs is None else _features(measured.theirs)
     out: dict[str, dict[str, Any]] = {}
@@ -171,32 +180,22 @@ def _metrics(measured: Measurement) -> dict[str, dict[str, Any]]:
         if reason:
             out[key] = {"value": None, "ci95": None, "n": n, "reason": reason}
         else:
-            value = _value(metric, given, blocks, measured)
-            out[key] = distance_entry(metric, value, n, count)
+            value, resampled = _value(metric, given, blocks, measured, names)
+            out[key] = distance_entry(metric, value, n, count, resampled)
     return out
 
 
-def _value(metric: DistanceMetric, given: object, blocks: FeatureBlocks, measured: Measurement) -> float:
-    """Return the value of a metric, out of the store or computed; `given` is what it looks at in the reference."""
+def _value(
+    metric: DistanceMetric, given: object, blocks: FeatureBlocks, measured: Measurement, names: Sequence[str]
+) -> tuple[float, Resampled]:
+    """Return a metric's value and what its interval is made of; `given` is what it looks at in the reference."""
     sides: list[object] = [blocks.keys]
     if isinstance(given, FeatureBlocks):
         sides.append(given.keys)
     elif given is not None:
         sides.append(measured.reference.sha256)
-    store = measured.work.store
     stored = digest([metric.key, metric.hashed(), measured.run.networks, sides])
-    known = store.get("distances", stored, check=_check_value)
-    if known is not None:
-        return float(known["value"])
-    value = metric.compute(given, blocks)
-    store.put("distances", stored, {"value": np.array(value)})
-    return value
-
-
-def _check_value(arrays: Arrays, _names: Collection[str]) -> None:
-    """Raise an error unless a stored value is one number."""
-    if arrays["value"].shape or arrays["value"].dtype.kind != "f":
-        raise ValueError("no number")
+    return stored_distance(measured.work.store, stored, metric, given, blocks, names, paired=False)
 
 
 def _save_statistics(path: Path, measured: Measurement) -> None:

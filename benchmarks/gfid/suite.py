@@ -30,8 +30,8 @@ from lactok.evaluation.results import GfidResult
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store, folder_safe
 from lactok.evaluation.timing import Timer
-from lactok.images import Rounding, UnreadableImage, size_of
-from lactok.metrics import registry as metrics
+from lactok.images import Rounding, UnreadableImage
+from lactok.metrics import choice
 from lactok.outside_text import shown
 
 METRICS = ("fid", "inception_score", "precision", "recall")  # that are measured by default
@@ -90,7 +90,7 @@ def choose(text: str) -> tuple[tuple[str, ...], bool]:
     """
     if text in ("default", "all"):
         return (METRICS if text == "default" else (*METRICS, *MORE)), False
-    named = metrics.split(text)
+    named = choice.split(text)
     for key in named:
         if key not in (*METRICS, *MORE):
             raise unknown("metric of gfid", key, (*METRICS, *MORE))
@@ -192,7 +192,7 @@ def _side(dataset: Dataset) -> int:
 
     A line in the log names pictures of other sizes.
     """
-    sizes = {sample.id: size_of(sample.path, upright=False) for sample in dataset.samples}
+    sizes = {sample.id: sample.size(upright=False) for sample in dataset.samples}
     side = next((min(size) for size in sizes.values() if size is not None), 0)
     if side == 0:
         first = dataset.samples[0]

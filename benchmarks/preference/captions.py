@@ -21,6 +21,7 @@ from lactok.evaluation.datasets import (
 from lactok.evaluation.folders import is_hidden
 from lactok.evaluation.names import HOW_MATCHED, matched
 from lactok.evaluation.protocol import digest
+from lactok.evaluation.published_sets import coco_captions
 from lactok.files import is_file
 from lactok.images import EXTENSIONS
 from lactok.outside_text import json_object, shown
@@ -57,13 +58,14 @@ def coco(data_dir: Path | None = None) -> dict[str, str]:
         MissingFile: the annotations are not in the folder of data sets.
         WrongValue: they cannot be parsed.
     """
-    path = data_folder("coco", data_dir) / COCO_FILE
-    if not is_file(path):
+    folder = data_folder("coco", data_dir)
+    path, found = folder / COCO_FILE, coco_captions(folder)
+    if found is None:
         raise MissingFile(
             f"COCO's captions are not in {path}: put captions_val2017.json of annotations_trainval2017.zip "
             "(cocodataset.org) there, set LACTOK_DATA, or name `captions` FILE"
         )
-    return read(path)
+    return read(found)
 
 
 def load(source: str) -> tuple[str, dict[str, str]]:
@@ -158,11 +160,11 @@ def _match(found: Dataset, source: str, captions: Mapping[str, str], needed: boo
     for sample in found.samples:
         name_of_caption = of_picture.get(sample.id)
         if name_of_caption is not None:
-            samples.append(Sample(sample.id, sample.path, captions[name_of_caption]))
+            samples.append(replace(sample, caption=captions[name_of_caption]))
         elif needed:
             skipped.append((sample.id, "no caption"))
         else:
-            samples.append(Sample(sample.id, sample.path))
+            samples.append(replace(sample, caption=None))
     if not samples:
         raise WrongValue(
             f"none of the {len(found.samples)} pictures has a caption: {found.samples[0].id} is not among the names "

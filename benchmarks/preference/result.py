@@ -18,6 +18,7 @@ from lactok.errors import NothingMeasured, WrongValue
 from lactok.evaluation import writing
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.distances import stored_distance
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import reference_key
 from lactok.evaluation.results import PreferenceResult
@@ -100,13 +101,13 @@ def merge(
     captions = [caption or "" for caption in columns["caption"]]
     metrics = {}
     for judge in judges:
-        # the bootstrap resamples captions, since pictures of one caption resemble each other
+        # the interval is that of so many captions, since pictures of one caption resemble each other
         scores = np.asarray(columns[judge.spec.name], np.float64)
         metrics[judge.spec.name] = mean_entry(scores, groups) | judge.cut_captions(captions)
     described = None
     if reference is not None:
         described = _describe_reference(reference, run, store)
-        metrics |= _distances(distances, shards, list(reference.shards()), run, store)
+        metrics |= _distances(distances, shards, list(reference.shards()), run, store, groups)
     content = {
         "suite": "preference",
         "limit": limit,
@@ -193,6 +194,7 @@ def _distances(
     references: Sequence[Sequence[Sample]],
     run: Run,
     store: Store,
+    names: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
     """Return the entries of distances in a result, by key; a distance needs at least two pictures on both sides.
 
@@ -200,14 +202,18 @@ def _distances(
         keys: of `DISTANCES`.
         shards: of the pictures.
         references: shards of the photographs to compare with.
+        names: what each picture is grouped by, its caption; the intervals leave out groups of captions.
     """
     pictures, n = _features(shards, run, store)
     photographs, m = _features(references, run, store)
     out: dict[str, dict[str, Any]] = {}
     for key in keys:
         metric = distance(key)
-        value = metric.compute(photographs, pictures) if min(n, m) >= FEWEST else None
-        out[key] = distance_entry(metric, value, n, m)
+        value, resampled = None, None
+        if min(n, m) >= FEWEST:
+            stored = digest([metric.key, metric.hashed(), run.networks, pictures.keys, photographs.keys])
+            value, resampled = stored_distance(store, stored, metric, photographs, pictures, names, paired=False)
+        out[key] = distance_entry(metric, value, n, m, resampled)
     return out
 
 
@@ -226,6 +232,7 @@ def _describe_reference(reference: Dataset, run: Run, store: Store) -> dict[str,
         "name": reference.name,
         "n": len(reference.samples),
         "sha256": digest([[s.id, s.sha256] for s in reference.samples]),
+        "list_sha256": reference.list_sha256,
         "prepare": run.protocol.prepare.settings(),
         "features": distance("fid").features.name,
         "networks": [{"name": name, "sha256": sha256} for name, sha256 in run.networks],
@@ -273,7 +280,10 @@ def markdown(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[J
             )
     head = ["pictures", *(m.head for m in metrics), "n", *(["s/image ↓"] if seconds else [])]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
-    notes = ["± is half the 95 % bootstrap interval of the mean; captions are resampled.", *timed]
+    notes = [
+        "± is half the 95 % interval, of the mean or of the distance; pictures of one caption count as one sample.",
+        *timed,
+    ]
     entries = [(result.metric(key).title, entry) for _, result in results for key, entry in result.metrics.items()]
     notes += missing_notes(entries)
     notes += reading_notes([result for _, result in results])

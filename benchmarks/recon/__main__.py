@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.evaluate import (
         check_fit,
         evaluate_sources,
-        known_networks,
         report_unfinished,
         resolve_sources,
     )
+    from lactok.evaluation.metric_networks import known_networks, with_networks
 
     if asked not in ALL:
         names = [run.protocol.tokenizer_name(name) for name in names]
@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unmatched: list[str] = []
     if args.images:
         first, second = args.images
+        run = with_networks(run, settings.metrics)
         data, outcome, unmatched = score_folder(first, second, args.bits, settings, run)
     else:
         data = settings.data()
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(plan(names, data, replace(run, networks=known_networks(run)), Path(settings.out)))
             return 0
+        run = with_networks(run, settings.metrics)
         check_table(data, run, execution)
         sources, missing, failed = resolve_sources(names, asked != "local", run.protocol)
         outcome = evaluate_sources(sources, data, run, execution)

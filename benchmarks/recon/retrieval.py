@@ -120,7 +120,7 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
         rows.append([*row, str(entry["n"])])
     head = ["tokenizer", "right ↑", "chance", "nearer originals ↓", "chance", "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * 5)
-    return f"{text}\n\nIn brackets the 95 % bootstrap interval over images.\n"
+    return f"{text}\n\nIn brackets the 95 % interval over images.\n"
 
 
 @command

@@ -78,8 +78,11 @@ def features_of(protocol: Protocol) -> dict[str, Features]:
 def scoring_flops(protocol: Protocol) -> float:
     """Return the FLOPs of scoring one reconstruction, as the metrics declare them; cheap ones declare none."""
     pixels = protocol.prepare.rough_pixels
-    compared = sum(find(key).flops_a_pixel for key in protocol.score.metrics) * pixels
-    return compared + sum(features.flops for features in features_of(protocol).values())
+    total = sum(find(key).flops_a_pixel for key in protocol.score.metrics) * pixels
+    side = round(pixels**0.5)
+    for features in features_of(protocol).values():
+        total += features.flops * (1 if features.rows is None else features.rows(side, side))
+    return total
 
 
 def flops_a_second(device: str) -> float:

@@ -165,13 +165,13 @@ def stages_of_the_suite(stages: Stages) -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, stage in points:
             stack.enter_context(mock.patch.object(owner, name, stages.of(stage, getattr(owner, name))))
-        distance = reconstruction_result._compute_set_metric
+        distance = reconstruction_result.stored_distance
 
-        def timed_distance(metric: Any, *arguments: Any, **named: Any) -> Any:
+        def timed_distance(store: Any, key: Any, metric: Any, *arguments: Any, **named: Any) -> Any:
             with stages.stage(f"distances: {metric.key}"):
-                return distance(metric, *arguments, **named)
+                return distance(store, key, metric, *arguments, **named)
 
-        stack.enter_context(mock.patch.object(reconstruction_result, "_compute_set_metric", timed_distance))
+        stack.enter_context(mock.patch.object(reconstruction_result, "stored_distance", timed_distance))
         yield
 
 

@@ -38,7 +38,7 @@ def markdown(found: Found, times: bool = False) -> str:
     rewards = columns_of_rewards(found.rewards)
     known = {system.name: system for system in GENERATORS}
     timed = {}
-    notes = [SETTING, "± is half the 95 % bootstrap interval; prompts and captions are resampled."]
+    notes = [SETTING, "± is half the 95 % interval; pictures of one prompt or caption count as one sample."]
     results = [found.geneval.get(name) or found.preference[name] for name in found.rows]
     if times:
         cells, said = seconds_column(results)

@@ -11,6 +11,9 @@ from lactok.errors import WrongValue
 from lactok.evaluation.names import normalised
 from lactok.outside_text import json_object, lines, shown
 
+ENDINGS = (".txt", ".json")  # of captions beside pictures, in a folder or a shard; the first is looked for first
+KEYS = ("caption", "prompt", "text")  # of a .json beside a picture; the first that is there is taken
+
 
 def read(path: Path) -> dict[str, str]:
     """Read a file of captions; return the captions by the name of the picture's file.
@@ -70,6 +73,30 @@ def clean(where: str, caption: object) -> str:
     if not text:
         raise WrongValue(f"{where}: its caption is not a text: {_short(caption)}")
     return text
+
+
+def beside(data: bytes, ending: str, where: str) -> str:
+    """Return the caption that a file beside a picture holds, on one line; "" if it holds none.
+
+    Args:
+        data: the file's bytes.
+        ending: ".txt" for a text; ".json" for an object with one of `KEYS`.
+        where: what messages call the caption.
+
+    Raises:
+        WrongValue: it is no text, or no JSON object.
+
+    >>> beside(b'{"caption": "a  red bus "}', ".json", "0.json")
+    'a red bus'
+    """
+    text = outside_text.decode(data, where)
+    if ending == ".json":
+        content = json_object(text, where)
+        value = next((content[key] for key in KEYS if content.get(key)), "")
+        if not isinstance(value, str):
+            raise WrongValue(f"{where} is not a text")
+        text = value
+    return " ".join(text.split())
 
 
 def _short(value: object) -> str:

@@ -204,8 +204,7 @@ def _in_image(block: np.ndarray, lower: np.ndarray) -> np.ndarray:
         block: (B, L) ids.
         lower: (B, L) their probabilities without this context.
     """
-    images, length = block.shape
-    before = np.arange(length)
+    before = np.arange(block.shape[1])
     order = np.argsort(block, axis=1, kind="stable")  # equal ids stand together, in the order of their positions
     ordered = np.take_along_axis(block, order, 1)
     is_first = np.ones(block.shape, bool)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lactok.errors import UserError, WrongValue, one_line, unknown
+from lactok.evaluation.jackknife import Resampled
 from lactok.evaluation.results import (
     GenerationResult,
     GenEvalResult,
@@ -17,7 +18,8 @@ from lactok.evaluation.results import (
     ReconResult,
     Result,
 )
-from lactok.evaluation.statistics import Difference, paired_difference
+from lactok.evaluation.schema import Entry
+from lactok.evaluation.statistics import Difference, distance_difference, holm, paired_difference
 from lactok.evaluation.table import decimals
 from lactok.metrics.registry import Metric, sorted_keys
 
@@ -34,7 +36,9 @@ class ComparedMetric:
         higher: whether a higher value is better.
         first, second: the means over the samples that both results have; for distances of sets (rFID) the results'
             own values. None where nothing was measured.
-        difference: second minus first; for distances of sets it has neither interval nor p.
+        difference: second minus first; for distances of sets it has neither interval nor p unless both have values
+            without the same groups of images.
+        p_corrected: the p-value of the difference, corrected for the number of tests in the table (Holm 1979).
     """
 
     metric: str
@@ -42,6 +46,7 @@ class ComparedMetric:
     first: float | None
     second: float | None
     difference: Difference
+    p_corrected: float | None = None
 
     @property
     def better(self) -> str:
@@ -108,8 +113,9 @@ class Comparison:
         """Return the comparison as a Markdown table with a line for each metric."""
         from tabulate import tabulate
 
-        heads = ["metric", "first", "second", "second - first", "95 % interval", "p", "n", "better"]
-        align = ["left"] + ["right"] * 6 + ["left"]
+        heads = ["metric", "first", "second", "second - first", "95 % interval", "p", "p corrected", "detectable", "n"]
+        heads.append("better")
+        align = ["left"] + ["right"] * (len(heads) - 2) + ["left"]
         rows = [_row(self.first.metric(line.metric), line) for line in self.lines]
         return str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align))
 
@@ -124,6 +130,8 @@ class Comparison:
                 "difference": line.difference.value,
                 "ci95": line.difference.ci95,
                 "p": line.difference.p,
+                "p_corrected": line.p_corrected,
+                "detectable": line.difference.detectable,
                 "n": line.difference.n,
             }
             for line in self.lines
@@ -174,7 +182,21 @@ def compare(first: Result, second: Result) -> Comparison:
         raise WrongValue(f"{first.name} and {second.name} are results of different suites; name two of the same one")
     if not lines:
         raise WrongValue(f"{first.name} and {second.name} have no metric in common; run both with the same `metrics`")
-    return Comparison(first, second, tuple(lines), tuple(notes), tuple(_changed_settings(first, second)))
+    compared = Comparison(first, second, tuple(lines), tuple(notes), tuple(_changed_settings(first, second)))
+    return corrected([compared])[0]
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return comparisons with p-values that are corrected for the number of tests in all of them together.
+
+    Args:
+        comparisons: those that a reader looks through for differences.
+    """
+    p_values = iter(holm([line.difference.p for compared in comparisons for line in compared.lines]))
+    return [
+        replace(compared, lines=tuple(replace(line, p_corrected=next(p_values)) for line in compared.lines))
+        for compared in comparisons
+    ]
 
 
 def _row(metric: Metric, line: ComparedMetric) -> list[str]:
@@ -185,18 +207,18 @@ def _row(metric: Metric, line: ComparedMetric) -> list[str]:
     def number(value: float | None, sign: str = "") -> str:
         return "-" if value is None else decimals(value * metric.scale, digits, sign)
 
+    def chance(p: float | None) -> str:
+        if p is None:
+            return "-"
+        return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
     interval = "-"
     if difference.ci95:
         interval = f"{number(difference.ci95[0], '+')} to {number(difference.ci95[1], '+')}"
-    if difference.p is None:
-        p = "-"
-    elif difference.p < 0.001:
-        p = "< 0.001"
-    else:
-        p = f"{difference.p:.3f}"
+    tests = [chance(difference.p), chance(line.p_corrected), number(difference.detectable)]
     values = [number(line.first), number(line.second), number(difference.value, "+")]
     name = one_line(metric.head, None).replace("|", "\\|")
-    return [name, *values, interval, p, str(difference.n), line.better or "-"]
+    return [name, *values, interval, *tests, str(difference.n), line.better or "-"]
 
 
 def _compare_recon(first: ReconResult, second: ReconResult) -> tuple[list[ComparedMetric], list[str]]:
@@ -217,15 +239,31 @@ def _compare_recon(first: ReconResult, second: ReconResult) -> tuple[list[Compar
         if f"{key}_first" in pairs:
             lines.append(_paired_metric(key, metric.higher, pairs))
             continue
-        a, b = first[key].value, second[key].value
-        if are_same_images and a is not None and b is not None:
-            lines.append(ComparedMetric(key, metric.higher, a, b, Difference(b - a, None, None, len(pairs))))
+        if are_same_images and first[key].value is not None and second[key].value is not None:
+            lines.append(_compared_distance(key, metric.higher, first[key], second[key]))
     if not are_same_images:
         notes.append(
             f"{len(pairs)} images are in both, {first.n} in the first and {second.n} in the second; distances of sets "
             "are left out, since they are of different images."
         )
     return lines, notes
+
+
+def _compared_distance(key: str, higher: bool, first: Entry, second: Entry) -> ComparedMetric:
+    """Compare the distances of two sets of reconstructions of the same images."""
+    assert first.value is not None, "only distances that have a value are compared"
+    assert second.value is not None, "only distances that have a value are compared"
+    difference = set_difference(first, second) or Difference(second.value - first.value, None, None, second.n)
+    return ComparedMetric(key, higher, first.value, second.value, difference)
+
+
+def set_difference(first: Entry, second: Entry) -> Difference | None:
+    """Return the second distance minus the first, both of the same images; None unless both have the same groups."""
+    ours, theirs = first.groups, second.groups
+    if first.value is None or second.value is None or ours is None or theirs is None or ours.sizes != theirs.sizes:
+        return None
+    a, b = (Resampled(tuple(part.sizes), tuple(part.without)) for part in (ours, theirs))
+    return distance_difference(a, b, (first.value, second.value), first.n)
 
 
 def _paired_metric(

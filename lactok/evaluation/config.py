@@ -6,6 +6,7 @@ what does not.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from lactok.device import device_name
 from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
+from lactok.evaluation.cluster import Cluster, check_cluster, resources_of
+from lactok.evaluation.launchers import AUTO, device_here, place
 from lactok.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from lactok.evaluation.datasets import Dataset, Sample
     from lactok.evaluation.protocol import Protocol
+
+logger = logging.getLogger(__name__)
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -128,6 +133,7 @@ class Execution:
         part: (I, N): this process does every N-th shard, from the I-th (counted from 0) on.
         pictures: the number of samples whose reconstructions are kept besides the best and the worst; None for all.
         limit: the limit that the user gave, which is part of the result folder's name.
+        cluster: the Ray cluster that does the work, None for worker processes of this machine.
     """
 
     out: Path = Path("runs")
@@ -135,6 +141,7 @@ class Execution:
     part: tuple[int, int] = (0, 1)
     pictures: int | None = 6
     limit: int | None = None
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -143,19 +150,24 @@ class Settings:
 
     Attributes:
         dataset: sample, imagenet, coco, mjhq, flux5k, a folder, or a text file that lists images.
-        protocol: square-256, paper-1024, llamagen-256 or titok-256.
+        protocol: square-256, or another of `lactok.evaluation.protocol.protocols`; docs/protocols.md describes them.
         resolution: the side of the reference images in pixels, instead of the protocol's; it changes the hash.
         metrics: "default", "all", or keys of metrics (separated by commas, or a list).
         limit: use this many samples, a fixed random choice.
         pictures: keep the images of this many samples, a fixed random choice, besides the best and the worst; or "all".
         out: the folder of results and of the store.
-        device: cpu, cuda, cuda:1 or mps.
+        device: cpu, cuda, cuda:1 or mps; with `part` auto, cuda is the GPU of this process, see `launchers`.
         dtype: the compute dtype of what is evaluated; metrics and judges compute in float32.
         batch_size: the number of images that a GPU computes at a time; the CPU takes one by one.
-        workers: the number of processes, each with its own copy of the network.
+        workers: the number of processes, each with its own copy of the network; 1 if not given. On a Ray cluster it is
+            the largest number, and if it is not given there are as many as the cluster has room for.
         threads: the number of threads of each process, 0 for as many as torch chooses; on the CPU another number may
             change the last bits of what networks compute.
-        part: "I/N": do only every N-th shard, from the I-th on; the part that ends last writes the result.
+        part: "I/N": do only every N-th shard, from the I-th on; the part that ends last writes the result. "auto" takes
+            I and N from what torchrun and SLURM tell, see `launchers`.
+        engine: "local", worker processes of this machine, or "ray", those of a Ray cluster.
+        ray_address: HOST:PORT of a cluster's head, or "auto"; see `Cluster`.
+        ray_resources: what a task takes of the cluster, as in "gpu=0.5,cpu=4"; see `Cluster.for_task`.
         seed: the seed of the run; an image's seed is hash(seed, its id).
         weights: a folder with weights, which is looked into before every other source.
     """
@@ -170,9 +182,12 @@ class Settings:
     device: str = "cpu"
     dtype: str = "float32"
     batch_size: int = 8
-    workers: int = 1
+    workers: int | None = None
     threads: int = 0
     part: str | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+    ray_resources: str | None = None
     seed: int = 0
     weights: str | os.PathLike[str] | None = None
 
@@ -192,6 +207,8 @@ class Settings:
         if isinstance(self.dataset, os.PathLike):
             # with a slash, so that a folder named "coco" is not taken for the data set of that name
             object.__setattr__(self, "dataset", os.path.join(".", self.dataset))
+        if self.part == AUTO:
+            object.__setattr__(self, "device", device_here(self.device))
 
     def check(self) -> None:
         """Raise WrongValue for anything that is wrong in itself; nothing is imported, opened or computed.
@@ -216,24 +233,34 @@ class Settings:
             raise WrongValue(f"`metrics` {self.metrics!r}: default, all, keys separated by commas, or a list of keys")
         for argument, (least, most) in RANGES.items():
             value = getattr(self, argument)
-            if value is None and argument != "limit":
+            if value is None and argument not in ("limit", "workers"):
                 raise WrongValue(f"`{argument}` None: {least} or more")
             at_least(argument, value, least, most)
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
+        check_cluster(self.engine, self.ray_address, self.ray_resources, self.device)
         part_of(self.part)
         pictures_of(self.pictures)
         check_output_folder("out", self.out)
 
     def use_machine(self) -> None:
-        """Look for weights in the given folder first, and check that the device is there.
+        """Look for weights in the given folder first, and check that the device is there, and Ray if it is asked for.
+
+        With `part` auto a line in the log says which part this is.
 
         Raises:
             MissingFile: there is no such folder of weights.
             WrongValue: this machine has no such device.
+            ModuleNotFoundError: Ray is not installed.
         """
         from lactok import weights
         from lactok.device import check_device
+
+        if self.engine == "ray":
+            import ray  # noqa: F401
+        if self.part == AUTO:
+            own = place()
+            logger.info("part %d/%d, from %s", own.index + 1, own.count, own.found)
 
         if self.weights:
             weights.use_folder(self.weights)
@@ -241,7 +268,12 @@ class Settings:
 
     def execution(self) -> Execution:
         """Return the settings that do not determine the numbers."""
-        return Execution(Path(self.out), self.workers, part_of(self.part), pictures_of(self.pictures), self.limit)
+        cluster = None
+        if self.engine == "ray":
+            resources = resources_of(self.ray_resources) if self.ray_resources else ()
+            cluster = Cluster(self.ray_address, resources, self.workers)
+        part, pictures = part_of(self.part), pictures_of(self.pictures)
+        return Execution(Path(self.out), self.workers or 1, part, pictures, self.limit, cluster)
 
     def run(self, protocol: Protocol | None = None) -> Run:
         """Return the settings that determine the numbers; `networks` is still empty.
@@ -264,18 +296,23 @@ class Settings:
 def part_of(text: str | None) -> tuple[int, int]:
     """Return (I - 1, N) for "I/N", which means every N-th shard from the I-th on; (0, 1), all shards, for None.
 
+    For "auto" torchrun or SLURM says which part this process is, see `launchers`.
+
     >>> part_of("2/4"), part_of(None)
     ((1, 4), (0, 1))
     """
     if text is None:
         return 0, 1
+    if text == AUTO:
+        own = place()
+        return own.index, own.count
     first, _, second = text.partition("/")
     try:
         part, parts = integer(first), integer(second)
     except ValueError:
         part = parts = 0
     if not 1 <= part <= parts <= 10**6:
-        raise WrongValue(f"`part` {text[:40]}: write I/N with 1 <= I <= N, as in 2/4")
+        raise WrongValue(f"`part` {text[:40]}: write I/N with 1 <= I <= N, as in 2/4, or auto")
     return part - 1, parts
 
 

@@ -1,83 +1,33 @@
-"""Data sets: a name and a list of samples, each an image file (or a window of it) with an id and perhaps a caption."""
+"""Data sets: a name and a list of samples, each an image with an id and perhaps a caption. The door to all of them."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from lactok.errors import MissingFile, UserError, WrongValue, at_least, unknown
-from lactok.evaluation import captions, lists
-from lactok.evaluation.folders import files_under
+from lactok.errors import MissingFile, WrongValue, unknown
+from lactok.evaluation import archives, captions, lists, published_sets
+from lactok.evaluation.folders import files_under, names_under
+from lactok.evaluation.members import RowMember
 from lactok.evaluation.names import normalised
 from lactok.evaluation.protocol import digest
+from lactok.evaluation.published_sets import PUBLISHED
+from lactok.evaluation.samples import Sample, file_sha256, limited, limited_ids, limited_numbers
+from lactok.evaluation.tar_index import is_pattern, matching
 from lactok.files import is_file, is_folder
-from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
+from lactok.images import EXTENSIONS
 from lactok.outside_text import shown
 
-FEW = 30  # with fewer images, bootstrap intervals are of little use, and a warning says so
+__all__ = ["PUBLISHED", "Sample", "file_sha256", "limited", "limited_numbers"]  # beside what is defined here
+
+FEW = 30  # with fewer images, intervals are of little use, and a warning says so
 LONGEST_NAME = 128  # characters of a folder's or list's name in a data set's name
 SHARD = 64  # number of samples that are computed, stored and resumed together
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of a data set.
-
-    Attributes:
-        id: a name that is unique in the data set and the same on every machine.
-        path: the image file.
-        caption: the image's caption, or None.
-        window: the part of the photograph that is the sample, (left, top, width, height) in pixels of the
-            photograph as it is opened; None for all of it.
-        metadata: the prompt of a generated picture, as JSON; else "".
-    """
-
-    id: str
-    path: Path
-    caption: str | None = None
-    window: tuple[int, int, int, int] | None = None
-    metadata: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the file's digest and the window."""
-        return digest([file_sha256(self.path), self.window])
-
-    def open(self, upright: bool = True) -> Image.Image:
-        """Open the photograph, or its window, as 8-bit RGB; raise UnreadableImage if that cannot be done.
-
-        Args:
-            upright: whether the photograph is turned as its EXIF orientation says.
-        """
-        image = open_photograph(self.path, upright)
-        if self.window is None:
-            return image
-        left, top, width, height = self.window
-        if left + width > image.width or top + height > image.height:
-            raise UnreadableImage(f"window {self.window} lies outside {image.width}x{image.height}")
-        return image.crop((left, top, left + width, top + height))
-
-
-def file_sha256(path: Path) -> str:
-    """Return the digest of a file; raise MissingFile if it cannot be read."""
-    try:
-        stat = path.stat()
-        return _hashed(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise MissingFile(f"cannot read {path}: {error.strerror}") from error
-
-
-@cache
-def _hashed(path: Path, _size: int, _mtime: int) -> str:
-    """Hash a file; it is done once, since every key asks for it, unless size or time of change are others."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +42,11 @@ class Dataset:
     name: str
     samples: tuple[Sample, ...]
 
+    @property
+    def list_sha256(self) -> str:
+        """The digest of the list: of the samples' ids in their order, whatever is in the files."""
+        return digest([sample.id for sample in self.samples])
+
     def limited(self, limit: int | None) -> Dataset:
         """Return a fixed random choice of `limit` samples, those whose ids have the lowest hashes; all for None.
 
@@ -105,64 +60,6 @@ class Dataset:
             yield self.samples[start : start + SHARD]
 
 
-def limited(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
-    """Return a fixed random choice of samples, see `Dataset.limited`; raise WrongValue for a limit below 1."""
-    at_least("limit", limit, 1)
-    if limit is None or limit >= len(samples):
-        return samples
-    chosen = sorted(samples, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:limit]
-    return tuple(sorted(chosen, key=lambda s: s.id))
-
-
-def limited_numbers(numbers: int | Sequence[int], limit: int | None) -> list[int]:
-    """Return a fixed random choice of `limit` of some numbers, in order; all for None.
-
-    It is the choice of `Dataset.limited` for prompts that are known by their numbers.
-
-    Args:
-        numbers: the numbers in order; an integer n stands for 0 ... n - 1.
-        limit: how many are chosen.
-    """
-    every = range(numbers) if isinstance(numbers, int) else numbers
-    if limit is None or limit >= len(every):
-        return list(every)
-    by_hash = sorted(every, key=lambda number: hashlib.sha256(f"{number:05}".encode()).digest())
-    return sorted(by_hash[:limit])
-
-
-def sample_set() -> Dataset:
-    """Return the data set "sample": six windows of each colour photograph that scikit-image and scikit-learn ship.
-
-    The windows are the largest central square, and five of 256x256 pixels in the corners and the centre. The retina
-    and the Hubble field are left out, since they are no photographs of scenes.
-    """
-    import skimage.data
-    import sklearn.datasets
-
-    skimage_root = Path(skimage.data.__file__).parent
-    sklearn_root = Path(sklearn.datasets.__file__).parent / "images"
-    files = [skimage_root / f for f in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")]
-    files += [sklearn_root / f for f in ("china.jpg", "flower.jpg")]
-    samples = []
-    for path in files:
-        if not is_file(path):
-            raise UserError(f"the sample photograph {path.name} is missing: reinstall scikit-image and scikit-learn")
-        with Image.open(path) as image:
-            width, height = image.size
-        side = min(width, height)
-        right, bottom, tile = width - 256, height - 256, 256
-        windows = {
-            "square": ((width - side) // 2, (height - side) // 2, side, side),
-            "centre": (right // 2, bottom // 2, tile, tile),
-            "top-left": (0, 0, tile, tile),
-            "top-right": (right, 0, tile, tile),
-            "bottom-left": (0, bottom, tile, tile),
-            "bottom-right": (right, bottom, tile, tile),
-        }
-        samples += [Sample(f"{path.stem}/{name}", path, None, window) for name, window in windows.items()]
-    return Dataset("sample", tuple(sorted(samples, key=lambda s: s.id)))
-
-
 def folder(root: Path, limit: int | None = None) -> Dataset:
     """Return the images under a folder as a data set, or a fixed random choice of `limit` of them.
 
@@ -172,39 +69,88 @@ def folder(root: Path, limit: int | None = None) -> Dataset:
     Raises:
         UserError: there are no images, or `captions.json` is damaged.
     """
-    return named_by_content(root.resolve().name, limited(samples_under(root), limit))
+    return named_by_content(root.resolve().name, samples_under(root, limit))
 
 
-def samples_under(root: Path) -> tuple[Sample, ...]:
-    """Return the images under a folder, see `lactok.evaluation.folders.files_under`; ids are relative paths.
+def samples_under(root: Path, limit: int | None = None) -> tuple[Sample, ...]:
+    """Return the images under a folder, see `lactok.evaluation.folders.names_under`; ids are relative paths.
 
-    A file `captions.json` in the folder, as `lactok.evaluation.captions.read` takes it, gives the captions; names that
-    differ only in their Unicode form are one.
+    A folder without image files may hold archives of images: webdataset shards, zip or Parquet files. A file
+    `captions.json` in the folder, as `lactok.evaluation.captions.read` takes it, gives the captions; names that differ
+    only in their Unicode form are one.
+
+    Args:
+        root: the folder.
+        limit: take only this many images, a fixed random choice; None for all.
 
     Raises:
-        UserError: there are no images, two have one id, or `captions.json` is damaged.
+        UserError: there are no images, two have one id, or an archive or `captions.json` is damaged.
     """
-    files = files_under(root, EXTENSIONS)
-    if not files:
-        raise WrongValue(f"{shown(root, 200)} holds no images ({', '.join(EXTENSIONS)})")
+    names = names_under(root, EXTENSIONS)
+    ids = [_utf8(name) for name in names]
+    refuse_twins(ids, root)
+    if names:
+        name_of = dict(zip(ids, names, strict=True))
+        chosen = limited_ids(ids, limit)
+        found = [Sample(i, root / name_of[i]) for i in (ids if chosen is ids else sorted(chosen))]
+    else:
+        found = list(limited(tuple(in_archives(files_under(root, archives.ENDINGS), root)), limit))
+    if not found:
+        kinds = ", ".join((*EXTENSIONS, ".tar, .zip and .parquet with such"))
+        raise WrongValue(f"{shown(root, 200)} holds no images ({kinds})")
     texts: dict[str, str] = {}
     if is_file(root / "captions.json"):
         texts = {normalised(name): text for name, text in captions.read(root / "captions.json").items()}
-    found: dict[str, Sample] = {}
-    for path in files:
-        identifier = id_of(path, root)
+    return tuple(with_captions(found, texts))
+
+
+def refuse_twins(ids: Sequence[str], source: Path) -> None:
+    """Raise WrongValue if two images have one id, or one id in two Unicode forms.
+
+    Args:
+        ids: the ids of all images.
+        source: where they lie, for the message.
+    """
+    known: dict[str, str] = {}
+    for identifier in ids:
         name = normalised(identifier)
-        if name in found:
-            if found[name].id == identifier:
-                raise WrongValue(
-                    f"{shown(path, 200)}: another image has the id {shown(identifier)}; rename one of them"
-                )
-            raise WrongValue(
-                f"{shown(root, 200)}: {found[name].id!a} and {identifier!a} are one name in two Unicode forms; "
-                "rename or remove one of them"
-            )
-        found[name] = Sample(identifier, path, texts.get(name))
-    return tuple(found.values())
+        other = known.get(name)
+        known[name] = identifier
+        if other is None:
+            continue
+        where = shown(source, 200)
+        if other == identifier:
+            raise WrongValue(f"{where}: another image has the id {shown(identifier)}; rename one of them")
+        raise WrongValue(
+            f"{where}: {other!a} and {identifier!a} are one name in two Unicode forms; rename or remove one of them"
+        )
+
+
+def with_captions(samples: Sequence[Sample], texts: dict[str, str]) -> Sequence[Sample]:
+    """Give samples their captions.
+
+    Args:
+        samples: the samples; one that is not in `texts` keeps the caption that it has.
+        texts: captions by id, in Unicode's composed form.
+    """
+    if not texts:
+        return samples
+    return [replace(sample, caption=texts.get(normalised(sample.id), sample.caption)) for sample in samples]
+
+
+def in_archives(files: Sequence[Path], source: Path) -> list[Sample]:
+    """Return the images in archives, see `lactok.evaluation.archives.images_in`; ids are their names there.
+
+    Args:
+        files: the archives.
+        source: where they lie, for messages.
+
+    Raises:
+        UserError: an archive is damaged, or two images have one name.
+    """
+    found = [Sample(one.name, one.archive, one.text, member=one.member) for one in archives.images_in(files)]
+    refuse_twins([sample.id for sample in found], source)
+    return found
 
 
 def id_of(path: Path, root: Path) -> str:
@@ -217,7 +163,7 @@ def id_of(path: Path, root: Path) -> str:
 
 def _utf8(name: str) -> str:
     """Return a name of a file or folder with escapes for bytes that are no UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def from_list(path: Path, limit: int | None = None) -> Dataset:
@@ -234,60 +180,47 @@ def from_list(path: Path, limit: int | None = None) -> Dataset:
     return named_by_content(path.stem, limited(samples, limit))
 
 
+def from_archives(pattern: str, limit: int | None = None, argument: str = "dataset") -> Dataset:
+    """Return the images in archives as a data set, named as a folder is.
+
+    Args:
+        pattern: an archive, or a glob or brace pattern of archives.
+        limit: take only this many samples, a fixed random choice; None for all.
+        argument: the argument that names them, for messages.
+
+    Raises:
+        UserError: there is no such archive, one is damaged or compressed, or they hold no images.
+    """
+    files = matching(pattern, f"`{argument}`")
+    strange = [path for path in files if not archives.is_archive(path)]
+    if strange:
+        raise WrongValue(f"`{argument}` {shown(strange[0], 200)}: archives of images are .tar, .zip and .parquet files")
+    samples = in_archives(files, files[0].parent if len(files) > 1 else files[0])
+    if not samples:
+        raise WrongValue(f"`{argument}` {shown(pattern, 200)} holds no images ({', '.join(EXTENSIONS)})")
+    name = re.sub(r"[^\w.]+", "-", Path(pattern).name.rpartition(".")[0]).strip("-.") or "archives"
+    return named_by_content(name, limited(tuple(samples), limit))
+
+
 def named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
     """Make a data set whose name ends in a few digits of its content's hash.
 
     So two folders of the same name are two data sets, and a changed folder is another one. Of a name that is too long
-    for the folders of results the end is cut.
+    for the folders of results the end is cut. Captions that lie in archives are read now, of these samples alone.
     """
+    in_tars = {s.id: archives.caption_of(s.id, s.path, s.member) for s in samples if s.caption is None and s.member}
+    if any(in_tars.values()):
+        samples = tuple(replace(s, caption=in_tars.get(s.id, s.caption)) for s in samples)
+    for sample in sorted(samples, key=_place):  # hashed where they lie one after the other, and remembered
+        if isinstance(sample.member, RowMember):
+            sample.content_sha256  # noqa: B018
     return Dataset(f"{_utf8(name)[:LONGEST_NAME]}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
 
 
-def balanced(dataset: Dataset, size: int) -> Dataset:
-    """Return at most `size` samples, equally many from each top folder (category): a fixed random choice.
-
-    Raises:
-        UserError: there are more top folders than that.
-    """
-    if len(dataset.samples) <= size:
-        return dataset
-    categories: dict[str, list[Sample]] = {}
-    for sample in dataset.samples:
-        categories.setdefault(sample.id.split("/")[0], []).append(sample)
-    each = size // len(categories)
-    if each == 0:
-        raise UserError(f"{dataset.name} has no folder a category; keep the layout of the official archive")
-    chosen: list[Sample] = []
-    for group in categories.values():
-        by_hash = sorted(group, key=lambda s: hashlib.sha256(f"0 {s.id}".encode()).digest())
-        chosen += by_hash[:each]
-    return Dataset(dataset.name, tuple(sorted(chosen, key=lambda s: s.id)))
-
-
-@dataclass(frozen=True)
-class Published:
-    """A data set that users have to get by themselves.
-
-    Attributes:
-        name: its name for `dataset`, and the name of its folder.
-        size: the number of images that are used.
-        recipe: what to put into the folder; the message about a missing folder says it.
-    """
-
-    name: str
-    size: int
-    recipe: str
-
-
-PUBLISHED = {
-    p.name: p
-    for p in (
-        Published("imagenet", 50_000, "ILSVRC2012 validation images (image-net.org), 50,000 JPEG files"),
-        Published("coco", 5_000, "val2017.zip of COCO 2017 (cocodataset.org), 5,000 JPEG files"),
-        Published("mjhq", 5_000, "the 30,000 images of MJHQ-30K (hub: playgroundai/MJHQ-30K), a folder a category,"),
-        Published("flux5k", 5_000, "not public: generate 5,000 images with FLUX.1-dev; comparable with nobody's"),
-    )
-}
+def _place(sample: Sample) -> tuple[str, int, int]:
+    """Return a key that sorts rows of Parquet files by file and row group, since a group can only be read whole."""
+    member = sample.member
+    return (str(sample.path), member.group, member.row) if isinstance(member, RowMember) else ("", 0, 0)
 
 
 def data_folder(name: str, data_dir: Path | None = None) -> Path:
@@ -296,31 +229,39 @@ def data_folder(name: str, data_dir: Path | None = None) -> Path:
 
 
 def get(name: str, data_dir: Path | None = None, limit: int | None = None, argument: str = "dataset") -> Dataset:
-    """Return a data set.
+    """Return a data set; a line in the log says how many images it has, and the digest of their list.
 
     Args:
-        name: "sample", a published data set, a folder of images, or a .txt file that lists images.
+        name: "sample"; a published data set, see `lactok.evaluation.published_sets`; a folder of images or of archives
+            of images; a .txt file that lists images; an archive, or a glob or brace pattern of archives.
         data_dir: the folder of the published data sets, see `data_folder`.
         limit: take only this many samples, a fixed random choice; None for all.
         argument: the argument that names it, for messages.
 
     Raises:
-        UserError: the name is unknown, or a folder or file is missing or empty; the message says how to get the data.
+        UserError: the name is unknown, a folder or file is missing or empty, or what lies in the folder of a published
+            set is not that set; the message says how to get the data.
     """
+    found = _get(name, data_dir, limit, argument)
+    logger.info("data set %s: %d images, sha256 of their list %s", found.name, len(found.samples), found.list_sha256)
+    return found
+
+
+def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> Dataset:
+    """Return a data set, see `get`."""
+    from lactok.evaluation import sample_set
+
     if name == "sample":
-        return sample_set().limited(limit)
+        return Dataset("sample", sample_set.samples()).limited(limit)
     if name in PUBLISHED:
-        root = data_folder(name, data_dir)
-        if not is_folder(root):
-            wanted = PUBLISHED[name]
-            raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
-        found = Dataset(name, samples_under(root))
-        return (balanced(found, PUBLISHED[name].size) if name == "mjhq" else found).limited(limit)
+        return Dataset(name, limited(published_sets.samples_of(name, data_folder(name, data_dir)), limit))
     path = Path(name)
     if is_folder(path):
         return folder(path, limit)
     if is_file(path) and path.suffix.lower() == ".txt":
         return from_list(path, limit)
+    if is_pattern(name) or (is_file(path) and archives.is_archive(path)):
+        return from_archives(name, limit, argument)
     if path.suffix or "/" in name or not name.isprintable():
         raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder or .txt list of images")
     raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

@@ -69,7 +69,7 @@ def write(folder: Path, states: Sequence[Mapping[str, np.ndarray]], samples: Seq
     """
     arrays = {name: np.concatenate([state[name] for state in states]) for name in sorted(states[0])}
     out = io.BytesIO()
-    np.savez_compressed(out, samples=np.array(samples, dtype=np.str_), **arrays)
+    np.savez_compressed(out, allow_pickle=False, samples=np.array(samples, dtype=np.str_), **arrays)
     write_atomically(folder / "profile.npz", out.getvalue())
     write_atomically(folder / "profile.json", to_json(profile(arrays, samples)))
 

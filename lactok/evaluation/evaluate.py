@@ -17,11 +17,10 @@ from lactok.evaluation.datasets import Dataset, limited, named_by_content, sampl
 from lactok.evaluation.measuring import Outcome as Outcome
 from lactok.evaluation.measuring import evaluate_source as evaluate_source
 from lactok.evaluation.measuring import evaluate_sources as evaluate_sources
-from lactok.evaluation.measuring import known_networks as known_networks
 from lactok.evaluation.measuring import log_bug as log_bug
-from lactok.evaluation.measuring import metric_networks as metric_networks
 from lactok.evaluation.measuring import one_by_one as one_by_one
 from lactok.evaluation.measuring import report_unfinished as report_unfinished
+from lactok.evaluation.metric_networks import with_networks
 from lactok.extras import extras_named
 from lactok.files import is_folder
 from lactok.fitting import refusal
@@ -55,7 +54,8 @@ def evaluate(
         references: the folder of photographs that a folder of reconstructions is compared with.
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
-            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, seed, weights.
+            resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
+            ray_address, ray_resources, seed, weights.
 
     Returns:
         The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`
@@ -90,8 +90,14 @@ def evaluate(
         source, data = reconstructions(existing_folder(references, "references"), source, bits, chosen)
     else:
         data = chosen.data()
-    run = replace(run, networks=metric_networks(run))
-    result = evaluate_source(source, data, run, execution)
+    run = with_networks(run, chosen.metrics)
+    try:
+        result = evaluate_source(source, data, run, execution)
+    finally:
+        if execution.cluster is not None:
+            from lactok.evaluation import ray_engine
+
+            ray_engine.end()
     if result is None:
         raise UserError("other parts still have shards to do; the last one to end gives the result")
     result.records  # noqa: B018, read now and remembered, since the next tokenizer of this name overwrites the folder
@@ -129,8 +135,10 @@ def _source(
         named = run.protocol.tokenizer_name(os.fspath(given))
         check_fit(named, run.protocol)
         return TokenizerSource(named), run
-    if settings.workers > 1:
+    if (settings.workers or 1) > 1:
         raise WrongValue(f"`workers` {settings.workers}: a loaded tokenizer computes in this process; use 1")
+    if settings.engine != "local":
+        raise WrongValue(f"`engine` {settings.engine}: a loaded tokenizer computes in this process; give its name")
     why = refusal(given.spec, run.protocol.prepare)
     if why:
         raise WrongValue(why)

@@ -1,4 +1,6 @@
-"""Running jobs in this process or in several worker processes, none of which outlives the run.
+"""Running jobs: in this process, or in several worker processes of this machine, none of which outlives the run.
+
+`Executor` is what the engine needs of whoever runs its jobs; `lactok.evaluation.ray_engine` has that of a Ray cluster.
 
 A worker ends when its parent process has ended, however that happened: a thread waits for it. After Ctrl-C the parent
 ends the workers at once, whatever they compute: what is finished is in the store.
@@ -7,8 +9,10 @@ ends the workers at once, whatever they compute: what is finished is in the stor
 from __future__ import annotations
 
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lactok.errors import UserError
@@ -23,50 +27,74 @@ Job = TypeVar("Job")
 Submit = Callable[..., "Future[Any]"]
 
 
-def run_jobs(
-    work: Callable[[Job], Timer],
-    jobs: Sequence[Job],
-    start: Callable[..., None],
-    arguments: tuple[object, ...],
-    device: str,
-    workers: int = 1,
-    report: Report | None = None,
-) -> Timer:
-    """Call `work(job)` for each job, in this process or in several worker processes.
+class Executor(ABC):
+    """Runs jobs."""
 
-    Args:
-        work: does a job and returns the time that it took; worker processes import it by its name.
-        jobs: the jobs; they may be done in any order.
-        start: called with `arguments` once in every process, before its first job.
-        arguments: what `start` is called with.
-        device: the device of the returned timer.
+    @abstractmethod
+    def run(
+        self,
+        work: Callable[[Job], Timer],
+        jobs: Sequence[Job],
+        start: Callable[..., None],
+        arguments: tuple[object, ...],
+        device: str,
+        report: Report | None = None,
+    ) -> Timer:
+        """Call `work(job)` for each job, in one process or in several.
+
+        Args:
+            work: does a job and returns the time that it took; worker processes import it by its name.
+            jobs: the jobs; they may be done in any order.
+            start: called with `arguments` once in every process, before its first job.
+            arguments: what `start` is called with.
+            device: the device of the returned timer.
+            report: called with (done, total) after each job.
+
+        Returns:
+            The times that all jobs took together.
+
+        Raises:
+            UserError: a worker process died, or whatever `start` or `work` raise.
+        """
+
+
+@dataclass(frozen=True)
+class LocalExecutor(Executor):
+    """Runs jobs on this machine.
+
+    Attributes:
         workers: the number of worker processes; with 1, this process does the work.
-        report: called with (done, total) after each job.
-
-    Returns:
-        The times that all jobs took together.
-
-    Raises:
-        UserError: a worker process died.
     """
-    total = Timer(device)
-    if workers <= 1 or len(jobs) <= 1:
-        start(*arguments)
-        _collect(map(work, jobs), total, len(jobs), report)
-        return total
-    from concurrent.futures import as_completed
-    from concurrent.futures.process import BrokenProcessPool
 
-    with worker_processes(min(workers, len(jobs)), start, arguments) as submit:
-        futures = [submit(work, job) for job in jobs]
-        try:
-            _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process died, perhaps for want of memory: use fewer `workers` or a smaller `batch_size` "
-                "and run again, finished shards are kept"
-            ) from error
-    return total
+    workers: int = 1
+
+    def run(
+        self,
+        work: Callable[[Job], Timer],
+        jobs: Sequence[Job],
+        start: Callable[..., None],
+        arguments: tuple[object, ...],
+        device: str,
+        report: Report | None = None,
+    ) -> Timer:
+        total = Timer(device)
+        if self.workers <= 1 or len(jobs) <= 1:
+            start(*arguments)
+            _collect(map(work, jobs), total, len(jobs), report)
+            return total
+        from concurrent.futures import as_completed
+        from concurrent.futures.process import BrokenProcessPool
+
+        with worker_processes(min(self.workers, len(jobs)), start, arguments) as submit:
+            futures = [submit(work, job) for job in jobs]
+            try:
+                _collect((future.result() for future in as_completed(futures)), total, len(jobs), report)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a worker process died, perhaps for want of memory: use fewer `workers` or a smaller `batch_size` "
+                    "and run again, finished shards are kept"
+                ) from error
+        return total
 
 
 @contextmanager

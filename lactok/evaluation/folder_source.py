@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from lactok import images
 from lactok.errors import WrongValue, first_few
 from lactok.evaluation.config import Run
-from lactok.evaluation.datasets import Sample, file_sha256, samples_under
+from lactok.evaluation.datasets import Sample, samples_under
 from lactok.evaluation.names import HOW_MATCHED, matched
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.sources import Source
@@ -50,7 +50,7 @@ class FolderSource(Source):
         ):
             raise WrongValue(f"`bits` {bits!r}: a number above 0, the bits that an image takes")
         self.bits = bits
-        files = {sample.id: sample.path for sample in samples_under(folder)}
+        files = {sample.id: sample for sample in samples_under(folder)}
         pairs = matched(references, files, "reconstructions")
         if not pairs:
             raise WrongValue(
@@ -60,7 +60,7 @@ class FolderSource(Source):
         self._opened: dict[tuple[str, bool], Image.Image] = {}
         self._files = {photograph: files[name] for photograph, name in pairs.items()}
         self.unmatched = sorted(files.keys() - set(pairs.values()))
-        self.name = f"images-{folder.resolve().name}-{_content(folder, files.values())[:6]}"
+        self.name = f"images-{folder.resolve().name}-{_content(files.values())[:6]}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": {}}
@@ -84,13 +84,14 @@ class FolderSource(Source):
         opened = self._opened.pop((sample.id, run.protocol.prepare.upright), None)
         if opened is not None:
             return opened
-        path = self._files.get(sample.id)
-        if path is None:
+        made = self._files.get(sample.id)
+        if made is None:
             raise images.UnreadableImage(MISSING)
         try:
-            return images.open_photograph(path, run.protocol.prepare.upright)
+            return made.open(run.protocol.prepare.upright)
         except images.UnreadableImage as error:
-            raise images.UnreadableImage(f"its reconstruction {shown(path.name)} cannot be used: {error}") from error
+            name = shown(PurePosixPath(made.id).name)
+            raise images.UnreadableImage(f"its reconstruction {name} cannot be used: {error}") from error
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -111,7 +112,8 @@ class FolderSource(Source):
         return digest(
             {
                 "images": [
-                    [s.id, s.sha256, None if f is None else file_sha256(f)] for s, f in zip(samples, files, strict=True)
+                    [s.id, s.sha256, None if f is None else f.content_sha256]
+                    for s, f in zip(samples, files, strict=True)
                 ],
                 "prepare": run.protocol.prepare_hash,
                 "bits": self.bits,
@@ -149,12 +151,12 @@ class FolderSource(Source):
         """
         odd = []
         for sample in samples:
-            path = self._files.get(sample.id)
-            if path is not None:
-                photograph, made = images.size_of(sample.path, upright), images.size_of(path, upright)
+            file = self._files.get(sample.id)
+            if file is not None:
+                photograph, made = sample.size(upright), file.size(upright)
                 if photograph and made and not _same_aspect(photograph, made):
                     sizes = "{}x{}, its photograph {}x{}".format(*made, *photograph)
-                    odd.append(f"{path.name} ({sizes})")
+                    odd.append(f"{PurePosixPath(file.id).name} ({sizes})")
         if odd:
             logger.warning(
                 "warning: %d of %d reconstructions have another aspect than their photographs: %s; "
@@ -165,12 +167,12 @@ class FolderSource(Source):
             )
 
 
-def _content(folder: Path, files: Iterable[Path]) -> str:
+def _content(files: Iterable[Sample]) -> str:
     """Return the hash of a folder's images: their names without endings, and their bytes."""
-    by_stem: dict[str, list[Path]] = {}
-    for path in files:
-        by_stem.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
-    return digest([[stem, [file_sha256(path) for path in paths]] for stem, paths in by_stem.items()])
+    by_stem: dict[str, list[Sample]] = {}
+    for file in files:
+        by_stem.setdefault(PurePosixPath(file.id).with_suffix("").as_posix(), []).append(file)
+    return digest([[stem, [file.content_sha256 for file in some]] for stem, some in by_stem.items()])
 
 
 def _same_aspect(first: tuple[int, int], second: tuple[int, int]) -> bool:

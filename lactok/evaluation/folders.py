@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lactok import outside_text
@@ -31,26 +31,33 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _COPIES
 
 
-def files_under(root: Path, endings: Sequence[str]) -> list[Path]:
-    """Return the data files under a folder, sorted by the parts of their paths.
+def files_under(root: Path, endings: Sequence[str], skip: Callable[[str], bool] | None = None) -> list[Path]:
+    """Return the data files under a folder, see `names_under`."""
+    return [root / name for name in names_under(root, endings, skip)]
+
+
+def names_under(root: Path, endings: Sequence[str], skip: Callable[[str], bool] | None = None) -> list[str]:
+    """Return the data files under a folder by their paths in it, with "/" between the parts, by which they are sorted.
 
     Hidden files and folders, folders in which systems keep copies, and what lactok wrote (results, the store, training
     runs, the reports' page) are passed over; how many that were is logged, once for a folder. The folder itself is
-    taken whatever it is. Linked folders are followed, each real folder once, so that links in a circle end.
+    taken whatever it is. Linked folders are followed, each real folder once, so that links in a circle end. No file is
+    opened, and names are all that is kept of millions of files.
 
     Args:
         root: the folder.
         endings: what names end in, in small letters; capitals count as well.
+        skip: returns whether a folder of this name is not looked into, such as that of another part of the data set.
 
     Raises:
         MissingFile: the folder cannot be read.
     """
-    walk = _Walk(root, tuple(endings))
+    walk = _Walk(root, tuple(endings), skip)
     walk.run()
     if walk.passed and str(root) not in _said:
         _said.add(str(root))
         logger.warning("%s: %s", shown(root, 200), walk.said())
-    return sorted(walk.found, key=lambda path: path.parts)
+    return sorted(walk.found, key=lambda name: name.split("/"))
 
 
 class _Walk:
@@ -59,18 +66,19 @@ class _Walk:
     Args:
         root: the folder.
         endings: what names of data files end in.
+        skip: see `names_under`.
 
     Attributes:
-        found: the data files.
+        found: the data files, by their paths in the folder.
         passed: what was passed over, as paths for a message.
     """
 
-    def __init__(self, root: Path, endings: tuple[str, ...]):
-        self.root, self.endings = root, endings
-        self.found: list[Path] = []
+    def __init__(self, root: Path, endings: tuple[str, ...], skip: Callable[[str], bool] | None = None):
+        self.root, self.endings, self.skip = root, endings, skip
+        self.found: list[str] = []
         self.passed: list[str] = []
-        self._waiting: list[Path] = [root]
-        self._links: list[Path] = []
+        self._waiting: list[str] = [""]  # the folders that are still to be entered; "" is the root
+        self._links: list[str] = []
         self._seen: set[tuple[int, int]] = set()  # device and number of the folders that were entered
 
     def run(self) -> None:
@@ -80,48 +88,50 @@ class _Walk:
             if self._waiting:
                 self._enter(self._waiting.pop())
                 continue
-            self._links.sort(key=lambda path: path.parts, reverse=True)
+            self._links.sort(key=lambda name: name.split("/"), reverse=True)
             link = self._links.pop()
-            if link.resolve() in above:
+            if (self.root / link).resolve() in above:
                 self._pass_over(link)
             else:
                 self._enter(link)
 
-    def _enter(self, folder: Path) -> None:
+    def _enter(self, name: str) -> None:
         """Sort what lies in a folder, unless it was entered before, cannot be read or was written by lactok."""
+        folder = self.root / name
         try:
             stat = folder.stat()
             with os.scandir(folder) as listing:
                 entries = list(listing)
         except OSError as error:
-            if folder == self.root:
+            if not name:
                 raise MissingFile(f"cannot read the folder {shown(folder, 200)}: {error.strerror}") from error
-            self._pass_over(folder)
+            self._pass_over(name)
             return
         place = (stat.st_dev, stat.st_ino)
-        ours = folder != self.root and written_by_lactok(folder, {entry.name for entry in entries})
+        ours = name != "" and written_by_lactok(folder, {entry.name for entry in entries})
         if ours or place in self._seen:
-            self._pass_over(folder)
+            self._pass_over(name)
             return
         self._seen.add(place)
+        before = f"{name}/" if name else ""
         for entry in entries:
-            self._sort(folder / entry.name, entry)
+            self._sort(before + entry.name, entry)
 
-    def _sort(self, path: Path, entry: os.DirEntry[str]) -> None:
+    def _sort(self, name: str, entry: os.DirEntry[str]) -> None:
         """Keep a file that is data, and a folder to be entered later."""
         if _is(entry, "is_dir"):
             if is_hidden(entry.name):
-                self._pass_over(path)
-            else:
-                (self._links if entry.is_symlink() else self._waiting).append(path)
+                self._pass_over(name)
+            elif self.skip is None or not self.skip(entry.name):
+                (self._links if entry.is_symlink() else self._waiting).append(name)
         elif entry.name.lower().endswith(self.endings):
             if is_hidden(entry.name):
-                self._pass_over(path)
+                self._pass_over(name)
             elif _is(entry, "is_file"):
-                self.found.append(path)
+                self.found.append(name)
 
-    def _pass_over(self, path: Path) -> None:
-        self.passed.append(shown(path.relative_to(self.root)))
+    def _pass_over(self, name: str) -> None:
+        self.passed.append(shown(name))
 
     def said(self) -> str:
         """Return the text that says what was passed over."""

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from lactok.errors import disk_errors
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.reconstruction import ReconstructionWork, ShardKeys, picture_key, prepared_key, ranked_samples
+from lactok.evaluation.ranked import Ranked
+from lactok.evaluation.reconstruction import ReconstructionWork, ShardKeys, picture_key, prepared_key
+from lactok.evaluation.shards import run_shards
 from lactok.evaluation.store import folder_safe
 from lactok.evaluation.writing import to_json
 from lactok.files import write_atomically
@@ -44,7 +47,11 @@ def reasons(work: ReconstructionWork, dataset: Dataset, keys: Sequence[ShardKeys
         keys: where the finished shards lie, in order.
     """
     why: dict[str, list[str]] = {s.id: ["chosen"] for s in dataset.samples if s.id in work.pictured}
-    for reason, names in ranked_samples(list(dataset.shards()), keys, work.run, work.store).items():
+    ranked = Ranked(work.run.protocol.score.metrics)
+    for samples, key in zip(dataset.shards(), keys, strict=True):
+        scores = work.store.need("scores", key.scores, ["index", *ranked.arrays])
+        ranked.add([samples[i].id for i in scores.pop("index").tolist()], scores)
+    for reason, names in ranked.reasons().items():
         for identifier in names:
             why.setdefault(identifier, []).append(reason)
     return why
@@ -78,6 +85,11 @@ def publish(folder: Path, work: ReconstructionWork, dataset: Dataset, keys: Sequ
     """
     why, run, store = reasons(work, dataset, keys), work.run, work.store
     references = references_name(dataset, run)
+    # of a run that was broken off, or of which a picture was lost
+    complete = replace(work, pictured=frozenset(why))
+    lacking = [s for s in dataset.shards() if any(i.id in why for i in s) and not complete.is_finished(s)]
+    if lacking:
+        run_shards(complete, lacking)
     index = []
     with disk_errors(folder):
         for shard in dataset.shards():

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lactok import weights
 from lactok.command import as_flags
 from lactok.errors import DiskError, UserError, WeightsNotFound, check_output_folder
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import FEW, Dataset
+from lactok.evaluation.metric_networks import metric_networks
 from lactok.evaluation.shards import again_if_lost, complete
-from lactok.metrics.registry import METRICS, find
 
 if TYPE_CHECKING:
     from lactok.evaluation.reconstruction import ReconstructionWork
@@ -213,35 +212,6 @@ def one_by_one(
 def log_bug(name: str) -> None:
     """Log the traceback of the exception that is being handled, where one of several things failed by a bug."""
     logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
-
-
-def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
-    """Return the names and digests of the networks that the run's metrics need; they are fetched if need be.
-
-    Raises:
-        WeightsNotFound: one cannot be had; the message says which metrics do without.
-    """
-    found = {}
-    metrics = {key: find(key) for key in run.protocol.score.metrics}
-    for key, metric in metrics.items():
-        try:
-            for asset in metric.needs:
-                found[asset.name] = weights.resolve(asset).sha256
-        except WeightsNotFound as error:
-            others = ",".join(other for other, m in metrics.items() if not m.needs) or METRICS.names()[0]
-            raise WeightsNotFound(f"{key}: {error}; or leave it out: `metrics` {others}") from None
-    return tuple(sorted(found.items()))
-
-
-def known_networks(run: Run) -> tuple[tuple[str, str], ...]:
-    """Return what `metric_networks` does, but only the networks that are on this machine; nothing is fetched."""
-    found = {}
-    for key in run.protocol.score.metrics:
-        for asset in find(key).needs:
-            located = weights.locate(asset)
-            if located is not None:
-                found[asset.name] = located.sha256
-    return tuple(sorted(found.items()))
 
 
 def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:

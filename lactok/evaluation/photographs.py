@@ -13,6 +13,7 @@ from lactok import images
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.shapes import shaped_batches
+from lactok.metrics.registry import find
 
 AHEAD = 8  # photographs that are prepared before they are asked for
 THREADS = 4  # that do it, where there are as many processors
@@ -30,6 +31,7 @@ class Photographs:
 
     def __init__(self, samples: Sequence[Sample], run: Run):
         self.samples, self.how = samples, run.protocol.prepare
+        self.needy = max(map(find, run.protocol.score.metrics), key=lambda metric: metric.smallest)
         self._threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), "photographs")
         self._begun: list[Future[np.ndarray]] = []
 
@@ -43,14 +45,19 @@ class Photographs:
         """Return a prepared photograph (H, W, 3) uint8.
 
         Raises:
-            UnreadableImage: it cannot be used.
+            UnreadableImage: it cannot be used, or is too small for one of the metrics.
         """
         for i in range(len(self._begun), min(len(self.samples), position + 1 + AHEAD)):
             self._begun.append(self._threads.submit(self._prepare, self.samples[i]))
         return self._begun[position].result()
 
     def _prepare(self, sample: Sample) -> np.ndarray:
-        return images.prepare(sample.open(self.how.upright), self.how)
+        reference = images.prepare(sample.open(self.how.upright), self.how)
+        height, width = reference.shape[:2]
+        if self.how.keeps_shape and min(height, width) < self.needy.smallest:
+            needs = f"{self.needy.key} needs {self.needy.smallest} a side"
+            raise images.UnreadableImage(f"has {width}x{height} pixels; {needs}")
+        return reference
 
     def batches(self, size: int, wanted: Callable[[int], bool]) -> Iterator[list[int]]:
         """Yield the positions of the photographs that are wanted, in batches of one shape.

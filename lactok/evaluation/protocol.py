@@ -14,7 +14,7 @@ from typing import Literal
 
 from lactok.errors import WrongValue, unknown, whole
 from lactok.images import Filter, Prepare, Rounding
-from lactok.metrics import registry
+from lactok.metrics import choice, registry
 
 SMALLEST, LARGEST_SIDE = 32, 8192  # pixels of a side; the coarsest layers of LPIPS need the smallest
 
@@ -228,6 +228,7 @@ def get(name: str, resolution: int | None = None, metrics: str | Sequence[str] =
             raise WrongValue(f"`resolution` {resolution}: {name} keeps the size of photographs; leave it out")
         side = whole("resolution", resolution, SMALLEST, LARGEST_SIDE)
         protocol = replace(protocol, prepare=replace(protocol.prepare, resolution=side))
-    keys = registry.chosen(metrics, protocol.score.metrics)
-    keys = registry.defined_at(keys, protocol.prepare.resolution, strict=metrics != "all")
+    keys = choice.chosen(metrics, protocol.score.metrics)
+    shorter = None if protocol.prepare.keeps_shape else protocol.prepare.resolution
+    keys = choice.defined_at(keys, shorter, strict=metrics not in ("all", "default"))
     return replace(protocol, score=replace(protocol.score, metrics=keys))

@@ -7,10 +7,11 @@ and the scores are stored in one write.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from torch import Tensor
 from lactok import images
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
-from lactok.evaluation.error_profile import WORST
 from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.photographs import Photographs
 from lactok.evaluation.protocol import digest
+from lactok.evaluation.ranked import Ranked
 from lactok.evaluation.shapes import groups, joined, shaped_batches
 from lactok.evaluation.shard_scoring import compared_with, finish_together, stack
 from lactok.evaluation.shards import ShardWork
@@ -32,9 +33,6 @@ from lactok.evaluation.store import Arrays, Store
 from lactok.evaluation.timing import Timer
 from lactok.metrics.registry import ImageMetric, find
 from lactok.metrics.scorer import Scorer, batches
-
-EXTREMES = 3  # number of best samples of a shard whose pictures are kept, and of worst ones
-RANKED_BY = ("lpips_alex", "lpips_vgg", "psnr")  # best and worst are told by the first of these that was measured
 
 
 @lru_cache(maxsize=4)
@@ -84,7 +82,7 @@ def scores_layout(run: Run, samples: Sequence[Sample]) -> Layout:
     Where references have the size of their photographs, `pixels` (n,) are the numbers of their pixels.
     States of metrics are not named here, since only the metric knows their arrays.
     """
-    measured = dict.fromkeys(per_image_metrics(run), 1) | dict.fromkeys(scorer_of(run).features, 2)
+    measured = dict.fromkeys(per_image_metrics(run), 1) | scorer_of(run).dimensions
     if run.protocol.prepare.keeps_shape:
         measured["pixels"] = 1
     return Layout(len(samples), {"bits": 1}, measured, ("errors",), complete=True)
@@ -92,7 +90,7 @@ def scores_layout(run: Run, samples: Sequence[Sample]) -> Layout:
 
 def reference_layout(run: Run, samples: Sequence[Sample]) -> Layout:
     """Return what the file of the features of a shard's prepared photographs holds."""
-    return Layout(len(samples), {}, dict.fromkeys(scorer_of(run).features, 2))
+    return Layout(len(samples), {}, scorer_of(run).dimensions)
 
 
 def picture_key(ids_key: str, run: Run, sample: Sample) -> str:
@@ -105,27 +103,6 @@ def prepared_key(run: Run, sample: Sample) -> str:
     return digest(["prepared", run.protocol.prepare_hash, sample.sha256, version("pillow")])
 
 
-def ranking(metrics: Sequence[str]) -> tuple[str, float] | None:
-    """Return the metric that tells the best and the worst samples, and its sign; None if there is none among these.
-
-    The sign, 1 or -1, is the factor that makes lower values better.
-    """
-    for metric in RANKED_BY:
-        if metric in metrics:
-            return metric, -1.0 if find(metric).higher else 1.0
-    return None
-
-
-def extremes(ranked: Sequence[tuple[float, str]]) -> tuple[list[str], list[str]]:
-    """Return the ids of the best samples and of the worst.
-
-    Args:
-        ranked: (value, id) of each sample; lower values are better, values that are not finite are left out.
-    """
-    names = [identifier for value, identifier in sorted(ranked) if np.isfinite(value)]
-    return names[:EXTREMES], names[-EXTREMES:]
-
-
 @dataclass(frozen=True, eq=False)
 class ReconstructionWork(ShardWork):
     """Reconstructing shards with one source, and scoring them.
@@ -134,13 +111,24 @@ class ReconstructionWork(ShardWork):
         source: what reconstructs.
         run: the settings that determine the numbers.
         store: where finished shards are kept.
-        pictured: the ids of the samples whose pictures are kept besides the best and worst of each shard.
+        pictured: the ids of the samples whose pictures are kept besides the best and the worst.
+        _ranked: the best and the worst of what this process has scored so far, once it has scored a shard.
     """
 
     source: Source
     run: Run
     store: Store
     pictured: Collection[str] = field(default_factory=frozenset)
+    _ranked: list[Ranked] = field(default_factory=list, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ranked": []}  # each worker process ranks what it scores
+
+    def ranked(self) -> Ranked:
+        """Return the best and the worst samples of those that this process has scored so far."""
+        if not self._ranked:
+            self._ranked.append(Ranked(self.run.protocol.score.metrics))
+        return self._ranked[0]
 
     def is_finished(self, samples: Sequence[Sample]) -> bool:
         """Return whether a shard's scores, features and wanted pictures are in the store."""
@@ -170,6 +158,7 @@ class ReconstructedShard:
 
     def __init__(self, work: ReconstructionWork, samples: Sequence[Sample], timer: Timer):
         self.source, self.run, self.store, self.pictured = work.source, work.run, work.store, work.pictured
+        self.ranked = work.ranked()
         self.samples, self.timer = list(samples), timer
         self.scorer = scorer_of(work.run)
         self.ids_key = work.source.key(samples, work.run)
@@ -227,33 +216,12 @@ class ReconstructedShard:
         if lacking:
             self._decode_again(keys, lacking)
 
-    def _wanted(self, positions: Sequence[int], scores: Mapping[str, np.ndarray]) -> set[str]:
-        """Return the ids of the samples whose pictures are kept: the chosen, the best and the worst ones.
-
-        Args:
-            positions: the scored samples.
-            scores: metric -> a value for each of them.
-        """
-        names = [self.samples[i].id for i in positions]
-        wanted = {name for name in names if name in self.pictured}
-        rank = ranking(self.run.protocol.score.metrics)
-        if rank is not None and rank[0] in scores:
-            metric, sign = rank
-            best, worst = extremes(list(zip((scores[metric] * sign).tolist(), names, strict=True)))
-            wanted.update(best, worst)
-        for array in WORST.values():
-            if array in scores:
-                wanted.update(extremes(list(zip(scores[array].tolist(), names, strict=True)))[1])
-        return wanted
-
     def _unpictured(self, keys: ShardKeys) -> set[str]:
-        """Return the ids of samples of a scored shard that lack a picture that is to be kept."""
-        rank = ranking(self.run.protocol.score.metrics)
-        scores = self.store.need("scores", keys.scores, ["index", *(rank or ())[:1], *WORST.values()])
-        wanted = self._wanted(scores["index"].tolist(), scores)
+        """Return the ids of samples of a scored shard that lack a picture which the user asked for."""
         lacking = set()
-        for sample in self.samples:
-            if sample.id in wanted:
+        for position in self.store.need("scores", keys.scores, ["index"])["index"].tolist():
+            sample = self.samples[position]
+            if sample.id in self.pictured:
                 reconstruction, prepared = self._picture_keys(sample)
                 if not (self.store.has_picture(reconstruction) and self.store.has_picture(prepared)):
                     lacking.add(sample.id)
@@ -340,7 +308,8 @@ class ReconstructedShard:
             arrays: the values of metrics, states and features, rows in the same order.
         """
         if kept:
-            self._keep_pictures(references, outputs, kept, self._wanted(kept, arrays))
+            best_and_worst = self.ranked.add([self.samples[i].id for i in kept], arrays)
+            self._keep_pictures(references, outputs, kept, best_and_worst.union(self.pictured))
         arrays["index"] = np.array(kept, np.int64)
         arrays["errors"] = np.array(json.dumps(self.errors))
         arrays["bits"] = bits
@@ -426,29 +395,3 @@ def store_features(
 def has_features(samples: Sequence[Sample], run: Run, store: Store) -> bool:
     """Return whether the features of a shard's photographs are in the store; only their names are looked at."""
     return store.has("reference", reference_key(samples, run), ["index"], reference_layout(run, samples))
-
-
-def ranked_samples(
-    shards: Sequence[Sequence[Sample]], keys: Sequence[ShardKeys], run: Run, store: Store
-) -> dict[str, list[str]]:
-    """Return the ids of the best samples and of the worst, of all finished shards together, by what they are.
-
-    With the metric `error_profile` there are also those that are the worst by its brightness, colour and detail.
-
-    Args:
-        shards: the samples.
-        keys: where each shard lies in the store, in the same order.
-        run: the run.
-        store: the store.
-    """
-    rank = ranking(run.protocol.score.metrics)
-    ranked: dict[str, list[tuple[float, str]]] = {name: [] for name in ([rank[0]] if rank else []) + [*WORST.values()]}
-    for samples, key in zip(shards, keys, strict=True):
-        scores = store.need("scores", key.scores, ["index", *ranked])
-        names = [samples[i].id for i in scores["index"].tolist()]
-        for array, found in ranked.items():
-            sign = rank[1] if rank and array == rank[0] else 1.0
-            if array in scores:
-                found += zip((scores[array] * sign).tolist(), names, strict=True)
-    best, worst = extremes(ranked[rank[0]]) if rank else ([], [])
-    return {"best": best, "worst": worst} | {reason: extremes(ranked[array])[1] for reason, array in WORST.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from lactok.errors import NothingMeasured, disk_errors
 from lactok.evaluation import error_profile
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
+from lactok.evaluation.distances import check_value, stored_distance
 from lactok.evaluation.id_statistics import id_statistics
+from lactok.evaluation.jackknife import Resampled
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import ShardKeys, ids_layout, per_image_metrics, scores_layout
@@ -23,7 +25,7 @@ from lactok.evaluation.schema import ResultPart
 from lactok.evaluation.shapes import states
 from lactok.evaluation.sources import Source
 from lactok.evaluation.statistics import codebook_statistics, distance_entry, mean_entry
-from lactok.evaluation.store import Arrays, FeatureBlocks, Store
+from lactok.evaluation.store import FeatureBlocks, Store
 from lactok.evaluation.stored_files import read_json
 from lactok.evaluation.timing import Timer
 from lactok.evaluation.writing import write_result
@@ -75,7 +77,7 @@ def merge(
     shards = list(dataset.shards())
     columns, skipped, histogram, near_ties, pixels = _records(source, shards, run, store, keys)
     metrics = {m: _image_metric(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
-    metrics |= _set_metrics(run, store, keys)
+    metrics |= _set_metrics(run, store, keys, columns["id"])
     description = _description(source, pixels, np.asarray(columns["bits"], np.float64))
     codebook = None
     if histogram is not None:
@@ -88,6 +90,7 @@ def merge(
             "name": dataset.name,
             "n": len(columns["id"]),
             "sha256": digest([[s.id, s.sha256] for s in dataset.samples]),
+            "list_sha256": dataset.list_sha256,
             "skipped": skipped,
         },
         "protocol": {
@@ -223,10 +226,14 @@ def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
     return entry | foreign(metric)
 
 
-def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str, dict[str, Any]]:
+def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the entries of metrics that compare the set of references with the set of reconstructions, as rFID does.
 
     A value is kept in the store, so that it is computed once for the same shards.
+
+    Args:
+        run, store, keys: as for `merge`.
+        names: the ids of the images that have reconstructions, in order.
     """
     metrics = [m for m in map(find, run.protocol.score.metrics) if not isinstance(m, ImageMetric)]
     if not metrics:
@@ -241,40 +248,41 @@ def _set_metrics(run: Run, store: Store, keys: Sequence[ShardKeys]) -> dict[str,
     out = {}
     for metric in metrics:
         value: float | None = None
+        resampled: Resampled | None = None
         stored = digest([metric.key, metric.hashed(), [[k.scores, k.reference] for k in used]])
-        known = store.get("distances", stored, check=_check_value)
-        if known is not None:
-            value = float(known["value"])
-        elif n >= 2:
-            value = _compute_set_metric(metric, used, rows, store)
-            store.put("distances", stored, {"value": np.array(value)})
-        out[metric.key] = distance_entry(metric, value, n) | foreign(metric)
+        of_rows: dict[str, Any] = {}
+        if n >= 2 and isinstance(metric, DistanceMetric):
+            references, outputs = _features(metric, used, rows, store)
+            counts = None
+            if metric.features.rows is not None:  # an image has several rows of features
+                counts = outputs.rows_of_images()
+                total = int(counts.sum())
+                of_rows = {"rows": total, "reliable": total >= metric.reliable_from}
+            value, resampled = stored_distance(store, stored, metric, references, outputs, names, True, counts)
+        elif n >= 2 and isinstance(metric, StateMetric):
+            known = store.get("distances", stored, check=check_value)
+            value = metric.merge(_states(metric.key, used, store)) if known is None else float(known["value"])
+            if known is None:
+                store.put("distances", stored, {"value": np.array(value)})
+        out[metric.key] = distance_entry(metric, value, n, resampled=resampled) | foreign(metric) | of_rows
     return out
 
 
-def _check_value(arrays: Arrays, _names: Collection[str]) -> None:
-    """Raise an error unless a stored distance is one number."""
-    if arrays["value"].shape or arrays["value"].dtype.kind != "f":
-        raise ValueError("no number")
-
-
-def _compute_set_metric(metric: Metric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store) -> float:
-    """Compute a metric of sets from the stored features or states of all shards.
+def _features(
+    metric: DistanceMetric, keys: Sequence[ShardKeys], rows: Sequence[np.ndarray], store: Store
+) -> tuple[FeatureBlocks, FeatureBlocks]:
+    """Return the stored features of the references and of the reconstructions, to be read block by block.
 
     Args:
-        metric: the metric.
+        metric: the metric whose features they are.
         keys: the shards that have reconstructions.
         rows: the positions of these in each shard; of the references' features only these rows count.
         store: the store.
     """
-    if isinstance(metric, DistanceMetric):
-        name = metric.features.name
-        places = [_places(store, k.reference, r) for k, r in zip(keys, rows, strict=True)]
-        outputs = FeatureBlocks(store, "scores", [k.scores for k in keys], name, [None] * len(keys))
-        references = FeatureBlocks(store, "reference", [k.reference for k in keys], name, places)
-        return metric.compute(references, outputs)
-    assert isinstance(metric, StateMetric)
-    return metric.merge(_states(metric.key, keys, store))
+    name = metric.features.name
+    places = [_places(store, k.reference, r) for k, r in zip(keys, rows, strict=True)]
+    outputs = FeatureBlocks(store, "scores", [k.scores for k in keys], name, [None] * len(keys))
+    return FeatureBlocks(store, "reference", [k.reference for k in keys], name, places), outputs
 
 
 def _states(metric: str, keys: Sequence[ShardKeys], store: Store) -> list[dict[str, np.ndarray]]:

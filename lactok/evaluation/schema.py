@@ -21,18 +21,34 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
+class Groups(Part):
+    """A distance without each of some groups of images, from which its interval follows and comparisons are made.
+
+    Attributes:
+        sizes: the number of images in each group.
+        without: the distance of all images but those of the group.
+    """
+
+    sizes: list[int]
+    without: list[FiniteFloat]
+
+
 class Entry(Part):
     """A measured number.
 
     Attributes:
         value: the number, None where it could not be computed.
-        ci95: the bounds of its 95 % interval, None for distances of sets and for a single value.
+        ci95: the bounds of its 95 % interval, None where there is none, as for a single value.
+        ci95_reason: for a distance of sets that has a value and no interval, why it has none.
+        infinity: for a Frechet distance, its value extrapolated to infinitely many images.
+        groups: for a distance with an interval, its values without each of some groups of images.
         n: the number of images, or prompts, that it was computed from.
         capped: how many of these reached the largest value that the metric gives.
         nan: for how many of these the metric is not defined, as MS-SSIM for two images that are far apart. Then there
             is no value, and `mean_of_others` is the mean over the other images, None where there are no others.
         references: for a distance, the number of images in the other set.
         reliable: False for a distance that was computed from too few images.
+        rows: for a distance that looks at several parts of an image, such as patches, their number in all images.
         prompts: for a task of GenEval, the number of its prompts.
         tokens: for a reward that reads captions, how many tokens of a caption it reads, special ones included.
         captions_cut: how many different captions are longer than that; the reward did not read the rest of them.
@@ -42,12 +58,16 @@ class Entry(Part):
 
     value: FiniteFloat | None
     ci95: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | None = None
+    ci95_reason: str | None = None
+    infinity: FiniteFloat | None = None
+    groups: Groups | None = None
     n: int
     capped: int | None = None
     nan: int | None = None
     mean_of_others: FiniteFloat | None = None
     references: int | None = None
     reliable: bool | None = None
+    rows: int | None = None
     prompts: int | None = None
     tokens: int | None = None
     captions_cut: int | None = None
@@ -78,6 +98,8 @@ class DatasetPart(Part):
         name: the data set's name.
         n: the number of samples that were measured.
         sha256: the hash of ids, photographs and captions.
+        list_sha256: the hash of the ids alone, the same for the same choice of images wherever they are kept; in
+            results of suites that measure a data set.
         skipped: the samples that were left out.
         prompts, captions: the number of different ones, in suites that have them.
         without_picture: the number of captions for which there is no picture.
@@ -87,6 +109,7 @@ class DatasetPart(Part):
     n: int
     sha256: str
     skipped: list[Skipped]
+    list_sha256: str | None = None
     prompts: int | None = None
     captions: int | None = None
     without_picture: int | None = None
@@ -169,6 +192,8 @@ class Codebook(Part):
         seen: the number of ids.
         used: the number of codes that occur among these.
         usage: used / size; with few images it stays small, since it cannot exceed seen / size.
+        usage_of_seen: used / min(size, seen), the share of the codes that so many ids could use; None in results of
+            versions that did not compute it.
         perplexity: 2 to the power of `entropy_bits`.
         entropy_bits: the entropy of the codes' frequencies in bits.
         near_ties: the number of ids for which a second code was about as near as the nearest one.
@@ -178,6 +203,7 @@ class Codebook(Part):
     seen: int
     used: int
     usage: FiniteFloat
+    usage_of_seen: FiniteFloat | None = None
     perplexity: FiniteFloat
     entropy_bits: FiniteFloat
     near_ties: int
@@ -272,6 +298,7 @@ class ReferencePart(Part):
         n: the number of photographs in it, those that cannot be read included; a distance's entry has the number of the
             others as `references`.
         sha256: the hash of ids and photographs.
+        list_sha256: the hash of the ids alone, see `DatasetPart`.
         skipped: the photographs that cannot be read.
         prepare: how the pictures and the photographs were prepared.
         features: the features between which the distances are.
@@ -285,6 +312,7 @@ class ReferencePart(Part):
     features: str
     networks: list[Network]
     skipped: list[Skipped] | None = None
+    list_sha256: str | None = None
 
 
 class ResultPart(Part):
@@ -363,6 +391,7 @@ class GfidReference(Part):
         kind: "photographs" of a folder, "pictures" or "statistics" of an .npz file, or "statistics and pictures", where
             the FID is to the statistics and precision and recall are by the pictures.
         sha256: the hash of its content.
+        list_sha256: for photographs, the hash of their ids alone, see `DatasetPart`.
         n: the number of photographs or pictures of which the FID's statistics are; None where the file does not say.
         prepare: how photographs were prepared; None for those of a file.
         skipped: the photographs that cannot be read.
@@ -374,6 +403,7 @@ class GfidReference(Part):
     n: int | None
     prepare: dict[str, Any] | None
     skipped: list[Skipped]
+    list_sha256: str | None = None
 
 
 class GfidResult(ResultPart):

@@ -35,11 +35,13 @@ def joined(parts: Sequence[tuple[Sequence[int], Mapping[str, np.ndarray]]]) -> A
             for the states of metrics, `key/name`: those of the second group are stored as `key#1/name`, and so on.
 
     Returns:
-        The arrays, rows in the order of the positions; of a single group the arrays themselves.
+        The arrays, rows in the order of the positions; of a single group the arrays themselves. Features with several
+        rows an image, (n, N, D), get the largest N; rows of nan fill up the others.
     """
     if len(parts) == 1:
         return dict(parts[0][1])
     found: Arrays = {}
+    several: dict[str, dict[int, np.ndarray]] = {}  # of features with several rows an image: place -> (N, D)
     count = sum(len(positions) for positions, _ in parts)
     for number, (positions, arrays) in enumerate(parts):
         for name, array in arrays.items():
@@ -47,9 +49,21 @@ def joined(parts: Sequence[tuple[Sequence[int], Mapping[str, np.ndarray]]]) -> A
             if slash:
                 found[f"{key}#{number}/{rest}" if number else name] = array
                 continue
+            if array.ndim == 3:  # an image of another shape has other numbers of rows
+                several.setdefault(name, {}).update(zip(positions, array, strict=True))
+                continue
             whole = found.setdefault(name, np.empty((count, *array.shape[1:]), array.dtype))
             whole[list(positions)] = array
-    return found
+    return found | {name: _filled_up([rows[i] for i in range(count)]) for name, rows in several.items()}
+
+
+def _filled_up(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of n images, each (N_i, D) floats, as one array (n, N, D) that rows of nan fill up."""
+    most = max(len(array) for array in rows)
+    out = np.full((len(rows), most, rows[0].shape[1]), np.nan, rows[0].dtype)
+    for whole, array in zip(out, rows, strict=True):
+        whole[: len(array)] = array
+    return out
 
 
 def states(arrays: Mapping[str, np.ndarray], metric: str) -> Iterator[dict[str, np.ndarray]]:

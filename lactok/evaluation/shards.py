@@ -12,11 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar
 
+from lactok.errors import WrongValue
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Sample
-from lactok.evaluation.executors import run_jobs
+from lactok.evaluation.executors import LocalExecutor
 from lactok.evaluation.progress import Report, progress
 from lactok.evaluation.store import LostShard
 from lactok.evaluation.timing import Timer
@@ -35,9 +36,12 @@ class ShardWork(ABC):
 
     Attributes:
         run: the settings that determine the numbers.
+        reads_all: whether `is_finished` looks at what is there as `finish` does, so that a shard of which it returns
+            True needs no `finish`.
     """
 
     run: Run
+    reads_all: ClassVar[bool] = True
 
     @abstractmethod
     def is_finished(self, samples: Shard) -> bool:
@@ -48,20 +52,31 @@ class ShardWork(ABC):
         """Compute what is missing, and nothing else; the times are added to `timer`."""
 
 
-def run_shards(work: ShardWork, shards: Sequence[Shard], workers: int = 1, report: Report | None = None) -> Timer:
-    """Finish shards, in this process or in several worker processes.
+def run_shards(
+    work: ShardWork, shards: Sequence[Shard], execution: Execution | None = None, report: Report | None = None
+) -> Timer:
+    """Finish shards, in this process, in several worker processes, or on a Ray cluster.
 
     Args:
         work: what to do with a shard.
         shards: the shards.
-        workers: the number of worker processes; with 1, this process does the work.
+        execution: the number of worker processes, or the cluster; by default this process does the work.
         report: called with (done, total) after each shard.
 
     Returns:
         The times that all shards took together.
     """
-    with _same_threads_afterwards():
-        return run_jobs(_finish, [list(s) for s in shards], _start, (work,), work.run.device, workers, report)
+    jobs, device = [list(samples) for samples in shards], work.run.device
+    if execution is None or execution.cluster is None:
+        with _same_threads_afterwards():
+            workers = LocalExecutor(execution.workers if execution else 1)
+            return workers.run(_finish, jobs, _start, (work,), device, report)
+    from lactok.evaluation.ray_engine import RayExecutor
+
+    if work.reads_all:  # what is finished is not sent to other machines
+        jobs = [samples for samples in jobs if not work.is_finished(samples)]
+    cluster = RayExecutor(execution.cluster, execution.out, work.run.threads)
+    return cluster.run(_finish, jobs, _start_elsewhere, (work,), device, report)
 
 
 def run_part(work: ShardWork, shards: Sequence[Shard], execution: Execution, label: str) -> Timer:
@@ -69,7 +84,7 @@ def run_part(work: ShardWork, shards: Sequence[Shard], execution: Execution, lab
     part, parts = execution.part
     own = shards[part::parts]
     with progress(label, len(own)) as report:
-        return run_shards(work, own, execution.workers, report)
+        return run_shards(work, own, execution, report)
 
 
 def complete(
@@ -80,7 +95,7 @@ def complete(
     Args:
         work: what to do with a shard.
         shards: the shards of all parts.
-        execution: the part and the number of worker processes.
+        execution: the part, and the number of worker processes or the cluster.
         label: what the progress is called.
         timer: a timer to which the times are added; a new one if not given.
 
@@ -138,6 +153,26 @@ def _start(work: ShardWork) -> None:
 
     torch.set_num_threads(work.run.threads)
     _worker["work"] = work
+
+
+def _start_elsewhere(work: ShardWork) -> None:
+    """Prepare a process of what may be another machine; the metrics' networks must be the same as where the run began.
+
+    Raises:
+        WrongValue: they are not.
+        WeightsNotFound: this machine has no such network.
+    """
+    from lactok import weights
+
+    assets = {asset.name: asset for asset, _ in weights.known_assets().values()} if work.run.networks else {}
+    for name, sha256 in work.run.networks:
+        found = weights.resolve(assets[name]).sha256 if name in assets else sha256
+        if found != sha256:
+            raise WrongValue(
+                f"{name}: these weights have the digest {found[:12]} and those of the run {sha256[:12]}; let all "
+                "machines have the same LACTOK_CACHE, or remove the other file"
+            )
+    _start(work)
 
 
 def _finish(samples: list[Sample]) -> Timer:

@@ -113,8 +113,12 @@ class TokenizerSource(Source):
         """Return the tokenizer; it is loaded at the first call."""
         if self._loaded is None:
             loaded = registry.load(self.given_name, run.device, getattr(torch, run.dtype))
-            if self.assets != {k: v.record() for k, v in registry.resolve_assets(self.given_name).items()}:
-                raise UserError(f"the weights of {self.name} changed while it was measured; run again")
+            found = {k: v.sha256 for k, v in registry.resolve_assets(self.given_name).items()}
+            if found != {k: asset["sha256"] for k, asset in self.assets.items()}:
+                raise UserError(
+                    f"the weights of {self.name} are not those that the run began with: they changed meanwhile, or "
+                    "another machine has others; run again"
+                )
             self._loaded = loaded
         return self._loaded
 

@@ -235,13 +235,15 @@ def is_whole_png(data: bytes) -> bool:
 class FeatureBlocks(Sequence[np.ndarray]):
     """One array of many shards as a sequence of blocks, so that memory holds only one block at a time.
 
-    A block is read from the store at each access: the rows of `GROUP` shards, one after the other.
+    A block is read from the store at each access: the rows of `GROUP` shards, one after the other. An array (n, N, D)
+    with several rows of each image gives them image after image; rows of nan, which fill up images of fewer rows, are
+    left out.
 
     Args:
         store: the store.
         kind, keys: where the shards lie.
         name: the array's name in each of them.
-        rows: for each shard the indices of the rows that count, or None for all.
+        rows: for each shard the indices of the images that count, or None for all.
     """
 
     GROUP = 64  # number of shards in a block
@@ -256,19 +258,41 @@ class FeatureBlocks(Sequence[np.ndarray]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        blocks = [self._shard(i) for i in range(index * self.GROUP, min((index + 1) * self.GROUP, len(self.keys)))]
-        return np.concatenate(blocks)
+        return np.concatenate([flat_rows(self._shard(i)) for i in self._members(index)])
+
+    def _members(self, index: int) -> range:
+        """Return the numbers of the shards of a block."""
+        return range(index * self.GROUP, min((index + 1) * self.GROUP, len(self.keys)))
+
+    def rows_of_images(self) -> np.ndarray:
+        """Return how many rows each image has, (images,), in the order of the blocks."""
+        counts = [counted_rows(self._shard(i)) for index in range(len(self)) for i in self._members(index)]
+        return np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
     def _shard(self, i: int) -> np.ndarray:
-        """Return a shard's rows (n, D) that count; raise LostShard if it holds something else than the others."""
+        """Return of a shard what counts, (n, D) or (n, N, D); raise LostShard if it is unlike the others."""
         array = self.store.need(self.kind, self.keys[i], [self.name], self._check)[self.name]
-        self._width = self._width or array.shape[1]
+        self._width = self._width or array.shape[-1]
         rows = self.rows[i]
-        if array.shape[1] != self._width or (rows is not None and len(rows) and int(rows.max()) >= len(array)):
+        if array.shape[-1] != self._width or (rows is not None and len(rows) and int(rows.max()) >= len(array)):
             self.store.lost(self.kind, self.keys[0])  # which of the two is the wrong one cannot be told
             raise self.store.lost(self.kind, self.keys[i])
         return array if rows is None else array[rows]
 
     def _check(self, arrays: Arrays, _names: Collection[str]) -> None:
-        if arrays[self.name].ndim != 2 or arrays[self.name].dtype.kind not in "fiu":
+        if arrays[self.name].ndim not in (2, 3) or arrays[self.name].dtype.kind not in "fiu":
             raise ValueError(f"{self.name} is no table of numbers")
+
+
+def flat_rows(array: np.ndarray) -> np.ndarray:
+    """Return features (n, D), or (n, N, D) with several rows an image, as rows (m, D) without those of nan."""
+    if array.ndim == 2:
+        return array
+    return array[~np.isnan(array).all(-1)]
+
+
+def counted_rows(array: np.ndarray) -> np.ndarray:
+    """Return how many rows `flat_rows` gives of each image, (n,) int64."""
+    if array.ndim == 2:
+        return np.ones(len(array), np.int64)
+    return (~np.isnan(array).all(-1)).sum(1)

@@ -88,6 +88,23 @@ def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
     ]
 
 
+def interval_notes(entries: Sequence[tuple[str, Entry]]) -> list[str]:
+    """Return the footnotes that say what ± means, and which distances have no interval and why.
+
+    Args:
+        entries: the entries of a table, each with the title of its metric.
+    """
+    sets = "; of a distance of sets, for other images of the same kind" if any(e.groups for _, e in entries) else ""
+    notes = [f"± is half the 95 % interval of the mean over images{sets}."]
+    titles: dict[str, dict[str, None]] = {}
+    for title, entry in entries:
+        if entry.ci95_reason:
+            titles.setdefault(entry.ci95_reason, {})[title] = None
+    for reason, of in titles.items():
+        notes.append(f"No interval of {first_few(list(of), FEW)}: {one_line(reason, None)}.")
+    return notes
+
+
 def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in result.json") -> list[str]:
     """Return lines for the user that name the first samples that were left out and count the others.
 
@@ -173,7 +190,10 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
         if codebook is not None and codebook.size is not None and codebook.seen < codebook.size:
             most = f"at most {100 * codebook.seen / codebook.size:.3g} % of {codebook.size} codes"
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
-            said.append(f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}")
+            line = f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}"
+            if codebook.usage_of_seen is not None:
+                line += f", and use {100 * codebook.usage_of_seen:.3g} % of what they could"
+            said.append(line)
     if not said:
         return []
     return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]
@@ -202,9 +222,9 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
         row.append(share_of_codes(result))
         row.append(str(result.n))
         rows.append(row)
-    notes = ["± is half the 95 % bootstrap interval of the mean over images."]
-    notes += usage_notes(results)
     entries = [(result.metric(key).title, entry) for result in results for key, entry in result.metrics.items()]
+    notes = interval_notes(entries)
+    notes += usage_notes(results)
     notes += missing_notes(entries)
     notes += unreliable_notes(results)
     if any(result.label.partition("@")[0].endswith("-tiny") for result in results):

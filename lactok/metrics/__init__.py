@@ -1,10 +1,4 @@
 """The metrics, one file each: a declaration and a function, found by name; see `lactok.metrics.registry`."""
 
-ORDER = (
-    "psnr",
-    "ssim",
-    "ms_ssim",
-    "lpips",
-    "rfid",
-    "kid",
-)  # the order of columns in tables; other metrics follow by name
+# the order of columns in tables; other metrics follow by name
+ORDER = ("psnr", "ssim", "ms_ssim", "lpips", "dists", "rfid", "rfid_patches", "kid", "fd_dinov2", "cmmd")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,6 +136,6 @@ def _octaves(height: int, width: int, device: str) -> tuple[Tensor, np.ndarray]:
     if width % 2 == 0:
         twice[:, -1] = 1
     upper = [np.inf, *(2.0 ** -(k + 2) for k in range(OCTAVES))]  # 1/4, 1/8, ...
-    masks = np.stack([twice * ((radius > low) & (radius <= high)) for high, low in zip(upper, upper[1:], strict=False)])
+    masks = np.stack([twice * ((radius > low) & (radius <= high)) for high, low in pairwise(upper)])
     shares = np.maximum(masks.sum((1, 2)), 1) / (height * width)
     return torch.from_numpy(masks.reshape(OCTAVES, -1)).to(device), ROUNDING * shares

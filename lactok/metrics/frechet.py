@@ -104,20 +104,20 @@ def frechet(first: Blocks | Gaussian, second: Blocks) -> float:
     """
     second_count = sum(len(block) for block in second)
     if isinstance(first, Gaussian):
-        return float("nan") if second_count < 2 else _between_gaussians(first, _gaussian(second))
+        return float("nan") if second_count < 2 else between_gaussians(first, _gaussian(second))
     first_count = sum(len(block) for block in first)
     width = first[0].shape[1]
     if min(first_count, second_count) < 2:
         return float("nan")
     if max(first_count, second_count) > width:
-        return _between_gaussians(_gaussian(first), _gaussian(second))
+        return between_gaussians(_gaussian(first), _gaussian(second))
     a, b = (np.concatenate(list(blocks)).astype(np.float64) for blocks in (first, second))
     first_mean, second_mean = a.mean(0), b.mean(0)
     a = (a - first_mean) / np.sqrt(first_count - 1)
     b = (b - second_mean) / np.sqrt(second_count - 1)
     trace_sqrt = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
     traces = float((a * a).sum() + (b * b).sum())
-    return _sum(first_mean - second_mean, traces, trace_sqrt)
+    return from_traces(first_mean - second_mean, traces, trace_sqrt)
 
 
 def _gaussian(blocks: Blocks) -> Gaussian:
@@ -126,13 +126,13 @@ def _gaussian(blocks: Blocks) -> Gaussian:
     return Gaussian(moments.mean, moments.covariance)
 
 
-def _between_gaussians(first: Gaussian, second: Gaussian) -> float:
+def between_gaussians(first: Gaussian, second: Gaussian) -> float:
     """Return the Frechet distance between two normal distributions."""
     trace_sqrt = _trace_sqrt_product(first.covariance, second.covariance)
     traces = float(np.trace(first.covariance) + np.trace(second.covariance))
-    return _sum(first.mean - second.mean, traces, trace_sqrt)
+    return from_traces(first.mean - second.mean, traces, trace_sqrt)
 
 
-def _sum(difference: np.ndarray, traces: float, trace_sqrt: float) -> float:
+def from_traces(difference: np.ndarray, traces: float, trace_sqrt: float) -> float:
     """Return the distance from the means' difference (d,), the covariances' traces and that of their root."""
     return float(difference @ difference) + traces - 2 * trace_sqrt

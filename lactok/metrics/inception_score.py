@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from lactok import weights
+from lactok.metrics.grouped import Grouping, LeaveOut
 from lactok.metrics.inception_features import INCEPTION_TF1
 from lactok.metrics.registry import metric
 from lactok.nn.inception_checkpoint import INCEPTION_CLASSIFIER
@@ -34,26 +35,77 @@ def score(features: Blocks, classifier: np.ndarray, splits: int = SPLITS) -> flo
     count = sum(len(block) for block in features)
     if count < splits:
         return float("nan")
-    matrix = classifier.astype(np.float64).T
-    place = np.argsort(np.random.RandomState(SHUFFLE).permutation(count))
-    bounds = [i * count // splits for i in range(1, splits)]
-    group = np.searchsorted(bounds, place, side="right")
+    group = _deal(count, splits)
     mean = np.zeros((splits, len(classifier)))  # of the images' probabilities
     negative_entropy = np.zeros(splits)  # mean over the images
     sizes = np.bincount(group, minlength=splits)
     start = 0
+    for probability, entropy in _probabilities(features, classifier):
+        own = group[start : start + len(probability)]
+        np.add.at(negative_entropy, own, entropy / sizes[own])
+        for i in np.unique(own):
+            mean[i] += probability[own == i].sum(0) / sizes[i]
+        start += len(probability)
+    return float(np.exp(negative_entropy - xlogy(mean, mean).sum(1)).mean())
+
+
+def score_leaving_out(features: Blocks, classifier: np.ndarray, groups: np.ndarray, count: int) -> LeaveOut:
+    """Compute the score of all images and without each of some groups; the others stay in the splits that they are in.
+
+    Args:
+        features, classifier: as for `score`.
+        groups: the group of each image.
+        count: the number of groups.
+    """
+    from scipy.special import xlogy
+
+    split = _deal(len(groups), SPLITS)
+    total = np.zeros((SPLITS, count, len(classifier)))
+    entropies, sizes = np.zeros((SPLITS, count)), np.zeros((SPLITS, count))
+    np.add.at(sizes, (split, groups), 1)
+    start = 0
+    for probability, entropy in _probabilities(features, classifier):
+        of = slice(start, start + len(probability))
+        np.add.at(entropies, (split[of], groups[of]), entropy)
+        np.add.at(total, (split[of], groups[of]), probability)
+        start = of.stop
+    without = np.zeros(count)
+    for group in range(count):
+        left = sizes.sum(1) - sizes[:, group]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a split may have no images left: the score is nan
+            mean = (total.sum(1) - total[:, group]) / left[:, None]
+            entropy = (entropies.sum(1) - entropies[:, group]) / left
+        without[group] = np.exp(entropy - xlogy(mean, mean).sum(1)).mean()
+    return LeaveOut(score(features, classifier), without)
+
+
+def _deal(count: int, splits: int) -> np.ndarray:
+    """Return the split of each image, in an order that is shuffled by a fixed seed."""
+    place = np.argsort(np.random.RandomState(SHUFFLE).permutation(count))
+    bounds = [i * count // splits for i in range(1, splits)]
+    return np.searchsorted(bounds, place, side="right")
+
+
+def _probabilities(features: Blocks, classifier: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images' probabilities of classes (n, classes) and their negative entropies (n,), piece by piece."""
+    matrix = classifier.astype(np.float64).T
     for block in features:
         for first in range(0, len(block), ROWS):
             logits = block[first : first + ROWS].astype(np.float64) @ matrix
             logits -= logits.max(1, keepdims=True)
             logarithm = logits - np.log(np.exp(logits).sum(1, keepdims=True))
             probability = np.exp(logarithm)
-            own = group[start : start + len(logits)]
-            np.add.at(negative_entropy, own, (probability * logarithm).sum(1) / sizes[own])
-            for i in np.unique(own):
-                mean[i] += probability[own == i].sum(0) / sizes[i]
-            start += len(logits)
-    return float(np.exp(negative_entropy - xlogy(mean, mean).sum(1)).mean())
+            yield probability, (probability * logarithm).sum(1)
+
+
+def _leaving_out(references: object, outputs: Blocks, grouping: Grouping) -> LeaveOut:
+    """Compute the score of all outputs and without each group; the references do not count."""
+    return score_leaving_out(outputs, _classifier(), grouping.outputs, grouping.count)
+
+
+def _classifier() -> np.ndarray:
+    """Return the matrix (classes, 2048) of Inception's last layer."""
+    return weights.load(INCEPTION_CLASSIFIER)["weight"].numpy()
 
 
 @metric(
@@ -66,8 +118,9 @@ def score(features: Blocks, classifier: np.ndarray, splits: int = SPLITS) -> flo
     networks=(INCEPTION_CLASSIFIER,),
     features=INCEPTION_TF1,
     of_references="nothing",
+    leaving_out=_leaving_out,
     listed=False,
 )
 def inception_score(references: object, outputs: Blocks) -> float:
     """Return the Inception Score of the outputs (n, 2048), over ten groups; the references do not count."""
-    return score(outputs, weights.load(INCEPTION_CLASSIFIER)["weight"].numpy())
+    return score(outputs, _classifier())

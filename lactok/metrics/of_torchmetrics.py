@@ -129,7 +129,7 @@ def _instantiate(key: str, kind: type[torchmetrics.Metric], options: Mapping[str
         if name in accepted and isinstance(accepted[name].default, OPTION_TYPES[name]):
             arguments[name] = value
     arguments |= options
-    with _as_wrong_value(key, "cannot be made"), _fixed_seed():
+    with as_wrong_value(key, "cannot be made"), fixed_seed():
         made = kind(**arguments)
     made.distributed_available_fn = _not_distributed
     return made
@@ -153,7 +153,7 @@ class _PairMetric:
         values = []
         for reference, output in zip(references, outputs, strict=True):
             _reset(metric)
-            with _as_wrong_value(self.key, "cannot compare these images"), _fixed_seed():
+            with as_wrong_value(self.key, "cannot compare these images"), fixed_seed():
                 metric.update(output[None].to(device).float() / 255, reference[None].to(device).float() / 255)
                 value = metric.compute()
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
@@ -177,7 +177,7 @@ class _SetMetric:
         metric = self.metric.to(device)
         _reset(metric)
         arrays = {}
-        with _as_wrong_value(self.key, "cannot compare these images"), _fixed_seed():
+        with as_wrong_value(self.key, "cannot compare these images"), fixed_seed():
             for images, real in ((references, True), (outputs, False)):
                 for start in range(0, len(images), BATCH):
                     metric.update(images[start : start + BATCH].to(device).float() / 255, real=real)
@@ -196,7 +196,7 @@ class _SetMetric:
         """
         metric = self.metric.to("cpu")
         _reset(metric)
-        with _as_wrong_value(self.key, "cannot be computed"), _fixed_seed():
+        with as_wrong_value(self.key, "cannot be computed"), fixed_seed():
             for name, default in metric._defaults.items():
                 parts = [torch.from_numpy(np.asarray(state[name]).copy()) for state in states]
                 merged: Any = parts if isinstance(default, list) else torch.stack(parts)
@@ -220,7 +220,7 @@ def _reset(metric: torchmetrics.Metric) -> None:
 
 
 @contextlib.contextmanager
-def _as_wrong_value(key: str, what: str) -> Iterator[None]:
+def as_wrong_value(key: str, what: str) -> Iterator[None]:
     """Raise errors of torchmetrics as a WrongValue of one line; errors of a full memory pass unchanged."""
     try:
         yield
@@ -232,7 +232,7 @@ def _as_wrong_value(key: str, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _fixed_seed() -> Iterator[None]:
+def fixed_seed() -> Iterator[None]:
     """Seed torch's random numbers inside the block and restore their state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(0)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lactok.metrics.grouped import Grouping, LeaveOut
 from lactok.metrics.inception_features import INCEPTION_TF1
 from lactok.metrics.registry import metric
 
@@ -36,26 +37,26 @@ def covered(points: Blocks, by: Blocks, neighbour: int = NEIGHBOUR) -> float:
     count, of_set = (sum(len(block) for block in blocks) for blocks in (points, by))
     if not count or of_set <= neighbour:
         return float("nan")
-    radii = np.concatenate([_nearest(rows, by, neighbour + 1)[:, -1] for rows in _rows(by)])
+    radii = np.concatenate([_nearest(rows, by, neighbour + 1)[:, -1] for rows in in_pieces(by)])
     inside = 0
-    for rows in _rows(points):
+    for rows in in_pieces(points):
         hit = np.zeros(len(rows), bool)
         start = 0
-        for others in _rows(by):
-            hit |= (_squared(rows, others) <= radii[start : start + len(others)]).any(1)
+        for others in in_pieces(by):
+            hit |= (squared_distances(rows, others) <= radii[start : start + len(others)]).any(1)
             start += len(others)
         inside += int(hit.sum())
     return inside / count
 
 
-def _rows(blocks: Blocks) -> Iterator[np.ndarray]:
+def in_pieces(blocks: Blocks) -> Iterator[np.ndarray]:
     """Yield the rows of all blocks in pieces of at most `ROWS`, as float64."""
     for block in blocks:
         for start in range(0, len(block), ROWS):
             yield block[start : start + ROWS].astype(np.float64)
 
 
-def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the squared distances (n, m) of rows (n, d) and (m, d); those that rounding made negative are 0."""
     found = a @ b.T
     found *= -2
@@ -70,11 +71,25 @@ def _nearest(rows: np.ndarray, others: Blocks, count: int) -> np.ndarray:
     The set has at least `count` rows.
     """
     best = np.zeros((len(rows), 0))
-    for piece in _rows(others):
-        best = np.concatenate([best, _squared(rows, piece)], 1)
+    for piece in in_pieces(others):
+        best = np.concatenate([best, squared_distances(rows, piece)], 1)
         if best.shape[1] > count:
             best = np.partition(best, count - 1, axis=1)[:, :count]
     return np.sort(best, axis=1)
+
+
+def precision_leaving_out(references: Blocks, outputs: Blocks, grouping: Grouping) -> LeaveOut:
+    """Compute the share of outputs that the references cover, of all images and without each group."""
+    from lactok.metrics.grouped_neighbours import covered_leaving_out
+
+    return covered_leaving_out(outputs, references, grouping.outputs, grouping.references, grouping.count)
+
+
+def recall_leaving_out(references: Blocks, outputs: Blocks, grouping: Grouping) -> LeaveOut:
+    """Compute the share of references that the outputs cover, of all images and without each group."""
+    from lactok.metrics.grouped_neighbours import covered_leaving_out
+
+    return covered_leaving_out(references, outputs, grouping.references, grouping.outputs, grouping.count)
 
 
 @metric(
@@ -85,7 +100,7 @@ def _nearest(rows: np.ndarray, others: Blocks, count: int) -> np.ndarray:
     reliable_from=COMPARABLE_FROM,
     fewest=NEIGHBOUR + 1,
     features=INCEPTION_TF1,
-    listed=False,
+    leaving_out=precision_leaving_out,
 )
 def precision(references: Blocks, outputs: Blocks) -> float:
     """Return the share of outputs that the references cover: how many look like photographs."""
@@ -100,7 +115,7 @@ def precision(references: Blocks, outputs: Blocks) -> float:
     reliable_from=COMPARABLE_FROM,
     fewest=NEIGHBOUR + 1,
     features=INCEPTION_TF1,
-    listed=False,
+    leaving_out=recall_leaving_out,
 )
 def recall(references: Blocks, outputs: Blocks) -> float:
     """Return the share of references that the outputs cover: how much of the photographs' variety there is."""

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from lactok.metrics.grouped import Grouping, LeaveOut
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 TORCHMETRICS = "torchmetrics:"  # the prefix of keys that name a class of torchmetrics.image
+PYIQA = "pyiqa-"  # the prefix of keys that name a metric of the library pyiqa
 # columns that records have already, so that no metric can be named so
 COLUMNS = frozenset({"id", "caption", "sha256", "bits", "near_ties", "index", "errors", "ids"})
 _KEY = re.compile(r"[\w.-]+")
@@ -59,6 +62,8 @@ class Metric:
         unit: unit of the value, shown on the axes of figures.
         fewest: number of images below which the metric has no value.
         smallest: pixels of an image's shorter side below which the metric is not defined.
+        check: called before a run; raises a UserError where the metric cannot be computed, for other reasons than that
+            one of `networks` is missing.
         own: whether the metric belongs to this project; for any other, a result also stores whether higher is better.
     """
 
@@ -77,6 +82,7 @@ class Metric:
     unit: str = ""
     fewest: int = 1
     smallest: int = 1
+    check: Callable[[], None] | None = field(default=None, compare=False)
     own: bool = field(default=True, compare=False)
 
     @property
@@ -146,9 +152,11 @@ class Features:
             network runs on `device`.
         networks: the weight files of the network.
         libraries: installed packages whose version may change the features.
-        flops: floating-point operations per image.
+        flops: floating-point operations per image, or per row where an image has several.
         version: number that is raised by hand whenever the arithmetic changes, so that features are computed again.
         fast: whether `compute` takes `fast=True`, which lets the network compute in bfloat16.
+        rows: where an image has several rows, such as one a patch: function (height, width) -> their number N for an
+            image of this size; `compute` then returns (B, N, D). None where every image has one row.
     """
 
     name: str
@@ -158,6 +166,12 @@ class Features:
     flops: float = 0.0
     version: int = 1
     fast: bool = False
+    rows: Callable[[int, int], int] | None = field(default=None, compare=False)
+
+    @property
+    def dimensions(self) -> int:
+        """The number of dimensions of the stored array: 2, or 3 where an image has several rows."""
+        return 2 if self.rows is None else 3
 
     def hashed(self) -> dict[str, object]:
         """Return what decides the features besides the networks' weights; raise WrongValue for a missing library."""
@@ -174,11 +188,15 @@ class DistanceMetric(Metric):
         features: the feature extractor.
         of_references: what `compute` looks at in the references: their "features"; or their "moments", so that it also
             takes a `lactok.metrics.frechet.Gaussian`; or "nothing", as the Inception Score of the outputs.
+        leaving_out: function (references, outputs, grouping) -> the distance of all images, the same as `compute`, and
+            without each group of images, from which its interval follows. Without it a distance is computed anew
+            without each group, if the images are few.
     """
 
     compute: Callable[[Any, Sequence[np.ndarray]], float] = field(kw_only=True)
     features: Features = field(kw_only=True)
     of_references: Literal["features", "moments", "nothing"] = "features"
+    leaving_out: Callable[[Any, Sequence[np.ndarray], Grouping], LeaveOut] | None = None
 
     @property
     def needs(self) -> tuple[Asset, ...]:
@@ -217,6 +235,8 @@ class Metrics(Plugins[Metric]):
     def get(self, name: str) -> Metric:
         """Return the metric of a key; `torchmetrics:CLASS[@option=value,...]` is a class of torchmetrics.image.
 
+        `pyiqa-NAME` is a metric of pyiqa.
+
         Raises:
             UserError: the key is unknown, or belongs to a plug-in that cannot be imported or is not a metric.
         """
@@ -224,6 +244,10 @@ class Metrics(Plugins[Metric]):
             from lactok.metrics.of_torchmetrics import by_name
 
             return by_name(name)
+        if name.startswith(PYIQA) and name not in self.registered and name not in self.points():
+            from lactok.metrics import of_pyiqa
+
+            return of_pyiqa.by_name(name)
         return super().get(name)
 
     def maker(self, entry: Metric) -> Any:
@@ -317,12 +341,12 @@ def known() -> list[Metric]:
         try:
             found.append(METRICS.get(key))
         except UserError as error:
-            _say_left_out(str(error))
+            say_left_out(str(error))
     return found
 
 
 @lru_cache(maxsize=64)
-def _say_left_out(why: str) -> None:
+def say_left_out(why: str) -> None:
     """Log that a plug-in is left out; the cache keeps the same warning from being repeated."""
     logger.warning("left out: %s", why)
 
@@ -339,18 +363,18 @@ def described(key: str, entry: Mapping[str, Any] | None = None) -> Metric:
     """Return the declaration of a metric that a stored result holds.
 
     For a metric that is not installed here, the declaration holds what the result says. A class of torchmetrics is not
-    instantiated for this, since that can load a network of gigabytes.
+    instantiated for this, since that can load a network of gigabytes; nor is pyiqa looked for.
 
     Args:
         key: the metric's key.
         entry: the metric's entry in `result.json`.
     """
     try:
-        if key in METRICS.registered or not key.startswith(TORCHMETRICS):
+        if key in METRICS.registered or not key.startswith((TORCHMETRICS, PYIQA)):
             return find(key)
     except UserError:
         pass
-    stored, plain = entry or {}, key.removeprefix(TORCHMETRICS)
+    stored, plain = entry or {}, key.removeprefix(TORCHMETRICS).removeprefix(PYIQA)
     return Metric(key, str(stored.get("title") or plain), stored.get("higher_is_better") is not False, own=False)
 
 
@@ -358,66 +382,6 @@ def sorted_keys(keys: Sequence[str]) -> list[str]:
     """Return the keys in the order of columns; keys that are not registered come last, in the order given."""
     order = {key: i for i, key in enumerate(METRICS.names())}
     return sorted(keys, key=lambda key: order.get(key, len(order)))
-
-
-def chosen(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys of the metrics that the option `--metrics` asks for, in the order of columns.
-
-    Args:
-        text: "default", "all", keys separated by commas or spaces, or a list of keys.
-        default: the keys that "default" stands for.
-
-    Raises:
-        UnknownName: a metric is unknown.
-        WrongValue: no metric is named.
-    """
-    if text == "default":
-        return tuple(default)
-    if text == "all":
-        return tuple(m.key for m in known())
-    named = split(text) if isinstance(text, str) else list(dict.fromkeys(text))
-    for key in named:
-        find(key)
-    if not named:
-        raise WrongValue("`metrics` is empty; name some, or use default or all")
-    return tuple(sorted_keys(named))
-
-
-def defined_at(keys: Sequence[str], side: int, strict: bool) -> tuple[str, ...]:
-    """Return the keys of the metrics that are defined for images of a size; the log names the others.
-
-    Args:
-        keys: the keys.
-        side: pixels of the images' shorter side.
-        strict: whether a metric that is not defined is an error.
-
-    Raises:
-        WrongValue: a metric is not defined, and `strict`.
-    """
-    kept = []
-    for metric in map(find, keys):
-        if side >= metric.smallest:
-            kept.append(metric.key)
-            continue
-        why = f"{metric.key} needs images of {metric.smallest} px or more, these have {side}"
-        if strict:
-            raise WrongValue(f"`metrics`: {why}; choose a larger `resolution` or leave it out")
-        _say_left_out(why)
-    return tuple(kept)
-
-
-def split(text: str) -> list[str]:
-    """Split a text into keys at commas and spaces, each key once.
-
-    A comma between the options of one metric (`a@x=1,y=2`) does not split.
-    """
-    keys: list[str] = []
-    for part in text.replace(" ", ",").split(","):
-        if keys and "=" in part and "@" not in part:
-            keys[-1] += f",{part}"
-        elif part:
-            keys.append(part)
-    return list(dict.fromkeys(keys))
 
 
 def assets() -> dict[str, tuple[Asset, ...]]:

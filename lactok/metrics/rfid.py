@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lactok.metrics.frechet import SINGULAR_BELOW, Gaussian, frechet
+from lactok.metrics.grouped import frechet_leaving_out
 from lactok.metrics.inception_features import INCEPTION_CLEAN, INCEPTION_TF1
 from lactok.metrics.registry import metric
 
@@ -14,7 +15,14 @@ Blocks = Sequence[np.ndarray]
 
 
 @metric(
-    "rfid", title="rFID", higher=False, digits=2, default=True, reliable_from=SINGULAR_BELOW, features=INCEPTION_TF1
+    "rfid",
+    title="rFID",
+    higher=False,
+    digits=2,
+    default=True,
+    reliable_from=SINGULAR_BELOW,
+    features=INCEPTION_TF1,
+    leaving_out=frechet_leaving_out,
 )
 def rfid(references: Blocks, outputs: Blocks) -> float:
     """Return the FID between features (n, 2048) of references and reconstructions, resized as torch-fidelity does."""
@@ -22,7 +30,13 @@ def rfid(references: Blocks, outputs: Blocks) -> float:
 
 
 @metric(
-    "rfid_clean", title="rFID clean", higher=False, digits=2, reliable_from=SINGULAR_BELOW, features=INCEPTION_CLEAN
+    "rfid_clean",
+    title="rFID clean",
+    higher=False,
+    digits=2,
+    reliable_from=SINGULAR_BELOW,
+    features=INCEPTION_CLEAN,
+    leaving_out=frechet_leaving_out,
 )
 def rfid_clean(references: Blocks, outputs: Blocks) -> float:
     """Return the FID between features (n, 2048) of references and reconstructions, resized as clean-fid does."""
@@ -37,6 +51,7 @@ def rfid_clean(references: Blocks, outputs: Blocks) -> float:
     reliable_from=SINGULAR_BELOW,
     features=INCEPTION_TF1,
     of_references="moments",
+    leaving_out=frechet_leaving_out,
     listed=False,
 )
 def fid(references: Blocks | Gaussian, outputs: Blocks) -> float:

@@ -42,9 +42,17 @@ class Scorer:
         named = {m.features.name: m.features for m in metrics if isinstance(m, DistanceMetric)}
         self.features: dict[str, Features] = dict(sorted(named.items()))
 
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """The number of dimensions of each array of `describe`."""
+        return {name: features.dimensions for name, features in self.features.items()}
+
     @torch.inference_mode()
     def describe(self, images: Tensor) -> dict[str, np.ndarray]:
-        """Return the features (N, D) float32 of uint8 images (N, 3, H, W) by extractor; nothing for no images."""
+        """Return the features of uint8 images (N, 3, H, W) by extractor; nothing for no images.
+
+        They are (N, D) float32, or (N, R, D) where an image has R rows, see `Features.rows`.
+        """
         found: dict[str, np.ndarray] = {}
         _check_images("images", images)
         if not len(images):

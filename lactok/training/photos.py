@@ -19,11 +19,12 @@ from PIL import Image
 
 from lactok.errors import UserError
 from lactok.evaluation.folders import files_under
+from lactok.evaluation.tar_index import COMPRESSED, refuse_compressed, shards_of
 from lactok.files import is_folder
 from lactok.images import EXTENSIONS, UnreadableImage, open_photograph
 from lactok.outside_text import shown
 from lactok.training.columns import Texts, encoded, path_order
-from lactok.training.shards import COMPRESSED, refuse_compressed, shard_index, shards_of
+from lactok.training.shards import shard_index
 
 MAX_HASHED = 10_000  # photographs whose bytes `Photos.digest` reads at most
 LOOSE = -1  # number of the shard of an image file, which lies in none

@@ -39,7 +39,7 @@ def from_hub(source: Hub, folder: Path) -> Path:
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
+    cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision, repo_type=source.repo_type)
     if isinstance(cached, str) and sha256(Path(cached)).startswith(source.sha256 or ""):
         return Path(cached)
     if constants.HF_HUB_OFFLINE:
@@ -97,7 +97,9 @@ def _ask(source: Hub, waits: Sequence[float] = RETRY_AFTER) -> HfFileMetadata:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return get_hf_file_metadata(hf_hub_url(source.repo, source.file, revision=source.revision))
+        return get_hf_file_metadata(
+            hf_hub_url(source.repo, source.file, revision=source.revision, repo_type=source.repo_type)
+        )
     except Exception as error:
         why = explained(error)
         if why is None:
@@ -170,7 +172,7 @@ def _transfer(source: Hub, found: HfFileMetadata, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     since = f", {have / 1e6:.1f} MB are here" if have else ""
     logger.info(f"fetching {source} ({(size or 0) / 1e6:.1f} MB{since})")
-    url = hf_hub_url(source.repo, source.file, revision=found.commit_hash)
+    url = hf_hub_url(source.repo, source.file, revision=found.commit_hash, repo_type=source.repo_type)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     try:
         with path.open("ab") as handle:

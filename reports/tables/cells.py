@@ -66,7 +66,7 @@ class Measured:
 
     Attributes:
         value: the number.
-        ci95: its 95 % interval; None for distances of sets and for a single image.
+        ci95: its 95 % interval; None for a single image, and for distances of sets without one.
         n: the number of images.
         reliable: False for a distance of sets of too few images.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,7 +109,7 @@ def protocol_changes(run: ReconResult, wanted: str) -> str:
     today = protocol.protocols()[wanted]
     if stored.definition.prepare != today.prepare.settings():
         return "preparation"
-    if _scoring_settings(stored.definition.score) != _scoring_settings(asdict(today.score)):
+    if _scoring_settings(stored.definition.score) != _scoring_settings(today.score.settings()):
         return "scoring"
     return ""
 

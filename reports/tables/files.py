@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import Results
 from lactok.evaluation.stored_files import read_json
 from lactok.files import write_atomically
-from reports.tables import formats, found, paper
+from reports.tables import formats, found, ids, paper, rate
 from reports.tables.cells import Table
 
 FOLDER = "tables"
@@ -23,17 +24,22 @@ why it is empty. The difference is measured minus published, with the interval o
 
 
 def tables(results: Results) -> list[Table]:
-    """Return the papers' tables in their order, then those of the runs found here."""
-    return [*paper.build(results), *found.build(results)]
+    """Return the papers' tables in their order, then those of the runs found here, of their ids and of their rates."""
+    return [*paper.build(results), *found.build(results), *ids.build(results), *rate.build(results)]
 
 
-def build(results: Results, out: Path) -> list[Table]:
+def build(results: Results, out: Path, more: Sequence[Table] = ()) -> list[Table]:
     """Write `out/tables.{md,csv,tex,json}` with all tables and `out/tables/<id>.*` with one each, and return them.
 
     The same results give the same bytes. Files of an earlier build that are not written again are removed.
+
+    Args:
+        results: the results.
+        out: the folder of the report.
+        more: tables that are added at the end.
     """
     earlier = _earlier(out)
-    every = tables(results)
+    every = [*tables(results), *more]
     files = {f"tables{suffix}": text for suffix, text in _files(every, INTRODUCTION).items()}
     for table in every:
         files |= {f"{FOLDER}/{table.id}{suffix}": text for suffix, text in _files([table]).items()}

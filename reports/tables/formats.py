@@ -142,7 +142,9 @@ def _signs_explained(table: Table) -> list[str]:
     measured = [c.measured for row in table.rows for c in row.cells if c.measured is not None]
     notes = []
     if measured:
-        notes.append("± is half the 95 % bootstrap interval of the mean; distances of sets (rFID, KID) have none.")
+        notes.append(
+            "± is half the 95 % interval of the mean, or of the distance of sets where there are enough images."
+        )
     if any(not m.reliable for m in measured):
         notes.append("~: a distance of fewer than 2049 images, biased upwards and not comparable with published ones.")
     if any(c.mark or c.published_mark for row in table.rows for c in row.cells):

@@ -12,7 +12,8 @@ from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResul
 from lactok.evaluation.table import decimals, metrics_of, share_of_codes, usage_notes
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
-from reports.tables.measured import measure, with_marks
+from reports.tables.groups import group_of, same_images, title_of
+from reports.tables.measured import detectable_notes, measure, with_marks
 
 RECON_FACTS = ("tokens", "codes", "bits", "usage")
 
@@ -26,9 +27,6 @@ def build(results: Results) -> list[Table]:
 
     Only runs of the same images under the same definitions share a table, so that its rows are comparable.
     """
-    recon: dict[tuple[str, ...], list[ReconResult]] = {}
-    for r in results.recon:
-        recon.setdefault(_group(r), []).append(r)
     geneval: dict[str, list[GenEvalResult]] = {}
     for g in results.geneval:
         geneval.setdefault(digest([g.result[k] for k in ("detector", "colours", "scorer")]), []).append(g)
@@ -37,7 +35,7 @@ def build(results: Results) -> list[Table]:
         rewards = [[r.name, r.version, [a.sha256 for a in r.assets]] for r in p.data.rewards]
         reference = p.data.reference and [p.data.reference.name, p.data.reference.sha256, p.data.reference.prepare]
         preference.setdefault(digest([p.dataset, rewards, reference]), []).append(p)
-    tables = [_recon(recon[group]) for group in sorted(recon)]
+    tables = [_recon(runs) for runs in same_images(results.recon)]
     tables += [_geneval(runs) for runs in geneval.values()]
     tables += [_preference(runs) for runs in preference.values()]
     gfid: dict[str, list[GfidResult]] = {}
@@ -45,12 +43,6 @@ def build(results: Results) -> list[Table]:
         compared = [made.data.reference.sha256, made.data.protocol.resolution, made.limit]
         gfid.setdefault(digest(compared), []).append(made)
     return tables + [_gfid(runs) for runs in gfid.values()]
-
-
-def _group(run: ReconResult) -> tuple[str, ...]:
-    """Return what runs of one table share: the images, their preparation and the scoring."""
-    protocol = run.data.protocol
-    return run.dataset, run.data.dataset.sha256, protocol.prepare, protocol.score
 
 
 def _rows(
@@ -70,9 +62,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     runs = sorted(runs, key=lambda r: (order.get(r.label.partition("@")[0], len(order)), r.name))
     first = runs[0]
     columns = tuple(column(metric) for metric in metrics_of(runs))
-    size = f"{first.n} images, limit {first.limit}" if first.limit else f"{first.n} images"
-    protocol = f"{first.data.protocol.name} at {first.data.protocol.size_text}"
-    title = f"Runs found here: reconstruction, {first.dataset} ({size}), {protocol}"
+    title = f"Runs found here: reconstruction, {title_of(first)}"
     rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]
     notes += usage_notes(runs)
@@ -84,8 +74,9 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
         skipped = len(r.data.dataset.skipped)
         if skipped:
             notes.append(f"{r.name}: {skipped} images are left out, named in its result.json.")
+    notes += detectable_notes(runs, [c.metric for c in columns])
     table = Table(
-        f"runs-recon-{digest([*_group(first)])[:8]}",
+        f"runs-recon-{digest([*group_of(first)])[:8]}",
         title,
         columns,
         tuple(rows),
@@ -138,7 +129,7 @@ def _preference(runs: Sequence[PreferenceResult]) -> Table:
         columns,
         tuple(_rows(runs, columns, [()] * len(runs), [True] * len(runs))),
         dataset=source,
-        notes=("Captions are resampled for the intervals.", *reading_notes(runs)),
+        notes=("For the intervals, pictures of one caption count as one sample.", *reading_notes(runs)),
     )
     return with_marks(table, runs)
 

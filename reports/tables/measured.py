@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from lactok.errors import UserError
-from lactok.evaluation.compare import paired_images
+from lactok.evaluation.compare import paired_images, set_difference
 from lactok.evaluation.results import PicturesResult, ReconResult, Result
-from lactok.evaluation.statistics import mean_with_interval
-from lactok.evaluation.table import why_missing
+from lactok.evaluation.statistics import mean_with_interval, smallest_difference
+from lactok.evaluation.table import decimals, why_missing
 from lactok.metrics.frechet import SINGULAR_BELOW
 from lactok.metrics.registry import Metric
 from reports.tables.cells import Column, Measured, Table, marked
@@ -50,8 +53,9 @@ def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, m
     """Return whether two measured numbers differ by more than chance explains.
 
     They do where their 95 % intervals do not overlap; for two reconstruction runs with records, also where zero lies
-    outside the interval of the paired differences, image by image. Distances of sets have no interval: they differ
-    where their values do, unless one is of too few images. Seconds of different machines are not compared at all.
+    outside the interval of the paired differences, image by image or, for distances of sets, by groups of images. A
+    distance of too few images differs from no other; distances without intervals differ where their values do, if they
+    are of enough images. Seconds of different machines are not compared at all.
 
     Args:
         a: the first number.
@@ -62,8 +66,10 @@ def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, m
     """
     if a.value == b.value or metric == SECONDS.key:
         return False
+    if not (a.reliable and b.reliable):
+        return False
     if a.ci95 is None or b.ci95 is None:
-        return min(a.n, b.n) >= SINGULAR_BELOW and a.reliable and b.reliable
+        return min(a.n, b.n) >= SINGULAR_BELOW
     if a.ci95[1] < b.ci95[0] or b.ci95[1] < a.ci95[0]:
         return True
     if not (isinstance(run, ReconResult) and isinstance(other, ReconResult)):
@@ -73,7 +79,46 @@ def differ(a: Measured, b: Measured, run: Result | None, other: Result | None, m
     except UserError:  # one has no records, and the intervals overlap
         return False
     if f"{metric}_first" not in pairs:
-        return False
+        difference = set_difference(run[metric], other[metric]) if len(pairs) == run.n == other.n else None
+        return difference is not None and difference.is_apart
     values = (pairs[f"{metric}_second"] - pairs[f"{metric}_first"]).dropna().to_numpy("float64")
     interval = mean_with_interval(values)[1]
     return interval is not None and not interval[0] <= 0 <= interval[1]
+
+
+def detectable_notes(runs: Sequence[ReconResult], metrics: Sequence[Metric]) -> list[str]:
+    """Return the note that says how small a difference of two rows these images can show; none where it is not known.
+
+    It is the median over rows that follow each other; rows of exact copies, which differ in nothing, do not count.
+
+    Args:
+        runs: the rows, of the same images.
+        metrics: the columns.
+    """
+    found: dict[str, list[float]] = {metric.key: [] for metric in metrics}
+    for first, second in pairwise(runs):
+        try:
+            pairs = paired_images(first, second)
+        except UserError:  # without records there are no pairs
+            continue
+        for key, known in found.items():
+            smallest = None
+            if f"{key}_first" in pairs:
+                differences = (pairs[f"{key}_second"] - pairs[f"{key}_first"]).to_numpy("float64", na_value=np.nan)
+                smallest = smallest_difference(differences[np.isfinite(differences)])
+            elif key in first.metrics and key in second.metrics and len(pairs) == first.n == second.n:
+                difference = set_difference(first[key], second[key])
+                smallest = None if difference is None else difference.detectable
+            if smallest:
+                known.append(smallest)
+    said = [f"{m.title} {_digits(float(np.median(found[m.key])) * m.scale, m)}" for m in metrics if found[m.key]]
+    if not said:
+        return []
+    return [
+        f"The smallest difference of two rows that these images show with a probability of 80 %: {', '.join(said)}."
+    ]
+
+
+def _digits(value: float, metric: Metric) -> str:
+    """Return a small difference with one digit more than the metric's own values."""
+    return decimals(value, metric.digits + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lactok.evaluation.results import GenEvalResult, ReconResult, Results
-from reports.tables import found, paper
+from reports.tables import found, ids, paper, rate
 from reports.tables.cells import Table
 from reports.tables.formats import as_data
 
@@ -13,7 +13,8 @@ from reports.tables.formats import as_data
 def tables(results: Results) -> list[dict[str, Any]]:
     """Return all tables but those of reconstructions and GenEval results found here, which the page shows elsewhere."""
     others = found.build(results.without(ReconResult, GenEvalResult))
-    return [_with_digits(table) for table in (*paper.build(results), *others)]
+    every = (*paper.build(results), *others, *ids.build(results), *rate.build(results))
+    return [_with_digits(table) for table in every]
 
 
 def _with_digits(table: Table) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def imports() -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.slow
 def test_every_import_is_of_a_package_that_pyproject_names() -> None:
-    known = set(OWN) | set(sys.stdlib_module_names) | modules(packages("", "all"))
+    known = set(OWN) | set(sys.stdlib_module_names) | modules(packages("", "all", "pyiqa"))
     assert {(str(path), name) for path, name in imports() if name not in known} == set()
 
 

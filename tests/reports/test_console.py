@@ -17,6 +17,7 @@ HEAVY = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "benchmarks.recon
 NAMES = {
     "recon",
     "geneval",
+    "datasets",
     "preference",
     "generation",
     "gfid",
@@ -24,8 +25,10 @@ NAMES = {
     "generate",
     "ablation",
     "exchange",
+    "replay",
     "retrieval",
     "speed",
+    "coverage",
     "verify",
     "contract",
     "scenes",

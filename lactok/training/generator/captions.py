@@ -12,19 +12,17 @@ from typing import Protocol
 
 import numpy as np
 
-from lactok import outside_text
 from lactok.errors import UserError, WrongValue
 from lactok.evaluation import captions as caption_files
 from lactok.evaluation.names import matched
+from lactok.evaluation.tar_index import index, sample_of
 from lactok.files import is_file, is_folder, write_atomically
 from lactok.outside_text import shown
 from lactok.training.data import Photo
-from lactok.training.shards import index, sample_of
 
 FILES = ("captions.json", "captions.jsonl", "captions.tsv")  # that a folder of pictures may hold
-ENDINGS = (".txt", ".json")  # of captions beside pictures; the first is looked for first
+ENDINGS = caption_files.ENDINGS
 MAX_HASHED = 10_000  # captions beside pictures whose bytes a digest reads at most
-KEYS = ("caption", "prompt", "text")  # of a .json beside a picture; the first that is there is taken
 
 
 class Captions(Protocol):
@@ -106,7 +104,7 @@ class Listed:
 
 
 class Beside:
-    """Captions beside the pictures: `NAME.txt`, or `NAME.json` with one of `KEYS`, beside a file or in its shard.
+    """Captions beside the pictures: `NAME.txt` or `NAME.json` beside a file or in its shard, see `captions.beside`.
 
     Args:
         photos: the photographs.
@@ -150,16 +148,8 @@ class Beside:
     def text(self, number: int) -> str:
         if self.sizes[number] < 1:
             return ""
-        photo, ending = self.photos[number], ENDINGS[self.kinds[number]]
-        where = f"the caption of {shown(photo, 200)}"
-        text = outside_text.decode(self._bytes(number), where)
-        if ending == ".json":
-            content = outside_text.json_object(text, where)
-            value = next((content[key] for key in KEYS if content.get(key)), "")
-            if not isinstance(value, str):
-                raise WrongValue(f"{where} is not a text")
-            text = value
-        return " ".join(text.split())
+        where = f"the caption of {shown(self.photos[number], 200)}"
+        return caption_files.beside(self._bytes(number), ENDINGS[self.kinds[number]], where)
 
     def _bytes(self, number: int) -> bytes:
         """Return a caption's file or member as it is stored."""

@@ -66,6 +66,14 @@ SETS = [
     "rewards",
     "lactok",
     "lactok_enc",
+    "lactokgen",
+    "llamagen_gpt",
+    "titok_gen",
+    "var_vqvae",
+    "magvitv2",
+    "showo_t2i",
+    "hart_tokenizer",
+    "hart_t2i",
 ]
 
 

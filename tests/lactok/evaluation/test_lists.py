@@ -9,7 +9,7 @@ import pytest
 from conftest import photograph
 
 from lactok.errors import UserError
-from lactok.evaluation import datasets
+from lactok.evaluation import datasets, samples
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_names_in_another_unicode_form_are_found(images: Path, form: str) -> Non
 
 def test_only_what_is_chosen_is_read(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = []
-    one = datasets.file_sha256
-    monkeypatch.setattr(datasets, "file_sha256", lambda path: hashed.append(path) or one(path))
+    one = samples.file_sha256
+    monkeypatch.setattr(samples, "file_sha256", lambda path, member: hashed.append(path) or one(path, member))
     (images / "list.txt").write_text("a.png\nn01/0.png\nn02/0.png\n")
     (sample,) = datasets.get(str(images / "list.txt"), limit=1).samples
     assert hashed == [sample.path]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Toy, photograph
+from conftest import photograph
 from PIL import Image
 
 import lactok
@@ -69,9 +69,9 @@ def test_ids_of_mixed_shapes_stand_in_the_order_of_the_samples(mixed: Path, tmp_
     settings = {"dataset": str(mixed), "protocol": "tokbench", "metrics": "psnr"}
     result = lactok.evaluate("toy", out=tmp_path / "a", **settings)
     stored = np.load(result.folder / "tokens.npz")
-    how, toy = Prepare(256, "box", upright=False), Toy()
+    how, toy = Prepare(256, "box", upright=False), lactok.load("toy")
     for i, size in enumerate(SIZES):
-        given = fitting.tokenizer_input(np.asarray(photograph(i, *size)), how, Toy.spec)
+        given = fitting.tokenizer_input(np.asarray(photograph(i, *size)), how, toy.spec)
         assert stored["ids"][i].tolist() == toy.encode(given[None])[0].tolist()
     again = lactok.evaluate("toy", out=tmp_path / "b", workers=2, **settings)
     assert (again.folder / "result.json").read_bytes() == (result.folder / "result.json").read_bytes()
@@ -86,6 +86,13 @@ def test_a_metric_of_all_pairs_takes_pairs_of_any_shape(mixed: Path, tmp_path: P
     ]
     assert result[key].n == 6
     assert all(np.isfinite(r[key].value) for r in [result, alone[1]])
+
+
+def test_a_photograph_too_small_for_a_metric_is_left_out_by_name(mixed: Path, tmp_path: Path) -> None:
+    photograph(7, 200, 180).save(mixed / "large.png")
+    result = lactok.evaluate("resize-8", dataset=str(mixed), protocol="native", metrics="ms_ssim", out=tmp_path)
+    assert result.records["id"].tolist() == ["large.png"]
+    assert result.data.dataset.skipped[0].reason == "has 64x48 pixels; ms_ssim needs 176 a side"
 
 
 def test_a_tokenizer_of_one_size_is_refused_in_one_line(mixed: Path, tmp_path: Path) -> None:

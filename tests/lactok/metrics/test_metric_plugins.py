@@ -24,7 +24,7 @@ import lactok
 from benchmarks.recon import __main__ as recon
 from lactok.errors import UnknownName, UserError, WrongValue
 from lactok.evaluation.results import ReconResult
-from lactok.metrics import registry
+from lactok.metrics import choice, registry
 from lactok.metrics.of_torchmetrics import by_name
 from lactok.metrics.scorer import Scorer
 from lactok.specs import Asset
@@ -122,7 +122,7 @@ class TestPlugIn:
         why = "plug-in 'broken' (broken_plug:X) cannot be imported: OSError: no such library"
         with pytest.raises(UserError, match=re.escape(why)):
             measured(two, tmp_path / "out", "psnr,broken")
-        assert "psnr" in registry.chosen("all", ())
+        assert "psnr" in choice.chosen("all", ())
         assert [r.message for r in caplog.records] == [f"left out: {why}"]
         assert measured(two, tmp_path / "out", "psnr")["psnr"].n == 2
 
@@ -210,7 +210,7 @@ class TestTorchmetrics:
         assert 0 < result[UQI].value < 1
         assert result.records[UQI].mean() == result[UQI].value
         assert "UniversalImageQualityIndex ↑" in lactok.load_results(tmp_path / "out").table()
-        assert UQI not in registry.chosen("all", ())  # what was measured once is not all there is from then on
+        assert UQI not in choice.chosen("all", ())  # what was measured once is not all there is from then on
 
     def test_sets_over_two_shards_are_sets_in_one_go(self, plug, photographs: Path, tmp_path: Path) -> None:
         plug["colour"] = EntryPoint("colour", f"{__name__}:MeanColour", GROUP)

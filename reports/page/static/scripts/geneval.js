@@ -45,7 +45,7 @@ lactok.views.geneval = function (data) {
       { title: "Images judged", numeric: true, value: (row) => row.n, cell: (row) => lactok.count(row.n) },
     ];
     const notes = [
-      "± is half the 95 % bootstrap interval, prompts resampled; overall is the mean of the tasks.",
+      "± is half the 95 % interval, prompts resampled; overall is the mean of the tasks.",
       ...unique(results.filter((each) => !each.comparable).map((each) => `* ${each.note}`)),
     ];
     return element("div", {},

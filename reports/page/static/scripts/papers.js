@@ -85,7 +85,7 @@ lactok.paper = function (table) {
         + " ties and differences inside the 95 % interval are not marked.");
     }
     if (cells.some((cell) => cell.measured !== null)) {
-      list.push("± is half the 95 % bootstrap interval of the mean; distances of sets have none.");
+      list.push("± is half the 95 % interval of the mean, or of the distance of sets where there are enough images.");
     }
     if (cells.some((cell) => cell.reliable === false)) {
       list.push("~: of fewer than 2049 images, biased upwards and not comparable with published numbers.");

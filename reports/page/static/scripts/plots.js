@@ -121,8 +121,8 @@ lactok.views.plots = function (data) {
   function notes(measured, complete, shown, rate, metric) {
     const list = [];
     const entries = shown.map((row) => row.metrics[metric.key]);
-    if (entries.some((entry) => entry.ci95)) list.push("Bars are 95 % bootstrap intervals of the mean over images.");
-    else list.push(`${metric.title} is a distance between sets and has no interval here.`);
+    if (entries.some((entry) => entry.ci95)) list.push("Bars are 95 % intervals.");
+    else list.push(`${metric.title} has no interval here.`);
     if (entries.some((entry) => !entry.reliable)) {
       list.push("Hollow marks: fewer than 2049 images, so the value is biased upwards; compare only within this plot.");
     }

@@ -128,7 +128,7 @@ lactok.views.tables = function (data) {
   }
 
   function notes() {
-    const list = ["± is half the 95 % bootstrap interval of the mean over images."];
+    const list = ["± is half the 95 % interval of the mean over images, or of the distance of sets where there are enough images."];
     if (rows.some((row) => Object.values(row.metrics).some((entry) => !entry.reliable))) {
       list.push("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.");
     }

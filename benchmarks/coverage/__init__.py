@@ -1,0 +1,1 @@
+"""Simulations that tell how often the intervals of this project cover the true value."""
