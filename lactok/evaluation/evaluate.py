@@ -20,6 +20,7 @@ from lactok.evaluation.measuring import evaluate_sources as evaluate_sources
 from lactok.evaluation.measuring import log_bug as log_bug
 from lactok.evaluation.measuring import one_by_one as one_by_one
 from lactok.evaluation.measuring import report_unfinished as report_unfinished
+from lactok.evaluation.metric_networks import metric_networks as metric_networks
 from lactok.evaluation.metric_networks import with_networks
 from lactok.extras import extras_named
 from lactok.files import is_folder

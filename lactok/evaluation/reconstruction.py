@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lactok import images
+from lactok.evaluation import fast
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.keys import features_key, outputs_key, scores_key
@@ -36,13 +37,13 @@ from lactok.metrics.scorer import Scorer, batches
 
 
 @lru_cache(maxsize=4)
-def _scorer(metrics: tuple[str, ...], device: str) -> Scorer:
-    return Scorer(metrics, device)
+def _scorer(metrics: tuple[str, ...], device: str, fast: bool) -> Scorer:
+    return Scorer(metrics, device, fast)
 
 
 def scorer_of(run: Run) -> Scorer:
     """Return what computes the run's metrics; their networks are loaded once in each process."""
-    return _scorer(run.protocol.score.metrics, run.device)
+    return _scorer(run.protocol.score.metrics, run.device, run.protocol.score.fast)
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class ReconstructionWork(ShardWork):
         run: the settings that determine the numbers.
         store: where finished shards are kept.
         pictured: the ids of the samples whose pictures are kept besides the best and the worst.
+        control: the ids of the samples that are scored in both ways where the run is `fast`.
         _ranked: the best and the worst of what this process has scored so far, once it has scored a shard.
     """
 
@@ -119,6 +121,7 @@ class ReconstructionWork(ShardWork):
     run: Run
     store: Store
     pictured: Collection[str] = field(default_factory=frozenset)
+    control: Collection[str] = field(default_factory=frozenset)
     _ranked: list[Ranked] = field(default_factory=list, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -158,6 +161,7 @@ class ReconstructedShard:
 
     def __init__(self, work: ReconstructionWork, samples: Sequence[Sample], timer: Timer):
         self.source, self.run, self.store, self.pictured = work.source, work.run, work.store, work.pictured
+        self.control = work.control
         self.ranked = work.ranked()
         self.samples, self.timer = list(samples), timer
         self.scorer = scorer_of(work.run)
@@ -183,7 +187,9 @@ class ReconstructedShard:
     def is_finished(self) -> bool:
         """Return whether scores, features and wanted pictures are in the store."""
         keys = self.keys()
-        return keys is not None and self._is_scored(keys) and not self._unpictured(keys)
+        return (
+            keys is not None and self._is_scored(keys) and not self._unpictured(keys) and not self._uncontrolled(keys)
+        )
 
     def is_scored(self) -> bool:
         """Return whether scores and features are in the store."""
@@ -213,8 +219,15 @@ class ReconstructedShard:
         keys = self.keys()
         assert keys is not None
         lacking = self._unpictured(keys)
-        if lacking:
+        if lacking or self._uncontrolled(keys):
             self._decode_again(keys, lacking)
+
+    def _uncontrolled(self, keys: ShardKeys) -> set[str]:
+        """Return the ids of samples of a scored shard that are to be scored in both ways and are not yet."""
+        if not self.control:
+            return set()
+        scored = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
+        return {s.id for s in fast.lacking([self.samples[i] for i in scored], keys.scores, self.store, self.control)}
 
     def _unpictured(self, keys: ShardKeys) -> set[str]:
         """Return the ids of samples of a scored shard that lack a picture which the user asked for."""
@@ -310,6 +323,7 @@ class ReconstructedShard:
         if kept:
             best_and_worst = self.ranked.add([self.samples[i].id for i in kept], arrays)
             self._keep_pictures(references, outputs, kept, best_and_worst.union(self.pictured))
+            self._score_both_ways(references, outputs, kept)
         arrays["index"] = np.array(kept, np.int64)
         arrays["errors"] = np.array(json.dumps(self.errors))
         arrays["bits"] = bits
@@ -328,12 +342,23 @@ class ReconstructedShard:
         kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
         if ids and not ids.keys() >= set(kept):
             raise self.store.lost("scores", keys.scores)
-        how = self.run.protocol.prepare
+        how, wanted = self.run.protocol.prepare, {*pictured, *self._uncontrolled(keys)}
         for positions in self._batches_of(kept):
-            if any(self.samples[i].id in pictured for i in positions):
+            if any(self.samples[i].id in wanted for i in positions):
                 references = [images.prepare(self.samples[i].open(how.upright), how) for i in positions]
                 made, _ = self.outputs(references, positions, ids)
                 self._keep_pictures(references, made, positions, pictured)
+                self._score_both_ways(references, made, positions)
+
+    def _score_both_ways(self, references: list[np.ndarray], outputs: Iterable[Tensor], positions: list[int]) -> None:
+        """Store what `fast` changes of those samples of a batch that are in the control subset."""
+        keys = self.keys()
+        assert keys is not None
+        for reference, output, i in zip(references, outputs, positions, strict=True):
+            if self.samples[i].id in self.control:
+                compared = compared_with([reference], [0], self.run)[0]
+                key = fast.control_key(keys.scores, self.samples[i])
+                self.store.put("control", key, fast.both_ways(self.run, compared, output))
 
     def _batches_of(self, kept: list[int]) -> list[list[int]]:
         """Return positions in the batches in which they were computed."""

@@ -97,11 +97,14 @@ class Scorer:
             references, outputs: uint8 batches (B, 3, H, W).
             known: what metrics know of these references, by key; what is missing is added, so that it is there for the
                 outputs of the next tokenizer. None if there is no other.
+            only: the keys of the metrics to compute, None for all.
         """
         _check_pair(references, outputs)
         found: dict[str, np.ndarray] = {}
         with exact_float32():
             for metric in self.image:
+                if only is not None and metric.key not in only:
+                    continue
                 fast = {"fast": True} if self.fast and metric.fast else {}
                 given = dict(fast)
                 if known is not None and metric.reference_part is not None:
