@@ -193,8 +193,8 @@ def fast_note(result: ReconResult) -> str:
             said.append(f"the features {name} lie a Frechet distance of {value:.2g} apart")
     count = "1 image" if part.images == 1 else f"{part.images} images"
     return (
-        f"{one_line(result.label, None)} (fast): the metrics' networks computed in bfloat16, so the row does not belong "
-        f"beside published numbers; on {count} computed in float32 too, {', '.join(said) or 'nothing differs'}."
+        f"{one_line(result.label, None)} (fast): the metrics' networks computed in bfloat16, so the row does not "
+        f"belong beside published numbers; on {count} computed in float32 too, {', '.join(said) or 'nothing differs'}."
     )
 
 

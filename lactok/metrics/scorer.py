@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,13 @@ class Scorer:
         return found | self.states_of(references, outputs)
 
     @torch.inference_mode()
-    def values(self, references: Tensor, outputs: Tensor, known: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
+    def values(
+        self,
+        references: Tensor,
+        outputs: Tensor,
+        known: dict[str, Any] | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Return the metrics of single pairs of images, (B,) float64 by key, of one of the `pieces`.
 
         Args:
