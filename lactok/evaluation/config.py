@@ -239,6 +239,8 @@ class Settings:
             if value is None and argument not in ("limit", "workers"):
                 raise WrongValue(f"`{argument}` None: {least} or more")
             at_least(argument, value, least, most)
+        if not isinstance(self.fast, bool):
+            raise WrongValue(f"`fast` {self.fast!r}: True or False")
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
         check_cluster(self.engine, self.ray_address, self.ray_resources, self.device)

@@ -56,7 +56,7 @@ def evaluate(
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
             resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
-            ray_address, ray_resources, seed, weights.
+            ray_address, ray_resources, seed, weights, fast.
 
     Returns:
         The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`

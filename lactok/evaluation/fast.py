@@ -14,13 +14,20 @@ import numpy as np
 from torch import Tensor
 
 from lactok.evaluation.config import Run
-from lactok.evaluation.datasets import Sample
+from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.store import Arrays, Store
 from lactok.metrics.frechet import frechet
 from lactok.metrics.registry import DistanceMetric, ImageMetric, find
 
-CONTROL = 32  # images of the control subset
+FEWEST, MOST = 4, 32  # images of the control subset
+SHARE = 32  # one of so many images is in it, as far as FEWEST and MOST allow
+
+
+def control_ids(dataset: Dataset) -> frozenset[str]:
+    """Return the ids of the samples of the control subset, a fixed random choice that is the same for every source."""
+    count = min(MOST, max(FEWEST, len(dataset.samples) // SHARE))
+    return frozenset(sample.id for sample in dataset.limited(count).samples)
 
 
 def exact_run(run: Run) -> Run:

@@ -67,13 +67,13 @@ def _result_folder(source: Source, dataset: Dataset, run: Run, execution: Execut
 def _work(source: Source, dataset: Dataset, run: Run, execution: Execution) -> ReconstructionWork:
     """Return a source's work on shards; raise DiskError if its result's folder cannot be made."""
     from lactok.evaluation import kept_images
-    from lactok.evaluation.fast import CONTROL
+    from lactok.evaluation.fast import control_ids
     from lactok.evaluation.reconstruction import ReconstructionWork
     from lactok.evaluation.store import Store
 
     check_output_folder("out", _result_folder(source, dataset, run, execution) / "images")
     pictured = kept_images.chosen_ids(dataset, execution.pictures)
-    control = kept_images.chosen_ids(dataset, CONTROL) if run.protocol.score.fast else frozenset[str]()
+    control = control_ids(dataset) if run.protocol.score.fast else frozenset[str]()
     return ReconstructionWork(source, run, Store(execution.out), pictured, control)
 
 

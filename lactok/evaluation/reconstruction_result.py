@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lactok.errors import NothingMeasured, disk_errors
-from lactok.evaluation import error_profile, fast, kept_images
+from lactok.evaluation import error_profile, fast
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.distances import check_value, stored_distance
@@ -124,7 +124,7 @@ def _control_keys(
     dataset: Dataset, shards: Sequence[Sequence[Sample]], store: Store, keys: Sequence[ShardKeys]
 ) -> list[str]:
     """Return the keys of what was computed in both ways of the samples of a fast run's control subset."""
-    control = kept_images.chosen_ids(dataset, fast.CONTROL)
+    control = fast.control_ids(dataset)
     found = []
     for samples, key in zip(shards, keys, strict=True):
         scored = store.need("scores", key.scores, ["index"])["index"].tolist()
