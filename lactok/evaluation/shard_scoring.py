@@ -23,6 +23,7 @@ from lactok.evaluation.config import Run
 from lactok.evaluation.photographs import Photographs
 from lactok.evaluation.shapes import groups, joined, shaped_batches
 from lactok.evaluation.store import Arrays
+from lactok.metrics.scorer import BATCH, batches
 
 if TYPE_CHECKING:
     from lactok.evaluation.reconstruction import ReconstructedShard
@@ -94,11 +95,11 @@ def _score(
     scorer, references = first.shard.scorer, [photographs[i] for i in first.kept]
     with Aside(first.shard.run.device) as aside:
         for group in groups(references):
-            compared = compared_with(references, group, first.shard.run)
-            for piece in scorer.pieces(compared):
+            for piece in scorer.pieces(len(group), *references[group[0]].shape[:2]):
+                compared = compared_with(references, group[piece], first.shard.run)
                 known: dict[str, Any] | None = {} if len(scorings) > 1 else None
-                step(lambda s, p=piece, c=compared, g=group, k=known: s.score_piece(g[p], c[p], k, aside))
-            step(lambda s, c=compared, g=group: s.end_group(g, c))
+                step(lambda s, c=compared, p=group[piece], k=known: s.score_piece(p, c, k, aside))
+            step(lambda s, g=group: s.end_group(g, references))
     step(lambda s: s.store(references))
 
 
@@ -149,20 +150,26 @@ class Scoring:
 
         self._values.append(aside.begin(values))
 
-    def end_group(self, group: list[int], compared: Tensor) -> None:
-        """Compute what metrics and features need all images of one shape for.
+    def end_group(self, group: list[int], references: list[np.ndarray]) -> None:
+        """Collect the values of the images of one shape, and compute their features and the states of metrics.
 
         Args:
             group: their places.
-            compared: what their outputs are compared with, (N, 3, H, W) uint8.
+            references: the photographs of all places.
         """
         parts, self._values = [future.result() for future in self._values], []
-        found: Arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {}
-        whole = torch.stack([self.outputs[i] for i in group])
-        with self.shard.timer.stage("per-image metrics"):
-            found |= self.shard.scorer.states_of(compared, whole)
-        with self.shard.timer.stage("features"):
-            found |= self.shard.scorer.describe(whole)
+        found: Arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        scorer, timer = self.shard.scorer, self.shard.timer
+        if scorer.states:
+            with timer.stage("per-image metrics"):
+                whole = torch.stack([self.outputs[i] for i in group])
+                found |= scorer.states_of(compared_with(references, group, self.shard.run), whole)
+        with timer.stage("features"):
+            described = [
+                scorer.describe(torch.stack([self.outputs[i] for i in group[batch]]))
+                for batch in batches(len(group), BATCH)
+            ]
+        found |= {name: np.concatenate([each[name] for each in described]) for name in described[0]}
         self._parts.append((group, found))
 
     def store(self, references: list[np.ndarray]) -> None:

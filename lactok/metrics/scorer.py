@@ -64,13 +64,12 @@ class Scorer:
                 found[name] = np.concatenate(parts)
         return found
 
-    def pieces(self, images: Tensor) -> list[slice]:
-        """Return the slices of images (N, 3, H, W) that metrics of single pairs get together.
+    def pieces(self, count: int, height: int, width: int) -> list[slice]:
+        """Return the slices of so many images of one size that metrics of single pairs get together.
 
         They depend on the images' size alone, so that a value does not depend on what else is measured.
         """
-        size = max(1, min(BATCH, PIXELS // (images.shape[-1] * images.shape[-2])))
-        return batches(len(images), size)
+        return batches(count, max(1, min(BATCH, PIXELS // (height * width))))
 
     @torch.inference_mode()
     def compare(self, references: Tensor, outputs: Tensor) -> dict[str, np.ndarray]:
@@ -85,7 +84,10 @@ class Scorer:
         _check_pair(references, outputs)
         if not len(references):
             return {}
-        parts = [self.values(references[piece], outputs[piece]) for piece in self.pieces(references)]
+        parts = [
+            self.values(references[piece], outputs[piece])
+            for piece in self.pieces(len(references), *references.shape[-2:])
+        ]
         found = {metric.key: np.concatenate([part[metric.key] for part in parts]) for metric in self.image}
         return found | self.states_of(references, outputs)
 
