@@ -398,9 +398,15 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(image.permute(1, 2, 0).numpy())
 
 
-def png(image: Tensor | Image.Image) -> bytes:
-    """Return an image, (3, H, W) uint8 or PIL's, as the bytes of a PNG file, the same ones every time."""
+def png(image: Tensor | Image.Image, compress_level: int = 6) -> bytes:
+    """Return an image as the bytes of a PNG file, the same ones every time.
+
+    Args:
+        image: (3, H, W) uint8, or PIL's.
+        compress_level: how hard the file is compressed, 1 to 9; at 2 it is about a tenth larger than at 6, and written
+            in a third of the time.
+    """
     out = io.BytesIO()
     picture = image if isinstance(image, Image.Image) else to_pil(image)
-    picture.save(out, "PNG", optimize=False)
+    picture.save(out, "PNG", optimize=False, compress_level=compress_level)
     return out.getvalue()

@@ -36,6 +36,9 @@ from lactok.metrics.registry import ImageMetric, find
 from lactok.metrics.scorer import Scorer, batches
 
 
+PNG_LEVEL = 2  # of compression: the pictures of a small run would else take a tenth of its time
+
+
 @lru_cache(maxsize=4)
 def _scorer(metrics: tuple[str, ...], device: str, fast: bool) -> Scorer:
     return Scorer(metrics, device, fast)
@@ -390,8 +393,9 @@ class ReconstructedShard:
             sample = self.samples[i]
             if sample.id in pictured:
                 made, prepared = self._picture_keys(sample)
-                self.store.put_picture(made, images.png(output))
-                self.store.put_picture(prepared, images.png(stack([reference])[0]))
+                self.store.put_picture(made, images.png(output, PNG_LEVEL))
+                if not self.store.has_picture(prepared):  # another source's work may have put it there
+                    self.store.put_picture(prepared, images.png(stack([reference])[0], PNG_LEVEL))
 
 
 def store_features(
