@@ -35,7 +35,6 @@ from lactok.evaluation.timing import Timer
 from lactok.metrics.registry import ImageMetric, find
 from lactok.metrics.scorer import Scorer, batches
 
-
 PNG_LEVEL = 2  # of compression: the pictures of a small run would else take a tenth of its time
 
 
