@@ -103,7 +103,7 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cores = max(cores, math.ceil(needs["cpu"] * (cluster.workers or 1)))
-            store = {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
+            store: dict[str, Any] = {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
             ray.init("local", num_cpus=cores, **store, **quiet)
         else:
             check_address(address, said_by)
@@ -244,7 +244,8 @@ class _Crew:
         """Start a worker, and let it look around."""
         actor = self.ray.remote(Worker).options(**self.options).remote()
         self.actors.append(actor)
-        self.busy[actor.look.remote(os.getcwd(), self.probe, self.device)] = _Worker(actor)
+        look: Any = actor.look
+        self.busy[look.remote(os.getcwd(), self.probe, self.device)] = _Worker(actor)
 
     def _hear(self, reference: Any) -> Timer | None:
         """Take what a worker has done, and ask it for the next thing; return the time of a job that is done."""
