@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lactok.evaluation.elsewhere as far
 from lactok.errors import ClusterError, UserError, WrongValue, disk_errors, one_line
+from lactok.evaluation import elsewhere as far
 from lactok.evaluation.cluster import Cluster, check_address
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.executors import Executor, Job

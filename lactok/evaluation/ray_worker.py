@@ -16,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lactok.evaluation.elsewhere as far
 from lactok.device import device_name
 from lactok.errors import UserError
+from lactok.evaluation import elsewhere as far
 from lactok.evaluation.timing import Timer
 from lactok.files import temporary, tidy
 

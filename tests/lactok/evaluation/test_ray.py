@@ -48,9 +48,10 @@ def cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init("local", num_cpus=7, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
+        ray_engine.connect(Cluster(workers=7), {"cpu": 1})
         yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
+        ray_engine.end()
+        assert not ray.is_initialized()
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +277,10 @@ def test_ctrl_c_ends_a_cluster_that_was_started_here(
     wait_for(lambda: not any(alive(process) for process in processes(log)))
 
 
-def test_the_users_own_connection_stays(cluster: str, seven: Path, tmp_path: Path, log: Path) -> None:
+def test_the_users_own_connection_stays(
+    cluster: str, seven: Path, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "_started", [])
     result = lactok.evaluate(
         COUNTING, dataset=str(seven), resolution=64, metrics="psnr", threads=1, engine="ray", workers=1, out=tmp_path
     )
