@@ -58,6 +58,10 @@ class DiskError(UserError):
     """A full or unwritable disk: nothing more can be stored, so the whole command ends."""
 
 
+class ClusterError(DiskError):
+    """A cluster that cannot be had, or computes other numbers: the whole command ends, as with a full disk."""
+
+
 def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:
     """Return the error for a name that is not among the available ones; it suggests the nearest and lists all.
 

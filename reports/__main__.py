@@ -11,7 +11,7 @@ from lactok.command import Parser, command
 # command -> (module, help text); the module has `add_arguments(parser)`, and `run(args)` that returns the exit code
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
-    "compare": ("reports.compare", "two runs, paired over the images that both have"),
+    "compare": ("reports.compare", "runs, each with the first one, paired over the images that both have"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
     "serve": ("reports.serve", "show the page in a browser"),

@@ -105,10 +105,10 @@ def text(compared: Comparison, tables: int = 1) -> str:
         heads = ["differs", "first", "second"]
         parts.append(str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)))
     tests = sum(line.difference.p is not None for line in compared.lines)
-    over = f"these {tables} tables" if tables > 1 else f"the {tests} tests of this table"
+    over = f"all tests of these {tables} tables" if tables > 1 else f"the {tests} tests of this table"
     notes = [
         "Intervals are 95 % intervals of the mean of paired differences; p is of the permutation test that flips their "
-        f"signs, p corrected counts in {over} (Holm); better: zero lies outside the interval.",
+        f"signs, p corrected is for {over} together (Holm 1979); better: zero lies outside the interval.",
         "detectable: the smallest true difference that so many images show with a probability of 80 %, at 5 %.",
     ]
     lines = {line.metric: line.difference for line in compared.lines}

@@ -95,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if study.table:  # published numbers stand beside the measured ones
         print(
-            "The paper's columns: MJHQ-5K at 1024 px with the full models; the paper does not name its LPIPS network."
+            "The paper's columns: MJHQ-5K at 1024 px with the full models, a reading of an unpublished protocol: its P "
+            "stands beside psnr and psnr_pooled, its S beside ssim and ms_ssim, its L beside LPIPS with both networks."
         )
     print(COND_SCALE_NOTE)
     hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"

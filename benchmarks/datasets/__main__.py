@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lactok.command import Parser, command
 from lactok.errors import WrongValue, check_output_folder
@@ -16,8 +17,7 @@ def parser() -> Parser:
     """Return the parser of the four subcommands."""
     root = Parser(prog="python -m benchmarks.datasets", description="Data sets: list, check, fetch, make.")
     actions = root.add_subparsers(dest="action", required=True)
-    where = {
-        "type": Path,
+    where: dict[str, Any] = {
         "metavar": "DIR",
         "help": "folder with a folder for each published set (default: LACTOK_DATA, or ./data)",
     }
@@ -56,21 +56,22 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen subcommand and return 0."""
     args = parser().parse_args(argv)
+    if args.data == "":
+        raise WrongValue("`data` is empty; leave it out for the default")
+    data = None if args.data is None else Path(args.data)
     if args.action == "list":
         from benchmarks.datasets.listing import listed
 
-        print(listed(args.data))
+        print(listed(data))
         return 0
     if args.action == "check":
         from benchmarks.datasets.checking import checked
 
-        print(checked(args.name, args.data, args.contents))
+        print(checked(args.name, data, args.contents))
         return 0
     from lactok.evaluation.datasets import data_folder
 
-    if args.data is not None and not str(args.data):
-        raise WrongValue("`data` is empty; leave it out for the default")
-    root = data_folder(args.name, args.data)
+    root = data_folder(args.name, data)
     check_output_folder("data", root)
     if args.action == "fetch":
         from benchmarks.datasets.fetching import fetch
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.use_machine()
     from benchmarks.datasets.making import make
 
-    print(make(root, data_folder("coco", args.data), settings, args.generator))
+    print(make(root, data_folder("coco", data), settings, args.generator))
     return 0
 
 

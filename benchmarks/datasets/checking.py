@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from lactok.errors import UserError, first_few
+from lactok.errors import UserError, WrongValue, first_few
 from lactok.evaluation.datasets import Dataset, data_folder, get
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.published_sets import PUBLISHED, samples_of
@@ -22,11 +22,13 @@ def checked(name: str, data: Path | None = None, contents: bool = False) -> str:
     Raises:
         UserError: it is not here, is not the published set, or has images that cannot be read.
     """
+    if not name:
+        raise WrongValue("NAME is empty: give a published set, a folder, a list or an archive")
     if name in PUBLISHED:
         found = Dataset(name, samples_of(name, data_folder(name, data)))
         lines = [f"{name}: {PUBLISHED[name].title}, in {data_folder(name, data)}"]
     else:
-        found = get(name, data)
+        found = get(name, data, argument="name")
         lines = [f"{found.name}: no published set"]
     samples = found.samples
     broken = [sample.id for sample in samples if sample.size() is None]

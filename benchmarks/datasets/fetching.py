@@ -11,6 +11,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from benchmarks.datasets.transfer import transfer
 from lactok.errors import UserError, disk_errors
 from lactok.evaluation.published_sets import PUBLISHED, samples_of
@@ -72,10 +74,12 @@ def fetch(name: str, root: Path) -> str:
     if name in HOW:
         raise UserError(HOW[name].format(root=root))
     with disk_errors(root, "choose another folder by `data` or LACTOK_DATA"):
-        (_coco if name == "coco" else _mjhq)(root)
-        with_nothing_left = root / HALF_DONE
-        if with_nothing_left.is_dir() and not any(with_nothing_left.iterdir()):
-            with_nothing_left.rmdir()
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"{HALF_DONE}.lock"):  # a second command waits, and then finds what the first one brought
+            (_coco if name == "coco" else _mjhq)(root)
+            half_done = root / HALF_DONE
+            if half_done.is_dir() and not any(half_done.iterdir()):
+                half_done.rmdir()
     found = samples_of(name, root)
     return f"{name} is in {root}: {len(found)} images, {PUBLISHED[name].title}"
 

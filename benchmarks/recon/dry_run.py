@@ -16,6 +16,7 @@ from lactok.evaluation.datasets import SHARD, Dataset
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
+from lactok.fitting import refusal
 from lactok.metrics.registry import find
 from lactok.specs import TokenizerSpec
 from lactok.weights import size_text
@@ -56,11 +57,16 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     rows = []
     total_seconds = total_disk = 0.0
     remarks = []
-    for name in names:
+    for given in names:
         try:
+            name = run.protocol.tokenizer_name(given)
             spec = registry.tokenizer_spec(name)
         except UserError as error:  # a broken plug-in must not hide the others
             remarks.append(f"cannot run: {error}")
+            continue
+        unfit = refusal(spec, run.protocol.prepare)
+        if unfit:
+            remarks.append(f"cannot run: {unfit}")
             continue
         try:
             price = cost(name)

@@ -102,9 +102,10 @@ def protocols_of(tokenizer: str, asked: str | None, settings: Settings) -> tuple
 def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings: Settings) -> dict[str, Outcome]:
     """Measure the tokenizer under each protocol and return the outcomes by the protocols' names.
 
-    One that cannot be measured, since a network of its metrics is missing, does not keep the others from it.
+    One that cannot be measured, since a network of its metrics is missing or every photograph is too small for it, does
+    not keep the others from it.
     """
-    from lactok.errors import DiskError, NothingMeasured, UserError, WeightsNotFound
+    from lactok.errors import DiskError, UserError, WeightsNotFound
     from lactok.evaluation.evaluate import Outcome, evaluate_sources, resolve_sources
 
     found: dict[str, Outcome] = {}
@@ -112,7 +113,7 @@ def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings:
         sources, missing, failed = resolve_sources([tokenizer], protocol=one)
         try:
             outcome = evaluate_sources(sources, data, settings.run(one), settings.execution())
-        except (DiskError, NothingMeasured):
+        except DiskError:
             raise
         except WeightsNotFound as error:
             outcome = Outcome(missing={tokenizer: str(error)})

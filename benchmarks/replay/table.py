@@ -56,10 +56,14 @@ def write(
 
 
 def claims_of(label: str, data: Dataset) -> list[Claim]:
-    """Return the published numbers of a tokenizer on a data set; of another than the published ones, on ImageNet."""
-    names = label.partition("@")[0], label
+    """Return the published numbers of a tokenizer on a data set; on ImageNet, where the data set is somebody's own.
+
+    A name with options has numbers of its own (LlamaGen at 384 px), or else those of the tokenizer without them.
+    """
     dataset = data.name if data.name in PUBLISHED else "imagenet"
-    return [c for c in published.claims() if c.tokenizer in names and c.dataset == dataset]
+    of_data = [c for c in published.claims() if c.dataset == dataset]
+    exact = [c for c in of_data if c.tokenizer == label]
+    return exact or [c for c in of_data if c.tokenizer == label.partition("@")[0]]
 
 
 def ids_digest(result: ReconResult) -> str:

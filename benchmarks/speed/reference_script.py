@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,28 +41,43 @@ def cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Reconstruct references (R, R, 3) uint8 by a tokenizer and score them.
+def run(
+    photographs: Sequence[Path], reconstruct: str | Sequence[Path]
+) -> tuple[dict[str, float], dict[str, float], float]:
+    """Reconstruct photographs by a tokenizer, or read stored reconstructions, and score them.
+
+    Args:
+        photographs: files of square images.
+        reconstruct: a tokenizer's name; or the files of their reconstructions, arrays (R, R, 3) uint8 of numpy.
 
     Returns:
-        CPU seconds by stage, and the metrics by name.
+        CPU seconds by stage, the metrics by name, and the seconds of wall time of all stages.
     """
     seconds: dict[str, float] = {}
+    wall = 0.0
 
     @contextmanager
     def stage(label: str) -> Iterator[None]:
-        started = cpu_seconds()
+        nonlocal wall
+        started, began = cpu_seconds(), time.perf_counter()
         yield
         seconds[label] = cpu_seconds() - started
+        wall += time.perf_counter() - began
 
     with tempfile.TemporaryDirectory() as scratch:
         folders = Path(scratch) / "reference", Path(scratch) / "reconstruction"
         for folder in folders:
             folder.mkdir()
         weights = fidelity_weights(Path(scratch) / "inception.pth")
-        tokenizer = lactok.load(name)
-        with stage("encode and decode"):
-            outputs = [reconstruct(tokenizer, reference) for reference in references]
+        with stage("read photographs"):
+            references = [np.array(Image.open(path)) for path in photographs]
+        if isinstance(reconstruct, str):
+            tokenizer = lactok.load(reconstruct)
+            with stage("encode and decode"):
+                outputs = [reconstructed(tokenizer, reference) for reference in references]
+        else:
+            with stage("read reconstructions"):
+                outputs = [np.load(path) for path in reconstruct]
         with stage("write PNG files"):
             write_files(references, outputs, folders)
         with stage("PSNR and SSIM (scikit-image)"):
@@ -85,29 +101,31 @@ def run(references: list[np.ndarray], name: str) -> tuple[dict[str, float], dict
                 cache=False,
                 batch_size=8,
             )
-    return seconds, {
+    values = {
         "psnr": float(np.mean(psnr)),
         "ssim": float(np.mean(ssim)),
         "lpips_alex": float(np.mean(distances)),
         "rfid": of_sets["frechet_inception_distance"],
+        "kid": of_sets["kernel_inception_distance_mean"],
     }
+    return seconds, values, wall
 
 
-def reconstruct(tokenizer: lactok.Tokenizer, reference: np.ndarray) -> torch.Tensor:
-    """Reconstruct a reference (R, R, 3) uint8 at the tokenizer's size and enlarge it to (1, 3, R, R) in [0, 1]."""
+def reconstructed(tokenizer: lactok.Tokenizer, reference: np.ndarray) -> np.ndarray:
+    """Reconstruct a reference (R, R, 3) uint8 at the tokenizer's size and enlarge it again to (R, R, 3) uint8."""
     size = tokenizer.spec.input_size or reference.shape[0]
     small = Image.fromarray(reference).resize((size, size), Image.Resampling.BICUBIC)
     image = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
     output = tokenizer.decode(tokenizer.encode(image))
-    return torch.nn.functional.interpolate(output, reference.shape[:2], mode="bicubic").clamp(0, 1)
+    output = torch.nn.functional.interpolate(output, reference.shape[:2], mode="bicubic").clamp(0, 1)
+    return (output[0].permute(1, 2, 0) * 255).round().byte().numpy()
 
 
-def write_files(references: list[np.ndarray], outputs: list[torch.Tensor], folders: tuple[Path, Path]) -> None:
+def write_files(references: list[np.ndarray], outputs: list[np.ndarray], folders: tuple[Path, Path]) -> None:
     """Write the references into the first folder and the reconstructions into the second, as PNG files."""
     for i, (reference, output) in enumerate(zip(references, outputs, strict=True)):
         Image.fromarray(reference).save(folders[0] / f"{i:05}.png")
-        array = (output[0].permute(1, 2, 0) * 255).round().byte().numpy()
-        Image.fromarray(array).save(folders[1] / f"{i:05}.png")
+        Image.fromarray(output).save(folders[1] / f"{i:05}.png")
 
 
 def ssim_by_scikit_image(first: np.ndarray, second: np.ndarray) -> float:

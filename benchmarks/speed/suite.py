@@ -1,85 +1,277 @@
-"""`python -m benchmarks.speed.suite` compares the CPU seconds of the suite and of a plain script, stage by stage."""
+"""`python -m benchmarks.speed.suite`: CPU seconds of the suite's metrics against a script of one library a metric.
+
+Stored reconstructions are replayed on both sides, so that no network takes time. Three things are timed in turn, each
+in a process of its own, and the median of several rounds counts:
+
+- `suite`: one command over all tokenizers, from the photographs' files to `result.json`;
+- `plain script`: `reference_script`, once for each tokenizer. It shares nothing between them, so one is timed;
+- `kernels`: the functions that compute the metrics, called in a loop, with nothing around them.
+"""
 
 from __future__ import annotations
 
+import json
+import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lactok.command import Parser, command
-from lactok.errors import integer, whole
-from lactok.evaluation.config import Settings
+from lactok.errors import check_output_file, disk_errors, integer, whole
+
+# relative difference of the suite's numbers and the script's that is allowed; absolute for KID, which is near 0
+TOLERANCES = {"psnr": 1e-5, "ssim": 1e-5, "lpips_alex": 1e-5, "rfid": 1e-3, "kid": 1e-5}
+ABSOLUTE = ("kid",)
+KINDS = ("suite", "plain script", "kernels")
+Measured = dict[str, Any]
 
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
     p = Parser(
         prog="python -m benchmarks.speed.suite",
-        description="CPU seconds an image by stage, the suite against a plain script, in one run.",
+        description="CPU seconds of the suite's default metrics against a plain script, on stored reconstructions.",
     )
-    p.add_argument("--images", type=integer, default=12, help="photographs of the sample set (default: %(default)s)")
-    p.add_argument("--resolution", type=integer, default=1024)
-    p.add_argument("--tokenizer", default="llamagen-vq16-tiny")
+    p.add_argument("--images", type=integer, default=64, help="number of photographs (default: %(default)s)")
+    p.add_argument("--resolution", type=integer, default=1024, help="pixels of their side (default: %(default)s)")
+    p.add_argument("--tokenizers", type=integer, default=1, help="in one command, 1 to 5 (default: %(default)s)")
+    p.add_argument("--photographs", type=Path, metavar="DIR", help="your own instead of scikit-image's, enlarged")
+    p.add_argument("--rounds", type=integer, default=3, help="the median of so many counts (default: %(default)s)")
+    p.add_argument("--threads", type=integer, default=0, help="of each process (default: as torch chooses)")
+    p.add_argument("--fast", action="store_true", help="the suite with networks of metrics in bfloat16")
+    p.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    p.add_argument(
+        "--time", nargs=2, metavar=("KIND", "DIR"), help="only time one of the three on a folder made before"
+    )
     return p
 
 
-def run_suite(tokenizer: str, settings: Settings) -> tuple[dict[str, float], dict[str, Any]]:
-    """Evaluate a tokenizer by the suite; return the CPU seconds by stage and the values of the metrics."""
-    from lactok.evaluation.evaluate import metric_networks
-    from lactok.evaluation.reconstruction import ReconstructionWork
-    from lactok.evaluation.reconstruction_result import merge
-    from lactok.evaluation.shards import run_shards
-    from lactok.evaluation.sources import TokenizerSource
-    from lactok.evaluation.store import Store
-    from lactok.evaluation.timing import Timer
-    from lactok.nn import inception, lpips
+def time_suite(folder: Path, tokenizers: int, resolution: int, threads: int, fast: bool) -> Measured:
+    """Time the suite on all tokenizers; return seconds of CPU and wall time, stages, values and deviations."""
+    from benchmarks.speed.replay import ReplaySource
+    from lactok.evaluation.config import Execution, Settings
+    from lactok.evaluation.datasets import named_by_content, samples_under
+    from lactok.evaluation.evaluate import evaluate_sources
 
-    run, dataset = settings.run(), settings.data()
-    run = replace(run, networks=metric_networks(run))
-    lpips.load_lpips("alex")  # load the networks before the clock starts
-    inception.inception()
-    with tempfile.TemporaryDirectory() as scratch:
-        source, store = TokenizerSource(tokenizer), Store(Path(scratch))
-        work, shards = ReconstructionWork(source, run, store), list(dataset.shards())
-        timer = run_shards(work, shards)
-        distances = Timer()
-        with distances.stage("distances and files"):
-            keys = [key for key in map(work.keys, shards) if key is not None]
-            result = merge(source, dataset, run, settings.limit, store, keys, Path(scratch) / "result", timer)
-    seconds = dict(timer.cpu) | dict(distances.cpu)
-    return seconds, {key: entry.value for key, entry in result.metrics.items()}
+    settings = Settings(resolution=resolution, threads=threads, fast=fast)
+    data = named_by_content("speed", samples_under(folder / "photographs"))
+    run = settings.run()
+    with tempfile.TemporaryDirectory() as out:
+        sources = [ReplaySource(folder / str(k), f"replay-{k}") for k in range(tokenizers)]
+        cpu, wall = time.process_time(), time.perf_counter()
+        outcome = evaluate_sources(sources, data, run, Execution(Path(out), pictures=0))
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        if outcome.failed:
+            raise RuntimeError(str(outcome.failed))
+        stages: dict[str, float] = {}
+        for result in outcome.results:
+            about = json.loads((result.folder / "run.json").read_text())
+            for stage, seconds in about["seconds"]["cpu"].items():
+                stages[stage] = stages.get(stage, 0.0) + seconds
+        first = outcome.results[0]
+        values = {key: first[key].value for key in TOLERANCES}
+        deviation = None if first.data.fast is None else first.data.fast.model_dump()
+    return {"cpu": cpu, "wall": wall, "stages": stages, "values": values, "fast": deviation}
+
+
+def time_script(folder: Path, tokenizers: int, *_others: object) -> Measured:
+    """Time the plain script on the first tokenizer; it does the same for each, so its seconds are multiplied."""
+    from benchmarks.speed import reference_script
+
+    photographs = sorted((folder / "photographs").iterdir())
+    stages, values, wall = reference_script.run(photographs, sorted((folder / "0").iterdir()))
+    stages = {stage: seconds * tokenizers for stage, seconds in stages.items()}
+    return {"cpu": sum(stages.values()), "wall": wall * tokenizers, "stages": stages, "values": values}
+
+
+def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, fast: bool) -> Measured:
+    """Time the bare functions on the same files: what is of the photographs once, the rest for each tokenizer."""
+    import numpy as np
+    import torch
+
+    from lactok.images import Prepare, open_photograph, prepare
+    from lactok.metrics.frechet import frechet
+    from lactok.metrics.inception_features import INCEPTION_TF1
+    from lactok.metrics.kid import kid
+    from lactok.metrics.lpips import alex_maps, lpips_alex
+    from lactok.metrics.psnr import psnr
+    from lactok.metrics.ssim import filtered_means, ssim
+
+    stages: dict[str, float] = {}
+
+    def timed(label: str, do: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        started = time.process_time()
+        found = do(*arguments, **named)
+        stages[label] = stages.get(label, 0.0) + time.process_time() - started
+        return found
+
+    def prepared(path: Path) -> np.ndarray:
+        return prepare(open_photograph(path), Prepare(resolution))
+
+    def stored(path: Path) -> torch.Tensor:
+        return torch.from_numpy(np.load(path)).permute(2, 0, 1)[None].contiguous()
+
+    features: list[list[np.ndarray]] = [[] for _ in range(tokenizers + 1)]
+    waiting: list[list[torch.Tensor]] = [[] for _ in range(tokenizers + 1)]
+
+    def describe(k: int, image: torch.Tensor | None) -> None:
+        waiting[k] += [] if image is None else [image]
+        if waiting[k] and (len(waiting[k]) == 8 or image is None):
+            batch = torch.cat(waiting[k])
+            features[k].append(timed("Inception", INCEPTION_TF1.compute, batch, "cpu", fast=fast))
+            waiting[k] = []
+
+    wall = time.perf_counter()
+    with torch.inference_mode():
+        for path in sorted((folder / "photographs").iterdir()):
+            array = timed("read and prepare", prepared, path)
+            reference = torch.from_numpy(array.copy()).permute(2, 0, 1)[None].contiguous()
+            describe(0, reference)
+            means = timed("SSIM", filtered_means, reference)
+            maps = timed("LPIPS", alex_maps, reference, fast=fast) if tokenizers > 1 else None
+            for k in range(tokenizers):
+                made = timed("read and prepare", stored, folder / str(k) / f"{path.stem}.npy")
+                timed("PSNR", psnr, reference, made)
+                timed("SSIM", ssim, reference, made, known=means)
+                timed("LPIPS", lpips_alex, reference, made, known=maps, fast=fast)
+                describe(k + 1, made)
+        for k in range(tokenizers + 1):
+            describe(k, None)
+    for k in range(tokenizers):
+        timed("rFID", frechet, features[0], features[k + 1])
+        timed("KID", kid, features[0], features[k + 1])
+    return {"cpu": sum(stages.values()), "wall": time.perf_counter() - wall, "stages": stages, "values": {}}
+
+
+def time_one(kind: str, folder: Path, args: Any) -> Measured:
+    """Load the networks, compute one small image to warm up, and time one of `KINDS`."""
+    import torch
+
+    from lactok.metrics.inception_features import INCEPTION_TF1
+    from lactok.metrics.lpips import lpips_alex
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    small = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    with torch.inference_mode():
+        lpips_alex(small, small, fast=args.fast)
+        INCEPTION_TF1.compute(small, "cpu", fast=args.fast)
+    kinds: dict[str, Callable[..., Measured]] = {
+        "suite": time_suite,
+        "plain script": time_script,
+        "kernels": time_kernels,
+    }
+    return kinds[kind](folder, args.tokenizers, args.resolution, args.threads, args.fast)
+
+
+def time_apart(kind: str, folder: Path, argv: Sequence[str]) -> Measured:
+    """Do the work of `time_one` in a process of its own; raise RuntimeError if it fails."""
+    call = [sys.executable, "-m", "benchmarks.speed.suite", *argv, "--time", kind, str(folder)]
+    done = subprocess.run(call, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{kind}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def differences(suite: Measured, script: Measured) -> dict[str, float]:
+    """Return by metric how far the suite's value is from the script's, relative to it, or absolute for `ABSOLUTE`."""
+    found = {}
+    for key in TOLERANCES:
+        own, other = suite["values"][key], script["values"][key]
+        found[key] = abs(own - other) / (1 if key in ABSOLUTE else abs(other))
+    return found
+
+
+def median(rounds: Sequence[Measured]) -> Measured:
+    """Return the round of the median CPU seconds."""
+    middle = statistics.median_low([each["cpu"] for each in rounds])
+    return next(each for each in rounds if each["cpu"] == middle)
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print both tables and the metrics of both; return 0."""
+    """Print the tables, the ratios and the differences of the numbers; return 1 if numbers differ by too much."""
     args = parser().parse_args(argv)
-    whole("images", args.images, 2, 36)
+    whole("images", args.images, 2, 100_000)
+    whole("resolution", args.resolution, 64, 8192)
+    whole("tokenizers", args.tokenizers, 1, 5)
+    whole("rounds", args.rounds, 1, 99)
+    whole("threads", args.threads, 0, 1024)
+    check_output_file("json", args.json, ".json")
+    if args.photographs is not None:
+        from lactok.evaluation.evaluate import existing_folder
+
+        existing_folder(args.photographs, "photographs")
+    if args.time:
+        print(json.dumps(time_one(args.time[0], Path(args.time[1]), args)))
+        return 0
+    from benchmarks.speed.replay import make
+
+    given = ["--tokenizers", str(args.tokenizers), "--resolution", str(args.resolution), "--threads", str(args.threads)]
+    given += ["--fast"] if args.fast else []
+    rounds: dict[str, list[Measured]] = {kind: [] for kind in KINDS}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "made"
+        make(folder, args.images, args.resolution, args.tokenizers, args.photographs)
+        for i in range(args.rounds):
+            for kind in KINDS:
+                rounds[kind].append(time_apart(kind, folder, given))
+                print(f"round {i + 1}, {kind}: {rounds[kind][-1]['cpu']:.1f} CPU seconds", file=sys.stderr)
+    return report(args, rounds)
+
+
+def report(args: Any, rounds: dict[str, list[Measured]]) -> int:
+    """Print what was measured and write it; return 1 if numbers that should be equal are not, else 0."""
     import torch
     from tabulate import tabulate
 
-    from benchmarks.speed import reference_script
-    from lactok import images
     from lactok.evaluation.writing import processor
+    from lactok.files import write_atomically
 
-    settings = Settings(resolution=args.resolution, limit=args.images)
-    how = settings.run().protocol.prepare
-    references = [images.prepare(s.open(how.upright), how) for s in settings.data().samples]
-    ours, own_values = run_suite(args.tokenizer, settings)
-    theirs, values = reference_script.run(references, args.tokenizer)
-    n = len(references)
-    print(f"{processor()}, {torch.get_num_threads()} threads; {n} images at {args.resolution} px, {args.tokenizer}")
-    print("CPU seconds an image\n")
-    for title, seconds in (("suite", ours), ("plain script", theirs)):
-        rows = [[stage, f"{value / n:.3f}"] for stage, value in seconds.items()]
-        rows.append(["total", f"{sum(seconds.values()) / n:.3f}"])
-        print(tabulate(rows, [title, "s"], tablefmt="pipe", disable_numparse=True), end="\n\n")
-    print(f"plain script / suite: {sum(theirs.values()) / sum(ours.values()):.2f}")
-    for key, value in values.items():
-        print(f"{key}: suite {own_values[key]:.5f}, plain script {value:.5f}")
-    return 0
+    middle = {kind: median(each) for kind, each in rounds.items()}
+    pairs = args.images * args.tokenizers
+    threads = args.threads or torch.get_num_threads()
+    print(f"{processor()}, {threads} threads, torch {torch.__version__}")
+    print(f"{args.images} images at {args.resolution} px, {args.tokenizers} tokenizers, median of {args.rounds} rounds")
+    print("CPU seconds for each reconstruction\n")
+    for kind in KINDS:
+        rows = [[stage, f"{seconds / pairs:.3f}"] for stage, seconds in middle[kind]["stages"].items()]
+        rows.append(["total", f"{middle[kind]['cpu'] / pairs:.3f}"])
+        print(tabulate(rows, [kind, "s"], tablefmt="pipe", disable_numparse=True), end="\n\n")
+    cpu, wall = ({kind: middle[kind][clock] for kind in KINDS} for clock in ("cpu", "wall"))
+    overhead = cpu["suite"] / cpu["kernels"] - 1
+    found = {
+        "images": args.images,
+        "resolution": args.resolution,
+        "tokenizers": args.tokenizers,
+        "threads": threads,
+        "fast": args.fast,
+        "processor": processor(),
+        "ratio_cpu": cpu["plain script"] / cpu["suite"],
+        "ratio_wall": wall["plain script"] / wall["suite"],
+        "ratio_kernels": cpu["plain script"] / cpu["kernels"],
+        "overhead": overhead,
+        "differences": differences(middle["suite"], middle["plain script"]),
+        "rounds": rounds,
+    }
+    print(f"plain script / suite: {found['ratio_cpu']:.2f} in CPU seconds, {found['ratio_wall']:.2f} in wall time")
+    print(
+        f"plain script / kernels: {found['ratio_kernels']:.2f}; the suite takes {100 * overhead:.1f} % more than them"
+    )
+    unequal = False
+    for key, difference in found["differences"].items():
+        own, other = middle["suite"]["values"][key], middle["plain script"]["values"][key]
+        allowed = f"allowed {TOLERANCES[key]:.0e}" if not args.fast else "bfloat16"
+        print(f"{key}: suite {own:.6f}, plain script {other:.6f}, difference {difference:.1e} ({allowed})")
+        unequal |= not args.fast and difference > TOLERANCES[key]
+    if args.json:
+        with disk_errors(args.json, "choose another `json`"):
+            write_atomically(args.json, (json.dumps(found, indent=1) + "\n").encode())
+    return int(unequal)
 
 
 if __name__ == "__main__":

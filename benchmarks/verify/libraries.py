@@ -171,8 +171,8 @@ def _(inputs: Inputs) -> tuple[Any, Any]:
 
     from lactok.metrics.ms_ssim import ms_ssim
 
-    exact = [images.double() for images in inputs.in_unit_range]
-    values = theirs(*exact, data_range=1.0, normalize=None, reduction="none")
+    first, second = (images.double() for images in inputs.in_unit_range)
+    values = theirs(first, second, data_range=1.0, normalize=None, reduction="none")
     return ms_ssim(inputs.references, inputs.outputs), values
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lactok.errors import MissingFile, WrongValue
 from lactok.evaluation import captions
 from lactok.evaluation.folders import is_hidden
 from lactok.evaluation.members import DEFLATED, STORED, Member, RowMember, TarMember, ZipMember
+from lactok.evaluation.names import utf8
 from lactok.evaluation.tar_index import COMPRESSED, index, refuse_compressed, sample_of
 from lactok.images import EXTENSIONS, UnreadableImage
 from lactok.outside_text import shown
@@ -108,9 +108,12 @@ def _listed(archive: Path) -> Iterator[Inside]:
 def _name_of(path: str) -> str | None:
     """Return an image's path in an archive as its name, None if it is hidden or a copy that systems make.
 
-    Bytes that are no UTF-8 become escapes such as "\\xff".
+    Bytes that are no UTF-8 become escapes such as "\\xff". Of an absolute path, which is one of some other machine, the
+    file's name is taken.
     """
-    pure = PurePosixPath(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    pure = PurePosixPath(utf8(path))
+    if pure.is_absolute():
+        pure = PurePosixPath(pure.name)
     return None if any(is_hidden(part) for part in pure.parts) else str(pure)
 
 
@@ -176,7 +179,7 @@ def _of_parquet(archive: Path) -> Iterator[Inside]:
                 for i, value in enumerate(values):
                     path = (value.get(outer) or {}).get("path") if holds_path else None
                     is_named = isinstance(path, str) and path != ""
-                    own = _name_of(path) if is_named else f"{archive.stem}/{row:06}"
+                    own = _name_of(str(path)) if is_named else f"{archive.stem}/{row:06}"
                     row += 1
                     if own is None:
                         continue

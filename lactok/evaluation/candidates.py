@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from lactok.errors import WrongValue
 from lactok.evaluation import archives
-from lactok.evaluation.folders import files_under
+from lactok.evaluation.folders import files_under, names_under
 from lactok.evaluation.members import Member
+from lactok.evaluation.names import utf8
 from lactok.evaluation.samples import Sample
 from lactok.images import EXTENSIONS
 from lactok.outside_text import shown
@@ -85,18 +85,13 @@ def candidates(
         skip: returns whether a folder of this name is not looked into.
         archive: returns whether an archive of this name may hold the data set; by default all may.
     """
-    yield [Candidate(_relative(path, root), path) for path in files_under(root, EXTENSIONS, skip)]
+    yield [Candidate(utf8(name), root / name) for name in names_under(root, EXTENSIONS, skip)]
     files = [path for path in files_under(root, archives.ENDINGS, skip) if archive is None or archive(path.name)]
     parquet = [path for path in files if path.suffix.lower() == ".parquet"]
     for some in ([path for path in files if path not in parquet], parquet):
         if some:
             inside = archives.images_in(some)
             yield [Candidate(i.name, i.archive, i.member, i.label, i.text, i.is_named) for i in inside]
-
-
-def _relative(path: Path, root: Path) -> str:
-    """Return a file's path under a folder, with escapes for bytes that are no UTF-8."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def unique(found: Sequence[tuple[str, Candidate]]) -> dict[str, Candidate]:

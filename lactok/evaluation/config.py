@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -170,6 +170,8 @@ class Settings:
         ray_resources: what a task takes of the cluster, as in "gpu=0.5,cpu=4"; see `Cluster.for_task`.
         seed: the seed of the run; an image's seed is hash(seed, its id).
         weights: a folder with weights, which is looked into before every other source.
+        fast: let the networks of LPIPS and of Inception's features compute in bfloat16; the result says how much that
+            changes, and is marked in tables.
     """
 
     dataset: str = "sample"
@@ -190,6 +192,7 @@ class Settings:
     ray_resources: str | None = None
     seed: int = 0
     weights: str | os.PathLike[str] | None = None
+    fast: bool = False
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
@@ -236,6 +239,8 @@ class Settings:
             if value is None and argument not in ("limit", "workers"):
                 raise WrongValue(f"`{argument}` None: {least} or more")
             at_least(argument, value, least, most)
+        if not isinstance(self.fast, bool):
+            raise WrongValue(f"`fast` {self.fast!r}: True or False")
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
         check_cluster(self.engine, self.ray_address, self.ray_resources, self.device)
@@ -284,6 +289,8 @@ class Settings:
         from lactok.evaluation import protocol as protocols
 
         found = protocol or protocols.get(self.protocol, self.resolution, self.metrics)
+        if self.fast:
+            found = replace(found, score=replace(found.score, fast=True))
         return Run(found, self.device, self.dtype, self.seed, self.batch_size, self.threads)
 
     def data(self) -> Dataset:

@@ -13,7 +13,7 @@ from lactok.errors import MissingFile, WrongValue, unknown
 from lactok.evaluation import archives, captions, lists, published_sets
 from lactok.evaluation.folders import files_under, names_under
 from lactok.evaluation.members import RowMember
-from lactok.evaluation.names import normalised
+from lactok.evaluation.names import normalised, utf8
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.published_sets import PUBLISHED
 from lactok.evaluation.samples import Sample, file_sha256, limited, limited_ids, limited_numbers
@@ -24,7 +24,7 @@ from lactok.outside_text import shown
 
 __all__ = ["PUBLISHED", "Sample", "file_sha256", "limited", "limited_numbers"]  # beside what is defined here
 
-FEW = 30  # with fewer images, intervals are of little use, and a warning says so
+FEW = 30  # with fewer images, bootstrap intervals are of little use, and a warning says so
 LONGEST_NAME = 128  # characters of a folder's or list's name in a data set's name
 SHARD = 64  # number of samples that are computed, stored and resumed together
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def samples_under(root: Path, limit: int | None = None) -> tuple[Sample, ...]:
         UserError: there are no images, two have one id, or an archive or `captions.json` is damaged.
     """
     names = names_under(root, EXTENSIONS)
-    ids = [_utf8(name) for name in names]
+    ids = [utf8(name) for name in names]
     refuse_twins(ids, root)
     if names:
         name_of = dict(zip(ids, names, strict=True))
@@ -158,12 +158,7 @@ def id_of(path: Path, root: Path) -> str:
 
     Bytes that are no UTF-8 become escapes such as "\\xff", so that every id can be stored and printed.
     """
-    return _utf8(path.relative_to(root).as_posix())
-
-
-def _utf8(name: str) -> str:
-    """Return a name of a file or folder with escapes for bytes that are no UTF-8."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+    return utf8(path.relative_to(root).as_posix())
 
 
 def from_list(path: Path, limit: int | None = None) -> Dataset:
@@ -214,7 +209,7 @@ def named_by_content(name: str, samples: tuple[Sample, ...]) -> Dataset:
     for sample in sorted(samples, key=_place):  # hashed where they lie one after the other, and remembered
         if isinstance(sample.member, RowMember):
             sample.content_sha256  # noqa: B018
-    return Dataset(f"{_utf8(name)[:LONGEST_NAME]}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
+    return Dataset(f"{utf8(name)[:LONGEST_NAME]}-{digest([[s.id, s.sha256] for s in samples])[:6]}", samples)
 
 
 def _place(sample: Sample) -> tuple[str, int, int]:
@@ -254,7 +249,7 @@ def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> 
     if name == "sample":
         return Dataset("sample", sample_set.samples()).limited(limit)
     if name in PUBLISHED:
-        return Dataset(name, limited(published_sets.samples_of(name, data_folder(name, data_dir)), limit))
+        return Dataset(name, published_sets.samples_of(name, data_folder(name, data_dir), limit))
     path = Path(name)
     if is_folder(path):
         return folder(path, limit)

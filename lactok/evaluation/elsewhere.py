@@ -177,7 +177,7 @@ def use_mirror(mirror: Mirror) -> None:
 
 
 class _Packer(pickle.Pickler):
-    """Pickles stores and samples with whole paths."""
+    """Pickles stores, samples and paths with whole paths."""
 
     def __init__(self, file: io.BytesIO, looks: bool):
         super().__init__(file)
@@ -190,6 +190,8 @@ class _Packer(pickle.Pickler):
             known = {f.name: getattr(given, f.name) for f in fields(given)}
             path = os.path.abspath(given.path)
             return _sample, (type(given), known | {"path": path}, self.looks and os.path.exists(path))
+        if isinstance(given, Path):
+            return Path, (os.path.abspath(given),)
         return NotImplemented
 
 

@@ -21,7 +21,7 @@ from lactok.metrics.error_profile import OCTAVES, kept
 
 KEY = "error_profile"
 # why a sample is among the worst -> the array that says by how much it is off
-WORST = {f"worst {what}": f"{KEY}/{what}" for what in ("brightness", "colour", "detail")}
+WORST = {f"worst {what}": f"{KEY}:{what}" for what in ("brightness", "colour", "detail")}
 NAMED = 10  # worst samples of each kind that are named
 LEAST_CHROMA = 1.0  # of a reference, below which a ratio of chroma means nothing
 
@@ -33,17 +33,18 @@ def profile(arrays: Mapping[str, np.ndarray], samples: Sequence[str]) -> dict[st
         arrays: the state of the metric, see `lactok.metrics.error_profile.error_profile`, with a row for each image.
         samples: the names of the images.
     """
-    lab, power = arrays["lab"], arrays["power"]
-    shift = lab[:, 1] - lab[:, 0]
-    coloured = lab[:, 0, 3] >= LEAST_CHROMA
-    shares, ratios = kept(power[:, 0], power[:, 1]), power[:, 1] / power[:, 0]
+    shift = arrays["lab_output"] - arrays["lab_reference"]
+    chroma = {what: arrays[f"lab_{what}"][:, 3] for what in ("reference", "output")}
+    coloured = chroma["reference"] >= LEAST_CHROMA
+    power = arrays["power_reference"], arrays["power_output"]
+    shares, ratios = kept(*power), power[1] / power[0]
     octaves = []
     for k in range(OCTAVES):
         entry = {"above": 2.0 ** -(k + 2), "kept": mean_entry(shares[:, k])}
         octaves.append(entry | {"median_ratio": float(np.median(ratios[:, k]))})
     worst = {}
     for reason, name in WORST.items():
-        values = arrays[name.removeprefix(f"{KEY}/")]
+        values = arrays[name.removeprefix(f"{KEY}:")]
         order = np.argsort(-values, kind="stable")[:NAMED]
         worst[reason] = [{"sample": samples[i], "by": float(values[i])} for i in order]
     return {
@@ -53,7 +54,7 @@ def profile(arrays: Mapping[str, np.ndarray], samples: Sequence[str]) -> dict[st
         "a_shift": mean_entry(shift[:, 1]),
         "b_shift": mean_entry(shift[:, 2]),
         "colour": mean_entry(arrays["colour"]),
-        "chroma_ratio": mean_entry(lab[coloured, 1, 3] / lab[coloured, 0, 3]),
+        "chroma_ratio": mean_entry(chroma["output"][coloured] / chroma["reference"][coloured]),
         "octaves": octaves,
         "worst": worst,
     }

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lactok import registry, weights
-from lactok.command import as_flags
-from lactok.errors import (
-    DiskError,
-    MissingFile,
-    UserError,
-    WeightsNotFound,
-    WrongValue,
-    check_output_folder,
-    first_few,
-)
-from lactok.evaluation.config import Execution, Run, Settings
-from lactok.evaluation.datasets import FEW, Dataset, limited, named_by_content, samples_under
-from lactok.evaluation.metric_networks import metric_networks, with_networks
-from lactok.evaluation.shards import again_if_lost, complete
+from lactok.errors import MissingFile, UserError, WeightsNotFound, WrongValue, first_few
+from lactok.evaluation.config import Run, Settings
+from lactok.evaluation.datasets import Dataset, limited, named_by_content, samples_under
+from lactok.evaluation.measuring import Outcome as Outcome
+from lactok.evaluation.measuring import evaluate_source as evaluate_source
+from lactok.evaluation.measuring import evaluate_sources as evaluate_sources
+from lactok.evaluation.measuring import log_bug as log_bug
+from lactok.evaluation.measuring import one_by_one as one_by_one
+from lactok.evaluation.measuring import report_unfinished as report_unfinished
+from lactok.evaluation.metric_networks import metric_networks as metric_networks
+from lactok.evaluation.metric_networks import with_networks
 from lactok.extras import extras_named
 from lactok.files import is_folder
 from lactok.fitting import refusal
@@ -39,23 +35,7 @@ if TYPE_CHECKING:
     from lactok.evaluation.sources import Source
     from lactok.tokenizer import Reconstructor
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """What became of the evaluation of several sources.
-
-    Attributes:
-        results: the results of those that are finished, in order.
-        missing: the names of those whose weights cannot be had, with the reason.
-        failed: the names of those that failed, with the reason.
-    """
-
-    results: list[ReconResult] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
 
 
 @extras_named(("recon",), "lactok.evaluate")
@@ -76,7 +56,7 @@ def evaluate(
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
             resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
-            ray_address, ray_resources, seed, weights.
+            ray_address, ray_resources, seed, weights, fast.
 
     Returns:
         The stored result: `result["psnr"].value` and `.ci95` are a metric's mean and 95 % interval, `result.records`
@@ -281,143 +261,3 @@ def resolve_sources(
     if not_users and weights.user_folders():
         logger.info("not among the user's own weights, so taken from elsewhere: %s", first_few(not_users))
     return sources, missing, broken
-
-
-@again_if_lost
-def evaluate_source(source: Source, dataset: Dataset, run: Run, execution: Execution) -> ReconResult | None:
-    """Measure one source on a data set and write its result.
-
-    Returns:
-        The result, or None while other parts still have shards to do.
-
-    Raises:
-        WrongValue: nothing could be measured in any image.
-        UserError: the source's weights are damaged, or the disk is full.
-    """
-    from lactok.evaluation import kept_images, reconstruction_result
-    from lactok.evaluation.reconstruction import ReconstructionWork
-    from lactok.evaluation.results import ReconResult
-    from lactok.evaluation.store import Store
-    from lactok.evaluation.writing import folder_name
-
-    store, shards = Store(execution.out), list(dataset.shards())
-    hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
-    name = folder_name(source.name, dataset.name, hashes, limit=execution.limit, dtype=run.dtype, seed=run.seed)
-    check_output_folder("out", execution.out / name / "images")
-    work = ReconstructionWork(source, run, store, kept_images.chosen_ids(dataset, execution.pictures))
-    timer = complete(work, shards, execution, source.name)
-    if timer is None:
-        return None
-    keys = work.all_keys(shards)
-    reconstruction_result.check_measured(dataset, store, keys)
-    with store.alone(name):  # another command may write the same result with other pictures
-        kept_images.publish(execution.out / name, work, dataset, keys)
-        written = reconstruction_result.merge(
-            source, dataset, run, execution.limit, store, keys, execution.out / name, timer
-        )
-    return ReconResult(execution.out / name, written)
-
-
-def evaluate_sources(
-    sources: Sequence[Callable[[], Source] | Source], dataset: Dataset, run: Run, execution: Execution
-) -> Outcome:
-    """Measure several sources; where one fails, the others are measured all the same.
-
-    Args:
-        sources: functions that make a source, each a `functools.partial` whose first argument is the source's name, or
-            that name's source itself.
-        dataset: the samples.
-        run: the settings that determine the numbers; the metrics' networks are added here.
-        execution: the settings that do not.
-
-    Raises:
-        DiskError: nothing can be stored any more.
-        WrongValue: nothing could be measured in any image.
-        UserError: a network of the metrics cannot be had.
-    """
-    from lactok.evaluation import reconstruction_result
-    from lactok.evaluation.sources import Source
-    from lactok.evaluation.store import Store
-
-    Store(execution.out)
-    run = replace(run, networks=metric_networks(run))
-    if len(dataset.samples) < FEW:
-        count = len(dataset.samples)
-        images = "1 image is" if count == 1 else f"{count} images are"
-        logger.warning("warning: %s few; %d or more give usable intervals", images, FEW)
-    outcome = Outcome()
-    for make in sources:
-        name = make.name if isinstance(make, Source) else str(getattr(make, "args", ["?"])[0])  # may fail to be made
-        try:
-            result = evaluate_source(make if isinstance(make, Source) else make(), dataset, run, execution)
-        except (DiskError, reconstruction_result.NothingMeasured):
-            raise
-        except UserError as error:
-            outcome.failed[name] = str(error)
-            continue
-        except Exception as error:  # one adapter's bug must not lose the other rows
-            outcome.failed[name] = f"{type(error).__name__}: {error}"
-            log_bug(name)
-            continue
-        if result is not None:
-            outcome.results.append(result)
-    return outcome
-
-
-def one_by_one(
-    names: Sequence[str], do: Callable[[str], T], raises: bool = True
-) -> tuple[list[T], dict[str, str], dict[str, str]]:
-    """Do the same for several generators; where one lacks its weights or fails, the others go on.
-
-    Args:
-        names: the generators.
-        do: what is done with each.
-        raises: whether a user's mistake about the only one is raised, instead of returned.
-
-    Returns:
-        What `do` returned, in order; and the names that lack their weights, and that failed, with the reason.
-
-    Raises:
-        DiskError: nothing can be stored any more.
-    """
-    done: list[T] = []
-    missing: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    for name in names:
-        try:
-            done.append(do(name))
-        except WeightsNotFound as error:
-            missing[name] = str(error)
-        except DiskError:
-            raise
-        except UserError as error:
-            if raises and len(names) == 1:
-                raise
-            failed[name] = str(error)
-        except Exception as error:  # a bug of one must not stop the others
-            failed[name] = f"{type(error).__name__}: {error}"
-            log_bug(name)
-    return done, missing, failed
-
-
-def log_bug(name: str) -> None:
-    """Log the traceback of the exception that is being handled, where one of several things failed by a bug."""
-    logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
-
-
-def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
-    """Print what did not run and why, and return the command's exit code.
-
-    Args:
-        missing: the names of those whose weights are missing, with the reason.
-        failed: the names of those that failed, with the reason.
-        strict: whether missing weights count as a failure.
-
-    Returns:
-        3 if something failed, else 0.
-    """
-    for name, reason in missing.items():
-        print(f"not run: {name}: {as_flags(reason)}")
-    for name, reason in failed.items():
-        logger.error("failed: %s: %s", name, reason)
-    return 3 if failed or (missing and strict) else 0

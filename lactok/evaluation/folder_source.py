@@ -24,6 +24,7 @@ from lactok.evaluation.sources import Source
 from lactok.outside_text import shown
 
 MISSING = "no reconstruction of its own"  # why a photograph without one is left out
+KEPT_OPEN = 64  # reconstructions of one shard
 logger = logging.getLogger(__name__)
 
 
@@ -56,12 +57,19 @@ class FolderSource(Source):
                 f"{folder}: no image in it is the reconstruction of a photograph. {HOW_MATCHED.capitalize()}; "
                 f"a photograph is {references[0]}, an image in {folder} is {next(iter(files))}"
             )
+        self._opened: dict[tuple[str, bool], Image.Image] = {}
         self._files = {photograph: files[name] for photograph, name in pairs.items()}
         self.unmatched = sorted(files.keys() - set(pairs.values()))
         self.name = f"images-{folder.resolve().name}-{_content(files.values())[:6]}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": {}}
+
     def check(self, sample: Sample, run: Run) -> None:
         made, how = self._open(sample, run), run.protocol.prepare
+        while len(self._opened) >= KEPT_OPEN:
+            self._opened.pop(next(iter(self._opened)))
+        self._opened[sample.id, how.upright] = made
         if how.keeps_shape:
             photograph = sample.open(how.upright)
             if not _same_aspect(photograph.size, made.size):
@@ -69,7 +77,13 @@ class FolderSource(Source):
                 raise images.UnreadableImage(f"its reconstruction has {sizes}: the same shape is needed")
 
     def _open(self, sample: Sample, run: Run) -> Image.Image:
-        """Return a sample's reconstruction, read as its photograph is; raise UnreadableImage if there is none."""
+        """Return a sample's reconstruction, read as its photograph is; raise UnreadableImage if there is none.
+
+        One that `check` has opened is kept for `outputs`, so that it is opened once.
+        """
+        opened = self._opened.pop((sample.id, run.protocol.prepare.upright), None)
+        if opened is not None:
+            return opened
         made = self._files.get(sample.id)
         if made is None:
             raise images.UnreadableImage(MISSING)
@@ -118,13 +132,16 @@ class FolderSource(Source):
         how = run.protocol.prepare
         arrays = []
         for sample, reference in zip(samples, references, strict=True):
-            made, size = self._open(sample, run), (reference.shape[1], reference.shape[0])
-            if how.keeps_shape and made.size != size:
-                made = made.resize(size, images.BICUBIC)
-            arrays.append(images.prepare(made, how))
+            picture, size = self._open(sample, run), (reference.shape[1], reference.shape[0])
+            if how.keeps_shape and picture.size != size:
+                picture = picture.resize(size, images.BICUBIC)
+            arrays.append(images.prepare(picture, how))
         planes = [torch.from_numpy(array.copy()).permute(2, 0, 1) for array in arrays]
+        made = torch.stack(planes)
+        if run.protocol.score.references == "rounded":  # what that does to the references happens to their copies too
+            made = images.to_uint8(made.float() / 255, run.protocol.score.rounding)
         bits = self.bits if self.bits is not None else float("nan")
-        return torch.stack(planes), torch.full((len(planes),), bits, dtype=torch.float64)
+        return made, torch.full((len(planes),), bits, dtype=torch.float64)
 
     def warn_of_shapes(self, samples: Sequence[Sample], upright: bool) -> None:
         """Log a line that names the first reconstructions whose aspect is not that of their photograph.

@@ -28,7 +28,7 @@ def _networks(run: Run, wanted: set[str]) -> list[tuple[str, str]]:
 def outputs_key(run: Run) -> str:
     """Return the hash of how a tokenizer's output becomes pixels: the protocol's `Score` without its metrics."""
     settings = asdict(run.protocol.score)
-    del settings["metrics"]
+    del settings["metrics"], settings["fast"]
     return digest([settings, version("pillow")])
 
 
@@ -40,7 +40,12 @@ def features_key(run: Run) -> str:
     extractors = _features([find(key) for key in run.protocol.score.metrics])
     networks = _networks(run, {asset.name for each in extractors for asset in each.networks})
     place = run.place(networks=True, batched=False)
-    return digest([[each.hashed() for each in extractors], networks, place, version("pillow")])
+    return digest([[each.hashed() for each in extractors], networks, place, version("pillow"), *_fast(run)])
+
+
+def _fast(run: Run) -> list[str]:
+    """Return what stands in hashes for networks of metrics that compute in bfloat16; nothing where they do not."""
+    return ["fast"] if run.protocol.score.fast else []
 
 
 def scores_key(run: Run) -> str:
@@ -56,5 +61,6 @@ def scores_key(run: Run) -> str:
             networks,
             run.place(has_networks, batched=False),
             features_key(run) if len(scored) < len(metrics) else None,
+            *_fast(run),
         ]
     )

@@ -31,6 +31,8 @@ class Member(Protocol):
             OSError: the archive cannot be opened.
         """
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class TarMember:

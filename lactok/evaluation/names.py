@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
@@ -20,6 +21,15 @@ def normalised(name: str) -> str:
     True
     """
     return unicodedata.normalize("NFC", name)
+
+
+def utf8(name: str) -> str:
+    r"""Return the name of a file or folder with escapes for bytes that are no UTF-8, so that it can be printed.
+
+    >>> utf8("a.png"), utf8("\udcff.png") == r"\xff.png"
+    ('a.png', True)
+    """
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def stem(name: str) -> str:

@@ -60,6 +60,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "what a task takes, as in gpu=0.5,cpu=4 (default: with --device cuda a GPU, else its threads' cores)",
     },
     "seed": {"type": integer, "help": "of the run; an image's seed is hash(seed, its id) (default: %(default)s)"},
+    "fast": {
+        "action": "store_true",
+        "help": "networks of metrics in bfloat16; the row is marked, and how much it changes is said",
+    },
     "weights": {"metavar": "DIR", "help": "folder with weights, looked into before every other source"},
 }
 

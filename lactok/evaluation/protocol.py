@@ -34,6 +34,8 @@ class Score:
         enlarge: the filter by which the output is resized: "bicubic" or "bilinear".
         references: which pixels the output is compared with: "exact" are the reference's own, "rounded" are what
             `rounding` leaves of them. The two differ for "seed-voken" alone, where levels 1 to 95 fall by one.
+        fast: whether the networks of LPIPS and of Inception's features compute in bfloat16. Results say how much that
+            changes on a few images, see `lactok.evaluation.fast`, and tables mark them.
     """
 
     metrics: tuple[str, ...] = field(default_factory=registry.default_keys)
@@ -41,13 +43,14 @@ class Score:
     version: int = 1
     enlarge: Filter = "bicubic"
     references: Literal["exact", "rounded"] = "exact"
+    fast: bool = False
 
     def settings(self) -> dict[str, object]:
         """Return all that decides the numbers: the fields, and the versions of the metrics and of their libraries.
 
         A field that was added later stands here where it is not the default, so that older hashes stay what they were.
         """
-        later = {f.name: f.default for f in fields(self) if f.name in ("enlarge", "references")}
+        later = {f.name: f.default for f in fields(self) if f.name in ("enlarge", "references", "fast")}
         own = {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
         return own | {"versions": {key: registry.find(key).hashed() for key in self.metrics}}
 

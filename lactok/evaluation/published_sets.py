@@ -175,7 +175,7 @@ PUBLISHED = {
             "flux5k",
             "FLUX-5K as this project makes it",
             5_000,
-            "what `python -m benchmarks.datasets make flux5k` makes with FLUX.1-dev: the authors' own is not public,",
+            "the pictures of `python -m benchmarks.datasets make flux5k` (the authors' own are not public)",
             7.5,
             "FLUX.1 [dev] Non-Commercial License",
             flux5k.find,
@@ -199,7 +199,10 @@ def samples_of(name: str, root: Path, limit: int | None = None) -> tuple[Sample,
     """
     wanted = PUBLISHED[name]
     if not is_folder(root):
-        raise MissingFile(f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA")
+        raise MissingFile(
+            f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA; "
+            f"`python -m benchmarks.datasets fetch {name}` gets it, or says how"
+        )
     try:
         samples = wanted.find(root)
         if wanted.list_sha256 and digest([sample.id for sample in samples]) != wanted.list_sha256:

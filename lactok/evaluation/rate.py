@@ -98,7 +98,7 @@ def bd_rate(test: Curve, anchor: Curve, title: str = "quality") -> float:
         raise WrongValue(f"{test.name} and {anchor.name} reach no {title} in common")
     from lactok.extras import extras_named
 
-    with extras_named(("reports",), "a BD-rate"):
+    with extras_named(what="a BD-rate"):
         import bjontegaard
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a small overlap, which `overlap` tells

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import lactok.evaluation.elsewhere as far
-from lactok.errors import UserError, WrongValue, disk_errors, one_line
+from lactok.errors import ClusterError, UserError, WrongValue, disk_errors, one_line
 from lactok.evaluation.cluster import Cluster, check_address
+from lactok.evaluation.datasets import Sample
 from lactok.evaluation.executors import Executor, Job
 from lactok.evaluation.progress import Report
 from lactok.evaluation.ray_worker import Facts, KeeperActor, Worker, same_everywhere
@@ -87,8 +88,7 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
         needs: what a task takes; a cluster that is started here has cores for it, and for `workers` such tasks.
 
     Raises:
-        WrongValue: the address is no address of a cluster.
-        UserError: no cluster answers there, or none can be started.
+        ClusterError: the address is none of a cluster, no cluster answers there, or none can be started.
     """
     import ray
 
@@ -103,17 +103,19 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cores = max(cores, math.ceil(needs["cpu"] * (cluster.workers or 1)))
-            store = {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
+            store: dict[str, Any] = {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
             ray.init("local", num_cpus=cores, **store, **quiet)
         else:
             check_address(address, said_by)
             _check_answers(address, said_by)
             ray.init(address, **quiet)
-    except UserError:
+    except ClusterError:
         raise
+    except WrongValue as error:
+        raise ClusterError(str(error)) from error
     except Exception as error:  # Ray's errors of connecting have no common class
         where = f"{said_by} {address}: no Ray cluster can be joined there" if address else "Ray cannot be started here"
-        raise UserError(f"{where} ({one_line(error)})") from error
+        raise ClusterError(f"{where} ({one_line(error)})") from error
     _started.append(True)
 
 
@@ -127,20 +129,20 @@ def end() -> None:
 
 
 def _check_answers(address: str, said_by: str) -> None:
-    """Raise UserError if nothing listens at an address, for which Ray itself waits minutes."""
+    """Raise ClusterError if nothing listens at an address, for which Ray itself waits minutes."""
     if address != "auto":
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except OSError as error:
-            raise UserError(
+            raise ClusterError(
                 f"{said_by} {address}: nothing answers there ({error.strerror or error}); start a cluster by "
                 "`ray start --head`, or leave the address out to have one started here"
             ) from error
 
 
 def _room(needs: Mapping[str, float]) -> int:
-    """Return how many tasks the machines of the cluster have room for; raise WrongValue if for none."""
+    """Return how many tasks the machines of the cluster have room for; raise ClusterError if for none."""
     import ray
 
     names = {RAY_NAMES.get(name, name): amount for name, amount in needs.items() if amount}
@@ -149,7 +151,7 @@ def _room(needs: Mapping[str, float]) -> int:
     if not found:
         wanted = ", ".join(f"{name} {amount:g}" for name, amount in names.items())
         most = ", ".join(f"{name} {max((m.get(name, 0) for m in machines), default=0):g}" for name in names)
-        raise WrongValue(
+        raise ClusterError(
             f"no machine of the cluster has what a task takes ({wanted}; the most that one has: {most}): say it by "
             "`ray_resources`, use fewer `threads`, or name the number of `workers` to wait for machines that come later"
         )
@@ -200,6 +202,7 @@ class _Crew:
         self.deaths: Counter[int | None] = Counter()  # by job; of workers without one under None
         self.busy: dict[Any, _Worker] = {}  # by Ray's reference of what it is asked for
         self.keeper: Any = None
+        self.actors: list[Any] = []  # all that were started, the keeper among them
         more = {name: amount for name, amount in needs.items() if name not in ("cpu", "gpu", "memory") and amount}
         self.options = {
             "num_cpus": needs["cpu"],
@@ -234,15 +237,15 @@ class _Crew:
             self.ray.wait(working, num_returns=len(working)) if working else None
             raise
         finally:
-            for worker in self.busy.values():
-                self.ray.kill(worker.actor)
-            if self.keeper is not None:
-                self.ray.kill(self.keeper)
+            for actor in self.actors:
+                self.ray.kill(actor)
 
     def _hire(self) -> None:
         """Start a worker, and let it look around."""
         actor = self.ray.remote(Worker).options(**self.options).remote()
-        self.busy[actor.look.remote(os.getcwd(), self.probe, self.device)] = _Worker(actor)
+        self.actors.append(actor)
+        look: Any = actor.look
+        self.busy[look.remote(os.getcwd(), self.probe, self.device)] = _Worker(actor)
 
     def _hear(self, reference: Any) -> Timer | None:
         """Take what a worker has done, and ask it for the next thing; return the time of a job that is done."""
@@ -255,7 +258,6 @@ class _Crew:
         try:
             value = answer.result()
         except UserError as error:
-            self.ray.kill(worker.actor)
             if worker.host not in ("", platform.node()) and not isinstance(error, LostShard):
                 error.args = (f"{error} (on {worker.host})", *error.args[1:])
             raise
@@ -271,12 +273,12 @@ class _Crew:
         """Send the work to a worker that has looked around.
 
         Raises:
-            UserError: it would compute other numbers than this process expects.
+            ClusterError: it would compute other numbers than this process expects.
         """
         worker.host = facts.host
         for name, here in self.same.items():
             if facts.same.get(name) != here:
-                raise UserError(
+                raise ClusterError(
                     f"{facts.host} has {name} {facts.same.get(name)} and this machine {here}, which give other "
                     "numbers; let all machines have the same, or keep the others out by `ray_resources`"
                 )
@@ -291,7 +293,9 @@ class _Crew:
 
         here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": here, "runtime_env": self.options["runtime_env"]}
-        return self.ray.remote(KeeperActor).options(**options).remote(str(self.out))
+        keeper = self.ray.remote(KeeperActor).options(**options).remote(str(self.out))
+        self.actors.append(keeper)
+        return keeper
 
     def _next_job(self, worker: _Worker) -> None:
         """Ask a worker for the next job, or end it if there is none."""
@@ -309,29 +313,33 @@ class _Crew:
         """
         missing = re.search(r"(ModuleNotFoundError|ImportError): .*", str(error))
         if worker.job is None and missing is not None:
-            raise UserError(
+            raise ClusterError(
                 f"a worker of the Ray cluster cannot start ({one_line(missing[0])}): install the same packages on all "
                 "of its machines"
             ) from error
         self.deaths[worker.job] += 1
         if self.deaths[worker.job] >= TRIES:
-            what = "workers died before their first shard"
+            kind: type[UserError]
+            what, kind = "workers died before their first shard", ClusterError
             if worker.job is not None:
-                what = f"{_name(self.jobs[worker.job])}: the worker that did it died"
-            raise UserError(
+                what, kind = f"{_name(self.jobs[worker.job])}: the worker that did it died", UserError
+            raise kind(
                 f"{what}, {TRIES} times in a row, perhaps for want of memory: let a task take more by `ray_resources`, "
                 "or use a smaller `batch_size`, and run again, finished shards are kept"
             ) from error
-        logger.warning("a worker died%s; its shard is done again", f" on {worker.host}" if worker.host else "")
+        then = "another one is started"
         if worker.job is not None:
+            then = "its shard is done again"
             self.waiting.appendleft(worker.job)
+        logger.warning("a worker died%s; %s", f" on {worker.host}" if worker.host else "", then)
+        self.ray.kill(worker.actor)  # where it only cannot be reached
         self._hire()
 
 
 def _name(job: Any) -> str:
     """Return what messages call a job: a shard by its first sample."""
     first = job[0] if isinstance(job, list) and job else None
-    return f"the shard that begins with {shown(first.id)}" if isinstance(first, far.Sample) else "a job"
+    return f"the shard that begins with {shown(first.id)}" if isinstance(first, Sample) else "a job"
 
 
 def _environment() -> dict[str, str]:

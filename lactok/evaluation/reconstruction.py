@@ -7,7 +7,7 @@ and the scores are stored in one write.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -18,13 +18,16 @@ import torch
 from torch import Tensor
 
 from lactok import images
+from lactok.evaluation import fast
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
+from lactok.evaluation.photographs import Photographs
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.ranked import Ranked
 from lactok.evaluation.shapes import groups, joined, shaped_batches
+from lactok.evaluation.shard_scoring import compared_with, finish_together, stack
 from lactok.evaluation.shards import ShardWork
 from lactok.evaluation.sources import Source
 from lactok.evaluation.store import Arrays, Store
@@ -32,15 +35,17 @@ from lactok.evaluation.timing import Timer
 from lactok.metrics.registry import ImageMetric, find
 from lactok.metrics.scorer import Scorer, batches
 
+PNG_LEVEL = 2  # of compression: the pictures of a small run would else take a tenth of its time
+
 
 @lru_cache(maxsize=4)
-def _scorer(metrics: tuple[str, ...], device: str) -> Scorer:
-    return Scorer(metrics, device)
+def _scorer(metrics: tuple[str, ...], device: str, fast: bool) -> Scorer:
+    return Scorer(metrics, device, fast)
 
 
 def scorer_of(run: Run) -> Scorer:
     """Return what computes the run's metrics; their networks are loaded once in each process."""
-    return _scorer(run.protocol.score.metrics, run.device)
+    return _scorer(run.protocol.score.metrics, run.device, run.protocol.score.fast)
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class ReconstructionWork(ShardWork):
         run: the settings that determine the numbers.
         store: where finished shards are kept.
         pictured: the ids of the samples whose pictures are kept besides the best and the worst.
+        control: the ids of the samples that are scored in both ways where the run is `fast`.
         _ranked: the best and the worst of what this process has scored so far, once it has scored a shard.
     """
 
@@ -117,6 +123,7 @@ class ReconstructionWork(ShardWork):
     run: Run
     store: Store
     pictured: Collection[str] = field(default_factory=frozenset)
+    control: Collection[str] = field(default_factory=frozenset)
     _ranked: list[Ranked] = field(default_factory=list, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,6 +163,7 @@ class ReconstructedShard:
 
     def __init__(self, work: ReconstructionWork, samples: Sequence[Sample], timer: Timer):
         self.source, self.run, self.store, self.pictured = work.source, work.run, work.store, work.pictured
+        self.control = work.control
         self.ranked = work.ranked()
         self.samples, self.timer = list(samples), timer
         self.scorer = scorer_of(work.run)
@@ -181,7 +189,19 @@ class ReconstructedShard:
     def is_finished(self) -> bool:
         """Return whether scores, features and wanted pictures are in the store."""
         keys = self.keys()
-        return keys is not None and self._is_scored(keys) and not self._unpictured(keys)
+        return (
+            keys is not None and self._is_scored(keys) and not self._unpictured(keys) and not self._uncontrolled(keys)
+        )
+
+    def is_scored(self) -> bool:
+        """Return whether scores and features are in the store."""
+        keys = self.keys()
+        return keys is not None and self._is_scored(keys)
+
+    def has_scores(self) -> bool:
+        """Return whether the scores are in the store, whatever of the photographs' features."""
+        keys = self.keys()
+        return keys is not None and self._has_scores(keys)
 
     def _is_scored(self, keys: ShardKeys) -> bool:
         """Return whether the scores are in the store, and the references' features if a metric needs any."""
@@ -194,19 +214,22 @@ class ReconstructedShard:
 
     def finish(self) -> None:
         """Compute what is missing, and nothing else."""
+        finish_together([self])
+
+    def finish_pictures(self) -> None:
+        """Make the pictures that are wanted and not there; the shard is scored."""
         keys = self.keys()
-        if keys is None or not self._is_scored(keys):
-            references, kept = self._references()
-            stored = self._stored_ids() if self.source.has_ids else None
-            if self.source.has_ids and (stored is None or stored["index"].tolist() != kept):
-                self._encode(references, kept)
-            keys = self.keys()
-            assert keys is not None
-            if not self._has_scores(keys):
-                self._score(references, kept, keys)
+        assert keys is not None
         lacking = self._unpictured(keys)
-        if lacking:
+        if lacking or self._uncontrolled(keys):
             self._decode_again(keys, lacking)
+
+    def _uncontrolled(self, keys: ShardKeys) -> set[str]:
+        """Return the ids of samples of a scored shard that are to be scored in both ways and are not yet."""
+        if not self.control:
+            return set()
+        scored = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
+        return {s.id for s in fast.lacking([self.samples[i] for i in scored], keys.scores, self.store, self.control)}
 
     def _unpictured(self, keys: ShardKeys) -> set[str]:
         """Return the ids of samples of a scored shard that lack a picture which the user asked for."""
@@ -223,107 +246,121 @@ class ReconstructedShard:
         """Return the keys of the pictures of a sample's reconstruction and of its prepared photograph."""
         return picture_key(self.ids_key, self.run, sample), prepared_key(self.run, sample)
 
-    def _references(self) -> tuple[list[np.ndarray], list[int]]:
-        """Return the prepared photographs and their positions.
+    def encode(self, photographs: Photographs) -> list[int]:
+        """Encode the photographs and store their ids, unless they are stored.
 
         A photograph that cannot be read, and one for which the source has nothing, is noted in `errors` and left out.
-        The features of all that can be read are stored, since they serve every source.
+
+        Returns:
+            The positions of the others.
         """
-        references, kept = [], []
-        readable, positions = [], []
-        how = self.run.protocol.prepare
+        stored = self._stored_ids() if self.source.has_ids else None
+        if self.source.has_ids and stored is None:
+            return self._encode(photographs)
         with self.timer.stage("prepare"):
-            for i, sample in enumerate(self.samples):
-                try:
-                    reference = images.prepare(sample.open(how.upright), how)
-                    self._check_size(reference)
-                    readable.append(reference)
-                    positions.append(i)
-                    self.source.check(sample, self.run)
-                except images.UnreadableImage as error:
-                    self.errors[sample.id] = str(error)
-                    continue
-                references.append(reference)
-                kept.append(i)
-        if self.scorer.features:
-            store_features(readable, positions, self.samples, self.run, self.store, self.timer)
-        return references, kept
+            kept = [i for i in range(len(self.samples)) if self._is_usable(photographs, i)]
+        if stored is not None and stored["index"].tolist() != kept:
+            return self._encode(photographs)
+        return kept
 
-    def _check_size(self, reference: np.ndarray) -> None:
-        """Raise UnreadableImage if a reference at its photograph's own size is too small for one of the metrics."""
-        if self.run.protocol.prepare.keeps_shape:
-            needy = max(map(find, self.run.protocol.score.metrics), key=lambda metric: metric.smallest)
-            height, width = reference.shape[:2]
-            if min(height, width) < needy.smallest:
-                raise images.UnreadableImage(f"has {width}x{height} pixels; {needy.key} needs {needy.smallest} a side")
+    def _is_usable(self, photographs: Photographs, position: int) -> bool:
+        """Return whether a photograph can be read and the source has something for it; note in `errors` if not."""
+        sample = self.samples[position]
+        try:
+            photographs[position]
+            self.source.check(sample, self.run)
+        except images.UnreadableImage as error:
+            self.errors[sample.id] = str(error)
+            return False
+        return True
 
-    def _encode(self, references: list[np.ndarray], kept: list[int]) -> None:
-        """Encode the references and store the ids and near ties."""
-        found: dict[int, tuple[np.ndarray, int]] = {}  # place in `kept` -> ids and number of near ties
-        with self.timer.stage("encode", len(kept)):
-            for places in shaped_batches(references, self.run.micro_batch):
-                samples = [self.samples[kept[i]] for i in places]
-                made, near = self.source.encode([references[i] for i in places], samples, self.run)
+    def _encode(self, photographs: Photographs) -> list[int]:
+        """Encode the photographs as they come, store the ids and near ties, and return the positions."""
+        found: dict[int, tuple[np.ndarray, int]] = {}  # position -> ids and number of near ties
+
+        def usable(position: int) -> bool:
+            with self.timer.stage("prepare"):
+                return self._is_usable(photographs, position)
+
+        for positions in photographs.batches(self.run.micro_batch, usable):
+            with self.timer.stage("encode", len(positions)):
+                samples = [self.samples[i] for i in positions]
+                made, near = self.source.encode([photographs[i] for i in positions], samples, self.run)
                 rows = zip(made.numpy().astype(np.int32), near.tolist(), strict=True)
-                found |= dict(zip(places, rows, strict=True))
-        in_order = [found[i] for i in range(len(kept))]
+                found |= dict(zip(positions, rows, strict=True))
+        kept = sorted(found)
         arrays: Arrays = {
             "index": np.array(kept, np.int64),
-            "ids": np.stack([row for row, _ in in_order]) if in_order else np.zeros((0, 0), np.int32),
-            "near_ties": np.array([near for _, near in in_order], np.int64),
+            "ids": np.stack([found[i][0] for i in kept]) if kept else np.zeros((0, 0), np.int32),
+            "near_ties": np.array([found[i][1] for i in kept], np.int64),
         }
         self.store.put("ids", self.ids_key, arrays)
+        return kept
 
-    def _score(self, references: list[np.ndarray], kept: list[int], keys: ShardKeys) -> None:
-        """Decode and score the reconstructions, store the pictures that are wanted and, last, the scores."""
-        ids = self._ids()
-        outputs: dict[int, Tensor] = {}  # place in `kept` -> (3, H, W) uint8
-        bits = np.zeros(len(kept))
-        for places in shaped_batches(references, self.run.micro_batch):
-            with self.timer.stage("decode", len(places)):
-                made, used = self._outputs([references[i] for i in places], [kept[i] for i in places], ids)
-            outputs |= dict(zip(places, made, strict=True))
-            bits[places] = used.numpy()
-        arrays: Arrays = {}
-        if outputs:
-            arrays |= self._compare(references, outputs)
+    def store_features(self, photographs: Photographs) -> None:
+        """Store the features of all photographs that can be read, since they serve every source."""
+        if not self.scorer.features or has_features(self.samples, self.run, self.store):
+            return
+        prepared, positions = [], []
+        for i in range(len(self.samples)):
+            try:
+                prepared.append(photographs[i])
+                positions.append(i)
+            except images.UnreadableImage:
+                continue
+        store_features(prepared, positions, self.samples, self.run, self.store, self.timer)
+
+    def store_scores(
+        self, references: list[np.ndarray], kept: list[int], outputs: list[Tensor], bits: np.ndarray, arrays: Arrays
+    ) -> None:
+        """Store the pictures that are wanted and, last, the scores.
+
+        Args:
+            references: the photographs that are scored.
+            kept: their positions.
+            outputs: their reconstructions, (3, H, W) uint8 each.
+            bits: the bits that each took.
+            arrays: the values of metrics, states and features, rows in the same order.
+        """
+        if kept:
             best_and_worst = self.ranked.add([self.samples[i].id for i in kept], arrays)
-            wanted = best_and_worst.union(self.pictured)
-            self._keep_pictures(references, [outputs[i] for i in range(len(kept))], kept, wanted)
+            self._keep_pictures(references, outputs, kept, best_and_worst.union(self.pictured))
+            self._score_both_ways(references, outputs, kept)
         arrays["index"] = np.array(kept, np.int64)
         arrays["errors"] = np.array(json.dumps(self.errors))
         arrays["bits"] = bits
         if self.run.protocol.prepare.keeps_shape:
             arrays["pixels"] = np.array([r.shape[0] * r.shape[1] for r in references], np.int64)
+        keys = self.keys()
+        assert keys is not None
         self.store.put("scores", keys.scores, arrays)
-
-    def _compare(self, references: list[np.ndarray], outputs: Mapping[int, Tensor]) -> Arrays:
-        """Return the metrics, features and states of references and the outputs of the same places."""
-        parts = []
-        for group in groups(references):
-            whole, compared = torch.stack([outputs[i] for i in group]), compared_with(references, group, self.run)
-            with self.timer.stage("per-image metrics"):
-                found = self.scorer.compare(compared, whole)
-            with self.timer.stage("features"):
-                found |= self.scorer.describe(whole)
-            parts.append((group, found))
-        return joined(parts)
 
     def _decode_again(self, keys: ShardKeys, pictured: Collection[str]) -> None:
         """Make pictures that were not asked for when the shard was scored, or were lost since.
 
         They are decoded from the same ids and seeds in the same batches as before. The time is not counted.
         """
-        ids = self._ids()
+        ids = self.ids()
         kept = self.store.need("scores", keys.scores, ["index"])["index"].tolist()
         if ids and not ids.keys() >= set(kept):
             raise self.store.lost("scores", keys.scores)
-        how = self.run.protocol.prepare
+        how, wanted = self.run.protocol.prepare, {*pictured, *self._uncontrolled(keys)}
         for positions in self._batches_of(kept):
-            if any(self.samples[i].id in pictured for i in positions):
+            if any(self.samples[i].id in wanted for i in positions):
                 references = [images.prepare(self.samples[i].open(how.upright), how) for i in positions]
-                made, _ = self._outputs(references, positions, ids)
+                made, _ = self.outputs(references, positions, ids)
                 self._keep_pictures(references, made, positions, pictured)
+                self._score_both_ways(references, made, positions)
+
+    def _score_both_ways(self, references: list[np.ndarray], outputs: Iterable[Tensor], positions: list[int]) -> None:
+        """Store what `fast` changes of those samples of a batch that are in the control subset."""
+        keys = self.keys()
+        assert keys is not None
+        for reference, output, i in zip(references, outputs, positions, strict=True):
+            if self.samples[i].id in self.control:
+                compared = compared_with([reference], [0], self.run)[0]
+                key = fast.control_key(keys.scores, self.samples[i])
+                self.store.put("control", key, fast.both_ways(self.run, compared, output))
 
     def _batches_of(self, kept: list[int]) -> list[list[int]]:
         """Return positions in the batches in which they were computed."""
@@ -333,14 +370,14 @@ class ReconstructedShard:
         shapes = [images.prepare(self.samples[i].open(how.upright), how) for i in kept]
         return [[kept[i] for i in places] for places in shaped_batches(shapes, self.run.micro_batch)]
 
-    def _ids(self) -> dict[int, np.ndarray]:
+    def ids(self) -> dict[int, np.ndarray]:
         """Return the stored ids by position; nothing for sources without ids."""
         if not self.source.has_ids:
             return {}
         stored = self.store.need("ids", self.ids_key)
         return dict(zip(stored["index"].tolist(), stored["ids"], strict=True))
 
-    def _outputs(
+    def outputs(
         self, references: list[np.ndarray], positions: list[int], ids: dict[int, np.ndarray]
     ) -> tuple[Tensor, Tensor]:
         """Return the reconstructions (B, 3, H, W) uint8 of one batch and their bits (B,)."""
@@ -355,8 +392,9 @@ class ReconstructedShard:
             sample = self.samples[i]
             if sample.id in pictured:
                 made, prepared = self._picture_keys(sample)
-                self.store.put_picture(made, images.png(output))
-                self.store.put_picture(prepared, images.png(stack([reference])[0]))
+                self.store.put_picture(made, images.png(output, PNG_LEVEL))
+                if not self.store.has_picture(prepared):  # another source's work may have put it there
+                    self.store.put_picture(prepared, images.png(stack([reference])[0], PNG_LEVEL))
 
 
 def store_features(
@@ -385,17 +423,3 @@ def store_features(
 def has_features(samples: Sequence[Sample], run: Run, store: Store) -> bool:
     """Return whether the features of a shard's photographs are in the store; only their names are looked at."""
     return store.has("reference", reference_key(samples, run), ["index"], reference_layout(run, samples))
-
-
-def compared_with(references: Sequence[np.ndarray], places: Sequence[int], run: Run) -> Tensor:
-    """Return the pixels with which outputs are compared, (N, 3, H, W) uint8, of the references at N places."""
-    stacked = stack([references[i] for i in places])
-    if run.protocol.score.references == "exact":
-        return stacked
-    levels = images.to_uint8(torch.arange(256) / 255, run.protocol.score.rounding)
-    return levels[stacked.int()]
-
-
-def stack(references: Sequence[np.ndarray]) -> Tensor:
-    """Return N prepared images of one shape, each (H, W, 3) uint8, as one tensor (N, 3, H, W) uint8."""
-    return torch.from_numpy(np.stack(references)).permute(0, 3, 1, 2).contiguous()

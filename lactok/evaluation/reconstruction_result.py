@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lactok.errors import NothingMeasured, disk_errors
-from lactok.evaluation import error_profile
+from lactok.evaluation import error_profile, fast
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Dataset, Sample
 from lactok.evaluation.distances import check_value, stored_distance
@@ -108,6 +108,8 @@ def merge(
     ids, names = _all_ids(source, store, keys, shards)
     if ids.size:
         content["ids"] = id_statistics(ids, names, source.codebook_size, store)
+    if run.protocol.score.fast:
+        content["fast"] = fast.deviation(run, _control_keys(dataset, shards, store, keys), store)
     _warn_if_replaced(folder, description)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +118,18 @@ def merge(
         if source.has_ids:
             _write_tokens(folder / "tokens.npz", ids, names)
     return write_result(folder, content, columns, run, timer)
+
+
+def _control_keys(
+    dataset: Dataset, shards: Sequence[Sequence[Sample]], store: Store, keys: Sequence[ShardKeys]
+) -> list[str]:
+    """Return the keys of what was computed in both ways of the samples of a fast run's control subset."""
+    control = fast.control_ids(dataset)
+    found = []
+    for samples, key in zip(shards, keys, strict=True):
+        scored = store.need("scores", key.scores, ["index"])["index"].tolist()
+        found += [fast.control_key(key.scores, samples[i]) for i in scored if samples[i].id in control]
+    return found
 
 
 def _description(source: Source, pixels: float, bits: np.ndarray) -> dict[str, Any]:

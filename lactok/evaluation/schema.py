@@ -336,6 +336,21 @@ class ResultPart(Part):
     metrics: dict[str, Entry]
 
 
+class FastPart(Part):
+    """How far a run with `fast` is from one without, on a few of its images; see `lactok.evaluation.fast`.
+
+    Attributes:
+        images: how many.
+        largest: by metric, the largest difference of an image's value.
+        distance: by name of features, the Frechet distance between the features computed both ways of the same
+            reconstructions, None for one image.
+    """
+
+    images: int
+    largest: dict[str, FiniteFloat]
+    distance: dict[str, FiniteFloat | None]
+
+
 class ReconResult(ResultPart):
     """A tokenizer's reconstructions of one data set under one protocol."""
 
@@ -344,6 +359,7 @@ class ReconResult(ResultPart):
     protocol: ProtocolPart
     codebook: Codebook | None
     ids: IdsPart | None = None
+    fast: FastPart | None = None
 
 
 class GenEvalResult(ResultPart):

@@ -75,8 +75,8 @@ def states(arrays: Mapping[str, np.ndarray], metric: str) -> Iterator[dict[str, 
     """
     number = 0
     while True:
-        head = f"{metric}#{number}/" if number else f"{metric}/"
-        state = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
+        heads = (f"{metric}#{number}/",) if number else (f"{metric}/", f"{metric}:")
+        state = {name[len(head) :]: array for head in heads for name, array in arrays.items() if name.startswith(head)}
         if not state and number:
             return
         yield state

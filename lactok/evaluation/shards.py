@@ -79,6 +79,14 @@ def run_shards(
     return cluster.run(_finish, jobs, _start_elsewhere, (work,), device, report)
 
 
+def run_part(work: ShardWork, shards: Sequence[Shard], execution: Execution, label: str) -> Timer:
+    """Finish those of all shards that belong to this run's part; return the times that they took together."""
+    part, parts = execution.part
+    own = shards[part::parts]
+    with progress(label, len(own)) as report:
+        return run_shards(work, own, execution, report)
+
+
 def complete(
     work: ShardWork, shards: Sequence[Shard], execution: Execution, label: str, timer: Timer | None = None
 ) -> Timer | None:
@@ -94,11 +102,8 @@ def complete(
     Returns:
         The timer; None, and a line in the log, while other parts still have shards to do.
     """
-    part, parts = execution.part
-    own = shards[part::parts]
     total = timer or Timer(work.run.device)
-    with progress(label, len(own)) as report:
-        total.add(run_shards(work, own, execution, report))
+    total.add(run_part(work, shards, execution, label))
     left = sum(not work.is_finished(s) for s in shards)
     if left:
         same = f"; all parts need the same `threads` (here {work.run.threads})" if work.run.device_kind == "cpu" else ""

@@ -182,6 +182,22 @@ def share_of_codes(result: ReconResult) -> str:
     return "<1%" if 0 < codebook.usage < 0.005 else f"{decimals(100 * codebook.usage, 0)}%"
 
 
+def fast_note(result: ReconResult) -> str:
+    """Return the footnote that says how far a result with `fast` is from one without; "" for one without."""
+    part = result.data.fast
+    if part is None:
+        return ""
+    said = [f"{result.metric(key).title} differs by at most {value:.2g}" for key, value in part.largest.items()]
+    for name, value in part.distance.items():
+        if value is not None:
+            said.append(f"the features {name} lie a Frechet distance of {value:.2g} apart")
+    count = "1 image" if part.images == 1 else f"{part.images} images"
+    return (
+        f"{one_line(result.label, None)} (fast): the metrics' networks computed in bfloat16, so the row does not "
+        f"belong beside published numbers; on {count} computed in float32 too, {', '.join(said) or 'nothing differs'}."
+    )
+
+
 def usage_notes(results: Sequence[ReconResult]) -> list[str]:
     """Return the footnote that says which results have fewer ids than there are codes, so that most stay unused."""
     said = []
@@ -192,7 +208,7 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
             images = "1 image holds" if result.n == 1 else f"{result.n} images hold"
             line = f"{one_line(result.label, None)}: {images} {codebook.seen} ids, {most}"
             if codebook.usage_of_seen is not None:
-                line += f", and use {100 * codebook.usage_of_seen:.3g} % of what they could"
+                line += f", {100 * codebook.usage_of_seen:.3g} % of which they use"
             said.append(line)
     if not said:
         return []
@@ -217,7 +233,8 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
         bits = "-" if tokenizer.bits is None else decimals(tokenizer.bits, 0)
         if tokenizer.over_budget:
             bits += "*"
-        row = [tokenizer.name, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
+        marked = tokenizer.name + (" (fast)" if result.data.fast else "")
+        row = [marked, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
         row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
         row.append(share_of_codes(result))
         row.append(str(result.n))
@@ -227,6 +244,7 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     notes += usage_notes(results)
     notes += missing_notes(entries)
     notes += unreliable_notes(results)
+    notes += [fast_note(result) for result in results if result.data.fast]
     if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
         notes.append(
             "-tiny: trained here on 900 photographs, a demonstration, no ranking of the methods; the official models: "

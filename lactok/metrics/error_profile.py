@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 OCTAVES = 5  # the finest holds frequencies above 1/4 cycle a pixel, the next those from 1/8 to 1/4, and so on
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded red, green, blue
 ROUNDING = sum(weight**2 for weight in LUMA) / 12  # grey levels squared: the power of rounding to whole numbers
-# linear sRGB -> CIEXYZ (IEC 61966-2-1), each row divided by the white point D65's X, Y, Z
-TO_XYZ = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-) / np.array([[0.95047], [1.0], [1.08883]])
 
 
 def kept(reference: np.ndarray, output: np.ndarray) -> np.ndarray:
@@ -37,59 +33,50 @@ def kept(reference: np.ndarray, output: np.ndarray) -> np.ndarray:
 
 def mean_kept(states: Sequence[Mapping[str, np.ndarray]]) -> float:
     """Return the mean over images of the share of the finest octave's power that is kept."""
-    power = np.concatenate([state["power"] for state in states])
-    return float(kept(power[:, 0], power[:, 1])[:, 0].mean())
+    return float(1 - np.concatenate([state["detail"] for state in states]).mean())
 
 
-@metric("error_profile", title="high frequencies kept", higher=True, merge=mean_kept, flops_a_pixel=500)
+@metric("error_profile", title="high frequencies kept", higher=True, merge=mean_kept, of_images=True, flops_a_pixel=500)
 def error_profile(references: Tensor, outputs: Tensor, device: str = "cpu") -> dict[str, np.ndarray]:
     """Return the state of N pairs of uint8 images (N, 3, H, W).
 
     Returns:
-        lab: (N, 2, 4) means of L*, a*, b* and the chroma of reference and output; power: (N, 2, OCTAVES), see
+        lab_reference, lab_output: (N, 4), see `mean_lab`; power_reference, power_output: (N, OCTAVES), see
         `octave_power`; and by how much an image is off, (N,): brightness, the absolute difference of mean L*; colour,
         the distance of the means of a* and b*; detail, the share of the finest octave's power that is lost.
     """
-    pairs = list(zip(references, outputs, strict=True))
-    lab = np.array([[mean_lab(image, device) for image in pair] for pair in pairs])
-    power = np.array([[octave_power(image, device) for image in pair] for pair in pairs])
-    shift = lab[:, 1] - lab[:, 0]
+    lab = [np.array([mean_lab(image) for image in images]) for images in (references, outputs)]
+    power = [np.array([octave_power(image, device) for image in images]) for images in (references, outputs)]
+    shift = lab[1] - lab[0]
     return {
-        "lab": lab,
-        "power": power,
+        "lab_reference": lab[0],
+        "lab_output": lab[1],
+        "power_reference": power[0],
+        "power_output": power[1],
         "brightness": np.abs(shift[:, 0]),
         "colour": np.hypot(shift[:, 1], shift[:, 2]),
-        "detail": 1 - kept(power[:, 0], power[:, 1])[:, 0],
+        "detail": 1 - kept(*power)[:, 0],
     }
 
 
-@lru_cache(maxsize=2)
-def _linear(device: str) -> Tensor:
-    """Return linear intensity (256,) float32 in [0, 1] of each value of sRGB (IEC 61966-2-1)."""
-    import torch
-
-    value = torch.arange(256, dtype=torch.float64) / 255
-    linear = torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return linear.float().to(device)
-
-
-def mean_lab(image: Tensor, device: str = "cpu") -> np.ndarray:
+def mean_lab(image: Tensor) -> np.ndarray:
     """Return the means over pixels of CIELAB's L*, a*, b* and of the chroma, the distance of a*, b* from grey.
 
     Args:
         image: (3, H, W) uint8, sRGB; the white point is D65.
-        device: where it is computed.
 
     Returns:
         (4,) float64.
     """
     import torch
 
-    rgb = _linear(device)[image.to(device).long()].flatten(1)
-    xyz = torch.as_tensor(TO_XYZ, dtype=torch.float32, device=device) @ rgb
-    f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-6) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    lightness, a, b = 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
-    return np.array([v.double().mean().item() for v in (lightness, a, b, torch.hypot(a, b))])
+    from lactok.metrics.colour import PIXELS, lab
+
+    pixels, totals = image.flatten(1), np.zeros(4)
+    for start in range(0, pixels.shape[1], PIXELS):
+        lightness, a, b = lab(pixels[:, start : start + PIXELS])
+        totals += [values.double().sum().item() for values in (lightness, a, b, torch.hypot(a, b))]
+    return totals / pixels.shape[1]
 
 
 def octave_power(image: Tensor, device: str = "cpu") -> np.ndarray:

@@ -14,7 +14,7 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, from t
 SMALLEST = 11 * 2 ** (len(WEIGHTS) - 1)  # pixels of a side: the window fits into the smallest scale
 
 
-@metric("ms_ssim", title="MS-SSIM", higher=True, smallest=SMALLEST)
+@metric("ms_ssim", title="MS-SSIM", higher=True, smallest=SMALLEST, flops_a_pixel=600)
 def ms_ssim(references: Tensor, outputs: Tensor, device: str = "cpu") -> Tensor:
     """Return the MS-SSIM (B,) float64 between uint8 images (B, 3, H, W); nan where it is not defined.
 

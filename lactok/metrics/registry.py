@@ -220,10 +220,13 @@ class StateMetric(Metric):
         state: function (references, outputs, device) -> the state of one shard, as arrays by name. References and
             outputs are uint8 (N, 3, H, W) on the CPU; networks run on `device`.
         merge: function (states of all shards in order) -> value.
+        of_images: whether every array of a state has a row for each image, so that a shard has one state although its
+            images differ in shape.
     """
 
     state: Callable[[Tensor, Tensor, str], Mapping[str, np.ndarray]] = field(kw_only=True)
     merge: Callable[[Sequence[Mapping[str, np.ndarray]]], float] = field(kw_only=True)
+    of_images: bool = field(default=False, kw_only=True)
 
 
 class Metrics(Plugins[Metric]):

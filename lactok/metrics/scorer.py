@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lactok.errors import WrongValue
 from lactok.metrics.registry import DistanceMetric, Features, ImageMetric, StateMetric, find
 
 BATCH = 8  # images per call of a metric, fixed so that the values do not depend on the option `--batch-size`
+PIXELS = 2**21  # and at most so many pixels, since what is known of the references is kept for the next tokenizer
 
 
 class Scorer:
@@ -21,6 +23,7 @@ class Scorer:
     Args:
         keys: the keys of the metrics.
         device: the device on which networks run.
+        fast: whether the networks of metrics that allow it compute in bfloat16.
 
     Attributes:
         image: the metrics of single pairs of images.
@@ -31,8 +34,8 @@ class Scorer:
         UserError: a key is unknown, or belongs to a plug-in that cannot be imported.
     """
 
-    def __init__(self, keys: Sequence[str], device: str = "cpu"):
-        self.device = device
+    def __init__(self, keys: Sequence[str], device: str = "cpu", fast: bool = False):
+        self.device, self.fast = device, fast
         metrics = [find(key) for key in keys]
         self.image = [m for m in metrics if isinstance(m, ImageMetric)]
         self.states = [m for m in metrics if isinstance(m, StateMetric)]
@@ -56,37 +59,90 @@ class Scorer:
             return found
         with exact_float32():
             for name, features in self.features.items():
-                parts = [features.compute(images[batch], self.device) for batch in batches(len(images), BATCH)]
+                fast = {"fast": True} if self.fast and features.fast else {}
+                parts = [features.compute(images[batch], self.device, **fast) for batch in batches(len(images), BATCH)]
                 found[name] = np.concatenate(parts)
         return found
 
+    def pieces(self, count: int, height: int, width: int) -> list[slice]:
+        """Return the slices of so many images of one size that metrics of single pairs get together.
+
+        They depend on the images' size alone, so that a value does not depend on what else is measured.
+        """
+        return batches(count, max(1, min(BATCH, PIXELS // (height * width))))
+
     @torch.inference_mode()
     def compare(self, references: Tensor, outputs: Tensor) -> dict[str, np.ndarray]:
-        """Compare two uint8 batches (N, 3, R, R).
+        """Compare two uint8 batches (N, 3, H, W).
 
         Returns:
-            Values (N,) float64 by the key of the metric, and the arrays of states by `key/name`; nothing for no images.
+            Values (N,) float64 by the key of the metric, and the arrays of states by `key/name`, or by `key:name` where
+            they have a row for each image; nothing for no images.
 
         Raises:
             WrongValue: the batches are no uint8 images, or not of one shape.
         """
-        found: dict[str, np.ndarray] = {}
-        _check_images("references", references)
-        _check_images("outputs", outputs)
-        if references.shape != outputs.shape:
-            raise WrongValue(f"`outputs` {tuple(outputs.shape)}: as many of the same size as {tuple(references.shape)}")
+        _check_pair(references, outputs)
         if not len(references):
-            return found
-        slices = batches(len(references), BATCH)
+            return {}
+        parts = [
+            self.values(references[piece], outputs[piece])
+            for piece in self.pieces(len(references), *references.shape[-2:])
+        ]
+        found = {metric.key: np.concatenate([part[metric.key] for part in parts]) for metric in self.image}
+        return found | self.states_of(references, outputs)
+
+    @torch.inference_mode()
+    def values(
+        self,
+        references: Tensor,
+        outputs: Tensor,
+        known: dict[str, Any] | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return the metrics of single pairs of images, (B,) float64 by key, of one of the `pieces`.
+
+        Args:
+            references, outputs: uint8 batches (B, 3, H, W).
+            known: what metrics know of these references, by key; what is missing is added, so that it is there for the
+                outputs of the next tokenizer. None if there is no other.
+            only: the keys of the metrics to compute, None for all.
+        """
+        _check_pair(references, outputs)
+        found: dict[str, np.ndarray] = {}
         with exact_float32():
             for metric in self.image:
-                parts = [_image_values(metric, references[batch], outputs[batch], self.device) for batch in slices]
-                found[metric.key] = torch.cat(parts).numpy()
-            for state_metric in self.states:
-                state = state_metric.state(references, outputs, self.device)
-                for name, array in state.items():
-                    found[f"{state_metric.key}/{name}"] = array
+                if only is not None and metric.key not in only:
+                    continue
+                fast = {"fast": True} if self.fast and metric.fast else {}
+                given = dict(fast)
+                if known is not None and metric.reference_part is not None:
+                    if metric.key not in known:
+                        known[metric.key] = metric.reference_part(references, self.device, **fast)
+                    given["known"] = known[metric.key]
+                found[metric.key] = _image_values(metric, references, outputs, self.device, given).numpy()
         return found
+
+    @torch.inference_mode()
+    def states_of(self, references: Tensor, outputs: Tensor) -> dict[str, np.ndarray]:
+        """Return the states of metrics of all images together, of uint8 batches (N, 3, H, W).
+
+        They are arrays by `key/name`, or by `key:name` where they have a row for each image.
+        """
+        found: dict[str, np.ndarray] = {}
+        with exact_float32():
+            for metric in self.states:
+                for name, array in metric.state(references, outputs, self.device).items():
+                    found[f"{metric.key}{':' if metric.of_images else '/'}{name}"] = array
+        return found
+
+
+def _check_pair(references: Tensor, outputs: Tensor) -> None:
+    """Raise WrongValue unless two batches are uint8 images of one shape."""
+    _check_images("references", references)
+    _check_images("outputs", outputs)
+    if references.shape != outputs.shape:
+        raise WrongValue(f"`outputs` {tuple(outputs.shape)}: as many of the same size as {tuple(references.shape)}")
 
 
 def _check_images(argument: str, images: Tensor) -> None:
@@ -95,9 +151,11 @@ def _check_images(argument: str, images: Tensor) -> None:
         raise WrongValue(f"`{argument}` {tuple(images.shape)} {images.dtype}: images (N, 3, H, W) uint8, 0 to 255")
 
 
-def _image_values(metric: ImageMetric, references: Tensor, outputs: Tensor, device: str) -> Tensor:
+def _image_values(
+    metric: ImageMetric, references: Tensor, outputs: Tensor, device: str, given: dict[str, Any]
+) -> Tensor:
     """Return values (B,) float64 on the CPU; raise WrongValue if the metric does not return one number per pair."""
-    found = torch.as_tensor(metric.compute(references, outputs, device))
+    found = torch.as_tensor(metric.compute(references, outputs, device, **given))
     if tuple(found.shape) != (len(references),):
         raise WrongValue(
             f"metric {metric.key} gives {tuple(found.shape)} for {len(references)} pairs of images, not a number a pair"

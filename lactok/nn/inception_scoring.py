@@ -45,6 +45,8 @@ class ScoringInception:
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """Return one convolution that does what a convolution without bias and its batch norm do in evaluation."""
+    assert norm.running_mean is not None, "it is in evaluation"
+    assert norm.running_var is not None, "it is in evaluation"
     weight, bias = fuse_conv_bn_weights(
         conv.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )
@@ -52,8 +54,8 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         folded = nn.Conv2d(
             conv.in_channels,
             conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
             conv.padding,  # type: ignore[arg-type]
         )
     folded.weight, folded.bias = weight, bias

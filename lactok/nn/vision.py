@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Dinov2Config, Dinov2Model
 
 from lactok import weights
@@ -28,6 +30,33 @@ CLIP_CONFIG = CLIPVisionConfig(
     image_size=336,
     patch_size=14,
 )
+
+
+# parts of DINOv2's names in the published file -> what newer versions of transformers call them
+_RENAMED = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+}
+
+
+def as_installed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """Return DINOv2's tensors under the names that the installed version of transformers uses.
+
+    Args:
+        tensors: the tensors, under the names of the published file or under newer ones.
+        wanted: the names of the installed network.
+    """
+    out = {}
+    for name, tensor in tensors.items():
+        found = name
+        for old, new in _RENAMED.items():
+            for before, after in ((old, new), (new, old)):
+                if name not in wanted and name.replace(before, after) in wanted:
+                    found = name.replace(before, after)
+        out[found] = tensor
+    return out
 
 
 def build_dinov2() -> Dinov2Model:
@@ -54,7 +83,9 @@ def clip_l_14_336(device: str = "cpu") -> CLIPVisionModelWithProjection:
 def _dinov2(device: str, _digest: str) -> Dinov2Model:
     """Load DINOv2; the digest is an argument so that other weights are loaded anew."""
     with torch.inference_mode(False):
-        return filled(build_dinov2, weights.load(DINOV2_L), "DINOv2").to(device)
+        with torch.device("meta"):
+            names = build_dinov2().state_dict().keys()
+        return filled(build_dinov2, as_installed(weights.load(DINOV2_L), names), "DINOv2").to(device)
 
 
 @lru_cache(maxsize=2)

@@ -88,6 +88,8 @@ class Cell:
         published_reason: why there is no published number, "" where there is one.
         mark: the place of the measured number among those of its column.
         published_mark: the place of the published number among those of its column.
+        second: the same number as another source prints it, or None.
+        second_source: that source, "" where there is none.
     """
 
     published: float | None = None
@@ -96,6 +98,8 @@ class Cell:
     published_reason: str = ""
     mark: Mark = ""
     published_mark: Mark = ""
+    second: float | None = None
+    second_source: str = ""
 
     @property
     def difference(self) -> float | None:

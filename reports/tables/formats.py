@@ -107,8 +107,8 @@ def grid(table: Table, style: Style, escape: Callable[[str], str]) -> tuple[list
     def published_text(cell: Cell, column: Column) -> str:
         if cell.published is None:
             return escape(empty(cell.published_reason))
-        number = f"{cell.published * column.metric.scale:.{column.printed}f}"
-        return style(escape(number), cell.published_mark)
+        number = style(escape(f"{cell.published * column.metric.scale:.{column.printed}f}"), cell.published_mark)
+        return number if cell.second is None else f"{number} / {cell.second * column.metric.scale:g}"
 
     def measured_text(cell: Cell, column: Column) -> str:
         if cell.measured is None:
@@ -140,7 +140,8 @@ def grid(table: Table, style: Style, escape: Callable[[str], str]) -> tuple[list
 def _signs_explained(table: Table) -> list[str]:
     """Return notes on the meaning of the signs that occur in the table."""
     measured = [c.measured for row in table.rows for c in row.cells if c.measured is not None]
-    notes = []
+    cells = [c for row in table.rows for c in row.cells]
+    notes = [f"after /: {source}." for source in dict.fromkeys(c.second_source for c in cells if c.second is not None)]
     if measured:
         notes.append(
             "± is half the 95 % interval of the mean, or of the distance of sets where there are enough images."
@@ -203,6 +204,8 @@ CSV_HEAD = (
     "published",
     "published_mark",
     "published_reason",
+    "second",
+    "second_source",
     "measured",
     "mark",
     "low",
@@ -251,6 +254,8 @@ def _flat(row: Row, column: Column, cell: Cell) -> dict[str, Any]:
         "published": cell.published,
         "published_mark": cell.published_mark,
         "published_reason": cell.published_reason,
+        "second": cell.second,
+        "second_source": cell.second_source,
         "measured": m.value if m else None,
         "mark": cell.mark,
         "ci95": list(m.ci95) if m and m.ci95 else None,

@@ -13,6 +13,7 @@ from lactok import registry
 from lactok.evaluation.results import PicturesResult, Result, Results
 from lactok.metrics.registry import Metric, find
 from lactok.metrics.rewards import titles
+from reports.tables import sources
 from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table, column
 from reports.tables.choice import (
     Choice,
@@ -30,8 +31,11 @@ from reports.tables.measured import SECONDS, measure, with_marks
 # the columns of each kind of table
 RECON = (
     column(find("rfid")),
+    column(find("rfid_clean"), published="rfid"),
     column(find("psnr")),
+    column(find("psnr_pooled"), published="psnr"),
     column(find("ssim")),
+    column(find("ms_ssim"), published="ssim"),
     column(find("lpips_vgg"), published="lpips"),
     column(find("lpips_alex"), published="lpips"),
 )
@@ -56,7 +60,12 @@ SECONDS_COLUMN = column(SECONDS, printed=1)
 GFID = replace(find("fid"), title="gFID")
 
 TABLE_1, TABLE_2 = "Table 1: reconstruction", "Table 2: reconstruction"
-LPIPS_NOTE = "The paper does not name its LPIPS network: its numbers stand under both."
+READING_NOTE = (
+    "Every column of measured numbers is a reading of an unpublished protocol. The paper's P stands under the mean of "
+    "each photograph's PSNR and under the PSNR of the pooled error, its S under SSIM and under MS-SSIM (SSIM is never "
+    "nan, and the paper prints nan for SeedTok+), its L under LPIPS with both networks, its rFID under both ways of "
+    "resizing to 299 px; which of them it computed is not said. docs/protocols.md says what speaks for which."
+)
 FLEXTOK_NOTE = (
     "The paper does not say which FlexTok it used: flextok-d18-d28, the largest trained on ImageNet, stands for it."
 )
@@ -96,16 +105,12 @@ FLUX_NOTE = (
 )
 
 
-TOKENIZERS = (
-    System("seedtok+", "SeedTok+", "seedtok-2"),
-    System("titok-s128", "TiTok-S-128", "titok-s128"),
-    System("llamagen", "LlamaGen", "llamagen-vq16"),
-    System("flextok", "FlexTok", "flextok-d18-d28"),
-    System("lactok-h", "LaCTok-H", "lactok-h"),
-    System("lactok-h*", "LaCTok-H*", "lactok-h-star"),
-    System("lactok-t*", "LaCTok-T*", "lactok-t-star"),
+LABELS = ("SeedTok+", "TiTok-S-128", "LlamaGen", "FlexTok", "LaCTok-H", "LaCTok-H*", "LaCTok-T*")
+TOKENIZERS = tuple(
+    System(key, label, name) for (key, name), label in zip(published.TOKENIZERS.items(), LABELS, strict=True)
 )
 TITOK_SIZES = ("titok-l32", "TiTok-L-32"), ("titok-b64", "TiTok-B-64"), ("titok-s128", "TiTok-S-128")
+TITOK_LARGER = ("titok-bl64", "TiTok-BL-64"), ("titok-bl128", "TiTok-BL-128"), ("titok-sl256", "TiTok-SL-256")
 
 
 @lru_cache(maxsize=1)  # the table files and the page need the same tables
@@ -114,11 +119,18 @@ def build(results: Results) -> tuple[Table, ...]:
 
     A published table with several data sets becomes a table for each.
     """
-    notes = (LPIPS_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE, COND_SCALE_NOTE)
+    notes = (READING_NOTE, FLEXTOK_NOTE, SEED_NOTE, STAR_NOTE, COND_SCALE_NOTE)
     recon = partial(_recon, results, systems=TOKENIZERS, columns=RECON, protocol="paper-1024")
     return (
         recon("table1-imagenet", f"{TABLE_1}, ImageNet", "recon_imagenet", dataset="imagenet", notes=notes),
-        recon("table1-coco", f"{TABLE_1}, MSCOCO-2017", "recon_coco", dataset="coco", notes=notes),
+        recon(
+            "table1-coco",
+            f"{TABLE_1}, MSCOCO-2017",
+            "recon_coco",
+            dataset="coco",
+            notes=notes,
+            second="recon_coco_cvpr2026",
+        ),
         recon("table2-mjhq", f"{TABLE_2}, MJHQ-5K", "recon_mjhq", dataset="mjhq", notes=(*notes, MJHQ_NOTE)),
         recon("table2-flux5k", f"{TABLE_2}, FLUX-5K", "recon_flux5k", dataset="flux5k", notes=(*notes, FLUX_NOTE)),
         _geneval(results),
@@ -132,12 +144,13 @@ def build(results: Results) -> tuple[Table, ...]:
             "titok-reconstruction",
             "TiTok's README: reconstruction, ImageNet 256",
             "titok_reconstruction",
-            systems=[System(key, label, key) for key, label in TITOK_SIZES],
+            systems=[System(key, label, key) for key, label in (*TITOK_SIZES, *TITOK_LARGER)],
             columns=RECON[:1],
             protocol="titok-256",
             dataset="imagenet",
             notes=("Under TiTok's own evaluation, pixels truncated, at 256 px.",),
         ),
+        sources.build(results),
         _titok_generation(results),
     )
 
@@ -153,6 +166,7 @@ def _table(
     dataset: str = "",
     notes: Sequence[str] = (),
     remedy: str = "",
+    second: str = "",
 ) -> Table:
     """Return a published table with measured numbers.
 
@@ -166,15 +180,21 @@ def _table(
         dataset: the name of the data set.
         notes: sentences below the table.
         remedy: how to measure a metric that a run lacks.
+        second: the name of a published table that prints some of the numbers too, "" for none.
     """
     rows: list[Row] = []
+    also = published.table(second) if second else None
     for system, choice in zip(systems, choices, strict=True):
         theirs = printed.rows[system.key]
         cells = []
+        theirs_again = also.rows.get(system.key, {}) if also else {}
         for one in columns:
-            number = theirs[one.published]
+            number, again = theirs[one.published], theirs_again.get(one.published)
             measured, reason = measure(choice.run, one, remedy) if choice.run else (None, choice.reason)
-            cells.append(Cell(number, measured, reason, NOT_PUBLISHED if number is None else ""))
+            cell = Cell(number, measured, reason, NOT_PUBLISHED if number is None else "")
+            if also and again is not None:
+                cell = replace(cell, second=again, second_source=also.source)
+            cells.append(cell)
         run = choice.run
         folder, conditions = (run.name, describe(run)) if run else ("", "")
         rows.append(Row(system.label, system.name, tuple(cells), folder, conditions, marked=system.marked))
@@ -194,6 +214,7 @@ def _recon(
     dataset: str,
     protocol: str,
     notes: Sequence[str] = (),
+    second: str = "",
 ) -> Table:
     """Return a table of reconstruction."""
     choices = []
@@ -209,7 +230,16 @@ def _recon(
         )
     remedy = "run again with --metrics default"
     return _table(
-        id, title, published.table(printed), systems, columns, choices, dataset=dataset, notes=notes, remedy=remedy
+        id,
+        title,
+        published.table(printed),
+        systems,
+        columns,
+        choices,
+        dataset=dataset,
+        notes=notes,
+        remedy=remedy,
+        second=second,
     )
 
 
@@ -252,6 +282,7 @@ def _geneval(results: Results) -> Table:
         [choice(s) for s in GENERATORS],
         dataset="geneval",
         notes=(GENERATORS_NOTE, LACTOKGEN_NOTE),
+        second="generation_cvpr2026",
     )
 
 
@@ -277,6 +308,7 @@ def _preference(results: Results) -> Table:
         dataset="coco",
         notes=(HPS_NOTE, GENERATORS_NOTE, LACTOKGEN_NOTE),
         remedy="run again with --metrics default",
+        second="generation_cvpr2026",
     )
 
 
@@ -305,7 +337,7 @@ def _ablation(results: Results, study: str, id: str, title: str) -> Table:
     systems = []
     for row, name in zip(described.rows, names(described, "full"), strict=True):
         systems.append(System(row.published or "", row.label, name))
-    notes = (LPIPS_NOTE, MJHQ_NOTE, COND_SCALE_NOTE)
+    notes = (READING_NOTE, MJHQ_NOTE, COND_SCALE_NOTE)
     return _recon(
         results,
         id,

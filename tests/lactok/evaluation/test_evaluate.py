@@ -264,7 +264,7 @@ def test_a_photograph_that_changed_is_measured_anew(
         ({"limit": "3"}, ValueError, "`limit` '3': a whole number, 1 or more"),
         ({"limit": 2.5}, ValueError, "`limit` 2.5: a whole number"),
         ({"limit": True}, ValueError, "`limit` True: a whole number"),
-        ({"workers": None}, ValueError, "`workers` None: 1 or more"),
+        ({"threads": None}, ValueError, "`threads` None: 0 or more"),
         ({"seed": "1"}, ValueError, "`seed` '1': a whole number"),
         ({"resolution": "64"}, ValueError, "`resolution` '64': a whole number, between"),
         ({"metrics": 3}, ValueError, "`metrics` 3: default, all, keys"),

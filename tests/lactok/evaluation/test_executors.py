@@ -18,7 +18,7 @@ HANGS = 120  # seconds; the jobs would take an hour
 SCRIPT = """
 import os, sys, time
 from lactok.command import command
-from lactok.evaluation.executors import run_jobs
+from lactok.evaluation.executors import LocalExecutor
 
 def job(folder):
     open(os.path.join(folder, str(os.getpid())), "w").close()
@@ -29,7 +29,7 @@ def start():
 
 @command
 def main(argv=None):
-    run_jobs(job, [sys.argv[1]] * 5, start, (), "cpu", workers=2)
+    LocalExecutor(2).run(job, [sys.argv[1]] * 5, start, (), "cpu")
     return 0
 
 if __name__ == "__main__":

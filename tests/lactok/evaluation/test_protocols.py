@@ -12,6 +12,7 @@ from conftest import photograph
 import lactok
 from lactok.errors import WrongValue
 from lactok.evaluation import protocol
+from lactok.evaluation.options import OPTIONS
 from lactok.evaluation.protocol import Protocol, Score, protocols
 from lactok.images import Prepare
 
@@ -28,6 +29,15 @@ def test_protocols_keep_the_hashes_by_which_stored_results_are_found() -> None:
     # the hashes of the settings without the versions of metrics and libraries, which change with an installation
     plain = {name: protocol.digest({**s, "versions": {}})[:8] for name, s in known.items() if name != "paper-1024"}
     assert plain == {"square-256": "fdd3e440", "llamagen-256": "28fe4297", "titok-256": "f041fd2a"}
+
+
+def test_the_help_and_the_docs_name_every_protocol() -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text()
+    for name, one in protocols().items():
+        assert re.search(rf"\b{name}\b", OPTIONS["protocol"]["help"]), name
+        assert f"## {name}\n" in docs, name
+        for word in re.findall(r"arXiv \d{4}\.\d{5}", one.source):
+            assert word in docs, name
 
 
 def test_every_other_setting_changes_a_hash() -> None:

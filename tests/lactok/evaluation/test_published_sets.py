@@ -307,11 +307,11 @@ class TestFlux5k:
 
     def test_a_changed_picture_is_refused_where_it_is_used(self, tmp_path: Path) -> None:
         root = flux(tmp_path)
-        photograph(9).save(root / "00002/samples/0000.png")
-        assert "00002/samples/0000.png was changed" in refused("flux5k", tmp_path)
+        photograph(9).save(root / "00001/samples/0000.png")
+        assert "00001/samples/0000.png was changed" in refused("flux5k", tmp_path)
         (chosen,) = found("flux5k", tmp_path, 1)
-        assert chosen != "00002/samples/0000.png"
-        (root / "00002/samples/0000.png").unlink()
+        assert chosen != "00001/samples/0000.png"
+        (root / "00001/samples/0000.png").unlink()
         assert "1 of its pictures are missing" in refused("flux5k", tmp_path)
 
 

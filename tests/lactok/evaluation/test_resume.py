@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import lactok
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
-from lactok.evaluation.config import Run
+from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.folder_source import FolderSource
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.shards import run_shards
@@ -176,7 +176,7 @@ def test_a_dying_worker_is_named(photographs: Path, tmp_path: Path) -> None:
     dying = Dying(photographs, [sample.id for sample in dataset.samples])
     work = ReconstructionWork(dying, run_of, Store(tmp_path / "out"))
     with pytest.raises(UserError, match="a worker process died"):
-        run_shards(work, shards, workers=2)
+        run_shards(work, shards, Execution(workers=2))
 
 
 def test_a_passing_disk_error_does_not_delete_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

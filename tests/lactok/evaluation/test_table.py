@@ -147,7 +147,10 @@ def test_usage_is_the_share_of_all_codes(tmp_path: Path) -> None:
     assert (counted["size"], counted["seen"], counted["used"], counted["usage"]) == (1024, 128, 64, 64 / 1024)
     found = row(tmp_path / "new", **counted)
     assert share_of_codes(found) == "6%"
-    assert "12 images hold 128 ids, at most 12.5 % of 1024 codes." in markdown([found])
+    assert counted["usage_of_seen"] == 64 / 128
+    assert "12 images hold 128 ids, at most 12.5 % of 1024 codes, 50 % of which they use." in markdown([found])
+    assert statistics.codebook_statistics(np.ones(8, int) * 9)["usage_of_seen"] == 1
+    assert statistics.codebook_statistics(np.zeros(8, int))["usage_of_seen"] == 0
     enough = row(tmp_path / "enough", size=1024, seen=2048, used=1, usage=1 / 1024)
     assert share_of_codes(enough) == "<1%"
     assert "at most" not in markdown([enough])

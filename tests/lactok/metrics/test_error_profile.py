@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import photograph
+from PIL import Image
 from skimage.color import rgb2lab
 
 import lactok
@@ -65,7 +67,7 @@ def test_shifts_and_lost_detail_are_those_that_were_made() -> None:
     assert state["colour"][1] < 0.5
     assert state["detail"][1] < 0.01
     assert state["detail"][2] > 0.8
-    shares = kept(state["power"][:, 0], state["power"][:, 1])
+    shares = kept(state["power_reference"], state["power_output"])
     assert shares[0].tolist() == [1] * OCTAVES
     assert shares[2, 0] < shares[2, 1] < shares[2, 2] < shares[2, 3]
     assert error_profile.__module__ == "lactok.metrics.error_profile"
@@ -79,7 +81,7 @@ def test_files_of_a_result_and_pictures_of_the_worst(photographs: Path, tmp_path
     with np.load(result.folder / "profile.npz") as stored:
         arrays = dict(stored)
     assert arrays["samples"].tolist() == result.records["id"].tolist()
-    shares = kept(arrays["power"][:, 0], arrays["power"][:, 1])
+    shares = kept(arrays["power_reference"], arrays["power_output"])
     assert result["error_profile"].value == pytest.approx(shares[:, 0].mean())
     assert profile["octaves"][0]["kept"]["value"] == pytest.approx(shares[:, 0].mean())
     assert profile["lightness_shift"]["value"] == pytest.approx(
@@ -102,3 +104,25 @@ def test_files_of_a_result_and_pictures_of_the_worst(photographs: Path, tmp_path
     assert stored_profile(plain.folder) is None
     same = lactok.evaluate("identity", dataset=photographs, out=tmp_path / "out", **chosen)  # type: ignore[arg-type]
     assert same["error_profile"].value == 1
+
+
+def test_photographs_of_differing_shapes_have_a_row_each(tmp_path: Path) -> None:
+    """The rows stand in the order of the records, also where a shard holds several shapes."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for i, size in enumerate([(64, 48), (48, 64), (64, 48), (80, 50)]):
+        photograph(i, *size).save(folder / f"{i}.png")
+    result = lactok.evaluate(
+        "resize-8",
+        dataset=folder,
+        protocol="native",
+        metrics="psnr,error_profile",
+        out=tmp_path / "out",
+        pictures="all",
+    )
+    with np.load(result.folder / "profile.npz") as stored:
+        arrays = dict(stored)
+    assert arrays["samples"].tolist() == [f"{i}.png" for i in range(4)]
+    for i, lab in enumerate(arrays["lab_reference"]):
+        pixels = np.asarray(Image.open(folder / f"{i}.png").convert("RGB"))
+        assert lab == pytest.approx(mean_lab(torch.from_numpy(pixels.copy()).permute(2, 0, 1)), abs=1e-9)

@@ -290,18 +290,18 @@ class TestTorchmetrics:
 
 EXAMPLE = """
 import lactok
-print(lactok.evaluate("resize-12", metrics="psnr,delta_e", limit=2, out="out")["delta_e"].value)
+print(lactok.evaluate("resize-12", metrics="psnr,delta_e_76", limit=2, out="out")["delta_e_76"].value)
 """
 
 
 @pytest.mark.slow
 def test_the_example_is_a_metric_where_it_is_installed(tmp_path: Path) -> None:
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    from skimage.color import deltaE_cie76, rgb2lab
 
     done = python(installed(tmp_path, ROOT / "examples" / "lactok-delta-e"), "-c", EXAMPLE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = lactok.evaluate("resize-12", metrics="psnr", limit=2, pictures="all", out=tmp_path / "own")
-    values = [deltaE_ciede2000(*map(rgb2lab, pair)).mean() for pair in kept(result)]
+    values = [deltaE_cie76(*map(rgb2lab, pair)).mean() for pair in kept(result)]
     assert float(done.stdout) == pytest.approx(np.mean(values), rel=1e-6)
 
 
@@ -320,8 +320,8 @@ def test_the_page_on_adding_a_metric_runs(
             plug[name] = EntryPoint(name, value, GROUP)
     code = blocks("python")
     files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
-    assert sorted(plug) == ["edges", "grey_levels", "palette", "uqi"]
-    assert len(files) == 3
+    assert sorted(plug) == ["edges", "grey_levels", "palette", "rms", "uqi"]
+    assert len(files) == 4
     for name, block in files.items():
         Path(name).write_text(block)
     for script in (block for block in code if block not in files.values()):
@@ -332,8 +332,8 @@ def test_the_page_on_adding_a_metric_runs(
         with pytest.raises(SystemExit) as stop:
             recon.main([*shlex.split(line)[3:], "--limit", "2"])
         assert not stop.value.code
-    result = lactok.evaluate("resize-12", metrics="edges,palette,uqi", limit=2)
-    assert list(result.metrics) == ["edges", "palette", "uqi"]
+    result = lactok.evaluate("resize-12", metrics="edges,palette,rms,uqi", limit=2)
+    assert list(result.metrics) == ["edges", "palette", "rms", "uqi"]
     assert result["palette"].reliable is False
     (shown,) = map(json.loads, blocks("json"))
     assert shown.keys() == {

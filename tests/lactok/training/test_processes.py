@@ -37,7 +37,7 @@ SHARDED = ("ldm", "tlcm", "stage 2")
 # a run of two workers that kills itself as soon as both have started
 KILLED = """
 import os, signal, sys, threading, time
-from lactok.evaluation.executors import run_jobs
+from lactok.evaluation.executors import LocalExecutor
 from lactok.evaluation.timing import Timer
 
 def work(job):
@@ -52,7 +52,7 @@ def end():
 
 if __name__ == "__main__":
     threading.Thread(target=end).start()
-    run_jobs(work, [1, 2], print, (), "cpu", workers=2)
+    LocalExecutor(2).run(work, [1, 2], print, (), "cpu")
 """
 
 
