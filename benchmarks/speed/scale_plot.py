@@ -41,7 +41,7 @@ def draw(every: Sequence[dict[str, Any]], path: Path) -> None:
         _proportional(time, every)
         time.set(xscale="log", yscale="log", xlabel="photographs", ylabel="CPU seconds")
         memory.set(xscale="log", xlabel="photographs", ylabel="peak memory, GB")
-        memory.set_ylim(bottom=0)
+        memory.set_ylim(0, 1.15e-9 * max(point["peak"] for series in every for point in series["sizes"]))
         time.legend(frameon=False)
         out = BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

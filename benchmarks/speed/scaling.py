@@ -24,6 +24,7 @@ from lactok.files import write_atomically
 
 SIDE = 256  # pixels of a made-up photograph
 IN_A_FOLDER = 1000  # photographs
+SHOWN = 0.005  # seconds of CPU time, from which on a stage stands in the table
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,8 @@ def table(series: Series, points: Sequence[dict[str, Any]]) -> str:
     rows = []
     for name in names:
         values = [(size, point["cpu"].get(name, 0.0)) for size, point in zip(sizes, points, strict=True)]
+        if max(value for _, value in values) < SHOWN:
+            continue
         power = growth(values)
         rows.append([name, *(f"{value:.2f}" for _, value in values), "" if power is None else f"{power:.2f}"])
     stages = tabulate(rows, ["CPU s", *map(str, sizes), "growth"], tablefmt="pipe", disable_numparse=True)

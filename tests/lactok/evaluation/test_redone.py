@@ -20,7 +20,6 @@ from lactok.evaluation.evaluate import evaluate_source, metric_networks
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.sources import ObjectSource, Source, TokenizerSource
 from lactok.metrics import registry as metrics
-from lactok.metrics.scorer import Scorer
 from lactok.specs import Asset
 
 ALL = 70  # photographs, in two shards
@@ -47,29 +46,23 @@ class Counts:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
-    """Counters around the toy tokenizer and the scorer."""
+    """Counters around the toy tokenizer; the metrics of `judged` count what they are given."""
     found = Counts()
 
-    def counting(owner: type, name: str, counter: str) -> None:
-        original = getattr(owner, name)
+    def counting(name: str, counter: str) -> None:
+        original = getattr(Toy, name)
 
-        def counted(self: Any, images: Any, *others: Any) -> Any:
+        def counted(self: Toy, images: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
             setattr(found, counter, getattr(found, counter) + len(images))
-            return original(self, images, *others)
+            return original(self, images, seeds)
 
-        monkeypatch.setattr(owner, name, counted)
+        monkeypatch.setattr(Toy, name, counted)
 
-    counting(Toy, "_encode", "encoded")
-    counting(Toy, "_decode", "decoded")
-    counting(Scorer, "compare", "compared")
-    counting(Scorer, "describe", "described")
+    counting("_encode", "encoded")
+    counting("_decode", "decoded")
     reconstruction._scorer.cache_clear()
     yield found
     reconstruction._scorer.cache_clear()
-
-
-def mean_colours(images: torch.Tensor, device: str) -> np.ndarray:
-    return images.float().mean((2, 3)).numpy()
 
 
 @pytest.fixture
@@ -80,9 +73,15 @@ def judged(monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path, cou
     for asset in (JUDGE, EYE):
         save_file({"weight": torch.zeros(4)}, folder / f"{asset.name}.safetensors")
     monkeypatch.setenv("LACTOK_WEIGHTS", str(folder))
+
+    def mean_colours(images: torch.Tensor, device: str) -> np.ndarray:
+        counts.described += len(images)
+        return images.float().mean((2, 3)).numpy()
+
     features = metrics.Features("redone_colours", mean_colours, (EYE,))
 
     def difference(references: torch.Tensor, outputs: torch.Tensor, device: str = "cpu") -> torch.Tensor:
+        counts.compared += len(references)
         return (references.double() - outputs.double()).abs().mean((1, 2, 3))
 
     def distance(references: Any, outputs: Any) -> float:
