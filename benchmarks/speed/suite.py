@@ -78,7 +78,7 @@ def time_suite(folder: Path, tokenizers: int, resolution: int, threads: int, fas
     return {"cpu": cpu, "wall": wall, "stages": stages, "values": values, "fast": deviation}
 
 
-def time_script(folder: Path, tokenizers: int, *_others: object) -> Measured:
+def time_script(folder: Path, tokenizers: int) -> Measured:
     """Time the plain script on the first tokenizer; it does the same for each, so its seconds are multiplied."""
     from benchmarks.speed import reference_script
 
@@ -103,9 +103,9 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
 
     stages: dict[str, float] = {}
 
-    def timed(label: str, do: Callable[[], Any]) -> Any:
+    def timed(label: str, do: Callable[..., Any], *given: Any, **more: Any) -> Any:
         started = time.process_time()
-        found = do()
+        found = do(*given, **more)
         stages[label] = stages.get(label, 0.0) + time.process_time() - started
         return found
 
@@ -116,30 +116,34 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
         waiting[k] += [] if image is None else [image]
         if waiting[k] and (len(waiting[k]) == 8 or image is None):
             batch = torch.cat(waiting[k])
-            features[k].append(timed("Inception", lambda: INCEPTION_TF1.compute(batch, "cpu", fast=fast)))
+            features[k].append(timed("Inception", INCEPTION_TF1.compute, batch, "cpu", fast=fast))
             waiting[k] = []
+
+    def photograph(path: Path) -> torch.Tensor:
+        array = prepare(open_photograph(path), Prepare(resolution))
+        return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].contiguous()
+
+    def reconstruction(path: Path) -> torch.Tensor:
+        return torch.from_numpy(np.load(path)).permute(2, 0, 1)[None].contiguous()
 
     wall = time.perf_counter()
     with torch.inference_mode():
         for path in sorted((folder / "photographs").iterdir()):
-            array = timed("read and prepare", lambda p=path: prepare(open_photograph(p), Prepare(resolution)))
-            reference = torch.from_numpy(array.copy()).permute(2, 0, 1)[None].contiguous()
+            reference = timed("read and prepare", photograph, path)
             describe(0, reference)
-            means = timed("SSIM", lambda r=reference: filtered_means(r))
-            maps = timed("LPIPS", lambda r=reference: alex_maps(r, fast=fast)) if tokenizers > 1 else None
+            means = timed("SSIM", filtered_means, reference)
+            maps = timed("LPIPS", alex_maps, reference, fast=fast) if tokenizers > 1 else None
             for k in range(tokenizers):
-                file = folder / str(k) / f"{path.stem}.npy"
-                made = timed("read and prepare", lambda f=file: torch.from_numpy(np.load(f)).permute(2, 0, 1)[None])
-                made = made.contiguous()
-                timed("PSNR", lambda r=reference, o=made: psnr(r, o))
-                timed("SSIM", lambda r=reference, o=made, m=means: ssim(r, o, known=m))
-                timed("LPIPS", lambda r=reference, o=made, m=maps: lpips_alex(r, o, known=m, fast=fast))
+                made = timed("read and prepare", reconstruction, folder / str(k) / f"{path.stem}.npy")
+                timed("PSNR", psnr, reference, made)
+                timed("SSIM", ssim, reference, made, known=means)
+                timed("LPIPS", lpips_alex, reference, made, known=maps, fast=fast)
                 describe(k + 1, made)
         for k in range(tokenizers + 1):
             describe(k, None)
     for k in range(tokenizers):
-        timed("rFID", lambda f=features[k + 1]: frechet(features[0], f))
-        timed("KID", lambda f=features[k + 1]: kid(features[0], f))
+        timed("rFID", frechet, features[0], features[k + 1])
+        timed("KID", kid, features[0], features[k + 1])
     return {"cpu": sum(stages.values()), "wall": time.perf_counter() - wall, "stages": stages, "values": {}}
 
 
@@ -156,7 +160,9 @@ def time_one(kind: str, folder: Path, args: Any) -> Measured:
     with torch.inference_mode():
         lpips_alex(small, small, fast=args.fast)
         INCEPTION_TF1.compute(small, "cpu", fast=args.fast)
-    do = {"suite": time_suite, "plain script": time_script, "kernels": time_kernels}[kind]
+    if kind == "plain script":
+        return time_script(folder, args.tokenizers)
+    do = time_suite if kind == "suite" else time_kernels
     return do(folder, args.tokenizers, args.resolution, args.threads, args.fast)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -98,9 +99,9 @@ def _score(
             for piece in scorer.pieces(len(group), *references[group[0]].shape[:2]):
                 compared = compared_with(references, group[piece], first.shard.run)
                 known: dict[str, Any] | None = {} if len(scorings) > 1 else None
-                step(lambda s, c=compared, p=group[piece], k=known: s.score_piece(p, c, k, aside))
-            step(lambda s, g=group: s.end_group(g, references))
-    step(lambda s: s.store(references))
+                step(methodcaller("score_piece", group[piece], compared, known, aside))
+            step(methodcaller("end_group", group, references))
+    step(methodcaller("store", references))
 
 
 class Scoring:

@@ -10,9 +10,9 @@ from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES, LPIPS_HEADS
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIXELS = 2**21  # pixels per forward pass, to bound memory: VGG's feature maps take about 0.5 kB per pixel
+    Maps = list[list[Tensor]]  # of references: the maps of the layers for each forward pass
 
-Maps = "list[list[Tensor]]"  # of references: the maps of the layers for each forward pass
+PIXELS = 2**21  # pixels per forward pass, to bound memory: VGG's feature maps take about 0.5 kB per pixel
 
 
 def alex_maps(references: Tensor, device: str = "cpu", fast: bool = False) -> Maps:
