@@ -132,7 +132,7 @@ def test_workers_and_parts_give_the_same_bytes(photographs: Dataset, tmp_path: P
 def test_sources_that_do_not_fit_together_come_one_after_the_other(
     photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups: list[list[str]] = []
+    groups: list[list[list[str]]] = []
     usual = joint._fitting
 
     def fitting(works: Sequence[ReconstructionWork], execution: Execution) -> list[list[ReconstructionWork]]:
