@@ -78,7 +78,7 @@ def time_suite(folder: Path, tokenizers: int, resolution: int, threads: int, fas
     return {"cpu": cpu, "wall": wall, "stages": stages, "values": values, "fast": deviation}
 
 
-def time_script(folder: Path, tokenizers: int, *_others: object) -> Measured:
+def time_script(folder: Path, tokenizers: int) -> Measured:
     """Time the plain script on the first tokenizer; it does the same for each, so its seconds are multiplied."""
     from benchmarks.speed import reference_script
 
@@ -103,17 +103,11 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
 
     stages: dict[str, float] = {}
 
-    def timed(label: str, do: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def timed(label: str, do: Callable[..., Any], *given: Any, **more: Any) -> Any:
         started = time.process_time()
-        found = do(*arguments, **named)
+        found = do(*given, **more)
         stages[label] = stages.get(label, 0.0) + time.process_time() - started
         return found
-
-    def prepared(path: Path) -> np.ndarray:
-        return prepare(open_photograph(path), Prepare(resolution))
-
-    def stored(path: Path) -> torch.Tensor:
-        return torch.from_numpy(np.load(path)).permute(2, 0, 1)[None].contiguous()
 
     features: list[list[np.ndarray]] = [[] for _ in range(tokenizers + 1)]
     waiting: list[list[torch.Tensor]] = [[] for _ in range(tokenizers + 1)]
@@ -125,16 +119,22 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
             features[k].append(timed("Inception", INCEPTION_TF1.compute, batch, "cpu", fast=fast))
             waiting[k] = []
 
+    def photograph(path: Path) -> torch.Tensor:
+        array = prepare(open_photograph(path), Prepare(resolution))
+        return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].contiguous()
+
+    def reconstruction(path: Path) -> torch.Tensor:
+        return torch.from_numpy(np.load(path)).permute(2, 0, 1)[None].contiguous()
+
     wall = time.perf_counter()
     with torch.inference_mode():
         for path in sorted((folder / "photographs").iterdir()):
-            array = timed("read and prepare", prepared, path)
-            reference = torch.from_numpy(array.copy()).permute(2, 0, 1)[None].contiguous()
+            reference = timed("read and prepare", photograph, path)
             describe(0, reference)
             means = timed("SSIM", filtered_means, reference)
             maps = timed("LPIPS", alex_maps, reference, fast=fast) if tokenizers > 1 else None
             for k in range(tokenizers):
-                made = timed("read and prepare", stored, folder / str(k) / f"{path.stem}.npy")
+                made = timed("read and prepare", reconstruction, folder / str(k) / f"{path.stem}.npy")
                 timed("PSNR", psnr, reference, made)
                 timed("SSIM", ssim, reference, made, known=means)
                 timed("LPIPS", lpips_alex, reference, made, known=maps, fast=fast)
@@ -160,12 +160,10 @@ def time_one(kind: str, folder: Path, args: Any) -> Measured:
     with torch.inference_mode():
         lpips_alex(small, small, fast=args.fast)
         INCEPTION_TF1.compute(small, "cpu", fast=args.fast)
-    kinds: dict[str, Callable[..., Measured]] = {
-        "suite": time_suite,
-        "plain script": time_script,
-        "kernels": time_kernels,
-    }
-    return kinds[kind](folder, args.tokenizers, args.resolution, args.threads, args.fast)
+    if kind == "plain script":
+        return time_script(folder, args.tokenizers)
+    do = time_suite if kind == "suite" else time_kernels
+    return do(folder, args.tokenizers, args.resolution, args.threads, args.fast)
 
 
 def time_apart(kind: str, folder: Path, argv: Sequence[str]) -> Measured:

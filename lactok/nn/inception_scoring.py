@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d
 
 from lactok.nn.inception import INCEPTION_BLOCKS, Inception, inception
@@ -28,11 +28,11 @@ class ScoringInception:
 
     def __init__(self, network: Inception, dtype: torch.dtype = torch.float32):
         self.dtype = dtype
-        net = copy.deepcopy(network)
+        net = copy.deepcopy(network).eval()
         for module in list(net.modules()):
             if isinstance(module, BasicConv2d):
-                module.conv, module.bn = _folded(module.conv, module.bn), nn.Identity()
-        net = net.to(dtype=dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
+                module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()
+        net = net.to(dtype).to(memory_format=torch.channels_last).requires_grad_(False)
         self.blocks = [net.get_submodule(name) for name in INCEPTION_BLOCKS]
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -41,25 +41,6 @@ class ScoringInception:
         for block in self.blocks:
             x = block(x)
         return x.float().mean((2, 3))
-
-
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """Return one convolution that does what a convolution without bias and its batch norm do in evaluation."""
-    assert norm.running_mean is not None, "it is in evaluation"
-    assert norm.running_var is not None, "it is in evaluation"
-    weight, bias = fuse_conv_bn_weights(
-        conv.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    )
-    with torch.device("meta"):
-        folded = nn.Conv2d(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,  # type: ignore[arg-type]
-            conv.stride,  # type: ignore[arg-type]
-            conv.padding,  # type: ignore[arg-type]
-        )
-    folded.weight, folded.bias = weight, bias
-    return folded
 
 
 def tf1_resize_uint8(images: Tensor) -> Tensor:

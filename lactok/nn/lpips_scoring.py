@@ -34,7 +34,7 @@ class ScoringLPIPS:
         self.dtype = dtype
         self.slices: list[nn.Module] = [getattr(net, f"slice{i + 1}") for i in range(len(network.model.lins))]
         for layers in self.slices:
-            layers.to(dtype=dtype).to(memory_format=torch.channels_last)
+            layers.to(dtype).to(memory_format=torch.channels_last)
         self.heads = [head.model[-1].weight.flatten().double().cpu() for head in network.model.lins]
         scaling = network.model.scaling_layer
         # (x / 127.5 - 1 - shift) / scale in one product and one sum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ import lactok.evaluation.joint as joint
 from lactok.evaluation import evaluate
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import Dataset, named_by_content, samples_under
+from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.shard_scoring import Aside
 from lactok.evaluation.sources import TokenizerSource
+from lactok.evaluation.store import Store
+from lactok.images import Prepare, prepare
 from lactok.metrics.registry import METRICS, metric
 
 METRICS_USED = "psnr,ssim,ms_ssim,psnr_pooled"
@@ -64,7 +68,8 @@ def test_sources_together_give_the_bytes_of_each_alone(
 def test_references_are_prepared_and_their_part_of_metrics_computed_once(
     photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, parts = [], []
+    opened: list[object] = []
+    parts: list[int] = []
 
     def part(references: torch.Tensor, device: str = "cpu") -> torch.Tensor:
         parts.append(len(references))
@@ -87,10 +92,8 @@ def test_references_are_prepared_and_their_part_of_metrics_computed_once(
     assert len(opened) == 70
 
 
-def counted(calls: list[object]):
-    from lactok.images import prepare
-
-    def counting(image, how):
+def counted(calls: list[object]) -> Callable[..., np.ndarray]:
+    def counting(image: Image.Image, how: Prepare) -> np.ndarray:
         calls.append(image)
         return prepare(image, how)
 
@@ -129,10 +132,10 @@ def test_workers_and_parts_give_the_same_bytes(photographs: Dataset, tmp_path: P
 def test_sources_that_do_not_fit_together_come_one_after_the_other(
     photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups: list[list[str]] = []
+    groups: list[list[list[str]]] = []
     usual = joint._fitting
 
-    def fitting(works, execution):
+    def fitting(works: Sequence[ReconstructionWork], execution: Execution) -> list[list[ReconstructionWork]]:
         found = usual(works, execution)
         groups.append([[work.source.name for work in group] for group in found])
         return found
@@ -166,9 +169,6 @@ def test_a_piece_that_fails_aside_fails_where_its_values_are_asked_for() -> None
 
 
 def test_the_run_of_joint_work_is_that_of_its_sources(photographs: Dataset, tmp_path: Path) -> None:
-    from lactok.evaluation.reconstruction import ReconstructionWork
-    from lactok.evaluation.store import Store
-
     run: Run = Settings(metrics="psnr", resolution=64).run()
     works = [ReconstructionWork(TokenizerSource(name), run, Store(tmp_path)) for name in NAMES[:2]]
     shards = list(photographs.shards())
