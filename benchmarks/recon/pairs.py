@@ -160,11 +160,14 @@ def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Se
     partners(dataset)  # one image is refused before anything is measured
     execution = settings.execution()
     sources: dict[str, Callable[[], TokenizerSource]] = {}
+    exchanged: dict[str, Callable[[], TokenizerSource]] = {}  # they need the images that the others could read
     for name in names:
         if name not in missing | failed:
             label = registry.tokenizer_spec(name).name
             sources[label] = partial(TokenizerSource, name)
-            sources[label + EXCHANGED] = partial(exchanged_source, name, dataset, run, execution)
+            exchanged[label + EXCHANGED] = partial(exchanged_source, name, dataset, run, execution)
     outcome = evaluate_sources(list(sources.values()), dataset, run, execution)
+    evaluate_sources(list(exchanged.values()), dataset, run, execution, outcome)
+    outcome.results.sort(key=lambda result: list(sources).index(result.label.removesuffix(EXCHANGED)))
     outcome.missing, outcome.failed = missing, failed | outcome.failed
-    return Pairs(dataset, run, sources, outcome)
+    return Pairs(dataset, run, sources | exchanged, outcome)

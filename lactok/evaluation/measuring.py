@@ -110,7 +110,11 @@ def _measure(
 
 
 def evaluate_sources(
-    sources: Sequence[Callable[[], Source] | Source], dataset: Dataset, run: Run, execution: Execution
+    sources: Sequence[Callable[[], Source] | Source],
+    dataset: Dataset,
+    run: Run,
+    execution: Execution,
+    before: Outcome | None = None,
 ) -> Outcome:
     """Measure several sources; where one fails, the others are measured all the same.
 
@@ -123,6 +127,7 @@ def evaluate_sources(
         dataset: the samples.
         run: the settings that determine the numbers; the metrics' networks are added here.
         execution: the settings that do not.
+        before: what became of sources that had to be measured before these; it is completed and returned.
 
     Raises:
         DiskError: nothing can be stored any more.
@@ -136,11 +141,11 @@ def evaluate_sources(
 
     Store(execution.out)
     run = replace(run, networks=metric_networks(run))
-    if len(dataset.samples) < FEW:
+    if len(dataset.samples) < FEW and before is None:
         count = len(dataset.samples)
         images = "1 image is" if count == 1 else f"{count} images are"
         logger.warning("warning: %s few; %d or more give usable intervals", images, FEW)
-    outcome = Outcome()
+    outcome = before or Outcome()
     begun: list[ReconstructionWork] = []
 
     def attempt(name: str, do: Callable[[], T]) -> T | None:

@@ -93,7 +93,8 @@ def matching(pattern: str, argument: str) -> list[Path]:
         if any(character in name for character in "*?["):
             matches = sorted(glob.glob(name, recursive=True))
         if not matches or not is_file(Path(matches[0])):
-            raise UserError(f"{argument}: no shard {name}" + (f", of {pattern}" if name != pattern else ""))
+            of = f", of {shown(pattern, 200)}" if name != pattern else ""
+            raise UserError(f"{argument}: no shard {shown(name, 200)}{of}")
         found += [Path(m) for m in matches]
     return list(dict.fromkeys(found))
 

@@ -55,6 +55,7 @@ class Scorer:
     """Stands for Inception: 2048 numbers of an image that are cheap to compute."""
 
     features: ClassVar[dict[str, object]] = {"inception_tf1": None}
+    dimensions: ClassVar[dict[str, int]] = {"inception_tf1": 2}
 
     def describe(self, pictures: Tensor) -> dict[str, np.ndarray]:
         return {"inception_tf1": features(pictures)}

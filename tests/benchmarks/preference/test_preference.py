@@ -375,6 +375,7 @@ class Scorer:
     """Stands for Inception: 2048 numbers of an image that are cheap to compute."""
 
     features: ClassVar[dict[str, object]] = {"inception_tf1": None}
+    dimensions: ClassVar[dict[str, int]] = {"inception_tf1": 2}
 
     def describe(self, images: Tensor) -> dict[str, np.ndarray]:
         return {"inception_tf1": images.flatten(1)[:, :2048].float().numpy()}

@@ -46,7 +46,7 @@ def stored(out: Path) -> dict[str, bytes]:
 
 
 def measured(names: list[str], data: Dataset, out: Path, **more: object) -> evaluate.Outcome:
-    run = Settings(metrics=METRICS_USED, resolution=64, threads=1).run()
+    run = Settings(metrics=METRICS_USED, resolution=176, threads=1).run()
     sources = [lambda name=name: TokenizerSource(name) for name in names]
     return evaluate.evaluate_sources(sources, data, run, Execution(out, **more))  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ import lactok
 from lactok.evaluation import datasets, protocol, reconstruction
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.evaluate import evaluate_source, metric_networks
+from lactok.evaluation.jackknife import GROUPS
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.sources import ObjectSource, Source, TokenizerSource
 from lactok.metrics import registry as metrics
@@ -24,6 +25,7 @@ from lactok.specs import Asset
 
 ALL = 70  # photographs, in two shards
 LAST = 6  # of them in the second shard
+ONE = 1 + GROUPS  # a distance, and its values without each group of images
 JUDGE, EYE = Asset("redone-judge", "MIT"), Asset("redone-eye", "MIT")
 
 
@@ -135,7 +137,7 @@ def redeclared(key: str, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Non
 
 def test_nothing_changed(measure: Measure, counts: Counts) -> None:
     first = measure()
-    assert counts.taken() == (ALL, ALL, ALL, 2 * ALL, 1)
+    assert counts.taken() == (ALL, ALL, ALL, 2 * ALL, ONE)
     again = measure()
     assert counts.taken() == (0, 0, 0, 0, 0)
     assert again.result == first.result
@@ -146,7 +148,7 @@ def test_one_photograph(measure: Measure, counts: Counts, photographs: Path) -> 
     counts.taken()
     photograph(999).save(photographs / "069.png")
     measure()
-    assert counts.taken() == (LAST, LAST, LAST, 2 * LAST, 1)
+    assert counts.taken() == (LAST, LAST, LAST, 2 * LAST, ONE)
 
 
 def test_a_photograph_has_another_name(measure: Measure, counts: Counts, photographs: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_photograph_has_another_name(measure: Measure, counts: Counts, photogr
     counts.taken()
     (photographs / "069.png").rename(photographs / "070.png")
     measure()
-    assert counts.taken() == (LAST, LAST, LAST, LAST, 1)
+    assert counts.taken() == (LAST, LAST, LAST, LAST, ONE)
 
 
 def test_one_photograph_more(measure: Measure, counts: Counts, photographs: Path) -> None:
@@ -164,7 +166,7 @@ def test_one_photograph_more(measure: Measure, counts: Counts, photographs: Path
     counts.taken()
     photograph(999).save(photographs / "070.png")
     measure()
-    assert counts.taken() == (LAST + 1, LAST + 1, LAST + 1, 2 * (LAST + 1), 1)
+    assert counts.taken() == (LAST + 1, LAST + 1, LAST + 1, 2 * (LAST + 1), ONE)
 
 
 def test_the_folder_has_another_name(measure: Measure, counts: Counts, photographs: Path) -> None:
@@ -189,7 +191,7 @@ def test_how_photographs_are_prepared(measure: Measure, counts: Counts, prepare:
     measure()
     counts.taken()
     measure(prepare=prepare)
-    assert counts.taken() == (ALL, ALL, ALL, 2 * ALL, 1)
+    assert counts.taken() == (ALL, ALL, ALL, 2 * ALL, ONE)
 
 
 @pytest.mark.parametrize("score", [{"rounding": "truncate"}, {"version": 2}])
@@ -198,7 +200,7 @@ def test_how_outputs_become_pixels(measure: Measure, counts: Counts, score: dict
     measure()
     counts.taken()
     measure(score=score)
-    assert counts.taken() == (0, ALL, ALL, ALL, 1)
+    assert counts.taken() == (0, ALL, ALL, ALL, ONE)
 
 
 def test_the_version_of_a_metric(measure: Measure, counts: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +208,7 @@ def test_the_version_of_a_metric(measure: Measure, counts: Counts, monkeypatch: 
     counts.taken()
     redeclared("psnr", monkeypatch, version=2)
     measure()
-    assert counts.taken() == (0, ALL, ALL, ALL, 1)
+    assert counts.taken() == (0, ALL, ALL, ALL, ONE)
 
 
 def test_the_version_of_a_distance(measure: Measure, counts: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +217,7 @@ def test_the_version_of_a_distance(measure: Measure, counts: Counts, monkeypatch
     counts.taken()
     redeclared("colours", monkeypatch, version=2)
     second = measure()
-    assert counts.taken() == (0, 0, 0, 0, 1)
+    assert counts.taken() == (0, 0, 0, 0, ONE)
     assert first.data.protocol.score != second.data.protocol.score
     assert first["colours"].value == second["colours"].value
 
@@ -224,7 +226,7 @@ def test_one_distance_more(measure: Measure, counts: Counts) -> None:
     measure()
     counts.taken()
     result = measure(keys="psnr,judged,colours,colours_too")
-    assert counts.taken() == (0, 0, 0, 0, 1)
+    assert counts.taken() == (0, 0, 0, 0, ONE)
     assert result["colours_too"].value == result["colours"].value + 1
 
 
@@ -234,7 +236,7 @@ def test_the_version_of_features(measure: Measure, counts: Counts, monkeypatch: 
     features = metrics.find("colours").features  # type: ignore[attr-defined]
     redeclared("colours", monkeypatch, features=replace(features, version=2))
     measure()
-    assert counts.taken() == (0, ALL, ALL, 2 * ALL, 1)
+    assert counts.taken() == (0, ALL, ALL, 2 * ALL, ONE)
 
 
 @pytest.mark.parametrize(("asset", "described"), [(JUDGE, ALL), (EYE, 2 * ALL)])
@@ -249,7 +251,7 @@ def test_one_byte_of_a_metrics_network(
     data[-2] ^= 1
     path.write_bytes(data)
     measure()
-    assert counts.taken() == (0, ALL, ALL, described, 1)
+    assert counts.taken() == (0, ALL, ALL, described, ONE)
 
 
 def test_one_byte_of_a_tokenizers_weights(
@@ -264,7 +266,7 @@ def test_one_byte_of_a_tokenizers_weights(
     with torch.no_grad():
         tokenizer.gain.view(torch.uint8)[0] ^= 1
     measure(ObjectSource(tokenizer))
-    assert counts.taken() == (ALL, ALL, ALL, ALL, 1)
+    assert counts.taken() == (ALL, ALL, ALL, ALL, ONE)
     measure(TokenizerSource("resize-8"))
     assert counts.taken() == (0, 0, 0, 0, 0)
 
@@ -274,7 +276,7 @@ def test_the_seed_and_the_dtype_of_a_tokenizer(measure: Measure, counts: Counts,
     measure()
     counts.taken()
     measure(**change)
-    assert counts.taken() == (ALL, ALL, ALL, ALL, 1)
+    assert counts.taken() == (ALL, ALL, ALL, ALL, ONE)
 
 
 def test_pictures_are_of_the_pixels_alone(measure: Measure, counts: Counts, tmp_path: Path) -> None:

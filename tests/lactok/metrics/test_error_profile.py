@@ -85,7 +85,7 @@ def test_files_of_a_result_and_pictures_of_the_worst(photographs: Path, tmp_path
     assert result["error_profile"].value == pytest.approx(shares[:, 0].mean())
     assert profile["octaves"][0]["kept"]["value"] == pytest.approx(shares[:, 0].mean())
     assert profile["lightness_shift"]["value"] == pytest.approx(
-        (arrays["lab"][:, 1] - arrays["lab"][:, 0])[:, 0].mean()
+        (arrays["lab_output"] - arrays["lab_reference"])[:, 0].mean()
     )
     index = json.loads((result.folder / "images" / "index.json").read_text())["pictures"]
     for reason in ("brightness", "colour", "detail"):

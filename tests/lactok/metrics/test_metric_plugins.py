@@ -116,7 +116,7 @@ class TestPlugIn:
         assert len(hashes) == 3
 
     def test_a_broken_one_is_a_line_and_hides_no_other(self, plug, two: Path, tmp_path: Path, caplog) -> None:
-        registry._say_left_out.cache_clear()
+        registry.say_left_out.cache_clear()
         (tmp_path / "broken_plug.py").write_text("raise OSError('no such\\nlibrary')\n")
         plug["broken"] = EntryPoint("broken", "broken_plug:X", GROUP)
         why = "plug-in 'broken' (broken_plug:X) cannot be imported: OSError: no such library"
