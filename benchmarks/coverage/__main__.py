@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lactok.command import Parser, command
-from lactok.errors import WrongValue, check_output_file, whole
+from lactok.errors import WrongValue, check_output_file, integer, whole
 
 IMAGES = {"means": "30,50,100,500", "distances": "200,500,1000,5000"}
 
@@ -20,12 +20,12 @@ def parser() -> Parser:
     )
     p.add_argument("what", choices=list(IMAGES), help="means of single images, or distances of sets (rFID, KID)")
     p.add_argument("--images", metavar="N,N", help=f"sizes of the sets ({IMAGES['means']}; {IMAGES['distances']})")
-    p.add_argument("--simulations", type=int, default=1000, help="data sets of each size (%(default)s)")
-    p.add_argument("--features", type=int, default=64, help="features of an image, for distances (%(default)s)")
+    p.add_argument("--simulations", type=integer, default=1000, help="data sets of each size (%(default)s)")
+    p.add_argument("--features", type=integer, default=64, help="features of an image, for distances (%(default)s)")
     p.add_argument(
-        "--kid-up-to", type=int, default=1000, metavar="N", help="images up to which KID is simulated (%(default)s)"
+        "--kid-up-to", type=integer, default=1000, metavar="N", help="images up to which KID is simulated (%(default)s)"
     )
-    p.add_argument("--seed", type=int, default=0, help="of the simulations (%(default)s)")
+    p.add_argument("--seed", type=integer, default=0, help="of the simulations (%(default)s)")
     p.add_argument(
         "--out", metavar="FILE", help="JSON file of the rows; rows that it holds already are not simulated again"
     )

@@ -131,11 +131,32 @@ def resample(
 def _recomputed(
     metric: DistanceMetric, references: Any, outputs: Sequence[np.ndarray], grouping: Grouping, value: float
 ) -> LeaveOut:
-    """Compute a distance without each group by its function for whole sets, which fits in memory."""
-    images = np.concatenate(list(outputs))
-    originals = references if grouping.references is None else np.concatenate(list(references))
+    """Compute a distance without each group by its function for whole sets."""
     without = np.zeros(grouping.count)
     for group in range(grouping.count):
-        kept = originals if grouping.references is None else [originals[grouping.references != group]]
-        without[group] = metric.compute(kept, [images[grouping.outputs != group]])
+        kept = references
+        if grouping.references is not None:
+            kept = _Without(references, grouping.references != group)
+        without[group] = metric.compute(kept, _Without(outputs, grouping.outputs != group))
     return LeaveOut(value, without)
+
+
+class _Without(Sequence[np.ndarray]):
+    """The rows of some blocks that are kept, read block by block, so that memory holds one block at a time.
+
+    Args:
+        blocks: the blocks.
+        kept: whether each of their rows is kept.
+    """
+
+    def __init__(self, blocks: Sequence[np.ndarray], kept: np.ndarray):
+        self.blocks, self.kept = blocks, kept
+        self.starts = np.cumsum([0, *(len(block) for block in blocks)])
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if not 0 <= index < len(self.blocks):
+            raise IndexError(index)
+        return self.blocks[index][self.kept[self.starts[index] : self.starts[index + 1]]]

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from lactok.errors import UserError
 from lactok.files import is_file, is_folder
 from lactok.images import EXTENSIONS
+from lactok.outside_text import shown
 
 MOST_SHARDS = 100_000  # names that a pattern may stand for
 

@@ -133,7 +133,7 @@ def test_two_sources_of_one_number_stand_side_by_side(tmp_path: Path) -> None:
     built = tables(tmp_path / "runs", tmp_path / "out")
     found = cell(built["table1-coco"], "lactok-h", "rfid")
     assert (found["published"], found["second"]) == (10.8, 10.8)
-    assert "10.80 / 10.8" in (tmp_path / "out" / "tables" / "table1-coco.md").read_text()
+    assert "**10.80** / 10.8" in (tmp_path / "out" / "tables" / "table1-coco.md").read_text()
     table = built["published-rfid"]
     rows = [(r["row"], r["cells"][0]["published"]) for r in table["rows"] if r["name"] == "titok-s128"]
     assert [value for _, value in rows] == [2.32, 1.71, 3.91]

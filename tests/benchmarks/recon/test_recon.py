@@ -207,7 +207,9 @@ def test_distances_hold_a_few_shards_at_a_time(
         arguments = ("--dataset", str(photographs), "--limit", str(limit), "--pictures", "0")
         (result,) = run(tmp_path / str(limit), "--tokenizers", "toy", *arguments, "--metrics", "walked").values()
         assert result["metrics"]["walked"]["n"] == limit
-    assert blocks == [10, 10, 10, 5] * 2 + [10] * 14
+    assert blocks[: 8 + 14] == [10, 10, 10, 5] * 2 + [10] * 14
+    assert len(blocks) == 8 + 14 + 20 * 14  # of 70 images also without each of twenty groups, for an interval
+    assert max(blocks) == 10
     assert 10 * 4 * width <= peaks[1] < 1.1 * peaks[0] < 70 * 4 * width  # the last: one side of the larger run
 
 

@@ -67,19 +67,20 @@ def test_a_result_counts_patches(cheap: Metric, tmp_path: Path) -> None:
 
 
 def test_images_of_differing_sizes_and_unreadable_ones(cheap: Metric, tmp_path: Path) -> None:
-    """At their own size photographs have differing numbers of patches, and small ones have none."""
+    """At their own size photographs have differing numbers of patches; those smaller than a patch are left out."""
     photographs = folder(tmp_path / "photographs", [(512, 512), (256, 768), (192, 256), (512, 256)])
     (photographs / "00.png").write_bytes(b"no picture")
     options = {"dataset": photographs, "protocol": "native", "metrics": "rfid_patch256"}
     result = lactok.evaluate("jpeg", **options, out=tmp_path / "out")
-    assert (result["rfid_patch256"].n, result["rfid_patch256"].rows) == (4, 4 + 3 + 0 + 2)
+    assert (result["rfid_patch256"].n, result["rfid_patch256"].rows) == (3, 4 + 3 + 2)
+    assert len(result.data.dataset.skipped) == 2
     outputs, references = [], []
     store = Store(tmp_path / "out")
     for kind, rows in (("scores", outputs), ("reference", references)):
         for path in (tmp_path / "out" / "store" / kind).rglob("*.npz"):
             blocks = FeatureBlocks(store, kind, [path.stem], "patch-means", [None])
             rows.append(blocks[0])
-            assert blocks.rows_of_images().tolist() == [4, 3, 0, 2]
+            assert blocks.rows_of_images().tolist() == [4, 3, 2]
             assert not np.isnan(blocks[0]).any()
     expected = frechet(references, outputs)
     assert result["rfid_patch256"].value == pytest.approx(expected, rel=1e-12)
