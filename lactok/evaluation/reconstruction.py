@@ -392,7 +392,8 @@ class ReconstructedShard:
             sample = self.samples[i]
             if sample.id in pictured:
                 made, prepared = self._picture_keys(sample)
-                self.store.put_picture(made, images.png(output, PNG_LEVEL))
+                if not self.store.has_picture(made):  # it is there where only the scores were lost
+                    self.store.put_picture(made, images.png(output, PNG_LEVEL))
                 if not self.store.has_picture(prepared):  # another source's work may have put it there
                     self.store.put_picture(prepared, images.png(stack([reference])[0], PNG_LEVEL))
 
