@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison and return 0."""
     check_output_file("json", args.json)
     from lactok.evaluation.compare import compare, corrected
-    from lactok.evaluation.results import older_version_lines
+    from lactok.evaluation.older_results import older_version_lines
 
     runs = [find(name, args.runs) for name in (args.first, args.second, *args.more)]
     folders = [run.folder.resolve() for run in runs]

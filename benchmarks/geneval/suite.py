@@ -20,7 +20,7 @@ from lactok.evaluation.datasets import Dataset, limited_numbers
 from lactok.evaluation.evaluate import one_by_one
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
-from lactok.evaluation.schema import Skipped
+from lactok.evaluation.schema_parts import Skipped
 from lactok.evaluation.shards import again_if_lost, complete
 from lactok.evaluation.store import Store
 from lactok.evaluation.table import lines_by_reason

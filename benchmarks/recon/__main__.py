@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset
     from lactok.evaluation.evaluate import Outcome
-    from lactok.evaluation.schema import Skipped
+    from lactok.evaluation.schema_parts import Skipped
 
 ALL = ("all", "local")  # what `--tokenizers` may say instead of names
 

@@ -18,7 +18,7 @@ from lactok.evaluation.results import (
     ReconResult,
     Result,
 )
-from lactok.evaluation.schema import Entry
+from lactok.evaluation.schema_parts import Entry
 from lactok.evaluation.statistics import Difference, distance_difference, holm, paired_difference
 from lactok.evaluation.table import decimals
 from lactok.metrics.registry import Metric, sorted_keys

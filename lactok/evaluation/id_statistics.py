@@ -18,7 +18,7 @@ FEW = 3  # groups of images with the same ids that are named, and names in each 
 
 
 def id_statistics(ids: np.ndarray, samples: Sequence[str], size: int, store: Store | None = None) -> dict[str, Any]:
-    """Return the part `ids` of a result; `lactok.evaluation.schema.IdsPart` says what its values are.
+    """Return the part `ids` of a result; `lactok.evaluation.schema_parts.IdsPart` says what its values are.
 
     Args:
         ids: (n, L), the ids of n images, one at least.

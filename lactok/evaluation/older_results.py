@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lactok.evaluation.results import Result
 
 VERSION = 2
 
@@ -84,3 +87,14 @@ def _upgraded_geneval(new: dict[str, Any]) -> dict[str, Any]:
         "tasks": list(tasks),
         "remarks": [{"id": note["id"], "reason": note["text"]} for note in remarks],
     }
+
+
+def older_version_lines(results: Sequence[Result]) -> list[str]:
+    """Return a line for the user if some of the results are of an older schema, else no line."""
+    older = [result.name for result in results if result.older]
+    if not older:
+        return []
+    more = f" and {len(older) - 1} more" if len(older) > 1 else ""
+    return [
+        f"read from version 1 of the schema: {older[0]!a}{more}; measure again to store them in the current version"
+    ]

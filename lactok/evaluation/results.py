@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from lactok.errors import MissingFile, UnknownName, UserError, WrongValue
 from lactok.evaluation import generated, schema, stored_files
-from lactok.evaluation.older_results import Damaged
-from lactok.evaluation.schema import Entry
+from lactok.evaluation.older_results import Damaged, older_version_lines
+from lactok.evaluation.schema_parts import Entry
 from lactok.files import is_folder
 from lactok.metrics.registry import Metric, described
 from lactok.metrics.rewards import titles
@@ -439,14 +439,3 @@ def _is_result(folder: Path) -> bool:
         return (folder / "result.json").exists()
     except OSError:
         return False
-
-
-def older_version_lines(results: Sequence[Result]) -> list[str]:
-    """Return a line for the user if some of the results are of an older schema, else no line."""
-    older = [result.name for result in results if result.older]
-    if not older:
-        return []
-    more = f" and {len(older) - 1} more" if len(older) > 1 else ""
-    return [
-        f"read from version 1 of the schema: {older[0]!a}{more}; measure again to store them in the current version"
-    ]

@@ -15,7 +15,7 @@ from lactok.errors import first_few, one_line
 from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import PicturesResult, ReconResult, load
-from lactok.evaluation.schema import Entry, Skipped
+from lactok.evaluation.schema_parts import Entry, Skipped
 from lactok.metrics.frechet import SINGULAR_BELOW
 from lactok.metrics.registry import Metric, sorted_keys
 

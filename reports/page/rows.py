@@ -10,7 +10,7 @@ from typing import Any
 
 from lactok.errors import UserError, first_few
 from lactok.evaluation.results import ReconResult, Result
-from lactok.evaluation.schema import Entry
+from lactok.evaluation.schema_parts import Entry
 from lactok.evaluation.table import FEW, metrics_of, missing_notes, number, usage_notes
 from lactok.metrics.registry import ImageMetric, Metric, sorted_keys
 from reports.conditions import unusual_conditions

@@ -18,7 +18,7 @@ from page_runs import KINDS, write_row
 from benchmarks.recon import __main__ as recon
 from lactok.evaluation import statistics
 from lactok.evaluation.results import ReconResult, load, load_results
-from lactok.evaluation.schema import Entry, Skipped
+from lactok.evaluation.schema_parts import Entry, Skipped
 from lactok.evaluation.table import decimals, lines_by_reason, markdown, missing_notes, number, share_of_codes
 from lactok.evaluation.writing import to_json
 from lactok.metrics.registry import METRICS, Features, Metric, find, metric
