@@ -102,7 +102,7 @@ def test_a_damaged_shard_is_made_again(photographs: Path, tmp_path: Path, where:
     first = stable_bytes(tmp_path / "out")
     for path in (tmp_path / "out").glob("store/*/*/*.npz"):
         data = bytearray(path.read_bytes())
-        position = {"cut": 100, "in an array": data.index(b"index.npy") + 150}.get(where, data.rindex(b"index.npy"))
+        position = {"cut": 100, "in an array": data.index(b".npy") + 150}.get(where, data.rindex(b".npy"))
         data[position] ^= 255
         path.write_bytes(data[:100] if where == "cut" else data)
     run(tmp_path / "out", *arguments)
