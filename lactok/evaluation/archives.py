@@ -74,7 +74,7 @@ def is_archive(path: Path) -> bool:
 
 
 def images_in(archives: Sequence[Path]) -> list[Inside]:
-    """Return the images in archives, sorted by name.
+    """Return the images in archives, sorted by name as `lactok.evaluation.folders.names_under` sorts.
 
     Of a tar that was cut short, the images that are whole are taken, and a line in the log says so.
 
@@ -92,7 +92,7 @@ def images_in(archives: Sequence[Path]) -> list[Inside]:
                     raise WrongValue(f"two images have the name {shown(one.name)}, in {' and '.join(places)}")
         except OSError as error:
             raise MissingFile(f"cannot read {shown(archive, 200)}: {error.strerror or error}") from error
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found, key=lambda name: name.split("/"))]
 
 
 def _listed(archive: Path) -> Iterator[Inside]:
@@ -195,7 +195,7 @@ def _of_parquet(archive: Path) -> Iterator[Inside]:
                         " ".join(text.split()) or None if isinstance(text, str) else None,
                         is_named,
                     )
-    except (pyarrow.lib.ArrowException, OSError) as error:
+    except (pyarrow.lib.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         why = " ".join(str(error).split())[:100]

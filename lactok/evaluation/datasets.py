@@ -171,7 +171,8 @@ def from_list(path: Path, limit: int | None = None) -> Dataset:
     Raises:
         UserError: the file cannot be read, names no images, one that is not there, or one twice.
     """
-    samples = tuple(Sample(identifier, file) for identifier, file in sorted(lists.read(path).items()))
+    files = lists.read(path)
+    samples = tuple(Sample(i, files[i]) for i in sorted(files, key=lambda name: name.split("/")))  # as a folder's
     return named_by_content(path.stem, limited(samples, limit))
 
 

@@ -6,6 +6,7 @@ A member is a small value that is sent to worker processes; it opens its archive
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ STORED, DEFLATED = 0, 8  # zip's methods of compression that are read
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip's local header: its mark, the lengths of the name and the extra field
 _MOST_UNPACKED = 1 << 30  # bytes; a small member that unpacks to more is no photograph
 DAMAGED = "its archive is damaged there"
+_READING = [threading.Lock() for _ in range(16)]  # of row groups, so that several threads do not read the same one
 
 
 class Member(Protocol):
@@ -111,7 +113,9 @@ class RowMember:
     def read(self, archive: Path) -> bytes:
         stat = archive.stat()
         try:
-            data = _rows(archive, stat.st_size, stat.st_mtime_ns, self.group, self.column)[self.row].as_py()
+            with _READING[hash((archive, self.group)) % len(_READING)]:
+                rows = _rows(archive, stat.st_size, stat.st_mtime_ns, self.group, self.column)
+            data = rows[self.row].as_py()
         except Exception as error:  # what pyarrow raises for damaged pages has no common class but OSError
             if isinstance(error, MemoryError):
                 raise
@@ -128,9 +132,9 @@ def _rows(archive: Path, _size: int, _mtime: int, group: int, column: str) -> An
     Images of one group are mostly read one after the other, and a group can only be read whole.
     """
     import pyarrow.parquet
+    import pyarrow.types
 
     with pyarrow.parquet.ParquetFile(archive) as file:
         found = file.read_row_group(group, columns=[column], use_threads=False).column(0).combine_chunks()
-    for name in column.split(".")[1:]:
-        found = found.field(name)
-    return found
+    # a column's own name may have a dot too, so the type tells whether the bytes lie in a struct
+    return found.field(0) if pyarrow.types.is_struct(found.type) else found

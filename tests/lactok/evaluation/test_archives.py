@@ -9,10 +9,13 @@ import logging
 import pickle
 import sys
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -20,7 +23,7 @@ from conftest import photograph
 
 import lactok
 from lactok.errors import UserError
-from lactok.evaluation import datasets
+from lactok.evaluation import datasets, members
 from lactok.images import UnreadableImage
 
 KINDS = ("tar", "zip", "parquet")
@@ -77,6 +80,23 @@ def test_samples_are_those_of_the_files(kind: str, pictures: Path, tmp_path: Pat
     assert datasets.get(str(path), limit=3).samples == tuple(s for s in found if s.id in chosen(expected, 3))
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "list"])
+def test_the_order_is_that_of_the_files(kind: str, tmp_path: Path) -> None:
+    """A name that goes on after another folder's with a character before "/" comes after what is in that folder."""
+    files = {name: name.encode() for name in ("a/x.png", "a-b/x.png", "a.png", "b/y.png")}
+    for name, data in files.items():
+        (tmp_path / "o" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "o" / name).write_bytes(data)
+    path = tmp_path / "o" / "o.txt"
+    if kind == "list":
+        path.write_text("\n".join(reversed(files)))
+    else:
+        path = packed(kind, tmp_path / "o", files)
+    inside, plain = datasets.get(str(path)), datasets.get(str(tmp_path / "o"))
+    assert inside.list_sha256 == plain.list_sha256
+    assert inside.name == plain.name
+
+
 def chosen(samples: tuple[datasets.Sample, ...], limit: int) -> set[str]:
     return {sample.id for sample in datasets.limited(samples, limit)}
 
@@ -121,6 +141,31 @@ def test_captions_of_shards_and_rows(pictures: Path, tmp_path: Path) -> None:
     table = pyarrow.table({"jpg": [b"a"], "other": [b"b"]})
     pyarrow.parquet.write_table(table, tmp_path / "plain.parquet")
     assert datasets.get(str(tmp_path / "plain.parquet")).samples[0].member.read(tmp_path / "plain.parquet") == b"a"
+
+
+def test_a_column_whose_name_has_a_dot(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"my.image": [b"a"]}), path)
+    assert [s.member.read(path) for s in datasets.get(str(path)).samples] == [b"a"]
+
+
+def test_threads_read_a_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"image": [b"%d" % i for i in range(8)]}), path)
+    samples = datasets.get(str(path)).samples
+    members._rows.cache_clear()
+    reads, read = [], pyarrow.parquet.ParquetFile.read_row_group
+
+    def slow(*args: Any, **options: Any) -> Any:
+        reads.append(args[1])
+        time.sleep(0.1)
+        return read(*args, **options)
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read_row_group", slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda sample: sample.member.read(path), samples))
+    assert found == [b"%d" % i for i in range(8)]
+    assert reads == [0]
 
 
 def one_line(name: str | Path) -> str:
@@ -205,6 +250,14 @@ class TestDamage:
     def test_two_unicode_forms_of_one_name(self, kind: str, tmp_path: Path) -> None:
         path = packed(kind, tmp_path / "a", {"caf\u00e9.png": b"a", "cafe\u0301.png": b"b"})
         assert "one name in two Unicode forms" in one_line(path)
+
+    def test_rows_whose_texts_are_no_utf8(self, tmp_path: Path) -> None:
+        ends = pyarrow.py_buffer(np.array([0, 5], np.int32).tobytes())
+        text = pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, ends, pyarrow.py_buffer(b"\xff.png")])
+        image = pyarrow.StructArray.from_arrays([pyarrow.array([b"a"]), text], ["bytes", "path"])
+        for table in ({"image": image}, {"image": [b"a"], "caption": text}):
+            pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+            assert "a.parquet is damaged or no Parquet file ('utf-8' codec" in one_line(tmp_path / "a.parquet")
 
     def test_columns_that_are_no_images(self, tmp_path: Path) -> None:
         pyarrow.parquet.write_table(pyarrow.table({"a": [1], "b": ["x"]}), tmp_path / "a.parquet")
