@@ -259,5 +259,5 @@ def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> 
     if is_pattern(name) or (is_file(path) and archives.is_archive(path)):
         return from_archives(name, limit, argument)
     if path.suffix or "/" in name or not name.isprintable():
-        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder or .txt list of images")
+        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder, archive or .txt list of images")
     raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

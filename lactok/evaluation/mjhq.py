@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from lactok import outside_text
 from lactok.errors import WrongValue
 from lactok.evaluation.candidates import Candidate, NotPublished, as_samples, candidates, unique
+from lactok.evaluation.folders import files_under
 from lactok.evaluation.names import normalised
 from lactok.evaluation.samples import Sample
 from lactok.files import is_file
@@ -26,7 +27,7 @@ def find(root: Path) -> tuple[Sample, ...]:
     """Return MJHQ-5K of the images of MJHQ-30K under a folder; ids are category/file name.
 
     The category is the name of a folder that an image lies in, at whatever depth, the label that the hub's Parquet
-    files give it, or what meta_data.json says. That file also gives the captions, if it lies in the folder.
+    files give it, or what meta_data.json says. That file also gives the captions, if it lies there at any depth.
 
     Raises:
         NotPublished: there are not 3,000 images of each of the ten categories, each once.
@@ -101,7 +102,10 @@ def _meta(root: Path) -> dict[str, dict[str, str]]:
     """
     path = root / META
     if not is_file(path):
-        return {}
+        nested = [file for file in files_under(root, (META,)) if file.name == META]
+        if not nested:
+            return {}
+        path = nested[0]
     name = shown(path, 200)
     found = outside_text.json_object(outside_text.read(path), name)
     entries = {key: value for key, value in found.items() if isinstance(value, dict)}

@@ -28,7 +28,7 @@ from lactok.evaluation.samples import Sample, limited
 from lactok.files import is_folder
 from lactok.outside_text import shown
 
-_IMAGENET = re.compile(r"(ILSVRC2012_val_\d{8})(?:_n\d{8})?\.JPEG", re.IGNORECASE)
+_IMAGENET = re.compile(r"ILSVRC2012_val_(\d{8})(?:_n\d{8})?\.JPEG", re.IGNORECASE)
 _IMAGENET_TRAIN = re.compile(r"n\d{8}_\d+\.JPEG", re.IGNORECASE)
 _COCO = re.compile(r"\d{12}\.jpg", re.IGNORECASE)
 COCO_ENDS = "000000000139.jpg", "000000581781.jpg"  # the first and the last image of val2017
@@ -73,7 +73,9 @@ def imagenet(root: Path) -> tuple[Sample, ...]:
     """
     others = 0
     for some in candidates(root, is_other_part, is_validation):
-        found = [(f"{match[1]}.JPEG", one) for one in some if (match := _IMAGENET.fullmatch(one.own_name))]
+        found = [
+            (f"ILSVRC2012_val_{match[1]}.JPEG", one) for one in some if (match := _IMAGENET.fullmatch(one.own_name))
+        ]
         if found:
             by_id = unique(found)
             wanted = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, PUBLISHED["imagenet"].size + 1)]

@@ -81,6 +81,8 @@ def is_pattern(name: str) -> bool:
 def matching(pattern: str, argument: str) -> list[Path]:
     """Return the files that a name, a glob or a brace pattern stands for, each once.
 
+    A file that has the pattern itself for a name, such as `photos [1].tar`, is meant before others.
+
     Args:
         pattern: such as `train-{000..099}.tar` or `val-*.parquet`.
         argument: the argument that names it, for the message.
@@ -89,9 +91,10 @@ def matching(pattern: str, argument: str) -> list[Path]:
         UserError: there is no file of one of the names.
     """
     found: list[Path] = []
-    for name in expand(os.path.expanduser(pattern)):
+    whole = os.path.expanduser(pattern)
+    for name in [whole] if is_file(Path(whole)) else expand(whole):
         matches = [name]
-        if any(character in name for character in "*?["):
+        if any(character in name for character in "*?[") and not is_file(Path(name)):
             matches = sorted(glob.glob(name, recursive=True))
         if not matches or not is_file(Path(matches[0])):
             of = f", of {shown(pattern, 200)}" if name != pattern else ""

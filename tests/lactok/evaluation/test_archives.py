@@ -129,6 +129,13 @@ def test_many_shards_by_folder_glob_and_braces(pictures: Path, tmp_path: Path) -
         datasets.get(f"{tmp_path}/shards/part-{{000..007}}.tar")
 
 
+@pytest.mark.parametrize("name", ["a [1]", "a{1}", "a*", "a{1,2}?"])
+def test_a_file_whose_name_looks_like_a_pattern(name: str, pictures: Path, tmp_path: Path) -> None:
+    packed("tar", tmp_path / "a1", {"other.png": b"a"})
+    path = packed("tar", tmp_path / name, content(pictures))
+    assert len(datasets.get(str(path)).samples) == 7
+
+
 def test_captions_of_shards_and_rows(pictures: Path, tmp_path: Path) -> None:
     files = {"0.png": b"a", "0.txt": b"a  red\nbus", "1.png": b"b", "1.json": json.dumps({"prompt": "two"}).encode()}
     path = packed("tar", tmp_path / "a", files | {"2.png": b"c"})

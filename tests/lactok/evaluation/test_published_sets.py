@@ -127,6 +127,10 @@ class TestImageNet:
         parquet_of(tmp_path / "hub" / "imagenet" / "data" / "train-00000-of-00002.parquet", [("n01440764_1.JPEG", "")])
         assert found("imagenet", tmp_path / "hub") == VAL
 
+    def test_names_in_small_letters(self, tmp_path: Path) -> None:
+        touch(tmp_path / "imagenet", [name.lower() for name in VAL])
+        assert found("imagenet", tmp_path) == VAL
+
     def test_train_alone_is_refused(self, tmp_path: Path) -> None:
         touch(tmp_path / "imagenet", [f"n01440764/n01440764_{i}.JPEG" for i in range(20)])
         assert "holds training images, such as n01440764/n01440764_0.JPEG" in refused("imagenet", tmp_path)
@@ -251,6 +255,12 @@ class TestMjhq:
     def test_prompts_are_captions(self, tmp_path: Path) -> None:
         samples = datasets.get("mjhq", self.kept(tmp_path, "flat")).samples
         assert all(sample.caption == f"a {sample.id}" for sample in samples)
+        below = tmp_path / "below" / "mjhq"
+        below.mkdir(parents=True)
+        (tmp_path / "mjhq").rename(below / "MJHQ-30K")
+        assert [sample.caption for sample in datasets.get("mjhq", tmp_path / "below").samples] == [
+            sample.caption for sample in samples
+        ]
 
     def test_wrong_numbers_and_categories_are_refused(self, tmp_path: Path) -> None:
         root = self.kept(tmp_path, "mjhq30k_imgs") / "mjhq" / "mjhq30k_imgs"
