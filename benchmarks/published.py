@@ -88,6 +88,11 @@ _TABLES = {
     "llamagen_reconstruction": _rfid_of(
         "LlamaGen's README (FoundationVision/LlamaGen)", "llamagen_readme_imagenet256", "llamagen-256"
     ),
+    "llamagen_reconstruction_larger": _rfid_of(  # there the photographs are of 384 and 512 px, and 256 px are compared
+        "LlamaGen's README (FoundationVision/LlamaGen), photographs at 384 and 512 px",
+        "llamagen_readme_imagenet_larger",
+        "",
+    ),
     "seed_voken_ibq": _rfid_of(SEED_VOKEN, "seed_voken_readme/imagenet256_ibq", "seed-voken-256-ibq"),
     "seed_voken": _rfid_of(SEED_VOKEN, "seed_voken_readme/imagenet256", "seed-voken-256"),
     "seed_voken_coco": _rfid_of(SEED_VOKEN, "seed_voken_readme/coco", "seed-voken-256", "coco"),

@@ -59,6 +59,8 @@ def _choice(results: Results, claim: Claim) -> Choice:
         return Choice(reason="a user's measurement, whose protocol is not known here")
     if name.partition("@")[0] not in registry.list_tokenizers():
         return Choice(reason="not run: no tokenizer of this name here")
+    if not claim.protocol:
+        return Choice(reason="not run: no protocol here repeats its evaluation")
     command = f"python -m benchmarks.recon --tokenizers {name} --dataset {claim.dataset} --protocol {claim.protocol}"
     return choose(
         [r for r in results.recon if r.label == name],

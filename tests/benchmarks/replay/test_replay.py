@@ -81,3 +81,15 @@ def test_published_numbers_stand_at_the_protocol_that_repeats_them() -> None:
     assert "rFID 2.32 [1]" in published_texts(claims, "paper-1024")
     assert published_texts(claims, "titok-256") == ["rFID 1.71 [2]"]
     assert published_texts(claims, "") == ["rFID 3.91 [3]"]
+
+
+def test_numbers_of_other_networks_and_other_photographs_are_kept_apart() -> None:
+    """The pre-training networks are not those trained on ImageNet; at 384 px the photographs are of 384 px too."""
+    of = {}
+    for claim in published.claims():
+        of.setdefault((claim.tokenizer, claim.dataset), []).append((claim.protocol, claim.value))
+    assert of["open-magvit2-2^18", "imagenet"] == [("seed-voken-256", 1.17)]
+    assert of["open-magvit2-2^18-pretrain", "imagenet"] == [("seed-voken-256", 1.67), ("seed-voken-native", 0.78)]
+    assert of["open-magvit2-2^18-pretrain", "coco"] == [("seed-voken-256", 6.76)]
+    assert ("ibq-262k", "coco") not in of
+    assert of["llamagen-vq16@input=384", "imagenet"] == [("", 0.94)]
