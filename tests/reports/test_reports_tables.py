@@ -143,6 +143,18 @@ def test_two_sources_of_one_number_stand_side_by_side(tmp_path: Path) -> None:
     assert any("4.28 instead of 2.19" in note for note in table["notes"])
 
 
+def test_a_choice_of_an_earlier_version_stands_beside_no_published_number(tmp_path: Path) -> None:
+    """It took MJHQ-5K otherwise, and any folder for FLUX-5K; its results have no digest of their list."""
+    folder = full_coco(tmp_path / "runs", TITOK, 0)
+    result = json.loads((folder / "result.json").read_text())
+    for made, said in ({"name": "mjhq"}, "an earlier version took"), ({"list_sha256": "0" * 64}, ""):
+        result["dataset"] |= made
+        (folder / "result.json").write_bytes(to_json(result))
+        found = cell(tables(tmp_path / "runs", tmp_path / "out")["table2-mjhq"], TITOK.name, "psnr")
+        assert said in found["reason"]
+        assert (found["measured"] is None) == bool(said)
+
+
 def test_a_run_stands_beside_the_number_of_its_own_kind(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     folder = full_coco(runs, TITOK, 0)
