@@ -54,3 +54,12 @@ def test_keys_on_a_gpu_cover_what_changes_its_last_bits(photographs: Path, monke
         patch.setattr(config, "device_name", lambda name: "another card")
         assert source.key(samples, base) != ids
         assert reference_key(samples, base) != scores
+
+
+def test_features_of_rounded_photographs_have_a_key_of_their_own(photographs: Path) -> None:
+    """A protocol that prepares alike and compares with the photographs' exact pixels must not take them."""
+    samples = datasets.folder(photographs).samples
+    rounded = protocol.protocols()["seed-voken-256"]
+    exact = replace(rounded, score=replace(rounded.score, references="exact"))
+    keys = [reference_key(samples, Run(one, seed=0, threads=1)) for one in (rounded, exact)]
+    assert keys[0] != keys[1]
