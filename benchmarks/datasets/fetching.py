@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from benchmarks.datasets.transfer import transfer
 from lactok.errors import UserError, disk_errors
-from lactok.evaluation.published_sets import PUBLISHED, samples_of
+from lactok.evaluation.published_sets import PUBLISHED, coco, samples_of
 from lactok.files import copy_atomically, is_file, replacing, write_atomically
 from lactok.specs import Hub
 from lactok.weights.cache import sha256
@@ -92,12 +92,23 @@ def _coco(root: Path) -> None:
         if all(is_file(root / path) for path in wanted):
             logger.info("%s is here already", ", ".join(wanted))
             continue
+        if not one.members and _has_images(root):
+            logger.info("the images are here already")
+            continue
         arrived = transfer(one.url, root / HALF_DONE / name, one.sha256)
         if one.members:
             _take(arrived, one.members, root)
             arrived.unlink()
         else:
             os.replace(arrived, root / name)
+
+
+def _has_images(root: Path) -> bool:
+    """Return whether COCO's images lie in a folder, in whatever layout."""
+    try:
+        return bool(coco(root))
+    except UserError:
+        return False
 
 
 def _take(archive: Path, members: tuple[str, ...], root: Path) -> None:

@@ -153,6 +153,14 @@ class TestCoco:
         run("check", "coco", "--data", tmp_path)
         assert "captions: 6" in capsys.readouterr().out
 
+    def test_images_that_are_here_are_not_fetched_again(self, host: LocalHub, tmp_path: Path) -> None:
+        for i, name in enumerate(COCO):
+            (tmp_path / "coco" / "val2017" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "coco" / "val2017" / name).write_bytes(jpeg(i))
+        run("fetch", "coco", "--data", tmp_path)
+        assert not (tmp_path / "coco" / "val2017.zip").exists()
+        assert all((tmp_path / "coco" / name).is_file() for name in fetching.COCO[1].members)
+
     def test_broken_transfers_go_on(self, host: LocalHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         host.script = [Cut(2500), Cut(1000)]
         run("fetch", "coco", "--data", tmp_path)
