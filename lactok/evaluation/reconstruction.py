@@ -65,9 +65,13 @@ class ShardKeys:
 
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     """Return the key of the features of a shard's prepared photographs, the same for all sources."""
-    score = run.protocol.score
-    rounded = [score.rounding] if score.references == "rounded" else []  # see `compared_with`
-    return digest([run.protocol.prepare_hash, features_key(run), [s.sha256 for s in samples], *rounded])
+    how, score = run.protocol.prepare, run.protocol.score
+    further: list[object] = []  # of protocols that came later, so that the keys of earlier ones stay what they were
+    if score.references == "rounded":  # see `compared_with`
+        further.append(score.rounding)
+    if how.keeps_shape:  # photographs that are too small for one of the metrics have no features
+        further.append(max(find(key).smallest for key in score.metrics))
+    return digest([run.protocol.prepare_hash, features_key(run), [s.sha256 for s in samples], *further])
 
 
 def ids_layout(source: Source, samples: Sequence[Sample]) -> Layout:

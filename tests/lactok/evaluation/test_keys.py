@@ -63,3 +63,13 @@ def test_features_of_rounded_photographs_have_a_key_of_their_own(photographs: Pa
     exact = replace(rounded, score=replace(rounded.score, references="exact"))
     keys = [reference_key(samples, Run(one, seed=0, threads=1)) for one in (rounded, exact)]
     assert keys[0] != keys[1]
+
+
+def test_features_of_all_photographs_are_not_those_of_the_large_ones(photographs: Path) -> None:
+    """Under `native`, MS-SSIM leaves out photographs that are too small for it; other metrics have them."""
+    samples = datasets.folder(photographs).samples
+    runs = [Run(protocol.get("native", None, f"{key},rfid"), seed=0, threads=1) for key in ("ms_ssim", "psnr", "ssim")]
+    keys = [reference_key(samples, run) for run in runs]
+    assert keys[0] != keys[1] == keys[2]
+    square = [Run(protocol.get("square-256", None, f"{key},rfid"), seed=0, threads=1) for key in ("ms_ssim", "psnr")]
+    assert reference_key(samples, square[0]) == reference_key(samples, square[1])
