@@ -127,6 +127,13 @@ def _of_tar(archive: Path) -> Iterator[Inside]:
         raise WrongValue(f"{shown(archive, 200)} holds two images of the name {shown(found.twice)}")
     if found.fault:
         logger.warning("warning: %s is damaged: %s", shown(archive, 200), found.fault)
+    if found.others:
+        logger.warning(
+            "warning: %s: %d images are left out: members whose names are equal up to the first dot are one sample, as "
+            "in webdataset, and one image of it is taken; unpack the tar, or pack a zip, to have them all",
+            shown(archive, 200),
+            found.others,
+        )
     beside: dict[str | None, tuple[int, int, str]] = {}
     for ending in reversed(captions.ENDINGS):  # the first ending has the last word
         for text in index(archive, (ending,)).members:

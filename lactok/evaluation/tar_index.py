@@ -49,11 +49,13 @@ class Index(NamedTuple):
         members: the images that are complete.
         fault: how the shard is damaged; empty if it is not.
         twice: the first name that two images have, of which the earlier one is listed; empty if there is none.
+        others: the number of images that are not listed, since another one of their sample is.
     """
 
     members: tuple[Member, ...]
     fault: str = ""
     twice: str = ""
+    others: int = 0
 
 
 def shards_of(data: str) -> list[Path] | None:
@@ -177,14 +179,16 @@ def index(path: Path, endings: tuple[str, ...] = EXTENSIONS) -> Index:
                 fault = "cut short or damaged (no end mark), what is whole is used"
     except tarfile.ReadError as error:
         fault = f"not a tar file ({error})"
-    return Index(tuple(image.member for image in images.values()), fault, twice)
+    members = tuple(image.member for image in images.values())
+    return Index(members, fault, twice, sum(image.others for image in images.values()))
 
 
 class _SampleImage(NamedTuple):
-    """The image of a sample, and the length of its name's ending."""
+    """The image of a sample, the length of its name's ending, and the number of the sample's other images."""
 
     ending: int
     member: Member
+    others: int = 0
 
 
 def _add_image(images: dict[str, _SampleImage], header: tarfile.TarInfo, endings: tuple[str, ...]) -> bool:
@@ -199,10 +203,13 @@ def _add_image(images: dict[str, _SampleImage], header: tarfile.TarInfo, endings
     if not header.name.lower().endswith(endings):
         return False
     key, ending = match[1], len(match[2])
-    if key not in images or ending < images[key].ending:
-        images[key] = _SampleImage(ending, Member(header.name, header.offset_data, header.size))
+    known = images.get(key)
+    others = known.others + 1 if known else 0
+    if known is None or ending < known.ending:
+        images[key] = _SampleImage(ending, Member(header.name, header.offset_data, header.size), others)
         return False
-    return images[key].member.name == header.name
+    images[key] = known._replace(others=others)
+    return known.member.name == header.name
 
 
 def _is_end_mark(path: Path, offset: int) -> bool:

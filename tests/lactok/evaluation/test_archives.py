@@ -136,6 +136,17 @@ def test_a_file_whose_name_looks_like_a_pattern(name: str, pictures: Path, tmp_p
     assert len(datasets.get(str(path)).samples) == 7
 
 
+def test_other_images_of_a_sample_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = packed("tar", tmp_path / "a", {"0.png": b"a", "v.1.png": b"b", "v.2.png": b"c", "v.png": b"d"})
+    with caplog.at_level(logging.WARNING):
+        assert [s.id for s in datasets.get(str(path)).samples] == ["0.png", "v.png"]
+    assert "a.tar: 2 images are left out" in caplog.text
+    caplog.clear()
+    packed("tar", tmp_path / "b", {"0.png": b"a", "0.txt": b"text", "1.png": b"b"})
+    datasets.get(str(tmp_path / "b.tar"))
+    assert not caplog.records or "left out" not in caplog.text
+
+
 def test_captions_of_shards_and_rows(pictures: Path, tmp_path: Path) -> None:
     files = {"0.png": b"a", "0.txt": b"a  red\nbus", "1.png": b"b", "1.json": json.dumps({"prompt": "two"}).encode()}
     path = packed("tar", tmp_path / "a", files | {"2.png": b"c"})
