@@ -107,6 +107,25 @@ def test_the_extrapolation_is_nearer_to_the_truth_than_the_distance() -> None:
     assert abs(np.mean(extrapolated)) < np.mean(plain) / 10
 
 
+@pytest.mark.parametrize("are_left_out", [True, False], ids=["with references", "outputs alone"])
+@pytest.mark.parametrize("d", [12, 200], ids=["many", "few"])
+def test_a_group_may_have_no_rows(d: int, are_left_out: bool) -> None:
+    """Images that are smaller than a patch have none, and may be all that a group has."""
+    of = np.arange(57) % (COUNT - 1)
+    a, b = samples(57, d, 1), samples(57, d, 2)
+    found = frechet_leaving_out(blocks(a), blocks(b), Grouping(COUNT, of, of if are_left_out else None))
+    assert found.without[COUNT - 1] == pytest.approx(found.value, rel=1e-6)
+    assert np.isfinite(found.without).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_hardly_any_rows_have_no_distances_without_groups(n: int) -> None:
+    of, rows = np.arange(n), samples(2)[:n]
+    found = frechet_leaving_out([rows], [rows + 1], Grouping(COUNT, of, of))
+    assert np.isnan(found.without).all()
+
+
 def test_few_images_are_not_extrapolated() -> None:
     of = groups(60)
     assert frechet_leaving_out([samples(60, 40)], [samples(60, 40, 2)], Grouping(COUNT, of, of)).infinity is None
