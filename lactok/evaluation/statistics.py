@@ -20,6 +20,7 @@ from lactok.metrics.registry import Metric
 
 RESAMPLES = 2000  # of the bootstrap
 PERMUTATIONS = 1999  # of signs; with the observed ones they are 2000
+LEAST_P = 2 / (PERMUTATIONS + 1)  # that random flips of signs can give, two-sided
 POWER = 0.8  # with which the smallest detectable difference would be found
 FEWEST = 2  # images in each set of which a distance can be computed
 MANY = 1000  # pairs from which on signs are flipped by `lactok.evaluation.sign_flips`, which is faster then

@@ -88,14 +88,15 @@ def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
     ]
 
 
-def interval_notes(entries: Sequence[tuple[str, Entry]]) -> list[str]:
+def interval_notes(entries: Sequence[tuple[str, Entry]], mean: str = "the mean over images") -> list[str]:
     """Return the footnotes that say what ± means, and which distances have no interval and why.
 
     Args:
         entries: the entries of a table, each with the title of its metric.
+        mean: what the intervals of the others are of, in words.
     """
     sets = "; of a distance of sets, for other images of the same kind" if any(e.groups for _, e in entries) else ""
-    notes = [f"± is half the 95 % interval of the mean over images{sets}."]
+    notes = [f"± is half the 95 % interval of {mean}{sets}."]
     titles: dict[str, dict[str, None]] = {}
     for title, entry in entries:
         if entry.ci95_reason:

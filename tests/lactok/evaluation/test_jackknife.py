@@ -168,6 +168,12 @@ def test_few_images_have_no_interval_and_say_why(colours: DistanceMetric, pictur
     assert "No interval of colours: an interval needs 40 images or more." in result.table()
 
 
+def test_many_images_of_few_captions_have_no_interval_and_say_why(colours: DistanceMetric) -> None:
+    rows, captions = np.zeros((100, 3)), [f"caption {i % 12}" for i in range(100)]
+    _, found = jackknife.resample(colours, [rows], [rows], captions, False, lambda: 0.0)
+    assert found.reason == "an interval needs 40 different captions or more, these images have 12"
+
+
 def test_a_distance_without_a_function_for_groups_is_not_computed_for_hours(
     colours: DistanceMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -323,5 +323,6 @@ def test_the_table_has_every_suite_that_has_scores(runs: Path) -> None:
     assert below.strip().startswith("geneval of ")
     assert "| toy-pictures" in below
     assert "overall ↑" in below
+    assert "± is half the 95 % interval of the mean." in below
     only = load_results(runs)
     assert only.without(ReconResult).table().startswith("| pictures")
