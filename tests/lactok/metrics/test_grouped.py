@@ -91,6 +91,15 @@ def test_so_many_distances_are_computed(n: int, monkeypatch: pytest.MonkeyPatch)
     assert len(calls) == 1 + COUNT + 6
 
 
+def test_the_kernel_of_cmmd_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lactok.metrics import cmmd as module
+
+    passes: list[object] = []
+    monkeypatch.setattr(module, "_kernels", lambda *sides, given=module._kernels: passes.append(1) or given(*sides))
+    cmmd_leaving_out([samples(60)], [samples(60)], Grouping(COUNT, groups(60), groups(60)))
+    assert len(passes) == 3
+
+
 def test_the_extrapolation_is_nearer_to_the_truth_than_the_distance() -> None:
     """Two sets of the same distribution have the distance 0, and that of finite sets is larger."""
     rng = np.random.default_rng(0)
