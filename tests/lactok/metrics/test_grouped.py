@@ -162,6 +162,20 @@ def test_neighbours_without_each_group_are_as_computed_anew(
     np.testing.assert_allclose(found.without, anew, rtol=1e-12)
 
 
+def test_points_that_lie_within_all_radii_take_little_memory() -> None:
+    """Features of blurred images lie in the middle of those of photographs, within all of their radii."""
+    import tracemalloc
+
+    photographs = np.random.default_rng(0).normal(size=(1000, 64))
+    of = groups(1000)
+    tracemalloc.start()
+    found = precision_leaving_out([photographs], [photographs / 20], Grouping(COUNT, of, of))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.value == 1
+    assert most < 100e6
+
+
 def test_the_inception_score_without_each_group_is_that_of_its_splits() -> None:
     rng = np.random.default_rng(5)
     features, classifier, of = rng.normal(size=(200, 6)), rng.normal(size=(9, 6)), groups(200)
