@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lactok.evaluation.compare import Comparison
     from lactok.evaluation.results import Result
 
+LEVEL = 0.05  # below which a reader takes a p-value for a difference
+
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Add the arguments of `compare` to a parser."""
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     compared = corrected([compare(runs[0], run) for run in runs[1:]])
     for line in older_version_lines(runs):
         print(line, file=sys.stderr)
-    print("\n\n".join(text(each, len(compared)) for each in compared))
+    tests = sum(_tests(each) for each in compared)
+    print("\n\n".join(text(each, len(compared), tests) for each in compared))
     if args.json:
         from lactok.evaluation.writing import to_json
         from lactok.files import write_atomically
@@ -87,14 +90,22 @@ def find(name: str, runs: str) -> Result:
     return labelled[0]
 
 
-def text(compared: Comparison, tables: int = 1) -> str:
+def _tests(compared: Comparison) -> int:
+    """Return the number of p-values of a comparison."""
+    return sum(line.difference.p is not None for line in compared.lines)
+
+
+def text(compared: Comparison, tables: int, tests: int) -> str:
     """Return the comparison as Markdown: how the runs' conditions differ, then a line for each metric, then notes.
 
     Args:
         compared: the comparison.
         tables: the number of comparisons over which p-values are corrected.
+        tests: the number of p-values in all of them.
     """
     from tabulate import tabulate
+
+    from lactok.evaluation.statistics import LEAST_P
 
     def escape(cell: str) -> str:
         return one_line(cell, None).replace("|", "\\|")
@@ -104,13 +115,17 @@ def text(compared: Comparison, tables: int = 1) -> str:
     if rows:
         heads = ["differs", "first", "second"]
         parts.append(str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)))
-    tests = sum(line.difference.p is not None for line in compared.lines)
-    over = f"all tests of these {tables} tables" if tables > 1 else f"the {tests} tests of this table"
+    over = f"all {tests} tests of these {tables} tables" if tables > 1 else f"the {tests} tests of this table"
     notes = [
         "Intervals are 95 % intervals of the mean of paired differences; p is of the permutation test that flips their "
         f"signs, p corrected is for {over} together (Holm 1979); better: zero lies outside the interval.",
         "detectable: the smallest true difference that so many images show with a probability of 80 %, at 5 %.",
     ]
+    if tests * LEAST_P > LEVEL:
+        notes.append(
+            f"p by flipping signs is {LEAST_P:g} at least, so of more than {LEVEL / LEAST_P:.0f} tests p corrected may "
+            f"stay above {LEVEL:g} however large a difference is; compare fewer runs at a time."
+        )
     lines = {line.metric: line.difference for line in compared.lines}
     sets = [key for key in lines if _is_distance(compared, key)]
     if any(lines[key].ci95 is not None for key in sets):

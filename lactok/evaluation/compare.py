@@ -280,7 +280,7 @@ def _paired_metric(
     a = pairs[f"{metric}_first"].to_numpy("float64", na_value=float("nan"))
     b = pairs[f"{metric}_second"].to_numpy("float64", na_value=float("nan"))
     difference = paired_difference(a, b, groups)
-    measured = ~np.isnan(a) & ~np.isnan(b)
+    measured = np.isfinite(a) & np.isfinite(b)
     if not measured.any():
         return ComparedMetric(metric, higher, None, None, difference)
     return ComparedMetric(metric, higher, float(a[measured].mean()), float(b[measured].mean()), difference)
@@ -383,7 +383,9 @@ def _compare_preference(first: PreferenceResult, second: PreferenceResult) -> tu
         raise WrongValue(f"{first.name} and {second.name} have no {what} in common; score both with the same options")
     groups = [str(caption) for caption in both["caption"].fillna(both["id"])]
     lines = [_paired_metric(name, first.metric(name).higher, both, groups) for name in shared]
-    return lines, [f"Paired by picture name and caption: {len(both)} are in both; captions are resampled."]
+    return lines, [
+        f"Paired by picture name and caption: {len(both)} are in both; those of one caption count as one sample."
+    ]
 
 
 def _changed_settings(first: Result, second: Result) -> Iterator[tuple[str, str, str]]:

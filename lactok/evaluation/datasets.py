@@ -24,7 +24,7 @@ from lactok.outside_text import shown
 
 __all__ = ["PUBLISHED", "Sample", "file_sha256", "limited", "limited_numbers"]  # beside what is defined here
 
-FEW = 30  # with fewer images, bootstrap intervals are of little use, and a warning says so
+FEW = 30  # with fewer images, intervals are of little use, and a warning says so
 LONGEST_NAME = 128  # characters of a folder's or list's name in a data set's name
 SHARD = 64  # number of samples that are computed, stored and resumed together
 logger = logging.getLogger(__name__)

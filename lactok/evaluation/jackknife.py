@@ -106,8 +106,12 @@ def resample(
     Returns:
         The distance, and its values without each group or the reason why there are none.
     """
-    if len(set(names)) < FEWEST:
-        return value(), Resampled(reason=f"an interval needs {FEWEST} images or more")
+    different = len(set(names))
+    if different < FEWEST:
+        reason = f"an interval needs {FEWEST} images or more"
+        if different < len(names):
+            reason = f"an interval needs {FEWEST} different captions or more, these images have {different}"
+        return value(), Resampled(reason=reason)
     numbers = group_numbers(names)
     of_rows = numbers if rows is None else np.repeat(numbers, rows)
     if sum(len(block) for block in outputs) != len(of_rows):

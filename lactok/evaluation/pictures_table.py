@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from lactok.evaluation.results import PicturesResult
-from lactok.evaluation.table import missing_notes, number
+from lactok.evaluation.table import interval_notes, missing_notes, number
 
 
 def markdown(results: Sequence[PicturesResult]) -> str:
@@ -24,7 +24,7 @@ def markdown(results: Sequence[PicturesResult]) -> str:
     head = ["pictures", *(metric.head for metric in metrics), "n"]
     text = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(head) - 1))
     entries = [(result.metric(key).title, entry) for result in results for key, entry in result.metrics.items()]
-    notes = ["± is half the 95 % bootstrap interval of the mean."] if any(e.ci95 for _, e in entries) else []
+    notes = interval_notes(entries, "the mean") if any(e.ci95 or e.ci95_reason for _, e in entries) else []
     notes += missing_notes(entries)
     if any(entry.reliable is False and entry.value is not None for _, entry in entries):
         notes.append("~ This value is of too few images to be comparable with published numbers.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from lactok.images import size_text
 
@@ -25,6 +25,13 @@ class Groups(Part):
 
     sizes: list[int]
     without: list[FiniteFloat]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Raise an error unless there are two groups or more, all with images, and a distance without each."""
+        if len(self.sizes) < 2 or min(self.sizes) < 1 or len(self.without) != len(self.sizes):
+            raise ValueError("no distance without each of two groups or more")
+        return self
 
 
 class Entry(Part):

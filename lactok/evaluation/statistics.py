@@ -20,6 +20,7 @@ from lactok.metrics.registry import Metric
 
 RESAMPLES = 2000  # of the bootstrap
 PERMUTATIONS = 1999  # of signs; with the observed ones they are 2000
+LEAST_P = 2 / (PERMUTATIONS + 1)  # that random flips of signs can give, two-sided
 POWER = 0.8  # with which the smallest detectable difference would be found
 FEWEST = 2  # images in each set of which a distance can be computed
 MANY = 1000  # pairs from which on signs are flipped by `lactok.evaluation.sign_flips`, which is faster then
@@ -27,7 +28,7 @@ BATCH_VALUES = 4_000_000  # resampled values that are held in memory at a time
 
 
 def mean_with_interval(
-    values: np.ndarray, groups: Sequence[str] | None = None
+    values: np.ndarray, groups: Sequence[str] | None = None, are_differences: bool = False
 ) -> tuple[float | None, list[float] | None]:
     """Compute the mean of values and its 95 % interval.
 
@@ -39,6 +40,8 @@ def mean_with_interval(
         values: (n,), one for each image.
         groups: for each value, the group that it belongs to, such as the caption of an image. The interval is then
             that of so many groups, not of so many values; the mean is that of the values all the same.
+        are_differences: whether the values are differences, whose mean may be negative although each is 0 or 1. Else
+            the mean of values that are 0 or 1 is a share, whose interval ends at 0 and 1.
 
     Returns:
         The mean, None without values or where it is not finite; and the bounds of the interval, None for fewer than
@@ -59,7 +62,7 @@ def mean_with_interval(
     if np.ptp(values) == 0:
         return mean, [mean, mean]
     low, high = _skewed_interval(spread, mean)
-    if np.isin(values, (0, 1)).all():  # the mean is a share
+    if not are_differences and np.isin(values, (0, 1)).all():  # the mean is a share
         low, high = max(low, 0.0), min(high, 1.0)
     return mean, [low, high]
 
@@ -238,7 +241,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, groups: Sequence[st
     kept_groups: list[str] | None = None
     if groups is not None:
         kept_groups = np.asarray(groups, dtype=object)[is_finite].tolist()
-    mean, interval = mean_with_interval(differences, kept_groups)
+    mean, interval = mean_with_interval(differences, kept_groups, are_differences=True)
     p, smallest = _sign_flips(differences, kept_groups), smallest_difference(differences, kept_groups)
     return Difference(mean, interval, p, len(differences), smallest)
 

@@ -21,7 +21,8 @@ from lactok.outside_text import shown
 
 FOLDERS = "folders"  # the word that stands for subsets by folder
 MOST = 100  # subsets that a table can have
-REST = "the others"
+ALL = "all"  # the row of all images
+REST = "the others"  # that of the images in no subset
 TEXT_LIKE = ("stop sign", "parking meter", "book", "clock", "keyboard", "bus")
 SMALL = 32**2  # pixels of COCO's images: the area below which COCO's evaluation calls an object small
 PEOPLE_SHARE = 0.05  # of an image's area, from which on it is one of people
@@ -150,8 +151,9 @@ def _of_lists(name: str, content: Any) -> Subsets:
         )
     if len(content) > MOST:
         raise WrongValue(f"`subsets` {shown(name, 80)} has {len(content)} subsets; {MOST} is the most")
-    if REST in content:
-        raise WrongValue(f"`subsets` {shown(name, 80)}: {REST!r} are the images in no subset; name yours otherwise")
+    for word, what in ((REST, "the images in no subset"), (ALL, "all images of the data set")):
+        if word in content:
+            raise WrongValue(f"`subsets` {shown(name, 80)}: {word!r} are {what}; name yours otherwise")
     return Subsets(name, {subset: frozenset(images) for subset, images in content.items()})
 
 

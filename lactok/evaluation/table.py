@@ -88,14 +88,15 @@ def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
     ]
 
 
-def interval_notes(entries: Sequence[tuple[str, Entry]]) -> list[str]:
+def interval_notes(entries: Sequence[tuple[str, Entry]], mean: str = "the mean over images") -> list[str]:
     """Return the footnotes that say what ± means, and which distances have no interval and why.
 
     Args:
         entries: the entries of a table, each with the title of its metric.
+        mean: what the intervals of the others are of, in words.
     """
     sets = "; of a distance of sets, for other images of the same kind" if any(e.groups for _, e in entries) else ""
-    notes = [f"± is half the 95 % interval of the mean over images{sets}."]
+    notes = [f"± is half the 95 % interval of {mean}{sets}."]
     titles: dict[str, dict[str, None]] = {}
     for title, entry in entries:
         if entry.ci95_reason:
@@ -130,19 +131,20 @@ def lines_by_reason(notes: Iterable[Skipped], label: str, rest: str = "named in 
 
 def unreliable_notes(results: Sequence[ReconResult]) -> list[str]:
     """Return the footnotes that say what `~` means, for the distances of results that are from too few images."""
-    biased, others = False, dict[str, int]()
+    biased, others = dict[str, None](), dict[str, int]()
     for result in results:
         for key, entry in result.metrics.items():
             if entry.reliable is False and entry.value is not None:
                 metric = result.metric(key)
                 if key.startswith("rfid") and metric.reliable_from == SINGULAR_BELOW:
-                    biased = True
+                    biased["images" if entry.rows is None else "patches"] = None
                 else:
                     others[metric.title] = metric.reliable_from
     notes = []
     if biased:
         notes.append(
-            f"~ rFID of fewer than {SINGULAR_BELOW} images is biased upwards and not comparable with published numbers."
+            f"~ rFID of fewer than {SINGULAR_BELOW} {' or '.join(biased)} is biased upwards and not comparable with "
+            "published numbers."
         )
     if others:
         said = ", ".join(f"{title} of fewer than {count}" for title, count in others.items())

@@ -14,10 +14,13 @@ Blocks = Sequence[np.ndarray]
 SIGMA = 10.0  # bandwidth of the kernel
 SCALE = 1000.0  # by which the authors' code multiplies the discrepancy
 ROWS = 4096  # embeddings on each side of a block of the kernel
+PAIRS = ((0, 0), (1, 1), (0, 1))  # of the references (0) and the outputs (1), between which the kernel is needed
 
 
 def cmmd_leaving_out(references: Blocks, outputs: Blocks, grouping: Grouping) -> LeaveOut:
     """Compute CMMD of all images and without each group, from sums of the kernel over pairs of groups.
+
+    Each value of the kernel is computed once.
 
     Args:
         references, outputs: embeddings of the two sets, as for `cmmd`.
@@ -30,16 +33,18 @@ def cmmd_leaving_out(references: Blocks, outputs: Blocks, grouping: Grouping) ->
         of_references = np.full(sum(len(block) for block in references), count)
     sides = [(references, of_references), (outputs, of_outputs)]
     sizes = [np.bincount(of, minlength=count + 1) for _, of in sides]
-    sums = [[_kernel_sums(a, b, of, other, count + 1) for b, other in sides] for a, of in sides]
+    totals, of_pairs = {}, {}
+    for i, j in PAIRS:
+        (a, of), (b, other) = sides[i], sides[j]
+        totals[i, j], of_pairs[i, j] = _kernel_sums(a, b, of, other, count + 1)
     without = np.zeros(count)
     for group in range(count):
         kept = np.arange(count + 1) != group
-        means = [
-            [sums[i][j][np.ix_(kept, kept)].sum() / (sizes[i][kept].sum() * sizes[j][kept].sum()) for j in (0, 1)]
-            for i in (0, 1)
-        ]
-        without[group] = SCALE * (means[0][0] + means[1][1] - 2 * means[0][1])
-    return LeaveOut(cmmd(references, outputs), without)
+        left = [size[kept].sum() for size in sizes]
+        means = [of_pairs[i, j][np.ix_(kept, kept)].sum() / (left[i] * left[j]) for i, j in PAIRS]
+        without[group] = _discrepancy(*means)
+    lengths = [len(of) for _, of in sides]
+    return LeaveOut(_discrepancy(*(totals[i, j] / (lengths[i] * lengths[j]) for i, j in PAIRS)), without)
 
 
 @metric("cmmd", title="CMMD", higher=False, digits=3, features=CLIP_336, leaving_out=cmmd_leaving_out)
@@ -50,8 +55,13 @@ def cmmd(references: Blocks, outputs: Blocks) -> float:
     embedding with itself included, times 1000. It is 0 for equal sets; unlike FID it hardly depends on how many images
     there are. An image takes some 10 s on one core.
     """
-    within = _mean_kernel(references, references) + _mean_kernel(outputs, outputs)
-    return SCALE * (within - 2 * _mean_kernel(references, outputs))
+    sides = references, outputs
+    return _discrepancy(*(_mean_kernel(sides[i], sides[j]) for i, j in PAIRS))
+
+
+def _discrepancy(of_references: float, of_outputs: float, between: float) -> float:
+    """Return CMMD from the means of the kernel over the pairs within each set and between the sets."""
+    return float(SCALE * (of_references + of_outputs - 2 * between))
 
 
 def _mean_kernel(first: Blocks, second: Blocks) -> float:
@@ -67,14 +77,15 @@ def _mean_kernel(first: Blocks, second: Blocks) -> float:
 
 def _kernel_sums(
     first: Blocks, second: Blocks, first_groups: np.ndarray, second_groups: np.ndarray, count: int
-) -> np.ndarray:
-    """Return the sums of the Gaussian kernel over the pairs of each two groups, (count, count)."""
-    sums, groups = np.zeros((count, count)), np.arange(count)
+) -> tuple[float, np.ndarray]:
+    """Return the sum of the Gaussian kernel over all pairs, and those over the pairs of each two groups."""
+    total, sums, groups = 0.0, np.zeros((count, count)), np.arange(count)
     for kernel, row, column in _kernels(first, second):
+        total += float(kernel.sum())
         rows = (first_groups[row : row + len(kernel)] == groups[:, None]).astype(np.float64)
         columns = (second_groups[column : column + kernel.shape[1], None] == groups).astype(np.float64)
         sums += rows @ kernel @ columns
-    return sums
+    return total, sums
 
 
 def _kernels(first: Blocks, second: Blocks) -> Iterator[tuple[np.ndarray, int, int]]:

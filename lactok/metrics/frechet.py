@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Blocks = Sequence[np.ndarray]
+ROWS = 4096  # that are in float64 at a time; a block of patches has many more
 FEATURES = 2048  # numbers of an image that FID's Inception gives
 SINGULAR_BELOW = 2049  # with fewer samples than this, the covariance of Inception's 2048 features is singular
 
@@ -38,12 +39,14 @@ class Moments:
         """
         state: Moments | None = None
         for block in blocks:
-            x = block.astype(np.float64)
             if state is None:
-                state = cls(0, np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1])))
-            state.n += len(x)
-            state.total += x.sum(0)
-            state.outer += x.T @ x
+                width = block.shape[1]
+                state = cls(0, np.zeros(width), np.zeros((width, width)))
+            for start in range(0, len(block), ROWS):
+                x = block[start : start + ROWS].astype(np.float64)
+                state.n += len(x)
+                state.total += x.sum(0)
+                state.outer += x.T @ x
         if state is None or state.n < 2:
             raise ValueError("a covariance needs two samples or more")
         return state

@@ -52,7 +52,8 @@ def frechet_leaving_out(references: Blocks | Gaussian, outputs: Blocks, grouping
     """Compute the Frechet distance of all samples, without each group, and extrapolated to infinitely many samples.
 
     That takes one distance for all samples and one for each group. For the extrapolation it takes six more, see
-    `_at_infinity`; there is none where half of the samples are not more than the features.
+    `_at_infinity`; there is none where half of the samples are not more than the features. Where fewer than two samples
+    are left without one of the groups, the distances without each are nan.
 
     Args:
         references: features of one set as blocks (n, d), or their mean and covariance, which then stay as they are.
@@ -61,6 +62,9 @@ def frechet_leaving_out(references: Blocks | Gaussian, outputs: Blocks, grouping
     """
     value = frechet(references, outputs)
     count, width = len(grouping.outputs), outputs[0].shape[1]
+    for of in (grouping.outputs, grouping.references):
+        if of is not None and len(of) - np.bincount(of, minlength=1).max() < 2:
+            return LeaveOut(value, np.full(grouping.count, np.nan))
     if not isinstance(references, Gaussian) and grouping.references is not None:
         if max(count, len(grouping.references)) <= width:
             return LeaveOut(value, _without_of_few(references, outputs, grouping))
@@ -175,7 +179,7 @@ def _without_of_few(references: Blocks, outputs: Blocks, grouping: Grouping) -> 
     assert grouping.references is not None
     a, b = (np.concatenate(list(blocks)).astype(np.float64) for blocks in (references, outputs))
     products = a @ b.T
-    first, second = _Sums(a, grouping.references), _Sums(b, grouping.outputs)
+    first, second = _Sums(a, grouping.references, grouping.count), _Sums(b, grouping.outputs, grouping.count)
     without = np.zeros(grouping.count)
     for group in range(grouping.count):
         left = products[np.ix_(grouping.references != group, grouping.outputs != group)]
@@ -195,7 +199,7 @@ def _without_of_few_outputs(fixed: Gaussian, outputs: Blocks, grouping: Grouping
     """
     b = np.concatenate(list(outputs)).astype(np.float64)
     products = b @ fixed.covariance @ b.T
-    sums, trace_of_fixed = _Sums(b, grouping.outputs), float(np.trace(fixed.covariance))
+    sums, trace_of_fixed = _Sums(b, grouping.outputs, grouping.count), float(np.trace(fixed.covariance))
     without = np.zeros(grouping.count)
     for group in range(grouping.count):
         kept = grouping.outputs != group
@@ -212,12 +216,12 @@ def _centred(products: np.ndarray) -> np.ndarray:
 
 
 class _Sums:
-    """The sums of the rows (n, d) of each group, and of their squares."""
+    """The sums of the rows (n, d) of each of `count` groups, some of which may have none, and of their squares."""
 
-    def __init__(self, rows: np.ndarray, groups: np.ndarray):
-        self.n = np.bincount(groups)
-        self.total = np.stack([rows[groups == group].sum(0) for group in range(len(self.n))])
-        self.squares = np.bincount(groups, weights=(rows * rows).sum(1))
+    def __init__(self, rows: np.ndarray, groups: np.ndarray, count: int):
+        self.n = np.bincount(groups, minlength=count)
+        self.total = np.stack([rows[groups == group].sum(0) for group in range(count)])
+        self.squares = np.bincount(groups, weights=(rows * rows).sum(1), minlength=count)
 
     def without(self, group: int) -> tuple[int, np.ndarray, float]:
         """Return the number, the mean and the trace of the covariance of all rows but those of a group."""

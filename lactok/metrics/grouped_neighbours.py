@@ -14,6 +14,7 @@ from lactok.metrics.grouped import LeaveOut
 from lactok.metrics.precision_recall import NEIGHBOUR, in_pieces, squared_distances
 
 Blocks = Sequence[np.ndarray]
+TOGETHER = 128  # points that are looked at together, since all of a block may lie within all radii: 100 MiB
 OUTSIDE = -1.0  # the radius of a point that is left out: it covers nothing
 
 
@@ -39,11 +40,13 @@ def covered_leaving_out(
         start = 0
         for others in in_pieces(by):
             distances = squared_distances(rows, others)
-            row, column = np.nonzero(distances <= largest[start : start + len(others)])
-            if len(row):
-                within = distances[row, column][:, None] <= radii[start + column]
-                found, first = np.unique(row, return_index=True)  # the rows come in order
-                hit[found] |= np.logical_or.reduceat(within, first)
+            for top in range(0, len(rows), TOGETHER):
+                few = distances[top : top + TOGETHER]
+                row, column = np.nonzero(few <= largest[start : start + len(others)])
+                if len(row):
+                    within = few[row, column][:, None] <= radii[start + column]
+                    found, first = np.unique(row, return_index=True)  # the rows come in order
+                    hit[top + found] |= np.logical_or.reduceat(within, first)
             start += len(others)
         inside.append(hit)
     hits = np.concatenate(inside)

@@ -9,13 +9,11 @@ from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import ReconResult, Results
 from lactok.evaluation.statistics import mean_entry
-from lactok.evaluation.subsets import Subsets
+from lactok.evaluation.subsets import ALL, Subsets
 from lactok.evaluation.table import metrics_of
 from reports.tables.cells import Cell, Measured, Row, Table, column
 from reports.tables.choice import describe
 from reports.tables.groups import group_of, same_images, title_of
-
-ALL = "all"
 
 
 def build(results: Results, subsets: Subsets) -> list[Table]:
@@ -50,8 +48,7 @@ def _table(runs: Sequence[ReconResult], subsets: Subsets) -> Table:
         raise WrongValue(notes[0].removeprefix("left out: "))
     columns = tuple(column(m) for m in metrics if any(m.key in records for _, records in readable))
     for run, records in readable:
-        chosen = {ALL: None, **subsets.of(records["id"].tolist())}
-        for name, inside in chosen.items():
+        for name, inside in [(ALL, None), *subsets.of(records["id"].tolist()).items()]:
             part = records if inside is None else records[inside]
             cells = []
             for c in columns:

@@ -296,6 +296,18 @@ def test_compare_refuses_what_differs_in_more_than_the_tokenizer(
         assert line.startswith("error: ")
 
 
+def test_so_many_tests_that_none_can_be_below_the_level_are_named(tmp_path: Path) -> None:
+    from lactok.evaluation.compare import compare
+    from lactok.evaluation.results import load_results
+    from reports.compare import text
+
+    for name in ("one", "other"):
+        write_geneval(tmp_path, name)
+    compared = compare(*load_results(tmp_path).geneval)
+    assert "p by flipping signs is 0.001 at least, so of more than 50 tests" in text(compared, 9, 51)
+    assert "at least" not in text(compared, 9, 50)
+
+
 def test_compare_pairs_prompts_of_geneval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     for name in ("one", "other"):

@@ -57,6 +57,13 @@ def test_an_interval_of_shares_ends_at_one() -> None:
     assert mean_with_interval(np.array([2.0, 3.0]))[1] == pytest.approx([2.5 - 6.353, 2.5 + 6.353], abs=1e-3)
 
 
+def test_an_interval_of_differences_may_be_negative() -> None:
+    """Prompts of which some got better and none worse do not show that the second is no worse."""
+    found = paired_difference(np.zeros(5), np.array([1.0, 0, 1, 0, 0])).ci95
+    assert found is not None
+    assert found[0] < 0 < found[1]
+
+
 def test_a_difference_of_the_detectable_size_is_found_four_times_in_five() -> None:
     rng = np.random.default_rng(1)
     found = 0
@@ -159,6 +166,12 @@ def test_few_images_have_no_interval_and_say_why(colours: DistanceMetric, pictur
     assert result["colours"].ci95 is None
     assert result["colours"].ci95_reason == "an interval needs 40 images or more"
     assert "No interval of colours: an interval needs 40 images or more." in result.table()
+
+
+def test_many_images_of_few_captions_have_no_interval_and_say_why(colours: DistanceMetric) -> None:
+    rows, captions = np.zeros((100, 3)), [f"caption {i % 12}" for i in range(100)]
+    _, found = jackknife.resample(colours, [rows], [rows], captions, False, lambda: 0.0)
+    assert found.reason == "an interval needs 40 different captions or more, these images have 12"
 
 
 def test_a_distance_without_a_function_for_groups_is_not_computed_for_hours(

@@ -90,6 +90,20 @@ def test_another_metric_than_a_number_is_named_by_its_place(runs: Path, good: di
 
 
 @pytest.mark.parametrize(
+    ("sizes", "without"), [([5, 5], [1.0]), ([5, 0], [1.0, 1.0]), ([5], [1.0]), ([], [])], ids=range(4)
+)
+def test_groups_that_do_not_fit_together_are_named_by_their_place(
+    runs: Path, good: dict[str, Any], sizes: list[int], without: list[float]
+) -> None:
+    good = json.loads(json.dumps(good))
+    good["metrics"] = {"rfid": {"value": 1.0, "n": 10, "groups": {"sizes": sizes, "without": without}}}
+    (folder_of(runs) / "result.json").write_bytes(to_json(good))
+    (line,) = load_results(runs).left_out
+    assert "metrics.rfid.groups is" in line
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize(
     ("change", "why"),
     [
         (lambda frame: frame.assign(psnr="high"), "the column 'psnr' does not hold numbers"),
@@ -323,5 +337,6 @@ def test_the_table_has_every_suite_that_has_scores(runs: Path) -> None:
     assert below.strip().startswith("geneval of ")
     assert "| toy-pictures" in below
     assert "overall ↑" in below
+    assert "± is half the 95 % interval of the mean." in below
     only = load_results(runs)
     assert only.without(ReconResult).table().startswith("| pictures")

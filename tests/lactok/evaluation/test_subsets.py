@@ -72,6 +72,7 @@ def test_own_subsets_and_folders(tmp_path: Path) -> None:
         ('{"a": "b.jpg"}', "neither COCO's annotations of objects nor names of images by subset"),
         ('{"a": [1]}', "neither COCO's annotations of objects nor names of images by subset"),
         ('{"the others": ["a"]}', "name yours otherwise"),
+        ('{"all": ["a"]}', "name yours otherwise"),
         (json.dumps({str(i): [] for i in range(101)}), "has 101 subsets; 100 is the most"),
         ('{"images": [], "annotations": [{}], "categories": []}', "not as COCO's annotations of objects are"),
         ('{"images": {}, "annotations": 3, "categories": []}', "not as COCO's annotations of objects are"),

@@ -91,6 +91,15 @@ def test_so_many_distances_are_computed(n: int, monkeypatch: pytest.MonkeyPatch)
     assert len(calls) == 1 + COUNT + 6
 
 
+def test_the_kernel_of_cmmd_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lactok.metrics import cmmd as module
+
+    passes: list[object] = []
+    monkeypatch.setattr(module, "_kernels", lambda *sides, given=module._kernels: passes.append(1) or given(*sides))
+    cmmd_leaving_out([samples(60)], [samples(60)], Grouping(COUNT, groups(60), groups(60)))
+    assert len(passes) == 3
+
+
 def test_the_extrapolation_is_nearer_to_the_truth_than_the_distance() -> None:
     """Two sets of the same distribution have the distance 0, and that of finite sets is larger."""
     rng = np.random.default_rng(0)
@@ -105,6 +114,25 @@ def test_the_extrapolation_is_nearer_to_the_truth_than_the_distance() -> None:
     assert np.mean(plain) > 0.2
     assert abs(np.mean(extrapolated)) < 4 * error + 0.05 * np.mean(plain)
     assert abs(np.mean(extrapolated)) < np.mean(plain) / 10
+
+
+@pytest.mark.parametrize("are_left_out", [True, False], ids=["with references", "outputs alone"])
+@pytest.mark.parametrize("d", [12, 200], ids=["many", "few"])
+def test_a_group_may_have_no_rows(d: int, are_left_out: bool) -> None:
+    """Images that are smaller than a patch have none, and may be all that a group has."""
+    of = np.arange(57) % (COUNT - 1)
+    a, b = samples(57, d, 1), samples(57, d, 2)
+    found = frechet_leaving_out(blocks(a), blocks(b), Grouping(COUNT, of, of if are_left_out else None))
+    assert found.without[COUNT - 1] == pytest.approx(found.value, rel=1e-6)
+    assert np.isfinite(found.without).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_hardly_any_rows_have_no_distances_without_groups(n: int) -> None:
+    of, rows = np.arange(n), samples(2)[:n]
+    found = frechet_leaving_out([rows], [rows + 1], Grouping(COUNT, of, of))
+    assert np.isnan(found.without).all()
 
 
 def test_few_images_are_not_extrapolated() -> None:
@@ -132,6 +160,20 @@ def test_neighbours_without_each_group_are_as_computed_anew(
     assert 0.1 < found.value < 1
     anew = [whole([a[of != g] if paired else a], [b[of != g]]) for g in range(COUNT)]
     np.testing.assert_allclose(found.without, anew, rtol=1e-12)
+
+
+def test_points_that_lie_within_all_radii_take_little_memory() -> None:
+    """Features of blurred images lie in the middle of those of photographs, within all of their radii."""
+    import tracemalloc
+
+    photographs = np.random.default_rng(0).normal(size=(1000, 64))
+    of = groups(1000)
+    tracemalloc.start()
+    found = precision_leaving_out([photographs], [photographs / 20], Grouping(COUNT, of, of))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.value == 1
+    assert most < 100e6
 
 
 def test_the_inception_score_without_each_group_is_that_of_its_splits() -> None:

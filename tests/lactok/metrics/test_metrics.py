@@ -99,6 +99,18 @@ def test_moments_merge_exactly() -> None:
     np.testing.assert_allclose(moments.covariance, np.cov(x.astype(np.float64), rowvar=False), rtol=1e-10)
 
 
+def test_moments_of_a_large_block_take_little_memory() -> None:
+    import tracemalloc
+
+    x = np.random.default_rng(3).normal(size=(40_000, 16)).astype(np.float32)
+    tracemalloc.start()
+    moments = frechet.Moments.of([x[:0], x])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(moments.covariance, np.cov(x.astype(np.float64), rowvar=False), atol=1e-12)
+    assert most < x.nbytes
+
+
 @pytest.mark.slow
 def test_inception_is_torch_fidelitys(tmp_path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

@@ -55,6 +55,7 @@ def test_a_result_counts_patches(cheap: Metric, tmp_path: Path) -> None:
     result = lactok.evaluate("resize-8", **options, out=tmp_path / "out", pictures="all")
     entry = result["rfid_patch256"]
     assert (entry.n, entry.rows, entry.reliable) == (5, 20, False)
+    assert "~ rFID of fewer than 2049 patches is biased upwards" in result.table()
     pictures = sorted((result.folder / "images").rglob("*.png"))
     assert pictures
     parts = tmp_path / "parts"
