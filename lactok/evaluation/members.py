@@ -6,6 +6,7 @@ A member is a small value that is sent to worker processes; it opens its archive
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ STORED, DEFLATED = 0, 8  # zip's methods of compression that are read
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip's local header: its mark, the lengths of the name and the extra field
 _MOST_UNPACKED = 1 << 30  # bytes; a small member that unpacks to more is no photograph
 DAMAGED = "its archive is damaged there"
+_ONE_READS = threading.Lock()  # so that threads that want images of one group do not each read all of it
 
 
 class Member(Protocol):
@@ -111,7 +113,9 @@ class RowMember:
     def read(self, archive: Path) -> bytes:
         stat = archive.stat()
         try:
-            data = _rows(archive, stat.st_size, stat.st_mtime_ns, self.group, self.column)[self.row].as_py()
+            with _ONE_READS:
+                rows = _rows(archive, stat.st_size, stat.st_mtime_ns, self.group, self.column)
+            data = rows[self.row].as_py()
         except Exception as error:  # what pyarrow raises for damaged pages has no common class but OSError
             if isinstance(error, MemoryError):
                 raise

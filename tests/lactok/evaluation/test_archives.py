@@ -9,7 +9,9 @@ import logging
 import pickle
 import sys
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,28 @@ def test_samples_are_those_of_the_files(kind: str, pictures: Path, tmp_path: Pat
         else:
             assert ours.open().tobytes() == theirs.open().tobytes()
     assert datasets.get(str(path), limit=3).samples == tuple(s for s in found if s.id in chosen(expected, 3))
+
+
+def test_a_group_of_rows_is_read_once_for_several_threads(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = datasets.get(str(packed("parquet", tmp_path / "archive", content(pictures)))).samples[:3]
+    read: list[object] = []
+    usual = pyarrow.parquet.ParquetFile
+
+    def read_bytes(sample: datasets.Sample) -> bytes:
+        assert sample.member is not None
+        return sample.member.read(sample.path)
+
+    def opened(path: Path) -> Any:
+        read.append(path)
+        time.sleep(0.05)
+        return usual(path)
+
+    monkeypatch.setattr(pyarrow.parquet, "ParquetFile", opened)
+    with ThreadPoolExecutor(3) as threads:
+        assert all(threads.map(read_bytes, samples))
+    assert len(read) == 1
 
 
 def chosen(samples: tuple[datasets.Sample, ...], limit: int) -> set[str]:
