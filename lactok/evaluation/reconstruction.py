@@ -65,7 +65,9 @@ class ShardKeys:
 
 def reference_key(samples: Sequence[Sample], run: Run) -> str:
     """Return the key of the features of a shard's prepared photographs, the same for all sources."""
-    return digest([run.protocol.prepare_hash, features_key(run), [s.sha256 for s in samples]])
+    score = run.protocol.score
+    pixels = [] if score.references == "exact" else [score.references, score.rounding]  # see `compared_with`
+    return digest([run.protocol.prepare_hash, features_key(run), [s.sha256 for s in samples], *pixels])
 
 
 def ids_layout(source: Source, samples: Sequence[Sample]) -> Layout:

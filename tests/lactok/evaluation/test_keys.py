@@ -54,3 +54,15 @@ def test_keys_on_a_gpu_cover_what_changes_its_last_bits(photographs: Path, monke
         patch.setattr(config, "device_name", lambda name: "another card")
         assert source.key(samples, base) != ids
         assert reference_key(samples, base) != scores
+
+
+def test_keys_of_photographs_features_cover_how_references_are_rounded(photographs: Path) -> None:
+    """Features are those of the pixels that outputs are compared with; see `Score.references`."""
+    samples = datasets.get(str(photographs)).samples[:2]
+    exact = Run(protocol.get("square-256", 64, "psnr"))
+    score = exact.protocol.score
+    rounded = replace(score, rounding="seed-voken", references="rounded")
+    other = replace(score, rounding="truncate")
+    keys = [reference_key(samples, replace(exact, protocol=replace(exact.protocol, score=s))) for s in (rounded, other)]
+    assert keys[0] != reference_key(samples, exact)
+    assert keys[1] == reference_key(samples, exact)
