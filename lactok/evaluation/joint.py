@@ -139,10 +139,20 @@ def _fitting(works: Sequence[ReconstructionWork], execution: Execution) -> list[
         need = _bytes_needed(work)
         if not groups or need > room:
             groups.append([])
-            room = SHARE * free_bytes(work.run.device) / max(1, execution.workers)
+            room = SHARE * free_bytes(work.run.device) / _sharing(work.run, execution)
         groups[-1].append(work)
         room -= need
     return groups
+
+
+def _sharing(run: Run, execution: Execution) -> int:
+    """Return how many processes share the memory of a device; on a Ray cluster as many as a machine has room for."""
+    if execution.cluster is None or execution.cluster.workers:
+        return max(1, execution.workers)
+    takes = dict(execution.cluster.resources)
+    if run.device_kind == "cuda":
+        return max(1, int(1 / (takes.get("gpu") or 1)))
+    return max(1, int((os.cpu_count() or 1) / (takes.get("cpu") or run.threads)))
 
 
 def _bytes_needed(work: ReconstructionWork) -> int:

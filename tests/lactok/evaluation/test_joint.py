@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import lactok.evaluation.joint as joint
 from lactok.evaluation import evaluate
+from lactok.evaluation.cluster import Cluster
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import Dataset, named_by_content, samples_under
 from lactok.evaluation.reconstruction import ReconstructionWork
@@ -239,3 +241,35 @@ def test_images_that_keep_their_size_are_not_taken_for_small_ones(tmp_path: Path
     small, box = (Settings(protocol=name).run() for name in ("square-256", "tokbench"))
     needs = [joint._bytes_needed(ReconstructionWork(TokenizerSource("jpeg"), run, store)) for run in (small, box)]
     assert needs[1] == 16 * needs[0]
+
+
+def test_the_memory_of_a_machine_is_shared_by_the_tasks_that_ray_puts_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Settings(threads=2).run()
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    gpu = replace(run, device="cuda")
+    assert joint._sharing(run, Execution(tmp_path, workers=3)) == 3
+    assert joint._sharing(run, Execution(tmp_path, cluster=Cluster())) == 8
+    assert joint._sharing(run, Execution(tmp_path, cluster=Cluster(resources=(("cpu", 4.0),)))) == 4
+    assert joint._sharing(run, Execution(tmp_path, workers=5, cluster=Cluster(workers=5))) == 5
+    assert joint._sharing(gpu, Execution(tmp_path, cluster=Cluster())) == 1
+    assert joint._sharing(gpu, Execution(tmp_path, cluster=Cluster(resources=(("gpu", 0.5),)))) == 2
+
+
+def test_pictures_are_made_in_the_arithmetic_of_those_that_were_scored(
+    photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact: list[bool] = []
+    usual = TokenizerSource.outputs
+
+    def outputs(self: TokenizerSource, *given: object) -> object:
+        exact.append(not torch.backends.cudnn.allow_tf32)
+        return usual(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TokenizerSource, "outputs", outputs)
+    measured(["jpeg"], photographs, tmp_path / "out", pictures=0)
+    scored = len(exact)
+    measured(["jpeg"], photographs, tmp_path / "out", pictures=3)
+    assert len(exact) > scored
+    assert all(exact)
