@@ -146,6 +146,17 @@ class _Quiet:
 
 
 _QUIET = _Quiet()
+_OPENING = threading.Lock()
+
+
+def _opened(file: Path | BinaryIO) -> Image.Image:
+    """Open an image file by Pillow, which reads its header.
+
+    Pillow imports its decoders when it first needs them, and a thread that looks for one while another thread imports
+    it may take the file for no image; so one thread opens at a time. Pixels are decoded later.
+    """
+    with _OPENING:
+        return Image.open(file)
 
 
 def open_photograph(file: Path | BinaryIO, upright: bool = True) -> Image.Image:
@@ -160,7 +171,7 @@ def open_photograph(file: Path | BinaryIO, upright: bool = True) -> Image.Image:
             or integers of more than 16 bits, which have no range of their own.
     """
     try:
-        with _QUIET, Image.open(file) as image:
+        with _QUIET, _opened(file) as image:
             if image.format == "EPS":  # a program, which Pillow gives to Ghostscript
                 raise UnreadableImage("not an image")
             image.load()
@@ -182,7 +193,7 @@ def size_of(file: Path | BinaryIO, upright: bool = True) -> tuple[int, int] | No
         upright: whether the image is turned as its EXIF orientation says.
     """
     try:
-        with _QUIET, Image.open(file) as image:
+        with _QUIET, _opened(file) as image:
             width, height = image.size
             turned = upright and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
             return (height, width) if turned else (width, height)

@@ -16,7 +16,8 @@ from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample, file_sha256
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.sources import Source
-from lactok.images import EXTENSIONS, Prepare, open_photograph, prepare
+from lactok.images import EXTENSIONS, Prepare, UnreadableImage, open_photograph, prepare
+from lactok.outside_text import shown
 
 FACTORS = (4, 5, 6, 8, 10)  # by which the reconstructions of the tokenizers are smaller before they are enlarged again
 
@@ -33,7 +34,7 @@ def make(folder: Path, count: int, resolution: int, tokenizers: int, given: Path
             scikit-learn are enlarged.
 
     Raises:
-        WrongValue: the user's folder holds too few images.
+        WrongValue: the user's folder holds too few images, or one that cannot be read.
     """
     sources = _of_folder(given) if given else _of_libraries()
     if given and len(sources) < count:
@@ -42,7 +43,10 @@ def make(folder: Path, count: int, resolution: int, tokenizers: int, given: Path
     (folder / "photographs").mkdir(parents=True)
     for i in range(count):
         image = sources[i % len(sources)]
-        picture = open_photograph(image) if isinstance(image, Path) else _window(image, rng, resolution)
+        try:
+            picture = open_photograph(image) if isinstance(image, Path) else _window(image, rng, resolution)
+        except UnreadableImage as error:
+            raise WrongValue(f"`photographs`: {shown(str(image), 200)}: {error}; take it away") from error
         photograph = Image.fromarray(prepare(picture, Prepare(resolution)))
         photograph.save(folder / "photographs" / f"{i:05}.jpg", quality=95)
         reference = np.asarray(open_photograph(folder / "photographs" / f"{i:05}.jpg"))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lactok.command import Parser, command
-from lactok.errors import check_output_file, disk_errors, integer, whole
+from lactok.errors import UserError, check_output_file, disk_errors, integer, whole
 
 # relative difference of the suite's numbers and the script's that is allowed; absolute for KID, which is near 0
 TOLERANCES = {"psnr": 1e-5, "ssim": 1e-5, "lpips_alex": 1e-5, "rfid": 1e-3, "kid": 1e-5}
@@ -167,9 +167,11 @@ def time_one(kind: str, folder: Path, args: Any) -> Measured:
 
 
 def time_apart(kind: str, folder: Path, argv: Sequence[str]) -> Measured:
-    """Do the work of `time_one` in a process of its own; raise RuntimeError if it fails."""
+    """Do the work of `time_one` in a process of its own; raise UserError for what it says, RuntimeError for a bug."""
     call = [sys.executable, "-m", "benchmarks.speed.suite", *argv, "--time", kind, str(folder)]
     done = subprocess.run(call, capture_output=True, text=True)
+    if done.returncode == 2:
+        raise UserError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
     if done.returncode:
         raise RuntimeError(f"{kind}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -15,7 +15,7 @@ from typing import Any
 
 from lactok.errors import DiskError
 from lactok.evaluation.config import Execution, Run
-from lactok.evaluation.datasets import Sample
+from lactok.evaluation.datasets import SHARD, Sample
 from lactok.evaluation.reconstruction import ReconstructedShard, ReconstructionWork
 from lactok.evaluation.shard_scoring import finish_together
 from lactok.evaluation.shards import ShardWork, run_part
@@ -23,7 +23,6 @@ from lactok.evaluation.sources import Source
 from lactok.evaluation.timing import Timer
 
 SHARE = 0.5  # of the free memory that the networks and images of sources measured together may take
-SHARD = 64  # images of a shard
 logger = logging.getLogger(__name__)
 
 
@@ -110,7 +109,10 @@ def finish_jointly(
         DiskError: nothing can be stored any more.
     """
     found: dict[str, Timer] = {}
-    for group in _fitting(works, execution):
+    named: dict[str, ReconstructionWork] = {}
+    for work in works:  # of two of one name the first is measured, and the second finds what it left
+        named.setdefault(work.source.name, work)
+    for group in _fitting(list(named.values()), execution):
         if len(group) < 2:
             continue
         joint = JointWork(tuple(group))
@@ -122,6 +124,9 @@ def finish_jointly(
         except Exception as error:  # such as a worker process that died: each is measured by itself, and says why
             logger.debug("%s: %r", label, error)
             continue
+        finally:  # the next ones fit into memory only without these
+            for work in group:
+                work.source.release()
         found |= {work.source.name: timer_of(timer, number) for number, work in enumerate(group)}
     return found
 
@@ -134,16 +139,27 @@ def _fitting(works: Sequence[ReconstructionWork], execution: Execution) -> list[
         need = _bytes_needed(work)
         if not groups or need > room:
             groups.append([])
-            room = SHARE * free_bytes(work.run.device) / max(1, execution.workers)
+            room = SHARE * free_bytes(work.run.device) / _sharing(work.run, execution)
         groups[-1].append(work)
         room -= need
     return groups
 
 
+def _sharing(run: Run, execution: Execution) -> int:
+    """Return how many processes share the memory of a device; on a Ray cluster as many as a machine has room for."""
+    if execution.cluster is None or execution.cluster.workers:
+        return max(1, execution.workers)
+    takes = dict(execution.cluster.resources)
+    if run.device_kind == "cuda":
+        return max(1, int(1 / (takes.get("gpu") or 1)))
+    return max(1, int((os.cpu_count() or 1) / (takes.get("cpu") or run.threads)))
+
+
 def _bytes_needed(work: ReconstructionWork) -> int:
     """Return about how many bytes a source's networks take, and its images of a shard on the CPU."""
     how = work.run.protocol.prepare
-    pictures = SHARD * 3 * (how.resolution or 1024) ** 2 if work.run.device_kind == "cpu" else 0
+    side = 1024 if how.keeps_shape else how.resolution or 1024  # where images keep their size, it is not known here
+    pictures = SHARD * 3 * side**2 if work.run.device_kind == "cpu" else 0
     return weight_bytes(work.source) + pictures
 
 

@@ -167,7 +167,8 @@ def evaluate_sources(
     times = finish_jointly(begun, list(dataset.shards()), execution) if len(begun) > 1 else {}
     for work in begun:
         name = work.source.name
-        result = attempt(name, partial(_measure, work, dataset, execution, times.get(name)))
+        result = attempt(name, partial(_measure, work, dataset, execution, times.pop(name, None)))
+        work.source.release()
         if result is not None:
             outcome.results.append(result)
     return outcome

@@ -67,14 +67,15 @@ def run_shards(
         The times that all shards took together.
     """
     jobs, device = [list(samples) for samples in shards], work.run.device
+    elsewhere = execution is not None and (execution.cluster is not None or execution.workers > 1)
+    if elsewhere and work.reads_all:  # no process is started for what is finished
+        jobs = [samples for samples in jobs if not work.is_finished(samples)]
     if execution is None or execution.cluster is None:
         with _same_threads_afterwards():
             workers = LocalExecutor(execution.workers if execution else 1)
             return workers.run(_finish, jobs, _start, (work,), device, report)
     from lactok.evaluation.ray_engine import RayExecutor
 
-    if work.reads_all:  # what is finished is not sent to other machines
-        jobs = [samples for samples in jobs if not work.is_finished(samples)]
     cluster = RayExecutor(execution.cluster, execution.out, work.run.threads)
     return cluster.run(_finish, jobs, _start_elsewhere, (work,), device, report)
 

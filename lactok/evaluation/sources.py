@@ -58,6 +58,9 @@ class Source(ABC):
         The reason is stored with the sample's shard, so `key` must cover all that decides it.
         """
 
+    def release(self) -> None:  # noqa: B027, most sources hold nothing
+        """Let go of a network that was loaded, so that its memory is free for others; it is loaded again if need be."""
+
     def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
         """Encode prepared images.
 
@@ -121,6 +124,9 @@ class TokenizerSource(Source):
                 )
             self._loaded = loaded
         return self._loaded
+
+    def release(self) -> None:
+        self._loaded = None
 
     @property
     def has_ids(self) -> bool:
@@ -222,6 +228,9 @@ class ObjectSource(TokenizerSource):
         self.code = code_of(tokenizer)
         self.assets = {self.name: {"name": self.name, "source": "given", "sha256": _weights_digest(tokenizer)}}
         self._loaded = tokenizer
+
+    def release(self) -> None:
+        """Keep the tokenizer, which is the caller's and cannot be loaded again."""
 
 
 def _weights_digest(tokenizer: Reconstructor) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +158,21 @@ def test_rounding() -> None:
         assert images.to_uint8(levels, rounding).tolist() == list(range(256))
     almost = torch.tensor([0.9 / 255])
     assert [int(images.to_uint8(almost, r)) for r in ("nearest", "truncate", "llamagen")] == [1, 0, 1]
+
+
+def test_threads_open_files_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow imports its decoders when they are needed, and loses sight of those that another thread is importing."""
+    photograph(0).save(tmp_path / "0.png")
+    inside, most, usual = [0], [0], Image.open
+
+    def open_slowly(file: Path) -> Image.Image:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.02)
+        inside[0] -= 1
+        return usual(file)
+
+    monkeypatch.setattr(Image, "open", open_slowly)
+    with ThreadPoolExecutor(4) as threads:
+        assert len({p.tobytes() for p in threads.map(images.open_photograph, [tmp_path / "0.png"] * 4)}) == 1
+    assert most == [1]

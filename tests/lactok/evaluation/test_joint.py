@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import lactok.evaluation.joint as joint
 from lactok.evaluation import evaluate
+from lactok.evaluation.cluster import Cluster
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import Dataset, named_by_content, samples_under
 from lactok.evaluation.reconstruction import ReconstructionWork
@@ -179,3 +181,95 @@ def test_the_run_of_joint_work_is_that_of_its_sources(photographs: Dataset, tmp_
     assert work.is_finished(shards[0])
     assert times["resize-8"].wall["per-image metrics"] > 0
     assert times["resize-8"].wall["prepare"] > 0
+
+
+def test_networks_of_one_group_are_let_go_before_the_next(
+    photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [TokenizerSource(name) for name in (*NAMES, "resize-12", "resize-16")]
+    loaded: list[int] = []
+    usual = TokenizerSource.tokenizer
+
+    def tokenizer(self: TokenizerSource, run: Run) -> object:
+        found = usual(self, run)
+        loaded.append(sum(source._loaded is not None for source in sources))
+        return found
+
+    def fitting(works: Sequence[ReconstructionWork], execution: Execution) -> list[list[ReconstructionWork]]:
+        return [list(works[:2]), list(works[2:4]), list(works[4:])]
+
+    monkeypatch.setattr(TokenizerSource, "tokenizer", tokenizer)
+    monkeypatch.setattr(joint, "_fitting", fitting)
+    run = Settings(metrics="psnr", resolution=32, threads=1).run()
+    outcome = evaluate.evaluate_sources(sources, photographs, run, Execution(tmp_path / "out", pictures=0))
+    assert len(outcome.results) == 5
+    assert max(loaded) == 2
+    assert all(source._loaded is None for source in sources)
+
+
+def test_two_of_one_name_are_computed_once(
+    photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    usual = TokenizerSource.outputs
+
+    def outputs(self: TokenizerSource, references: list[np.ndarray], *given: object) -> object:
+        made.append(len(references))
+        return usual(self, references, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TokenizerSource, "outputs", outputs)
+    outcome = measured(["jpeg", "jpeg", "resize-8"], photographs, tmp_path / "out", pictures=0)
+    assert [result.label for result in outcome.results] == ["jpeg", "jpeg", "resize-8"]
+    assert sum(made) == 2 * 70
+
+
+def test_no_process_is_started_for_what_is_finished(
+    photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError("a worker process")
+
+    measured(NAMES, photographs, tmp_path / "out")
+    monkeypatch.setattr("lactok.evaluation.executors.worker_processes", started)
+    outcome = measured(NAMES, photographs, tmp_path / "out", workers=2)
+    assert not outcome.failed
+    assert len(outcome.results) == len(NAMES)
+
+
+def test_images_that_keep_their_size_are_not_taken_for_small_ones(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    small, box = (Settings(protocol=name).run() for name in ("square-256", "tokbench"))
+    needs = [joint._bytes_needed(ReconstructionWork(TokenizerSource("jpeg"), run, store)) for run in (small, box)]
+    assert needs[1] == 16 * needs[0]
+
+
+def test_the_memory_of_a_machine_is_shared_by_the_tasks_that_ray_puts_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Settings(threads=2).run()
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    gpu = replace(run, device="cuda")
+    assert joint._sharing(run, Execution(tmp_path, workers=3)) == 3
+    assert joint._sharing(run, Execution(tmp_path, cluster=Cluster())) == 8
+    assert joint._sharing(run, Execution(tmp_path, cluster=Cluster(resources=(("cpu", 4.0),)))) == 4
+    assert joint._sharing(run, Execution(tmp_path, workers=5, cluster=Cluster(workers=5))) == 5
+    assert joint._sharing(gpu, Execution(tmp_path, cluster=Cluster())) == 1
+    assert joint._sharing(gpu, Execution(tmp_path, cluster=Cluster(resources=(("gpu", 0.5),)))) == 2
+
+
+def test_pictures_are_made_in_the_arithmetic_of_those_that_were_scored(
+    photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact: list[bool] = []
+    usual = TokenizerSource.outputs
+
+    def outputs(self: TokenizerSource, *given: object) -> object:
+        exact.append(not torch.backends.cudnn.allow_tf32)
+        return usual(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TokenizerSource, "outputs", outputs)
+    measured(["jpeg"], photographs, tmp_path / "out", pictures=0)
+    scored = len(exact)
+    measured(["jpeg"], photographs, tmp_path / "out", pictures=3)
+    assert len(exact) > scored
+    assert all(exact)
