@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lactok import images
+from lactok.device import exact_float32
 from lactok.evaluation import fast
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
@@ -388,7 +389,8 @@ class ReconstructedShard:
     ) -> tuple[Tensor, Tensor]:
         """Return the reconstructions (B, 3, H, W) uint8 of one batch and their bits (B,)."""
         batch_ids = torch.from_numpy(np.stack([ids[i] for i in positions])).long() if ids else None
-        return self.source.outputs(references, [self.samples[i] for i in positions], batch_ids, self.run)
+        with exact_float32():  # always, since it is so wherever images are scored while others are made
+            return self.source.outputs(references, [self.samples[i] for i in positions], batch_ids, self.run)
 
     def _keep_pictures(
         self, references: list[np.ndarray], outputs: Iterable[Tensor], positions: list[int], pictured: Collection[str]
