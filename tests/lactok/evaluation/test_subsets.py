@@ -52,8 +52,8 @@ def test_subsets_of_coco(tmp_path: Path) -> None:
 
 def test_own_subsets_and_folders(tmp_path: Path) -> None:
     samples = ["cats/1.png", "cats/2.png", "dogs/1.png", "dogs/3.jpg"]
-    subsets = read(written(tmp_path, {"mine": ["cats/1", "3.png", "nowhere.png"], "empty": ["x"], "all": samples}))
-    assert members(subsets, samples) == {"mine": [0, 3], "all": [0, 1, 2, 3]}
+    subsets = read(written(tmp_path, {"mine": ["cats/1", "3.png", "nowhere.png"], "empty": ["x"], "every": samples}))
+    assert members(subsets, samples) == {"mine": [0, 3], "every": [0, 1, 2, 3]}
     assert members(read("folders"), [*samples, "x.png"]) == {"cats": [0, 1], "dogs": [2, 3], REST: [4]}
     with pytest.raises(UserError, match=r"1\.png could be cats/1\.png, dogs/1\.png; write the folder too"):
         read(written(tmp_path, {"mine": ["1.png"]})).of(samples)
