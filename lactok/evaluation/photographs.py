@@ -22,7 +22,7 @@ THREADS = 4  # that do it, where there are as many processors
 class Photographs:
     """The prepared photographs of a shard by their positions in it; use it in a `with` block, which ends its threads.
 
-    Each photograph is opened once, in the order of the positions, and kept as long as this object is.
+    Each photograph is opened once, in the order of the positions, and kept until the end of the block.
 
     Args:
         samples: the samples of the shard.
@@ -40,6 +40,7 @@ class Photographs:
 
     def __exit__(self, *error: object) -> None:
         self._threads.shutdown(cancel_futures=True)
+        self._begun.clear()
 
     def __getitem__(self, position: int) -> np.ndarray:
         """Return a prepared photograph (H, W, 3) uint8.

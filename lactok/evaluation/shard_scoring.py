@@ -180,6 +180,7 @@ class Scoring:
             references, self.kept, [self.outputs[i] for i in range(len(self.kept))], self.bits, arrays
         )
         self.outputs.clear()
+        self._decoding.close()  # it and this object hold each other, with all of the shard's images
 
 
 class Aside:

@@ -430,7 +430,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 
 
 def test_a_result_of_today_is_valid_and_a_spoilt_one_is_not(tmp_path: Path) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     from benchmarks.recon.__main__ import main as recon
 
     schema = json.loads((ROOT / "docs" / "result.schema.json").read_text())

@@ -60,7 +60,7 @@ def test_workers_of_each_engine() -> None:
 
 
 def test_a_loaded_tokenizer_stays_in_its_process(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="ray is not installed")
     with pytest.raises(WrongValue, match="`engine` ray: a loaded tokenizer computes in this process"):
         lactok.evaluate(lactok.load("toy"), engine="ray", out=tmp_path)
 
@@ -79,7 +79,7 @@ def test_without_ray_the_extra_is_named(
 def test_an_address_where_nobody_answers(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="ray is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 
 import lactok.evaluation.joint as joint
+from lactok import images
 from lactok.evaluation import evaluate
 from lactok.evaluation.cluster import Cluster
 from lactok.evaluation.config import Execution, Run, Settings
@@ -100,6 +103,35 @@ def counted(calls: list[object]) -> Callable[..., np.ndarray]:
         return prepare(image, how)
 
     return counting
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], NAMES[:2]])
+def test_photographs_and_outputs_are_let_go_with_their_shard(
+    photographs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """At once, not when Python looks for cycles, which it does the more seldom the larger a data set is."""
+    kept: list[weakref.ref[object]] = []
+    usual_outputs = TokenizerSource.outputs
+
+    def prepared(image: Image.Image, how: Prepare) -> np.ndarray:
+        found = prepare(image, how)
+        kept.append(weakref.ref(found))
+        return found
+
+    def outputs(self: TokenizerSource, *given: object) -> tuple[torch.Tensor, torch.Tensor]:
+        found = usual_outputs(self, *given)  # type: ignore[arg-type]
+        kept.append(weakref.ref(found[0]))
+        return found
+
+    monkeypatch.setattr(images, "prepare", prepared)
+    monkeypatch.setattr(TokenizerSource, "outputs", outputs)
+    gc.disable()
+    try:
+        measured(names, photographs, tmp_path / "out")
+        assert len(kept) >= 2 * (len(photographs.samples) - 1)  # one cannot be read
+        assert not [each for each in kept if each() is not None]
+    finally:
+        gc.enable()
 
 
 def test_one_that_fails_loses_no_other(

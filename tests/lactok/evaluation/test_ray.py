@@ -27,7 +27,7 @@ from lactok.evaluation.results import ReconResult
 from lactok.evaluation.sources import TokenizerSource
 
 pytestmark = pytest.mark.slow
-ray = pytest.importorskip("ray")
+ray = pytest.importorskip("ray", reason="ray is not installed")
 from lactok.evaluation.ray_worker import Facts  # noqa: E402
 
 COUNTING = f"{ROOT / 'tests' / 'counting.py'}:Counting"

@@ -127,7 +127,7 @@ def test_a_run_with_small_networks(small: Path, tmp_path: Path) -> None:
 def test_the_features_are_those_of_the_whole_models(small: Path) -> None:
     lactok.weights.use_folder(small)
     images = torch.randint(0, 256, (2, 3, 100, 100), dtype=torch.uint8)
-    tensors = torch.load(small / "clip-vit-l-14-336.pt")
+    tensors = torch.load(small / "clip-vit-l-14-336.pt", weights_only=True)
     whole = CLIPModel(
         CLIPConfig(
             text_config={"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1},
