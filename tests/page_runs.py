@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lactok.evaluation import protocol
 from lactok.evaluation.older_results import VERSION
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.store import folder_safe
@@ -20,6 +21,7 @@ from lactok.files import write_atomically
 
 PREPARE, SCORE = "ca775230", "916f5fde"
 SIZE = 64
+COCO_SIZE = 5000  # images
 
 
 @dataclass(frozen=True)
@@ -302,3 +304,33 @@ def built(root: Path, write: Callable[[Path], None]) -> Path:
     write(root / "runs")
     build(root / "runs", root / "page")
     return root / "page"
+
+
+def full_coco(runs: Path, kind: Any, shift: float, **changes: Any) -> Path:
+    """A whole COCO run under the paper's protocol, its PSNR about 17 + `shift`, images paired between runs."""
+    shared_part = np.random.default_rng(0).normal(17, 3, COCO_SIZE)
+    own = np.random.default_rng(len(kind.name)).normal(0, 0.5, COCO_SIZE)
+    own -= own.mean()
+    scores = {"psnr": shared_part + shift + own, "lpips_vgg": np.full(COCO_SIZE, 0.5)}
+    folder = write_row(
+        runs,
+        kind,
+        "coco",
+        [f"{i}.jpg" for i in range(COCO_SIZE)],
+        [None] * COCO_SIZE,
+        {},
+        name=changes.pop("name", kind.name),
+        scores={k: v.tolist() for k, v in scores.items()},
+    )
+    paper = protocol.get("paper-1024")
+    result = json.loads((folder / "result.json").read_text())
+    result["protocol"] |= {
+        "name": "paper-1024",
+        "resolution": 1024,
+        "prepare": paper.prepare_hash,
+        "score": paper.score_hash,
+        "definition": {"prepare": paper.prepare.settings(), "score": paper.score.settings()},
+    }
+    result["run"] |= changes
+    (folder / "result.json").write_bytes(to_json(result))
+    return folder

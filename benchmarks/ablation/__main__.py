@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.use_machine()
     from benchmarks.ablation.table import table
     from benchmarks.speed.timing import decode_seconds
-    from lactok.evaluation.evaluate import evaluate_sources, report_unfinished, resolve_sources
+    from lactok.evaluation.evaluate import resolve_sources
+    from lactok.evaluation.measuring import evaluate_sources, report_unfinished
     from lactok.evaluation.writing import folder_name
     from lactok.files import write_atomically
 

@@ -21,7 +21,7 @@ from lactok.command import as_flags
 from lactok.errors import MissingFile, WeightsNotFound, WrongValue, decimal, disk_errors
 from lactok.evaluation import protocol
 from lactok.evaluation.config import Execution, Settings
-from lactok.evaluation.evaluate import report_unfinished
+from lactok.evaluation.measuring import report_unfinished
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import PreferenceResult
 from lactok.evaluation.table import missing_notes, number, seconds_column

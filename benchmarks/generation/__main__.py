@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.use_machine()
     from benchmarks.generation.work import generate, planned
     from lactok.evaluation.datasets import limited_numbers
-    from lactok.evaluation.evaluate import one_by_one, report_unfinished
+    from lactok.evaluation.measuring import one_by_one, report_unfinished
 
     # a prompt keeps its number among all prompts, so that the pictures of the other prompts can be added later
     numbers = limited_numbers(len(all_prompts), args.limit)

@@ -17,7 +17,7 @@ from lactok.errors import WeightsNotFound, WrongValue
 from lactok.evaluation import generated
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import Dataset, limited_numbers
-from lactok.evaluation.evaluate import one_by_one
+from lactok.evaluation.measuring import one_by_one
 from lactok.evaluation.progress import progress
 from lactok.evaluation.results import GenEvalResult
 from lactok.evaluation.schema_parts import Skipped

@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = plan.of_generators(names, classes, args.limit, args.npz, args.rounding, run, execution.out)
         print("\n".join([*lines, plan.of_metrics(keys, asked.reference)]))
         return 0
-    from lactok.evaluation.evaluate import one_by_one, report_unfinished
+    from lactok.evaluation.measuring import one_by_one, report_unfinished
     from lactok.evaluation.store import Store
 
     asked = suite.with_networks(asked, is_named)

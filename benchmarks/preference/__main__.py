@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.check()
     if (args.images is None) == (args.generators is None):
         raise WrongValue("name either --images DIR or --generators NAME,...")
-    from lactok.evaluation.evaluate import existing_folder, metric_networks, report_unfinished
+    from lactok.evaluation.evaluate import existing_folder
+    from lactok.evaluation.measuring import report_unfinished
+    from lactok.evaluation.metric_networks import metric_networks
 
     names = split_names(args.generators, "generators") if args.generators is not None else []
     if names:

@@ -190,7 +190,7 @@ def measure(
         NothingMeasured: no picture of the user's folder can be read.
         WrongValue: no photograph of the reference can be read.
     """
-    from lactok.evaluation.evaluate import log_bug
+    from lactok.evaluation.measuring import log_bug
     from lactok.evaluation.store import Store
 
     store = Store(execution.out)
@@ -246,7 +246,7 @@ def measure_row(
     """
     from benchmarks.preference import result
     from benchmarks.preference.scoring import FeatureWork, RewardWork
-    from lactok.evaluation.evaluate import log_bug
+    from lactok.evaluation.measuring import log_bug
     from lactok.evaluation.shards import complete
     from lactok.evaluation.timing import Timer
 

@@ -15,7 +15,7 @@ from lactok.evaluation.options import add_options
 if TYPE_CHECKING:
     from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset
-    from lactok.evaluation.evaluate import Outcome
+    from lactok.evaluation.measuring import Outcome
     from lactok.evaluation.schema_parts import Skipped
 
 ALL = ("all", "local")  # what `--tokenizers` may say instead of names
@@ -58,12 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = tokenizer_names(asked)
     settings.use_machine()
     run, execution = settings.run(), settings.execution()
-    from lactok.evaluation.evaluate import (
-        check_fit,
-        evaluate_sources,
-        report_unfinished,
-        resolve_sources,
-    )
+    from lactok.evaluation.evaluate import check_fit, resolve_sources
+    from lactok.evaluation.measuring import evaluate_sources, report_unfinished
     from lactok.evaluation.metric_networks import known_networks, with_networks
 
     if asked not in ALL:
@@ -154,7 +150,8 @@ def score_folder(
         The data set of the references, what became of the measurement, and the names of the images in the folder that
         are of no photograph.
     """
-    from lactok.evaluation.evaluate import evaluate_sources, existing_folder, reconstructions
+    from lactok.evaluation.evaluate import existing_folder, reconstructions
+    from lactok.evaluation.measuring import evaluate_sources
 
     first, second = (existing_folder(folder, "images", "two folders") for folder in (references, images))
     source, data = reconstructions(first, second, bits, settings)

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.of(vars(args))
     names = pairs.checked_names(args.tokenizers, settings, "two finished rows a tokenizer are compared")
     settings.use_machine()
-    from lactok.evaluation.evaluate import report_unfinished
+    from lactok.evaluation.measuring import report_unfinished
     from lactok.evaluation.table import markdown
 
     run = settings.run()

@@ -16,7 +16,7 @@ from lactok.evaluation.options import add_options
 if TYPE_CHECKING:
     from lactok.evaluation.config import Execution, Run
     from lactok.evaluation.datasets import Dataset, Sample
-    from lactok.evaluation.evaluate import Outcome
+    from lactok.evaluation.measuring import Outcome
     from lactok.evaluation.sources import ExchangedSource, TokenizerSource
     from lactok.evaluation.store import Store
 
@@ -106,7 +106,7 @@ def exchanged_source(name: str, dataset: Dataset, run: Run, execution: Execution
     Raises:
         WrongValue: the tokenizer has no ids, or fewer than two images can be read.
     """
-    from lactok.evaluation.evaluate import metric_networks
+    from lactok.evaluation.metric_networks import metric_networks
     from lactok.evaluation.sources import ExchangedSource
     from lactok.evaluation.store import Store
 
@@ -151,7 +151,8 @@ class Pairs:
 def measure_pairs(names: Sequence[str], dataset: Dataset, run: Run, settings: Settings) -> Pairs:
     """Measure tokenizers with their own ids and with exchanged ones; the outcome says which could not run and why."""
     from lactok import registry
-    from lactok.evaluation.evaluate import evaluate_sources, resolve_sources
+    from lactok.evaluation.evaluate import resolve_sources
+    from lactok.evaluation.measuring import evaluate_sources
     from lactok.evaluation.names import EXCHANGED
     from lactok.evaluation.sources import TokenizerSource
 

@@ -130,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.of(vars(args))
     names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
     settings.use_machine()
-    from lactok.evaluation.evaluate import metric_networks, report_unfinished
+    from lactok.evaluation.measuring import report_unfinished
+    from lactok.evaluation.metric_networks import metric_networks
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.store import Store
     from lactok.evaluation.writing import folder_name, to_json

@@ -16,7 +16,7 @@ from lactok.evaluation.options import RUN, add_options
 
 if TYPE_CHECKING:
     from lactok.evaluation.datasets import Dataset
-    from lactok.evaluation.evaluate import Outcome
+    from lactok.evaluation.measuring import Outcome
     from lactok.evaluation.protocol import Protocol
 
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen, unfit = protocols_of(args.tokenizer, args.protocols, settings)
     settings.use_machine()
     from benchmarks.replay.table import write
-    from lactok.evaluation.evaluate import report_unfinished
+    from lactok.evaluation.measuring import report_unfinished
 
     data = settings.data()
     found = measure(args.tokenizer, chosen, data, settings)
@@ -106,7 +106,8 @@ def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings:
     not keep the others from it.
     """
     from lactok.errors import DiskError, UserError, WeightsNotFound
-    from lactok.evaluation.evaluate import Outcome, evaluate_sources, resolve_sources
+    from lactok.evaluation.evaluate import resolve_sources
+    from lactok.evaluation.measuring import Outcome, evaluate_sources
 
     found: dict[str, Outcome] = {}
     for one in chosen:

@@ -16,7 +16,7 @@ from lactok import registry
 from lactok.errors import disk_errors
 from lactok.evaluation.config import Settings
 from lactok.evaluation.datasets import PUBLISHED, Dataset
-from lactok.evaluation.evaluate import Outcome
+from lactok.evaluation.measuring import Outcome
 from lactok.evaluation.protocol import digest, protocols
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.table import metrics_of, number

@@ -162,14 +162,14 @@ class Stages:
 @contextmanager
 def stages_of_the_suite(stages: Stages) -> Iterator[None]:
     """Time the suite's own functions by stage within the `with` block."""
-    from lactok.evaluation import datasets, evaluate, kept_images, reconstruction_result, shards
+    from lactok.evaluation import datasets, kept_images, measuring, reconstruction_result, shards
     from lactok.evaluation.reconstruction import ReconstructionWork
 
     points: list[tuple[Any, str, str]] = [
         (datasets, "samples_under", "listing"),
         (datasets, "named_by_content", "hashing"),
         (shards, "run_shards", "shards"),
-        (sys.modules[evaluate.evaluate_source.__module__], "complete", "looking what is finished"),
+        (measuring, "complete", "looking what is finished"),
         (ReconstructionWork, "all_keys", "keys"),
         (kept_images, "publish", "pictures"),
         (reconstruction_result, "merge", "merging"),
@@ -200,7 +200,8 @@ def measure(series: Series, photographs: Path, count: int) -> dict[str, Any]:
     """
     from lactok.evaluation import reconstruction, sources  # noqa: F401, loaded before the clock starts
     from lactok.evaluation.config import Settings
-    from lactok.evaluation.evaluate import evaluate_source, metric_networks
+    from lactok.evaluation.measuring import evaluate_source
+    from lactok.evaluation.metric_networks import metric_networks
     from lactok.evaluation.results import load_results
 
     stages = Stages()

@@ -55,7 +55,7 @@ def time_suite(folder: Path, tokenizers: int, resolution: int, threads: int, fas
     from benchmarks.speed.replay import ReplaySource
     from lactok.evaluation.config import Execution, Settings
     from lactok.evaluation.datasets import named_by_content, samples_under
-    from lactok.evaluation.evaluate import evaluate_sources
+    from lactok.evaluation.measuring import evaluate_sources
 
     settings = Settings(resolution=resolution, threads=threads, fast=fast)
     data = named_by_content("speed", samples_under(folder / "photographs"))

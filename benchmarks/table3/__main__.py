@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = work.measure(plan, run, execution)
     if found.rows:
         show(found, execution, run)
-    from lactok.evaluation.evaluate import report_unfinished
+    from lactok.evaluation.measuring import report_unfinished
 
     nothing = not found.geneval and not found.preference
     return report_unfinished(found.missing, found.failed, strict=args.strict or named or nothing)

@@ -14,13 +14,7 @@ from lactok import registry, weights
 from lactok.errors import MissingFile, UserError, WeightsNotFound, WrongValue, first_few
 from lactok.evaluation.config import Run, Settings
 from lactok.evaluation.datasets import Dataset, limited, named_by_content, samples_under
-from lactok.evaluation.measuring import Outcome as Outcome
-from lactok.evaluation.measuring import evaluate_source as evaluate_source
-from lactok.evaluation.measuring import evaluate_sources as evaluate_sources
-from lactok.evaluation.measuring import log_bug as log_bug
-from lactok.evaluation.measuring import one_by_one as one_by_one
-from lactok.evaluation.measuring import report_unfinished as report_unfinished
-from lactok.evaluation.metric_networks import metric_networks as metric_networks
+from lactok.evaluation.measuring import evaluate_source
 from lactok.evaluation.metric_networks import with_networks
 from lactok.extras import extras_named
 from lactok.files import is_folder

@@ -7,7 +7,7 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from operator import methodcaller
@@ -121,7 +121,7 @@ class Scoring:
         self._values: list[Future[dict[str, np.ndarray]]] = []  # of the pieces of a group
         self._parts: list[tuple[list[int], Arrays]] = []  # of the groups that are done
 
-    def _decode(self) -> Iterator[None]:
+    def _decode(self) -> Generator[None, None, None]:
         """Decode a batch at each step."""
         shard, ids = self.shard, self.shard.ids()
         references = [self.photographs[i] for i in self.kept]
@@ -165,12 +165,13 @@ class Scoring:
             with timer.stage("per-image metrics"):
                 whole = torch.stack([self.outputs[i] for i in group])
                 found |= scorer.states_of(compared_with(references, group, self.shard.run), whole)
-        with timer.stage("features"):
-            described = [
-                scorer.describe(torch.stack([self.outputs[i] for i in group[batch]]))
-                for batch in batches(len(group), BATCH)
-            ]
-        found |= {name: np.concatenate([each[name] for each in described]) for name in described[0]}
+        if scorer.features:
+            with timer.stage("features"):
+                described = [
+                    scorer.describe(torch.stack([self.outputs[i] for i in group[batch]]))
+                    for batch in batches(len(group), BATCH)
+                ]
+            found |= {name: np.concatenate([each[name] for each in described]) for name in described[0]}
         self._parts.append((group, found))
 
     def store(self, references: list[np.ndarray]) -> None:

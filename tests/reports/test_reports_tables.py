@@ -13,19 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import shared
-from page_runs import KINDS, write_geneval, write_row, write_usual
+from page_runs import COCO_SIZE, KINDS, full_coco, write_geneval, write_row, write_usual
 from reference import ROOT
 
 from benchmarks import published
-from lactok.evaluation import protocol
 from lactok.evaluation.results import load_results
 from lactok.evaluation.writing import to_json
 from reports.__main__ import main
 
-N = 5000
 TITOK, LLAMAGEN = KINDS[2], KINDS[4]
 
 
@@ -55,36 +52,6 @@ def tables(runs: Path, out: Path) -> dict[str, dict[str, Any]]:
 def cell(table: dict[str, Any], row: str, metric: str) -> dict[str, Any]:
     (found,) = [r for r in table["rows"] if r["name"] == row]
     return next(c for c in found["cells"] if c["metric"] == metric)
-
-
-def full_coco(runs: Path, kind: Any, shift: float, **changes: Any) -> Path:
-    """A whole COCO run under the paper's protocol, its PSNR about 17 + `shift`, images paired between runs."""
-    shared_part = np.random.default_rng(0).normal(17, 3, N)
-    own = np.random.default_rng(len(kind.name)).normal(0, 0.5, N)
-    own -= own.mean()
-    scores = {"psnr": shared_part + shift + own, "lpips_vgg": np.full(N, 0.5)}
-    folder = write_row(
-        runs,
-        kind,
-        "coco",
-        [f"{i}.jpg" for i in range(N)],
-        [None] * N,
-        {},
-        name=changes.pop("name", kind.name),
-        scores={k: v.tolist() for k, v in scores.items()},
-    )
-    paper = protocol.get("paper-1024")
-    result = json.loads((folder / "result.json").read_text())
-    result["protocol"] |= {
-        "name": "paper-1024",
-        "resolution": 1024,
-        "prepare": paper.prepare_hash,
-        "score": paper.score_hash,
-        "definition": {"prepare": paper.prepare.settings(), "score": paper.score.settings()},
-    }
-    result["run"] |= changes
-    (folder / "result.json").write_bytes(to_json(result))
-    return folder
 
 
 def test_published_numbers_are_those_of_the_papers(tmp_path: Path) -> None:
@@ -165,7 +132,7 @@ def test_a_run_stands_beside_the_number_of_its_own_kind(tmp_path: Path) -> None:
     assert found["measured"] == pytest.approx(value["value"])
     assert found["difference"] == pytest.approx(value["value"] - 16.47)
     assert found["ci95"] == pytest.approx(value["ci95"])
-    assert found["n"] == N
+    assert found["n"] == COCO_SIZE
     assert "paper-1024" in found["protocol"]
     assert cell(built["table1-imagenet"], TITOK.name, "psnr")["measured"] is None
 
@@ -269,62 +236,6 @@ def test_what_cannot_be_read_is_told_and_left_out(tmp_path: Path, capsys: pytest
         assert command("--runs", str(tmp_path / runs), "--out", str(tmp_path / "x")) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "python -m benchmarks.recon --tokenizers local" in line
-
-
-@pytest.mark.slow
-def test_compare_pairs_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import pandas
-
-    folders = [full_coco(tmp_path / "runs", kind, shift) for kind, shift in ((TITOK, 0.0), (LLAMAGEN, 0.3))]
-    assert command("compare", TITOK.name, LLAMAGEN.name, "--runs", str(tmp_path / "runs")) == 0
-    text = capsys.readouterr().out
-    first, second = (pandas.read_parquet(f / "records.parquet")["psnr"] for f in folders)
-    assert (second - first).mean() == pytest.approx(0.3)
-    assert "+0.30" in text
-    assert "rFID" in text
-
-
-def test_compare_refuses_what_differs_in_more_than_the_tokenizer(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs = tmp_path / "runs"
-    full_coco(runs, TITOK, 0)
-    write_row(runs, LLAMAGEN, "coco", [f"{i}.jpg" for i in range(3)], [None] * 3, {}, name="other")
-    for names in ((TITOK.name, "other"), (TITOK.name, "nothing")):
-        assert command("compare", *names, "--runs", str(runs)) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("error: ")
-
-
-def test_so_many_tests_that_none_can_be_below_the_level_are_named(tmp_path: Path) -> None:
-    from lactok.evaluation.compare import compare
-    from lactok.evaluation.results import load_results
-    from reports.compare import text
-
-    for name in ("one", "other"):
-        write_geneval(tmp_path, name)
-    compared = compare(*load_results(tmp_path).geneval)
-    assert "p by flipping signs is 0.001 at least, so of more than 50 tests" in text(compared, 9, 51)
-    assert "at least" not in text(compared, 9, 50)
-
-
-def test_compare_pairs_prompts_of_geneval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = tmp_path / "runs"
-    for name in ("one", "other"):
-        write_geneval(runs, name)
-    written = runs / "geneval__other__toy-toy" / "records.parquet"
-    import pandas
-
-    records = pandas.read_parquet(written)
-    records["correct"] = records["correct"] | (records["tag"] == "colors")
-    records.to_parquet(written)
-    out = tmp_path / "compared.json"
-    assert command("compare", "one", "other", "--runs", str(runs), "--json", str(out)) == 0
-    compared = json.loads(out.read_text())
-    differences = {name: metric["difference"] for name, metric in compared["metrics"].items()}
-    assert differences == {"single_object": 0, "counting": 0, "colors": 0.5, "overall": pytest.approx(0.5 / 3)}
-    assert {"what": "pictures", "first": "one", "second": "other"} in compared["differs"]
-    assert "| colors ↑" in capsys.readouterr().out
 
 
 def generation(runs: Path, name: str) -> None:

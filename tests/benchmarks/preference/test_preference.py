@@ -385,7 +385,7 @@ def test_distances_to_photographs(
     captioned: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lactok.evaluation.reconstruction.scorer_of", lambda run: Scorer())
-    monkeypatch.setattr("lactok.evaluation.evaluate.metric_networks", lambda run: (("fid-inception", "0" * 64),))
+    monkeypatch.setattr("lactok.evaluation.metric_networks.metric_networks", lambda run: (("fid-inception", "0" * 64),))
     (captioned / "001.png").write_bytes(b"not a picture")
     arguments = ("--images", captioned, "--reference")
     (result,) = run(tmp_path / "same", *arguments, captioned, "--metrics", "mute,fid,kid").values()

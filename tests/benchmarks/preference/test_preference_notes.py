@@ -92,7 +92,7 @@ def test_the_reference_is_named_with_the_photographs_that_cannot_be_read(
     captioned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lactok.evaluation.reconstruction.scorer_of", lambda run: Scorer())
-    monkeypatch.setattr("lactok.evaluation.evaluate.metric_networks", lambda run: (("fid-inception", "0" * 64),))
+    monkeypatch.setattr("lactok.evaluation.metric_networks.metric_networks", lambda run: (("fid-inception", "0" * 64),))
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(3):

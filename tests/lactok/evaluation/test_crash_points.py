@@ -18,8 +18,8 @@ from reference import ROOT
 from lactok.errors import UserError
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Execution, Run
-from lactok.evaluation.evaluate import evaluate_source
 from lactok.evaluation.folder_source import FolderSource
+from lactok.evaluation.measuring import evaluate_source
 
 pytestmark = pytest.mark.slow
 # files that get their name in a run, by work: shards, pictures, records, tables, notes, checkpoints

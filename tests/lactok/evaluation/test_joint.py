@@ -15,7 +15,7 @@ from PIL import Image
 
 import lactok.evaluation.joint as joint
 from lactok import images
-from lactok.evaluation import evaluate
+from lactok.evaluation import measuring
 from lactok.evaluation.cluster import Cluster
 from lactok.evaluation.config import Execution, Run, Settings
 from lactok.evaluation.datasets import Dataset, named_by_content, samples_under
@@ -50,10 +50,10 @@ def stored(out: Path) -> dict[str, bytes]:
     }
 
 
-def measured(names: list[str], data: Dataset, out: Path, **more: object) -> evaluate.Outcome:
+def measured(names: list[str], data: Dataset, out: Path, **more: object) -> measuring.Outcome:
     run = Settings(metrics=METRICS_USED, resolution=176, threads=1).run()
     sources = [lambda name=name: TokenizerSource(name) for name in names]
-    return evaluate.evaluate_sources(sources, data, run, Execution(out, **more))  # type: ignore[arg-type]
+    return measuring.evaluate_sources(sources, data, run, Execution(out, **more))  # type: ignore[arg-type]
 
 
 NAMES = ["resize-8", "jpeg", "identity"]
@@ -89,7 +89,7 @@ def test_references_are_prepared_and_their_part_of_metrics_computed_once(
         monkeypatch.setattr("lactok.evaluation.photographs.images.prepare", counted(opened))
         run = Settings(metrics="lighter", resolution=64, threads=1).run()
         sources = [TokenizerSource(name) for name in NAMES]
-        outcome = evaluate.evaluate_sources(sources, photographs, run, Execution(tmp_path / "out", pictures=0))
+        outcome = measuring.evaluate_sources(sources, photographs, run, Execution(tmp_path / "out", pictures=0))
     finally:
         METRICS.registered.pop("lighter", None)
     assert not outcome.failed
@@ -233,7 +233,7 @@ def test_networks_of_one_group_are_let_go_before_the_next(
     monkeypatch.setattr(TokenizerSource, "tokenizer", tokenizer)
     monkeypatch.setattr(joint, "_fitting", fitting)
     run = Settings(metrics="psnr", resolution=32, threads=1).run()
-    outcome = evaluate.evaluate_sources(sources, photographs, run, Execution(tmp_path / "out", pictures=0))
+    outcome = measuring.evaluate_sources(sources, photographs, run, Execution(tmp_path / "out", pictures=0))
     assert len(outcome.results) == 5
     assert max(loaded) == 2
     assert all(source._loaded is None for source in sources)

@@ -22,7 +22,7 @@ from lactok.errors import ClusterError, DiskError, UserError, WrongValue
 from lactok.evaluation import datasets, protocol, ray_engine
 from lactok.evaluation.cluster import Cluster
 from lactok.evaluation.config import Execution, Run
-from lactok.evaluation.evaluate import evaluate_source
+from lactok.evaluation.measuring import evaluate_source
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.sources import TokenizerSource
 

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 import lactok
 from lactok.evaluation import datasets, protocol, reconstruction
 from lactok.evaluation.config import Execution, Run
-from lactok.evaluation.evaluate import evaluate_source, metric_networks
 from lactok.evaluation.jackknife import GROUPS
+from lactok.evaluation.measuring import evaluate_source
+from lactok.evaluation.metric_networks import metric_networks
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.sources import ObjectSource, Source, TokenizerSource
 from lactok.metrics import registry as metrics

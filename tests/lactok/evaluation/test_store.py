@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from benchmarks.geneval import stored
 from lactok.evaluation import datasets, protocol
 from lactok.evaluation.config import Execution, Run
-from lactok.evaluation.evaluate import evaluate_source
 from lactok.evaluation.layout import Layout
+from lactok.evaluation.measuring import evaluate_source
 from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import LostShard, Store, is_whole_png
 from lactok.images import png
