@@ -117,6 +117,7 @@ def finish_jointly(
             continue
         joint = JointWork(tuple(group))
         label = f"{len(group)} tokenizers together"
+        logger.info("%s, over the same photographs: %s", label, ", ".join(work.source.name for work in group))
         try:
             timer = run_part(joint, shards, execution, label)
         except DiskError:
