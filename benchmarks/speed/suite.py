@@ -6,6 +6,8 @@ in a process of its own, and the median of several rounds counts:
 - `suite`: one command over all tokenizers, from the photographs' files to `result.json`;
 - `plain script`: `reference_script`, once for each tokenizer. It shares nothing between them, so one is timed;
 - `kernels`: the functions that compute the metrics, called in a loop, with nothing around them.
+
+With `--fast` there is a fourth, `suite --fast`: the suite with the networks of its metrics in bfloat16.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from lactok.errors import UserError, check_output_file, disk_errors, integer, wh
 TOLERANCES = {"psnr": 1e-5, "ssim": 1e-5, "lpips_alex": 1e-5, "rfid": 1e-3, "kid": 1e-5}
 ABSOLUTE = ("kid",)
 KINDS = ("suite", "plain script", "kernels")
+FAST = "suite --fast"
 Measured = dict[str, Any]
 
 
@@ -42,11 +45,9 @@ def parser() -> Parser:
     p.add_argument("--photographs", type=Path, metavar="DIR", help="your own instead of scikit-image's, enlarged")
     p.add_argument("--rounds", type=integer, default=3, help="the median of so many counts (default: %(default)s)")
     p.add_argument("--threads", type=integer, default=0, help="of each process (default: as torch chooses)")
-    p.add_argument("--fast", action="store_true", help="the suite with networks of metrics in bfloat16")
+    p.add_argument("--fast", action="store_true", help="time the suite in bfloat16 too")
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
-    p.add_argument(
-        "--time", nargs=2, metavar=("KIND", "DIR"), help="only time one of the three on a folder made before"
-    )
+    p.add_argument("--time", nargs=2, metavar=("KIND", "DIR"), help="only time one of them on a folder made before")
     return p
 
 
@@ -88,7 +89,7 @@ def time_script(folder: Path, tokenizers: int) -> Measured:
     return {"cpu": sum(stages.values()), "wall": wall * tokenizers, "stages": stages, "values": values}
 
 
-def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, fast: bool) -> Measured:
+def time_kernels(folder: Path, tokenizers: int, resolution: int) -> Measured:
     """Time the bare functions on the same files: what is of the photographs once, the rest for each tokenizer."""
     import numpy as np
     import torch
@@ -116,7 +117,7 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
         waiting[k] += [] if image is None else [image]
         if waiting[k] and (len(waiting[k]) == 8 or image is None):
             batch = torch.cat(waiting[k])
-            features[k].append(timed("Inception", INCEPTION_TF1.compute, batch, "cpu", fast=fast))
+            features[k].append(timed("Inception", INCEPTION_TF1.compute, batch, "cpu"))
             waiting[k] = []
 
     def photograph(path: Path) -> torch.Tensor:
@@ -132,12 +133,12 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
             reference = timed("read and prepare", photograph, path)
             describe(0, reference)
             means = timed("SSIM", filtered_means, reference)
-            maps = timed("LPIPS", alex_maps, reference, fast=fast) if tokenizers > 1 else None
+            maps = timed("LPIPS", alex_maps, reference) if tokenizers > 1 else None
             for k in range(tokenizers):
                 made = timed("read and prepare", reconstruction, folder / str(k) / f"{path.stem}.npy")
                 timed("PSNR", psnr, reference, made)
                 timed("SSIM", ssim, reference, made, known=means)
-                timed("LPIPS", lpips_alex, reference, made, known=maps, fast=fast)
+                timed("LPIPS", lpips_alex, reference, made, known=maps)
                 describe(k + 1, made)
         for k in range(tokenizers + 1):
             describe(k, None)
@@ -148,7 +149,7 @@ def time_kernels(folder: Path, tokenizers: int, resolution: int, threads: int, f
 
 
 def time_one(kind: str, folder: Path, args: Any) -> Measured:
-    """Load the networks, compute one small image to warm up, and time one of `KINDS`."""
+    """Load the networks, compute one small image to warm up, and time one of `KINDS` or `FAST`."""
     import torch
 
     from lactok.metrics.inception_features import INCEPTION_TF1
@@ -156,14 +157,16 @@ def time_one(kind: str, folder: Path, args: Any) -> Measured:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    fast = kind == FAST
     small = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     with torch.inference_mode():
-        lpips_alex(small, small, fast=args.fast)
-        INCEPTION_TF1.compute(small, "cpu", fast=args.fast)
+        lpips_alex(small, small, fast=fast)
+        INCEPTION_TF1.compute(small, "cpu", fast=fast)
     if kind == "plain script":
         return time_script(folder, args.tokenizers)
-    do = time_suite if kind == "suite" else time_kernels
-    return do(folder, args.tokenizers, args.resolution, args.threads, args.fast)
+    if kind == "kernels":
+        return time_kernels(folder, args.tokenizers, args.resolution)
+    return time_suite(folder, args.tokenizers, args.resolution, args.threads, fast)
 
 
 def time_apart(kind: str, folder: Path, argv: Sequence[str]) -> Measured:
@@ -212,13 +215,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.speed.replay import make
 
     given = ["--tokenizers", str(args.tokenizers), "--resolution", str(args.resolution), "--threads", str(args.threads)]
-    given += ["--fast"] if args.fast else []
-    rounds: dict[str, list[Measured]] = {kind: [] for kind in KINDS}
+    kinds = (*KINDS, FAST) if args.fast else KINDS
+    rounds: dict[str, list[Measured]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "made"
         make(folder, args.images, args.resolution, args.tokenizers, args.photographs)
         for i in range(args.rounds):
-            for kind in KINDS:
+            for kind in kinds:
                 rounds[kind].append(time_apart(kind, folder, given))
                 print(f"round {i + 1}, {kind}: {rounds[kind][-1]['cpu']:.1f} CPU seconds", file=sys.stderr)
     return report(args, rounds)
@@ -238,36 +241,36 @@ def report(args: Any, rounds: dict[str, list[Measured]]) -> int:
     print(f"{processor()}, {threads} threads, torch {torch.__version__}")
     print(f"{args.images} images at {args.resolution} px, {args.tokenizers} tokenizers, median of {args.rounds} rounds")
     print("CPU seconds for each reconstruction\n")
-    for kind in KINDS:
+    for kind in rounds:
         rows = [[stage, f"{seconds / pairs:.3f}"] for stage, seconds in middle[kind]["stages"].items()]
         rows.append(["total", f"{middle[kind]['cpu'] / pairs:.3f}"])
         print(tabulate(rows, [kind, "s"], tablefmt="pipe", disable_numparse=True), end="\n\n")
-    cpu, wall = ({kind: middle[kind][clock] for kind in KINDS} for clock in ("cpu", "wall"))
-    overhead = cpu["suite"] / cpu["kernels"] - 1
-    found = {
+    script, kernels = middle["plain script"], middle["kernels"]
+    found: dict[str, Any] = {
         "images": args.images,
         "resolution": args.resolution,
         "tokenizers": args.tokenizers,
         "threads": threads,
-        "fast": args.fast,
         "processor": processor(),
-        "ratio_cpu": cpu["plain script"] / cpu["suite"],
-        "ratio_wall": wall["plain script"] / wall["suite"],
-        "ratio_kernels": cpu["plain script"] / cpu["kernels"],
-        "overhead": overhead,
-        "differences": differences(middle["suite"], middle["plain script"]),
+        "ratio_kernels": script["cpu"] / kernels["cpu"],
+        "overhead": middle["suite"]["cpu"] / kernels["cpu"] - 1,
         "rounds": rounds,
     }
-    print(f"plain script / suite: {found['ratio_cpu']:.2f} in CPU seconds, {found['ratio_wall']:.2f} in wall time")
-    print(
-        f"plain script / kernels: {found['ratio_kernels']:.2f}; the suite takes {100 * overhead:.1f} % more than them"
-    )
     unequal = False
-    for key, difference in found["differences"].items():
-        own, other = middle["suite"]["values"][key], middle["plain script"]["values"][key]
-        allowed = f"allowed {TOLERANCES[key]:.0e}" if not args.fast else "bfloat16"
-        print(f"{key}: suite {own:.6f}, plain script {other:.6f}, difference {difference:.1e} ({allowed})")
-        unequal |= not args.fast and difference > TOLERANCES[key]
+    for kind in (each for each in rounds if each.startswith("suite")):
+        own = middle[kind]
+        cpu, wall = (script[clock] / own[clock] for clock in ("cpu", "wall"))
+        found[kind] = {"ratio_cpu": cpu, "ratio_wall": wall, "differences": differences(own, script)}
+        print(f"plain script / {kind}: {cpu:.2f} in CPU seconds, {wall:.2f} in wall time")
+        for key, difference in found[kind]["differences"].items():
+            allowed = f"allowed {TOLERANCES[key]:.0e}" if kind == "suite" else "bfloat16"
+            values = f"{kind} {own['values'][key]:.6f}, plain script {script['values'][key]:.6f}"
+            print(f"- {key}: {values}, difference {difference:.1e} ({allowed})")
+            unequal |= kind == "suite" and difference > TOLERANCES[key]
+    print(
+        f"plain script / kernels: {found['ratio_kernels']:.2f}; "
+        f"the suite takes {100 * found['overhead']:.1f} % more than them"
+    )
     if args.json:
         with disk_errors(args.json, "choose another `json`"):
             write_atomically(args.json, (json.dumps(found, indent=1) + "\n").encode())
