@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from lactok.nn.lactok import VAEShape
 from lactok.nn.latent_decoder import UNetShape
+from lactok.nn.plain_decoder import PlainDecoderShape
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training import checkpoint
 from lactok.training.accelerate import AccelerateLearner, AccelerateRecipe
@@ -19,6 +21,7 @@ from lactok.training.flextok import FlexTokLearner, FlexTokRecipe, FlexTokShape
 from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart
 from lactok.training.learner import Learner
+from lactok.training.plain_decoder import PlainDecoderLearner, PlainDecoderRecipe
 from lactok.training.recipe import Recipe
 from lactok.training.trainer import Trainer
 from lactok.training.vae import VAELearner, VAERecipe
@@ -34,6 +37,7 @@ LEARNERS: dict[str, type[Learner]] = {
     "flextok": FlexTokLearner,
     "stage 1": LaCTokLearner,
     "stage 2": LaCTokLearner,
+    "plain": PlainDecoderLearner,
 }
 
 
@@ -66,15 +70,15 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
     unet = UNet2DConditionModel(**UNET.arguments())
     fold_cross_attention(unet)
     files = {"vae": AutoencoderKL(**VAE.arguments()), "unet": unet, "vq": VQModel(VQ)}
+    stated = {"vq": {"config": {"model": asdict(VQ)}}}
     for name, module in files.items():
-        checkpoint.save_state(tmp_path / f"{name}.safetensors", module.state_dict(), {})
+        checkpoint.save_state(tmp_path / f"{name}.safetensors", module.state_dict(), stated.get(name, {}))
     vae = VAEPart(weights=str(tmp_path / "vae.safetensors"), scaling=0.5, shape=VAE)
     given = {"unet": UNET, "unet_weights": str(tmp_path / "unet.safetensors"), "vae": vae}
     fast = {**common_keys, **given, "rank": 2, "grid": 8, "segments": (2, 1)}
     lactok = {
         **common_keys,
         **given,
-        "encoder": VQ,
         "encoder_weights": str(tmp_path / "vq.safetensors"),
         "eval_steps": 1,
         "encoder_sizes": (32, 48),
@@ -97,6 +101,16 @@ def recipes(photographs: Path, tmp_path: Path) -> dict[str, Recipe]:
             **common_keys,
         ),
         "stage 1": LaCTokRecipe(name="stage-1", stage=1, **lactok),
+        "plain": PlainDecoderRecipe(
+            name="plain",
+            model=PlainDecoderShape(32, (1, 1, 1, 1, 1), 1, 32),
+            encoder_weights=str(tmp_path / "vq.safetensors"),
+            tokenizer_size=32,
+            lpips_net="alex",
+            l1=1.0,
+            lab=1.0,
+            **common_keys,
+        ),
     }
     lora, copy = tmp_path / "lora.safetensors", tmp_path / "copy.safetensors"
     checkpoint.save_state(lora, AccelerateLearner(out["hyper-sd"]).exported(), {})  # type: ignore[arg-type]

@@ -13,10 +13,9 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.config import Count, Counts, Positive, Share, Sides, Weight, Whole
+from lactok.config import Count, Counts, Positive, Share, Side, Sides, Weight, Whole
 from lactok.errors import UserError, unknown
 from lactok.nn import samplers
 from lactok.nn.lactok import LaCTok, LaCTokConfig, drawn_latents, moments, resize
@@ -25,6 +24,7 @@ from lactok.nn.latent_decoder import SDXL_UNET_SHAPE, DecoderConfig, UNetShape, 
 from lactok.nn.vqgan import VQConfig
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
+from lactok.training.decoded_loss import DecodedRecipe
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.held_out import compare
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
@@ -32,17 +32,15 @@ from lactok.training.learner import Learner
 from lactok.training.lora import load_lora
 from lactok.training.numerics import happens
 from lactok.training.pretrained import load_parts, load_weights, lpips_network, shape_of
-from lactok.training.recipe import Recipe, check_lpips_net
 from lactok.weights import load_strict
 
 # number of steps of each sampler: of hyper-sd and tlcm in training and evaluation, of ddim in evaluation only
 SAMPLER_STEPS = {"ddim": 25, "hyper-sd": 1, "tlcm": 2}
-TOKENIZER_SIZE = 256  # side in pixels at which the encoder of the finished tokenizer sees an image
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaCTokRecipe(Recipe):
-    """A recipe for either stage of LaCTok.
+class LaCTokRecipe(DecodedRecipe):
+    """A recipe for either stage of LaCTok; stage 1 does not use the keys of the loss of decoded images.
 
     Attributes:
         stage: 1 or 2.
@@ -63,8 +61,7 @@ class LaCTokRecipe(Recipe):
         embedding: widths of the condition embedding; if not given, those that `copy` states.
         encoder_sizes: sides in pixels at which the encoder sees an image; one is drawn for each step, the same on all
             processes.
-        lpips_net: network of LPIPS, "alex" or "vgg".
-        l1: weight of the absolute error in stage 2, beside LPIPS; 0 in the paper.
+        tokenizer_size: side in pixels at which the encoder of the finished tokenizer sees an image.
         weight_cap: the largest weight of a timestep in stage 1, see `noise_loss`; 0 in the paper.
         first_share: share of stage 2's steps in which the image is decoded after the sampler's first step. In the other
             steps the first step has no gradient, and small models with high learning rates forget it; 0 in the paper.
@@ -84,8 +81,7 @@ class LaCTokRecipe(Recipe):
     copy: str = ""
     embedding: Counts | None = None
     encoder_sizes: Sides = (224, 256, 288)
-    lpips_net: str = "vgg"
-    l1: Weight = 0.0
+    tokenizer_size: Side = 256
     weight_cap: Weight = 0.0
     first_share: Share = 0.0
     eval_steps: Whole = 0
@@ -96,7 +92,6 @@ class LaCTokRecipe(Recipe):
             raise UserError(f"stage = {self.stage}: 1 or 2")
         if self.sampler not in SAMPLER_STEPS:
             raise unknown("sampler", self.sampler, SAMPLER_STEPS)
-        check_lpips_net(self.lpips_net)
         if self.stage == 2 and (self.sampler == "ddim" or not self.copy or self.accelerated == bool(self.lora)):
             raise UserError(
                 "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1), and `lora` (the accelerator) or "
@@ -104,8 +99,8 @@ class LaCTokRecipe(Recipe):
             )
         if self.stage == 1 and (self.lora or self.accelerated):
             raise UserError("stage 1 trains beside the plain diffusion model; leave `lora` and `accelerated` out")
-        if self.crop % 8 or any(s % 16 for s in self.encoder_sizes):
-            raise UserError("crop must be a multiple of 8, encoder_sizes of 16")
+        if self.crop % 8:
+            raise UserError(f"crop = {self.crop}: a multiple of 8")
 
 
 def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
@@ -119,6 +114,12 @@ def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
         UserError: weights that do not exist.
     """
     encoder = recipe.encoder or shape_of(recipe.encoder_weights, "model", VQConfig, "encoder_weights", VQConfig())
+    for side in (recipe.tokenizer_size, *recipe.encoder_sizes):
+        if side % encoder.downsampling:
+            raise UserError(
+                f"encoder_sizes = {list(recipe.encoder_sizes)}, tokenizer_size = {recipe.tokenizer_size}: multiples of "
+                f"{encoder.downsampling}, the pixels of an id along a side"
+            )
     unet = recipe.unet or shape_of(
         recipe.unet_weights, "unet", UNetShape, "the latent diffusion model", SDXL_UNET_SHAPE
     )
@@ -187,7 +188,7 @@ class LaCTokLearner(Learner):
         self.model = model
         keep = recipe.variants > 0
         self.moments = FeatureCache(partial(moments, model.vae), keep)
-        sizes = {*recipe.encoder_sizes, TOKENIZER_SIZE}
+        sizes = {*recipe.encoder_sizes, recipe.tokenizer_size}
         self.ids = {size: FeatureCache(partial(self._encode, size=size), keep) for size in sizes}
         self.lpips = lpips_network(recipe.lpips_net)
 
@@ -223,14 +224,12 @@ class LaCTokLearner(Learner):
     def pixel_loss(
         self, images: Tensor, seeds: Tensor, code_map: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of stage 2, LPIPS and weighted absolute error of the decoded images, and these parts."""
+        """Return the loss of stage 2, LPIPS and weighted errors of the decoded images, and these parts."""
         steps = SAMPLER_STEPS[self.recipe.sampler]
         if happens(self.recipe.first_share, self.recipe.seed, "first step", step):
             steps = 1
         latents = self.few_steps(seeds, code_map, images.shape[-1], steps)
-        output = self.model.decode_latents(latents)  # not clamped, so that all pixels have a gradient
-        lpips, l1 = self.lpips(output.float(), images).float().mean(), F.l1_loss(output.float(), images)
-        return lpips + self.recipe.l1 * l1, {"lpips": lpips, "l1": l1}
+        return self.recipe.decoded_loss(self.lpips, self.model.decode_latents(latents), images)
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor, code_map: Tensor) -> Tensor:
         """Return the loss of stage 1, the squared error of the predicted noise at a random timestep."""
@@ -268,12 +267,12 @@ class LaCTokLearner(Learner):
     def bits(self) -> float:
         """The number of bits of an image's tokens."""
         encoder = self.model.config.encoder
-        return (TOKENIZER_SIZE // encoder.downsampling) ** 2 * math.log2(encoder.codebook_size)
+        return (self.recipe.tokenizer_size // encoder.downsampling) ** 2 * math.log2(encoder.codebook_size)
 
     def reconstruct(self, images: Tensor, seeds: Tensor) -> Tensor:
         """Return reconstructions of images (B, 3, S, S) in [-1, 1] by the recipe's sampler, with their seeds (B,)."""
         size = images.shape[-1]
-        code_map = self.code_map(images, TOKENIZER_SIZE)
+        code_map = self.code_map(images, self.recipe.tokenizer_size)
         steps = self.recipe.eval_steps or SAMPLER_STEPS[self.recipe.sampler]
         latents = self.model.sample(code_map, seeds, size, self.recipe.sampler, steps)
         return self.model.decode_latents(latents).clamp(-1, 1)

@@ -17,6 +17,7 @@ from lactok.config import Side, Weight
 from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
+from lactok.training.colour import colour_error
 from lactok.training.data import Photo
 from lactok.training.held_out import codes_used, compare
 from lactok.training.pretrained import lpips_network
@@ -39,6 +40,7 @@ class ProxyRecipe(CodebookRecipe):
         l2: weight of the squared error of pixels in [-1, 1].
         lpips: weight of LPIPS.
         lpips_net: network of LPIPS, "alex" or "vgg".
+        lab: weight of the error of blurred colours, see `lactok.training.colour`.
         eval_size: side in pixels of the held-out photographs.
     """
 
@@ -46,6 +48,7 @@ class ProxyRecipe(CodebookRecipe):
     l2: Weight = 1.0
     lpips: Weight = 0.1
     lpips_net: str = "alex"
+    lab: Weight = 0.0
     eval_size: Side = 256
 
     def __post_init__(self) -> None:
@@ -76,7 +79,11 @@ class ProxyLearner(CodebookLearner):
         parts["l2"] = F.mse_loss(output, images)
         parts["lpips"] = self.lpips(output, images).float().mean()
         recipe = self.recipe
-        return recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"] + recipe.codebook * parts["codebook"], parts
+        loss = recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"] + recipe.codebook * parts["codebook"]
+        if recipe.lab:
+            parts["lab"] = colour_error(output, images)
+            loss = loss + recipe.lab * parts["lab"]
+        return loss, parts
 
     def decayed(self, name: str, parameter: torch.nn.Parameter) -> bool:
         """As `Learner.decayed`, without the codebook."""

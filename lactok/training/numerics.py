@@ -1,4 +1,4 @@
-"""Numerics of a training: deterministic gradients on a CPU, float32 group norms under autocast, seeded decisions."""
+"""Numerics of a training: deterministic gradients on a CPU, seeded decisions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from lactok.randomness import seed_of
 
@@ -32,28 +30,6 @@ def repeatable(device: torch.device | str) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         deterministic.fill_uninitialized_memory = fill
-
-
-class Float32GroupNorm(nn.GroupNorm):
-    """A group norm that computes in float32 under autocast and returns the dtype of its input.
-
-    CUDA's autocast does this by itself; on a CPU, the gradient of the norm takes four times as long in bfloat16.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x (B, C, ...)."""
-        return F.group_norm(x.float(), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
-
-
-def use_float32_norms(module: nn.Module) -> None:
-    """Replace every group norm inside `module` by a `Float32GroupNorm` with the same parameters and the same name."""
-    for name, part in list(module.named_modules()):
-        if type(part) is nn.GroupNorm:
-            with torch.device("meta"):
-                norm = Float32GroupNorm(part.num_groups, part.num_channels, part.eps, part.affine)
-            norm.weight, norm.bias = part.weight, part.bias
-            norm.train(part.training)
-            module.set_submodule(name, norm)
 
 
 def happens(probability: float, seed: int, event: str, *more: object) -> bool:

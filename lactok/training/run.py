@@ -48,6 +48,12 @@ TRAINERS = {
     "lactok": TrainerEntry(
         "LaCTok's copy of the UNet, either stage", "lactok.training.lactok", "LaCTokRecipe", "LaCTokLearner"
     ),
+    "plain": TrainerEntry(
+        "a plain decoder of a VQ tokenizer's ids, LaCTok's control",
+        "lactok.training.plain_decoder",
+        "PlainDecoderRecipe",
+        "PlainDecoderLearner",
+    ),
     "generator": TrainerEntry(
         "a transformer from captions to a tokenizer's ids",
         "lactok.training.generator",

@@ -2,7 +2,8 @@
 
 SEED's teacher is CLIP ViT-H. Here `Teacher` projects features of an image onto a few principal components of the
 training photographs: the feature maps of LPIPS's AlexNet (normalised, averaged over the image), coarse colours, and the
-pooled features of FID's Inception. `Content` compares images by Inception's features alone.
+pooled features of FID's Inception. `Content` compares images by the features of one network, averaged over the image:
+Inception, or AlexNet where Inception is to stay a judge that has not taught.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from lactok.nn.lpips import LPIPS
 COLOUR_GRID = 8  # side of the grid of mean colours
 # the groups of features that the teacher projects: AlexNet's five layers, the colours and Inception's pooled features
 WIDTHS = (64, 192, 384, 256, 256, 3 * COLOUR_GRID**2, 2048)
-SHARES = (0.5, 0.5, 0.5, 0.5, 0.5, 1, 6)  # the variance of each group relative to the others
-LAYERS = tuple(INCEPTION_MAPS.values())  # widths of Inception's feature maps
+SHARES = (0.5, 1.0, 6.0)  # the variance of a layer of AlexNet, of the colours and of Inception, relative to the others
+# widths of the feature maps that `Content` compares, by the name of the network
+LAYERS = {"inception": tuple(INCEPTION_MAPS.values()), "alex": (64, 192, 384, 256, 256)}
 
 
 def inception_features(inception: Inception, images: Tensor) -> Tensor:
-    """Return the spatial means of Inception's feature maps, each normalised to length 1, (B, sum of LAYERS).
+    """Return the spatial means of Inception's feature maps, each normalised to length 1, (B, sum of the widths).
 
     Args:
         inception: the network.
@@ -33,9 +35,20 @@ def inception_features(inception: Inception, images: Tensor) -> Tensor:
     return torch.cat([F.normalize(m.float().mean((2, 3)), dim=1) for m in inception.maps(resized)], 1)
 
 
+def alex_features(lpips: LPIPS, images: Tensor) -> Tensor:
+    """Return the same of the feature maps of LPIPS's AlexNet, which have length 1 at each place, (B, 1152).
+
+    Args:
+        lpips: LPIPS with AlexNet.
+        images: (B, 3, S, S) in [-1, 1]; values outside are clamped.
+    """
+    maps = lpips.features(images.clamp(-1, 1))
+    return torch.cat([F.normalize(m.float().mean((2, 3)), dim=1) for m in maps], 1)
+
+
 def fid_features(features: Tensor) -> Tensor:
-    """Return the last layer's part (B, 2048) of what `inception_features` returns (B, sum of LAYERS)."""
-    return features[:, -LAYERS[-1] :]
+    """Return the last layer's part (B, 2048) of what `inception_features` returns."""
+    return features[:, -LAYERS["inception"][-1] :]
 
 
 def teacher_features(lpips: LPIPS, features: Tensor, images: Tensor) -> Tensor:
@@ -59,6 +72,7 @@ class Teacher(nn.Module):
 
     Args:
         features: width of an embedding.
+        shares: the variances of the groups of features, as `SHARES`.
 
     Attributes:
         mean: mean of the training photographs' features, (sum of WIDTHS,).
@@ -68,8 +82,10 @@ class Teacher(nn.Module):
     mean: Tensor
     projection: Tensor
 
-    def __init__(self, features: int):
+    def __init__(self, features: int, shares: tuple[float, ...] = SHARES):
         super().__init__()
+        alex, colours, inception = shares
+        self.shares = (*[alex] * len(LAYERS["alex"]), colours, inception)
         self.register_buffer("mean", torch.zeros(sum(WIDTHS)))
         self.register_buffer("projection", torch.zeros(sum(WIDTHS), features))
 
@@ -109,7 +125,7 @@ class Teacher(nn.Module):
         mean = vectors.mean(0)
         centred = vectors - mean
         scales = []  # the factors that give each group its share of the variance
-        for share, group in zip(SHARES, centred.split(WIDTHS, 1), strict=True):
+        for share, group in zip(self.shares, centred.split(WIDTHS, 1), strict=True):
             scales.append((share / group.square().sum(1).mean()).sqrt().expand(group.shape[1]))
         scale = torch.cat(scales)
         scaled = centred * scale
@@ -124,23 +140,26 @@ class Teacher(nn.Module):
 
 
 class Content(nn.Module):
-    """Compares the `inception_features` of images with those of photographs.
+    """Compares the features of images, of one network's layers, with those of photographs.
 
     Args:
         photographs: number N of training photographs.
+        network: a key of `LAYERS`; features are those of `inception_features` or `alex_features`.
 
     Attributes:
-        mean: mean of the training photographs' features, (sum of LAYERS,).
-        photographs: the last layer's features of each training photograph, (N, 2048).
+        layers: the widths of the layers.
+        mean: mean of the training photographs' features, (sum of the widths,).
+        photographs: the last layer's features of each training photograph, (N, its width).
     """
 
     mean: Tensor
     photographs: Tensor
 
-    def __init__(self, photographs: int):
+    def __init__(self, photographs: int, network: str = "inception"):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(sum(LAYERS)))
-        self.register_buffer("photographs", torch.zeros(photographs, LAYERS[-1]))
+        self.layers = LAYERS[network]
+        self.register_buffer("mean", torch.zeros(sum(self.layers)))
+        self.register_buffer("photographs", torch.zeros(photographs, self.layers[-1]))
 
     @property
     def fitted(self) -> bool:
@@ -153,19 +172,19 @@ class Content(nn.Module):
         The values are means over the batch.
 
         Args:
-            outputs: features (B, sum of LAYERS) of the decoded images.
+            outputs: features (B, sum of the widths) of the decoded images.
             photos: features of their photographs.
         """
-        first = (outputs - self.mean).split(LAYERS, 1)
-        second = (photos - self.mean).split(LAYERS, 1)
+        first = (outputs - self.mean).split(self.layers, 1)
+        second = (photos - self.mean).split(self.layers, 1)
         return [1 - F.cosine_similarity(a, b).mean() for a, b in zip(first, second, strict=True)]
 
     def distance_to_mean(self, outputs: Tensor) -> Tensor:
-        """Return one minus the cosine similarity of features (B, sum of LAYERS) to the photographs' mean.
+        """Return one minus the cosine similarity of features (B, sum of the widths) to the photographs' mean.
 
         It is averaged over the layers, and twice that of the last layer is added.
         """
-        pairs = zip(outputs.split(LAYERS, 1), self.mean[None].split(LAYERS, 1), strict=True)
+        pairs = zip(outputs.split(self.layers, 1), self.mean[None].split(self.layers, 1), strict=True)
         distances = torch.stack([1 - F.cosine_similarity(a, b).mean() for a, b in pairs])
         return distances.mean() + 2 * distances[-1]
 
@@ -176,17 +195,21 @@ class Content(nn.Module):
         divided by the temperature.
 
         Args:
-            outputs: features (B, sum of LAYERS) of the decoded images.
+            outputs: features (B, sum of the widths) of the decoded images.
             photos: features of their photographs, which give the target distribution.
             temperature: the temperature.
         """
         with torch.autocast(outputs.device.type, enabled=False):
-            logits = fid_features(outputs) @ self.photographs.t() / temperature
-            target_logits = fid_features(photos) @ self.photographs.t() / temperature
+            logits = self._last(outputs) @ self.photographs.t() / temperature
+            target_logits = self._last(photos) @ self.photographs.t() / temperature
         return F.cross_entropy(logits, target_logits.softmax(1))
+
+    def _last(self, features: Tensor) -> Tensor:
+        """Return the last layer's part of features."""
+        return features[:, -self.layers[-1] :]
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Store the features (N, sum of LAYERS) of all training photographs."""
-        self.photographs.copy_(fid_features(features))
+        """Store the features (N, sum of the widths) of all training photographs."""
+        self.photographs.copy_(self._last(features))
         self.mean.copy_(features.mean(0))

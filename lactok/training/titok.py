@@ -23,6 +23,7 @@ from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
+from lactok.training.colour import colour_error
 from lactok.training.data import Photo
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.held_out import codes_used, compare
@@ -53,6 +54,7 @@ class TiTokRecipe(CodebookRecipe):
         l2: weight in stage 2 of the squared error of pixels in [-1, 1].
         lpips: weight of LPIPS in stage 2.
         lpips_net: network of LPIPS, "alex" or "vgg".
+        lab: weight in stage 2 of the error of blurred colours, see `lactok.training.colour`.
         window: side, in codes of the VQGAN, of the random square of each image that stage 2 decodes and compares; 0:
             the whole image, as in the paper.
     """
@@ -66,6 +68,7 @@ class TiTokRecipe(CodebookRecipe):
     l2: Weight = 1.0
     lpips: Weight = 0.1
     lpips_net: str = "alex"
+    lab: Weight = 0.0
     window: Whole = 0
 
     def __post_init__(self) -> None:
@@ -213,7 +216,11 @@ class TiTokLearner(CodebookLearner):
             pixel_codes, images = self.windows(pixel_codes, images, seeds)
         output = model.pixel_decoder(pixel_codes).float() * 2 - 1
         parts = {"l2": F.mse_loss(output, images), "lpips": self.lpips(output, images).float().mean()}
-        return recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"], parts
+        loss = recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"]
+        if recipe.lab:
+            parts["lab"] = colour_error(output, images)
+            loss = loss + recipe.lab * parts["lab"]
+        return loss, parts
 
     def windows(self, pixel_codes: Tensor, images: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Cut a random square out of each image.

@@ -25,6 +25,7 @@ from lactok.randomness import seed_of
 from lactok.training import checkpoint, distributed, numerics, validation
 from lactok.training.data import Photo, Photos
 from lactok.training.dead_codes import reset_moments
+from lactok.training.group_norm import use_float32_norms
 from lactok.training.held_out import check_sizes, readable
 from lactok.training.learner import Learner
 from lactok.training.loading import Ahead
@@ -81,8 +82,8 @@ class Trainer(Generic[R]):
             (out / "held-out.txt").write_bytes(os.fsencode(names))
         if not learner.learned():
             raise UserError(f"{recipe.name}: nothing is left to learn, every part is frozen")
-        if recipe.precision == "bf16":
-            numerics.use_float32_norms(learner)
+        if recipe.precision == "bf16" or learner.channels_last:
+            use_float32_norms(learner)
         self.module: nn.Module
         if recipe.fsdp:
             distributed.shard(learner, accelerator)

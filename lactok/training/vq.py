@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from lactok.config import Batch, Beta, Config, Count, Rate, Side, Weight, Whole
 from lactok.errors import UserError
+from lactok.nn.lactok import resize
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
+from lactok.training.colour import colour_error
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.held_out import codes_used, compare
 from lactok.training.pretrained import lpips_network
@@ -54,9 +56,13 @@ class VQRecipe(CodebookRecipe):
         l2: weight of the squared error of pixels in [-1, 1].
         lpips: weight of LPIPS.
         lpips_net: network of LPIPS, "alex" or "vgg".
+        lab: weight of the error of blurred colours, see `lactok.training.colour`.
         adversarial: weight of the generator's loss, by which its adaptive weight is multiplied; 0: no discriminator.
         adversarial_start: step from which on the discriminator is trained and used.
         bf16: whether to autocast the networks to bfloat16, norms included, which `precision` leaves in float32.
+        reduced: by how much images are made smaller for the network, as LaCTok makes them for its encoder (bilinear,
+            not antialiased); `crop`, `scale` and `eval_size` are those before. On held-out photographs reconstructions
+            are enlarged again, by bicubic interpolation.
         eval_size: side in pixels of the held-out photographs.
     """
 
@@ -69,10 +75,12 @@ class VQRecipe(CodebookRecipe):
     l2: Weight = 1.0
     lpips: Weight = 0.1
     lpips_net: str = "alex"
+    lab: Weight = 0.0
     adversarial: Weight = 0.0
     adversarial_start: Whole = 0
     bf16: bool = True
     eval_every: Count = 250
+    reduced: Count = 1
     eval_size: Side = 256
 
     def __post_init__(self) -> None:
@@ -81,12 +89,17 @@ class VQRecipe(CodebookRecipe):
         if self.adversarial and self.accumulate > 1:
             raise UserError(f"accumulate = {self.accumulate}: the adversary takes whole batches, leave it out")
         for sizes in self.sizes:
-            if sizes.crop % self.model.downsampling or sizes.batch < 1:
-                raise UserError(f"{sizes}: crop must be a multiple of {self.model.downsampling}, batch at least 1")
+            if sizes.crop % self.pixels or sizes.batch < 1:
+                raise UserError(f"{sizes}: crop must be a multiple of {self.pixels}, batch at least 1")
             check_scale(sizes.crop, sizes.scale)
-        if self.eval_size % self.model.downsampling:
-            raise UserError(f"eval_size = {self.eval_size}: a multiple of {self.model.downsampling}")
+        if self.eval_size % self.pixels:
+            raise UserError(f"eval_size = {self.eval_size}: a multiple of {self.pixels}")
         check_learns(l2=self.l2, lpips=self.lpips)
+
+    @property
+    def pixels(self) -> int:
+        """Side in pixels of the square of a photograph that an id stands for."""
+        return self.model.downsampling * self.reduced
 
     @property
     def sizes(self) -> tuple[Sizes, ...]:
@@ -111,7 +124,11 @@ class VQRecipe(CodebookRecipe):
         sizes = self.sizes_at(step)
         batch = random_crops(photos, sizes.batch, sizes.crop, sizes.scale, self.seed, step, out)
         first = positions.start - step * sizes.batch
-        return batch[first : first + len(positions)]
+        return self.reduce(batch[first : first + len(positions)])
+
+    def reduce(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, S, S) as the network sees them, (B, 3, S / reduced, S / reduced)."""
+        return images if self.reduced == 1 else resize(images, images.shape[-1] // self.reduced)
 
 
 class VQLearner(CodebookLearner):
@@ -150,6 +167,9 @@ class VQLearner(CodebookLearner):
             parts["lpips"] = self.lpips(output, images).float().mean()
         parts["l2"] = F.mse_loss(output, images)
         reconstruction = recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"]
+        if recipe.lab:
+            parts["lab"] = colour_error(output, images)
+            reconstruction = reconstruction + recipe.lab * parts["lab"]
         total = reconstruction + recipe.codebook * parts["codebook"]
         if self.adversary is not None and self.training and step >= recipe.adversarial_start:
             parts["generator"] = -self.adversary.network(output).mean()
@@ -179,8 +199,11 @@ class VQLearner(CodebookLearner):
         """Return PSNR, LPIPS and the number of codes in use, and reconstructions beside their photographs."""
 
         def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            ids = self.model.encode(image)
-            return self.model.decode(ids), {"ids": ids}
+            ids = self.model.encode(self.recipe.reduce(image))
+            output = self.model.decode(ids)
+            if self.recipe.reduced > 1:
+                output = F.interpolate(output.float().clamp(-1, 1), image.shape[2:], mode="bicubic")
+            return output, {"ids": ids}
 
         values, shown, more = compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
         return values | {"codes_used": codes_used(more["ids"])}, shown

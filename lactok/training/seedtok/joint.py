@@ -1,9 +1,9 @@
 """SeedTok's stage 3: the decoder, and the quantizer if the recipe says so, learn by losses of decoded images.
 
-The images are decoded by a few steps of the sampler. How a change of an image changes Inception's features differs from
-image to image, and a small decoder learns little from such gradients at first. The stage therefore starts from one
-fixed image, the same for every embedding, to which the predictor learns to add what Inception's features need; then the
-predictor's regression and the diffusion fade in.
+The images are decoded by a few steps of the sampler, and judged by the features of Inception or of AlexNet. How a
+change of an image changes Inception's features differs from image to image, and a small decoder learns little from such
+gradients at first. The stage can therefore start from one fixed image, the same for every embedding, to which the
+predictor learns to add what the features need; then the predictor's regression and the diffusion fade in.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from torch import Tensor, nn
 
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo, Photos
+from lactok.training.feature_cache import FeatureCache
 from lactok.training.pretrained import load_parts
 from lactok.training.seedtok.decoder import DiffusionLearner
 from lactok.training.seedtok.quantizer import quantizer_loss
 from lactok.training.seedtok.recipe import SeedTokRecipe
-from lactok.training.teacher import Content, inception_features
+from lactok.training.teacher import Content, alex_features, inception_features
 
 
 class JointLearner(DiffusionLearner):
     """The learner of stage 3: the decoder, and the quantizer if the recipe says so.
 
     Attributes:
-        content: compares Inception's features with those of the training photographs.
+        content: compares the judge's features with those of the training photographs.
+        judged: the judge's features of photographs.
         regression: the weight of the predictor that stage 2 fitted, times the recipe's `regression`; it fades in.
     """
 
@@ -36,7 +38,10 @@ class JointLearner(DiffusionLearner):
     def __init__(self, recipe: SeedTokRecipe):
         super().__init__(recipe)
         self.exported_parts = ("model", *self.decoder_parts)
-        self.content = Content(len(Photos.of(recipe.data, recipe.held_out).train[: recipe.fit]))
+        self.content = Content(len(Photos.of(recipe.data, recipe.held_out).train[: recipe.fit]), recipe.judge)
+        self.judged = self.photo_features
+        if recipe.judge == "alex":
+            self.judged = FeatureCache(self.judge, recipe.variants > 0)
         load_parts(self, self.decoder_parts, recipe.decoder, "decoder")
         predictor = self.unclip.predictor
         if predictor is not None:
@@ -47,6 +52,12 @@ class JointLearner(DiffusionLearner):
             self.learn_quantizer()
             assert self.revival is not None
             self.revival.last_used.zero_()  # the codes are trained already; they count as used at step 0
+
+    def judge(self, images: Tensor) -> Tensor:
+        """Return the judge's features of images (B, 3, S, S), about in [-1, 1]; see `Content`."""
+        if self.recipe.judge == "alex":
+            return alex_features(self.lpips, images)
+        return inception_features(self.inception, images)
 
     def remembered(self) -> dict[str, Tensor]:
         """As `SeedTokLearner.remembered`, with the features of the training photographs."""
@@ -59,13 +70,13 @@ class JointLearner(DiffusionLearner):
         if self.content.fitted:
             return
         squares = self.training_squares(self.recipe.fit)
-        self.content.fit(torch.cat([self.photo_features(image) for image in squares]))
+        self.content.fit(torch.cat([self.judged(image) for image in squares]))
         if self.recipe.plain and self.unclip.predictor is not None:
             self.fit_fixed_image(self.unclip.predictor)
 
     @torch.enable_grad()
     def fit_fixed_image(self, predictor: nn.Linear) -> None:
-        """Fit the fixed image, which is decoded from the predictor's bias, to the mean of Inception's features."""
+        """Fit the fixed image, which is decoded from the predictor's bias, to the mean of the judge's features."""
         steps, rate = self.recipe.settle, 0.05
         bias = predictor.bias.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([bias], lr=rate)
@@ -73,7 +84,7 @@ class JointLearner(DiffusionLearner):
             optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
             image = self.unclip.decode_latents(self.unclip.grid(bias[None])) * 2 - 1
             window = self.random_window(torch.tensor([step]))
-            loss = self.content.distance_to_mean(inception_features(self.inception, image[window]))
+            loss = self.content.distance_to_mean(self.judge(image[window]))
             (bias.grad,) = torch.autograd.grad(loss, bias)
             optimizer.step()
         predictor.bias.data.copy_(bias.detach())
@@ -108,8 +119,8 @@ class JointLearner(DiffusionLearner):
         recipe = self.recipe
         embeds = embeds + recipe.jitter * noise(seeds, embeds.shape[1:], "jitter").to(embeds)
         output = self.decode_embeds(embeds, seeds, recipe.few_steps, visible=visible).float()
-        output_features = inception_features(self.inception, output[self.random_window(seeds)])
-        photo_features = self.photo_features(images)
+        output_features = self.judge(output[self.random_window(seeds)])
+        photo_features = self.judged(images)
         *texture, content = self.content.distances(output_features, photo_features)
         return {
             "lpips": self.lpips(output, images).mean() if recipe.lpips else torch.zeros(()),
@@ -120,9 +131,9 @@ class JointLearner(DiffusionLearner):
         }
 
     def random_window(self, seeds: Tensor) -> tuple[Any, ...]:
-        """Return the index of the part of the images that Inception sees in this step, 7/8 to all of the side.
+        """Return the index of the part of the images that the judge sees in this step, 7/8 to all of the side.
 
-        It is random so that Inception's features cannot be matched by a pattern at exact pixels. The first of the seeds
+        It is random so that its features cannot be matched by a pattern at exact pixels. The first of the seeds
         (B,) decides.
         """
         size, seed = self.recipe.crop, int(seeds[0])

@@ -64,7 +64,7 @@ class SeedTokLearner(CodebookLearner):
         torch.manual_seed(recipe.seed)
         self.model = SeedQuantizer(self.shape)
         initialise(self.model)
-        self.teacher = Teacher(self.shape.features)
+        self.teacher = Teacher(self.shape.features, recipe.shares)
         with torch.random.fork_rng(devices=[]):  # loading these must not change the initial weights of other networks
             self.lpips = lpips_network("alex")
             self.inception = copy.deepcopy(inception("cpu"))  # a copy, as the learner moves all its networks

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lactok.config import Count, Positive, Share, Weight, Whole
-from lactok.errors import UserError
+from lactok.errors import UserError, unknown
 from lactok.nn.seed import SeedConfig
 from lactok.nn.unclip import UnCLIPShape
 from lactok.training.codebook import CodebookRecipe
 from lactok.training.ldm import VAEPart
 from lactok.training.pretrained import shape_of
+from lactok.training.teacher import LAYERS, SHARES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +37,23 @@ class SeedTokRecipe(CodebookRecipe):
         joint: whether stage 3 trains the quantizer as well, or only the decoder on the quantizer's predictions.
         lpips: weight of LPIPS in stage 3.
         colour: weight in stage 3 of the absolute error of the images at an eighth of their side.
-        content: weight of one minus the cosine similarity of Inception's last features, relative to their mean.
-        texture: weight of the same for the spatial means of Inception's earlier feature maps.
+        shares: the variances, relative to each other, that the teacher gives to each layer of AlexNet, to coarse
+            colours and to Inception.
+        judge: the network whose features `content`, `texture`, `contrast` and `settle` compare: "inception", or
+            "alex", LPIPS's, which leaves Inception, and so rFID and KID, a judge that has not taught the decoder.
+        content: weight of one minus the cosine similarity of the judge's last features, relative to their mean.
+        texture: weight of the same for the spatial means of the judge's earlier feature maps.
         contrast: weight of the cross-entropy between the training photographs that are nearest to the decoded image and
-            those that are nearest to its photograph, by Inception's last features.
+            those that are nearest to its photograph, by the judge's last features.
         temperature: temperature of these two distributions.
         plain: number of steps at the beginning of stage 3 in which the decoder starts from one fixed image for all
             embeddings; for a decoder with a predictor.
         settle: number of steps, before the first one, that fit the fixed image to the mean of the photographs'
-            Inception features.
+            features.
         fade: number of steps after `plain` in which the predictor's regression, the diffusion and the losses of pixels
             fade in.
         regression: share of the predictor's regression after it has faded in; below 1, the decoder follows the
-            Inception losses more.
+            judge's losses more.
         jitter: standard deviation of noise that stage 3 adds to the embeddings, which have variance 1.
         eval_steps: number of sampler steps on held-out photographs, without guidance.
     """
@@ -69,6 +74,8 @@ class SeedTokRecipe(CodebookRecipe):
     joint: bool = True
     lpips: Weight = 0.5
     colour: Weight = 0.5
+    shares: tuple[Positive, Positive, Positive] = SHARES
+    judge: str = "inception"
     content: Weight = 1.0
     texture: Weight = 1.0
     contrast: Weight = 0.1
@@ -86,6 +93,8 @@ class SeedTokRecipe(CodebookRecipe):
             raise UserError(f"stage = {self.stage}: 1 (quantizer), 2 (decoder) or 3 (both)")
         if (self.stage > 1 and not self.quantizer) or (self.stage == 3 and not self.decoder):
             raise UserError("stage 2 needs `quantizer`, what stage 1 wrote; stage 3 also `decoder`, what stage 2 wrote")
+        if self.judge not in LAYERS:
+            raise unknown("judge", self.judge, LAYERS)
         if self.few_steps < 2:
             raise UserError(f"few_steps = {self.few_steps}: the sampler needs at least 2")
         if self.stage == 1 and not self.model:

@@ -49,6 +49,7 @@ def test_killed_and_resumed_is_bit_for_bit(
         ("tlcm", ("model.unet.",)),
         ("stage 1", ("model.decoder.controlnet.",)),
         ("stage 2", ("model.decoder.controlnet.",)),
+        ("plain", ("model.decoder.", "model.post_quant_conv.")),
     ],
 )
 def test_only_what_should_learn_changes(
