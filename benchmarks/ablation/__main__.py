@@ -79,10 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.speed.timing import decode_seconds
     from lactok.evaluation.evaluate import resolve_sources
     from lactok.evaluation.measuring import evaluate_sources, report_unfinished
+    from lactok.evaluation.metric_networks import with_networks
     from lactok.evaluation.writing import folder_name
     from lactok.files import write_atomically
 
-    run, dataset = settings.run(), settings.data()
+    run, dataset = with_networks(settings.run(), settings.metrics), settings.data()
     sources, missing, failed = resolve_sources(tokenizers, protocol=run.protocol)
     outcome = evaluate_sources(sources, dataset, run, settings.execution())
     found = {result.label: result for result in outcome.results}

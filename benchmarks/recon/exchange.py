@@ -59,9 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = pairs.checked_names(args.tokenizers, settings, "two finished rows a tokenizer are compared")
     settings.use_machine()
     from lactok.evaluation.measuring import report_unfinished
+    from lactok.evaluation.metric_networks import with_networks
     from lactok.evaluation.table import markdown
 
-    run = settings.run()
+    run = with_networks(settings.run(), settings.metrics)
     measured = pairs.measure_pairs(names, settings.data(), run, settings)
     outcome = measured.outcome
     if outcome.results:

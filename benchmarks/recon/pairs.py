@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -106,11 +106,9 @@ def exchanged_source(name: str, dataset: Dataset, run: Run, execution: Execution
     Raises:
         WrongValue: the tokenizer has no ids, or fewer than two images can be read.
     """
-    from lactok.evaluation.metric_networks import metric_networks
     from lactok.evaluation.sources import ExchangedSource
     from lactok.evaluation.store import Store
 
-    run = replace(run, networks=metric_networks(run))
     left_out = unreadable(name, dataset, run, Store(execution.out))
     return ExchangedSource(name, partners(dataset, left_out))
 

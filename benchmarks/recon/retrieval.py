@@ -9,7 +9,6 @@ beside the same numbers for reconstructions from the ids of the next photograph,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,19 +130,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = pairs.checked_names(args.tokenizers, settings, "all images are looked through at once")
     settings.use_machine()
     from lactok.evaluation.measuring import report_unfinished
-    from lactok.evaluation.metric_networks import metric_networks
+    from lactok.evaluation.metric_networks import with_networks
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.store import Store
     from lactok.evaluation.writing import folder_name, to_json
     from lactok.files import write_atomically
 
-    run = settings.run()
+    run = with_networks(settings.run(), settings.metrics)
     check_metrics(run)
     dataset, out = settings.data(), Path(settings.out)
     measured = pairs.measure_pairs(names, dataset, run, settings)
     sources = measured.finished()
     if sources:
-        run, store = replace(run, networks=metric_networks(run)), Store(out)
+        store = Store(out)
         entries = [retrieval_scores(source, dataset, run, store) for source in sources]
         hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
         name = folder_name(

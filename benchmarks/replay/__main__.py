@@ -108,12 +108,14 @@ def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings:
     from lactok.errors import DiskError, UserError, WeightsNotFound
     from lactok.evaluation.evaluate import resolve_sources
     from lactok.evaluation.measuring import Outcome, evaluate_sources
+    from lactok.evaluation.metric_networks import with_networks
 
     found: dict[str, Outcome] = {}
     for one in chosen:
         sources, missing, failed = resolve_sources([tokenizer], protocol=one)
         try:
-            outcome = evaluate_sources(sources, data, settings.run(one), settings.execution())
+            run = with_networks(settings.run(one), settings.metrics)
+            outcome = evaluate_sources(sources, data, run, settings.execution())
         except DiskError:
             raise
         except WeightsNotFound as error:

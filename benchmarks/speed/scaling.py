@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -201,7 +201,7 @@ def measure(series: Series, photographs: Path, count: int) -> dict[str, Any]:
     from lactok.evaluation import reconstruction, sources  # noqa: F401, loaded before the clock starts
     from lactok.evaluation.config import Settings
     from lactok.evaluation.measuring import evaluate_source
-    from lactok.evaluation.metric_networks import metric_networks
+    from lactok.evaluation.metric_networks import with_networks
     from lactok.evaluation.results import load_results
 
     stages = Stages()
@@ -218,8 +218,7 @@ def measure(series: Series, photographs: Path, count: int) -> dict[str, Any]:
                 workers=series.workers,
                 threads=series.threads,
             )
-            run = settings.run()
-            run = replace(run, networks=metric_networks(run))
+            run = with_networks(settings.run(), settings.metrics)
             with stages.stage("settings"):
                 dataset = settings.data()
             result = evaluate_source(sources.TokenizerSource(series.tokenizer), dataset, run, settings.execution())
