@@ -39,7 +39,10 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; `{self.prog} --help` explains the arguments")
+        # arguments that nobody takes are the first parser's mistake to tell, but the subcommand's help explains them
+        last = _programs[-1] if _programs else ""
+        program = last if last.startswith(f"{self.prog} ") else self.prog
+        raise UserError(f"{message}; `{program} --help` explains the arguments")
 
 
 def given(parser: Parser, argv: Sequence[str] | None) -> set[str]:
@@ -113,7 +116,8 @@ def _explained(error: UserError | ImportError) -> UserError | None:
         return error
     program = _programs[-1] if _programs else "this"
     what = error.what if isinstance(error, MissingPackage) else program
-    return of_error(error, re.findall(r"\w+", program), what)
+    own = error if isinstance(error, MissingPackage) else None  # where the metadata name no extra, it says what it can
+    return of_error(error, re.findall(r"\w+", program), what) or own
 
 
 def command(main: Main) -> Callable[..., NoReturn]:

@@ -72,8 +72,9 @@ def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:
     unknown tokenizer 'titok-s123', did you mean 'titok-s128'? Available: identity, titok-s128
     """
     names = sorted(available)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f", did you mean {near[0]!r}?" if near else "."
+    lower = {other.lower(): other for other in names}  # papers write PSNR
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    hint = f", did you mean {lower[near[0]]!r}?" if near else "."
     return UnknownName(f"unknown {kind} {name!r}{hint} Available: {', '.join(names) or 'none'}")
 
 

@@ -63,7 +63,7 @@ def coco(data_dir: Path | None = None) -> dict[str, str]:
     if found is None:
         raise MissingFile(
             f"COCO's captions are not in {path}: put captions_val2017.json of annotations_trainval2017.zip "
-            "(cocodataset.org) there, set LACTOK_DATA, or name `captions` FILE"
+            "(cocodataset.org) there, set LACTOK_DATA to the folder that coco is in, or name `captions` FILE"
         )
     return read(found)
 

@@ -6,7 +6,7 @@ command shows by how much: the ids of one preparation are computed once and scor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lactok.command import Parser, command
@@ -58,9 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if results:
         text, path = write(args.tokenizer, found, data, settings, unfit)
         print(f"\n{text}\nwritten: {path} and {path.with_suffix('.json').name}, one folder per protocol beside them")
-    missing = {name: why for name, outcome in found.items() for why in outcome.missing.values()}
-    failed = {name: why for name, outcome in found.items() for why in outcome.failed.values()}
+    missing = by_reason({name: why for name, outcome in found.items() for why in outcome.missing.values()})
+    failed = by_reason({name: why for name, outcome in found.items() for why in outcome.failed.values()})
     return report_unfinished(missing, failed, strict=True)
+
+
+def by_reason(unfinished: Mapping[str, str]) -> dict[str, str]:
+    """Return protocols with the reason why they were not run, those of one reason in one line.
+
+    >>> by_reason({"a": "no weights", "b": "too small", "c": "no weights"})
+    {'a, c': 'no weights', 'b': 'too small'}
+    """
+    names: dict[str, list[str]] = {}
+    for name, why in unfinished.items():
+        names.setdefault(why, []).append(name)
+    return {", ".join(some): why for why, some in names.items()}
 
 
 def protocols_of(tokenizer: str, asked: str | None, settings: Settings) -> tuple[list[Protocol], dict[str, str]]:
@@ -103,7 +115,7 @@ def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings:
     """Measure the tokenizer under each protocol and return the outcomes by the protocols' names.
 
     One that cannot be measured, since a network of its metrics is missing or every photograph is too small for it, does
-    not keep the others from it.
+    not keep the others from it. Missing weights are looked for once, and that photographs are few is said once.
     """
     from lactok.errors import DiskError, UserError, WeightsNotFound
     from lactok.evaluation.evaluate import resolve_sources
@@ -111,11 +123,23 @@ def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings:
     from lactok.evaluation.metric_networks import with_networks
 
     found: dict[str, Outcome] = {}
+    without: dict[str, str] = {}  # names of the tokenizer, with the options of protocols, whose weights are missing
+    measured: Outcome | None = None
     for one in chosen:
+        name = one.tokenizer_name(tokenizer)
+        if name in without:
+            found[one.name] = Outcome(missing={name: without[name]})
+            continue
         sources, missing, failed = resolve_sources([tokenizer], protocol=one)
+        without |= missing
+        if not sources:
+            found[one.name] = Outcome(missing=missing, failed=failed)
+            continue
+        # one that is given is completed, and no line says again that photographs are few
+        before = None if measured is None else Outcome()
         try:
             run = with_networks(settings.run(one), settings.metrics)
-            outcome = evaluate_sources(sources, data, run, settings.execution())
+            outcome = measured = evaluate_sources(sources, data, run, settings.execution(), before)
         except DiskError:
             raise
         except WeightsNotFound as error:

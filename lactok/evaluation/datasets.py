@@ -258,6 +258,11 @@ def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> 
         return from_list(path, limit)
     if is_pattern(name) or (is_file(path) and archives.is_archive(path)):
         return from_archives(name, limit, argument)
+    if is_file(path):
+        raise WrongValue(
+            f"`{argument}` {shown(name, 200)} is one file; name a folder of images, a .txt list of them, or a .tar, "
+            ".zip or .parquet archive"
+        )
     if path.suffix or "/" in name or not name.isprintable():
         raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder, archive or .txt list of images")
     raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])

@@ -100,13 +100,21 @@ def _of_array(environment: Mapping[str, str]) -> Place | None:
     """Return which job of a SLURM array this one is; None if it is of none.
 
     Raises:
-        WrongValue: the array's numbers are not evenly spaced, so that a job cannot tell how many come before it.
+        WrongValue: the array's numbers are not evenly spaced, so that a job cannot tell how many come before it, or
+            its first or last number is not set, as where somebody set the job's number by hand.
     """
     if ARRAY not in environment:
         return None
     number = _number(environment, ARRAY)
-    least = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
-    most = _number(environment, "SLURM_ARRAY_TASK_MAX", number)
+    unset = [name for name in ("SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX") if name not in environment]
+    if unset:
+        raise WrongValue(
+            f"`part` auto: {ARRAY} {number} does not say how many jobs there are, since {' and '.join(unset)} "
+            f"{'is' if len(unset) == 1 else 'are'} not set; set the array's first and last number there, or write I/N "
+            "instead"
+        )
+    least = _number(environment, "SLURM_ARRAY_TASK_MIN")
+    most = _number(environment, "SLURM_ARRAY_TASK_MAX")
     step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1)
     if step < 1 or not least <= number <= most or (number - least) % step:
         raise WrongValue(f"`part` auto: {ARRAY} {number} is none of {least}-{most}:{step}")

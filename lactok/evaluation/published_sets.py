@@ -202,8 +202,8 @@ def samples_of(name: str, root: Path, limit: int | None = None) -> tuple[Sample,
     wanted = PUBLISHED[name]
     if not is_folder(root):
         raise MissingFile(
-            f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA; "
-            f"`python -m benchmarks.datasets fetch {name}` gets it, or says how"
+            f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA to the folder that "
+            f"{name} is in; `python -m benchmarks.datasets fetch {name}` gets it, or says how"
         )
     try:
         samples = wanted.find(root)

@@ -225,3 +225,11 @@ def test_an_unwritable_folder_is_found_before_the_work(tmp_path: Path) -> None:
 def test_a_folder_that_says_it_can_be_written_to_and_takes_no_file() -> None:
     with pytest.raises(errors.DiskError, match=r"`svg` /proc/x\.svg: cannot write to /proc"):
         errors.check_output_file("svg", "/proc/x.svg")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("PSNR", "psnr"), ("LPIPS", "lpips_vgg"), ("TITOK-S128", "TiTok-S128"), ("psnrr", "psnr")]
+)
+def test_suggestions_are_found_in_capitals_too(name: str, nearest: str) -> None:
+    known = ["psnr", "lpips_vgg", "rfid", "TiTok-S128"]
+    assert f"did you mean {nearest!r}?" in str(errors.unknown("metric", name, known))

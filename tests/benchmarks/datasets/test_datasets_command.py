@@ -109,7 +109,14 @@ def test_check_prints_the_digests_of_results(
 
 
 def test_what_is_wrong_is_one_line(coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "data set imagenet is not in" in error_of(capsys, "check", "imagenet", "--data", coco)
+    missing = error_of(capsys, "check", "imagenet", "--data", coco)
+    assert "data set imagenet is not in" in missing
+    assert "or set LACTOK_DATA to the folder that imagenet is in;" in missing
+    photograph = coco / "coco" / "val2017" / COCO[0]
+    assert f"{photograph} is one file; name a folder of images" in error_of(capsys, "check", photograph)
+    extra = error_of(capsys, "check", "coco", coco)
+    assert extra.endswith("`python -m benchmarks.datasets check --help` explains the arguments")
+    assert "`python -m benchmarks.datasets --help`" in error_of(capsys, "chek")
     (coco / "coco" / "val2017" / COCO[2]).write_bytes(b"no picture")
     line = error_of(capsys, "check", "coco", "--data", coco)
     assert f"1 of 6 images cannot be read: {COCO[2]}; get them again" in line

@@ -76,6 +76,24 @@ def test_what_does_not_fit_is_named_and_the_others_run(
         assert error.strip().count("\n") == 0
 
 
+def test_weights_that_are_missing_are_told_in_one_line(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    words = ["--dataset", str(photographs), "--limit", "3", "--metrics", "psnr", "--out", str(tmp_path / "runs")]
+    assert replay("titok-s128", *words, "--protocols", "square-256,titok-256,paper-1024") == 3
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    assert all(name in line.partition(" weights not found")[0] for name in ("square-256", "titok-256", "paper-1024"))
+    assert "3 images are few" not in said.err
+
+
+def test_few_photographs_are_told_once(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--dataset", str(photographs), "--limit", "3", "--metrics", "psnr", "--out", str(tmp_path / "runs")]
+    assert replay("identity", *words, "--protocols", "square-256,titok-256,paper-1024") == 0
+    assert capsys.readouterr().err.count("3 images are few") == 1
+
+
 def test_published_numbers_stand_at_the_protocol_that_repeats_them() -> None:
     claims = [c for c in published.claims() if c.tokenizer == "titok-s128" and c.dataset == "imagenet"]
     assert "rFID 2.32 [1]" in published_texts(claims, "paper-1024")

@@ -28,7 +28,6 @@ SRUN = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "3", "SLURM_
         ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (1, 2)),
         (array(2), (2, 4)),
         (array(7, least=1, most=9, step=2), (3, 5)),
-        ({launchers.ARRAY: "3"}, (3, 4)),  # counted from 0, where only this is known
         (array(3, least=3, most=3), (0, 1)),  # one job of an array that is submitted again alone does all that is left
         (array(2, SLURM_PROCID="1", **SRUN), (7, 12)),
         (array(2, RANK="1", WORLD_SIZE="2"), (5, 8)),
@@ -61,6 +60,10 @@ def test_jobs_of_an_array_and_their_processes_have_all_parts_once() -> None:
         ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK 'one' is no whole number"),
         (array(2, SLURM_ARRAY_TASK_COUNT="3"), "not evenly spaced; submit it with --array=0-2"),
         (array(4), "SLURM_ARRAY_TASK_ID 4 is none of 0-3:1"),
+        # a guess of the number of jobs would leave shards to jobs that nobody has started
+        ({launchers.ARRAY: "1"}, "SLURM_ARRAY_TASK_MIN and SLURM_ARRAY_TASK_MAX are not set; .* or write I/N instead"),
+        ({launchers.ARRAY: "0", "SLURM_ARRAY_TASK_MAX": "3"}, "since SLURM_ARRAY_TASK_MIN is not set"),
+        ({launchers.ARRAY: "0", "SLURM_ARRAY_TASK_COUNT": "4"}, "0 does not say how many jobs there are"),
     ],
 )
 def test_what_numbers_nothing_is_one_line(environment: dict[str, str], message: str) -> None:

@@ -115,6 +115,24 @@ def test_without_the_library_the_extra_is_named() -> None:
         find("pyiqa-dists")
 
 
+def test_a_command_names_the_package_in_one_line_whatever_the_metadata_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A checkout that is not installed, or was before the extra came, has metadata that name no extra."""
+    from benchmarks.recon.__main__ import main
+
+    clear()
+    found = importlib.util.find_spec
+    with monkeypatch.context() as here:
+        here.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "pyiqa" else found(name, *more))
+        here.setattr("lactok.extras._extras", dict)
+        with pytest.raises(SystemExit) as stop:
+            main(["--tokenizers", "identity", "--metrics", "pyiqa-niqe", "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    message = "error: metrics pyiqa-... need the package pyiqa; install it with: pip install 'lactok[pyiqa]'\n"
+    assert capsys.readouterr().err == message
+
+
 @pytest.mark.slow
 def test_its_psnr_is_ours() -> None:
     pytest.importorskip("pyiqa", reason="pyiqa is not installed; it is the extra `pyiqa`")
