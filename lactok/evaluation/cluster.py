@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from lactok.errors import WrongValue, decimal
 
@@ -65,6 +67,20 @@ def check_cluster(engine: str, address: object, resources: object, device: str) 
         resources_of(resources)
     if engine == "ray" and re.fullmatch("cuda:[0-9]+", device):
         raise WrongValue(f"`device` {device}: on a Ray cluster each task gets a GPU of its own; say cuda")
+
+
+def show_token(address: str | None) -> None:
+    """Let Ray show the token of this machine, if it has one, to a cluster that is joined; called before Ray is loaded.
+
+    `ray start` asks for a token wherever there is one, and there is one once a program has started Ray here. Ray's own
+    `init` with the address of a cluster shows it only where RAY_AUTH_MODE says so, which it reads when it is loaded.
+
+    Args:
+        address: of the cluster; None for that of RAY_ADDRESS, or one that is started here.
+    """
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if (address or os.environ.get("RAY_ADDRESS")) and (given or (Path.home() / ".ray" / "auth_token").is_file()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def check_address(address: str, said_by: str) -> None:

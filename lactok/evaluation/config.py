@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from lactok.device import device_name
 from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
-from lactok.evaluation.cluster import Cluster, check_cluster, resources_of
+from lactok.evaluation.cluster import Cluster, check_cluster, resources_of, show_token
 from lactok.evaluation.launchers import AUTO, device_here, place
 from lactok.randomness import seed_of
 
@@ -262,6 +262,7 @@ class Settings:
         from lactok.device import check_device
 
         if self.engine == "ray":
+            show_token(self.ray_address)
             import ray  # noqa: F401
         if self.part == AUTO:
             own = place()

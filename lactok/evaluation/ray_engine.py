@@ -114,8 +114,11 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
     except WrongValue as error:
         raise ClusterError(str(error)) from error
     except Exception as error:  # Ray's errors of connecting have no common class
-        where = f"{said_by} {address}: no Ray cluster can be joined there" if address else "Ray cannot be started here"
-        raise ClusterError(f"{where} ({one_line(error)})") from error
+        where, token = "Ray cannot be started here", ""
+        if address:
+            where = f"{said_by} {address}: no Ray cluster can be joined there"
+            token = "; where it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to that of its head"
+        raise ClusterError(f"{where} ({one_line(error)}){token}") from error
     _started.append(True)
 
 

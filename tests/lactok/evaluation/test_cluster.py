@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from recon_command import run
 
 import lactok
 from lactok.errors import ClusterError, WrongValue
-from lactok.evaluation.cluster import Cluster
+from lactok.evaluation.cluster import Cluster, show_token
 from lactok.evaluation.config import Settings
 
 
@@ -91,3 +92,29 @@ def test_an_address_where_nobody_answers(
             ClusterError, match=r"RAY_ADDRESS http://127\.0\.0\.1:8265: the address is that of the cluster's"
         ):
             lactok.evaluate("resize-8", dataset=str(photographs), engine="ray", metrics="psnr", out=tmp_path / "out")
+
+
+def test_a_machine_s_token_is_shown_to_a_cluster_that_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ray start` asks for the token that a machine has, and Ray's `init` with an address did not show it."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def mode(address: str | None) -> str | None:
+        monkeypatch.setenv("RAY_AUTH_MODE", "")  # so that it is as before after the test
+        del os.environ["RAY_AUTH_MODE"]
+        show_token(address)
+        return os.environ.get("RAY_AUTH_MODE")
+
+    assert mode("10.0.0.1:6379") is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    assert mode("10.0.0.1:6379") == "token"
+    assert mode(None) is None
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert mode(None) == "token"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    show_token("auto")
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
