@@ -40,6 +40,7 @@ COMMANDS = {
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
     "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
+    "variety": Entry("benchmarks.recon.variety", "whether different photographs give different pictures"),
     "speed": Entry("benchmarks.speed", "speed and size of tokenizers"),
     "coverage": Entry("benchmarks.coverage", "how often intervals cover the true value, by simulation"),
     "verify": Entry("benchmarks.verify", "this project's models against stored outputs of the official code"),

@@ -27,6 +27,7 @@ NAMES = {
     "exchange",
     "replay",
     "retrieval",
+    "variety",
     "speed",
     "coverage",
     "verify",
