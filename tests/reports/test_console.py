@@ -80,7 +80,8 @@ def test_an_unknown_command_is_one_line_with_the_nearest_name(tmp_path: Path) ->
 def test_a_mistake_names_the_command_as_it_was_called(tmp_path: Path) -> None:
     done = lactok(tmp_path, "reports", "build", "--wrong")
     assert done.returncode == 2
-    assert done.stderr == "error: unrecognized arguments: --wrong; `lactok reports build --help` explains the arguments\n"
+    told = "`lactok reports build --help` explains the arguments"
+    assert done.stderr == f"error: unrecognized arguments: --wrong; {told}\n"
     done = lactok(tmp_path, "compare", "a", "b")
     assert done.returncode == 2
     assert done.stderr.startswith("error: RUN a: no folder of a result")
