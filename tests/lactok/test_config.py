@@ -35,6 +35,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "titok": {"stage": 1, "model": {}, "proxy": "p", "crop": 256, "scale": [256, 288]},
     "flextok": {"model": {"encoder": [16, 1], "decoder": [16, 1]}, "vae": VAE},
     "seedtok": {"stage": 1, "model": {}, "crop": 224, "scale": [224, 256]},
+    "plain": {"model": {"channels": 32, "channel_mult": [1, 1]}, "encoder_weights": "e"},
     "generator": {"model": {}},
     "lactok": {"stage": 1, "encoder_weights": "e", "unet_weights": "u", "vae": VAE},
 }
