@@ -135,7 +135,7 @@ def measure(tokenizer: str, chosen: Sequence[Protocol], data: Dataset, settings:
         if not sources:
             found[one.name] = Outcome(missing=missing, failed=failed)
             continue
-        # one that is given is completed, and no line says again that photographs are few
+        # an outcome that is passed on is added to, without another warning that photographs are few
         before = None if measured is None else Outcome()
         try:
             run = with_networks(settings.run(one), settings.metrics)
