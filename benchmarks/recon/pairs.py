@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lactok.command import Parser
-from lactok.errors import WrongValue
+from lactok.errors import WrongValue, disk_errors
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
 
@@ -53,6 +54,33 @@ def checked_names(tokenizers: str, settings: Settings, no_parts: str) -> list[st
     if settings.part:
         raise WrongValue(f"`part`: {no_parts}; leave it out")
     return names
+
+
+def write_entries(
+    command: str, entries: Sequence[dict[str, Any]], dataset: Dataset, run: Run, settings: Settings
+) -> Path:
+    """Write a command's entries, each with the `name` of a tokenizer, as JSON into the folder of results.
+
+    Returns:
+        The file; other tokenizers and settings have a file of their own.
+    """
+    from lactok.evaluation.protocol import digest
+    from lactok.evaluation.writing import folder_name, to_json
+    from lactok.files import write_atomically
+
+    name = folder_name(
+        command,
+        dataset.name,
+        f"{run.protocol.prepare_hash}-{run.protocol.score_hash}",
+        limit=settings.limit,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        more=digest(sorted(entry["name"] for entry in entries))[:8],
+    )
+    path = Path(settings.out) / f"{name}.json"
+    with disk_errors(path):
+        write_atomically(path, to_json(entries))
+    return path
 
 
 def partners(dataset: Dataset, left_out: Collection[str] = ()) -> dict[str, Sample]:

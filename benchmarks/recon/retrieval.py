@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.recon import pairs
 from lactok.command import command
-from lactok.errors import UserError, WrongValue, disk_errors
+from lactok.errors import UserError, WrongValue
 from lactok.evaluation.config import Settings
 
 if TYPE_CHECKING:
@@ -131,10 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.use_machine()
     from lactok.evaluation.measuring import report_unfinished
     from lactok.evaluation.metric_networks import with_networks
-    from lactok.evaluation.protocol import digest
     from lactok.evaluation.store import Store
-    from lactok.evaluation.writing import folder_name, to_json
-    from lactok.files import write_atomically
 
     run = with_networks(settings.run(), settings.metrics)
     check_metrics(run)
@@ -144,19 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sources:
         store = Store(out)
         entries = [retrieval_scores(source, dataset, run, store) for source in sources]
-        hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
-        name = folder_name(
-            "retrieval",
-            dataset.name,
-            hashes,
-            limit=settings.limit,
-            dtype=settings.dtype,
-            seed=settings.seed,
-            more=digest(sorted(entry["name"] for entry in entries))[:8],  # other tokenizers have a file of their own
-        )
-        path = out / f"{name}.json"
-        with disk_errors(path):
-            write_atomically(path, to_json(entries))
+        path = pairs.write_entries("retrieval", entries, dataset, run, settings)
         print(f"\n{measured.heading()}\n\n{table(entries)}")
         for line in measured.left_out_lines():
             print(line)

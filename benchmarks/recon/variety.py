@@ -10,6 +10,7 @@ are all alike find the same photograph.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.recon import pairs
 from lactok.command import command
-from lactok.errors import UserError, WrongValue, disk_errors
+from lactok.errors import UserError, WrongValue
 from lactok.evaluation.config import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ DESCRIPTION = (
     "photographs, and how many reconstructions find their photograph by the averaged features of VGG. All pictures are "
     "kept."
 )
-NEIGHBOURS = 10  # pictures that each is compared with: those that follow it
+NEIGHBOURS = 10  # pictures that each is compared with: those that come before it
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Variety:
     """What the pictures of one tokenizer, or the photographs, are like among themselves.
 
     Attributes:
-        distances: LPIPS (AlexNet) of each picture to those that follow it, float64.
+        distances: LPIPS (AlexNet) of each picture to the `NEIGHBOURS` before it, float64.
         features: VGG's averaged features of each picture, (N, 1472).
     """
 
@@ -67,13 +68,14 @@ def variety_of(files: Sequence[Path], device: str) -> Variety:
         return pixels.permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
 
     distances, features = [], []
+    before: deque[list[torch.Tensor]] = deque(maxlen=NEIGHBOURS)  # AlexNet's maps, which are large
     with torch.inference_mode():
-        maps = [alex.features(image(file)) for file in files]
-        for i in range(len(files)):
-            others = {(i + step) % len(files) for step in range(1, NEIGHBOURS + 1)} - {i}
-            distances += [float(alex.distance(maps[i], maps[j])) for j in sorted(others)]
         for file in files:
-            means = [F.normalize(m.mean((2, 3)), dim=1) for m in vgg.features(image(file))]
+            pixels = image(file)
+            maps = alex.features(pixels)
+            distances += [float(alex.distance(maps, others)) for others in before]
+            before.append(maps)
+            means = [F.normalize(m.mean((2, 3)), dim=1) for m in vgg.features(pixels)]
             features.append(torch.cat(means, 1)[0].cpu().numpy())
     return Variety(np.array(distances), np.stack(features))
 
@@ -94,26 +96,34 @@ def kept_pictures(result: ReconResult) -> tuple[list[Path], list[Path]]:
     return outputs, photographs
 
 
-def entry_of(result: ReconResult, device: str) -> dict[str, Any]:
+def entry_of(result: ReconResult, device: str, of_photographs: dict[tuple[Path, ...], Variety]) -> dict[str, Any]:
     """Return a finished row's entry: {"name", "n", "lpips", "photographs", "ratio", "right"}.
 
     "lpips" is the mean LPIPS between reconstructions, "photographs" that between photographs, "ratio" the first divided
     by the second; "right", the share of reconstructions that find their photograph, is {"value", "ci95", "chance"}.
+
+    Args:
+        result: the row.
+        device: where the networks compute.
+        of_photographs: what is known of photographs from other rows, by their files; what is new is added.
     """
     from lactok.evaluation.statistics import mean_with_interval
     from lactok.metrics.retrieval import ranks
 
     outputs, photographs = kept_pictures(result)
-    made, given = variety_of(outputs, device), variety_of(photographs, device)
+    key = tuple(photographs)
+    if key not in of_photographs:
+        of_photographs[key] = variety_of(photographs, device)
+    made, given = variety_of(outputs, device), of_photographs[key]
     found = ranks(made.features, given.features) == 0
     value, interval = mean_with_interval(found.astype(float))
-    lpips, of_photographs = float(made.distances.mean()), float(given.distances.mean())
+    lpips, between_photographs = float(made.distances.mean()), float(given.distances.mean())
     return {
         "name": result.label,
         "n": len(outputs),
         "lpips": lpips,
-        "photographs": of_photographs,
-        "ratio": lpips / of_photographs,
+        "photographs": between_photographs,
+        "ratio": lpips / between_photographs,
         "right": {"value": value, "ci95": interval, "chance": 1 / len(outputs)},
     }
 
@@ -143,30 +153,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lactok.evaluation.evaluate import resolve_sources
     from lactok.evaluation.measuring import evaluate_sources, report_unfinished
     from lactok.evaluation.metric_networks import with_networks
-    from lactok.evaluation.protocol import digest
-    from lactok.evaluation.writing import folder_name, to_json
-    from lactok.files import write_atomically
 
-    run, dataset, out = with_networks(settings.run(), settings.metrics), settings.data(), Path(settings.out)
+    run, dataset = with_networks(settings.run(), settings.metrics), settings.data()
     if len(dataset.samples) < 2:
         raise WrongValue(f"{dataset.name}: pictures are compared with each other, one is not enough")
     sources, missing, failed = resolve_sources(names, protocol=run.protocol)
     outcome = evaluate_sources(sources, dataset, run, settings.execution())
     if outcome.results:
-        entries = [entry_of(result, settings.device) for result in outcome.results]
-        hashes = f"{run.protocol.prepare_hash}-{run.protocol.score_hash}"
-        name = folder_name(
-            "variety",
-            dataset.name,
-            hashes,
-            limit=settings.limit,
-            dtype=settings.dtype,
-            seed=settings.seed,
-            more=digest(sorted(entry["name"] for entry in entries))[:8],  # other tokenizers have a file of their own
-        )
-        path = out / f"{name}.json"
-        with disk_errors(path):
-            write_atomically(path, to_json(entries))
+        known: dict[tuple[Path, ...], Variety] = {}
+        entries = [entry_of(result, settings.device, known) for result in outcome.results]
+        path = pairs.write_entries("variety", entries, dataset, run, settings)
         print(f"\n{dataset.name}: {len(dataset.samples)} images, at {run.protocol.prepare.size_text}\n")
         print(f"{table(entries)}\nwritten: {path}")
     return report_unfinished(missing, failed | outcome.failed, strict=True)

@@ -137,6 +137,14 @@ def compare(photos: Sequence[Photo], size: int, reconstruct: Reconstruct, lpips:
     return Comparison(values, shown, more)
 
 
+def quality(
+    photos: Sequence[Photo], size: int, reconstruct: Callable[[Tensor, Tensor], Tensor], lpips: LPIPS
+) -> tuple[dict[str, float], Tensor]:
+    """Return PSNR and LPIPS, and reconstructions beside their photographs; as `compare`, without further values."""
+    values, shown, _ = compare(photos, size, lambda image, seeds: (reconstruct(image, seeds), {}), lpips)
+    return values, shown
+
+
 def codes_used(ids: Sequence[Tensor]) -> float:
     """Return the number of different codes in the ids of some photographs."""
     return float(len(torch.cat([i.flatten() for i in ids]).unique()))

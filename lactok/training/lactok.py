@@ -24,13 +24,13 @@ from lactok.nn.latent_decoder import SDXL_UNET_SHAPE, DecoderConfig, UNetShape, 
 from lactok.nn.vqgan import VQConfig
 from lactok.randomness import noise, seed_of
 from lactok.training.data import Photo
-from lactok.training.decoded_loss import DecodedRecipe
 from lactok.training.feature_cache import FeatureCache
-from lactok.training.held_out import compare
+from lactok.training.held_out import quality
 from lactok.training.ldm import VAEPart, noise_loss, timesteps
 from lactok.training.learner import Learner
 from lactok.training.lora import load_lora
 from lactok.training.numerics import happens
+from lactok.training.pixel_loss import DecodedRecipe
 from lactok.training.pretrained import load_parts, load_weights, lpips_network, shape_of
 from lactok.weights import load_strict
 
@@ -279,12 +279,7 @@ class LaCTokLearner(Learner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR and LPIPS, and reconstructions beside their photographs."""
-
-        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            return self.reconstruct(image, seeds), {}
-
-        values, shown, _ = compare(photos, self.recipe.crop, reconstruct, self.lpips)
-        return values, shown
+        return quality(photos, self.recipe.crop, self.reconstruct, self.lpips)
 
     def notes(self) -> dict[str, Any]:
         """Return the stage, the VAE's scaling and the widths of the condition embedding."""

@@ -10,18 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lactok.config import Side, Weight
+from lactok.config import Side
 from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
-from lactok.training.colour import colour_error
 from lactok.training.data import Photo
 from lactok.training.held_out import codes_used, compare
+from lactok.training.pixel_loss import SquaredErrorRecipe
 from lactok.training.pretrained import lpips_network
-from lactok.training.recipe import check_learns, check_lpips_net
+from lactok.training.recipe import check_learns
 
 
 def check_widths(shape: MaskGITConfig) -> None:
@@ -32,23 +31,15 @@ def check_widths(shape: MaskGITConfig) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProxyRecipe(CodebookRecipe):
+class ProxyRecipe(CodebookRecipe, SquaredErrorRecipe):
     """A recipe for a MaskGIT-VQGAN.
 
     Attributes:
         model: the shape of the network.
-        l2: weight of the squared error of pixels in [-1, 1].
-        lpips: weight of LPIPS.
-        lpips_net: network of LPIPS, "alex" or "vgg".
-        lab: weight of the error of blurred colours, see `lactok.training.colour`.
         eval_size: side in pixels of the held-out photographs.
     """
 
     model: MaskGITConfig
-    l2: Weight = 1.0
-    lpips: Weight = 0.1
-    lpips_net: str = "alex"
-    lab: Weight = 0.0
     eval_size: Side = 256
 
     def __post_init__(self) -> None:
@@ -57,7 +48,6 @@ class ProxyRecipe(CodebookRecipe):
         side = 2 ** (len(self.model.channel_mult) - 1)
         if self.crop % side or self.eval_size % side:
             raise UserError(f"crop and eval_size must be multiples of {side}, a code's pixels along a side")
-        check_lpips_net(self.lpips_net)
         check_learns(l2=self.l2, lpips=self.lpips)
 
 
@@ -76,14 +66,8 @@ class ProxyLearner(CodebookLearner):
         """Return the weighted sum of the squared error, LPIPS and the codebook loss, and these parts."""
         codes, parts = self.quantize(self.model.encoder(images / 2 + 0.5), step)
         output = self.model.decoder(codes).float() * 2 - 1
-        parts["l2"] = F.mse_loss(output, images)
-        parts["lpips"] = self.lpips(output, images).float().mean()
-        recipe = self.recipe
-        loss = recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"] + recipe.codebook * parts["codebook"]
-        if recipe.lab:
-            parts["lab"] = colour_error(output, images)
-            loss = loss + recipe.lab * parts["lab"]
-        return loss, parts
+        loss, of_pixels = self.recipe.pixel_loss(self.lpips, output, images)
+        return loss + self.recipe.codebook * parts["codebook"], parts | of_pixels
 
     def decayed(self, name: str, parameter: torch.nn.Parameter) -> bool:
         """As `Learner.decayed`, without the codebook."""

@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lactok.config import Side
@@ -18,10 +19,10 @@ from lactok.nn.lactok import resize
 from lactok.nn.plain_decoder import PlainDecoder, PlainDecoderShape
 from lactok.nn.vqgan import VQConfig
 from lactok.training.data import Photo
-from lactok.training.decoded_loss import DecodedRecipe
 from lactok.training.feature_cache import FeatureCache
-from lactok.training.held_out import compare
+from lactok.training.held_out import quality
 from lactok.training.learner import Learner
+from lactok.training.pixel_loss import DecodedRecipe
 from lactok.training.pretrained import load_parts, lpips_network, shape_of
 
 FROZEN = ("encoder", "quant_conv", "quantize")
@@ -50,8 +51,6 @@ class PlainDecoderLearner(Learner):
     """
 
     def __init__(self, recipe: PlainDecoderRecipe):
-        import torch
-
         super().__init__()
         self.recipe = recipe
         self.encoder_shape = shape_of(recipe.encoder_weights, "model", VQConfig, "encoder_weights")
@@ -93,12 +92,7 @@ class PlainDecoderLearner(Learner):
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR and LPIPS, and reconstructions beside their photographs."""
-
-        def reconstruct(image: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            return self.reconstruct(image, seeds), {}
-
-        values, shown, _ = compare(photos, self.recipe.crop, reconstruct, self.lpips)
-        return values, shown
+        return quality(photos, self.recipe.crop, self.reconstruct, self.lpips)
 
     def notes(self) -> dict[str, Any]:
         """Return the shape of the decoder."""

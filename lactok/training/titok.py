@@ -23,22 +23,21 @@ from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
 from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
-from lactok.training.colour import colour_error
 from lactok.training.data import Photo
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.held_out import codes_used, compare
 from lactok.training.maskgit_vqgan import check_widths
+from lactok.training.pixel_loss import SquaredErrorRecipe
 from lactok.training.positional import cell_positions, patch_positions, sincos_embedding
 from lactok.training.pretrained import load_weights, lpips_network, shape_of
-from lactok.training.recipe import check_lpips_net
 
 # the submodules of TiTok that are frozen in each stage
 FROZEN = {1: ("pixel_quantize", "pixel_decoder"), 2: ("encoder", "latent_tokens", "quantize")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TiTokRecipe(CodebookRecipe):
-    """A recipe for either stage of TiTok.
+class TiTokRecipe(CodebookRecipe, SquaredErrorRecipe):
+    """A recipe for either stage of TiTok; the weights of the loss of pixels are those of stage 2.
 
     Attributes:
         stage: 1 or 2.
@@ -51,10 +50,6 @@ class TiTokRecipe(CodebookRecipe):
         places: rows and columns of cells, one for each latent token. With it, stage 1 starts from sine-cosine
             positional embeddings, of patches and of these cells, and from keys equal to queries, so that attention
             starts between nearby tokens. Empty: from random embeddings, as in the paper.
-        l2: weight in stage 2 of the squared error of pixels in [-1, 1].
-        lpips: weight of LPIPS in stage 2.
-        lpips_net: network of LPIPS, "alex" or "vgg".
-        lab: weight in stage 2 of the error of blurred colours, see `lactok.training.colour`.
         window: side, in codes of the VQGAN, of the random square of each image that stage 2 decodes and compares; 0:
             the whole image, as in the paper.
     """
@@ -65,10 +60,6 @@ class TiTokRecipe(CodebookRecipe):
     start: str = ""
     pixels: Weight = 0.0
     places: tuple[Count, ...] = ()
-    l2: Weight = 1.0
-    lpips: Weight = 0.1
-    lpips_net: str = "alex"
-    lab: Weight = 0.0
     window: Whole = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +68,6 @@ class TiTokRecipe(CodebookRecipe):
             raise UserError(f"stage = {self.stage}: 1 or 2")
         if bool(self.proxy) != (self.stage == 1) or bool(self.start) != (self.stage == 2):
             raise UserError("stage 1 needs `proxy`, the VQGAN's weights; stage 2 needs `start`, those of stage 1")
-        check_lpips_net(self.lpips_net)
         if self.model:
             self._check(self.model)
         elif self.stage == 1:
@@ -215,12 +205,7 @@ class TiTokLearner(CodebookLearner):
         if recipe.window:
             pixel_codes, images = self.windows(pixel_codes, images, seeds)
         output = model.pixel_decoder(pixel_codes).float() * 2 - 1
-        parts = {"l2": F.mse_loss(output, images), "lpips": self.lpips(output, images).float().mean()}
-        loss = recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"]
-        if recipe.lab:
-            parts["lab"] = colour_error(output, images)
-            loss = loss + recipe.lab * parts["lab"]
-        return loss, parts
+        return recipe.pixel_loss(self.lpips, output, images)
 
     def windows(self, pixel_codes: Tensor, images: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Cut a random square out of each image.

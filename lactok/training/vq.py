@@ -22,11 +22,11 @@ from lactok.nn.lactok import resize
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training.adversarial import PatchDiscriminator, adaptive_weight, discriminator_loss
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
-from lactok.training.colour import colour_error
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.held_out import codes_used, compare
+from lactok.training.pixel_loss import SquaredErrorRecipe
 from lactok.training.pretrained import lpips_network
-from lactok.training.recipe import check_learns, check_lpips_net, check_scale
+from lactok.training.recipe import check_learns, check_scale
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,12 @@ class Sizes(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VQRecipe(CodebookRecipe):
+class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
     """A recipe for a VQ tokenizer.
 
     Attributes:
         model: the shape of the network.
         later: other sizes of crops and batches for later steps; the first steps have `crop`, `batch` and `scale`.
-        l2: weight of the squared error of pixels in [-1, 1].
-        lpips: weight of LPIPS.
-        lpips_net: network of LPIPS, "alex" or "vgg".
-        lab: weight of the error of blurred colours, see `lactok.training.colour`.
         adversarial: weight of the generator's loss, by which its adaptive weight is multiplied; 0: no discriminator.
         adversarial_start: step from which on the discriminator is trained and used.
         bf16: whether to autocast the networks to bfloat16, norms included, which `precision` leaves in float32.
@@ -72,10 +68,6 @@ class VQRecipe(CodebookRecipe):
     warmup: Whole = 200
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     weight_decay: Weight = 0.01
-    l2: Weight = 1.0
-    lpips: Weight = 0.1
-    lpips_net: str = "alex"
-    lab: Weight = 0.0
     adversarial: Weight = 0.0
     adversarial_start: Whole = 0
     bf16: bool = True
@@ -85,7 +77,6 @@ class VQRecipe(CodebookRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_lpips_net(self.lpips_net)
         if self.adversarial and self.accumulate > 1:
             raise UserError(f"accumulate = {self.accumulate}: the adversary takes whole batches, leave it out")
         for sizes in self.sizes:
@@ -164,12 +155,8 @@ class VQLearner(CodebookLearner):
             z = self.model.encode_features(images)
             codes, parts = self.quantize(z, step)
             output = self.model.decode_features(codes).float()
-            parts["lpips"] = self.lpips(output, images).float().mean()
-        parts["l2"] = F.mse_loss(output, images)
-        reconstruction = recipe.l2 * parts["l2"] + recipe.lpips * parts["lpips"]
-        if recipe.lab:
-            parts["lab"] = colour_error(output, images)
-            reconstruction = reconstruction + recipe.lab * parts["lab"]
+            reconstruction, of_pixels = recipe.pixel_loss(self.lpips, output, images)
+        parts |= of_pixels
         total = reconstruction + recipe.codebook * parts["codebook"]
         if self.adversary is not None and self.training and step >= recipe.adversarial_start:
             parts["generator"] = -self.adversary.network(output).mean()
