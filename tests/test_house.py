@@ -42,7 +42,7 @@ def commands() -> list[str]:
 
 COMMANDS = commands()
 # These answer under the name that users call them by: see test_console.py for `lactok`.
-OTHER_NAMES = {"lactok.training": "lactok.train", "reports.console": None}
+OTHER_NAMES = {"lactok.training": "lactok.train", "reports": "reports build", "reports.console": None}
 
 
 def python(code: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +75,14 @@ def show_token(address: str | None) -> None:
 
     `ray start` asks for a token wherever there is one, and there is one once a program has started Ray here. Ray's own
     `init` with the address of a cluster shows it only where RAY_AUTH_MODE says so, which it reads when it is loaded.
+    Where Ray is loaded already, nothing is changed: the clusters that it started later would ask for a token which this
+    process does not show.
 
     Args:
         address: of the cluster; None for that of RAY_ADDRESS, or one that is started here.
     """
+    if "ray" in sys.modules:
+        return
     given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if (address or os.environ.get("RAY_ADDRESS")) and (given or (Path.home() / ".ray" / "auth_token").is_file()):
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from recon_command import run
@@ -102,6 +103,8 @@ def test_a_machine_s_token_is_shown_to_a_cluster_that_is_joined(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+
     def mode(address: str | None) -> str | None:
         monkeypatch.setenv("RAY_AUTH_MODE", "")  # so that it is as before after the test
         del os.environ["RAY_AUTH_MODE"]
@@ -118,3 +121,7 @@ def test_a_machine_s_token_is_shown_to_a_cluster_that_is_joined(
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     show_token("auto")
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+    # a Ray that is loaded has read the mode: its own cluster, started later, asked for a token that nobody showed
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    assert mode("10.0.0.1:6379") is None
