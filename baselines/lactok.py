@@ -35,7 +35,7 @@ STAGE_1_NOTE = "nobody publishes this model after stage 1; train your own"
 # trained on constructed data is inferred, since the paper has no other LaCTok-T.
 T_STAR = Hub("OPPOer/LaCTok", "LaCTok-T.pth")
 T_STAR_NOTE = "trained on constructed data; its file was not opened here: that it is this model is inferred"
-TINY_VQ = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
+TINY_VQ = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
 TINY = LaCTokConfig(
     TINY_VQ,
     DecoderConfig(
@@ -43,7 +43,7 @@ TINY = LaCTokConfig(
         TINY_VQ.codebook_dim,
         bundled_shape("vq-ladd-tiny", "embedding", tuple[int, ...]),
     ),
-    bundled_vae("vae-tiny", "ldm-tiny"),
+    bundled_vae("lactok-vae-tiny", "ldm-tiny"),
 )
 STEPS = {
     "tlcm": Option(3, "number of TLCM steps; trained with 2, released with 3", 1, 8),
@@ -51,7 +51,8 @@ STEPS = {
     "ddim": Option(25, "number of DDIM steps", 1, 1000),
 }
 COND_SCALE = Option(1.0, "strength of the condition; the authors' demo has 0.8, `decode_quant` 1", 0.0, 4.0)
-INPUT = Option(256, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=(224, 256, 288))
+INPUTS = (224, 256, 288)  # sides of the encoder's input in pixels, for 196, 256 and 324 ids
+TINY_INPUTS = (56, 64, 72)
 VAE = Option(
     "whole",
     "whether the VAE decodes the image whole or in tiles, which needs less memory but changes the image slightly",
@@ -60,13 +61,15 @@ VAE = Option(
 
 
 def _spec(
-    name: str, sampler: str, assets: tuple[Asset, ...], codebook_size: int, output_size: int, note: str
+    name: str, sampler: str, assets: tuple[Asset, ...], codebook_size: int, inputs: tuple[int, ...], note: str
 ) -> TokenizerSpec:
-    """Return the spec of a model that is sampled by `sampler`, a name in `STEPS`."""
+    """Return the spec of a model that is sampled by `sampler`, a name in `STEPS`; `inputs` are as `INPUTS`."""
+    input_size = inputs[1]
+    output_size = 4 * input_size
     options = {
         "steps": STEPS[sampler],
         "cond_scale": COND_SCALE,
-        "input": INPUT,
+        "input": Option(input_size, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=inputs),
         "size": Option(
             output_size,
             "side of the output in pixels; the ids stay the same",
@@ -81,7 +84,7 @@ def _spec(
         family="lactok",
         tokens=256,
         codebook_size=codebook_size,
-        input_size=256,
+        input_size=input_size,
         output_size=output_size,
         license=assets[0].license,
         resample="bilinear",
@@ -114,7 +117,7 @@ def _official_spec(name: str, sampler: str, note: str = "", *sources: Hub) -> To
     """Return the spec of one of the authors' models, which is one file with everything in it."""
     why = "" if sources else f"{STAGE_1_NOTE if name.startswith('vq-ladd') else NOTE}: {_commands(name)}"
     asset = Asset(name, LICENSE, sources, "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=why)
-    return _spec(name, sampler, (asset,), 16384, 1024, note)
+    return _spec(name, sampler, (asset,), 16384, INPUTS, note)
 
 
 def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
@@ -122,17 +125,17 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
 
     In this order: encoder with codebook, VAE, UNet, the UNet's accelerator (not for DDIM), and the ControlNet.
     """
-    parts = ["llamagen-vq16-tiny", "vae-tiny", "ldm-tiny"]
+    parts = ["llamagen-vq4-tiny", "lactok-vae-tiny", "ldm-tiny"]
     if sampler != "ddim":
         parts.append(f"{sampler}-tiny")
-    note = "trained here on 900 photographs"
+    note = "trained here on 4,419 photographs"
     if name.startswith("vq-ladd"):
         parts.append("vq-ladd-tiny")
         note = f"stage 1 alone, {note}"
     else:
         parts.append(name)
     assets = tuple(Asset(part, "MIT") for part in parts)
-    return _spec(name, sampler, assets, TINY_VQ.codebook_size, 256, note)
+    return _spec(name, sampler, assets, TINY_VQ.codebook_size, TINY_INPUTS, note)
 
 
 @register(_official_spec("lactok-h", "hyper-sd"), sampler="hyper-sd")
@@ -159,8 +162,8 @@ class LaCTokTokenizer(Tokenizer):
     def __init__(self, spec: TokenizerSpec, config: LaCTokConfig | None = None, sampler: str = "tlcm"):
         super().__init__(spec)
         self.sampler = sampler
-        self.side = (spec.input_size or 256) // 16  # of the map of ids
         self.model = LaCTok(config or LaCTokConfig())
+        self.side = (spec.input_size or 0) // self.model.config.encoder.downsampling  # of the map of ids
         if spec.values.get("vae") == "tiled":
             self.model.vae.enable_tiling()
 

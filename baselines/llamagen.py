@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
-from lactok.specs import Asset, Hub, Option, TokenizerSpec
+from lactok.specs import Asset, Hub, Option, Resample, TokenizerSpec
 from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
 from lactok.weights.wrappers import stored
@@ -25,17 +25,27 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return stored(tensors, ("ema", "model", "state_dict"))
 
 
-def _spec(name: str, asset: Asset, config: VQConfig, note: str = "") -> TokenizerSpec:
-    side = 256 // config.downsampling  # of the map of ids
+def _spec(
+    name: str,
+    asset: Asset,
+    config: VQConfig,
+    note: str = "",
+    inputs: tuple[int, ...] = (256, 384, 512),
+    resample: Resample = "bicubic-aa",
+) -> TokenizerSpec:
+    """Return the spec of a VQ tokenizer; `inputs` are the sides of images that it takes, the usual one first."""
+    size = inputs[0]
+    side = size // config.downsampling  # of the map of ids
     return TokenizerSpec(
         name=name,
         family="llamagen",
         tokens=side * side,
         codebook_size=config.codebook_size,
-        input_size=256,
-        output_size=256,
+        input_size=size,
+        output_size=size,
         license=asset.license,
-        options={"input": Option(256, "side of the image in pixels, in and out", choices=(256, 384, 512))},
+        options={"input": Option(size, "side of the image in pixels, in and out", choices=tuple(sorted(inputs)))},
+        resample=resample,
         paper=PAPER,
         assets=(asset,),
         note=note,
@@ -44,7 +54,8 @@ def _spec(name: str, asset: Asset, config: VQConfig, note: str = "") -> Tokenize
 
 VQ16 = VQConfig()
 VQ8 = VQConfig(channel_mult=(1, 2, 2, 4))
-TINY = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
+TINY_VQ16 = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
+TINY_VQ4 = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
 
 
 def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> TokenizerSpec:
@@ -56,8 +67,21 @@ def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> Tokeniz
 @register(_official_spec("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt", VQ16))
 @register(_official_spec("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt", VQ8), config=VQ8)
 @register(
-    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
-    config=TINY,
+    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY_VQ16, "trained here on 900 photographs"),
+    config=TINY_VQ16,
+)
+# The ids of the small LaCTok, of images of a quarter of the side of its own, as LaCTok's are of 256 px for 1024. Images
+# are made smaller as for LaCTok's encoder, so that both have the same ids; what it decodes is small and then enlarged.
+@register(
+    _spec(
+        "llamagen-vq4-tiny",
+        Asset("llamagen-vq4-tiny", "MIT"),
+        TINY_VQ4,
+        "trained here on 4,419 photographs",
+        (64, 56, 72),
+        "bilinear",
+    ),
+    config=TINY_VQ4,
 )
 class LlamaGenVQ(Tokenizer):
     """A VQ tokenizer of LlamaGen's kind; `config` is the shape of its network, by default VQ-16's."""

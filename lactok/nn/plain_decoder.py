@@ -14,6 +14,8 @@ from lactok.config import Config, Count, Counts
 from lactok.nn.quantize import VectorQuantizer
 from lactok.nn.vqgan import Decoder, Encoder, VQConfig
 
+FROZEN = ("encoder", "quant_conv", "quantize")  # the parts that are the VQ tokenizer's
+
 
 @dataclass(frozen=True)
 class PlainDecoderShape(Config):

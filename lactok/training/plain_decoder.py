@@ -16,7 +16,7 @@ from torch import Tensor
 from lactok.config import Side
 from lactok.errors import UserError
 from lactok.nn.lactok import resize
-from lactok.nn.plain_decoder import PlainDecoder, PlainDecoderShape
+from lactok.nn.plain_decoder import FROZEN, PlainDecoder, PlainDecoderShape
 from lactok.nn.vqgan import VQConfig
 from lactok.training.data import Photo
 from lactok.training.feature_cache import FeatureCache
@@ -24,8 +24,6 @@ from lactok.training.held_out import quality
 from lactok.training.learner import Learner
 from lactok.training.pixel_loss import DecodedRecipe
 from lactok.training.pretrained import load_parts, lpips_network, shape_of
-
-FROZEN = ("encoder", "quant_conv", "quantize")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.held_out import codes_used, compare
 from lactok.training.pixel_loss import SquaredErrorRecipe
-from lactok.training.pretrained import lpips_network
+from lactok.training.pretrained import load_weights, lpips_network
 from lactok.training.recipe import check_learns, check_scale
 
 
@@ -52,6 +52,7 @@ class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
 
     Attributes:
         model: the shape of the network.
+        start: weights of a VQ tokenizer of this shape that the training goes on from; empty: random ones.
         later: other sizes of crops and batches for later steps; the first steps have `crop`, `batch` and `scale`.
         adversarial: weight of the generator's loss, by which its adaptive weight is multiplied; 0: no discriminator.
         adversarial_start: step from which on the discriminator is trained and used.
@@ -63,6 +64,7 @@ class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
     """
 
     model: VQConfig
+    start: str = ""
     later: tuple[Sizes, ...] = ()
     peak_lr: Rate = 6e-4
     warmup: Whole = 200
@@ -135,6 +137,8 @@ class VQLearner(CodebookLearner):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = VQModel(recipe.model)
+        if recipe.start:
+            load_weights(self.model, recipe.start, "start")
         self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
         assert self.revival is not None
         self.revival.last_used.zero_()  # the initial codes count as used at step 0, so that step 0 does not move them

@@ -18,7 +18,7 @@ from lactok.errors import UserError
 from lactok.evaluation import datasets
 from lactok.images import open_photograph
 from lactok.nn.vqgan import VQConfig
-from lactok.training import numerics, record
+from lactok.training import checkpoint, numerics, record
 from lactok.training.__main__ import main
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.distributed import accelerator_of
@@ -98,6 +98,15 @@ def test_training_learns(recipe: VQRecipe, tmp_path: Path) -> None:
     run = trainer(replace(recipe, steps=40, batch=4, later=(), peak_lr=2e-3, save_every=100), tmp_path)
     values = [run.train_step()["l2"] for _ in range(40)]
     assert sum(values[-5:]) < 0.7 * sum(values[:5])
+
+
+def test_a_training_goes_on_from_given_weights(recipe: VQRecipe, tmp_path: Path) -> None:
+    first = VQLearner(recipe)
+    checkpoint.save_state(tmp_path / "first.safetensors", first.exported(), first.notes())
+    again = VQLearner(replace(recipe, seed=recipe.seed + 1, start=str(tmp_path / "first.safetensors")))
+    assert all(torch.equal(tensor, first.exported()[name]) for name, tensor in again.exported().items())
+    with pytest.raises(UserError, match=r"start: .*nowhere.safetensors does not exist"):
+        VQLearner(replace(recipe, start=str(tmp_path / "nowhere.safetensors")))
 
 
 def test_dead_codes_move_onto_features(recipe: VQRecipe, tmp_path: Path) -> None:
