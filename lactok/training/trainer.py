@@ -331,14 +331,22 @@ class Trainer(Generic[R]):
         with self.evaluating():
             with distributed.unsharded(self.learner), self.accelerator.autocast():
                 values, pictures = self.learner.evaluate(self.held_out)
-            tensors = distributed.gather_tensors(self.learner.exported(), keep=main)
+            tensors = self.exported()
         if not main:
             return
-        checkpoint.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
+        checkpoint.save_state(self.export_path, tensors, self.notes())
         grid = make_grid(pictures.float().clamp(-1, 1).cpu() / 2 + 0.5, nrow=4)
         save_image(grid, self.out / "pictures.png")
         self.record.log("held_out", self.step, values, prefix="held_out_")
         self.record.picture("held out", self.step, grid)
+
+    def exported(self) -> dict[str, Tensor]:
+        """Return the tensors of the exported weights in fp16, on the main process; nothing on the others.
+
+        They are copies: the learner's own hold the averaged weights only inside the block of `averaged`.
+        """
+        tensors = distributed.gather_tensors(self.learner.exported(), keep=self.accelerator.is_main_process)
+        return {name: tensor.to(torch.float16, copy=True) for name, tensor in tensors.items()}
 
     def notes(self) -> dict[str, Any]:
         """Return the metadata of the exported weights: the recipe's name, the step, and the learner's notes."""

@@ -73,10 +73,10 @@ class GeneratorTrainer(Trainer[GeneratorRecipe]):
         with self.evaluating():
             with distributed.unsharded(self.learner), self.accelerator.autocast():
                 values, _ = self.learner.evaluate(())
-            tensors = distributed.gather_tensors(self.learner.exported(), keep=main)
+            tensors = self.exported()
         if not main:
             return
-        checkpoint.save_state(self.export_path, {k: v.half() for k, v in tensors.items()}, self.notes())
+        checkpoint.save_state(self.export_path, tensors, self.notes())
         adapter = self.export_path.with_suffix(".py")
         write_atomically(adapter, ADAPTER.format(file=adapter.name).encode())
         self.record.log("held_out", self.step, values, prefix="held_out_")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from recipes import LEARNERS, VAE, assert_resumes, trainer
+from safetensors.torch import load_file
 
 from lactok import config
 from lactok.errors import UserError
@@ -66,6 +67,22 @@ def test_only_what_should_learn_changes(
     changed = {k for k, v in run.learner.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert changed <= run.learned.keys()
+
+
+@pytest.mark.parametrize("kind", ["vae", "tlcm", "stage 2"])
+def test_the_averaged_weights_are_exported(recipes: dict[str, Recipe], tmp_path: Path, kind: str) -> None:
+    """On a CPU the file held the weights of the last step: they had changed places again when it was written."""
+    run = trainer(replace(recipes[kind], average=0.9), kind, tmp_path / "out")
+    for _ in range(2):
+        run.train_step()
+    with run.averaged():
+        expected = {name: tensor.clone() for name, tensor in run.learner.exported().items()}
+    now = run.learner.exported()
+    assert any(not torch.equal(now[name].half(), tensor.half()) for name, tensor in expected.items())
+    run.evaluate()
+    found = load_file(run.export_path)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor.half()) for name, tensor in expected.items())
 
 
 def test_accumulated_parts_give_the_same_step(recipes: dict[str, Recipe], tmp_path: Path) -> None:
