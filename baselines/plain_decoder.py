@@ -22,21 +22,22 @@ DECODER = bundled_shape("plain-decoder-tiny", "model", PlainDecoderShape)
 INPUT_SIZE = 64
 SIDE = INPUT_SIZE // ENCODER.downsampling  # of the map of ids
 
-TINY = TokenizerSpec(
-    name="plain-decoder-tiny",
-    family="plain-decoder",
-    tokens=SIDE**2,
-    codebook_size=ENCODER.codebook_size,
-    input_size=INPUT_SIZE,
-    output_size=SIDE * DECODER.config().downsampling,
-    license="MIT",
-    resample="bilinear",
-    assets=(Asset("llamagen-vq4-tiny", "MIT"), Asset("plain-decoder-tiny", "MIT")),
-    note="trained here on 4,419 photographs, the control of lactok-h-tiny",
+
+@register(
+    TokenizerSpec(
+        name="plain-decoder-tiny",
+        family="plain-decoder",
+        tokens=SIDE**2,
+        codebook_size=ENCODER.codebook_size,
+        input_size=INPUT_SIZE,
+        output_size=SIDE * DECODER.config().downsampling,
+        license="MIT",
+        resample="bilinear",
+        assets=(Asset("llamagen-vq4-tiny", "MIT"), Asset("plain-decoder-tiny", "MIT")),
+        note="trained here on 4,419 photographs, the control of lactok-h-tiny",
+    ),
+    listed=False,
 )
-
-
-@register(TINY, listed=False)
 class PlainDecoderTokenizer(Tokenizer):
     """The ids of `llamagen-vq4-tiny`, decoded to the size of the small LaCTok's images."""
 
