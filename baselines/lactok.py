@@ -17,6 +17,7 @@ from lactok import weights
 from lactok.nn.lactok import LaCTok, LaCTokConfig, bundled_vae
 from lactok.nn.lactok_checkpoint import assemble
 from lactok.nn.latent_decoder import DecoderConfig, UNetShape
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.vqgan import VQConfig
 from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, TokenizerSpec
@@ -61,7 +62,13 @@ VAE = Option(
 
 
 def _spec(
-    name: str, sampler: str, assets: tuple[Asset, ...], codebook_size: int, inputs: tuple[int, ...], note: str
+    name: str,
+    sampler: str,
+    assets: tuple[Asset, ...],
+    codebook_size: int,
+    inputs: tuple[int, ...],
+    note: str,
+    taught_by: tuple[str, ...] = (),
 ) -> TokenizerSpec:
     """Return the spec of a model that is sampled by `sampler`, a name in `STEPS`; `inputs` are as `INPUTS`."""
     input_size = inputs[1]
@@ -93,6 +100,7 @@ def _spec(
         paper=PAPER,
         assets=assets,
         note=note,
+        taught_by=taught_by,
     )
 
 
@@ -128,14 +136,14 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
     parts = ["llamagen-vq4-tiny", "lactok-vae-tiny", "ldm-tiny"]
     if sampler != "ddim":
         parts.append(f"{sampler}-tiny")
-    note = "trained here on 4,419 photographs"
+    note, taught_by = "trained here on 4,419 photographs", (LPIPS_BACKBONES["alex"].name,)
     if name.startswith("vq-ladd"):
         parts.append("vq-ladd-tiny")
-        note = f"stage 1 alone, {note}"
+        note, taught_by = f"stage 1 alone, {note}", ()
     else:
         parts.append(name)
     assets = tuple(Asset(part, "MIT") for part in parts)
-    return _spec(name, sampler, assets, TINY_VQ.codebook_size, TINY_INPUTS, note)
+    return _spec(name, sampler, assets, TINY_VQ.codebook_size, TINY_INPUTS, note, taught_by)
 
 
 @register(_official_spec("lactok-h", "hyper-sd"), sampler="hyper-sd")

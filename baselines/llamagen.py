@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, Resample, TokenizerSpec
@@ -32,8 +33,16 @@ def _spec(
     note: str = "",
     inputs: tuple[int, ...] = (256, 384, 512),
     resample: Resample = "bicubic-aa",
+    lpips: str = "alex",
 ) -> TokenizerSpec:
-    """Return the spec of a VQ tokenizer; `inputs` are the sides of images that it takes, the usual one first."""
+    """Return the spec of a VQ tokenizer.
+
+    Args:
+        name, asset, note, resample: as of `TokenizerSpec`; `asset` is its weights.
+        config: the shape of the network.
+        inputs: the sides of images that it takes, the usual one first.
+        lpips: the network of the LPIPS that it was trained by.
+    """
     size = inputs[0]
     side = size // config.downsampling  # of the map of ids
     return TokenizerSpec(
@@ -49,6 +58,7 @@ def _spec(
         paper=PAPER,
         assets=(asset,),
         note=note,
+        taught_by=(LPIPS_BACKBONES[lpips].name,),
     )
 
 
@@ -60,7 +70,7 @@ TINY_VQ4 = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
 
 def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> TokenizerSpec:
     asset = Asset(name, "MIT", (Hub(repo, file),), "baselines.llamagen:convert", size=290_000_000)
-    return _spec(name, asset, config)
+    return _spec(name, asset, config, lpips="vgg")
 
 
 @register(_official_spec("llamagen-vq16", "FoundationVision/LlamaGen", "vq_ds16_c2i.pt", VQ16))

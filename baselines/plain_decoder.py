@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from lactok import weights
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.plain_decoder import FROZEN, PlainDecoder, PlainDecoderShape
 from lactok.nn.vqgan import VQConfig
 from lactok.registry import register
@@ -34,6 +35,7 @@ SIDE = INPUT_SIZE // ENCODER.downsampling  # of the map of ids
         license="MIT",
         resample="bilinear",
         assets=(Asset("llamagen-vq4-tiny", "MIT"), Asset("plain-decoder-tiny", "MIT")),
+        taught_by=(LPIPS_BACKBONES["alex"].name,),
         note="trained here on 4,419 photographs, the control of lactok-h-tiny",
     ),
     listed=False,

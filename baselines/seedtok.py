@@ -129,6 +129,7 @@ TINY_UNCLIP = bundled_shape("seedtok-tiny", "unclip", UnCLIPShape).config(
         paper=PAPER,
         assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT"), INCEPTION),
         note="trained here on 900 photographs; FID's Inception is its visual encoder and taught its decoder",
+        taught_by=(INCEPTION.name,),
     ),
     config=TINY,
     unclip=TINY_UNCLIP,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.titok import SIZES, Size, TiTok, TiTokConfig
 from lactok.registry import register
 from lactok.specs import Asset, Hub, TokenizerSpec
@@ -48,7 +49,9 @@ def _official_spec(name: str) -> TokenizerSpec:
     return _spec(name, config, Asset(name, "Apache-2.0", sources, size=MEGABYTES[short] * 10**6))
 
 
-def _spec(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> TokenizerSpec:
+def _spec(
+    name: str, config: TiTokConfig, asset: Asset, note: str = "", taught_by: tuple[str, ...] = ()
+) -> TokenizerSpec:
     return TokenizerSpec(
         name=name,
         family="titok",
@@ -60,6 +63,7 @@ def _spec(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> Token
         paper="Yu et al. 2024, arXiv 2406.07550",
         assets=(asset,),
         note=note,
+        taught_by=taught_by,
     )
 
 
@@ -70,7 +74,14 @@ def _spec(name: str, config: TiTokConfig, asset: Asset, note: str = "") -> Token
 @register(_official_spec("titok-bl128"), config=CONFIGS["titok-bl128"])
 @register(_official_spec("titok-bl64"), config=CONFIGS["titok-bl64"])
 @register(
-    _spec("titok-s128-tiny", TINY, Asset("titok-s128-tiny", "MIT"), "trained here on 900 photographs"), config=TINY
+    _spec(
+        "titok-s128-tiny",
+        TINY,
+        Asset("titok-s128-tiny", "MIT"),
+        "trained here on 900 photographs",
+        (LPIPS_BACKBONES["alex"].name,),
+    ),
+    config=TINY,
 )
 class TiTokTokenizer(Tokenizer):
     """A TiTok; `config` is the shape of its network."""

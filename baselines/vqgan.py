@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
@@ -23,7 +24,14 @@ def _taming_config(codebook_size: int) -> VQConfig:
     return VQConfig(codebook_size=codebook_size, codebook_dim=256, l2_norm=False, usage_buffer=False)
 
 
-def _spec(name: str, codebook_size: int, asset: Asset, paper: str, resample: Resample = "bicubic-aa") -> TokenizerSpec:
+def _spec(
+    name: str,
+    codebook_size: int,
+    asset: Asset,
+    paper: str,
+    resample: Resample = "bicubic-aa",
+    taught_by: tuple[str, ...] = (),
+) -> TokenizerSpec:
     return TokenizerSpec(
         name=name,
         family="vqgan",
@@ -35,13 +43,15 @@ def _spec(name: str, codebook_size: int, asset: Asset, paper: str, resample: Res
         paper=paper,
         assets=(asset,),
         resample=resample,
+        taught_by=taught_by,
     )
 
 
 def _taming_spec(name: str, codebook_size: int, *sources: Source) -> TokenizerSpec:
     asset = Asset(name, "MIT (code; the checkpoints state none)", sources, "lactok.nn.vqgan:from_taming", 980_000_000)
     # no script of the published figures exists, so images are resized as in training: bilinear without antialiasing
-    return _spec(name, codebook_size, asset, "Esser et al. 2021, arXiv 2012.09841", "bilinear")
+    paper, lpips = "Esser et al. 2021, arXiv 2012.09841", (LPIPS_BACKBONES["vgg"].name,)
+    return _spec(name, codebook_size, asset, paper, "bilinear", lpips)
 
 
 @register(

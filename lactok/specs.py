@@ -322,6 +322,8 @@ class TokenizerSpec(WithOptions):
         version: a number that is raised by hand when the adapter's arithmetic changes; it is part of every stored key.
         note: what a reader of its results must know.
         multiple: where `input_size` is None, what the sides of an image must be a multiple of.
+        taught_by: the names of metrics' weight files whose network was a part of the training's loss, as far as is
+            known; the figures of these metrics are marked in tables.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -347,6 +349,7 @@ class TokenizerSpec(WithOptions):
     version: int = 1
     note: str = ""
     multiple: int = 1
+    taught_by: tuple[str, ...] = ()
 
     @property
     def bits(self) -> float | None:

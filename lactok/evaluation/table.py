@@ -16,6 +16,7 @@ from lactok.evaluation.names import EXCHANGED
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import PicturesResult, ReconResult, load
 from lactok.evaluation.schema_parts import Entry, Skipped
+from lactok.evaluation.taught import MARK, taught, taught_notes
 from lactok.metrics.frechet import SINGULAR_BELOW
 from lactok.metrics.registry import Metric, sorted_keys
 
@@ -237,7 +238,11 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
             bits += "*"
         marked = tokenizer.name + (" (fast)" if result.data.fast else "")
         row = [marked, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
-        row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
+        marked_keys = taught(result)
+        row += [
+            number(metric, result.metrics.get(metric.key)) + (MARK if metric.key in marked_keys else "")
+            for metric in metrics
+        ]
         row.append(share_of_codes(result))
         row.append(str(result.n))
         rows.append(row)
@@ -246,6 +251,7 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     notes += usage_notes(results)
     notes += missing_notes(entries)
     notes += unreliable_notes(results)
+    notes += taught_notes(results)
     notes += [fast_note(result) for result in results if result.data.fast]
     if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
         notes.append(
