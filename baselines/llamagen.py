@@ -80,8 +80,8 @@ def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> Tokeniz
     _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY_VQ16, "trained here on 900 photographs"),
     config=TINY_VQ16,
 )
-# The ids of the small LaCTok, of images of a quarter of the side of its own, as LaCTok's are of 256 px for 1024. Images
-# are made smaller as for LaCTok's encoder, so that both have the same ids; what it decodes is small and then enlarged.
+# In LaCTok's proportions, whose ids are of an image of a quarter of the side of its output. Images are made smaller as
+# for LaCTok's encoder; what this one decodes has 64 px and is then enlarged.
 @register(
     _spec(
         "llamagen-vq4-tiny",
