@@ -24,6 +24,8 @@ from lactok.outside_text import shown
 KINDS = {
     "llamagen_vq": "benchmarks.verify.llamagen_vq",
     "vqgan": "benchmarks.verify.vqgan",
+    "ibq": "benchmarks.verify.ibq",
+    "open_magvit2": "benchmarks.verify.open_magvit2",
     "titok": "benchmarks.verify.titok",
     "flextok": "benchmarks.verify.flextok",
     "seed": "benchmarks.verify.seed",
