@@ -1,4 +1,4 @@
-"""Kind `ibq`: SEED-Voken's IBQ, a VQGAN of taming-transformers with another quantizer; averaged weights where stored."""
+"""Kind `ibq`: SEED-Voken's IBQ, a VQGAN with another quantizer; averaged weights where the set has them."""
 
 from __future__ import annotations
 

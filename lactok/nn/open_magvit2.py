@@ -41,6 +41,11 @@ class OpenMagvit2Config(Config):
         return 2 ** (len(self.channel_mult) - 1)
 
     @property
+    def codebook_size(self) -> int:
+        """Number of codes."""
+        return 2**self.bits
+
+    @property
     def widths(self) -> list[int]:
         """Channels of each level, from the finest to the coarsest."""
         return [self.channels * m for m in self.channel_mult]

@@ -1,5 +1,6 @@
-"""Quantizers: the nearest code of a learned codebook, by unit vectors (LlamaGen) or as they are (VQGAN), the code of the
-largest dot product (IBQ), FSQ, and the signs of channels (lookup-free)."""
+"""Quantizers: the nearest code of a learned codebook, by unit vectors (LlamaGen) or as they are (VQGAN), the code of
+the largest dot product (IBQ), FSQ, and the signs of channels (lookup-free).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from lactok.errors import UserError
 # |z|^2 + |e|^2, whose rounding then decides. The rounding depends on the batch size, and so may the id.
 NEAR_TIE = 1e-5
 EQUAL_LOGITS = 2**-23  # logits that differ by less have the same float32 probability
-PRODUCTS = 2**24  # dot products that are in memory at a time: an image of 256 ids has four times as many with 2^18 codes
+PRODUCTS = 2**24  # dot products in memory at a time; 256 ids have four times as many with 2^18 codes
 LONGEST = 63  # bits of an id
 
 _collector: ContextVar[list[Tensor] | None] = ContextVar("near_ties", default=None)

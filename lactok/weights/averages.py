@@ -1,7 +1,8 @@
 """Moving averages of weights as Lightning's trainers store them beside the raw ones.
 
-Source: CompVis/latent-diffusion `ldm/modules/ema.py`, which SEED-Voken and others use. A buffer has no dots in its name,
-so the average of `encoder.conv_in.weight` is `model_ema.encoderconv_inweight`: all dots are taken out, underscores stay.
+Source: CompVis/latent-diffusion `ldm/modules/ema.py`, which SEED-Voken and others use. The name of a buffer may have no
+dots, so the average of `encoder.conv_in.weight` is `model_ema.encoderconv_inweight`: dots are taken out, underscores
+stay.
 """
 
 from __future__ import annotations
