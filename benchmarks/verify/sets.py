@@ -26,6 +26,7 @@ KINDS = {
     "vqgan": "benchmarks.verify.vqgan",
     "ibq": "benchmarks.verify.ibq",
     "open_magvit2": "benchmarks.verify.open_magvit2",
+    "seed_voken_eval": "benchmarks.verify.seed_voken",
     "titok": "benchmarks.verify.titok",
     "flextok": "benchmarks.verify.flextok",
     "seed": "benchmarks.verify.seed",
