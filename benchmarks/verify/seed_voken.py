@@ -4,9 +4,9 @@ The set has photographs and what each of several jobs printed; the networks are 
 needed downloads is replaced there, as `stubs` of its config.json says, and so it is here: FID is of a few pooled
 pixels, LPIPS a mean difference.
 
-Where the set has a job's reconstructions, they are compared, and the numbers are of these. Of other jobs the numbers are
-of this project's own reconstructions. There the rounding of float32 decides on which side of a level some values fall,
-and so the sixth digit of PSNR; the printed number has to lie between those that such values can give.
+Where the set has a job's reconstructions, they are compared, and the numbers are of these. Of other jobs the numbers
+are of this project's own reconstructions. There the rounding of float32 decides on which side of a level some values
+fall, and so the sixth digit of PSNR; the printed number has to lie between those that such values can give.
 """
 
 from __future__ import annotations
