@@ -28,9 +28,15 @@ from lactok.evaluation import protocol
 from lactok.metrics.frechet import frechet
 from lactok.metrics.psnr import psnr
 from lactok.metrics.ssim import ssim_uniform7
+from lactok.nn.ibq import IBQ
+from lactok.nn.open_magvit2 import OpenMagvit2
 from lactok.specs import TokenizerSpec
 
-NETWORKS = {"ibq": ibq.network, "open_magvit2": open_magvit2.network}
+Network = IBQ | OpenMagvit2
+NETWORKS: dict[str, Callable[[Path, dict[str, Any], str], Network]] = {
+    "ibq": ibq.network,
+    "open_magvit2": open_magvit2.network,
+}
 # script -> the beginning of the names of its photographs, and the protocol that repeats it here
 SCRIPTS = {
     "evaluation_original_reso.py": ("original", "seed-voken-native"),
