@@ -22,11 +22,8 @@ def fallen(tmp_path: Path, change: Change) -> set[str]:
     """The numbers that fall after config.json was changed."""
     folder = shared("golden", "seed_voken_eval")
     config = json.loads((folder / "config.json").read_text())
-    for job in config.values():
-        if "tokenizer_set" in job:
-            link = tmp_path / job["tokenizer_set"]
-            if not link.exists():
-                link.symlink_to(shared("golden", job["tokenizer_set"]))
+    for network in {job["tokenizer_set"] for job in config.values() if isinstance(job, dict) and "script" in job}:
+        (tmp_path / network).symlink_to(shared("golden", network))
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in folder.iterdir():
