@@ -59,7 +59,7 @@ class Job:
         expected: the numbers that it printed, by name.
         batch: photographs of a batch.
         photographs: (3, H, W) in [0, 1].
-        made: their reconstructions, (3, H, W) in [0, 1].
+        made: their reconstructions, (3, H, W), those of this project not yet cut to [0, 1].
         usage: the share of codes that occur in their ids.
         is_stored: whether the reconstructions are the set's.
     """
@@ -119,10 +119,10 @@ def _run(
         ids = network.encode(2 * given[None] - 1)
         used.update(ids.flatten().tolist())
         inside = (..., slice(top, top + height), slice(left, left + width))
-        made = network.decode(ids)[0].clamp(-1, 1)[inside]
+        made = network.decode(ids)[0][inside]
         if is_stored:
             stored = io[f"{place}reconstructed"]
-            checks.close(f"{place}reconstructed", made, stored, PIXELS, PIXELS)
+            checks.close(f"{place}reconstructed", made.clamp(-1, 1), stored, PIXELS, PIXELS)
             made = stored
         job.photographs.append(given[inside])
         job.made.append((made + 1) / 2)
@@ -132,7 +132,7 @@ def _run(
 
 def _compare_numbers(job: Job, checks: Checks) -> None:
     """Compare all numbers that a job printed."""
-    pairs = list(zip(job.photographs, job.made, strict=True))
+    pairs = [(photograph, made.clamp(0, 1)) for photograph, made in zip(job.photographs, job.made, strict=True)]
     for key, printed in job.expected.items():
         name = f"{job.name}/{key}"
         if key in METRICS:

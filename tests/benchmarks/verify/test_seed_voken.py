@@ -55,4 +55,4 @@ def test_a_number_that_no_rounding_explains_is_seen(tmp_path: Path) -> None:
 def test_a_black_border_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "GREY", 0.0)
     found = fallen(tmp_path, lambda config: config.pop("fixed_size"))
-    assert {"original.00.padded", "original_resolution_ibq/PSNR", "original_resolution_ibq/utilization"} <= found
+    assert {"original.00.padded", "original.00.reconstructed", "original_resolution_ibq/PSNR"} <= found
