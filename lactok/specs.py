@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Fit = Literal["crop", "squash"]
-Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
+Resample = Literal["bicubic-aa", "bilinear-aa", "lanczos-aa", "bilinear"]
 
 PLAIN = (".json", ".py", ".txt")  # endings of files that hold no tensors
 # A file cannot be known by these names, the part before "." or "-0" (of "model-00001-of-00002"): many models have them.
@@ -322,6 +322,9 @@ class TokenizerSpec(WithOptions):
         version: a number that is raised by hand when the adapter's arithmetic changes; it is part of every stored key.
         note: what a reader of its results must know.
         multiple: where `input_size` is None, what the sides of an image must be a multiple of.
+        levels: the number of ids of each level, from the coarsest to the finest, or of each group, in the order in
+            which they stand among an image's ids; empty where the ids are of one kind.
+        levels_of_input: values of the option `input` -> `levels` there, where the ids do not grow with the area.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -347,6 +350,8 @@ class TokenizerSpec(WithOptions):
     version: int = 1
     note: str = ""
     multiple: int = 1
+    levels: tuple[int, ...] = ()
+    levels_of_input: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def bits(self) -> float | None:
@@ -363,7 +368,11 @@ class TokenizerSpec(WithOptions):
         if "input" not in values or self.tokens is None or self.input_size is None:
             return {}
         side = int(values["input"])
-        derived: dict[str, object] = {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
+        levels = tuple(count * side**2 // self.input_size**2 for count in self.levels or (self.tokens,))
+        levels = self.levels_of_input.get(side, levels)
+        derived: dict[str, object] = {"input_size": side, "tokens": sum(levels)}
+        if self.levels:
+            derived["levels"] = levels
         # a network that takes any size gives back the same, unless `size` says which
         if self.output_size == self.input_size and "size" not in self.options:
             derived["output_size"] = side

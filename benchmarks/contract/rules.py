@@ -81,6 +81,10 @@ def _information(trial: Trial) -> str:
     for label, number in numbers.items():
         if number is not None and (not isinstance(number, int) or number < 1):
             raise Broken(f"{label}={number!r}; write a whole number, 1 or more")
+    if spec.codebook_size is not None and spec.codebook_size > 2**63:
+        raise Broken("codebook_size is above 2^63, more codes than int64 tells apart; make several ids of each")
+    if spec.levels and (sum(spec.levels) != spec.tokens or not all(type(n) is int and n > 0 for n in spec.levels)):
+        raise Broken(f"levels={spec.levels}; write how many ids each level has, their sum is tokens={spec.tokens}")
     if spec.tokens is not None and (spec.input_size is None or spec.output_size is None):
         raise Broken("a tokenizer with ids needs its `input_size` and `output_size` in pixels")
     for label, option in spec.options.items():

@@ -293,16 +293,21 @@ class ReconstructedShard:
             with self.timer.stage("encode", len(positions)):
                 samples = [self.samples[i] for i in positions]
                 made, near = self.source.encode([photographs[i] for i in positions], samples, self.run)
-                rows = zip(made.numpy().astype(np.int32), near.tolist(), strict=True)
+                rows = zip(made.numpy().astype(self._ids_dtype), near.tolist(), strict=True)
                 found |= dict(zip(positions, rows, strict=True))
         kept = sorted(found)
         arrays: Arrays = {
             "index": np.array(kept, np.int64),
-            "ids": np.stack([found[i][0] for i in kept]) if kept else np.zeros((0, 0), np.int32),
+            "ids": np.stack([found[i][0] for i in kept]) if kept else np.zeros((0, 0), self._ids_dtype),
             "near_ties": np.array([found[i][1] for i in kept], np.int64),
         }
         self.store.put("ids", self.ids_key, arrays)
         return kept
+
+    @property
+    def _ids_dtype(self) -> type[np.signedinteger[Any]]:
+        """How ids are stored."""
+        return np.int32 if self.source.codebook_size <= 2**31 else np.int64
 
     def store_features(self, photographs: Photographs) -> None:
         """Store the features of all photographs that can be read, since they serve every source."""

@@ -133,6 +133,7 @@ class TokenizerPart(Part):
         assets: its weights.
         code: the digest of the code, for classes of a user.
         over_budget: for codecs, the number of images that took more bits than the option `bits` allows.
+        levels: the number of ids of each level or group, None where they are of one kind.
         name, family, codebook_size, decode_steps, options, license, note: as in `lactok.TokenizerSpec`.
     """
 
@@ -149,6 +150,7 @@ class TokenizerPart(Part):
     code: str | None = None
     bpp: FiniteFloat | None = None
     over_budget: int | None = None
+    levels: list[int] | None = None
 
 
 class Definition(Part):
@@ -218,6 +220,20 @@ class Spread(Part):
     most: FiniteFloat
 
 
+class LevelPart(Part):
+    """The ids of one level or group.
+
+    Attributes:
+        tokens: the number of ids for an image.
+        used: the number of codes that occur among them.
+        entropy_bits: the entropy of these codes' frequencies in bits.
+    """
+
+    tokens: int
+    used: int
+    entropy_bits: FiniteFloat
+
+
 class IdsPart(Part):
     """What the ids say beyond the codebook's use; see `lactok.evaluation.id_statistics` and `docs/ids-and-errors.md`.
 
@@ -230,6 +246,7 @@ class IdsPart(Part):
         shared: the number of images that have all their ids in common with another image.
         shared_groups: the number of different sequences of ids that these have.
         shared_examples: the names of a few of them, those with the same ids together.
+        levels: the levels or groups, where the ids are of several.
     """
 
     order0_bits: FiniteFloat
@@ -240,6 +257,7 @@ class IdsPart(Part):
     shared: int
     shared_groups: int
     shared_examples: list[list[str]]
+    levels: list[LevelPart] | None = None
 
 
 class GeneratorPart(Part):

@@ -52,6 +52,11 @@ class Source(ABC):
         """The number of codes, 0 for a source without ids."""
         return 0
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The number of ids of each level or group, see `TokenizerSpec`; empty where they are of one kind."""
+        return ()
+
     def check(self, sample: Sample, run: Run) -> None:  # noqa: B027, most sources have nothing to check
         """Raise UnreadableImage if this source has nothing for a sample, which is then left out.
 
@@ -136,6 +141,10 @@ class TokenizerSource(Source):
     def codebook_size(self) -> int:
         return self.spec.codebook_size or 0
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return self.spec.levels
+
     def describe(self) -> dict[str, Any]:
         spec = self.spec
         described: dict[str, Any] = {
@@ -150,6 +159,8 @@ class TokenizerSource(Source):
             "note": spec.note,
             "assets": list(self.assets.values()),
         }
+        if spec.levels:
+            described["levels"] = list(spec.levels)
         if self.code:
             described["code"] = self.code
         return described
