@@ -20,6 +20,7 @@ from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, 
 from benchmarks.geneval.folder import open_picture
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.progress import worked
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
 from lactok.evaluation.store import Arrays, Store
@@ -214,6 +215,7 @@ class JudgingWork(ShardWork):
             with timer.stage("detect", 1):
                 detections = self.detector().detect(image)
                 found.append(scorer.above_threshold(detections, self.judges.lowest_threshold))
+            worked(1)
         notes = {"errors": errors, "remarks": remarks}
         return stored.pack(found) | {"notes": np.array(json.dumps(notes))}
 

@@ -13,6 +13,7 @@ from lactok import registry, weights
 from lactok.errors import UserError
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import SHARD, Dataset
+from lactok.evaluation.progress import duration
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
@@ -87,7 +88,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
                 f"{estimate.images} of {n}",
                 size_text(estimate.disk),
                 size_text(estimate.memory),
-                _duration(estimate.seconds),
+                duration(estimate.seconds),
             ]
         )
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
@@ -95,7 +96,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         f"would run on {dataset.name} ({n} images), protocol {run.protocol.name} "
         f"at {run.protocol.prepare.size_text}, into {out}:",
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
-        f"in all about {_duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
+        f"in all about {duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
         "downloads; times are estimated from FLOPs and may be off by two or three",
         "where weights come from: python -m lactok.weights list",
         *remarks,
@@ -135,12 +136,3 @@ def _estimate(spec: TokenizerSpec, price: Cost, images: int, run: Run, rate: flo
 def _activation_bytes(price: Cost, pixels: int) -> float:
     """Return bytes per image, roughly: 64 float32 feature maps in the metrics, 1.2 MB per GFLOP of a decoder step."""
     return 4.0 * 64 * pixels + price.step_flops * 1.2e-3
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in words: "12 s", "7 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lactok.command import as_flags
-from lactok.errors import DiskError, UserError, WeightsNotFound, check_output_folder
+from lactok.errors import DiskError, UserError, WeightsNotFound, check_output_folder, first_few
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import FEW, Dataset
 from lactok.evaluation.metric_networks import metric_networks
@@ -222,18 +222,21 @@ def log_bug(name: str) -> None:
     logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
 
 
-def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
+def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool, reasons_in: str = "") -> int:
     """Print what did not run and why, and return the command's exit code.
 
     Args:
         missing: the names of those whose weights are missing, with the reason.
         failed: the names of those that failed, with the reason.
         strict: whether missing weights count as a failure.
+        reasons_in: what holds the reasons or tells them, where only the names are to be printed.
 
     Returns:
         3 if something failed, else 0.
     """
-    for name, reason in missing.items():
+    if missing and reasons_in:
+        print(f"not run: {first_few(list(missing), 3)}; {reasons_in}")
+    for name, reason in missing.items() if not reasons_in else ():
         print(f"not run: {name}: {as_flags(reason)}")
     for name, reason in failed.items():
         logger.error("failed: %s: %s", name, reason)
