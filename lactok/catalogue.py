@@ -60,8 +60,8 @@ def catalogue_of(package: str, specs: Mapping[str, Mapping[str, Any]]) -> str:
             lines.append(f"{json.dumps(name)}: {json.dumps(_plain(named[name]), ensure_ascii=False)}")
     texts = []
     for module, found in modules.items():
-        parts = ['"%s": {\n%s\n}' % (decorator, ",\n".join(lines)) for decorator, lines in found.items()]
-        texts.append(f'"{module}": ["{_digest(folder / f"{module}.py")}", {{{", ".join(parts)}}}]')
+        parts = [f'"{decorator}": {{\n' + ",\n".join(lines) + "\n}" for decorator, lines in found.items()]
+        texts.append(f'"{module}": ["{_digest(folder / f"{module}.py")}", {{' + ", ".join(parts) + "}]")
     return "{\n" + ",\n".join(texts) + "\n}\n"
 
 

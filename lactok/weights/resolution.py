@@ -141,6 +141,8 @@ def size_text(count: float) -> str:
     >>> size_text(1234567)
     '1.2 MB'
     """
+    if 0 < count < 1e5:
+        return f"{count / 1e3:.1f} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
