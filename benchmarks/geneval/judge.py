@@ -181,6 +181,10 @@ class JudgingWork(ShardWork):
                 drawn = self._draw_verdict(samples[i], detections[i], records[i])
                 self.store.put_picture(self.picture_key(key, samples[i]), png(drawn))
 
+    def detections(self, samples: Sequence[Sample]) -> list[list[Detection]]:
+        """Return the detections in each picture of a shard that was judged before; nothing where none can be read."""
+        return self._detections_of(samples, Timer(self.run.device))[0]
+
     def _detections_of(
         self, samples: Sequence[Sample], timer: Timer
     ) -> tuple[list[list[Detection]], dict[int, str], dict[int, str]]:
