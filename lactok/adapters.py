@@ -106,7 +106,7 @@ class Adapters(Plugins[Entry[S, M]]):
     def spec(self, name: str, **options: object) -> S:
         """Return the spec of a name, as `entry` does; neither torch nor a module that a catalogue tells is imported."""
         base, text = self._parts(name, options)
-        known = None if base in self.registered else self._catalogued().get(base)
+        known = None if base in self.registered else self.catalogued().get(base)
         return self.entry(name, **options).spec if known is None else known.with_options(text)
 
     def _parts(self, name: str, options: Mapping[str, object]) -> tuple[str, str]:
@@ -118,7 +118,7 @@ class Adapters(Plugins[Entry[S, M]]):
             raise WrongValue(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
         return base, ",".join(filter(None, (text, *(f"{key}={value}" for key, value in options.items()))))
 
-    def _catalogued(self) -> dict[str, S]:
+    def catalogued(self) -> dict[str, S]:
         """Return the specs that the catalogues of packages hold, by name."""
         kind = TokenizerSpec if self.what == "tokenizer" else GeneratorSpec
         found: dict[str, S] = {}

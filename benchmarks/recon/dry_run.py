@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from benchmarks.speed.cost import Cost, cost, features_of, flops_a_second, scoring_flops
 from lactok import registry, weights
+from lactok.command import as_flags
 from lactok.errors import UserError
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import SHARD, Dataset
@@ -53,9 +54,9 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     """
     rate = flops_a_second(run.device) * UTILISATION
     n = len(dataset.samples)
-    metric_assets = {asset.name: asset for key in run.protocol.score.metrics for asset in find(key).needs}
-    downloads = sum(asset.size for asset in metric_assets.values() if weights.locate(asset) is None)
+    wanted = {asset.name: asset for key in run.protocol.score.metrics for asset in find(key).needs}
     rows = []
+    without_source = []
     total_seconds = total_disk = 0.0
     remarks = []
     for given in names:
@@ -74,13 +75,16 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         except Exception as error:  # an adapter that computes outside torch, or one with a bug
             remarks.append(f"cost unknown: {name}: {type(error).__name__} on the meta device; see --check {name}")
             price = Cost(0, 0.0, 0.0)
-        missing = [asset for asset in spec.assets if weights.locate(asset) is None]
-        downloads += sum(asset.size for asset in missing)
+        missing = [asset for asset in spec.assets if weights.seen(asset) is None]
         # results are stored under the hash of the weights; without them, no image is known to be finished
         images = n if missing else _images_left(name, dataset, run, out)
         estimate = _estimate(spec, price, images, run, rate)
-        total_seconds += estimate.seconds
-        total_disk += estimate.disk
+        if any(not asset.sources for asset in missing):
+            without_source.append(spec.name)
+        else:  # what several need is fetched once
+            wanted |= {asset.name: asset for asset in spec.assets}
+            total_seconds += estimate.seconds
+            total_disk += estimate.disk
         rows.append(
             [
                 spec.name,
@@ -92,6 +96,12 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
             ]
         )
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
+    downloads = sum(asset.size for asset in wanted.values() if weights.seen(asset) is None)
+    if without_source:
+        remarks.append(
+            f"left out of the sums, since nobody publishes their weights: {', '.join(without_source)}; train your own, "
+            "and put them into a folder named by `weights`"
+        )
     lines = [
         f"would run on {dataset.name} ({n} images), protocol {run.protocol.name} "
         f"at {run.protocol.prepare.size_text}, into {out}:",
@@ -99,7 +109,7 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         f"in all about {duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
         "downloads; times are estimated from FLOPs and may be off by two or three",
         "where weights come from: python -m lactok.weights list",
-        *remarks,
+        *map(as_flags, remarks),
     ]
     return "\n".join(lines)
 
