@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lactok.command import as_flags
-from lactok.errors import DiskError, UserError, WeightsNotFound, check_output_folder, first_few
+from lactok.errors import DiskError, NothingMeasured, UserError, WeightsNotFound, check_output_folder, first_few
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import FEW, Dataset
 from lactok.evaluation.metric_networks import metric_networks
@@ -100,7 +100,12 @@ def _measure(
     if before is not None:
         timer.add(before)
     keys = work.all_keys(shards)
-    reconstruction_result.check_measured(dataset, store, keys)
+    try:
+        reconstruction_result.check_measured(dataset, store, keys)
+    except NothingMeasured:  # other images have other keys, so that nothing would ever ask for these scores
+        for key in keys:
+            store.discard("scores", key.scores)
+        raise
     with store.alone(folder.name):  # another command may write the same result with other pictures
         kept_images.publish(folder, work, dataset, keys)
         written = reconstruction_result.merge(
