@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
 
-from tabulate import tabulate
-
 GAP = 2  # spaces between columns
+GLUE = "\xa0"  # between a title and its arrow, which stay in one line
 NARROWEST = 40  # columns; narrower terminals break lines themselves
 
 
@@ -45,6 +45,7 @@ def _fitted_table(lines: list[str], width: int) -> list[str]:
     if max(map(len, lines)) <= width:
         return lines
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    head = [re.sub(r" ([↑↓])", f"{GLUE}\\1", name) for name in head]
     columns = [[name, *(row[i] for row in rows)] for i, name in enumerate(head)]
     widths = [max(max(len(word) for word in column[0].split() or [""]), *map(len, column[1:])) for column in columns]
     blocks: list[list[int]] = [[0]]
@@ -55,10 +56,16 @@ def _fitted_table(lines: list[str], width: int) -> list[str]:
         blocks[-1].append(i)
     found: list[str] = []
     for block in blocks:
-        cells = [[row[i] for i in block] for row in rows]
         # a title takes two lines where its column is narrower
-        heads = ["\n".join(textwrap.wrap(head[i], max(widths[i], 1))) or "" for i in block]
-        align = ["left" if i == 0 else "right" for i in block]
-        text = tabulate(cells, heads, tablefmt="simple", disable_numparse=True, colalign=align)
-        found += [*([""] if found else []), *text.splitlines()]
+        heads = [textwrap.wrap(head[i], max(widths[i], 1)) or [""] for i in block]
+        deepest = max(map(len, heads))
+        titles = [[""] * (deepest - len(parts)) + parts for parts in heads]
+        dashes = ["-" * widths[i] for i in block]
+        cells = [*zip(*titles, strict=True), dashes, *([row[i] for i in block] for row in rows)]
+        found += [""] if found else []
+        for row in cells:
+            aligned = [
+                text.rjust(widths[i]) if i else text.ljust(widths[i]) for i, text in zip(block, row, strict=True)
+            ]
+            found.append((" " * GAP).join(aligned).rstrip().replace(GLUE, " "))
     return found
