@@ -70,7 +70,9 @@ def test_a_clone_as_the_documentation_makes_it_is_no_package(tmp_path: Path) -> 
         assert name, "the clone has a name of its own, since the repository's is lactok"
         assert name != "lactok"
         (tmp_path / name / "lactok").mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([sys.executable, "-S", "-c", "import lactok"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import lactok"], capture_output=True, text=True, cwd=tmp_path, env={}
+    )
     assert done.returncode == 1
     assert "No module named 'lactok'" in done.stderr
 

@@ -128,7 +128,9 @@ def listed(groups: Mapping[str, Mapping[str, tuple[Asset, ...]]], chosen: Sequen
         to_fetch = sum(asset.size for asset, _ in shown[heading] if asset.sources and seen(asset) is None)
         here = sum(row[2] not in (TO_FETCH, NO_SOURCE) for row in some)
         left = f", {size_text(to_fetch)} to fetch" if to_fetch else ""
-        lines += [f"{HEADINGS.get(heading, heading)}: {len(some)} {"file" if len(some) == 1 else "files"}, {here} here{left}"]
+        lines += [
+            f"{HEADINGS.get(heading, heading)}: {len(some)} {'file' if len(some) == 1 else 'files'}, {here} here{left}"
+        ]
         for name, size, where, license, rest in some:
             columns = f"{name:{widths[0]}}  {size:>{widths[1]}}  {where:{widths[2]}}  {license:{LICENSE}}  {rest}"
             lines.append(f"  {columns}")
