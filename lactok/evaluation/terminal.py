@@ -47,7 +47,7 @@ def _fitted_table(lines: list[str], width: int) -> list[str]:
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     head = [re.sub(r" ([↑↓])", f"{GLUE}\\1", name) for name in head]
     columns = [[name, *(row[i] for row in rows)] for i, name in enumerate(head)]
-    widths = [max(max(len(word) for word in column[0].split() or [""]), *map(len, column[1:])) for column in columns]
+    widths = [max(max(len(word) for word in column[0].split(" ")), *map(len, column[1:])) for column in columns]
     blocks: list[list[int]] = [[0]]
     for i in range(1, len(columns)):
         taken = sum(widths[k] + GAP for k in blocks[-1])
