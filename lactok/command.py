@@ -104,6 +104,11 @@ def as_flags(message: str) -> str:
     )
 
 
+def interpreter() -> str:
+    """Return how the user starts the Python that runs: "python", or the path of tox's, which no shell finds."""
+    return os.path.relpath(sys.executable) if "TOX_ENV_DIR" in os.environ else "python"
+
+
 def messages() -> TextIO:
     """Return the stream of messages and progress: standard error, but standard output where both are a terminal.
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command, given, refuse_beside
+from lactok.command import Parser, command, given, interpreter, refuse_beside
 from lactok.errors import DiskError, WrongValue, check_output_file, decimal, disk_errors, first_few
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
@@ -105,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f"{table} says why; --tokenizers all --dry-run says what each needs, naming one fetches its weights"
     code = report_unfinished(outcome.missing, outcome.failed, args.strict or named, where)
     if outcome.results:
+        reports = f"{interpreter()} -m reports"
         runs = "" if str(execution.out) == "runs" else f" --runs {execution.out}"
-        print(f"next: python -m reports{runs} makes the page with every picture, python -m reports serve shows it")
+        print(f"next: {reports}{runs} makes the page with every picture, {reports} serve shows it")
     return code
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+FEW_REASONS = 3  # of so many things that were not run each gets its own line
+
 
 @dataclass
 class Outcome:
@@ -234,15 +236,16 @@ def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], str
         missing: the names of those whose weights are missing, with the reason.
         failed: the names of those that failed, with the reason.
         strict: whether missing weights count as a failure.
-        reasons_in: what holds the reasons or tells them, where only the names are to be printed.
+        reasons_in: where the reasons stand, for one line instead of a paragraph for each of many.
 
     Returns:
         3 if something failed, else 0.
     """
-    if missing and reasons_in:
-        print(f"not run: {first_few(list(missing), 3)}; {reasons_in}")
-    for name, reason in missing.items() if not reasons_in else ():
-        print(f"not run: {name}: {as_flags(reason)}")
+    if reasons_in and len(missing) > FEW_REASONS:
+        print(f"not run: {first_few(list(missing), FEW_REASONS)}; {reasons_in}")
+    else:
+        for name, reason in missing.items():
+            print(f"not run: {name}: {as_flags(reason)}")
     for name, reason in failed.items():
         logger.error("failed: %s: %s", name, reason)
     return 3 if failed or (missing and strict) else 0
