@@ -52,7 +52,7 @@ def test_known_costs_are_what_is_counted(regenerate_golden: bool) -> None:
         MADE_ANEW.append(f"{path.relative_to(ROOT)}: made anew")
         costs._known.cache_clear()
     known = json.loads(path.read_text(encoding="utf-8"))
-    assert list(known) == list(registry.TOKENIZERS.own())
+    assert known.keys() <= registry.TOKENIZERS.own().keys()  # one that is not there is counted when it is asked for
     for name in QUICK:
         assert tuple(known[name]) == astuple(costs.counted(name)) == astuple(costs.cost(name))
 
