@@ -47,7 +47,8 @@ def cost(name: str) -> Cost:
     if name in registry.TOKENIZERS.catalogued() and name not in registry.TOKENIZERS.registered:
         for package in registry.TOKENIZERS.packages():
             if name in (known := _known(file_of(package).with_name(FILE))):
-                return Cost(*known[name])
+                parameters, *flops = known[name]
+                return Cost(int(parameters), *flops)
     return counted(name)
 
 
