@@ -71,7 +71,11 @@ class Judged:
 
 
 def judge(
-    truths: Sequence[Truth], detector: Detector, colours: ColourClassifier, report: Callable[[int, int], None]
+    truths: Sequence[Truth],
+    detector: Detector,
+    colours: ColourClassifier,
+    report: Callable[[int, int], None],
+    known: Mapping[Path, Sequence[Detection]] | None = None,
 ) -> list[Judged]:
     """Detect the objects of each picture and classify their colours.
 
@@ -80,6 +84,7 @@ def judge(
         detector: detections above the lower of its two thresholds are kept.
         colours: the colour classifier.
         report: called with the number of pictures done and of all pictures.
+        known: detections that were made before, by the picture's path; the detector looks at the other pictures.
     """
     from PIL import Image
 
@@ -88,7 +93,8 @@ def judge(
     for number, truth in enumerate(truths, 1):
         with Image.open(truth.picture) as file:
             image = file.convert("RGB")
-        found = [d for d in detector.detect(image) if d.score > floor]
+        made = (known or {}).get(truth.picture.resolve())
+        found = [d for d in (detector.detect(image) if made is None else made) if d.score > floor]
         colour_by_id: dict[int, str] = {}
         for name in {d.name for d in found}:  # a classifier gets the objects of one name at a time, as in GenEval
             of_name = [d for d in found if d.name == name]
@@ -197,6 +203,7 @@ def report_agreement(
     device: str,
     seed: int = 0,
     out: Path | None = None,
+    known: Mapping[Path, Sequence[Detection]] | None = None,
 ) -> None:
     """Judge the pictures of a folder that `make` wrote, print the agreement as a table and write it as JSON.
 
@@ -207,19 +214,21 @@ def report_agreement(
         device: where both compute.
         seed: determines which captions are exchanged.
         out: the JSON file; None for agreement.json in the folder.
+        known: as of `judge`.
     """
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
+    from lactok.evaluation.terminal import fitted
     from lactok.files import write_atomically
 
     truths = list(folder.read(scenes))
     with progress("pictures", len(truths), "pictures") as report:
-        judged = judge(truths, detector(device), colours(device), report)
+        judged = judge(truths, detector(device), colours(device), report, known)
     summary = summarize(judged, geneval_score(detector.spec), seed)
     out = out or scenes / "agreement.json"
     with disk_errors(out):
         write_atomically(out, f"{json.dumps(summary, indent=1)}\n".encode())
-    print(table(summary))
+    print(fitted(table(summary)))
     print(f"written: {out}")
 
 

@@ -243,10 +243,33 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None, argum
     return found
 
 
+def check_name(name: str, data_dir: Path | None = None, argument: str = "dataset") -> None:
+    """Raise what `get` raises for a name that is unknown, or of what is not there; no folder or file is read.
+
+    Args:
+        name, data_dir, argument: as of `get`.
+    """
+    path = Path(name)
+    if name == "sample" or is_pattern(name):
+        return
+    if name in PUBLISHED:
+        published_sets.check_folder(name, data_folder(name, data_dir))
+    elif is_file(path) and path.suffix.lower() != ".txt" and not archives.is_archive(path):
+        raise WrongValue(
+            f"`{argument}` {shown(name, 200)} is one file; name a folder of images, a .txt list of them, or a .tar, "
+            ".zip or .parquet archive"
+        )
+    elif not is_folder(path) and not is_file(path):
+        if path.suffix or "/" in name or not name.isprintable():
+            raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder, archive or .txt list of images")
+        raise unknown("data set", shown(name), ["sample", *PUBLISHED], also=["a folder of images"])
+
+
 def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> Dataset:
     """Return a data set, see `get`."""
     from lactok.evaluation import sample_set
 
+    check_name(name, data_dir, argument)
     if name == "sample":
         return Dataset("sample", sample_set.samples()).limited(limit)
     if name in PUBLISHED:
@@ -256,13 +279,4 @@ def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> 
         return folder(path, limit)
     if is_file(path) and path.suffix.lower() == ".txt":
         return from_list(path, limit)
-    if is_pattern(name) or (is_file(path) and archives.is_archive(path)):
-        return from_archives(name, limit, argument)
-    if is_file(path):
-        raise WrongValue(
-            f"`{argument}` {shown(name, 200)} is one file; name a folder of images, a .txt list of them, or a .tar, "
-            ".zip or .parquet archive"
-        )
-    if path.suffix or "/" in name or not name.isprintable():
-        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder, archive or .txt list of images")
-    raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])
+    return from_archives(name, limit, argument)

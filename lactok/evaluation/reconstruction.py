@@ -25,6 +25,7 @@ from lactok.evaluation.datasets import Sample
 from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.photographs import Photographs
+from lactok.evaluation.progress import worked
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.ranked import Ranked
 from lactok.evaluation.shapes import groups, joined, shaped_batches
@@ -295,6 +296,7 @@ class ReconstructedShard:
                 made, near = self.source.encode([photographs[i] for i in positions], samples, self.run)
                 rows = zip(made.numpy().astype(self._ids_dtype), near.tolist(), strict=True)
                 found |= dict(zip(positions, rows, strict=True))
+            worked(len(positions) / 2)  # the other half is decoding
         kept = sorted(found)
         arrays: Arrays = {
             "index": np.array(kept, np.int64),

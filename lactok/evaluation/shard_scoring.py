@@ -22,6 +22,7 @@ from lactok.device import exact_float32
 from lactok.errors import DiskError
 from lactok.evaluation.config import Run
 from lactok.evaluation.photographs import Photographs
+from lactok.evaluation.progress import worked
 from lactok.evaluation.shapes import groups, joined, shaped_batches
 from lactok.evaluation.store import Arrays
 from lactok.metrics.scorer import BATCH, batches
@@ -130,6 +131,7 @@ class Scoring:
                 made, used = shard.outputs([references[i] for i in places], [self.kept[i] for i in places], ids)
             self.outputs |= dict(zip(places, made, strict=True))
             self.bits[places] = used.numpy()
+            worked(len(places) / 2 if ids else len(places))
             yield
 
     def score_piece(self, places: list[int], compared: Tensor, known: dict[str, Any] | None, aside: Aside) -> None:
