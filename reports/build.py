@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lactok.errors import check_output_folder, disk_errors
+
+if TYPE_CHECKING:
+    from lactok.evaluation.results import Results
+    from reports.tables.cells import Table
 
 RUNS, OUT = "runs", "reports/build"
 
@@ -28,8 +34,6 @@ def run(args: argparse.Namespace) -> int:
     check_output_folder("out", args.out)
     from lactok.evaluation.results import GenerationResult, load_results
     from lactok.evaluation.subsets import read as read_subsets
-    from reports import figures, page
-    from reports.tables import files as tables
     from reports.tables import subsets
 
     chosen = read_subsets(args.subsets) if args.subsets is not None else None
@@ -37,12 +41,28 @@ def run(args: argparse.Namespace) -> int:
     for line in results.left_out:
         print(line, file=sys.stderr)
     by_subset = subsets.build(results, chosen) if chosen is not None else []
-    out = Path(args.out)
+    write(results, Path(args.out), by_subset)
+    return 0
+
+
+def write(results: Results, out: Path, more: Sequence[Table] = ()) -> None:
+    """Write tables, figures and the page into a folder, and print what is written.
+
+    Args:
+        results: the results that they show.
+        out: the folder.
+        more: tables that are added to the others.
+
+    Raises:
+        DiskError: the folder cannot be written to.
+    """
+    from reports import figures, page
+    from reports.tables import files as tables
+
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        tables.build(results, out, by_subset)
+        tables.build(results, out, more)
         print(f"written: tables of {len(results)} results in {out}")
         for name, part in (("figures", figures), ("page", page)):
             part.build(results, out)
             print(f"written: {name} of {len(results)} results in {out}")
-    return 0

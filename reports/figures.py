@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lactok.evaluation.results import ReconResult, Results
 from lactok.metrics.registry import find
 from reports import id_figures
-from reports.conditions import unusual_conditions
+from reports.conditions import is_lossless, unusual_conditions
 from reports.drawing import printable, save, style
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
     points = []
     for row, x in rows:
         entry = row.metrics.get(metric)
-        if entry is None or entry.value is None or x is None or not 0 < x < inf or _lossless(row):
+        if entry is None or entry.value is None or x is None or not 0 < x < inf or is_lossless(row):
             continue
         if row.label.endswith(
             EXCHANGED
@@ -147,12 +147,6 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
             )
         )
     return sorted(points, key=lambda p: (p.name, p.x, p.y))
-
-
-def _lossless(row: ReconResult) -> bool:
-    """Return whether every image came back exactly, so that its PSNR is capped."""
-    psnr = row.metrics.get("psnr")
-    return psnr is not None and psnr.capped == psnr.n
 
 
 def _machines(rows: Sequence[ReconResult]) -> dict[str, list[tuple[ReconResult, float]]]:

@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.recon.__main__ import main as measure
 from lactok.evaluation.results import load_results
 from reports import __main__ as reports
-from reports import figures, grids
+from reports import figures, sheet
 from reports.drawing import wrap
 
 pytestmark = pytest.mark.slow  # figures are drawn
@@ -236,20 +236,20 @@ def stored_pictures(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, 
     return index["pictures"], path.parent, runs / "references" / index["references"]
 
 
-def cell(sheet: Path, column: int, row_from_below: int = 0) -> np.ndarray:
+def cell(file: Path, column: int, row_from_below: int = 0) -> np.ndarray:
     """Return a cell of a drawn grid; rows count from below, because the captions on top have no fixed height."""
-    dpi = grids.MIN_CELL_PIXELS / grids.CELL_INCHES
-    gap = round(grids.GAP_INCHES * dpi)
-    step = grids.MIN_CELL_PIXELS + gap
-    pixels = np.asarray(Image.open(sheet).convert("RGB"))
+    dpi = sheet.MIN_CELL_PIXELS / sheet.CELL_INCHES
+    gap = round(sheet.GAP_INCHES * dpi)
+    step = sheet.MIN_CELL_PIXELS + gap
+    pixels = np.asarray(Image.open(file).convert("RGB"))
     bottom = len(pixels) - gap - row_from_below * step
-    left = round(grids.CAPTION_INCHES * dpi) + column * step
-    return pixels[bottom - grids.MIN_CELL_PIXELS : bottom, left : left + grids.MIN_CELL_PIXELS]
+    left = round(sheet.CAPTION_INCHES * dpi) + column * step
+    return pixels[bottom - sheet.MIN_CELL_PIXELS : bottom, left : left + sheet.MIN_CELL_PIXELS]
 
 
 def enlarged(path: Path, box: tuple[int, int, int, int] = (0, 0, 64, 64)) -> np.ndarray:
     """Return a window (left, top, right, bottom) of a picture, enlarged to the size of a cell."""
-    size = (grids.MIN_CELL_PIXELS, grids.MIN_CELL_PIXELS)
+    size = (sheet.MIN_CELL_PIXELS, sheet.MIN_CELL_PIXELS)
     return np.asarray(Image.open(path).convert("RGB").crop(box).resize(size, Image.Resampling.NEAREST))
 
 
