@@ -25,6 +25,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("second", metavar="RUN", help="the same; differences are this one minus the first")
     p.add_argument("more", metavar="RUN", nargs="*", help="further runs to compare with the first")
     p.add_argument("--runs", default="runs", help="folder of results (default: %(default)s)")
+    p.add_argument("--dataset", metavar="NAME", help="the data set of the runs that tokenizers' names mean")
     p.add_argument("--json", metavar="FILE", help="also write the comparison, all digits kept")
 
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from lactok.evaluation.older_results import older_version_lines
     from reports.stored_runs import find
 
-    runs = find([args.first, args.second, *args.more], args.runs)
+    runs = find([args.first, args.second, *args.more], args.runs, dataset=args.dataset)
     folders = [run.folder.resolve() for run in runs]
     for place, folder in enumerate(folders):
         if folder in folders[:place]:

@@ -22,6 +22,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         "results for all of its runs of one data set (default: runs)",
     )
     p.add_argument("--results", default="runs", metavar="DIR", help="where names are looked up (default: %(default)s)")
+    p.add_argument("--dataset", metavar="NAME", help="the data set of the rows, where there are runs of several")
     p.add_argument(
         "--columns",
         metavar="a,b,...",
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from lactok.files import write_atomically
     from reports.tables import chosen
 
-    runs = chosen.rows(args.runs, args.results)
+    runs = chosen.rows(args.runs, args.results, args.dataset)
     for line in older_version_lines(runs):
         print(line, file=sys.stderr)
     names = None if args.names is None else listed(args.names, "names")

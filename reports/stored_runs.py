@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lactok.errors import MissingFile, UserError, first_few, unknown
 from lactok.files import is_file, is_folder
@@ -13,8 +13,10 @@ from lactok.outside_text import shown
 if TYPE_CHECKING:
     from lactok.evaluation.results import Result
 
+R = TypeVar("R", bound="Result")
 
-def find(names: Sequence[str], runs: str, argument: str = "RUN") -> list[Result]:
+
+def find(names: Sequence[str], runs: str, argument: str = "RUN", dataset: str | None = None) -> list[Result]:
     """Return stored results, one for each name and in their order.
 
     A tokenizer or generator may have several runs. Of these the one is taken that shares its data and its protocol with
@@ -24,11 +26,12 @@ def find(names: Sequence[str], runs: str, argument: str = "RUN") -> list[Result]
         names: of each result its folder, its folder's name in `runs`, or the tokenizer or generator.
         runs: the folder of results.
         argument: the argument that takes the names, for messages.
+        dataset: the data set of the runs that tokenizers' names mean, None for any.
 
     Raises:
         UserError: there is no such result, it is damaged, or there are several and nothing says which is meant.
     """
-    candidates = [_candidates(name, runs, argument) for name in names]
+    candidates = [_candidates(name, runs, argument, dataset) for name in names]
     if all(len(found) == 1 for found in candidates):
         return [found[0] for found in candidates]
     shared = []
@@ -45,7 +48,7 @@ def find(names: Sequence[str], runs: str, argument: str = "RUN") -> list[Result]
         others = first_few([name for i, name in enumerate(names) if i != place], 3)
         shares = "none shares its data and protocol" if not shared else "more than one shares its data and protocol"
         why += f", of which {shares} with {others}"
-    raise UserError(f"{argument} {shown(names[place], 200)} {why}; name the folder of one: {there}")
+    raise UserError(f"{argument} {shown(names[place], 200)} {why}; name a `dataset`, or the folder of one: {there}")
 
 
 def _group(run: Result) -> tuple[str, ...]:
@@ -58,7 +61,7 @@ def _group(run: Result) -> tuple[str, ...]:
     return run.suite, run.dataset
 
 
-def _candidates(name: str, runs: str, argument: str) -> list[Result]:
+def _candidates(name: str, runs: str, argument: str, dataset: str | None) -> list[Result]:
     """Return the results that a name may mean: of a folder that one, else all of the tokenizer or generator."""
     from lactok.evaluation.older_results import Damaged
     from lactok.evaluation.results import GenerationResult, load, load_results
@@ -76,8 +79,18 @@ def _candidates(name: str, runs: str, argument: str) -> list[Result]:
             f"{argument} {shown(name, 200)}: no folder of a result, neither here nor in the folder of results "
             f"{shown(runs, 200)}; name the folder that holds the run's result.json"
         )
-    found = load_results(runs).without(GenerationResult)
+    found = of_dataset(load_results(runs).without(GenerationResult), dataset)
     labelled: list[Result] = [r for r in found if r.label == name]
     if not labelled:
         raise unknown("run", name, dict.fromkeys([*(r.label for r in found), *(r.name for r in found)]))
     return labelled
+
+
+def of_dataset(results: Sequence[R], dataset: str | None) -> list[R]:
+    """Return the results of one data set, or all for None; raise UnknownName for one that there is no result of."""
+    if dataset is None:
+        return list(results)
+    kept = [r for r in results if r.dataset == dataset]
+    if not kept:
+        raise unknown("dataset", dataset, dict.fromkeys(r.dataset for r in results))
+    return kept

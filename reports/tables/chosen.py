@@ -19,7 +19,7 @@ from lactok.evaluation.table import decimals, share_of_codes
 from lactok.files import is_file, is_folder
 from lactok.metrics.registry import sorted_keys
 from reports.conditions import unusual_conditions
-from reports.stored_runs import find
+from reports.stored_runs import find, of_dataset
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.formats import LATEX_HEAD, csv_value, escape_latex, escape_markdown
 from reports.tables.groups import group_of, title_of
@@ -106,23 +106,24 @@ class Chosen:
         return text if cell.measured.reliable else f"~{text}", cell.mark == "best"
 
 
-def rows(names: Sequence[str], results: str) -> list[ReconResult]:
+def rows(names: Sequence[str], results: str, dataset: str | None = None) -> list[ReconResult]:
     """Return the runs that are the rows of a table: those that are named, or all of a folder of results.
 
     Args:
         names: see `reports.stored_runs.find`; or one folder of results.
         results: the folder of results in which names are looked up.
+        dataset: the data set of the rows; None where there is one alone.
 
     Raises:
         UserError: there is no such run, or the runs are not all reconstructions of the same images under one protocol.
     """
     found: Sequence[Result]
     if len(names) == 1 and is_folder(Path(names[0])) and not is_file(Path(names[0]) / "result.json"):
-        found = load_results(names[0]).recon
+        found = of_dataset(load_results(names[0]).recon, dataset)
         if not found:
             raise UserError(f"`runs` {names[0]} holds no reconstructions")
     else:
-        found = find(split_names(" ".join(names), "runs"), results, "--runs")
+        found = find(split_names(" ".join(names), "runs"), results, "--runs", dataset)
     others = [r for r in found if not isinstance(r, ReconResult)]
     if others:
         raise UserError(
@@ -134,7 +135,9 @@ def rows(names: Sequence[str], results: str) -> list[ReconResult]:
     if len(groups) > 1:
         of = [next(r for r in runs if group_of(r) == group) for group in groups]
         said = first_few([f"{r.name} is of {title_of(r)}" for r in of], 3)
-        raise UserError(f"these runs do not share images and protocol, so no table compares them: {said}; name some")
+        raise UserError(
+            f"these runs do not share images and protocol, so no table compares them: {said}; name some, or a `dataset`"
+        )
     return runs
 
 
