@@ -6,8 +6,8 @@ It measures as `python -m benchmarks.recon` does, then draws a sheet of all reco
 from __future__ import annotations
 
 import argparse
-import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ OUT = "try"
 COLUMNS = 5  # of the sheet, the photograph among them
 ROWS = 12  # photographs on the sheet at most; the page has all
 OPTIONS = ("protocol", "device", "threads", "weights")
-logger = logging.getLogger(__name__)
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -158,11 +157,11 @@ def metrics(settings: Settings) -> list[str]:
         else:
             kept.append(metric.key)
     if of_sets:
-        logger.info("left out: %s, which compare whole sets of photographs", ", ".join(of_sets))
+        print(f"left out: {', '.join(of_sets)}, which compare whole sets of photographs", file=sys.stderr)
     if without:
         titles = ", ".join(dict.fromkeys(title for title, _ in without))
         fetch = "; ".join(dict.fromkeys(f"python -m lactok.weights fetch {asset}" for _, asset in without))
-        logger.info("left out: %s, whose network is not on this machine; to have it: %s", titles, fetch)
+        print(f"left out: {titles}, whose network is not on this machine; to have it: {fetch}", file=sys.stderr)
     if not kept:
         raise WrongValue(f"`protocol` {settings.protocol} has no metric that can be computed here without a download")
     return kept
@@ -207,14 +206,14 @@ def sheet_of(results: Sequence[ReconResult], path: Path) -> None:
     stored = [(r, found.by_sample) for r in shown_here or results if (found := stored_pictures(r)) is not None]
     samples = list(dict.fromkeys(sample for _, by_sample in stored for sample in by_sample))
     if len(samples) > ROWS:
-        logger.info("%s has the first %d of %d photographs; the page has all", path, ROWS, len(samples))
+        print(f"{path} has the first {ROWS} of {len(samples)} photographs; the page has all", file=sys.stderr)
     rows: list[GridRow] = []
     for sample in samples[:ROWS]:
         cells: list[tuple[Any, str]] = []
         for r, by_sample in stored:
             if sample in by_sample:
                 if not cells:
-                    cells.append((open_picture(by_sample[sample].reference), sample))
+                    cells.append((open_picture(by_sample[sample].reference), f"photograph\n{sample}"))
                 cells.append((open_picture(by_sample[sample].path), f"{r.label}\n{figures(r, sample)}"))
         for start in range(0, len(cells), COLUMNS):
             part = cells[start : start + COLUMNS]

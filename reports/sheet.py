@@ -72,7 +72,7 @@ def grid(columns: Sequence[str], rows: Sequence[GridRow], path: Path) -> None:
         heads = [wrap(c, width, measure) for c in columns]
         sides = [wrap(row.caption, left - 2 * gap, measure, max_lines=8) for row in rows]
         line_height = FONT_POINTS / 72 * LINE_SPACING * dpi
-        feet = [[wrap(text, width, measure) for text in row.below] for row in rows]
+        feet = [[wrap(text, width, measure, max_lines=8) for text in row.below] for row in rows]
 
         def room(texts: Sequence[str]) -> int:
             """Return the pixels that captions beside each other take."""
