@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.recon.__main__ import main as measure
 from lactok.evaluation.results import load_results
 from reports import __main__ as reports
-from reports import figures, sheet
+from reports import families, figures, sheet
 from reports.drawing import wrap
 
 pytestmark = pytest.mark.slow  # figures are drawn
@@ -192,11 +192,18 @@ def test_decoding_time_per_image_counts_only_the_images_timed_on_that_machine(
     assert [p.name for p in points[name]] == ["other"]
 
 
-def test_families_differ_in_colour_and_shape() -> None:
-    look = figures._colours_and_markers(["new", "another"])
-    assert len({look[f][0] for f in figures.FAMILIES}) == len({look[f][1] for f in figures.FAMILIES}) == 7
-    assert len(set(look.values())) == 9
-    assert look["lactok"] == figures._colours_and_markers([])["lactok"]
+def test_a_family_has_one_colour_and_one_mark_in_page_and_figures_whatever_else_was_run() -> None:
+    known = [families.look(f) for f in families.FAMILIES]
+    assert len(set(known)) == len(known)
+    assert len({one.colour for one in known[:7]}) == 7
+    alone = figures._colours_and_markers(["a plug-in's"])
+    assert figures._colours_and_markers(["lactok", "a plug-in's", "another"])["a plug-in's"] == alone["a plug-in's"]
+    static = Path(families.__file__).parent / "page" / "static"
+    on_paper = re.findall(r"\.series-\d \{ --series: light-dark\((#\w+),", (static / "style.css").read_text())
+    assert [colour.upper() for colour in on_paper] == list(families.COLOURS)
+    marks = re.search(r"const MARKS = \[(.*?)\];", (static / "scripts" / "plot.js").read_text(), re.S)
+    assert marks is not None
+    assert marks[1].count("shape:") == len(families.MARKERS)
 
 
 # grids of pictures
