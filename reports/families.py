@@ -11,6 +11,8 @@ from hashlib import sha256
 COLOURS = ("#0072B2", "#D55E00", "#008764", "#B0568B", "#8A6A00", "#6A3D9A", "#30363D")
 # matplotlib's names of the marks; scripts/plot.js draws the same ones in the same order
 MARKERS = ("o", "s", "^", "D", "*", "P", "v", "X", "<", ">")
+MARKER_POINTS = {"*": 7.5, "^": 5.0, "v": 5.0, "<": 5.0, ">": 5.0}  # their sizes, so that all look alike
+USUAL_POINTS = 4.5
 # a family's place here is its number; a new one comes last, so that the others keep theirs
 FAMILIES = (
     "lactok",

@@ -20,7 +20,7 @@ from lactok.metrics.registry import find
 from reports import id_figures
 from reports.conditions import is_lossless, unusual_conditions
 from reports.drawing import printable, save, style
-from reports.families import COLOURS, FAMILIES, MARKERS, look
+from reports.families import COLOURS, FAMILIES, MARKER_POINTS, MARKERS, USUAL_POINTS, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +217,7 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
             [p.y for p in members],
             color=colour,
             marker=marker,
-            markersize=4.5,
+            markersize=MARKER_POINTS.get(marker, USUAL_POINTS),
             markeredgecolor="white",
             markeredgewidth=0.4,
             zorder=3,
@@ -232,7 +232,10 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(_tick_label))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(linewidth=0.3, color="#DDDDDD", zorder=0)
-    handles = [Line2D([], [], color=c, marker=m, markersize=4.5, linestyle="") for c, m in looks.values()]
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=MARKER_POINTS.get(marker, USUAL_POINTS), linestyle="")
+        for colour, marker in looks.values()
+    ]
     legend = axes.legend(handles, ["?"] * len(looks), fontsize=6, frameon=False, loc="best")
     for text, family in zip(legend.get_texts(), looks, strict=True):
         text.set_text(printable(family, 24))  # set here, since a legend leaves out labels that begin with _

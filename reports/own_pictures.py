@@ -111,7 +111,8 @@ def tokenizers(asked: str | None, weights_folder: str | None) -> tuple[list[str]
     names = registry.list_tokenizers() if asked is None else split_names(asked)
     if weights_folder:
         weights.use_folder(weights_folder)
-    here, elsewhere = [], []
+    here: list[str] = []
+    elsewhere: list[str] = []
     for name in names:
         registry.TOKENIZERS.check_name(name)
         lacking = [asset for asset in registry.tokenizer_spec(name).assets if weights.locate(asset) is None]

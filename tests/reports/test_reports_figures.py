@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -204,6 +206,27 @@ def test_a_family_has_one_colour_and_one_mark_in_page_and_figures_whatever_else_
     marks = re.search(r"const MARKS = \[(.*?)\];", (static / "scripts" / "plot.js").read_text(), re.S)
     assert marks is not None
     assert marks[1].count("shape:") == len(families.MARKERS)
+
+
+@pytest.mark.parametrize("largest", [512, 6144, 400_000])
+def test_labels_of_the_x_axis_keep_clear_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    points = [figures.Point(f"t{x}", "titok", float(x), 20.0 + i) for i, x in enumerate((384, largest))]
+    figures._draw(points, "Bits per image", "PSNR", tmp_path / "figure", base=2)
+    figure = drawn[0]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    low, high = figure.axes[0].get_xlim()
+    ticks = [t for t in figure.axes[0].xaxis.get_major_ticks() if low <= t.get_loc() <= high and t.label1.get_text()]
+    boxes = [t.label1.get_window_extent(canvas.get_renderer()) for t in ticks]
+    assert len(boxes) >= 2
+    assert all(one.x1 < following.x0 for one, following in pairwise(boxes))
 
 
 # grids of pictures
