@@ -198,9 +198,9 @@ def test_a_walk_without_a_mouse(page: Page) -> None:
     assert dialog.count() == 0
     assert page.evaluate("document.activeElement.textContent").startswith("PSNR")
     go(page, "pictures")
-    first = page.locator("h2.sample").inner_text()
+    first = page.locator(".viewer h2.sample").inner_text()
     page.keyboard.press("ArrowRight")
-    assert page.locator("h2.sample").inner_text() != first
+    assert page.locator(".viewer h2.sample").inner_text() != first
     page.keyboard.press("e")
     assert page.get_by_role("button", name="Error map").get_attribute("aria-pressed") == "true"
 
