@@ -23,7 +23,7 @@ def go(page: Page, view: str) -> None:
     page.evaluate(f"location.hash = '#{view}'")
     page.locator(f"#view-{view}").wait_for()
     if view in ("records", "geneval", "compare"):
-        page.locator(f"#view-{view} :is(tbody tr, article)").last.wait_for()
+        page.locator(f"#view-{view} :is(tbody tr, article, .notice)").last.wait_for()
 
 
 def wipe(page: Page) -> None:
