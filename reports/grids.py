@@ -162,8 +162,8 @@ def select(
 
 def bits(result: ReconResult) -> float:
     """Return a tokenizer's bits an image for sorting, infinity where they are unknown."""
-    bits = result.tokenizer["bits"]
-    return float("inf") if bits is None else float(bits)
+    known = result.tokenizer["bits"]
+    return float("inf") if known is None else float(known)
 
 
 def choose_samples(rows: Sequence[tuple[ReconResult, StoredPictures]], text: str | None) -> list[str]:

@@ -53,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
     settings.check()
     names, elsewhere = tokenizers(args.tokenizers, given["weights"])
     outcome = measure(names, files, settings)
-    outcome.missing |= {name: "its weights are not on this machine" for name in elsewhere if args.tokenizers}
     if outcome.results:
         show(outcome.results, out)
     if elsewhere:
@@ -63,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
         )
     from lactok.evaluation.measuring import report_unfinished
 
-    return report_unfinished({}, outcome.failed, strict=False) or (3 if outcome.missing and args.tokenizers else 0)
+    named = args.tokenizers is not None
+    code = report_unfinished(outcome.missing, outcome.failed, strict=named)
+    return 3 if named and elsewhere else code
 
 
 def image_files(given: Sequence[str]) -> list[Path]:

@@ -54,10 +54,10 @@ def find(names: Sequence[str], runs: str, argument: str = "RUN", dataset: str | 
 def _group(run: Result) -> tuple[str, ...]:
     """Return what two runs must have in common to be compared: the suite, the data and, of reconstructions, how."""
     from lactok.evaluation.results import ReconResult
-    from reports.tables.groups import group_of
+    from reports.tables.groups import alike
 
     if isinstance(run, ReconResult):
-        return run.suite, *group_of(run)
+        return run.suite, alike(run)
     return run.suite, run.dataset
 
 

@@ -42,7 +42,7 @@ def summary(
     set_of = {result.name: run_set for run_set in sets for result in run_set.runs}
     marks = {place: mark for run_set in sets for place, mark in run_set.marks().items()}
     for result in results:
-        row = _row(result, marks) | {"set": set_of[result.name].key, "measure": set_of[result.name].title}
+        row = _row(result, marks) | {"set": set_of[result.name].key}
         try:
             records = _columns(result)
         except UserError as error:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.table import metrics_of
 from reports.tables.cells import Cell, Mark, Row, Table, column
-from reports.tables.choice import scoring_settings
+from reports.tables.groups import alike
 from reports.tables.measured import measure, with_marks
 
 
@@ -69,9 +68,7 @@ def sets_of(results: Sequence[ReconResult]) -> list[RunSet]:
     """Return the sets, the one with the most runs first, of these the one with the most images."""
     found: dict[str, list[ReconResult]] = {}
     for run in results:
-        protocol = run.data.protocol
-        alike = [run.dataset, run.data.dataset.sha256, protocol.prepare, protocol.name]
-        found.setdefault(digest([*alike, scoring_settings(protocol.definition.score)])[:12], []).append(run)
+        found.setdefault(alike(run), []).append(run)
     sets = [RunSet(key, tuple(runs)) for key, runs in found.items()]
     titles = [each.title for each in sets]
     sets = [RunSet(s.key, s.runs, titles.count(t) > 1) for s, t in zip(sets, titles, strict=True)]

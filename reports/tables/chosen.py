@@ -22,7 +22,7 @@ from reports.conditions import unusual_conditions
 from reports.stored_runs import find, of_dataset
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.formats import LATEX_HEAD, csv_value, escape_latex, escape_markdown
-from reports.tables.groups import group_of, title_of
+from reports.tables.groups import alike, title_of
 from reports.tables.measured import measure, with_marks
 
 NONE = "–"  # in the place of a number that is not there
@@ -131,9 +131,9 @@ def rows(names: Sequence[str], results: str, dataset: str | None = None) -> list
             "reports build` writes tables of all suites"
         )
     runs = [r for r in found if isinstance(r, ReconResult)]
-    groups = list(dict.fromkeys(group_of(r) for r in runs))
+    groups = list(dict.fromkeys(alike(r) for r in runs))
     if len(groups) > 1:
-        of = [next(r for r in runs if group_of(r) == group) for group in groups]
+        of = [next(r for r in runs if alike(r) == group) for group in groups]
         said = first_few([f"{r.name} is of {title_of(r)}" for r in of], 3)
         raise UserError(
             f"these runs do not share images and protocol, so no table compares them: {said}; name some, or a `dataset`"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from page_runs import KINDS, full_coco, write_geneval, write_usual
+from page_runs import KINDS, full_coco, write_geneval, write_row, write_usual
 
+from lactok.evaluation.writing import to_json
 from reports.__main__ import main
 
 TITOK, LLAMAGEN = KINDS[2], KINDS[4]
@@ -77,6 +79,24 @@ def test_csv_has_all_digits_and_the_ends_of_intervals(runs: Path, tmp_path: Path
     assert float(first["psnr_low"]) < float(first["psnr"]) < float(first["psnr_high"])
     assert len(first["psnr"]) > 8
     assert (second["method"], second["lpips_alex"], second["n"]) == ("titok-b64", "", "12")
+
+
+def test_runs_with_other_metrics_share_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [f"{i}.jpg" for i in range(4)]
+    folders = [write_row(tmp_path, kind, "coco", ids, [None] * 4, {}) for kind in (TITOK, LLAMAGEN)]
+    result = json.loads((folders[0] / "result.json").read_text())
+    result["protocol"] |= {"score": "0" * 8}
+    result["protocol"]["definition"]["score"] = {"metrics": ["psnr"]}
+    result["metrics"] = {"psnr": result["metrics"]["psnr"]}
+    (folders[0] / "result.json").write_bytes(to_json(result))
+    command("--runs", tmp_path, "--columns", "psnr,ssim")
+    rows = {row[0]: row[2] for row in table_of(capsys.readouterr().out)[1:]}
+    assert rows[TITOK.name] == "–"
+    assert rows[LLAMAGEN.name] != "–"
+    result["protocol"]["definition"]["score"] = {"metrics": ["psnr"], "rounding": "another"}
+    (folders[0] / "result.json").write_bytes(to_json(result))
+    command("--runs", tmp_path, "--columns", "psnr", code=2)
+    assert "do not share images and protocol" in capsys.readouterr().err
 
 
 @pytest.mark.slow

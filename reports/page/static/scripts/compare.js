@@ -7,7 +7,8 @@ lactok.views.compare = function (data) {
   const few = "There is nothing to compare: two runs of the same images are needed.";
   if (!data.sets.some((set) => set.comparisons)) {
     view.append(data.rows.length > 1
-      ? lactok.nothing("These comparisons would take long to build, or there are none.", "python -m reports compare RUN RUN")
+      ? lactok.nothing("There are no comparisons here, or they would take long to build.",
+        "python -m reports compare RUN RUN")
       : lactok.nothing(few, "python -m benchmarks.recon --tokenizers local"));
     return view;
   }
@@ -71,15 +72,34 @@ lactok.views.compare = function (data) {
     const ends = (usual.length ? usual : others).flatMap(({ made }) => [made.difference, ...(made.ci95 || [])]);
     const reach = Math.max(...ends.map(Math.abs)) || 1;
     return [
-      { title: "Tokenizer", head: true, value: ({ row }) => row.name, cell: ({ row }) => [lactok.familyMark(row), row.name] },
-      { title: lactok.titleOf(shown), numeric: true, better: shown.better, value: ({ made }) => made.second, cell: ({ made }) => number(made.second) },
-      { title: "Difference", numeric: true, better: shown.better, value: ({ made }) => made.difference, cell: ({ made }) => signed(made.difference) },
+      {
+        title: "Tokenizer", head: true,
+        value: ({ row }) => row.name,
+        cell: ({ row }) => [lactok.familyMark(row), row.name],
+      },
+      {
+        title: lactok.titleOf(shown), numeric: true, better: shown.better,
+        value: ({ made }) => made.second,
+        cell: ({ made }) => number(made.second),
+      },
+      {
+        title: "Difference", numeric: true, better: shown.better,
+        value: ({ made }) => made.difference,
+        cell: ({ made }) => signed(made.difference),
+      },
       { title: "", cell: ({ made }) => bar(made, reach) },
-      { title: "95 % interval", numeric: true, cell: ({ made }) => (made.ci95 ? made.ci95.map(signed).join(" to ") : "–") },
+      {
+        title: "95 % interval", numeric: true,
+        cell: ({ made }) => (made.ci95 ? made.ci95.map(signed).join(" to ") : "–"),
+      },
       { title: "p", numeric: true, value: ({ made }) => made.p, cell: ({ made }) => chance(made.p) },
-      { title: "p corrected", hint: "Holm, for all tests with this first run", numeric: true, value: ({ made }) => made.corrected, cell: ({ made }) => chance(made.corrected) },
+      {
+        title: "p corrected", hint: "Holm, for all tests with this first run", numeric: true,
+        value: ({ made }) => made.corrected,
+        cell: ({ made }) => chance(made.corrected),
+      },
       { title: "Images", numeric: true, value: ({ made }) => made.n, cell: ({ made }) => lactok.count(made.n) },
-      { title: "Better", value: ({ row, made }) => winner(base, row, made), cell: ({ row, made }) => winner(base, row, made) },
+      { title: "Better", value: ({ row, made }) => winner(base, row, made) },
     ];
   }
 
@@ -97,7 +117,8 @@ lactok.views.compare = function (data) {
   function bar({ difference, ci95, better }, reach) {
     const at = (value) => 70 + 64 * Math.max(-1, Math.min(1, value / reach));
     const [low, high] = (ci95 || [difference, difference]).map(at);
-    return lactok.svg("svg", { viewBox: "0 0 140 18", width: 140, height: 18, class: better ? "difference apart" : "difference", "aria-hidden": "true" },
+    const kind = better ? "difference apart" : "difference";
+    return lactok.svg("svg", { viewBox: "0 0 140 18", width: 140, height: 18, class: kind, "aria-hidden": "true" },
       lactok.svg("path", { d: "M70,1V17", class: "zero" }),
       lactok.svg("path", { d: `M${low},9H${high}M${low},5v8M${high},5v8`, class: "reached" }),
       lactok.svg("circle", { cx: at(difference), cy: 9, r: 3.5 }));

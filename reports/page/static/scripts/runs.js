@@ -42,7 +42,7 @@
     };
   }
 
-  /** The family's mark, the name, and what is unusual about the run; the result's folder, with its hashes, by hovering. */
+  /** The family's mark, the name, and what is unusual about the run; hovering shows the result's folder. */
   function nameCell(row) {
     const name = element("span", { title: row.folder }, row.name);
     return [lactok.familyMark(row), name, row.unusual.map((what) => element("span", { class: "tag" }, what))];
@@ -74,7 +74,8 @@
       list.push("Bold is the best of a column, underlined the second best, where the difference is outside the 95 %"
         + " interval; rows without ids are references and take no part.");
     }
-    list.push("± is half the 95 % interval of the mean over images, or of the distance of sets where there are enough images.");
+    list.push("± is half the 95 % interval of the mean over images, or of the distance of sets where there are enough"
+      + " images.");
     if (entries.some((entry) => !entry.reliable)) {
       list.push("~ rFID of fewer than 2049 images is biased upwards and not comparable with published numbers.");
     }

@@ -32,8 +32,13 @@
   lactok.setChoice = (data, changed) => {
     const options = data.sets.map((set) => [set.key, set.title]);
     const select = lactok.select("Data set", options, lactok.chooseSet, lactok.chosenSet(data).key);
-    lactok.followSet(() => {
+    const show = () => {
       select.value = lactok.chosenSet(data).key;
+      select.element.title = lactok.chosenSet(data).dataset; // the name with the hash of its content
+    };
+    show();
+    lactok.followSet(() => {
+      show();
       changed();
     });
     return data.sets.length > 1 ? select.element : null;
