@@ -126,7 +126,8 @@ lactok.views.compare = function (data) {
 
   function notes(base, shown) {
     const list = [
-      `Differences are each tokenizer's ${shown.title} minus that of ${base.name}, image by image; ${shown.better} is better.`,
+      `Differences are each tokenizer's ${shown.title} minus that of ${base.name}, image by image;`
+        + ` ${shown.better} is better.`,
       "Better: zero lies outside the 95 % interval. p is of the permutation test that flips signs, corrected after Holm"
         + " for all tests with this first run, the other metrics included.",
       `In the terminal: python -m reports compare ${base.name} RUN`,

@@ -80,8 +80,8 @@
       const percent = (100 * (event.clientX - box.left)) / box.width;
       slider.set(Math.round(Math.min(100, Math.max(0, percent))), true);
     });
-    return figure([both, slider.element],
-      [element("strong", {}, `left: photograph, right: ${row.name}`), scoreLine(made, metrics)], { class: "frame wide" });
+    const caption = element("strong", {}, `left: photograph, right: ${row.name}`);
+    return figure([both, slider.element], [caption, scoreLine(made, metrics)], { class: "frame wide" });
   };
 
   /** A picture's scores as texts, in the order of the metrics. */

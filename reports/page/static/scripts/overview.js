@@ -51,7 +51,8 @@ lactok.views.overview = function (data) {
       pictures.querySelector(`[aria-label="${name}"]`).focus(); // the button that was pressed has been replaced
       lactok.say(samples[(at + by + samples.length) % samples.length].id);
     };
-    const shown = rows.filter((row) => sample.rows[row.key]).sort((a, b) => (a.bits ?? Infinity) - (b.bits ?? Infinity));
+    const bitsOf = (row) => row.bits ?? Infinity;
+    const shown = rows.filter((row) => sample.rows[row.key]).sort((a, b) => bitsOf(a) - bitsOf(b));
     const [metric] = data.metrics.filter((each) => each.perImage);
     pictures.replaceChildren(
       element("div", { class: "bar step" },

@@ -44,7 +44,10 @@ lactok.paper = function (table) {
     const published = {
       title: "published", group: title, first: true, numeric: true, better,
       value: (row) => row.cells[i].published,
-      cell: (row) => lactok.marked(lactok.fixed(scaled(row.cells[i].published), metric.printed), row.cells[i].published_mark),
+      cell: (row) => {
+        const { published: value, published_mark: mark } = row.cells[i];
+        return lactok.marked(lactok.fixed(scaled(value), metric.printed), mark);
+      },
     };
     const difference = {
       title: "difference", group: title, numeric: true,

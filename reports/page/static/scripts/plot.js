@@ -43,7 +43,7 @@
 
   const colour = (look) => `series-${look.colour}`;
 
-  /** The mark of a family by its look, {colour, mark}: as in the plot, so in its legend. `hollow` marks are not filled. */
+  /** The mark of a family by its look, {colour, mark}, for plot, legend and tables. `hollow` marks are not filled. */
   lactok.mark = (look, hollow) => {
     const { shape, turn } = MARKS[look.mark];
     const outline = d3.symbol(shape, SYMBOL_AREA)();
@@ -52,9 +52,10 @@
   };
 
   /** The mark of a row's family as a small picture before its name. */
-  lactok.familyMark = (row) =>
-    svg("svg", { viewBox: "-9 -9 18 18", width: 16, height: 16, class: "family", role: "img", "aria-label": row.family },
-      svg("title", {}, row.family), lactok.mark(row.look));
+  lactok.familyMark = (row) => {
+    const attributes = { viewBox: "-9 -9 18 18", width: 16, height: 16, class: "family", role: "img" };
+    return svg("svg", { ...attributes, "aria-label": row.family }, svg("title", {}, row.family), lactok.mark(row.look));
+  };
 
   /**
    * Draws points as SVG, with a hint over it; returns the element of both.

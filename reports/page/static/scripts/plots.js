@@ -29,7 +29,8 @@ lactok.views.plots = function (data) {
     const set = lactok.chosenSet(data);
     const rate = lactok.RATES.find((each) => each.key === rateSelect.value);
     const metric = data.metrics.find((each) => each.key === metricSelect.value);
-    const options = { rate, metric, log: logarithmic.input.checked, lossless: lossless.input.checked, hidden, numbers: true };
+    const [log, withLossless] = [logarithmic.input.checked, lossless.input.checked];
+    const options = { rate, metric, log, lossless: withLossless, hidden, numbers: true };
     drawLegend([...new Map(rows.map((row) => [row.family, row])).values()]);
     figure.replaceChildren(
       element("h2", {}, `${metric.title} against ${rate.title}, ${set.title}`),
@@ -46,7 +47,8 @@ lactok.views.plots = function (data) {
         draw();
         legend.children[i].focus(); // the button that was pressed has been replaced
       };
-      return lactok.button([mark, row.family], toggle, { class: "chip", "aria-pressed": String(!hidden.has(row.family)) });
+      const isShown = String(!hidden.has(row.family));
+      return lactok.button([mark, row.family], toggle, { class: "chip", "aria-pressed": isShown });
     }));
   }
 };

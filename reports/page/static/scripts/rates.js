@@ -24,8 +24,8 @@
   /**
    * The plot of a set's rows with its notes and, if `numbers` is true, its table; a notice where there is no point.
    *
-   * set: the set; measured: its rows; options: {rate, metric, log, lossless, hidden, numbers}: `lossless` is whether rows
-   * that give every image back exactly are shown, `hidden` the set of the families that are not.
+   * set: the set; measured: its rows; options: {rate, metric, log, lossless, hidden, numbers}. `lossless`: whether rows
+   * that give every image back exactly are shown; `hidden`: the families that are not.
    */
   lactok.rateFigure = (set, measured, { rate, metric, log, lossless, hidden, numbers }) => {
     const complete = measured.filter((row) => hasBoth(row, rate, metric));
