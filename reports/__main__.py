@@ -1,4 +1,4 @@
-"""`python -m reports [build|compare|subsets|readme|serve|grid]` shows stored results; `build` is the default."""
+"""`python -m reports COMMAND` shows stored results, or tries pictures of your own; `build` is the default."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from lactok.command import Parser, command
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
     "compare": ("reports.compare", "runs, each with the first one, paired over the images that both have"),
+    "table": (
+        "reports.paper_table",
+        "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV",
+    ),
+    "try": ("reports.own_pictures", "every tokenizer that is on this machine, on pictures of your own"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
     "serve": ("reports.serve", "show the page in a browser"),

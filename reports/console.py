@@ -49,11 +49,13 @@ COMMANDS = {
     "weights": Entry("lactok.weights", "which weights there are, where they are; fetch them"),
     "train": Entry("lactok.train", "train a model of this project"),
     "reports": Entry(
-        "reports", "tables, figures and the page, from stored results: build, compare, subsets, readme, serve, grid"
+        "reports", "tables, figures and the page, from stored results; build, compare, table, try, serve and more"
     ),
     "compare": Entry(
         "reports", "results, each with the first one, paired over the images that both have", ("compare",)
     ),
+    "table": Entry("reports", "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV", ("table",)),
+    "try": Entry("reports", "every tokenizer that is on this machine, on pictures of your own", ("try",)),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),
 }
 

@@ -38,6 +38,8 @@ NAMES = {
     "reports",
     "compare",
     "serve",
+    "table",
+    "try",
 }
 
 
