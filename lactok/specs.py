@@ -22,6 +22,7 @@ PLAIN = (".json", ".py", ".txt")  # endings of files that hold no tensors
 # A file cannot be known by these names, the part before "." or "-0" (of "model-00001-of-00002"): many models have them.
 GENERIC_STEMS = {
     "adapter_model",
+    "autoencoder",
     "best",
     "checkpoint",
     "ckpt",

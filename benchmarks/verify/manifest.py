@@ -43,6 +43,10 @@ MODELS = {
     "seed2_quantizer": "seedtok-2",
     "lactok_t": "lactok-t",
     "magvitv2": "magvit-v2-showo",
+    "cosmos_di16x16": "cosmos-di16x16",
+    "cosmos_di8x8": "cosmos-di8x8",
+    "cosmos_di16x16_lowres": "cosmos-di16x16-lowres",
+    "cosmos_di8x8_lowres": "cosmos-di8x8-lowres",
 }
 # the same for generators: name, network in the adapter, place of its file among the generator's
 GENERATORS = {
