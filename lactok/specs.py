@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Fit = Literal["crop", "squash"]
+Kind = Literal["discrete", "continuous"]
 Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
 
 PLAIN = (".json", ".py", ".txt")  # endings of files that hold no tensors
@@ -323,6 +324,8 @@ class TokenizerSpec(WithOptions):
         version: a number that is raised by hand when the adapter's arithmetic changes; it is part of every stored key.
         note: what a reader of its results must know.
         multiple: where `input_size` is None, what the sides of an image must be a multiple of.
+        kind: "continuous" for a row whose images are coded as numbers, so that it has no ids and tables keep it apart;
+            its bits are the bits of all its numbers.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -348,6 +351,7 @@ class TokenizerSpec(WithOptions):
     version: int = 1
     note: str = ""
     multiple: int = 1
+    kind: Kind = "discrete"
 
     @property
     def bits(self) -> float | None:
@@ -361,10 +365,12 @@ class TokenizerSpec(WithOptions):
         return self.tokens * math.log2(self.codebook_size)
 
     def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
-        if "input" not in values or self.tokens is None or self.input_size is None:
+        if "input" not in values or self.input_size is None:
             return {}
         side = int(values["input"])
-        derived: dict[str, object] = {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
+        derived: dict[str, object] = {"input_size": side}
+        if self.tokens is not None:
+            derived["tokens"] = self.tokens * side**2 // self.input_size**2
         # a network that takes any size gives back the same, unless `size` says which
         if self.output_size == self.input_size and "size" not in self.options:
             derived["output_size"] = side

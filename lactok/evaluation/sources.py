@@ -152,6 +152,8 @@ class TokenizerSource(Source):
         }
         if self.code:
             described["code"] = self.code
+        if spec.kind != "discrete":
+            described["kind"] = spec.kind
         return described
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:

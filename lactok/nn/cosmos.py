@@ -81,8 +81,11 @@ class CosmosConfig(Config):
 def haar(x: Tensor) -> Tensor:
     """Cells of 2x2 pixels -> their mean, and their differences down, across and diagonally.
 
-    (B, C, 2h, 2w) -> (B, 4C, h, w), C channels of each of the four.
+    (B, C, 2h, 2w) -> (B, 4C, h, w), C channels of each of the four. An odd side is reflected by one pixel.
     """
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        x = F.pad(x, (0, width % 2, 0, height % 2), mode="reflect")
     a, b = x[..., ::2, ::2], x[..., ::2, 1::2]
     c, d = x[..., 1::2, ::2], x[..., 1::2, 1::2]
     return torch.cat([a + b + c + d, a + b - c - d, a - b + c - d, a - b - c + d], 1) / 4

@@ -11,7 +11,7 @@ from typing import Any
 from lactok.errors import UserError, first_few
 from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.schema_parts import Entry
-from lactok.evaluation.table import FEW, metrics_of, missing_notes, number, usage_notes
+from lactok.evaluation.table import FEW, continuous_notes, metrics_of, missing_notes, number, usage_notes
 from lactok.metrics.registry import ImageMetric, Metric, sorted_keys
 from reports.conditions import unusual_conditions
 from reports.page.pictures import Pictures
@@ -47,11 +47,20 @@ def summary(
             scripts.write(row["records"], {"samples": samples, "columns": columns})
         rows.append(row)
     entries = [(result.metric(name).title, entry) for result in results for name, entry in result.metrics.items()]
-    rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], _natural(r["name"]), r["key"]))
+    rows.sort(
+        key=lambda r: (
+            r["continuous"],
+            r["family"] == "reference",
+            r["family"],
+            r["dataset"],
+            _natural(r["name"]),
+            r["key"],
+        )
+    )
     return {
         "metrics": [_metric(m, per_image) for m in metrics_of(results)],
         "rows": rows,
-        "notes": [*usage_notes(results), *missing_notes(entries)],
+        "notes": [*usage_notes(results), *continuous_notes(results), *missing_notes(entries)],
         "groups": groups.as_data(rows),
     }
 
@@ -95,6 +104,7 @@ def _row(result: ReconResult) -> dict[str, Any]:
         "family": tokenizer.family,
         "tokens": tokenizer.tokens,
         "codes": tokenizer.codebook_size,
+        "continuous": tokenizer.kind == "continuous",
         "bits": tokenizer.bits,
         "bpp": tokenizer.bpp,
         "overBudget": tokenizer.over_budget or 0,

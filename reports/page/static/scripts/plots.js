@@ -31,11 +31,14 @@ lactok.views.plots = function (data) {
   const logarithmic = lactok.checkbox("logarithmic", true, draw);
   const metricSelect = lactok.select("Up", data.metrics.map((metric) => [metric.key, titleOf(metric)]), draw);
   const withLossless = lactok.checkbox("with lossless rows", false, draw);
+  const withContinuous = lactok.checkbox("with continuous rows", false, draw);
+  const hasContinuous = data.rows.some((row) => row.continuous);
   const legend = element("div", { class: "legend", role: "group", "aria-label": "Families shown" });
   const figure = element("div", { class: "figure" });
   view.append(
     element("div", { class: "controls", role: "group", "aria-label": "Axes" },
-      measureSelect.element, rateSelect.element, logarithmic.element, metricSelect.element, withLossless.element),
+      measureSelect.element, rateSelect.element, logarithmic.element, metricSelect.element, withLossless.element,
+      hasContinuous && withContinuous.element),
     legend, figure);
   draw();
   matchMedia("(max-width: 40rem)").addEventListener("change", draw);
@@ -47,7 +50,8 @@ lactok.views.plots = function (data) {
     const measured = data.rows.filter((row) => row.measure === measureSelect.value);
     const complete = measured.filter((row) => hasBoth(row, rate, metric));
     const shown = complete.filter((row) =>
-      !hiddenFamilies.has(row.family) && (withLossless.input.checked || !isLossless(row)));
+      !hiddenFamilies.has(row.family) && (withLossless.input.checked || !isLossless(row))
+        && (withContinuous.input.checked || !row.continuous));
     drawLegend(unique(measured.map((row) => row.family)));
     const title = `${metric.title} against ${rate.title}, ${measureSelect.value}`;
     figure.replaceChildren(element("h2", {}, title));
@@ -133,6 +137,9 @@ lactok.views.plots = function (data) {
     const lossless = complete.filter((row) =>
       isLossless(row) && !shown.includes(row) && !hiddenFamilies.has(row.family));
     if (lossless.length) list.push(`Lossless, not shown: ${names(lossless)}.`);
+    const ceilings = complete.filter((row) =>
+      row.continuous && !shown.includes(row) && !hiddenFamilies.has(row.family));
+    if (ceilings.length) list.push(`Continuous, without ids, not shown: ${names(ceilings)}.`);
     if (rate.key === "decode" || rate.key === "encode") {
       const machines = unique(shown.map((row) => row.machine).filter(Boolean));
       const where = machines.length ? `, on ${machines.join("; ")}` : "";

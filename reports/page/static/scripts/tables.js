@@ -77,7 +77,7 @@ lactok.views.tables = function (data) {
       { title: "Data set", value: (row) => row.dataset },
       protocols.length > 1 && { title: "Protocol", value: (row) => row.protocol },
       { title: "Tokens", numeric: true, value: (row) => row.tokens, cell: (row) => lactok.count(row.tokens) },
-      { title: "Codes", numeric: true, value: (row) => row.codes, cell: (row) => lactok.count(row.codes) },
+      { title: "Codes", numeric: true, value: (row) => row.codes, cell: codesCell },
       { title: "Bits", hint: "of an image", numeric: true, value: (row) => row.bits, cell: bitsCell },
       ...data.metrics.map(metricColumn),
       {
@@ -108,6 +108,11 @@ lactok.views.tables = function (data) {
   /** The name, and what is unusual about the run. */
   function nameCell(row) {
     return [row.name, row.unusual.map((what) => element("span", { class: "tag" }, what))];
+  }
+
+  /** A row whose images are coded as numbers has no codes to count. */
+  function codesCell(row) {
+    return row.continuous ? "continuous" : lactok.count(row.codes);
   }
 
   function bitsCell(row) {
