@@ -46,6 +46,7 @@ def pretend(
     network: nn.Module,
     config_json: dict[str, Any] | None = None,
     side: int = 64,
+    changes: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> TokenizerSpec:
     """Let `name` mean a small network, whose weights lie in a folder where weights are looked for first.
@@ -54,6 +55,7 @@ def pretend(
         folder: the folder; a `config.json` goes beside the weights as the second asset.
         config_json: the content of that `config.json`, for adapters that read one.
         side: of its images in pixels, to which the number of ids is fitted.
+        changes: further attributes of the spec that are the small network's.
         arguments: the small network's, of the adapter's class.
 
     Returns:
@@ -63,7 +65,8 @@ def pretend(
     options = entry.spec.options | {"input": replace(entry.spec.options["input"], default=side, low=1, choices=())}
     given = entry.spec
     tokens = None if given.tokens is None else given.tokens * side**2 // given.input_size**2
-    spec = replace(given, options=options, values={}, tokens=tokens, input_size=side, output_size=side)
+    sizes: dict[str, Any] = {"tokens": tokens, "input_size": side, "output_size": side}
+    spec = replace(given, options=options, values={}, **sizes | (changes or {}))
     monkeypatch.setitem(registry.TOKENIZERS.registered, name, registry.Entry(spec, entry.factory, arguments))
     monkeypatch.setenv("LACTOK_WEIGHTS", str(folder))
     assets = spec.assets
