@@ -107,12 +107,15 @@ MODELS = {
 
 def _options(shape: Shape) -> dict[str, Option]:
     """Return the options of an autoencoder: its input's size, how its latents are kept, and which they are."""
-    widths, eight = (16, 32), ""
-    if shape.kind == "AutoencoderTiny":
-        widths, eight = (8, 16, 32), "8 is 256 steps of the network's range, "
+    is_tiny = shape.kind == "AutoencoderTiny"
+    eight, multiple = "8 is 256 steps of the network's range, " if is_tiny else "", shape.downsampling
     options = {
-        "input": Option(SIDE, "side of the image in pixels, in and out", low=128, high=4096, multiple=128),
-        "value_bits": Option(16, f"bits of a stored latent: {eight}16 float16, 32 float32", choices=widths),
+        "input": Option(SIDE, "side of the image in pixels, in and out", low=128, high=4096, multiple=multiple),
+        "value_bits": Option(
+            16,
+            f"bits of a stored latent: {eight}16 float16, 32 float32",
+            choices=(8, 16, 32) if is_tiny else (16, 32),
+        ),
     }
     if shape.kind == "AutoencoderKL":
         help = "the latents: the posterior's mean, or a sample of it"

@@ -84,5 +84,5 @@ class Emu3VQ(Tokenizer):
         return self.model.quantize.encode(self.model.quant_conv(features).squeeze(2)).flatten(1)
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        side = self.spec.input_size // self.model.spatial_scale_factor  # type: ignore[operator]
+        side = self.spec.input_size // self.model.spatial_scale_factor
         return (self.model.decode(ids.unflatten(1, (side, side))) + 1) / 2

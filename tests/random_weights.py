@@ -62,7 +62,8 @@ def pretend(
         The spec that the name has now.
     """
     entry = registry.TOKENIZERS.entry(name)
-    options = entry.spec.options | {"input": replace(entry.spec.options["input"], default=side, low=1, choices=())}
+    option = replace(entry.spec.options["input"], default=side, low=1, choices=(), multiple=1)
+    options = {**entry.spec.options, "input": option}
     given = entry.spec
     tokens = None if given.tokens is None else given.tokens * side**2 // given.input_size**2
     sizes: dict[str, Any] = {"tokens": tokens, "input_size": side, "output_size": side}

@@ -53,11 +53,15 @@ def emu3_vq() -> Any:
     """transformers' own class."""
     from transformers import Emu3VQVAE, Emu3VQVAEConfig
 
-    network = randomised(Emu3VQVAE(Emu3VQVAEConfig(**SMALL_EMU3)), "decoder.conv_out", 0.3)
-    network.quantize.embedding.weight.mul_(0.1)  # so that features are near many codes
+    network = randomised(Emu3VQVAE(Emu3VQVAEConfig(**SMALL_EMU3)), "decoder.conv_out", 2.0)
     for name, buffer in network.named_buffers():
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(1))
+    frames = (2 * photographs(64) - 1)[:, None].repeat(1, 4, 1, 1, 1)
+    features = network.quant_conv(network.encoder(frames).transpose(1, 2)).movedim(1, -1).flatten(0, -2)
+    codes = network.quantize.embedding.weight  # as the features are spread, so that many are in use
+    drawn = torch.randn(codes.shape, generator=torch.Generator().manual_seed(2))
+    codes.copy_(features.mean(0) + features.std(0) * drawn)
     return network
 
 
