@@ -191,15 +191,15 @@ class ContinuousAutoencoder(Reconstructor):
     @torch.inference_mode()
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         images = self.checked_inputs(images)
-        seeds, values = self._checked_seeds(seeds, len(images)), self.spec.values
-        width = int(values["value_bits"])
-        drawn = None
-        if values.get("posterior") == "sample":
-            side = images.shape[-1] // self.shape.downsampling
-            drawn = noise(seeds, (self.shape.channels, side, side), "posterior").to(images.device)
+        given, values = self._checked_seeds(seeds, len(images)), self.spec.values
+        width, sampled = int(values["value_bits"]), values.get("posterior") == "sample"
+
+        def draw(shape: tuple[int, ...]) -> Tensor:
+            return noise(given, shape, "posterior").to(images.device)
+
         # decoders such as SDXL's overflow in float16
         with exact_float32() if self.dtype == torch.float16 else self._compute():
-            latents = continuous.encode(self.model, 2 * images - 1, drawn)
+            latents = continuous.encode(self.model, 2 * images - 1, draw if sampled else None)
             out = continuous.decode(self.model, continuous.stored(self.model, latents, width))
         bits = float(latents[0].numel() * width)
         return self._checked_images((out + 1) / 2, len(images)), torch.full((len(images),), bits, dtype=torch.float64)

@@ -22,12 +22,14 @@ def config_of(values: dict[str, Any]) -> CosmosConfig:
     """Return the network's configuration from a set's config.json, which has the official constructor's arguments.
 
     Raises:
-        NotBuilt: another quantizer, encoder or decoder than the published tokenizers have.
+        NotBuilt: another quantizer, encoder, decoder or group norm than the published tokenizers have.
     """
     given = values["config"]
     for key, built in ONLY.items():
         if given.get(key, built) != built:
             raise NotBuilt(f"{key} {given[key]!r}; only {built!r} is built here")
+    if values.get("num_groups", 32) != 32:
+        raise NotBuilt(f"group norms of {values['num_groups']} groups")
     if given["embedding_dim"] != len(given["levels"]):
         raise NotBuilt(f"embedding_dim {given['embedding_dim']} of {len(given['levels'])} levels")
     shape = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -148,19 +148,19 @@ def check_config(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def encode(model: Any, images: Tensor, noise: Tensor | None = None) -> Tensor:
+def encode(model: Any, images: Tensor, noise: Callable[[tuple[int, ...]], Tensor] | None = None) -> Tensor:
     """Return latents (B, C, h, w) float32 of images (B, 3, H, W) in [-1, 1], unscaled.
 
     Args:
         model: the network.
         images: the images.
-        noise: standard normal noise (B, C, h, w) for a sample of the posterior; None for its mean. Only VAEs,
-            `AutoencoderKL`, have a posterior.
+        noise: draws standard normal noise (B, C, h, w) of the shape (C, h, w) for a sample of the posterior; None for
+            its mean. Only VAEs, `AutoencoderKL`, have a posterior.
     """
     found = model.encode(images)
     if hasattr(found, "latent_dist"):
         mean = found.latent_dist.mean.float()
-        return mean if noise is None else mean + found.latent_dist.std.float() * noise
+        return mean if noise is None else mean + found.latent_dist.std.float() * noise(tuple(mean.shape[1:]))
     latents: Tensor = found.latents if hasattr(found, "latents") else found.latent
     return latents.float()
 
