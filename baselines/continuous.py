@@ -18,10 +18,12 @@ from lactok.device import exact_float32
 from lactok.errors import UserError
 from lactok.nn import continuous
 from lactok.nn.continuous import SDXL_VAE_FILE, Shape, weight_file
+from lactok.nn.lactok import VAEShape
 from lactok.randomness import noise
 from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, TokenizerSpec
 from lactok.tokenizer import Reconstructor
+from lactok.weights.metadata import bundled_shape
 
 SIDE = 256  # pixels, unless the option `input` says otherwise
 LDM, DCAE = "Rombach et al. 2022, arXiv 2112.10752", "Chen et al. 2024, arXiv 2410.10733"
@@ -34,7 +36,7 @@ class Published:
 
     Attributes:
         shape: of its network.
-        file: its weights; its config.json lies beside them.
+        file: its weights; its config.json lies beside them, unless the package ships the file.
         paper: authors, year and arXiv number, "" where there is none.
     """
 
@@ -102,6 +104,10 @@ MODELS = {
     "taesdxl": _tiny("taesdxl", 4),
     "taesd3": _tiny("taesd3", 16),
     "taef1": _tiny("taef1", 16),
+    # the small LaCToks' own
+    "vae-tiny": Published(
+        Shape("AutoencoderKL", bundled_shape("vae-tiny", "model", VAEShape).arguments()), Asset("vae-tiny", "MIT")
+    ),
 }
 
 
@@ -112,7 +118,7 @@ def _options(shape: Shape) -> dict[str, Option]:
     options = {
         "input": Option(SIDE, "side of the image in pixels, in and out", low=128, high=4096, multiple=multiple),
         "value_bits": Option(
-            16,
+            32,  # what published figures are of; rounding to fewer may depend on the batch size
             f"bits of a stored latent: {eight}16 float16, 32 float32",
             choices=(8, 16, 32) if is_tiny else (16, 32),
         ),
@@ -126,10 +132,12 @@ def _options(shape: Shape) -> dict[str, Option]:
 def _spec(name: str) -> TokenizerSpec:
     """Return the spec of one of `MODELS`."""
     model = MODELS[name]
-    (weight_source,) = model.file.sources
-    assert isinstance(weight_source, Hub)
-    config = replace(weight_source, file=str(PurePosixPath(weight_source.file).with_name("config.json")))
     license, shape = model.file.license, model.shape
+    assets = [model.file]
+    for source in model.file.sources:
+        assert isinstance(source, Hub)
+        config = replace(source, file=str(PurePosixPath(source.file).with_name("config.json")))
+        assets.append(Asset(f"{name}-config", license, (config,), "lactok.nn.continuous:check_config", 2_000))
     return TokenizerSpec(
         name=name,
         family="continuous",
@@ -141,10 +149,7 @@ def _spec(name: str) -> TokenizerSpec:
         kind="continuous",
         options=_options(shape),
         paper=model.paper,
-        assets=(
-            model.file,
-            Asset(f"{name}-config", license, (config,), "lactok.nn.continuous:check_config", 2_000),
-        ),
+        assets=tuple(assets),
         note=f"continuous: {shape.channels} numbers for each {shape.downsampling}x{shape.downsampling} pixels, no ids",
     )
 
@@ -161,6 +166,7 @@ def _spec(name: str) -> TokenizerSpec:
 @register(_spec("taesdxl"), shape=MODELS["taesdxl"].shape)
 @register(_spec("taesd3"), shape=MODELS["taesd3"].shape)
 @register(_spec("taef1"), shape=MODELS["taef1"].shape)
+@register(_spec("vae-tiny"), shape=MODELS["vae-tiny"].shape)
 class ContinuousAutoencoder(Reconstructor):
     """An autoencoder of diffusers; `shape` is its network's until its own config.json is read."""
 
@@ -175,17 +181,18 @@ class ContinuousAutoencoder(Reconstructor):
         Raises:
             UserError: config.json is of another model, or the weights do not fit.
         """
-        tensors, config = assets.values()
-        found = continuous.read_config(config)
-        expected = (self.shape.kind, self.shape.channels)
-        if (found.kind, found.arguments.get("latent_channels")) != expected:
-            raise UserError(
-                f"{self.spec.name}: its config.json is of a {found.kind} with "
-                f"{found.arguments.get('latent_channels')} channels, expected {expected[0]} with {expected[1]}; is it "
-                "this model's?"
-            )
-        with torch.device("meta"):
-            self.model = continuous.build(found)
+        tensors, *config = assets.values()
+        if config:
+            found = continuous.read_config(config[0])
+            expected = (self.shape.kind, self.shape.channels)
+            if (found.kind, found.arguments.get("latent_channels")) != expected:
+                raise UserError(
+                    f"{self.spec.name}: its config.json is of a {found.kind} with "
+                    f"{found.arguments.get('latent_channels')} channels, expected {expected[0]} with {expected[1]}; is "
+                    "it this model's?"
+                )
+            with torch.device("meta"):
+                self.model = continuous.build(found)
         weights.load_strict(self.model, tensors, self.spec.name)
 
     @torch.inference_mode()

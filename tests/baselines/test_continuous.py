@@ -88,7 +88,7 @@ def library_latents(made: Any, images: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", SMALL)
 def test_reconstructions_are_the_librarys(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made, images = small(name, monkeypatch, tmp_path), photographs(64)
-    row = lactok.load(name, value_bits=32)
+    row = lactok.load(name)
     out, bits = row.reconstruct(images)
     latents = library_latents(made, 2 * images - 1)
     expected = (made.decode(latents).sample + 1) / 2
@@ -123,12 +123,12 @@ class TestBits:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         made, images = small("sd-vae", monkeypatch, tmp_path), photographs(64)
-        row = lactok.load("sd-vae", posterior="sample", value_bits=32)
+        row = lactok.load("sd-vae", posterior="sample")
         one, again, other = (row.reconstruct(images, torch.tensor([s, 5, 6]))[0] for s in (1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one[0], other[0])
         assert torch.equal(one[1:], other[1:])
-        assert not torch.equal(one, lactok.load("sd-vae", value_bits=32).reconstruct(images)[0])
+        assert not torch.equal(one, lactok.load("sd-vae").reconstruct(images)[0])
         assert made.config.latent_channels == 4
 
     @pytest.mark.parametrize(
@@ -170,10 +170,22 @@ class TestConfig:
         with pytest.raises(UserError, match="4 channels, expected AutoencoderKL with 16"):
             lactok.load("flux-vae")
 
+    def test_the_shipped_one_is_a_ceiling_of_thumbnails(self) -> None:
+        images = photographs(256)
+        errors = {}
+        for name in ("vae-tiny", "vae-tiny@value_bits=16", "resize-16"):
+            out, _ = lactok.load(name).reconstruct(images)
+            errors[name] = float((out - images).square().mean())
+        assert errors["vae-tiny"] < errors["resize-16"] / 2
+        assert errors["vae-tiny"] == pytest.approx(errors["vae-tiny@value_bits=16"], rel=0.01)
+        assert lactok.load("vae-tiny").reconstruct(images)[1].tolist() == [4.0 * 32 * 32 * 32] * 3
+
     def test_the_published_kinds_are_built(self) -> None:
         for name, model in MODELS.items():
             made = lactok.build(name)
             assert type(made.get_submodule("model")).__name__ == model.shape.kind, name
+            if not model.file.sources:
+                continue  # shipped
             assert abs(model.file.size / sum(4 * p.numel() for p in made.parameters()) - 1) < 0.55, name
 
 
@@ -197,7 +209,7 @@ def test_rows_say_continuous_and_stand_last(monkeypatch: pytest.MonkeyPatch, tmp
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
     assert rows == ["resize-8", "resize-12", "taesd"]
     assert "| continuous |" in text.replace("  ", "")
-    assert "bits are those of all the numbers: taesd 256 of 16 bits." in text
+    assert "bits are those of all the numbers: taesd 256 of 32 bits." in text
     loaded = lactok.load_results(out)
     (table,) = found.build(loaded)
     assert [row.label for row in table.rows][-1] == "taesd"
