@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Fit = Literal["crop", "squash"]
+Kind = Literal["discrete", "continuous"]
 Resample = Literal["bicubic-aa", "bilinear-aa", "lanczos-aa", "bilinear"]
 
 PLAIN = (".json", ".py", ".txt")  # endings of files that hold no tensors
 # A file cannot be known by these names, the part before "." or "-0" (of "model-00001-of-00002"): many models have them.
 GENERIC_STEMS = {
     "adapter_model",
+    "autoencoder",
     "best",
     "checkpoint",
     "ckpt",
@@ -325,6 +327,8 @@ class TokenizerSpec(WithOptions):
         levels: the number of ids of each level, from the coarsest to the finest, or of each group, in the order in
             which they stand among an image's ids; empty where the ids are of one kind.
         levels_of_input: values of the option `input` -> `levels` there, where the ids do not grow with the area.
+        kind: "continuous" for a row whose images are coded as numbers, so that it has no ids and tables keep it apart;
+            its bits are the bits of all its numbers.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -352,6 +356,7 @@ class TokenizerSpec(WithOptions):
     multiple: int = 1
     levels: tuple[int, ...] = ()
     levels_of_input: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    kind: Kind = "discrete"
 
     @property
     def bits(self) -> float | None:
@@ -365,14 +370,16 @@ class TokenizerSpec(WithOptions):
         return self.tokens * math.log2(self.codebook_size)
 
     def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
-        if "input" not in values or self.tokens is None or self.input_size is None:
+        if "input" not in values or self.input_size is None:
             return {}
         side = int(values["input"])
-        levels = tuple(count * side**2 // self.input_size**2 for count in self.levels or (self.tokens,))
-        levels = self.levels_of_input.get(side, levels)
-        derived: dict[str, object] = {"input_size": side, "tokens": sum(levels)}
-        if self.levels:
-            derived["levels"] = levels
+        derived: dict[str, object] = {"input_size": side}
+        if self.tokens is not None:
+            levels = tuple(count * side**2 // self.input_size**2 for count in self.levels or (self.tokens,))
+            levels = self.levels_of_input.get(side, levels)
+            derived["tokens"] = sum(levels)
+            if self.levels:
+                derived["levels"] = levels
         # a network that takes any size gives back the same, unless `size` says which
         if self.output_size == self.input_size and "size" not in self.options:
             derived["output_size"] = side

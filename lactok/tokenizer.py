@@ -144,6 +144,15 @@ class Reconstructor(Adapter):
                 raise ValueError(f"{name} takes float32 images in [0, 1], these reach from {low:.4g} to {high:.4g}")
         return images.to(self.device)
 
+    def _checked_seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
+        """Return the seeds that the caller gave, on the CPU, or zeros; raise ValueError if they are not (B,) int64."""
+        if seeds is None:
+            return torch.zeros(batch, dtype=torch.int64)
+        _check_tensor("seeds", seeds)
+        if seeds.shape != (batch,) or seeds.dtype != torch.int64:
+            raise ValueError(f"seeds are ({batch},) int64, one an image, not {tuple(seeds.shape)} {seeds.dtype}")
+        return seeds.cpu()
+
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode and decode images.
 
@@ -226,15 +235,6 @@ class Tokenizer(Reconstructor):
         size = self.spec.codebook_size
         if size is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < size):
             raise ValueError(f"{self.spec.name}: {expectation} {int(ids.min())} to {int(ids.max())}")
-
-    def _checked_seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
-        """Return the seeds that the caller gave, on the CPU, or zeros; raise ValueError if they are not (B,) int64."""
-        if seeds is None:
-            return torch.zeros(batch, dtype=torch.int64)
-        _check_tensor("seeds", seeds)
-        if seeds.shape != (batch,) or seeds.dtype != torch.int64:
-            raise ValueError(f"seeds are ({batch},) int64, one an image, not {tuple(seeds.shape)} {seeds.dtype}")
-        return seeds.cpu()
 
     @torch.inference_mode()
     def encode_unchecked(self, images: Tensor, seeds: Tensor | None = None) -> Any:

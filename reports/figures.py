@@ -1,7 +1,8 @@
 """Figures for a paper from stored results: quality against rate and against decoding time, each as SVG and PDF.
 
 A figure shows results that are comparable: the same photographs under the same protocol and, where time is shown, on
-the same machine. Lossless rows (the identity) are left out, because their values would squash the others.
+the same machine. Lossless rows (the identity) are left out, because their values would squash the others. Continuous
+rows are no points but dashed lines, ceilings, since they have no ids.
 """
 
 from __future__ import annotations
@@ -81,13 +82,15 @@ def figures(results: Results, out: Path) -> list[Path]:
     `<dataset>__<prepare>-<score>__n<images>`.
     """
     written: list[Path] = []
-    for group, rows in _groups(results.recon).items():
+    for group, members in _groups(results.recon).items():
+        rows = [row for row in members if row.data.tokenizer.kind != "continuous"]
+        continuous = [row for row in members if row.data.tokenizer.kind == "continuous"]
         for metric in QUALITY:
+            ceilings = _points([(row, row.tokenizer["bits"]) for row in continuous], metric)
             for rate, label in RATES.items():
                 points = _points([(row, row.tokenizer[rate]) for row in rows], metric)
-                written += _draw(
-                    points, label, find(metric).axis, out / f"rate-distortion-{metric}-{rate}__{group}", base=2
-                )
+                name = f"rate-distortion-{metric}-{rate}__{group}"
+                written += _draw(points, label, find(metric).axis, out / name, base=2, ceilings=ceilings)
         for i, (machine, timed) in enumerate(_machines(rows).items(), 1):
             for metric in AGAINST_TIME:
                 label = f"Decoding, seconds per image ({machine})"
@@ -170,8 +173,13 @@ def _machine(about: Mapping[str, Any]) -> str:
     return printable(about["device"], 60)
 
 
-def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base: int) -> list[Path]:
-    """Draw one figure in all formats and return the files; none where all points have the same place on the x axis."""
+def _draw(
+    points: Sequence[Point], x_label: str, y_label: str, path: Path, base: int, ceilings: Sequence[Point] = ()
+) -> list[Path]:
+    """Draw one figure in all formats and return the files; none where all points have the same place on the x axis.
+
+    `ceilings` are continuous rows, whose bits are no rate of ids: each is a dashed line across the figure.
+    """
     from matplotlib.figure import Figure
 
     if len({p.x for p in points}) < 2:
@@ -181,6 +189,7 @@ def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base:
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         _plot(axes, points, base)
+        _plot_ceilings(axes, ceilings)
         note = "~ too few images: biased upwards"
         axes.set_xlabel(f"{x_label}\n{note}" if any(p.prefix for p in points) else x_label)
         axes.set_ylabel(y_label)
@@ -261,6 +270,20 @@ def _thin_tick_labels(figure: Figure, axes: Axes) -> None:
             axes.xaxis.set_major_locator(FixedLocator(places))
             axes.xaxis.set_major_formatter(FixedFormatter(labels))
             return
+def _plot_ceilings(axes: Axes, ceilings: Sequence[Point]) -> None:
+    """Draw a dashed line for each continuous row at the value that it reaches, with its name and bits."""
+    for p in ceilings:
+        axes.axhline(p.y, color="#777777", linewidth=0.7, linestyle="--", zorder=1)
+        text = axes.annotate(
+            printable(f"{p.prefix}{p.name}, continuous, {p.x:,.0f} bits", 60),
+            (0.01, p.y),
+            (0, 1),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            fontsize=5,
+            color="#555555",
+        )
+        text.set_in_layout(False)
 
 
 def _tick_label(value: float, position: int | None = None) -> str:

@@ -54,6 +54,10 @@ MODELS = {
     "open_magvit2_pretrain256_16384": "open-magvit2-16k-pretrain",
     "open_magvit2_pretrain256_262144": "open-magvit2-262k-pretrain",
     "var_vae_ch160v4096z32": "var-vqvae",
+    "cosmos_di16x16": "cosmos-di16x16",
+    "cosmos_di8x8": "cosmos-di8x8",
+    "cosmos_di16x16_lowres": "cosmos-di16x16-lowres",
+    "cosmos_di8x8_lowres": "cosmos-di8x8-lowres",
 }
 # the same for generators: name, network in the adapter, place of its file among the generator's
 GENERATORS = {

@@ -37,6 +37,7 @@ KINDS = {
     "lactokgen": "benchmarks.verify.lactokgen",
     "titok_generator": "benchmarks.verify.titok_generator",
     "magvitv2": "benchmarks.verify.magvit_v2",
+    "cosmos_di": "benchmarks.verify.cosmos",
     "showo_t2i": "benchmarks.verify.show_o",
     "hart_t2i": "benchmarks.verify.hart",
     "hart_tokenizer": "benchmarks.verify.multiscale_vq:replay_hart",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -132,6 +132,7 @@ class TokenizerPart(Part):
         bits, bpp: bits for an image, and for a pixel, of the reference image.
         assets: its weights.
         code: the digest of the code, for classes of a user.
+        kind: "continuous" for a row whose images are coded as numbers; its bits are the bits of all of them.
         over_budget: for codecs, the number of images that took more bits than the option `bits` allows.
         levels: the number of ids of each level or group, None where they are of one kind.
         name, family, codebook_size, decode_steps, options, license, note: as in `lactok.TokenizerSpec`.
@@ -147,6 +148,7 @@ class TokenizerPart(Part):
     license: str
     note: str
     assets: list[Network]
+    kind: Literal["discrete", "continuous"] = "discrete"
     code: str | None = None
     bpp: FiniteFloat | None = None
     over_budget: int | None = None

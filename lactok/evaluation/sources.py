@@ -163,6 +163,8 @@ class TokenizerSource(Source):
             described["levels"] = list(spec.levels)
         if self.code:
             described["code"] = self.code
+        if spec.kind != "discrete":
+            described["kind"] = spec.kind
         return described
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:

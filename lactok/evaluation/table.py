@@ -217,6 +217,36 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
     return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]
 
 
+def apart(results: Sequence[ReconResult]) -> list[ReconResult]:
+    """Return results in their order, but continuous ones, which are ceilings and no tokenizers, after all others."""
+    return sorted(results, key=lambda result: result.data.tokenizer.kind == "continuous")
+
+
+def codes_text(result: ReconResult) -> str:
+    """Return the number of a result's codes as a cell, "continuous" where an image is coded as numbers."""
+    tokenizer = result.data.tokenizer
+    return "continuous" if tokenizer.kind == "continuous" else str(tokenizer.codebook_size or "-")
+
+
+def continuous_notes(results: Sequence[ReconResult]) -> list[str]:
+    """Return the footnote that says what the bits of continuous rows are."""
+    said = []
+    for result in results:
+        tokenizer = result.data.tokenizer
+        width = tokenizer.options.get("value_bits")
+        if tokenizer.kind == "continuous":
+            counted = ""
+            if tokenizer.bits is not None and isinstance(width, int):
+                counted = f" {tokenizer.bits / width:.0f} of {width} bits"
+            said.append(f"{one_line(result.label, None)}{counted}")
+    if not said:
+        return []
+    return [
+        "continuous: a ceiling without ids, which codes an image as numbers; its bits are those of all the numbers: "
+        f"{'; '.join(said[:FEW])}{_others(len(said) - FEW)}."
+    ]
+
+
 def _others(count: int) -> str:
     """Return the end of a list that leaves out so many."""
     return f"; and {count} more rows likewise" if count > 0 else ""
@@ -230,13 +260,13 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     metrics = metrics_of(results)
     head = ["tokenizer", "tokens", "codes", "bits", *(metric.head for metric in metrics), "usage", "n"]
     rows = []
-    for result in results:
+    for result in apart(results):
         tokenizer = result.data.tokenizer
         bits = "-" if tokenizer.bits is None else decimals(tokenizer.bits, 0)
         if tokenizer.over_budget:
             bits += "*"
         marked = tokenizer.name + (" (fast)" if result.data.fast else "")
-        row = [marked, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
+        row = [marked, str(tokenizer.tokens or "-"), codes_text(result), bits]
         row += [number(metric, result.metrics.get(metric.key)) for metric in metrics]
         row.append(share_of_codes(result))
         row.append(str(result.n))
@@ -244,6 +274,7 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     entries = [(result.metric(key).title, entry) for result in results for key, entry in result.metrics.items()]
     notes = interval_notes(entries)
     notes += usage_notes(results)
+    notes += continuous_notes(results)
     notes += missing_notes(entries)
     notes += unreliable_notes(results)
     notes += [fast_note(result) for result in results if result.data.fast]

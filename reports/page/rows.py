@@ -12,7 +12,7 @@ from typing import Any
 from lactok.errors import UserError, first_few
 from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.schema_parts import Entry
-from lactok.evaluation.table import FEW, metrics_of, missing_notes, number, usage_notes
+from lactok.evaluation.table import FEW, continuous_notes, metrics_of, missing_notes, number, usage_notes
 from lactok.metrics.registry import ImageMetric, Metric, sorted_keys
 from reports.conditions import unusual_conditions
 from reports.families import look
@@ -60,7 +60,16 @@ def summary(
         run_set.as_data() | {"notes": _notes(run_set.runs), "comparisons": comparisons.write(run_set, keys, scripts)}
         for run_set in sets
     ]
-    rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], _natural(r["name"]), r["key"]))
+    rows.sort(
+        key=lambda r: (
+            r["continuous"],
+            r["family"] == "reference",
+            r["family"],
+            r["dataset"],
+            _natural(r["name"]),
+            r["key"],
+        )
+    )
     return {
         "metrics": [_metric(m, per_image) for m in metrics_of(results)],
         "rows": rows,
@@ -72,7 +81,7 @@ def summary(
 def _notes(runs: Sequence[ReconResult]) -> list[str]:
     """Return the notes on the table of a set."""
     entries = [(run.metric(name).title, entry) for run in runs for name, entry in run.metrics.items()]
-    return [*usage_notes(runs), *missing_notes(entries)]
+    return [*usage_notes(runs), *continuous_notes(runs), *missing_notes(entries)]
 
 
 def key(result: Result) -> str:
@@ -116,6 +125,7 @@ def _row(result: ReconResult, marks: Mapping[tuple[str, str], Mark]) -> dict[str
         "look": asdict(look(tokenizer.family)),
         "tokens": tokenizer.tokens,
         "codes": tokenizer.codebook_size,
+        "continuous": tokenizer.kind == "continuous",
         "bits": tokenizer.bits,
         "bpp": tokenizer.bpp,
         "overBudget": tokenizer.over_budget or 0,

@@ -189,6 +189,7 @@ WRONG: list[tuple[str, type[Reconstructor], dict[str, Any], str, str]] = [
     ("an exception", Fails, {}, "shape of ids", "mat1 and mat2 shapes cannot be multiplied"),
     ("an early one", FailsAtOnce, {}, "structure", "KeyError: 'depth'"),
     ("over white", TooBright, BITLESS, "range of the output", "end reconstruct with .clamp(0, 1)"),
+    ("ids and continuous", Toy, {"kind": "continuous"}, "information", "is for rows without ids"),
 ]
 
 
