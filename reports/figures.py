@@ -270,6 +270,8 @@ def _thin_tick_labels(figure: Figure, axes: Axes) -> None:
             axes.xaxis.set_major_locator(FixedLocator(places))
             axes.xaxis.set_major_formatter(FixedFormatter(labels))
             return
+
+
 def _plot_ceilings(axes: Axes, ceilings: Sequence[Point]) -> None:
     """Draw a dashed line for each continuous row at the value that it reaches, with its name and bits."""
     for p in ceilings:

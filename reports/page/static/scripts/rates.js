@@ -24,12 +24,14 @@
   /**
    * The plot of a set's rows with its notes and, if `numbers` is true, its table; a notice where there is no point.
    *
-   * set: the set; measured: its rows; options: {rate, metric, log, lossless, hidden, numbers}. `lossless`: whether rows
-   * that give every image back exactly are shown; `hidden`: the families that are not.
+   * set: the set; measured: its rows; options: {rate, metric, log, lossless, continuous, hidden, numbers}. `lossless`:
+   * whether rows that give every image back exactly are shown; `continuous`: whether those without ids are; `hidden`: the
+   * families that are not.
    */
-  lactok.rateFigure = (set, measured, { rate, metric, log, lossless, hidden, numbers }) => {
+  lactok.rateFigure = (set, measured, { rate, metric, log, lossless, continuous, hidden, numbers }) => {
     const complete = measured.filter((row) => hasBoth(row, rate, metric));
-    const shown = complete.filter((row) => !hidden.has(row.family) && (lossless || !lactok.isLossless(row)));
+    const shown = complete.filter((row) =>
+      !hidden.has(row.family) && (lossless || !lactok.isLossless(row)) && (continuous || !row.continuous));
     const title = `${metric.title} against ${rate.title}, ${set.title}`;
     if (!shown.length) return [element("p", { class: "notice" }, "No row shown has both of these values.")];
     const axes = {
@@ -91,6 +93,8 @@
     const lossless = complete.filter((row) =>
       lactok.isLossless(row) && !shown.includes(row) && !hidden.has(row.family));
     if (lossless.length) list.push(`Lossless, not shown: ${names(lossless)}.`);
+    const ceilings = complete.filter((row) => row.continuous && !shown.includes(row) && !hidden.has(row.family));
+    if (ceilings.length) list.push(`Continuous, without ids, not shown: ${names(ceilings)}.`);
     if (rate.key === "decode" || rate.key === "encode") {
       const machines = unique(shown.map((row) => row.machine).filter(Boolean));
       const where = machines.length ? `, on ${machines.join("; ")}` : "";

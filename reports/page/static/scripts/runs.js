@@ -12,7 +12,7 @@
     const metrics = data.metrics.filter((metric) => rows.some((row) => row.metrics[metric.key])).map(metricColumn);
     const rate = [
       { title: "Tokens", numeric: true, value: (row) => row.tokens, cell: (row) => lactok.count(row.tokens) },
-      { title: "Codes", numeric: true, value: (row) => row.codes, cell: (row) => lactok.count(row.codes) },
+      { title: "Codes", numeric: true, value: (row) => row.codes, cell: codesCell },
       { title: "Bits", hint: "of an image", numeric: true, value: (row) => row.bits, cell: bitsCell },
     ];
     return [
@@ -46,6 +46,11 @@
   function nameCell(row) {
     const name = element("span", { title: row.folder }, row.name);
     return [lactok.familyMark(row), name, row.unusual.map((what) => element("span", { class: "tag" }, what))];
+  }
+
+  /** A row whose images are coded as numbers has no codes to count. */
+  function codesCell(row) {
+    return row.continuous ? "continuous" : lactok.count(row.codes);
   }
 
   function bitsCell(row) {
