@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scenes make | train-detector | agreement | pairs`: composed scenes and a judge trained on them."""
+"""`python -m benchmarks.scenes make | train-detector | agreement | pairs`: composed scenes, a judge trained on them."""
 
 from __future__ import annotations
 

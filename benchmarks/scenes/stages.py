@@ -139,7 +139,7 @@ def _distance(asked: dict[str, Any] | None, caption: str) -> tuple[bool, int]:
 
 @register_stage(StageSpec("scenes-tiny", "MIT", least=0.5, side=SIZE))
 class SceneJudge(Filter):
-    """GenEval's verdict of the pair by the judge `scenes-tiny`: 1 if the picture shows what the caption says, else 0."""
+    """GenEval's verdict of a pair by the judge `scenes-tiny`: 1 if the picture shows what the caption says, else 0."""
 
     def state(self) -> str:
         from benchmarks.scenes.detector import ASSET

@@ -1,4 +1,4 @@
-"""`python -m lactok.data --out DIR`: pairs of pictures and captions for training, as section 4.4 of the paper makes them.
+"""`python -m lactok.data --out DIR`: pairs of pictures and captions for training, as the paper's section 4.4 makes them.
 
 Prompts -> a generator -> new captions -> filters -> webdataset shards; a second call goes on where one was killed.
 """

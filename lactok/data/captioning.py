@@ -111,8 +111,8 @@ class QwenCaptioner(Captioner):
             why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else explained(error) or error
         raise WeightsNotFound(
             f"weights not found: {base} ({gigabytes} GB, {license}); tried hub:{repository} "
-            f"({' '.join(str(why).split())[:200]}); get it with `hf download {repository} --local-dir FOLDER/{base}` and "
-            "name FOLDER by --weights or LACTOK_WEIGHTS"
+            f"({' '.join(str(why).split())[:200]}); get it with `hf download {repository} --local-dir FOLDER/{base}` "
+            "and name FOLDER by --weights or LACTOK_WEIGHTS"
         )
 
     def load(self, device: str, dtype: str) -> None:

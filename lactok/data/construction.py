@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,10 @@ class Construction:
     batch: int = 1
     threads: int = 1
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to other processes, which make stages of their own."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     # the stages, made once in each process; none is loaded by that
 
     @cached_property
@@ -74,7 +78,7 @@ class Construction:
 
     @cached_property
     def captioner_stage(self) -> Captioner:
-        return find(Captioner, self.captioner)
+        return find(Captioner, self.captioner)  # type: ignore[type-abstract]
 
     @cached_property
     def rules(self) -> list[Rule]:
@@ -106,7 +110,7 @@ class Construction:
     def check(self) -> None:
         """Raise a UserError for anything that is wrong with the names, numbers and prompts; nothing is loaded."""
         whole("shard", self.shard, 1, 100_000)
-        if self.prompt_source is None and self.real_pairs is None:
+        if self.real_pairs is None and self.prompt_source is None:
             raise WrongValue("name `prompts`, a file or a source of prompts, or `real` photographs")
         if self.prompt_source is not None:
             source, total = self.picture_source, self.total

@@ -78,7 +78,7 @@ def _filter(name: str) -> Filter:
     from lactok.metrics import rewards
 
     if is_stage_name(name):
-        return find(Filter, name)
+        return find(Filter, name)  # type: ignore[type-abstract]
     if name not in rewards.REWARDS.offered():
         raise unknown("filter", name, [*STAGES.of_kind(Filter), *rewards.REWARDS.offered()])
     return RewardFilter(name)

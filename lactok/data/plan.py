@@ -22,9 +22,11 @@ def plan(construction: Construction, seconds: float | None, workers: int) -> lis
         workers: how many processes share the work.
     """
     todo = missing_shards(construction)
-    pairs = {shard: len(construction.numbers(shard)) for shard in todo}
+    pairs = {}
+    for shard in todo:
+        there = (shards.counts_of(construction.out, shard) or {}).get("pairs", 0)
+        pairs[shard] = len(construction.numbers(shard)) - there
     made = sum(count for shard, count in pairs.items() if not shard.startswith(REAL))
-    there = sum((shards.counts_of(construction.out, shard) or {}).get("pairs", 0) for shard in todo)
     lines = [f"prompts: {construction.prompts}, {construction.total:,} of them"] if construction.prompts else []
     if construction.real_pairs is not None:
         lines.append(f"real photographs: {len(construction.real_pairs):,}")
@@ -36,8 +38,8 @@ def plan(construction: Construction, seconds: float | None, workers: int) -> lis
     lines.append(
         f"shards: {len(construction.shards()):,} of up to {construction.shard} pairs, {len(todo):,} of them missing"
     )
-    lines.append(f"pairs to make: {sum(pairs.values()) - there:,}, {made:,} of them by the generator")
-    lines.append(_hours(construction, sum(pairs.values()) - there, seconds, workers))
+    lines.append(f"pairs to make: {sum(pairs.values()):,}, {made:,} of them by the generator")
+    lines.append(_hours(construction, sum(pairs.values()), seconds, workers))
     return [*lines, _disk(construction, made)] if construction.prompts else lines
 
 

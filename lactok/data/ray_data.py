@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +26,53 @@ from lactok.evaluation.ray_worker import answers
 from lactok.evaluation.timing import Timer
 
 
-class ShardActor:
-    """Does a step on one shard after the other, in a process of a Ray cluster.
+@dataclass(frozen=True)
+class Task:
+    """What an actor is sent: a shard, and all that it needs to begin, which is little.
 
-    Args:
-        what: (what does a job, what prepares this process, its arguments), pickled.
+    Attributes:
+        job: the shard's name.
+        work: what does a job.
+        start: called with `arguments` before an actor's first job.
+        arguments: what `start` is called with.
         seen: a file in the folder of the shards.
         folder: the working folder where the command runs.
     """
 
-    def __init__(self, what: bytes, seen: str, folder: str):
-        self.what, self.seen, self.folder, self.work = what, seen, folder, None
+    job: Any
+    work: Callable[[Any], Timer]
+    start: Callable[..., None]
+    arguments: tuple[object, ...]
+    seen: str
+    folder: str
+
+
+class ShardActor:
+    """Does a step on one shard after the other, in a process of a Ray cluster."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"answer": pickle.dumps(self.do(row["job"]))}
+        return {"answer": pickle.dumps(self.do(row["task"]))}
 
     @answers
-    def do(self, job: bytes) -> Timer:
-        """Do a job and return the time that it took.
+    def do(self, packed: bytes) -> Timer:
+        """Do a task and return the time that it took.
 
         Raises:
             ClusterError: this machine does not see the folder of the shards.
         """
-        if self.work is None:
-            import platform
-
-            if os.path.isdir(self.folder):
-                os.chdir(self.folder)
-            if not os.path.exists(self.seen):
-                where = os.path.dirname(self.seen)
+        task: Task = pickle.loads(packed)
+        if not self.has_begun:
+            if os.path.isdir(task.folder):
+                os.chdir(task.folder)
+            if not os.path.exists(task.seen):
+                where = os.path.dirname(task.seen)
                 raise ClusterError(f"{platform.node()} does not see `out` {where}: let all machines mount that folder")
-            work, start, arguments = pickle.loads(self.what)
-            start(*arguments)
-            self.work = work
-        return self.work(pickle.loads(job))
+            task.start(*task.arguments)
+            self.has_begun = True
+        return task.work(task.job)
 
 
 class RayDataExecutor(Executor):
@@ -89,16 +104,18 @@ class RayDataExecutor(Executor):
         needs = self.cluster.for_task(device, self.threads)
         more = {name: amount for name, amount in needs.items() if name not in ("cpu", "gpu", "memory") and amount}
         with redirect_stdout(sys.stderr), probe(self.out) as seen:  # Ray prints its messages to standard output
+            # Ray warns that it may not restart an actor, which has nothing to lose here
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             connect(self.cluster, needs)
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
             context.print_on_execution_start = False
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             size = min(len(jobs), self.cluster.workers or room(needs))
-            rows = [{"job": pickle.dumps(job)} for job in jobs]
+            tasks = [Task(job, work, start, arguments, seen, os.getcwd()) for job in jobs]
+            rows = [{"task": pickle.dumps(task)} for task in tasks]
             data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
                 ShardActor,
-                fn_constructor_args=(pickle.dumps((work, start, arguments)), seen, os.getcwd()),
                 compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
                 num_cpus=needs["cpu"],
                 num_gpus=needs["gpu"],

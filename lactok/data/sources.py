@@ -20,7 +20,7 @@ def prompt_source(name: str) -> PromptSource:
         UserError: there is neither such a stage nor such a file, or the file holds a prompt that no generator takes.
     """
     if is_stage_name(name):
-        return find(PromptSource, name)
+        return find(PromptSource, name)  # type: ignore[type-abstract]
     if not is_file(Path(name)) and "/" not in name and not Path(name).suffix:
         raise unknown("source of prompts", shown(name), [*STAGES.of_kind(PromptSource), "a file of prompts"])
     return FilePrompts(name)
@@ -69,12 +69,12 @@ def picture_source(name: str) -> PictureSource:
 
     base = name.partition("@")[0]
     if base in STAGES.names():
-        return find(PictureSource, name)
+        return find(PictureSource, name)  # type: ignore[type-abstract]
     if is_stage_name(name):  # a class in a file, which may be of either kind
         try:
             return GeneratorPictures(name)
         except UserError:
-            return find(PictureSource, name)
+            return find(PictureSource, name)  # type: ignore[type-abstract]
     if base not in registry.GENERATORS.names() and base not in registry.GENERATORS.own():
         raise unknown("generator", base, [*registry.list_generators(), *STAGES.of_kind(PictureSource)])
     return GeneratorPictures(name)

@@ -174,7 +174,7 @@ class PictureSource(Stage):
 
     kind = "generator"
 
-    def check(self, prompts: Sequence[str]) -> None:  # noqa: B027
+    def check(self, prompts: Sequence[str]) -> None:
         """Raise WrongValue for a prompt that it cannot make a picture of; it is called before anything is made."""
 
     @abstractmethod

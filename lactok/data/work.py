@@ -5,6 +5,7 @@ Every file is written whole or not at all, so that a killed run loses the batch 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -81,7 +82,5 @@ class Work:
     def remove(self) -> None:
         """Remove the files of the shard, and the folder of all unfinished shards when the last one is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        try:
+        with contextlib.suppress(OSError):  # not empty, or not there
             self.folder.parent.rmdir()
-        except OSError:  # not empty, or not there
-            pass

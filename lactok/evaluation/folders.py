@@ -141,8 +141,7 @@ class _Walk:
 
 
 def written_by_lactok(folder: Path, names: set[str]) -> bool:
-    """Return whether lactok wrote a folder: a result, the store, references, pictures, rejected pairs, a training run or
-    a page.
+    """Return whether lactok wrote a folder: a result, the store, references, pictures, a training run, rejected pairs, ...
 
     Args:
         folder: the folder.
