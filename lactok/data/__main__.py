@@ -1,4 +1,4 @@
-"""`python -m lactok.data --out DIR`: pairs of pictures and captions for training, as the paper's section 4.4 makes them.
+"""`python -m lactok.data --out DIR`: pairs of pictures and captions for training, as in the paper's section 4.4.
 
 Prompts -> a generator -> new captions -> filters -> webdataset shards; a second call goes on where one was killed.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command
+from lactok.command import Parser, as_flags, command
 from lactok.errors import WrongValue, check_output_folder, decimal, integer
 from lactok.evaluation.config import Settings
 from lactok.evaluation.options import add_options
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     construction.check()
     if args.dry_run:
-        print("\n".join(plan(construction, args.seconds_per_pair, args.workers or 1)))
+        print(as_flags("\n".join(plan(construction, args.seconds_per_pair, args.workers or 1))))
         return 0
     try:
         found = construct(construction, _executor(settings, construction))

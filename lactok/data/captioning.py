@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lactok.data.stages import Captioner, Pair, StageSpec, register_stage
+from lactok.data.registry import register_stage
+from lactok.data.stages import Captioner, Pair, StageSpec
 from lactok.errors import UserError, WeightsNotFound, disk_errors
 from lactok.specs import Option
 

@@ -12,8 +12,9 @@ from typing import Any
 from lactok import outside_text
 from lactok.data.filtering import Rule, rules
 from lactok.data.real import RealPairs
+from lactok.data.registry import find, settings_of
 from lactok.data.sources import picture_source, prompt_source
-from lactok.data.stages import Captioner, PictureSource, PromptSource, find, settings_of
+from lactok.data.stages import Captioner, PictureSource, PromptSource
 from lactok.errors import UserError, WrongValue, whole
 from lactok.files import is_file, write_atomically
 from lactok.outside_text import shown

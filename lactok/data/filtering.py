@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lactok.data.stages import STAGES, Filter, Pair, Score, StageSpec, find, is_stage_name
+from lactok.data.registry import STAGES, find, is_stage_name
+from lactok.data.stages import Filter, Pair, Score, StageSpec
 from lactok.errors import WrongValue, decimal, unknown
 from lactok.evaluation.config import split_names
 

@@ -12,6 +12,7 @@ from typing import Any
 from lactok import outside_text
 from lactok.data import shards, steps
 from lactok.data.construction import Construction
+from lactok.data.work import Work, unfinished
 from lactok.errors import UserError, disk_errors
 from lactok.evaluation.executors import Executor
 from lactok.evaluation.progress import progress
@@ -44,6 +45,9 @@ def construct(construction: Construction, executor: Executor) -> dict[str, Any]:
         mark = {"rejected_by": [str(rule) for rule in construction.rules]}
         write_atomically(out / shards.REJECTED / shards.MARK, (json.dumps(mark) + "\n").encode())
         todo, total = missing_shards(construction), Timer(construction.device)
+        for name in unfinished(out):  # of a run that was killed when a shard was written and its work still there
+            if name not in todo and shards.counts_of(out, name) is not None:
+                Work(out, name).remove()
         for step in steps.steps(construction) if todo else ():
             with progress(step, len(todo)) as report:
                 arguments = (construction, step)

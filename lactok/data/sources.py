@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lactok.data.stages import STAGES, Made, PictureSource, PromptSource, StageSpec, find, is_stage_name
+from lactok.data.registry import STAGES, find, is_stage_name
+from lactok.data.stages import Made, PictureSource, PromptSource, StageSpec
 from lactok.errors import UserError, WrongValue, unknown
 from lactok.evaluation.prompts import fault, of_file
 from lactok.files import is_file

@@ -44,6 +44,11 @@ class State:
     scores: dict[str, tuple[float, str]] = field(default_factory=dict)
 
 
+def unfinished(out: Path) -> list[str]:
+    """Return the names of the shards of which there are unfinished pairs."""
+    return sorted(path.name for path in (out / FOLDER).glob("*"))
+
+
 class Work:
     """The unfinished pairs of a shard.
 

@@ -98,7 +98,9 @@ def test_more_pairs_later(ten: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The last shard is not whole: its pairs are taken over, and the shards are those of one call."""
     made = steps._made
     asked: list[str] = []
-    monkeypatch.setattr(steps, "_made", lambda process, shard, timer: (asked.append(shard), made(process, shard, timer)))
+    monkeypatch.setattr(
+        steps, "_made", lambda process, shard, timer: (asked.append(shard), made(process, shard, timer))
+    )
     assert run("--out", ten, *SMALL, "--count", "18") == 0
     assert asked == ["000002", "000003", "000004"]
     assert json.loads((ten / "run.json").read_text())["steps"]["pictures"]["pairs"] == 18
@@ -225,7 +227,7 @@ def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "filter: fits > 0.5",
         "shards: 3 of up to 4 pairs, 3 of them missing",
         "pairs to make: 10, 10 of them by the generator",
-        "hours: not known until pairs were made here",
+        "hours: not known until pairs were made here; make some by --count, or name --seconds-per-pair, and ask again",
         "roughly, of 24 px as png",
     ):
         assert line in said
