@@ -1,4 +1,4 @@
-"""Stages of data construction that need no weights, for `FILE.py:CLASS`: what they return shows what they were given."""
+"""Stages of data construction that need no weights, for `FILE.py:CLASS`."""
 
 from __future__ import annotations
 

@@ -29,7 +29,10 @@ def parser() -> Parser:
         description="Construct pairs of pictures and captions: prompts, a generator, new captions, filters, shards.",
         epilog="Each stage is a plug-in: a name, options after @, or FILE.py:CLASS; docs/data-construction.md.",
     )
-    own.add_argument("--prompts", help="a file with a prompt per line, or .jsonl; or a source, such as scenes-prompts")
+    own.add_argument(
+        "--prompts",
+        help="a file with a prompt per line, .jsonl, a pattern of files, or a source as scenes-prompts",
+    )
     own.add_argument("--generator", default=GENERATOR, help="what makes the pictures (default: %(default)s)")
     own.add_argument(
         "--captioner", default=CAPTIONER, help="what writes the captions; raw keeps the prompts (default: %(default)s)"

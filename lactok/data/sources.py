@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from lactok.data.registry import STAGES, find, is_stage_name
 from lactok.data.stages import Made, PictureSource, PromptSource, StageSpec
 from lactok.errors import UserError, WrongValue, unknown
 from lactok.evaluation.prompts import fault, of_file
+from lactok.evaluation.tar_index import is_pattern, matching
 from lactok.files import is_file
 from lactok.outside_text import shown
 
@@ -22,16 +23,16 @@ def prompt_source(name: str) -> PromptSource:
     """
     if is_stage_name(name):
         return find(PromptSource, name)  # type: ignore[type-abstract]
-    if not is_file(Path(name)) and "/" not in name and not Path(name).suffix:
+    if not is_file(Path(name)) and "/" not in name and not Path(name).suffix and not is_pattern(name):
         raise unknown("source of prompts", shown(name), [*STAGES.of_kind(PromptSource), "a file of prompts"])
     return FilePrompts(name)
 
 
 class FilePrompts(PromptSource):
-    """The prompts of a file, a prompt per line, or a .jsonl file with objects of "prompt" (or "caption").
+    """The prompts of a file, a prompt per line, or of a .jsonl file with objects of "prompt" (or "caption").
 
     Args:
-        path: the file.
+        path: the file, or a glob or brace pattern of several, whose prompts follow each other.
 
     Raises:
         UserError: it is not there, or holds something that is no prompt.
@@ -39,14 +40,18 @@ class FilePrompts(PromptSource):
 
     def __init__(self, path: str):
         super().__init__(StageSpec("file"))
-        self.path, self.texts = path, list[str]()
-        for number, entry in enumerate(of_file(path, "a source of prompts or "), 1):
+        self.files = matching(path, "`prompts`") if is_pattern(path) else [Path(path)]
+        self.texts = [text for file in self.files for text in self._read(str(file))]
+
+    def _read(self, file: str) -> Iterator[str]:
+        """Yield the prompts of a file."""
+        for number, entry in enumerate(of_file(file, "a source of prompts or "), 1):
             text = entry.get("prompt", entry.get("caption"))
             if not isinstance(text, str):
-                raise WrongValue(f'{shown(path, 200)}: prompt {number} has no "prompt" that is a text')
+                raise WrongValue(f'{shown(file, 200)}: prompt {number} has no "prompt" that is a text')
             if wrong := fault(text):
-                raise WrongValue(f"{shown(path, 200)}: prompt {number} {wrong}")
-            self.texts.append(" ".join(text.split()))
+                raise WrongValue(f"{shown(file, 200)}: prompt {number} {wrong}")
+            yield " ".join(text.split())
 
     def count(self) -> int:
         return len(self.texts)
@@ -57,7 +62,7 @@ class FilePrompts(PromptSource):
     def settings(self) -> dict[str, Any]:
         from lactok.weights import sha256
 
-        return {"name": "file", "sha256": sha256(Path(self.path))}
+        return {"name": "file", "sha256": [sha256(file) for file in self.files]}
 
 
 def picture_source(name: str) -> PictureSource:

@@ -141,7 +141,7 @@ class _Walk:
 
 
 def written_by_lactok(folder: Path, names: set[str]) -> bool:
-    """Return whether lactok wrote a folder: a result, the store, references, pictures, a training run, rejected pairs, ...
+    """Return whether lactok wrote a folder: a result, the store, pictures, rejected pairs, a training run or a page.
 
     Args:
         folder: the folder.

@@ -42,12 +42,15 @@ def test_every_caption_of_a_task_is_read() -> None:
 
 @pytest.mark.parametrize(
     "caption",
-    ["", "a cup", "a photo of ", "a photo of a dog", "a photo of an cup", "a photo of one cup", "a photo of five cups",
-     "a photo of two cup", "a photo of a cup and a cup", "a photo of two cups left of a kite", "a photo of a cup left of",
-     "a photo of a cup and", "a photo of a red and a cup", "a photo of a photo of a cup", "A photo of a cup"],
+    ["", "a dog", "an cup", "one cup", "five cups", "two cup", "a cup and a cup", "two cups left of a kite",
+     "a cup left of", "a cup and", "a red and a cup", "a photo of a cup", "A cup"],
 )  # fmt: skip
 def test_other_captions_are_not(caption: str) -> None:
-    assert reading.read(caption) is None
+    assert reading.read(f"a photo of {caption}") is None
+
+
+def test_a_phrase_alone_is_no_caption() -> None:
+    assert reading.read("a cup") is None
 
 
 def test_what_a_caption_says_whatever_its_order() -> None:

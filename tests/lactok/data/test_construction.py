@@ -206,6 +206,9 @@ def test_prompts_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert [kept[key]["caption"] for key in sorted(kept)] == ["a red bus", "a green bus"]
     assert run("--out", tmp_path / "more", "--prompts", prompts, *words, "--count", "3") == 2
     assert "holds 2 prompts" in capsys.readouterr().err
+    (tmp_path / "second.jsonl").write_text('{"prompt": "a red cat"}\n')
+    assert run("--out", tmp_path / "both", "--prompts", tmp_path / "*.jsonl", *words) == 0
+    assert [r["caption"] for _, r in sorted(records(tmp_path / "both" / "pairs").items())][2] == "a red cat"
     prompts.write_text('{"prompt": 3}\n')
     assert run("--out", tmp_path / "more", "--prompts", prompts, *words) == 2
     assert 'prompt 1 has no "prompt" that is a text' in capsys.readouterr().err
