@@ -21,8 +21,6 @@ from lactok.outside_text import shown
 from lactok.randomness import seed_of
 
 VERSION = 1  # raised by hand when the same settings give other shards
-SHARD = 256  # pairs of a shard before they are filtered
-FORMATS = ("png", "jpg", "webp")
 REAL = "real-"  # what the names of shards and pairs of real photographs begin with
 SETTINGS = "data.json"  # the settings, in the folder of the pairs
 
@@ -41,7 +39,7 @@ class Construction:
         count: how many prompts are used, from the first one on; None for all.
         seed: of everything that is drawn.
         shard: pairs of a shard, before they are filtered.
-        format: the format of generated pictures, of `FORMATS`; real ones keep theirs.
+        format: of generated pictures, one of `lactok.data.steps.ENCODINGS`; real ones keep theirs.
         device: where networks compute.
         dtype: the compute dtype of the generator and the captioner.
         batch: pairs that a network gets at a time.
@@ -53,19 +51,24 @@ class Construction:
     generator: str
     captioner: str
     filters: str
-    real: str | None = None
-    count: int | None = None
-    seed: int = 0
-    shard: int = SHARD
-    format: str = "png"
-    device: str = "cpu"
-    dtype: str = "float32"
-    batch: int = 1
-    threads: int = 1
+    real: str | None
+    count: int | None
+    seed: int
+    shard: int
+    format: str
+    device: str
+    dtype: str
+    batch: int
+    threads: int
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent to other processes, which make stages of their own."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def forget_stages(self) -> None:
+        """Forget the stages, and with them the networks that they have loaded; they are made again when asked for."""
+        for name in ("picture_source", "captioner_stage", "rules"):
+            vars(self).pop(name, None)
 
     # the stages, made once in each process; none is loaded by that
 

@@ -10,6 +10,8 @@ from lactok.data.stages import Filter, Pair, Score, StageSpec
 from lactok.errors import WrongValue, decimal, unknown
 from lactok.evaluation.config import split_names
 
+# the steps besides filters, each of which is one of its own name
+STEPS = (PICTURES, CAPTIONS, WRITTEN) = ("pictures", "captions", "shards")
 # section 4.4: ImageReward > 0.9 and MPS > 12.0
 PAPER = {"image_reward": 0.9, "mps": 12.0}
 
@@ -55,6 +57,8 @@ def rules(text: str) -> list[Rule]:
         rule = _rule(word)
         if rule.name in found:
             raise WrongValue(f"`filters` names {rule.name} twice")
+        if rule.name in STEPS:
+            raise WrongValue(f"`filters` {rule.name}: a step has that name; call the filter otherwise")
         found[rule.name] = rule
     return list(found.values())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lactok.data import shards
 from lactok.data.construction import REAL, Construction
+from lactok.data.filtering import PICTURES
 from lactok.data.run import missing_shards, times
-from lactok.data.steps import PICTURES, stage_of, steps
+from lactok.data.steps import stage_of, steps
 from lactok.weights import size_text
 
 # bytes a pixel of generated pictures, roughly; used until there are pictures to measure

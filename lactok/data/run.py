@@ -44,7 +44,7 @@ def construct(construction: Construction, executor: Executor) -> dict[str, Any]:
         tidy(out)
         mark = {"rejected_by": [str(rule) for rule in construction.rules]}
         write_atomically(out / shards.REJECTED / shards.MARK, (json.dumps(mark) + "\n").encode())
-        todo, total = missing_shards(construction), Timer(construction.device)
+        todo = missing_shards(construction)
         for name in unfinished(out):  # of a run that was killed when a shard was written and its work still there
             if name not in todo and shards.counts_of(out, name) is not None:
                 Work(out, name).remove()
@@ -55,7 +55,6 @@ def construct(construction: Construction, executor: Executor) -> dict[str, Any]:
                     timer = executor.run(steps.work, todo, steps.start, arguments, construction.device, report)
                 finally:
                     steps.end()
-            total.add(timer)
             _note(out, timer)
         found = shards.totals(out)
         write_atomically(out / TOTALS, (json.dumps(found, indent=1) + "\n").encode())

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from lactok.data import shards
 from lactok.data.construction import REAL, Construction, batches
+from lactok.data.filtering import CAPTIONS, PICTURES, WRITTEN
 from lactok.data.stages import Filter, Stage
 from lactok.data.work import State, Work
 from lactok.errors import UserError, disk_errors
 from lactok.evaluation.timing import Timer
 from lactok.images import UnreadableImage
 
-PICTURES, CAPTIONS, WRITTEN = "pictures", "captions", "shards"
 # encoder settings of each format: PNG holds the generator's very pixels, and so does lossless WebP
 ENCODINGS: dict[str, tuple[str, dict[str, object]]] = {
     "png": ("PNG", {"optimize": False}),
@@ -75,6 +75,13 @@ def start(construction: Construction, step: str) -> None:
 
 def end() -> None:
     """Forget the step that this process has worked on, and with it the networks."""
+    for process in _now:
+        process.construction.forget_stages()
+        if process.loaded and process.construction.device.startswith("cuda"):
+            import torch
+
+            process.stage = None
+            torch.cuda.empty_cache()
     _now.clear()
 
 

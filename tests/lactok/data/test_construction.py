@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tarfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +219,23 @@ def test_prompts_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_stage_that_loses_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--out", tmp_path / "out", *SMALL, "--filters", f"{FILE}:Short") == 2
     assert "filter short returned 0 results for 1 pairs" in capsys.readouterr().err
+
+
+def test_one_stage_is_loaded_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a stage has loaded can be freed when the next step begins."""
+    ready, alive = steps._Process.ready, list[weakref.ref[Any]]()
+
+    def noted(process: steps._Process) -> Any:
+        stage = ready(process)
+        if all(ref() is not stage for ref in alive):
+            gc.collect()
+            assert [ref() for ref in alive if ref() is not None] == []
+            alive.append(weakref.ref(stage))
+        return stage
+
+    monkeypatch.setattr(steps._Process, "ready", noted)
+    assert run("--out", tmp_path / "out", *SMALL) == 0
+    assert len(alive) == 3
 
 
 def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
