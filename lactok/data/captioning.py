@@ -34,8 +34,8 @@ def instruction(raw: str, words: int = WORDS) -> str:
         raw: the raw caption; "" if there is none.
         words: how many words the new caption may have.
 
-    >>> instruction("a bus")[-50:]
-    'is: "a bus". Answer with the new caption alone.'
+    >>> instruction("a bus").partition("is: ")[2]
+    '"a bus". Answer with the new caption alone.'
     """
     quoted = f'"{raw}".' if raw else "missing."
     return INSTRUCTION.format(words=words, raw=quoted)
