@@ -33,6 +33,7 @@ COMMANDS = {
     "preference": Entry("benchmarks.preference", "rewards of generated pictures, and their distance to photographs"),
     "gfid": Entry("benchmarks.gfid", "FID, Inception Score, precision and recall of pictures of ImageNet classes"),
     "table3": Entry("benchmarks.table3", "the paper's Table 3: GenEval and rewards of its generators"),
+    "data": Entry("lactok.data", "pairs of pictures and captions for training: make, caption and filter them"),
     "datasets": Entry("benchmarks.datasets", "data sets: where they are, whether they are right; fetch or make them"),
     "generation": Entry("benchmarks.generation", "pictures of a generator, for GenEval and preference scores"),
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.scenes import EVALUATED
 from lactok.command import Parser, as_flags, command, given, refuse_beside
 from lactok.errors import at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lactok.geneval")
 
-SCENES = 120  # captions that `--scenes` composes pictures for by default
 OFFICIAL = ("mask2former-mmdet", "clip-vit-l-14")  # detector and colour classifier of the published scores
 WITHOUT_DOWNLOAD = ("scenes-tiny", "scenes-tiny")  # the default with `--scenes`
 
@@ -56,7 +56,7 @@ def parser() -> Parser:
         "--scenes",
         nargs="?",
         type=integer,
-        const=SCENES,
+        const=EVALUATED,
         metavar="N",
         help="compose pictures of known "
         "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",

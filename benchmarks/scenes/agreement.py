@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from benchmarks.scenes.folder import Truth
 from benchmarks.scenes.tasks import Metadata
 from lactok.errors import disk_errors
 from lactok.randomness import seed_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # the agreement that a judge should reach, by task
 GOALS = {
@@ -88,21 +91,35 @@ def judge(
     """
     from PIL import Image
 
-    floor = min(detector.spec.threshold, detector.spec.counting_threshold)
     judged = []
     for number, truth in enumerate(truths, 1):
         with Image.open(truth.picture) as file:
             image = file.convert("RGB")
         made = (known or {}).get(truth.picture.resolve())
-        found = [d for d in (detector.detect(image) if made is None else made) if d.score > floor]
-        colour_by_id: dict[int, str] = {}
-        for name in {d.name for d in found}:  # a classifier gets the objects of one name at a time, as in GenEval
-            of_name = [d for d in found if d.name == name]
-            for detection, colour in zip(of_name, colours.classify(image, of_name), strict=True):
-                colour_by_id[id(detection)] = colour
-        judged.append(Judged(truth, found, [colour_by_id[id(d)] for d in found]))
+        judged.append(Judged(truth, *look(image, detector, colours, made)))
         report(number, len(truths))
     return judged
+
+
+def look(
+    image: Image.Image, detector: Detector, colours: ColourClassifier, known: Sequence[Detection] | None = None
+) -> tuple[list[Detection], list[str]]:
+    """Return the objects that a detector finds in an RGB image above its thresholds, and the colour of each.
+
+    Args:
+        image: the picture.
+        detector: the detector.
+        colours: the colour classifier.
+        known: what the detector found before, if it did.
+    """
+    floor = min(detector.spec.threshold, detector.spec.counting_threshold)
+    found = [d for d in (detector.detect(image) if known is None else known) if d.score > floor]
+    colour_by_id: dict[int, str] = {}
+    for name in {d.name for d in found}:  # a classifier gets the objects of one name at a time, as in GenEval
+        of_name = [d for d in found if d.name == name]
+        for detection, colour in zip(of_name, colours.classify(image, of_name), strict=True):
+            colour_by_id[id(detection)] = colour
+    return found, [colour_by_id[id(d)] for d in found]
 
 
 def summarize(judged: Sequence[Judged], score: Score, seed: int = 0) -> dict[str, Any]:

@@ -17,6 +17,7 @@ HEAVY = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "benchmarks.recon
 NAMES = {
     "recon",
     "geneval",
+    "data",
     "datasets",
     "preference",
     "generation",
