@@ -1,7 +1,7 @@
-"""Hooks of mkdocs: pages that lie elsewhere in the repository, notebooks as pages, and links to files that are no pages.
+"""Hooks of mkdocs: pages that lie elsewhere in the repository, notebooks as pages, links to files that are no pages.
 
-A notebook becomes Markdown by nbconvert before mkdocs reads it, so that its links are checked and its code looks as that
-of every other page. It is not executed here: what it printed is stored in it.
+A notebook becomes Markdown by nbconvert before mkdocs reads it, so that its links are checked and its code looks as
+that of every other page. It is not executed here: what it printed is stored in it.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ def _fenced(source: str) -> str:
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """The fenced blocks of a page in their order: language ("" if none is named) and content."""
-    return [(found[2], re.sub(rf"^{found[1]}", "", found[3], flags=re.MULTILINE)) for found in FENCE.finditer(text_of(page))]
+    found = FENCE.findall(text_of(page))
+    return [(language, re.sub(rf"^{indent}", "", content, flags=re.MULTILINE)) for indent, language, content in found]
 
 
 def commands(page: Path) -> list[Command]:

@@ -1,4 +1,4 @@
-"""Python on the pages: all of it compiles and names what there is; pages that a newcomer types are run as they stand."""
+"""Python on the pages: it compiles and names what there is; pages that a newcomer types are run as they stand."""
 
 from __future__ import annotations
 

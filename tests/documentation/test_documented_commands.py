@@ -22,8 +22,8 @@ from reports.console import _file
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 # programs of others; any other first word of a line is a mistake of the page
-OTHERS = {"accelerate", "cd", "done", "evaluator.py", "for", "git", "grep", "lint-imports", "mkdocs", "pip", "pre-commit"}
-OTHERS |= {"printf", "pytest", "python", "ray", "torchrun", "uv", ".", "C=lactok/training/configs", "ls", "paste"}
+OTHERS = {".", "accelerate", "cd", "done", "for", "git", "grep", "lint-imports", "ls", "mkdocs", "paste", "pip"}
+OTHERS |= {"pre-commit", "printf", "pytest", "python", "ray", "torchrun", "uv"}
 
 
 class Accepted(BaseException):

@@ -65,13 +65,14 @@ def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     for name in ("lactok", "benchmarks", "examples", "mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md"):
         (tmp_path / name).symlink_to(ROOT / name)
+    targets = ("nowhere.md", "metrics.md#nowhere", "tutorials/nowhere.ipynb", "../lactok/nowhere.py")
     with (tmp_path / "docs" / "faq.md").open("a") as handle:
-        handle.write("\n[a](nowhere.md) [b](metrics.md#nowhere) [c](tutorials/nowhere.ipynb) [d](../lactok/nowhere.py)\n")
+        handle.write("".join(f"\n[a link]({target})\n" for target in targets))
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode == 1
     warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING")]
     assert len(warnings) == 4, done.stderr
-    for target in ("nowhere.md", "metrics.md#nowhere", "nowhere.ipynb", "nowhere.py"):
+    for target in targets:
         assert any(target in line for line in warnings), target
 
 
