@@ -68,6 +68,11 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return [(language, re.sub(rf"^{indent}", "", content, flags=re.MULTILINE)) for indent, language, content in found]
 
 
+def code_of(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language, in their order."""
+    return [content for named, content in blocks(page) if named == language]
+
+
 def commands(page: Path) -> list[Command]:
     """The commands of this project in a page's shell blocks and code spans."""
     text = text_of(page)

@@ -9,13 +9,14 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import photograph, plugged
-from documents import PAGES, ROOT, blocks, commands
+from documents import PAGES, ROOT, blocks, code_of, commands
 
 import lactok
 from benchmarks.geneval import detectors
@@ -31,11 +32,10 @@ REGISTRIES = {
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_code_compiles_and_names_what_there_is(page: Path) -> None:
-    for language, block in blocks(page):
-        if language == "python":
-            for node in ast.walk(ast.parse(block)):
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lactok":
-                    assert hasattr(lactok, node.attr) or importlib.util.find_spec(f"lactok.{node.attr}"), node.attr
+    for block in code_of(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lactok":
+                assert hasattr(lactok, node.attr) or find_spec(f"lactok.{node.attr}"), node.attr
 
 
 def run_page(page: Path, **given: Any) -> int:
@@ -83,7 +83,7 @@ def test_a_page_for_newcomers_runs(empty: Path, name: str, count: int) -> None:
 def test_the_code_of_the_readme_runs(empty: Path) -> None:
     for name in ("cat.jpg", "photo.jpg"):
         photograph(0, 320, 256).save(name)
-    code = [block for language, block in blocks(ROOT / "README.md") if language == "python"]
+    code = code_of(ROOT / "README.md", "python")
     assert code
     for block in code:
         exec(compile(block, "README.md", "exec"), {"__name__": "__main__", "images": torch.rand(2, 3, 256, 256)})
@@ -93,7 +93,7 @@ def test_the_code_of_the_readme_runs(empty: Path) -> None:
 def judges(empty: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The judges of the page, as its `pyproject.toml` declares them."""
     page = ROOT / "docs" / "adding-a-judge.md"
-    (declared,) = [tomllib.loads(block) for language, block in blocks(page) if language == "toml"]
+    (declared,) = map(tomllib.loads, code_of(page, "toml"))
     with ExitStack() as stack:
         for group, names in declared["project"]["entry-points"].items():
             points = stack.enter_context(plugged(monkeypatch, empty, REGISTRIES[group]))
