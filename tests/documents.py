@@ -101,7 +101,7 @@ def _of_line(line: str, values: dict[str, str]) -> Iterator[Command]:
 
 def simple_commands(line: str) -> Iterator[list[str]]:
     """The words of each command in a line of a shell, without variables before it, redirections and comments."""
-    lexer = shlex.shlex(re.sub(r"\d>&\d", "", line), posix=True, punctuation_chars="|&;<>()")
+    lexer = shlex.shlex(re.sub(r"\d>&\d|(?<=\s)\d(?=>)", "", line), posix=True, punctuation_chars="|&;<>()")
     lexer.whitespace_split = True
     words: list[str] = []
     skipped = False  # the next word is a file to read or write

@@ -131,7 +131,7 @@ def test_a_wrong_name_is_found() -> None:
 
 
 def test_words_of_a_line() -> None:
-    line = "A=1 B=$(ls -d x/* | paste -sd:) python -m a.b 'c d' > file 2>&1 && lactok e # and so on"
+    line = "A=1 B=$(ls -d x/* | paste -sd:) python -m a.b 'c d' > file 2>&1 && lactok e 2> log # and so on"
     assert list(simple_commands(line)) == [
         ["ls", "-d", "x/*"],
         ["paste", "-sd:"],
