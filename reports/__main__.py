@@ -1,4 +1,4 @@
-"""`python -m reports [build|compare|subsets|readme|serve|grid]` shows stored results; `build` is the default."""
+"""`python -m reports COMMAND` shows stored results or brings them together; `build` is the default."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ COMMANDS = {
     "compare": ("reports.compare", "runs, each with the first one, paired over the images that both have"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
+    "merge": ("reports.merge", "the results of several folders and bundles in one folder"),
+    "bundle": ("reports.bundle", "results in one file for others: numbers, records and ids, no pictures"),
     "serve": ("reports.serve", "show the page in a browser"),
     "grid": ("reports.grids", "a sheet of reconstructions beside their originals"),
 }

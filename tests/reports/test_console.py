@@ -37,6 +37,8 @@ NAMES = {
     "train",
     "reports",
     "compare",
+    "bundle",
+    "merge",
     "serve",
 }
 

@@ -26,6 +26,22 @@ lactok.views.geneval = function (data) {
   const withPicture = lactok.checkbox("with pictures only", true, filter);
   const search = lactok.search("Prompt", filter);
   const pager = lactok.pager(PAGE_SIZE, draw);
+  const address = lactok.address("geneval", filter);
+  const opened = {
+    get value() { return result.key; },
+    set value(key) {
+      const found = results.find((each) => each.key === key);
+      if (!found || found === result) return;
+      result = found;
+      which.value = key;
+      open();
+    },
+  };
+  address.keep("result", opened); // before the others, since another result resets them
+  for (const [name, control] of Object.entries({ task, verdict: kind, pictures: withPicture, search })) {
+    address.keep(name, control, name === "task" ? "" : undefined); // tasks are there when a result is open
+  }
+  view.shown = address.read;
   view.append(scores(), element("h2", {}, "Verdicts"),
     element("div", { class: "controls", role: "group", "aria-label": "Filter the verdicts" },
       results.length > 1 && which.element, task.element, kind.element, search.element, withPicture.element, shown),
@@ -101,6 +117,7 @@ lactok.views.geneval = function (data) {
       && (!text || verdict.prompt.toLowerCase().includes(text)));
     shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(verdicts.length)} verdicts`;
     lactok.say(shown.textContent);
+    address.write();
     pager.reset(kept.length);
     draw();
   }

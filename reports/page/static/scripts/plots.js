@@ -25,6 +25,7 @@ lactok.views.plots = function (data) {
   const families = unique(data.rows.map((row) => row.family)).sort();
   const measures = unique(data.rows.map((row) => row.measure));
   const hiddenFamilies = new Set();
+  const address = lactok.address("plots", draw);
 
   const measureSelect = lactok.select("Measured on", measures.map((measure) => [measure, measure]), draw);
   const rateSelect = lactok.select("Across", RATES.map((rate) => [rate.key, rate.title]), draw, "bits");
@@ -37,11 +38,24 @@ lactok.views.plots = function (data) {
     element("div", { class: "controls", role: "group", "aria-label": "Axes" },
       measureSelect.element, rateSelect.element, logarithmic.element, metricSelect.element, withLossless.element),
     legend, figure);
+  const hidden = {
+    get value() { return [...hiddenFamilies].sort().join(","); },
+    set value(text) {
+      hiddenFamilies.clear();
+      for (const family of text.split(",")) if (families.includes(family)) hiddenFamilies.add(family);
+    },
+  };
+  const controls = {
+    data: measureSelect, across: rateSelect, log: logarithmic, up: metricSelect, lossless: withLossless, hidden,
+  };
+  for (const [name, control] of Object.entries(controls)) address.keep(name, control);
+  view.shown = address.read;
   draw();
   matchMedia("(max-width: 40rem)").addEventListener("change", draw);
   return view;
 
   function draw() {
+    address.write();
     const rate = RATES.find((each) => each.key === rateSelect.value);
     const metric = data.metrics.find((each) => each.key === metricSelect.value);
     const measured = data.rows.filter((row) => row.measure === measureSelect.value);

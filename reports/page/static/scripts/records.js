@@ -23,6 +23,19 @@ lactok.views.records = function (data) {
   const search = lactok.search("Sample or caption", () => filter());
   const shown = element("p", { class: "shown" });
   const place = element("div", {});
+  const address = lactok.address("records", () => filter());
+  const run = {
+    get value() { return chosen.key; },
+    set value(key) {
+      const row = rows.find((each) => each.key === key);
+      if (!row || row === chosen) return;
+      select.value = key;
+      show(row);
+    },
+  };
+  address.keep("run", run);
+  address.keep("search", search);
+  view.shown = address.read;
   view.append(element("div", { class: "controls" }, select.element, search.element, shown), place);
   show(chosen);
   return view;
@@ -30,6 +43,7 @@ lactok.views.records = function (data) {
   /** Loads the records of a run and shows them, unless another was chosen meanwhile. */
   async function show(row) {
     chosen = row;
+    address.write();
     place.setAttribute("aria-busy", "true");
     try {
       const records = await lactok.load(row.records);
@@ -71,6 +85,7 @@ lactok.views.records = function (data) {
       table.update(kept);
       shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(ids.length)} samples,`
         + ` ${lactok.count(pictures.size)} with pictures`;
+      address.write();
     };
     filter();
     place.replaceChildren(table.element);

@@ -5,6 +5,8 @@ lactok.views.tables = function (data) {
   const { element, unique } = lactok;
   const view = element("div", {});
   const rows = data.rows;
+  const redraws = []; // what shows each part anew
+  const address = lactok.address("tables", () => redraws.forEach((redraw) => redraw()));
   view.append(element("h1", {}, "Tables"), element("h2", {}, "Runs found here"));
   if (!rows.length) {
     view.append(lactok.nothing("No reconstruction was measured yet.", "python -m benchmarks.recon --tokenizers local"));
@@ -16,16 +18,22 @@ lactok.views.tables = function (data) {
     view.append(element("h2", {}, "Left out"), element("ul", { class: "problems" },
       data.problems.map((problem) => element("li", {}, problem))));
   }
+  view.shown = address.read;
   return view;
 
   /** One of the papers' tables at a time; at first one with measured values, if there is one. */
   function papers() {
     const place = element("div", {});
-    const show = (id) => place.replaceChildren(lactok.paper(data.tables.find((table) => table.id === id)));
+    const show = (id) => {
+      place.replaceChildren(lactok.paper(data.tables.find((table) => table.id === id)));
+      address.write();
+    };
     const isMeasured = (table) => table.rows.some((row) => row.cells.some((cell) => cell.measured !== null));
     const first = data.tables.find(isMeasured) || data.tables[0];
     const titleOf = (table) => (isMeasured(table) ? table.title : `${table.title} (nothing measured yet)`);
     const select = lactok.select("Table", data.tables.map((table) => [table.id, titleOf(table)]), show, first.id);
+    address.keep("table", select);
+    redraws.push(() => show(select.value));
     show(first.id);
     const controls = element("div", { class: "controls" }, select.element);
     return [element("h2", {}, "Published and measured here"), controls, place];
@@ -40,8 +48,12 @@ lactok.views.tables = function (data) {
     const tokens = lactok.select("Tokens", tokenOptions, filter);
     const dataset = lactok.select("Data set", namesOf("dataset", "all data sets"), filter);
     const search = lactok.search("Tokenizer", filter);
-    const table = lactok.table(columns(), { caption: "Runs found here", rows });
+    const table = lactok.table(columns(), { caption: "Runs found here", rows, sorted: address.write });
     const shown = element("p", { class: "shown" });
+    for (const [name, control] of Object.entries({ family, tokens, dataset, search, sort: table })) {
+      address.keep(name, control);
+    }
+    redraws.push(filter);
     filter();
     return [
       element("div", { class: "controls", role: "group", "aria-label": "Filter the runs" },
@@ -60,6 +72,7 @@ lactok.views.tables = function (data) {
       table.update(kept);
       shown.textContent = `${kept.length} of ${rows.length} runs`;
       lactok.say(shown.textContent);
+      address.write();
     }
   }
 
