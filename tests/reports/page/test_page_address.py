@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow  # a browser
 
 def fragment(page: Page, view: str) -> str:
     """The address after `#`, once it has parameters of a view and has come to rest."""
-    page.wait_for_function(f"location.hash.startsWith('#{view}?')")
+    page.wait_for_url(lambda url: f"#{view}?" in url)
     page.wait_for_timeout(400)
     return str(page.evaluate("location.hash"))
 
