@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": ("reports.compare", "runs, each with the first one, paired over the images that both have"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
+    "chd": ("reports.chd", "sets of images compared by the codes that a tokenizer gives them, from stored ids"),
     "merge": ("reports.merge", "the results of several folders and bundles in one folder"),
     "bundle": ("reports.bundle", "results in one file for others: numbers, records and ids, no pictures"),
     "serve": ("reports.serve", "show the page in a browser"),

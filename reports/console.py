@@ -54,6 +54,7 @@ COMMANDS = {
     "compare": Entry(
         "reports", "results, each with the first one, paired over the images that both have", ("compare",)
     ),
+    "chd": Entry("reports", "sets of images compared by the codes that a tokenizer gives them", ("chd",)),
     "bundle": Entry("reports", "results in one file for others: numbers, records and ids, no pictures", ("bundle",)),
     "merge": Entry("reports", "the results of several folders and bundles in one folder", ("merge",)),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),

@@ -38,6 +38,7 @@ NAMES = {
     "reports",
     "compare",
     "bundle",
+    "chd",
     "merge",
     "serve",
 }
