@@ -38,6 +38,7 @@ COMMANDS = {
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
+    "perturb": Entry("benchmarks.recon.perturb", "how reconstructions suffer from ids that are a little off (pFID)"),
     "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "variety": Entry("benchmarks.recon.variety", "whether different photographs give different pictures"),

@@ -25,6 +25,7 @@ NAMES = {
     "generate",
     "ablation",
     "exchange",
+    "perturb",
     "replay",
     "retrieval",
     "variety",
