@@ -1,9 +1,9 @@
 """Ids of which some are replaced by near codes, as a generator that is a little off would choose them.
 
 Source: Qiu et al. 2025, arXiv 2503.08354 and 2509.12474, whose pFID is the FID of such reconstructions and is to tell
-how well a generator on the ids will do; lxa9867/ImageFolder `tokenizer/tokenizer_image/latent_perturbation.py`. There the
-nearest codes are those of the encoder's feature, before it is quantized; of stored ids the feature is not known, so here
-they are those of the id's own code.
+how well a generator on the ids will do; lxa9867/ImageFolder `tokenizer/tokenizer_image/latent_perturbation.py`. There
+the nearest codes are those of the encoder's feature, before it is quantized; of stored ids the feature is not known, so
+here they are those of the id's own code.
 """
 
 from __future__ import annotations
