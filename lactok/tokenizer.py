@@ -218,7 +218,8 @@ class Tokenizer(Reconstructor):
         Raises:
             WrongValue: there is no such module, or several, or it has another number of codes.
         """
-        found = [module.codes() for module in self.modules() if callable(getattr(module, "codes", None))]
+        methods: list[Any] = [getattr(module, "codes", None) for module in self.modules()]
+        found = [method() for method in methods if callable(method)]
         if len(found) != 1 or len(found[0]) != self.spec.codebook_size:
             raise WrongValue(f"{self.spec.name} has no single codebook of vectors, so that no code is near another")
         return found[0].float()
