@@ -217,6 +217,22 @@ class Tokenizer(Reconstructor):
         """Return the images (B, 3, output_size, output_size) of ids (B, L) int64; they are clamped to [0, 1] later."""
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
+    @torch.inference_mode()
+    def code_vectors(self) -> Tensor:
+        """Return the vectors between which the quantizer chooses, (codebook_size, C) float32, in the order of the ids.
+
+        They are those of the only module that has a method `codes`, as `lactok.nn.quantize.VectorQuantizer` and `FSQ`
+        have; a tokenizer with another kind of quantizer overrides this.
+
+        Raises:
+            WrongValue: there is no such module, or several, or it has another number of codes.
+        """
+        methods: list[Any] = [getattr(module, "codes", None) for module in self.modules()]
+        found = [method() for method in methods if callable(method)]
+        if len(found) != 1 or len(found[0]) != self.spec.codebook_size:
+            raise WrongValue(f"{self.spec.name} has no single codebook of vectors, so that no code is near another")
+        return found[0].float()
+
     def _checked_ids(self, ids: object, batch: int) -> Tensor:
         """Return the ids that the adapter made; raise ValueError if the spec promises others."""
         if not isinstance(ids, Tensor):

@@ -1,4 +1,4 @@
-"""`python -m reports COMMAND` shows stored results, or tries pictures of your own; `build` is the default."""
+"""`python -m reports COMMAND` shows stored results, brings them together, or tries pictures; `build` is the default."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ COMMANDS = {
     "try": ("reports.own_pictures", "every tokenizer that is on this machine, on pictures of your own"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
+    "chd": ("reports.chd", "sets of images compared by the codes that a tokenizer gives them, from stored ids"),
+    "merge": ("reports.merge", "the results of several folders and bundles in one folder"),
+    "bundle": ("reports.bundle", "results in one file for others: numbers, records and ids, no pictures"),
     "serve": ("reports.serve", "show the page in a browser"),
     "grid": ("reports.grids", "a sheet of reconstructions beside their originals"),
 }

@@ -19,7 +19,13 @@ RUNS, OUT = "runs", "reports/build"
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Add the arguments of `build` to a parser."""
-    p.add_argument("--runs", default=RUNS, help="folder of results, as the suites' --out (default: %(default)s)")
+    p.add_argument(
+        "--runs",
+        nargs="+",
+        default=[RUNS],
+        metavar="DIR",
+        help=f"folders of results, as the suites' --out, and bundles of others (default: {RUNS})",
+    )
     p.add_argument(
         "--subsets",
         metavar="FILE",
@@ -40,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from reports.tables import subsets
 
     chosen = read_subsets(args.subsets) if args.subsets is not None else None
-    results = load_results(args.runs).without(GenerationResult)  # generated pictures without any score
+    results = load_results(*args.runs).without(GenerationResult)  # generated pictures without any score
     for line in results.left_out:
         print(line, file=sys.stderr)
     by_subset = subsets.build(results, chosen) if chosen is not None else []

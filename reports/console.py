@@ -39,6 +39,7 @@ COMMANDS = {
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
+    "perturb": Entry("benchmarks.recon.perturb", "how reconstructions suffer from ids that are a little off (pFID)"),
     "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "variety": Entry("benchmarks.recon.variety", "whether different photographs give different pictures"),
@@ -57,6 +58,9 @@ COMMANDS = {
     ),
     "table": Entry("reports", "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV", ("table",)),
     "try": Entry("reports", "every tokenizer that is on this machine, on pictures of your own", ("try",)),
+    "chd": Entry("reports", "sets of images compared by the codes that a tokenizer gives them", ("chd",)),
+    "bundle": Entry("reports", "results in one file for others: numbers, records and ids, no pictures", ("bundle",)),
+    "merge": Entry("reports", "the results of several folders and bundles in one folder", ("merge",)),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),
 }
 

@@ -122,16 +122,14 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
 
 def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
     """Return the points of a metric from rows and their x; rows that cannot be drawn are left out."""
-    from lactok.evaluation.names import EXCHANGED
+    from lactok.evaluation.names import is_control
 
     points = []
     for row, x in rows:
         entry = row.metrics.get(metric)
         if entry is None or entry.value is None or x is None or not 0 < x < inf or is_lossless(row):
             continue
-        if row.label.endswith(
-            EXCHANGED
-        ):  # a control: its reconstructions were decoded from the ids of other photographs
+        if is_control(row.label):  # its reconstructions were decoded from other ids than its photographs'
             continue
         low, high = entry.ci95 or (None, None)
         conditions = "".join(f" {condition}" for condition in unusual_conditions(row))

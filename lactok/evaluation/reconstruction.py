@@ -186,7 +186,8 @@ class ReconstructedShard:
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, scores_key(self.run)])
+        texts = [[sample.text for sample in self.samples]] if self.scorer.reads_texts else []
+        scores = digest([self.ids_key, ids_digest, scores_key(self.run), *texts])
         ids = self.ids_key if self.source.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 

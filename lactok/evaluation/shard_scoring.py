@@ -146,10 +146,11 @@ class Scoring:
         while not self.outputs.keys() >= set(places):
             next(self._decoding)
         outputs = torch.stack([self.outputs[i] for i in places])
+        texts = [self.shard.samples[self.kept[i]].text for i in places]
 
         def values() -> dict[str, np.ndarray]:
             with self.shard.timer.stage("per-image metrics"):
-                return self.shard.scorer.values(compared, outputs, known)
+                return self.shard.scorer.values(compared, outputs, known, texts=texts)
 
         self._values.append(aside.begin(values))
 

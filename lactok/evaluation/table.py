@@ -12,7 +12,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from lactok.errors import first_few, one_line
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import is_control
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import PicturesResult, ReconResult, load
 from lactok.evaluation.schema_parts import Entry, Skipped
@@ -307,8 +307,11 @@ def with_stored_rows(results: Sequence[ReconResult], out: Path, name: str) -> li
             stored = load(folder.parent)
         except Damaged:
             continue
-        is_control = stored.label.endswith(EXCHANGED)
-        if isinstance(stored, ReconResult) and not is_control and _measured(stored) == _measured(results[0]):
+        if (
+            isinstance(stored, ReconResult)
+            and not is_control(stored.label)
+            and _measured(stored) == _measured(results[0])
+        ):
             rows.append(stored)
     return rows
 

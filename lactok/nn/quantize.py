@@ -267,6 +267,10 @@ class FSQ(nn.Module):
         bounded = self.bound(z)
         return (bounded + (bounded.round() - bounded).detach()) / (self.levels.to(z.device) // 2)
 
+    def codes(self) -> Tensor:
+        """Return all codes, (codebook_size, C) float32."""
+        return self.lookup(torch.arange(self.codebook_size, device=self.levels.device))
+
     def lookup(self, ids: Tensor) -> Tensor:
         """Ids (B, L) -> codes (B, L, C) float32, about [-1, 1]."""
         half = self.levels.to(ids.device) // 2
