@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from baselines.id_map import MapTokenizer
 from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
 from lactok.specs import Asset, Hub, Option, Resample, TokenizerSpec
-from lactok.tokenizer import Tokenizer
 from lactok.weights.metadata import bundled_shape
 from lactok.weights.wrappers import stored
 
@@ -93,16 +93,8 @@ def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> Tokeniz
     ),
     config=TINY_VQ4,
 )
-class LlamaGenVQ(Tokenizer):
+class LlamaGenVQ(MapTokenizer):
     """A VQ tokenizer of LlamaGen's kind; `config` is the shape of its network, by default VQ-16's."""
 
     def __init__(self, spec: TokenizerSpec, config: VQConfig = VQ16):
-        super().__init__(spec)
-        self.model = VQModel(config)
-
-    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return self.model.encode(2 * images - 1).flatten(1)  # (B, h*w), row by row
-
-    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        side = self.spec.input_size // self.model.config.downsampling  # type: ignore[operator]
-        return (self.model.decode(ids.unflatten(1, (side, side))) + 1) / 2
+        super().__init__(spec, VQModel(config))

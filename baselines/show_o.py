@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.id_generator import IdGenerator
+from baselines.id_map import MapTokenizer
 from lactok.errors import UserError
 from lactok.nn.loading import tell_cut, tokenizer_json
 from lactok.nn.magvit_v2 import MagvitConfig, MagvitV2
@@ -21,7 +22,6 @@ from lactok.nn.show_o import ShowO, ShowOConfig, ShowOSampling, generate, is_cut
 from lactok.randomness import uniform
 from lactok.registry import register, register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option, TokenizerSpec
-from lactok.tokenizer import Tokenizer
 
 PAPER = "Xie et al. 2024, arXiv 2408.12528"
 TEXTS = Asset("phi-1_5-tokenizer", "MIT", (Hub("microsoft/phi-1_5", "tokenizer.json"),), size=2_110_000)
@@ -47,19 +47,11 @@ def _tokenizer_spec(name: str) -> TokenizerSpec:
 
 
 @register(_tokenizer_spec("magvit-v2-showo"))
-class MagvitTokenizer(Tokenizer):
+class MagvitTokenizer(MapTokenizer):
     """Show-o's image tokenizer; `config` is the shape of its network."""
 
     def __init__(self, spec: TokenizerSpec, config: MagvitConfig | None = None):
-        super().__init__(spec)
-        self.model = MagvitV2(config or MagvitConfig())
-
-    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return self.model.encode(2 * images - 1).flatten(1)  # (B, h*w), row by row
-
-    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        side = (self.spec.input_size or 0) // self.model.config.downsampling
-        return (self.model.decode(ids.unflatten(1, (side, side))) + 1) / 2
+        super().__init__(spec, MagvitV2(config or MagvitConfig()))
 
 
 def _spec(name: str, repository: str, size: int, steps: int, guidance: float) -> GeneratorSpec:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from baselines.id_map import MapTokenizer
 from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.vqgan import VQConfig, VQModel
@@ -64,18 +65,11 @@ def _taming_spec(name: str, codebook_size: int, *sources: Source) -> TokenizerSp
     config=_taming_config(16384),
 )
 @register(_taming_spec("vqgan-f16-1024", 1024, Url(HEIBOX.format("8088892a516d4e3baf92"))), config=_taming_config(1024))
-class VQGAN(Tokenizer):
+class VQGAN(MapTokenizer):
     """A VQGAN of taming-transformers; `config` is the shape of its network."""
 
     def __init__(self, spec: TokenizerSpec, config: VQConfig):
-        super().__init__(spec)
-        self.model = VQModel(config)
-
-    def _encode(self, images: Tensor, seeds: Tensor) -> Tensor:
-        return self.model.encode(2 * images - 1).flatten(1)  # (B, 256), row by row
-
-    def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
-        return (self.model.decode(ids.unflatten(1, (16, 16))) + 1) / 2
+        super().__init__(spec, VQModel(config))
 
 
 MASKGIT = Asset(

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from lactok.catalogue import declared
 from lactok.errors import MissingFile, WrongValue, unknown
 from lactok.files import is_file
 from lactok.outside_text import shown
@@ -98,15 +99,32 @@ class Adapters(Plugins[Entry[S, M]]):
             MissingFile: there is no such file, for FILE.py:CLASS.
             WrongValue: an option's value is not allowed, or the file's class is no adapter.
         """
+        base, text = self._parts(name, options)
+        found: Any = self._from_file(base) if FILE.fullmatch(base) else self.get(base)
+        return Entry(found.spec.with_options(text), found.factory, found.arguments, found.code)
+
+    def spec(self, name: str, **options: object) -> S:
+        """Return the spec of a name, as `entry` does; neither torch nor a module that a catalogue tells is imported."""
+        base, text = self._parts(name, options)
+        known = None if base in self.registered else self.catalogued().get(base)
+        return self.entry(name, **options).spec if known is None else known.with_options(text)
+
+    def _parts(self, name: str, options: Mapping[str, object]) -> tuple[str, str]:
+        """Return a name without its options, and the options as text; raise as `entry` does, but for their values."""
         check_text(name)
         base, at, text = name.partition("@")
         self.check_name(base)
         if at and not text:
             raise WrongValue(f"{name!r}: options are missing after @, as in {base}@NAME=VALUE")
-        found: Any = self._from_file(base) if FILE.fullmatch(base) else self.get(base)
-        more = ",".join(f"{key}={value}" for key, value in options.items())
-        spec = found.spec.with_options(",".join(filter(None, (text, more))))
-        return Entry(spec, found.factory, found.arguments, found.code)
+        return base, ",".join(filter(None, (text, *(f"{key}={value}" for key, value in options.items()))))
+
+    def catalogued(self) -> dict[str, S]:
+        """Return the specs that the catalogues of packages hold, by name."""
+        kind = TokenizerSpec if self.what == "tokenizer" else GeneratorSpec
+        found: dict[str, S] = {}
+        for package in self.packages():
+            found |= declared(package, self.decorator, kind)
+        return found
 
     def _from_file(self, name: str) -> Entry[S, M]:
         """Return the entry of FILE.py:CLASS, a class that is decorated or has a `spec` of its own."""

@@ -8,8 +8,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TextIO
 
 from lactok.errors import DISK_FULL, UserError, WrongValue
 from lactok.extras import MissingPackage, of_error
@@ -27,10 +27,22 @@ def set_program_name(program: str, otherwise: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises a UserError for a mistake, where argparse prints a long usage and exits."""
+    """An argument parser that raises a UserError for a mistake, where argparse prints a long usage and exits.
 
-    def __init__(self, prog: str | None = None, **kwargs: Any):
+    Args:
+        prog: the command, "python -m benchmarks.recon".
+        examples: what the command may be asked for, in words -> the arguments for that; they stand below the help.
+        kwargs: other arguments of argparse's parser.
+    """
+
+    def __init__(self, prog: str | None = None, examples: Mapping[str, str] | None = None, **kwargs: Any):
         super().__init__(_called.get(prog or "", prog), **kwargs)
+        self.examples = examples or {}
+
+    def format_help(self) -> str:
+        """Return the text of `--help`, with the examples below it."""
+        lines = [line for what, words in self.examples.items() for line in (f"  {what}:", f"    {self.prog} {words}")]
+        return super().format_help() + "\n".join(["\nexamples:", *lines, ""] if lines else [])
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, and note the flags for `as_flags`; a chosen subcommand's parser comes here too."""
@@ -92,18 +104,32 @@ def as_flags(message: str) -> str:
     )
 
 
-class _StandardError(logging.Handler):
-    """Prints log records as plain lines; it looks `sys.stderr` up each time, since tests and notebooks replace it."""
+def interpreter() -> str:
+    """Return how the user starts the Python that runs: "python", or the path of tox's, which no shell finds."""
+    return os.path.relpath(sys.executable) if "TOX_ENV_DIR" in os.environ else "python"
+
+
+def messages() -> TextIO:
+    """Return the stream of messages and progress: standard error, but standard output where both are a terminal.
+
+    A terminal of tox, for one, reads both streams by themselves, so that their lines come in any order; in one stream
+    they cannot.
+    """
+    return sys.stdout if sys.stdout.isatty() and sys.stderr.isatty() else sys.stderr
+
+
+class _Messages(logging.Handler):
+    """Prints log records as plain lines; it looks the stream up each time, since tests and notebooks replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(as_flags(self.format(record)), file=sys.stderr, flush=True)
+        print(as_flags(self.format(record)), file=messages(), flush=True)
 
 
 def show_log(level: int = logging.INFO) -> None:
     """Print what the library logs, one plain line for each record; a second call in a process changes nothing."""
     logger = logging.getLogger("lactok")
-    if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
-        logger.addHandler(_StandardError())
+    if not any(isinstance(handler, _Messages) for handler in logger.handlers):
+        logger.addHandler(_Messages())
         logger.setLevel(level)
 
 
@@ -139,7 +165,7 @@ def command(main: Main) -> Callable[..., NoReturn]:
             explained = _explained(error)
             if explained is None:
                 raise
-            print(f"error: {as_flags(str(explained))}", file=sys.stderr)
+            print(f"error: {as_flags(str(explained))}", file=messages())
             code = 2
         except BrokenPipeError:  # whoever read our output, `head` for one, has gone
             # Python flushes standard output once more when it ends, which must not fail
@@ -148,11 +174,11 @@ def command(main: Main) -> Callable[..., NoReturn]:
         except OSError as error:
             if error.errno not in DISK_FULL or error.filename is not None:
                 raise
-            print("error: no space left where the output goes; results that are finished are kept", file=sys.stderr)
+            print("error: no space left where the output goes; results that are finished are kept", file=messages())
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as above
             code = 2
         except KeyboardInterrupt:
-            print("interrupted; run the same command again to go on", file=sys.stderr)
+            print("interrupted; run the same command again to go on", file=messages())
             code = 130
         raise SystemExit(code)
 

@@ -70,12 +70,23 @@ def read(path: str | Path, kind: type[T], changes: Mapping[str, Any] | None = No
     Raises:
         UserError: there is no such file, it is not TOML, or its keys and values are not those of `kind`.
     """
+    return build(kind, merged(read_values(path, examples), changes or {}), str(path))
+
+
+def read_values(path: str | Path, examples: Path | None = None) -> dict[str, Any]:
+    """Return what a TOML file holds, whatever keys these are.
+
+    Args:
+        path, examples: as of `read`.
+
+    Raises:
+        UserError: there is no such file, or it is not TOML.
+    """
     if not os.path.lexists(path):
         hint = f"; the recipes are in {examples}" if examples else ""
         raise MissingFile(f"config {shown(path, 200)} does not exist{hint}")
     where = f"config {shown(path, 200)}"
-    values = _parsed(outside_text.read(path, where), where)
-    return build(kind, merged(values, changes or {}), str(path))
+    return _parsed(outside_text.read(path, where), where)
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

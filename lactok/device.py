@@ -13,17 +13,23 @@ if TYPE_CHECKING:
     import torch
 
 
+def check_device_name(name: str) -> None:
+    """Raise WrongValue if this is no name of a device, whatever this machine has; torch is not imported."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not re.fullmatch("[0-9]{1,3}", index)):
+        raise WrongValue(f"`device` {name}: not a device; cpu, cuda, cuda:1 or mps")
+
+
 def check_device(name: str) -> str:
     """Return the name of a device ("cpu", "cuda", "cuda:1", "mps") if this machine has it.
 
     Raises:
         WrongValue: this is no name of a device, or the machine has no such device.
     """
+    check_device_name(name)
     import torch
 
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not re.fullmatch("[0-9]{1,3}", index)):
-        raise WrongValue(f"`device` {name}: not a device; cpu, cuda, cuda:1 or mps")
     have = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count(),

@@ -62,20 +62,30 @@ class ClusterError(DiskError):
     """A cluster that cannot be had, or computes other numbers: the whole command ends, as with a full disk."""
 
 
-def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:
+def unknown(kind: str, name: str, available: Iterable[str], also: Iterable[str] = (), where: str = "") -> UnknownName:
     """Return the error for a name that is not among the available ones; it suggests the nearest and lists all.
+
+    The first of the names that begin with what was typed is the nearest, whatever else is spelled like it.
 
     Args:
         kind: what the name is of, for the message.
+        name: what was typed.
+        available: the names that there are, those first that are to be suggested rather than others.
+        also: what may stand there and is no name; it is listed and never suggested.
+        where: what shows the names, instead of a list of them, where they are too many for a message.
 
     >>> print(unknown("tokenizer", "titok-s123", ["titok-s128", "identity"]))
     unknown tokenizer 'titok-s123', did you mean 'titok-s128'? Available: identity, titok-s128
+    >>> print(unknown("metric", "lpips", ["psnr", "lpips_alex", "lpips_vgg"]))
+    unknown metric 'lpips', did you mean 'lpips_alex'? Available: lpips_alex, lpips_vgg, psnr
     """
-    names = sorted(available)
-    lower = {other.lower(): other for other in names}  # papers write PSNR
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    hint = f", did you mean {lower[near[0]]!r}?" if near else "."
-    return UnknownName(f"unknown {kind} {name!r}{hint} Available: {', '.join(names) or 'none'}")
+    names = list(available)
+    lower = {other.lower(): other for other in reversed(names)}  # papers write PSNR
+    begun = [other for other in names if name and other.lower().startswith(name.lower())]
+    near = begun or [lower[other] for other in difflib.get_close_matches(name.lower(), lower, n=1)]
+    hint = f", did you mean {near[0]!r}?" if near else "."
+    listed = where or f"Available: {', '.join(sorted([*names, *also])) or 'none'}"
+    return UnknownName(f"unknown {kind} {name!r}{hint} {listed}")
 
 
 def integer(text: str) -> int:

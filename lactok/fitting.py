@@ -88,8 +88,8 @@ def reconstructions(
     """
     if how.crop == "pad":
         height, width = shape
-        top, left = _border(height, multiple)[0], _border(width, multiple)[0]
-        expected = tuple(sum(_border(side, multiple)) + side for side in shape)
+        top, left = border(height, multiple)[0], border(width, multiple)[0]
+        expected = tuple(sum(border(side, multiple)) + side for side in shape)
         if tuple(output.shape[-2:]) != expected:
             given = tuple(output.shape[-2:])
             raise WrongValue(f"the tokenizer returns images of {given} for such of {expected}; it needs an own size")
@@ -101,10 +101,10 @@ def reconstructions(
     return _unboxed(square, shape, how.resolution) if how.crop == "box" else square
 
 
-def _border(side: int, multiple: int) -> tuple[int, int]:
+def border(side: int, multiple: int) -> tuple[int, int]:
     """Return how many pixels a side gets before and after it to become a multiple: as many, or one more after it.
 
-    >>> _border(37, 16), _border(32, 16)
+    >>> border(37, 16), border(32, 16)
     ((5, 6), (0, 0))
     """
     spare = -side % multiple
@@ -119,7 +119,7 @@ def _padded(reference: np.ndarray, how: Prepare, spec: TokenizerSpec) -> Tensor:
     if why:
         raise WrongValue(why)
     plane = images.tokenizer_input(reference, None, spec.resample)
-    rows, columns = (_border(side, spec.multiple) for side in reference.shape[:2])
+    rows, columns = (border(side, spec.multiple) for side in reference.shape[:2])
     return F.pad(plane, (*columns, *rows), value=GREY)
 
 

@@ -72,7 +72,13 @@ class Job:
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
     own = Parser(
-        prog="python -m lactok.generate", description="Make pictures of prompts, or of numbers of ImageNet classes."
+        prog="python -m lactok.generate",
+        description="Make pictures of prompts, or of numbers of ImageNet classes.",
+        examples={
+            "a picture of a prompt": "'a red bus' --generator sdxl --device cuda --out bus.png",
+            "four of each prompt in a file, into a folder": "--prompts prompts.txt --generator sdxl --samples 4 "
+            "--out pictures",
+        },
     )
     own.add_argument("prompts", nargs="*", metavar="PROMPT", help="what to show, such as 'a red bus'")
     own.add_argument("--prompts", dest="file", metavar="FILE", help="more of them, one per line, or .jsonl")

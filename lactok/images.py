@@ -354,8 +354,8 @@ def tokenizer_input(reference: np.ndarray, size: int | None, resample: str) -> T
         if resample == "bilinear":  # without antialias, which PIL does not have
             plane = torch.from_numpy(reference.copy()).permute(2, 0, 1)[None].float() / 255
             return F.interpolate(plane, (size, size), mode="bilinear", align_corners=False)[0]
-        filters = {"bicubic-aa": BICUBIC, "bilinear-aa": BILINEAR}
-        reference = np.asarray(Image.fromarray(reference).resize((size, size), filters[resample]))
+        filter = FILTERS[resample.removesuffix("-aa")]
+        reference = np.asarray(Image.fromarray(reference).resize((size, size), filter))
     return torch.from_numpy(reference.copy()).permute(2, 0, 1).float() / 255
 
 

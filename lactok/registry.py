@@ -86,7 +86,7 @@ def _filtered(adapters: Adapters[S, M], filter: str | Callable[[S], bool] | None
     if isinstance(filter, str):
         pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
         return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-    return [name for name in names if filter(adapters.entry(name).spec)]
+    return [name for name in names if filter(adapters.spec(name))]
 
 
 def list_tokenizers(filter: str | Callable[[TokenizerSpec], bool] | None = None) -> list[str]:
@@ -94,7 +94,7 @@ def list_tokenizers(filter: str | Callable[[TokenizerSpec], bool] | None = None)
 
     Args:
         filter: a part of the name, or a pattern with `*` and `?`; or a function that takes a spec and returns whether
-            it is wanted. Only such a function makes that adapters are imported.
+            it is wanted.
 
     >>> list_tokenizers("resize-*")
     ['resize-8', 'resize-12', 'resize-16', 'resize-256']
@@ -143,12 +143,12 @@ def spec(name: str, **options: object) -> TokenizerSpec | GeneratorSpec:
 
 def tokenizer_spec(name: str, **options: object) -> TokenizerSpec:
     """Return the spec of a tokenizer; see `spec`."""
-    return TOKENIZERS.entry(name, **options).spec
+    return TOKENIZERS.spec(name, **options)
 
 
 def generator_spec(name: str, **options: object) -> GeneratorSpec:
     """Return the spec of a generator; see `spec`."""
-    return GENERATORS.entry(name, **options).spec
+    return GENERATORS.spec(name, **options)
 
 
 def resolve_assets(name: str) -> dict[str, Resolved]:
@@ -173,7 +173,7 @@ def assets() -> dict[str, tuple[Asset, ...]]:
     for adapters in (TOKENIZERS, GENERATORS):
         for name in dict.fromkeys([*adapters.names(), *adapters.own()]):
             try:
-                found[name] = adapters.entry(name).spec.assets
+                found[name] = adapters.spec(name).assets
             except UserError as error:  # a broken plug-in must not hide the others
                 logging.getLogger(__name__).warning("left out: %s", error)
     return found

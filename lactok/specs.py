@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Fit = Literal["crop", "squash"]
-Resample = Literal["bicubic-aa", "bilinear-aa", "bilinear"]
+Kind = Literal["discrete", "continuous"]
+Resample = Literal["bicubic-aa", "bilinear-aa", "lanczos-aa", "bilinear"]
 
 PLAIN = (".json", ".py", ".txt")  # endings of files that hold no tensors
 # A file cannot be known by these names, the part before "." or "-0" (of "model-00001-of-00002"): many models have them.
 GENERIC_STEMS = {
     "adapter_model",
+    "autoencoder",
     "best",
     "checkpoint",
     "ckpt",
@@ -324,6 +326,11 @@ class TokenizerSpec(WithOptions):
         multiple: where `input_size` is None, what the sides of an image must be a multiple of.
         taught_by: the names of metrics' weight files whose network was a part of the training's loss, as far as is
             known; the figures of these metrics are marked in tables.
+        levels: the number of ids of each level, from the coarsest to the finest, or of each group, in the order in
+            which they stand among an image's ids; empty where the ids are of one kind.
+        levels_of_input: values of the option `input` -> `levels` there, where the ids do not grow with the area.
+        kind: "continuous" for a row whose images are coded as numbers, so that it has no ids and tables keep it apart;
+            its bits are the bits of all its numbers.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -350,6 +357,9 @@ class TokenizerSpec(WithOptions):
     note: str = ""
     multiple: int = 1
     taught_by: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()
+    levels_of_input: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    kind: Kind = "discrete"
 
     @property
     def bits(self) -> float | None:
@@ -363,10 +373,16 @@ class TokenizerSpec(WithOptions):
         return self.tokens * math.log2(self.codebook_size)
 
     def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
-        if "input" not in values or self.tokens is None or self.input_size is None:
+        if "input" not in values or self.input_size is None:
             return {}
         side = int(values["input"])
-        derived: dict[str, object] = {"input_size": side, "tokens": self.tokens * side**2 // self.input_size**2}
+        derived: dict[str, object] = {"input_size": side}
+        if self.tokens is not None:
+            levels = tuple(count * side**2 // self.input_size**2 for count in self.levels or (self.tokens,))
+            levels = self.levels_of_input.get(side, levels)
+            derived["tokens"] = sum(levels)
+            if self.levels:
+                derived["levels"] = levels
         # a network that takes any size gives back the same, unless `size` says which
         if self.output_size == self.input_size and "size" not in self.options:
             derived["output_size"] = side

@@ -144,6 +144,15 @@ class Reconstructor(Adapter):
                 raise ValueError(f"{name} takes float32 images in [0, 1], these reach from {low:.4g} to {high:.4g}")
         return images.to(self.device)
 
+    def _checked_seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
+        """Return the seeds that the caller gave, on the CPU, or zeros; raise ValueError if they are not (B,) int64."""
+        if seeds is None:
+            return torch.zeros(batch, dtype=torch.int64)
+        _check_tensor("seeds", seeds)
+        if seeds.shape != (batch,) or seeds.dtype != torch.int64:
+            raise ValueError(f"seeds are ({batch},) int64, one an image, not {tuple(seeds.shape)} {seeds.dtype}")
+        return seeds.cpu()
+
     def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode and decode images.
 
@@ -208,6 +217,22 @@ class Tokenizer(Reconstructor):
         """Return the images (B, 3, output_size, output_size) of ids (B, L) int64; they are clamped to [0, 1] later."""
         raise NotImplementedError(f"{self.spec.name} has no ids")
 
+    @torch.inference_mode()
+    def code_vectors(self) -> Tensor:
+        """Return the vectors between which the quantizer chooses, (codebook_size, C) float32, in the order of the ids.
+
+        They are those of the only module that has a method `codes`, as `lactok.nn.quantize.VectorQuantizer` and `FSQ`
+        have; a tokenizer with another kind of quantizer overrides this.
+
+        Raises:
+            WrongValue: there is no such module, or several, or it has another number of codes.
+        """
+        methods: list[Any] = [getattr(module, "codes", None) for module in self.modules()]
+        found = [method() for method in methods if callable(method)]
+        if len(found) != 1 or len(found[0]) != self.spec.codebook_size:
+            raise WrongValue(f"{self.spec.name} has no single codebook of vectors, so that no code is near another")
+        return found[0].float()
+
     def _checked_ids(self, ids: object, batch: int) -> Tensor:
         """Return the ids that the adapter made; raise ValueError if the spec promises others."""
         if not isinstance(ids, Tensor):
@@ -226,15 +251,6 @@ class Tokenizer(Reconstructor):
         size = self.spec.codebook_size
         if size is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < size):
             raise ValueError(f"{self.spec.name}: {expectation} {int(ids.min())} to {int(ids.max())}")
-
-    def _checked_seeds(self, seeds: Tensor | None, batch: int) -> Tensor:
-        """Return the seeds that the caller gave, on the CPU, or zeros; raise ValueError if they are not (B,) int64."""
-        if seeds is None:
-            return torch.zeros(batch, dtype=torch.int64)
-        _check_tensor("seeds", seeds)
-        if seeds.shape != (batch,) or seeds.dtype != torch.int64:
-            raise ValueError(f"seeds are ({batch},) int64, one an image, not {tuple(seeds.shape)} {seeds.dtype}")
-        return seeds.cpu()
 
     @torch.inference_mode()
     def encode_unchecked(self, images: Tensor, seeds: Tensor | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m reports [build|compare|subsets|readme|cards|serve|grid]` shows stored results; `build` is the default."""
+"""`python -m reports COMMAND` shows stored results, brings them together, or tries pictures; `build` is the default."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from lactok.command import Parser, command
 COMMANDS = {
     "build": ("reports.build", "tables, figures and the page from stored results (the default)"),
     "compare": ("reports.compare", "runs, each with the first one, paired over the images that both have"),
+    "table": (
+        "reports.paper_table",
+        "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV",
+    ),
+    "try": ("reports.own_pictures", "every tokenizer that is on this machine, on pictures of your own"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
     "cards": ("reports.cards", "the tables of the model cards from docs/cards"),
+    "chd": ("reports.chd", "sets of images compared by the codes that a tokenizer gives them, from stored ids"),
+    "merge": ("reports.merge", "the results of several folders and bundles in one folder"),
+    "bundle": ("reports.bundle", "results in one file for others: numbers, records and ids, no pictures"),
     "serve": ("reports.serve", "show the page in a browser"),
     "grid": ("reports.grids", "a sheet of reconstructions beside their originals"),
 }

@@ -7,24 +7,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.errors import MissingFile, UserError, check_output_file, disk_errors, one_line, unknown
-from lactok.files import is_file, is_folder
-from lactok.outside_text import shown
+from lactok.errors import UserError, check_output_file, disk_errors, one_line
 
 if TYPE_CHECKING:
     from lactok.evaluation.compare import Comparison
-    from lactok.evaluation.results import Result
 
 LEVEL = 0.05  # below which a reader takes a p-value for a difference
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Add the arguments of `compare` to a parser."""
-    about = "a result folder, its name in --runs, or the name of a tokenizer or generator that has one run there"
+    about = (
+        "a result folder, its name in --runs, or a tokenizer or generator: of its runs the one that has its data and "
+        "protocol in common with the other RUN"
+    )
     p.add_argument("first", metavar="RUN", help=about)
     p.add_argument("second", metavar="RUN", help="the same; differences are this one minus the first")
     p.add_argument("more", metavar="RUN", nargs="*", help="further runs to compare with the first")
     p.add_argument("--runs", default="runs", help="folder of results (default: %(default)s)")
+    p.add_argument("--dataset", metavar="NAME", help="the data set of the runs that tokenizers' names mean")
     p.add_argument("--json", metavar="FILE", help="also write the comparison, all digits kept")
 
 
@@ -33,8 +34,9 @@ def run(args: argparse.Namespace) -> int:
     check_output_file("json", args.json)
     from lactok.evaluation.compare import compare, corrected
     from lactok.evaluation.older_results import older_version_lines
+    from reports.stored_runs import find
 
-    runs = [find(name, args.runs) for name in (args.first, args.second, *args.more)]
+    runs = find([args.first, args.second, *args.more], args.runs, dataset=args.dataset)
     folders = [run.folder.resolve() for run in runs]
     for place, folder in enumerate(folders):
         if folder in folders[:place]:
@@ -53,41 +55,6 @@ def run(args: argparse.Namespace) -> int:
         with disk_errors(args.json, "choose another --json"):
             write_atomically(Path(args.json), to_json(data))
     return 0
-
-
-def find(name: str, runs: str) -> Result:
-    """Return a stored result.
-
-    Args:
-        name: its folder, its folder's name in `runs`, or the tokenizer or generator, where that has one run in `runs`.
-        runs: the folder of results.
-
-    Raises:
-        UserError: there is no such result, there are several, or it is damaged.
-    """
-    from lactok.evaluation.older_results import Damaged
-    from lactok.evaluation.results import GenerationResult, load, load_results
-
-    for folder in (Path(name), Path(runs) / name):
-        if is_file(folder / "result.json"):
-            try:
-                return load(folder.resolve())
-            except Damaged as error:
-                raise UserError(f"{folder}: {error}; run the command that made it again") from error
-    if is_folder(Path(name)):
-        raise UserError(f"{name} is no result folder: there is no result.json")
-    if "/" in name or not is_folder(Path(runs)):
-        raise MissingFile(
-            f"RUN {shown(name, 200)}: no folder of a result, neither here nor in --runs {shown(runs, 200)}; "
-            "name the folder that holds the run's result.json"
-        )
-    found = load_results(runs).without(GenerationResult)
-    labelled = [r for r in found if r.label == name]
-    if len(labelled) > 1:
-        raise UserError(f"{name} has several runs, name one: {', '.join(r.name for r in labelled)}")
-    if not labelled:
-        raise unknown("run", name, [r.name for r in found])
-    return labelled[0]
 
 
 def _tests(compared: Comparison) -> int:

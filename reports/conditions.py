@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lactok.evaluation.results import Result
+from lactok.evaluation.results import ReconResult, Result
 
 
 def unusual_conditions(run: Result) -> list[str]:
@@ -13,3 +13,9 @@ def unusual_conditions(run: Result) -> list[str]:
     if run.seed != 0:
         conditions.append(f"seed {run.seed}")
     return conditions
+
+
+def is_lossless(run: ReconResult) -> bool:
+    """Return whether every image came back exactly, so that its PSNR is capped."""
+    psnr = run.metrics.get("psnr")
+    return psnr is not None and psnr.capped == psnr.n

@@ -33,11 +33,13 @@ COMMANDS = {
     "preference": Entry("benchmarks.preference", "rewards of generated pictures, and their distance to photographs"),
     "gfid": Entry("benchmarks.gfid", "FID, Inception Score, precision and recall of pictures of ImageNet classes"),
     "table3": Entry("benchmarks.table3", "the paper's Table 3: GenEval and rewards of its generators"),
+    "data": Entry("lactok.data", "pairs of pictures and captions for training: make, caption and filter them"),
     "datasets": Entry("benchmarks.datasets", "data sets: where they are, whether they are right; fetch or make them"),
     "generation": Entry("benchmarks.generation", "pictures of a generator, for GenEval and preference scores"),
     "generate": Entry("lactok.generate", "pictures of a generator, from prompts on the command line"),
     "ablation": Entry("benchmarks.ablation", "what LaCTok's parts, its ids and its steps are worth"),
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
+    "perturb": Entry("benchmarks.recon.perturb", "how reconstructions suffer from ids that are a little off (pFID)"),
     "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "variety": Entry("benchmarks.recon.variety", "whether different photographs give different pictures"),
@@ -49,11 +51,16 @@ COMMANDS = {
     "weights": Entry("lactok.weights", "which weights there are, where they are; fetch them"),
     "train": Entry("lactok.train", "train a model of this project"),
     "reports": Entry(
-        "reports", "tables, figures and the page, from stored results: build, compare, subsets, readme, serve, grid"
+        "reports", "tables, figures and the page, from stored results; build, compare, table, try, serve and more"
     ),
     "compare": Entry(
         "reports", "results, each with the first one, paired over the images that both have", ("compare",)
     ),
+    "table": Entry("reports", "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV", ("table",)),
+    "try": Entry("reports", "every tokenizer that is on this machine, on pictures of your own", ("try",)),
+    "chd": Entry("reports", "sets of images compared by the codes that a tokenizer gives them", ("chd",)),
+    "bundle": Entry("reports", "results in one file for others: numbers, records and ids, no pictures", ("bundle",)),
+    "merge": Entry("reports", "the results of several folders and bundles in one folder", ("merge",)),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),
 }
 

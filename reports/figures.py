@@ -1,7 +1,8 @@
 """Figures for a paper from stored results: quality against rate and against decoding time, each as SVG and PDF.
 
 A figure shows results that are comparable: the same photographs under the same protocol and, where time is shown, on
-the same machine. Lossless rows (the identity) are left out, because their values would squash the others.
+the same machine. Lossless rows (the identity) are left out, because their values would squash the others. Continuous
+rows are no points but dashed lines, ceilings, since they have no ids.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +19,15 @@ from typing import TYPE_CHECKING, Any
 from lactok.evaluation.results import ReconResult, Results
 from lactok.metrics.registry import find
 from reports import id_figures
-from reports.conditions import unusual_conditions
+from reports.conditions import is_lossless, unusual_conditions
 from reports.drawing import printable, save, style
+from reports.families import COLOURS, FAMILIES, MARKER_POINTS, MARKERS, USUAL_POINTS, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE = (3.4, 2.7)  # inches: a column of a two-column page
-# the colours of Okabe and Ito, Color Universal Design (2008), without yellow, which is hardly seen on white paper
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-FAMILIES = ("lactok", "llamagen", "titok", "flextok", "seedtok", "vqgan", "reference")  # other families follow by name
 QUALITY = ("psnr", "lpips_alex", "lpips_vgg", "rfid")
 AGAINST_TIME = ("psnr", "lpips_alex", "lpips_vgg")
 RATES = {"bits": "Bits per image", "tokens": "Tokens per image"}
@@ -83,13 +82,15 @@ def figures(results: Results, out: Path) -> list[Path]:
     `<dataset>__<prepare>-<score>__n<images>`.
     """
     written: list[Path] = []
-    for group, rows in _groups(results.recon).items():
+    for group, members in _groups(results.recon).items():
+        rows = [row for row in members if row.data.tokenizer.kind != "continuous"]
+        continuous = [row for row in members if row.data.tokenizer.kind == "continuous"]
         for metric in QUALITY:
+            ceilings = _points([(row, row.tokenizer["bits"]) for row in continuous], metric)
             for rate, label in RATES.items():
                 points = _points([(row, row.tokenizer[rate]) for row in rows], metric)
-                written += _draw(
-                    points, label, find(metric).axis, out / f"rate-distortion-{metric}-{rate}__{group}", base=2
-                )
+                name = f"rate-distortion-{metric}-{rate}__{group}"
+                written += _draw(points, label, find(metric).axis, out / name, base=2, ceilings=ceilings)
         for i, (machine, timed) in enumerate(_machines(rows).items(), 1):
             for metric in AGAINST_TIME:
                 label = f"Decoding, seconds per image ({machine})"
@@ -121,16 +122,14 @@ def _groups(rows: Sequence[ReconResult]) -> dict[str, list[ReconResult]]:
 
 def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> list[Point]:
     """Return the points of a metric from rows and their x; rows that cannot be drawn are left out."""
-    from lactok.evaluation.names import EXCHANGED
+    from lactok.evaluation.names import is_control
 
     points = []
     for row, x in rows:
         entry = row.metrics.get(metric)
-        if entry is None or entry.value is None or x is None or not 0 < x < inf or _lossless(row):
+        if entry is None or entry.value is None or x is None or not 0 < x < inf or is_lossless(row):
             continue
-        if row.label.endswith(
-            EXCHANGED
-        ):  # a control: its reconstructions were decoded from the ids of other photographs
+        if is_control(row.label):  # its reconstructions were decoded from other ids than its photographs'
             continue
         low, high = entry.ci95 or (None, None)
         conditions = "".join(f" {condition}" for condition in unusual_conditions(row))
@@ -147,12 +146,6 @@ def _points(rows: Sequence[tuple[ReconResult, float | None]], metric: str) -> li
             )
         )
     return sorted(points, key=lambda p: (p.name, p.x, p.y))
-
-
-def _lossless(row: ReconResult) -> bool:
-    """Return whether every image came back exactly, so that its PSNR is capped."""
-    psnr = row.metrics.get("psnr")
-    return psnr is not None and psnr.capped == psnr.n
 
 
 def _machines(rows: Sequence[ReconResult]) -> dict[str, list[tuple[ReconResult, float]]]:
@@ -178,8 +171,13 @@ def _machine(about: Mapping[str, Any]) -> str:
     return printable(about["device"], 60)
 
 
-def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base: int) -> list[Path]:
-    """Draw one figure in all formats and return the files; none where all points have the same place on the x axis."""
+def _draw(
+    points: Sequence[Point], x_label: str, y_label: str, path: Path, base: int, ceilings: Sequence[Point] = ()
+) -> list[Path]:
+    """Draw one figure in all formats and return the files; none where all points have the same place on the x axis.
+
+    `ceilings` are continuous rows, whose bits are no rate of ids: each is a dashed line across the figure.
+    """
     from matplotlib.figure import Figure
 
     if len({p.x for p in points}) < 2:
@@ -189,9 +187,11 @@ def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base:
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         _plot(axes, points, base)
+        _plot_ceilings(axes, ceilings)
         note = "~ too few images: biased upwards"
         axes.set_xlabel(f"{x_label}\n{note}" if any(p.prefix for p in points) else x_label)
         axes.set_ylabel(y_label)
+        _thin_tick_labels(figure, axes)
         _label_points(figure, axes, points)
         for file in files:
             save(figure, file)
@@ -199,9 +199,9 @@ def _draw(points: Sequence[Point], x_label: str, y_label: str, path: Path, base:
 
 
 def _colours_and_markers(families: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return the colour and the marker of each family; a known family has the same ones in all figures."""
-    order = [*FAMILIES, *sorted(set(families) - set(FAMILIES))]
-    return {f: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, f in enumerate(order)}
+    """Return the colour and the marker of each family, in the order of the legend."""
+    order = [*(f for f in FAMILIES if f in families), *sorted(set(families) - set(FAMILIES))]
+    return {f: (COLOURS[look(f).colour], MARKERS[look(f).mark]) for f in order}
 
 
 def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
@@ -209,13 +209,13 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    look = _colours_and_markers([p.family for p in points])
+    looks = _colours_and_markers([p.family for p in points])
     curves: dict[tuple[str, str], list[Point]] = {}
     for p in points:
         curves.setdefault((p.family, p.curve), []).append(p)
     for (family, _), members in sorted(curves.items()):
         members = sorted(members, key=lambda p: (p.x, p.y))
-        colour, marker = look[family]
+        colour, marker = looks[family]
         for p in members:
             if p.low is not None and p.high is not None:
                 axes.plot([p.x, p.x], [p.low, p.high], color=colour, linewidth=0.7, alpha=0.7, zorder=2)
@@ -224,7 +224,7 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
             [p.y for p in members],
             color=colour,
             marker=marker,
-            markersize=4.5,
+            markersize=MARKER_POINTS.get(marker, USUAL_POINTS),
             markeredgecolor="white",
             markeredgewidth=0.4,
             zorder=3,
@@ -239,11 +239,51 @@ def _plot(axes: Axes, points: Sequence[Point], base: int) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(_tick_label))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(linewidth=0.3, color="#DDDDDD", zorder=0)
-    families = [f for f in look if any(p.family == f for p in points)]
-    handles = [Line2D([], [], color=look[f][0], marker=look[f][1], markersize=4.5, linestyle="") for f in families]
-    legend = axes.legend(handles, ["?"] * len(families), fontsize=6, frameon=False, loc="best")
-    for text, family in zip(legend.get_texts(), families, strict=True):
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=MARKER_POINTS.get(marker, USUAL_POINTS), linestyle="")
+        for colour, marker in looks.values()
+    ]
+    legend = axes.legend(handles, ["?"] * len(looks), fontsize=6, frameon=False, loc="best")
+    for text, family in zip(legend.get_texts(), looks, strict=True):
         text.set_text(printable(family, 24))  # set here, since a legend leaves out labels that begin with _
+
+
+def _thin_tick_labels(figure: Figure, axes: Axes) -> None:
+    """Leave the labels of the x axis to every second, third, ... tick, until none touches the next one."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.ticker import FixedFormatter, FixedLocator
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    low, high = axes.get_xlim()
+    shown = [t for t in axes.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    places, texts = [t.get_loc() for t in shown], [t.label1.get_text() for t in shown]
+    boxes = [t.label1.get_window_extent(renderer) for t in shown]
+    gap = boxes[0].height / 2 if boxes else 0.0
+    for step in range(1, len(boxes) + 1):
+        kept = boxes[::step]
+        if all(one.x1 + gap <= following.x0 for one, following in pairwise(kept)):
+            labels = [text if i % step == 0 else "" for i, text in enumerate(texts)]
+            axes.xaxis.set_major_locator(FixedLocator(places))
+            axes.xaxis.set_major_formatter(FixedFormatter(labels))
+            return
+
+
+def _plot_ceilings(axes: Axes, ceilings: Sequence[Point]) -> None:
+    """Draw a dashed line for each continuous row at the value that it reaches, with its name and bits."""
+    for p in ceilings:
+        axes.axhline(p.y, color="#777777", linewidth=0.7, linestyle="--", zorder=1)
+        text = axes.annotate(
+            printable(f"{p.prefix}{p.name}, continuous, {p.x:,.0f} bits", 60),
+            (0.01, p.y),
+            (0, 1),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            fontsize=5,
+            color="#555555",
+        )
+        text.set_in_layout(False)
 
 
 def _tick_label(value: float, position: int | None = None) -> str:

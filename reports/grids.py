@@ -5,30 +5,19 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lactok.errors import MissingFile, UserError, check_output_file, integer, unknown, whole
 from lactok.files import is_folder
 from lactok.outside_text import shown
-from reports.drawing import save, style, wrap
+from reports.sheet import GridRow, grid
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from benchmarks.geneval.folder import Entry
     from lactok.evaluation.results import ReconResult
     from reports.pictures import StoredPictures
 
-CELL_INCHES = 1.25  # the longer side of a cell; five columns fill a page of 7 inches
-CAPTION_INCHES = 0.85  # the width of the rows' captions
-GAP_INCHES = 0.04  # between cells
-MIN_CELL_PIXELS = 256  # a cell's longer side is enlarged to it, so that captions can be read in a PNG file
-MAX_PIXELS = 120e6  # of all cells together
-LINE_SPACING = 1.25  # a factor of the letters' height
-FONT_POINTS = 7.0
 DEFAULT_ROWS = 4  # at most so many samples or prompts where none are named
 HOW_TO_STORE_MORE = "python -m benchmarks.recon --pictures all, with the options of the run, stores every sample's"
 
@@ -158,7 +147,7 @@ def select(
         by_name[result.name] = (result, found)
     if names is None:
         labels = {r.label for r, _ in with_pictures}
-        rows = sorted((by_name[name] for name in labels), key=lambda pair: (_bits(pair[0]), pair[0].label))
+        rows = sorted((by_name[name] for name in labels), key=lambda pair: (bits(pair[0]), pair[0].label))
     else:
         wanted = split_names(" ".join(names), more=", or leave it out")
         for name in wanted:
@@ -171,10 +160,10 @@ def select(
     return rows
 
 
-def _bits(result: ReconResult) -> float:
+def bits(result: ReconResult) -> float:
     """Return a tokenizer's bits an image for sorting, infinity where they are unknown."""
-    bits = result.tokenizer["bits"]
-    return float("inf") if bits is None else float(bits)
+    known = result.tokenizer["bits"]
+    return float("inf") if known is None else float(known)
 
 
 def choose_samples(rows: Sequence[tuple[ReconResult, StoredPictures]], text: str | None) -> list[str]:
@@ -312,73 +301,3 @@ def _titles(folders: Sequence[Path]) -> list[str]:
     """Return the folders' names, or their paths as given where two have the same name."""
     names = [f.resolve().name for f in folders]
     return names if len(set(names)) == len(names) else [str(f) for f in folders]
-
-
-@dataclass(frozen=True)
-class GridRow:
-    """A row of the grid: its caption, and its pictures from left to right."""
-
-    caption: str
-    pictures: Sequence[Image]
-
-
-def grid(columns: Sequence[str], rows: Sequence[GridRow], path: Path) -> None:
-    """Draw a grid into `path`, a .png or .pdf file, whose bytes are the same every time.
-
-    Small pictures are enlarged by a whole factor, so that their pixels stay visible, and pictures larger than a cell
-    are shrunk. A PDF file holds the pictures themselves. Captions are wrapped to their column.
-
-    Args:
-        columns: the caption of each column.
-        rows: the rows from top to bottom.
-        path: the file.
-    """
-    from matplotlib.backends.backend_agg import RendererAgg
-    from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
-
-    pictures = [picture for row in rows for picture in row.pictures]
-    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
-    factor: float = max(1, ceil(MIN_CELL_PIXELS / max(width, height)))
-    total = width * height * factor**2 * len(rows) * len(columns)
-    factor *= min(1.0, sqrt(MAX_PIXELS / total))
-    width, height = round(width * factor), round(height * factor)
-    dpi = max(width, height) / CELL_INCHES
-    gap, left = round(GAP_INCHES * dpi), round(CAPTION_INCHES * dpi)
-    with style():
-        font = FontProperties(family=["DejaVu Sans"], size=FONT_POINTS)
-        renderer = RendererAgg(1, 1, dpi)
-
-        def measure(text: str) -> float:
-            return float(renderer.get_text_width_height_descent(text, font, False)[0])
-
-        heads = [wrap(c, width, measure) for c in columns]
-        sides = [wrap(row.caption, left - 2 * gap, measure, max_lines=8) for row in rows]
-        line_height = FONT_POINTS / 72 * LINE_SPACING * dpi
-        top = round(max(h.count("\n") + 1 for h in heads) * line_height) + 2 * gap
-        total_width = left + len(columns) * (width + gap)
-        total_height = top + len(rows) * (height + gap)
-        figure = Figure(figsize=(total_width / dpi, total_height / dpi), dpi=dpi)
-        text: dict[str, Any] = {"fontproperties": font, "linespacing": LINE_SPACING}
-        for i, head in enumerate(heads):
-            x = left + i * (width + gap) + width / 2
-            figure.text(x / total_width, 1 - (top - gap) / total_height, head, ha="center", va="bottom", **text)
-        for j, (row, side) in enumerate(zip(rows, sides, strict=True)):
-            y = total_height - top - j * (height + gap) - height
-            middle = (y + height / 2) / total_height
-            figure.text((left - gap) / total_width, middle, side, ha="right", va="center", **text)
-            for i, picture in enumerate(row.pictures):
-                x = left + i * (width + gap)
-                axes = figure.add_axes((x / total_width, y / total_height, width / total_width, height / total_height))
-                axes.imshow(_fitted(picture, width, height), aspect="auto", interpolation="none", resample=False)
-                axes.set_axis_off()
-        save(figure, path)
-
-
-def _fitted(picture: Image, width: int, height: int) -> Image:
-    """Shrink a picture smoothly where it is larger than a cell; smaller ones are enlarged when they are drawn."""
-    from PIL import Image as pil
-
-    if picture.width <= width and picture.height <= height:
-        return picture
-    return picture.resize((width, height), pil.Resampling.LANCZOS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
 from lactok.evaluation.error_profile import stored_profile
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import is_control
 from lactok.evaluation.results import ReconResult
 from reports.drawing import printable, save, style
 
@@ -30,7 +30,7 @@ def figures(rows: Sequence[ReconResult], out: Path, group: str) -> list[Path]:
         out: the folder.
         group: the end of the files' names, `ids-by-position__<group>` and `detail-kept__<group>`.
     """
-    runs = sorted((r for r in rows if not r.label.endswith(EXCHANGED)), key=lambda r: r.name)
+    runs = sorted((r for r in rows if not is_control(r.label)), key=lambda r: r.name)
     written = _draw(
         _positions(runs),
         out / f"ids-by-position__{group}",

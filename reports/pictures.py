@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath  # it knows both kinds of slashes
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError
 from lactok.evaluation.error_profile import WORST
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import ReconResult
-from lactok.evaluation.stored_files import read_json
+from lactok.evaluation.stored_files import is_plain_name, read_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,11 +75,9 @@ def stored_pictures(result: ReconResult) -> StoredPictures | None:
 
 def _inside(name: object) -> str:
     """Return a file's name; raise ValueError for anything that could lead out of its folder."""
-    if not isinstance(name, str) or name in ("", "..") or PureWindowsPath(name).name != name:
+    if not is_plain_name(name):
         raise ValueError(f"{str(name)[:40]!a} is not a file's name")
-    if "\0" in name or len(name.encode()) > 255:
-        raise ValueError(f"{name[:40]!a} is no name that a file can have")
-    return name
+    return str(name)
 
 
 def open_picture(path: Path) -> Image:

@@ -31,13 +31,14 @@ from benchmarks.gfid import suite
 from benchmarks.preference import __main__ as preference
 from benchmarks.recon import __main__ as recon
 from lactok import weights
+from lactok.data import __main__ as data
 from lactok.evaluation import datasets, reconstruction
 from lactok.metrics import rewards
 from lactok.specs import Asset
 from lactok.training import checkpoint
 from lactok.training.record import Curve
 
-STABLE = ("result.json", "records.parquet", "tokens.npz", "curve.jsonl")
+STABLE = ("result.json", "records.parquet", "tokens.npz", "curve.jsonl", "counts.json", "data.json")
 
 
 def ended_well(main: Callable[[list[str]], object], *words: object) -> None:
@@ -87,6 +88,12 @@ def compare_classes(inputs: Path, out: Path) -> None:
     ended_well(gfid.main, *words, *more, "--threads", "1", "--out", out)
 
 
+def construct(inputs: Path, out: Path) -> None:
+    words = ("--prompts", inputs / "prompts.txt", "--generator", "toy-clouds", "--real", inputs / "captioned")
+    more = ("--captioner", "raw", "--filters", "bright>0.3", "--shard", "2", "--threads", "1", "--out", out)
+    ended_well(data.main, *words, *more)
+
+
 def convert(inputs: Path, out: Path) -> None:
     os.environ |= {"LACTOK_CACHE": str(out / "cache"), "LACTOK_WEIGHTS": str(inputs / "weights")}
     found = weights.resolve(Asset("toy-net", "MIT", convert="crash_points:doubled"))
@@ -119,6 +126,7 @@ WORKS: dict[str, Callable[[Path, Path], None]] = {
     "preference": score,
     "generation": generate,
     "gfid": compare_classes,
+    "data": construct,
     "weights": convert,
     "training": train,
 }
@@ -189,7 +197,7 @@ def in_child(work: Callable[[Path, Path], None], inputs: Path, out: Path, kill_a
 def content(out: Path) -> dict[str, bytes]:
     """All files that must have the same bytes however often a run was killed: results, pictures, weights, tables."""
     files = [p for p in sorted(out.rglob("*")) if p.is_file()]
-    wanted = [p for p in files if p.name in STABLE or p.suffix in (".png", ".md", ".jsonl", ".safetensors")]
+    wanted = [p for p in files if p.name in STABLE or p.suffix in (".png", ".md", ".jsonl", ".safetensors", ".tar")]
     wanted += [p for p in files if p.name in ("samples.npz", "theirs.npz")]
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in wanted}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import re
@@ -82,7 +81,7 @@ def replayed(folder: Path, kind: type[Lines] = Lines) -> Lines:
     reference = sets.read(folder)
     checks = kind(reference)
     with count_near_ties() as ties:
-        importlib.import_module(sets.KINDS[reference.kind]).replay(folder, reference.config, checks)
+        sets.replay_of(reference.kind)(folder, reference.config, checks)
     checks.equal(TIES, sum(int(t.sum()) for t in ties), 0, "none")
     return checks
 

@@ -43,7 +43,7 @@ def main() -> None:
         sizes = [p.stat().st_size for p in site.rglob("*") if p.is_file()]
         print(f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB")
         with running() as chromium:
-            for view in ("tables", "plots", "pictures", "records"):
+            for view in ("overview", "tables", "plots", "pictures", "records"):
                 opened = []
                 for _ in range(3):
                     with chromium.open(site, fragment=f"#{view}") as (page, watched):

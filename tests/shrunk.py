@@ -10,19 +10,26 @@ from conftest import shared
 from safetensors.torch import load_file
 
 from baselines.flextok import FlexTokTokenizer
+from baselines.seed_voken import IBQTokenizer, OpenMagvit2Tokenizer
 from baselines.seedtok import SeedTokenizer
 from baselines.titok import TiTokTokenizer
+from baselines.var import VARTokenizer
 from baselines.vqgan import VQGAN, MaskGITTokenizer
 from benchmarks.verify import flextok as flextok_set
+from benchmarks.verify import multiscale_vq as var_set
+from benchmarks.verify import open_magvit2 as open_magvit2_set
 from benchmarks.verify import seed as seed_set
 from benchmarks.verify import titok as titok_set
 from benchmarks.verify import vqgan as vqgan_set
 from lactok import registry
 from lactok.nn.flextok_checkpoint import convert
+from lactok.nn.ibq import from_voken
 from lactok.nn.maskgit_vqgan import MaskGITConfig
 from lactok.nn.unclip import UnCLIPConfig
 from lactok.nn.vqgan import from_taming
+from lactok.specs import TokenizerSpec
 from lactok.tokenizer import Tokenizer
+from lactok.weights.averages import averaged
 
 TINY_UNCLIP = UnCLIPConfig(
     unet={
@@ -114,4 +121,39 @@ def maskgit() -> Tokenizer:
     config = MaskGITConfig(32, (1, 1, 1, 1, 2), 1, 32, 1024)
     tokenizer = MaskGITTokenizer(registry.tokenizer_spec("maskgit-vqgan-f16"), config)
     torch.nn.init.normal_(tokenizer.model.quantize.embedding.weight)
+    return tokenizer
+
+
+def small(name: str, side: int, tokens: int, codes: int) -> TokenizerSpec:
+    """The spec of a published tokenizer with other sizes and no options."""
+    official = registry.tokenizer_spec(name)
+    sizes = {"tokens": tokens, "codebook_size": codes, "input_size": side, "output_size": side}
+    return replace(official, **sizes, options={}, values={})
+
+
+def ibq() -> Tokenizer:
+    values, tensors = reference("ibq_ema")
+    config = vqgan_set.config_of(values)
+    spec = small("ibq-1k", 32, (32 // config.downsampling) ** 2, config.codebook_size)
+    tokenizer = IBQTokenizer(spec, config)
+    tokenizer.model.load_state_dict(from_voken(tensors))
+    return tokenizer
+
+
+def open_magvit2() -> Tokenizer:
+    values, tensors = reference("open_magvit2_ema")
+    config = open_magvit2_set.config_of(values)
+    spec = small("open-magvit2-262k", 32, (32 // config.downsampling) ** 2, config.codebook_size)
+    tokenizer = OpenMagvit2Tokenizer(spec, config)
+    tokenizer.model.load_state_dict(averaged(tensors))
+    return tokenizer
+
+
+def var() -> Tokenizer:
+    values, tensors = reference("var_vqvae")
+    config = var_set.config_of(values, values["shrink"])
+    side = config.sides[-1] * config.downsampling
+    spec = small("var-vqvae", side, config.tokens, config.codebook_size)
+    tokenizer = VARTokenizer(replace(spec, levels=tuple(s * s for s in config.sides), levels_of_input={}), config)
+    tokenizer.load_assets({"weights": tensors})
     return tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,22 @@ def test_the_wheel_holds_everything(clone: Path, tmp_path: Path) -> None:
         "reports/page/static/vendor/d3.license.txt",
     } <= inside
     assert any(name.startswith("lactok/training/configs/") for name in inside)
+
+
+def test_a_clone_as_the_documentation_makes_it_is_no_package(tmp_path: Path) -> None:
+    """Beside a folder `lactok`, a Python without lactok would import that folder, an empty package."""
+    texts = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))]
+    folders = [match for text in texts for match in re.findall(r"git clone \S+(?: +([\w.-]+))?", text)]
+    assert folders
+    for name in folders:
+        assert name, "the clone has a name of its own, since the repository's is lactok"
+        assert name != "lactok"
+        (tmp_path / name / "lactok").mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import lactok"], capture_output=True, text=True, cwd=tmp_path, env={}
+    )
+    assert done.returncode == 1
+    assert "No module named 'lactok'" in done.stderr
 
 
 def test_an_editable_clone_is_found_from_the_folder_that_holds_it(clone: Path, tmp_path: Path) -> None:

@@ -74,12 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.part:
         raise WrongValue("`part`: an ablation prints finished rows only; measure the parts with benchmarks.recon first")
     tokenizers = names(study, args.scale)
+    settings.check_names()
     settings.use_machine()
     from benchmarks.ablation.table import table
     from benchmarks.speed.timing import decode_seconds
     from lactok.evaluation.evaluate import resolve_sources
     from lactok.evaluation.measuring import evaluate_sources, report_unfinished
     from lactok.evaluation.metric_networks import with_networks
+    from lactok.evaluation.terminal import fitted
     from lactok.evaluation.writing import folder_name
     from lactok.files import write_atomically
 
@@ -93,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = table(study, found, tokenizers, seconds)
     print(
         f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
-        f"{run.protocol.name} at {run.protocol.prepare.size_text}\n\n{text}"
+        f"{run.protocol.name} at {run.protocol.prepare.size_text}\n\n{fitted(text)}"
     )
     if study.table:  # published numbers stand beside the measured ones
         print(

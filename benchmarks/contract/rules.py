@@ -28,7 +28,7 @@ from benchmarks.contract.probe import (
 from lactok import registry
 from lactok.errors import UserError
 from lactok.plugins import places
-from lactok.specs import Fit, Resample
+from lactok.specs import Fit, Kind, Resample
 from lactok.tokenizer import Reconstructor, Tokenizer
 
 Rule = Callable[[Trial], str]
@@ -72,15 +72,23 @@ def _information(trial: Trial) -> str:
     spec = trial.entry.spec
     if not spec.license.strip() or not all(a.license.strip() for a in spec.assets):
         raise Broken("no licence; write `license` of TokenizerSpec and of each Asset, an SPDX name where there is one")
-    for label, value, allowed in (("fit", spec.fit, get_args(Fit)), ("resample", spec.resample, get_args(Resample))):
+    chosen = (("fit", spec.fit, Fit), ("resample", spec.resample, Resample), ("kind", spec.kind, Kind))
+    for label, value, kinds in chosen:
+        allowed = get_args(kinds)
         if value not in allowed:
             raise Broken(f"{label}={value!r}; write one of {', '.join(allowed)}")
     if (spec.tokens is None) != (spec.codebook_size is None):
         raise Broken("`tokens` and `codebook_size` give the bits together; write both, or None for a row without ids")
+    if spec.kind == "continuous" and spec.tokens is not None:
+        raise Broken("kind='continuous' is for rows without ids; write `tokens` and `codebook_size` None, or no `kind`")
     numbers = {k: getattr(spec, k) for k in ("tokens", "codebook_size", "input_size", "output_size", "version")}
     for label, number in numbers.items():
         if number is not None and (not isinstance(number, int) or number < 1):
             raise Broken(f"{label}={number!r}; write a whole number, 1 or more")
+    if spec.codebook_size is not None and spec.codebook_size > 2**63:
+        raise Broken("codebook_size is above 2^63, more codes than int64 tells apart; make several ids of each")
+    if spec.levels and (sum(spec.levels) != spec.tokens or not all(type(n) is int and n > 0 for n in spec.levels)):
+        raise Broken(f"levels={spec.levels}; write how many ids each level has, their sum is tokens={spec.tokens}")
     if spec.tokens is not None and (spec.input_size is None or spec.output_size is None):
         raise Broken("a tokenizer with ids needs its `input_size` and `output_size` in pixels")
     for label, option in spec.options.items():

@@ -15,7 +15,11 @@ from lactok.evaluation.published_sets import PUBLISHED
 
 def parser() -> Parser:
     """Return the parser of the four subcommands."""
-    root = Parser(prog="python -m benchmarks.datasets", description="Data sets: list, check, fetch, make.")
+    root = Parser(
+        prog="python -m benchmarks.datasets",
+        description="Data sets: list, check, fetch, make.",
+        examples={"where they are": "list", "whether one is right": "check coco", "get it": "fetch coco"},
+    )
     actions = root.add_subparsers(dest="action", required=True)
     where: dict[str, Any] = {
         "metavar": "DIR",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.scenes import EVALUATED
 from lactok.command import Parser, as_flags, command, given, refuse_beside
 from lactok.errors import at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
@@ -15,7 +17,8 @@ from lactok.evaluation.options import RUN, add_options
 if TYPE_CHECKING:
     from lactok.evaluation.results import GenEvalResult
 
-SCENES = 120  # captions that `--scenes` composes pictures for by default
+logger = logging.getLogger("lactok.geneval")
+
 OFFICIAL = ("mask2former-mmdet", "clip-vit-l-14")  # detector and colour classifier of the published scores
 WITHOUT_DOWNLOAD = ("scenes-tiny", "scenes-tiny")  # the default with `--scenes`
 
@@ -25,6 +28,12 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m benchmarks.geneval",
         description="GenEval: an object detector and a colour classifier judge generated images.",
+        examples={
+            "36 composed scenes by judges that are shipped, half a minute on a CPU": "--scenes 36 --samples 1",
+            "480 of them, some minutes": "--scenes",
+            "pictures that you have": "--images PICTURES --device cuda",
+            "make the pictures of a generator first": "--generators sdxl --device cuda --dtype float16",
+        },
         epilog="A sample that is missing or cannot be read is left out of every mean and named; the other samples of "
         "its prompt count, and a prompt without any is left out. Where a task lost all its prompts, overall is empty "
         "and says so. With --strict that ends with exit code 3; a folder without any readable picture ends with 2.",
@@ -47,7 +56,7 @@ def parser() -> Parser:
         "--scenes",
         nargs="?",
         type=integer,
-        const=SCENES,
+        const=EVALUATED,
         metavar="N",
         help="compose pictures of known "
         "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",
@@ -131,6 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         suite.check_words(asked, detector, colours)
     judges = suite.fetch_judges(detector, colours)
     if args.scenes is not None:
+        count = args.scenes * args.samples
+        logger.info("%d pictures of known truth are composed, then judged; a CPU takes about half a second each", count)
         images = suite.compose_scenes(execution.out, args.scenes, args.samples, args.seed)
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     results, missing, failed = suite.judge_generators(names, args.samples, judges, run, execution, args.annotate)
@@ -143,7 +154,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nHow often these verdicts are true, and what captions of other scenes get:\n")
         from benchmarks.scenes.agreement import report_agreement
 
-        report_agreement(images, detector, colours, args.device, args.seed)
+        assert subject is not None, "the scenes were read above"
+        known = suite.detections_by_picture(subject, judges, run, execution)
+        report_agreement(images, detector, colours, args.device, args.seed, known=known)
     for kind, reasons in (("not run", missing), ("failed", failed)):
         for name, reason in reasons.items():
             print(f"{kind}: {name}: {as_flags(reason)}", file=sys.stderr)
@@ -156,6 +169,7 @@ def show(results: Sequence[GenEvalResult], out: Path) -> None:
     from benchmarks.geneval.result import markdown, system_name
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.table import lines_by_reason
+    from lactok.evaluation.terminal import fitted
     from lactok.files import write_atomically
 
     text = markdown(results)
@@ -165,7 +179,7 @@ def show(results: Sequence[GenEvalResult], out: Path) -> None:
     table = out / f"geneval__{names[:80].replace('/', '-')}__{rows}.md"
     with disk_errors(table):
         write_atomically(table, text.encode("utf-8", "replace"))
-    print(f"\n{markdown(results, times=True)}")
+    print(f"\n{fitted(markdown(results, times=True))}")
     for result in results:
         for notes, label in ((result.data.dataset.skipped, "left out"), (result.data.remarks, "note")):
             for line in lines_by_reason(notes, label):

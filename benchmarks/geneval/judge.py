@@ -20,6 +20,7 @@ from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, 
 from benchmarks.geneval.folder import open_picture
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
+from lactok.evaluation.progress import worked
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.shards import ShardWork
 from lactok.evaluation.store import Arrays, Store
@@ -180,6 +181,10 @@ class JudgingWork(ShardWork):
                 drawn = self._draw_verdict(samples[i], detections[i], records[i])
                 self.store.put_picture(self.picture_key(key, samples[i]), png(drawn))
 
+    def detections(self, samples: Sequence[Sample]) -> list[list[Detection]]:
+        """Return the detections in each picture of a shard that was judged before; nothing where none can be read."""
+        return self._detections_of(samples, Timer(self.run.device))[0]
+
     def _detections_of(
         self, samples: Sequence[Sample], timer: Timer
     ) -> tuple[list[list[Detection]], dict[int, str], dict[int, str]]:
@@ -214,6 +219,7 @@ class JudgingWork(ShardWork):
             with timer.stage("detect", 1):
                 detections = self.detector().detect(image)
                 found.append(scorer.above_threshold(detections, self.judges.lowest_threshold))
+            worked(1)
         notes = {"errors": errors, "remarks": remarks}
         return stored.pack(found) | {"notes": np.array(json.dumps(notes))}
 

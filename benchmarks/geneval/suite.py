@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.generation.prompts import Prompt
 from benchmarks.generation.work import generate
 from benchmarks.geneval import folder, prompts
-from benchmarks.geneval.detectors import ColourClassifier, Detector, JudgeSpec
+from benchmarks.geneval.detectors import ColourClassifier, Detection, Detector, JudgeSpec
 from benchmarks.geneval.judge import Annotate, Judges, JudgingWork
 from benchmarks.geneval.result import Subject, merge
 from lactok import registry, weights
@@ -87,6 +87,18 @@ def judge_images(
     """Judge a folder of pictures and write its result; return None while other parts still have shards to do."""
     dataset = Dataset(subject.name, subject.pictures.pictures)
     return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
+
+
+def detections_by_picture(
+    subject: Subject, judges: Judges, run: Run, execution: Execution
+) -> dict[Path, list[Detection]]:
+    """Return what the detector found in the pictures of a folder that was judged before, by the picture's path."""
+    work = JudgingWork(judges, run, Store(execution.out))
+    found: dict[Path, list[Detection]] = {}
+    for samples in Dataset(subject.name, subject.pictures.pictures).shards():
+        paths = [sample.path.resolve() for sample in samples]
+        found |= dict(zip(paths, work.detections(samples), strict=True))
+    return found
 
 
 def chosen_prompts(limit: int | None) -> dict[int, Prompt]:

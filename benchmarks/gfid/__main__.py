@@ -24,6 +24,11 @@ def parser() -> Parser:
         prog="python -m benchmarks.gfid",
         description="FID of generated pictures of ImageNet classes to a reference, with Inception Score, precision and "
         "recall; run again to go on with what was interrupted.",
+        examples={
+            "a generator's 50,000 pictures, as papers do": "--generators titok-l32-gen "
+            "--reference VIRTUAL_imagenet256_labeled.npz --device cuda",
+            "pictures that you have, to a folder of photographs": "--images PICTURES --reference PHOTOGRAPHS",
+        },
     )
     p.add_argument("--generators", metavar="NAMES", help="generators of classes: make the pictures first")
     p.add_argument("--images", metavar="DIR|FILE.npz", help="somebody's pictures: a folder, or arr_0 as ADM's")

@@ -24,6 +24,11 @@ def parser() -> Parser:
         prog="python -m benchmarks.preference",
         description="Score generated pictures with ImageReward, MPS, HPSv2 and others, and their distance to a set of "
         "photographs.",
+        examples={
+            "pictures in GenEval's layout, by the paper's rewards": "--images PICTURES --device cuda",
+            "a flat folder whose captions stand in a file": "--images PICTURES --captions captions.tsv",
+            "make the pictures first; FID and KID to COCO too": "--generators sdxl --reference coco --device cuda",
+        },
     )
     p.add_argument(
         "--images",
@@ -76,9 +81,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_condition(registry.generator_spec(name), "text")
     if args.images is not None:
         existing_folder(args.images)
+    from lactok.evaluation import datasets
+
+    if args.reference:
+        datasets.check_name(args.reference, argument="reference")
     settings.use_machine()
     from benchmarks.preference import scoring, suite
-    from lactok.evaluation import datasets, protocol
+    from lactok.evaluation import protocol
 
     # the protocol prepares pictures and references for a distance; each reward prepares pictures in its own way
     run = settings.run(protocol.get("square-256", None, ["fid"]))
@@ -114,6 +123,7 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     from lactok.evaluation.datasets import FEW
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.table import lines_by_reason
+    from lactok.evaluation.terminal import fitted
     from lactok.files import write_atomically
 
     text = markdown(results, judges)
@@ -121,7 +131,7 @@ def show(results: Sequence[tuple[str, PreferenceResult]], judges: Sequence[Judge
     summary = out / f"table__preference__{digest(what)[:8]}.md"
     with disk_errors(summary):
         write_atomically(summary, text.encode("utf-8", "replace"))
-    print(f"\n{markdown(results, judges, times=True)}")
+    print(f"\n{fitted(markdown(results, judges, times=True))}")
     reference = results[0][1].data.reference  # the same for all
     for line in lines_by_reason(reference.skipped if reference else [], "left out of the reference"):
         print(line)

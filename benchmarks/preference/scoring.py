@@ -16,6 +16,7 @@ from lactok.errors import DiskError, UserError, WeightsNotFound
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.layout import Layout, text_of
+from lactok.evaluation.progress import worked
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.reconstruction import has_features, store_features
 from lactok.evaluation.shards import ShardWork
@@ -158,6 +159,7 @@ class RewardWork(ShardWork):
                     scored = self._loaded[0].score([picture for _, picture in pictures], captions)
                 scores.append(scored.numpy())
                 index += [i for i, _ in pictures]
+                worked(len(pictures))
         joined = np.concatenate(scores) if scores else np.zeros(0, np.float32)
         arrays = {"index": np.array(index, np.int64), "score": joined, "errors": np.array(json.dumps(errors))}
         self.store.put("rewards", self.judge.key(samples, self.run), arrays)

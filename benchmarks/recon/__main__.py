@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.command import Parser, command, given, refuse_beside
+from lactok.command import Parser, command, given, interpreter, refuse_beside
 from lactok.errors import DiskError, WrongValue, check_output_file, decimal, disk_errors, first_few
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import add_options
@@ -26,15 +26,25 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m benchmarks.recon",
         description="Encode and decode photographs with tokenizers and score the reconstructions.",
+        examples={
+            "all tokenizers that need no download, on the 36 sample photographs": "--tokenizers local",
+            "two by name, one with options, on a folder of yours": '--tokenizers "titok-s128 jpeg@bits=1536" '
+            "--dataset PHOTOGRAPHS",
+            "as the LaCTok paper measures, on a GPU": "--tokenizers llamagen-vq16 --dataset coco --protocol paper-1024 "
+            "--device cuda",
+            "reconstructions that you have as files": "--images PHOTOGRAPHS RECONSTRUCTIONS --name mine --bits 3584",
+            "what a run would take, before anything is fetched": "--tokenizers all --dry-run",
+        },
     )
     p.add_argument(
         "--tokenizers",
         metavar="NAMES",
         help="names separated by spaces or commas, options after @; "
-        "FILE.py:CLASS; all (the default); or local: all those whose weights need no download",
+        "FILE.py:CLASS; local: all those whose weights need no download; or all, whose weights are fetched",
     )
     p.add_argument("--images", nargs=2, metavar=("REF", "REC"), help="score a folder of reconstructions instead")
     p.add_argument("--bits", type=decimal, help="bits per image of the folder REC of --images")
+    p.add_argument("--name", help="name of the row of --images (default: images-REC and digits of their hash)")
     add_options(p)
     p.add_argument("--svg", type=Path, metavar="FILE", help="also draw the table as a picture")
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
@@ -54,23 +64,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.of(vars(args))
     settings.check()
     check_output_file("svg", args.svg, ".svg")
-    asked = "all" if args.tokenizers is None else args.tokenizers
-    names = tokenizer_names(asked)
+    asked = args.tokenizers or ""
+    names = [] if args.images else tokenizer_names(args.tokenizers)
+    # everything that can be wrong in itself is answered before torch is imported, which takes seconds
+    protocol = settings.check_names()
+    from lactok.evaluation.evaluate import check_fit, check_row_name, existing_folder, resolve_sources
+
+    if asked not in ALL:
+        names = [protocol.tokenizer_name(name) for name in names]
+        for name in names:
+            check_fit(name, protocol)
+    for folder in args.images or ():
+        existing_folder(folder, "images", "two folders")
+    check_row_name(args.name)
     settings.use_machine()
     run, execution = settings.run(), settings.execution()
-    from lactok.evaluation.evaluate import check_fit, resolve_sources
     from lactok.evaluation.measuring import evaluate_sources, report_unfinished
     from lactok.evaluation.metric_networks import known_networks, with_networks
 
-    if asked not in ALL:
-        names = [run.protocol.tokenizer_name(name) for name in names]
-        for name in names:
-            check_fit(name, run.protocol)
     unmatched: list[str] = []
     if args.images:
-        first, second = args.images
-        run = with_networks(run, settings.metrics)
-        data, outcome, unmatched = score_folder(first, second, args.bits, settings, run)
+        first, second = map(Path, args.images)
+        data, outcome, unmatched = score_folder(first, second, args.bits, settings, run, args.name)
     else:
         data = settings.data()
         if args.dry_run:
@@ -83,10 +98,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sources, missing, failed = resolve_sources(names, asked != "local", run.protocol)
         outcome = evaluate_sources(sources, data, run, execution)
         outcome.missing, outcome.failed = missing, failed | outcome.failed
+    where, named = "", asked not in ALL
     if outcome.results:
-        show(outcome, data, run, execution, args.svg, unmatched)
-    named = asked not in ALL
-    return report_unfinished(outcome.missing, outcome.failed, strict=args.strict or named)
+        table = show(outcome, data, run, execution, args.svg, unmatched)
+        if not named:  # a line for those that nobody named; one for each where the user did
+            where = f"{table} says why; --tokenizers all --dry-run says what each needs, naming one fetches its weights"
+    code = report_unfinished(outcome.missing, outcome.failed, args.strict or named, where)
+    if outcome.results:
+        reports = f"{interpreter()} -m reports"
+        runs = "" if str(execution.out) == "runs" else f" --runs {execution.out}"
+        print(f"next: {reports}{runs} makes the page with every picture, {reports} serve shows it")
+    return code
 
 
 def check_adapter(name: str, device: str, weights: str | None) -> int:
@@ -106,22 +128,30 @@ def check_combinations(named: Collection[str]) -> None:
         named: the arguments that the user gave.
     """
     others = [f.name for f in fields(Settings) if f.name not in ("device", "weights")]
-    others += ["tokenizers", "images", "bits", "svg", "strict", "dry_run"]
+    others += ["tokenizers", "images", "bits", "name", "svg", "strict", "dry_run"]
     refuse_beside("check", others, named, "which tries an adapter and measures nothing")
     refuse_beside("images", ("tokenizers", "dataset"), named, "which names both folders")
     refuse_beside("images", ("dtype", "seed", "strict"), named, "since images that are there need no tokenizer")
     refuse_beside("images", ("dry_run",), named, "which has nothing to plan")
-    if "bits" in named and "images" not in named:
-        raise WrongValue("`bits` is of a folder of reconstructions: name it with `images`, or leave it out")
+    for argument in ("bits", "name"):
+        if argument in named and "images" not in named:
+            raise WrongValue(f"`{argument}` is of a folder of reconstructions: name it with `images`, or leave it out")
 
 
-def tokenizer_names(asked: str) -> list[str]:
+def tokenizer_names(asked: str | None) -> list[str]:
     """Return the names of the tokenizers that `--tokenizers` asks for.
 
     Raises:
-        UserError: an unknown name, or a wrong option of a tokenizer that was named.
+        UserError: an unknown name, or a wrong option of a tokenizer that was named; or none is named.
     """
     from lactok import registry
+
+    if asked is None:
+        raise WrongValue(
+            "name what is to be measured: `tokenizers` local, which needs no download and takes minutes; names, such "
+            "as `tokenizers` titok-s128, whose weights are then fetched; or `images` for reconstructions that you "
+            "have. `python -m benchmarks.recon --help` shows examples, `python -m lactok.weights list` the weights"
+        )
 
     if asked in ALL:
         names = registry.list_tokenizers()
@@ -137,7 +167,7 @@ def tokenizer_names(asked: str) -> list[str]:
 
 
 def score_folder(
-    references: str, images: str, bits: float | None, settings: Settings, run: Run
+    references: Path, images: Path, bits: float | None, settings: Settings, run: Run, name: str | None = None
 ) -> tuple[Dataset, Outcome, list[str]]:
     """Score a folder of reconstructions.
 
@@ -145,16 +175,20 @@ def score_folder(
         references: folder of the photographs.
         images: folder of their reconstructions.
         bits: bits per image of the reconstructions, if they are known.
+        settings: the command's settings.
+        run: the run, still without the metrics' networks, which are fetched once the folders are known to be right.
+        name: name of the row, if it is to have another than the folder's.
 
     Returns:
         The data set of the references, what became of the measurement, and the names of the images in the folder that
         are of no photograph.
     """
-    from lactok.evaluation.evaluate import existing_folder, reconstructions
+    from lactok.evaluation.evaluate import reconstructions
     from lactok.evaluation.measuring import evaluate_sources
+    from lactok.evaluation.metric_networks import with_networks
 
-    first, second = (existing_folder(folder, "images", "two folders") for folder in (references, images))
-    source, data = reconstructions(first, second, bits, settings)
+    source, data = reconstructions(references, images, bits, settings, name)
+    run = with_networks(run, settings.metrics)
     check_table(data, run, settings.execution())
     return data, evaluate_sources([source], data, run, settings.execution()), source.unmatched
 
@@ -181,15 +215,19 @@ def show(
     execution: Execution,
     svg_file: Path | None,
     unmatched: Sequence[str] = (),
-) -> None:
+) -> Path:
     """Print the table of results and write it as Markdown, with what did not run and which images were left out.
 
     Args:
         svg_file: where the table is drawn too, if anywhere.
         unmatched: names of reconstructions that are of no photograph.
+
+    Returns:
+        The file that was written.
     """
     from lactok.evaluation.store import Store
     from lactok.evaluation.table import markdown, svg, with_stored_rows
+    from lactok.evaluation.terminal import fitted
     from lactok.files import write_atomically
 
     text, protocol = markdown(outcome.results), run.protocol
@@ -206,7 +244,7 @@ def show(
             write_atomically(svg_file, svg(outcome.results, f"{data.name}, {protocol.name}").encode("utf-8", "replace"))
     print(
         f"\n{data.name}: {len(data.samples)} images, protocol {protocol.name} "
-        f"({protocol.prepare.size_text}, {hashes})\n\n{text}"
+        f"({protocol.prepare.size_text}, {hashes})\n\n{fitted(text)}"
     )
     skipped = {s.id: s for result in outcome.results for s in result.data.dataset.skipped}
     for line in left_out_lines(skipped.values(), unmatched):
@@ -214,6 +252,7 @@ def show(
     earlier = len(rows) - len(outcome.results)
     also = f" (with {earlier} {'row' if earlier == 1 else 'rows'} of earlier runs)" if earlier else ""
     print(f"written: {summary}{also} and one folder per row in {summary.parent}")
+    return summary
 
 
 def left_out_lines(skipped: Iterable[Skipped], unmatched: Sequence[str]) -> list[str]:

@@ -10,9 +10,11 @@ from tabulate import tabulate
 
 from benchmarks.speed.cost import Cost, cost, features_of, flops_a_second, scoring_flops
 from lactok import registry, weights
+from lactok.command import as_flags
 from lactok.errors import UserError
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import SHARD, Dataset
+from lactok.evaluation.progress import duration
 from lactok.evaluation.reconstruction import ReconstructionWork
 from lactok.evaluation.sources import TokenizerSource
 from lactok.evaluation.store import Store
@@ -52,9 +54,9 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
     """
     rate = flops_a_second(run.device) * UTILISATION
     n = len(dataset.samples)
-    metric_assets = {asset.name: asset for key in run.protocol.score.metrics for asset in find(key).needs}
-    downloads = sum(asset.size for asset in metric_assets.values() if weights.locate(asset) is None)
+    wanted = {asset.name: asset for key in run.protocol.score.metrics for asset in find(key).needs}
     rows = []
+    without_source = []
     total_seconds = total_disk = 0.0
     remarks = []
     for given in names:
@@ -73,13 +75,16 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
         except Exception as error:  # an adapter that computes outside torch, or one with a bug
             remarks.append(f"cost unknown: {name}: {type(error).__name__} on the meta device; see --check {name}")
             price = Cost(0, 0.0, 0.0)
-        missing = [asset for asset in spec.assets if weights.locate(asset) is None]
-        downloads += sum(asset.size for asset in missing)
+        missing = [asset for asset in spec.assets if weights.seen(asset) is None]
         # results are stored under the hash of the weights; without them, no image is known to be finished
         images = n if missing else _images_left(name, dataset, run, out)
         estimate = _estimate(spec, price, images, run, rate)
-        total_seconds += estimate.seconds
-        total_disk += estimate.disk
+        if any(not asset.sources for asset in missing):
+            without_source.append(spec.name)
+        else:  # what several need is fetched once
+            wanted |= {asset.name: asset for asset in spec.assets}
+            total_seconds += estimate.seconds
+            total_disk += estimate.disk
         rows.append(
             [
                 spec.name,
@@ -87,18 +92,24 @@ def plan(names: Sequence[str], dataset: Dataset, run: Run, out: Path) -> str:
                 f"{estimate.images} of {n}",
                 size_text(estimate.disk),
                 size_text(estimate.memory),
-                _duration(estimate.seconds),
+                duration(estimate.seconds),
             ]
         )
     head = ["tokenizer", "weights", "images to do", "disk", "memory", "time"]
+    downloads = sum(asset.size for asset in wanted.values() if weights.seen(asset) is None)
+    if without_source:
+        remarks.append(
+            f"left out of the sums, since nobody publishes their weights: {', '.join(without_source)}; train your own, "
+            "and put them into a folder named by `weights`"
+        )
     lines = [
         f"would run on {dataset.name} ({n} images), protocol {run.protocol.name} "
         f"at {run.protocol.prepare.size_text}, into {out}:",
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
-        f"in all about {_duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
+        f"in all about {duration(total_seconds)}, {size_text(total_disk)} of disk, {size_text(downloads)} of "
         "downloads; times are estimated from FLOPs and may be off by two or three",
         "where weights come from: python -m lactok.weights list",
-        *remarks,
+        *map(as_flags, remarks),
     ]
     return "\n".join(lines)
 
@@ -135,12 +146,3 @@ def _estimate(spec: TokenizerSpec, price: Cost, images: int, run: Run, rate: flo
 def _activation_bytes(price: Cost, pixels: int) -> float:
     """Return bytes per image, roughly: 64 float32 feature maps in the metrics, 1.2 MB per GFLOP of a decoder step."""
     return 4.0 * 64 * pixels + price.step_flops * 1.2e-3
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in words: "12 s", "7 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -29,7 +29,14 @@ def parser(name: str, description: str) -> Parser:
         name: the command's module in `benchmarks.recon`.
         description: what its help says about it.
     """
-    p = Parser(prog=f"python -m benchmarks.recon.{name}", description=description)
+    p = Parser(
+        prog=f"python -m benchmarks.recon.{name}",
+        description=description,
+        examples={
+            "a tokenizer on the sample photographs": "--tokenizers titok-s128-tiny",
+            "two on a folder of yours": '--tokenizers "titok-s128 llamagen-vq16" --dataset PHOTOGRAPHS --device cuda',
+        },
+    )
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @")
     add_options(p)
     return p
@@ -53,6 +60,7 @@ def checked_names(tokenizers: str, settings: Settings, no_parts: str) -> list[st
     settings.check()
     if settings.part:
         raise WrongValue(f"`part`: {no_parts}; leave it out")
+    settings.check_names()
     return names
 
 

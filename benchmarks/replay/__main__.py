@@ -26,6 +26,10 @@ def parser() -> Parser:
         prog="python -m benchmarks.replay",
         description="Measure one tokenizer under every protocol that fits it, and print one table with the published "
         "numbers beside the measured ones. Its ids are computed once for all protocols that prepare photographs alike.",
+        examples={
+            "all protocols, on COCO": "titok-s128 --dataset coco --device cuda",
+            "two": "titok-s128 --protocols titok-256,square-256",
+        },
     )
     p.add_argument("tokenizer", metavar="NAME", help="the tokenizer, options after @, or FILE.py:CLASS")
     p.add_argument(
@@ -48,16 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     registry.TOKENIZERS.check_name(args.tokenizer)
     chosen, unfit = protocols_of(args.tokenizer, args.protocols, settings)
+    settings.check_names()
     settings.use_machine()
     from benchmarks.replay.table import write
     from lactok.evaluation.measuring import report_unfinished
+    from lactok.evaluation.terminal import fitted
 
     data = settings.data()
     found = measure(args.tokenizer, chosen, data, settings)
     results = [result for outcome in found.values() for result in outcome.results]
     if results:
         text, path = write(args.tokenizer, found, data, settings, unfit)
-        print(f"\n{text}\nwritten: {path} and {path.with_suffix('.json').name}, one folder per protocol beside them")
+        beside = f"{path.with_suffix('.json').name}, one folder per protocol beside them"
+        print(f"\n{fitted(text)}\nwritten: {path} and {beside}")
     missing = by_reason({name: why for name, outcome in found.items() for why in outcome.missing.values()})
     failed = by_reason({name: why for name, outcome in found.items() for why in outcome.failed.values()})
     return report_unfinished(missing, failed, strict=True)

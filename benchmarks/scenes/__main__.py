@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scenes make | train-detector | agreement`: composed scenes and a judge trained on them."""
+"""`python -m benchmarks.scenes make | train-detector | agreement | pairs`: composed scenes, a judge trained on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECIPE = Path(__file__).parent / "scenes-tiny.toml"
 
 
 def parser() -> Parser:
-    """Return the parser of the three subcommands."""
+    """Return the parser of the four subcommands."""
     root = Parser(prog="python -m benchmarks.scenes", description="GenEval on composed scenes.")
     actions = root.add_subparsers(dest="action", required=True)
 
@@ -40,6 +40,9 @@ def parser() -> Parser:
     sub.add_argument("--seed", type=integer, default=0, help="of the shuffled captions")
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--weights", help="folder with weights, looked into before every other source")
+
+    sub = actions.add_parser("pairs", help="how many constructed pairs are true, before the filters and after them")
+    sub.add_argument("pairs", type=Path, metavar="DIR", help="what `python -m lactok.data` wrote")
     return root
 
 
@@ -47,6 +50,11 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen subcommand and return its exit code."""
     args = parser().parse_args(argv)
+    if args.action == "pairs":
+        from benchmarks.scenes import pairs
+
+        print(pairs.table(pairs.summarize(args.pairs)))
+        return 0
     if args.action == "agreement":
         whole("seed", args.seed, *RANGES["seed"])
         check_output_file("out", args.out)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from benchmarks.scenes.folder import Truth
 from benchmarks.scenes.tasks import Metadata
 from lactok.errors import disk_errors
 from lactok.randomness import seed_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # the agreement that a judge should reach, by task
 GOALS = {
@@ -71,7 +74,11 @@ class Judged:
 
 
 def judge(
-    truths: Sequence[Truth], detector: Detector, colours: ColourClassifier, report: Callable[[int, int], None]
+    truths: Sequence[Truth],
+    detector: Detector,
+    colours: ColourClassifier,
+    report: Callable[[int, int], None],
+    known: Mapping[Path, Sequence[Detection]] | None = None,
 ) -> list[Judged]:
     """Detect the objects of each picture and classify their colours.
 
@@ -80,23 +87,39 @@ def judge(
         detector: detections above the lower of its two thresholds are kept.
         colours: the colour classifier.
         report: called with the number of pictures done and of all pictures.
+        known: detections that were made before, by the picture's path; the detector looks at the other pictures.
     """
     from PIL import Image
 
-    floor = min(detector.spec.threshold, detector.spec.counting_threshold)
     judged = []
     for number, truth in enumerate(truths, 1):
         with Image.open(truth.picture) as file:
             image = file.convert("RGB")
-        found = [d for d in detector.detect(image) if d.score > floor]
-        colour_by_id: dict[int, str] = {}
-        for name in {d.name for d in found}:  # a classifier gets the objects of one name at a time, as in GenEval
-            of_name = [d for d in found if d.name == name]
-            for detection, colour in zip(of_name, colours.classify(image, of_name), strict=True):
-                colour_by_id[id(detection)] = colour
-        judged.append(Judged(truth, found, [colour_by_id[id(d)] for d in found]))
+        made = (known or {}).get(truth.picture.resolve())
+        judged.append(Judged(truth, *look(image, detector, colours, made)))
         report(number, len(truths))
     return judged
+
+
+def look(
+    image: Image.Image, detector: Detector, colours: ColourClassifier, known: Sequence[Detection] | None = None
+) -> tuple[list[Detection], list[str]]:
+    """Return the objects that a detector finds in an RGB image above its thresholds, and the colour of each.
+
+    Args:
+        image: the picture.
+        detector: the detector.
+        colours: the colour classifier.
+        known: what the detector found before, if it did.
+    """
+    floor = min(detector.spec.threshold, detector.spec.counting_threshold)
+    found = [d for d in (detector.detect(image) if known is None else known) if d.score > floor]
+    colour_by_id: dict[int, str] = {}
+    for name in {d.name for d in found}:  # a classifier gets the objects of one name at a time, as in GenEval
+        of_name = [d for d in found if d.name == name]
+        for detection, colour in zip(of_name, colours.classify(image, of_name), strict=True):
+            colour_by_id[id(detection)] = colour
+    return found, [colour_by_id[id(d)] for d in found]
 
 
 def summarize(judged: Sequence[Judged], score: Score, seed: int = 0) -> dict[str, Any]:
@@ -197,6 +220,7 @@ def report_agreement(
     device: str,
     seed: int = 0,
     out: Path | None = None,
+    known: Mapping[Path, Sequence[Detection]] | None = None,
 ) -> None:
     """Judge the pictures of a folder that `make` wrote, print the agreement as a table and write it as JSON.
 
@@ -207,19 +231,21 @@ def report_agreement(
         device: where both compute.
         seed: determines which captions are exchanged.
         out: the JSON file; None for agreement.json in the folder.
+        known: as of `judge`.
     """
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
+    from lactok.evaluation.terminal import fitted
     from lactok.files import write_atomically
 
     truths = list(folder.read(scenes))
     with progress("pictures", len(truths), "pictures") as report:
-        judged = judge(truths, detector(device), colours(device), report)
+        judged = judge(truths, detector(device), colours(device), report, known)
     summary = summarize(judged, geneval_score(detector.spec), seed)
     out = out or scenes / "agreement.json"
     with disk_errors(out):
         write_atomically(out, f"{json.dumps(summary, indent=1)}\n".encode())
-    print(table(summary))
+    print(fitted(table(summary)))
     print(f"written: {out}")
 
 

@@ -15,7 +15,14 @@ from lactok.evaluation.options import add_options
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    p = Parser(prog="python -m benchmarks.speed", description="Speed and size of tokenizers.")
+    p = Parser(
+        prog="python -m benchmarks.speed",
+        description="Speed and size of tokenizers.",
+        examples={
+            "times and memory of two": '--tokenizers "titok-s128-tiny llamagen-vq16-tiny"',
+            "parameters, FLOPs and sizes, without weights": "--tokenizers all --sizes",
+        },
+    )
     p.add_argument("--tokenizers", required=True, help="names separated by spaces or commas, options after @, or all")
     add_options(
         p,

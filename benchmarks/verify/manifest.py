@@ -43,6 +43,21 @@ MODELS = {
     "seed2_quantizer": "seedtok-2",
     "lactok_t": "lactok-t",
     "magvitv2": "magvit-v2-showo",
+    "ibq_in256_1024": "ibq-1k",
+    "ibq_in256_8192": "ibq-8k",
+    "ibq_in256_16384": "ibq-16k",
+    "ibq_in256_262144": "ibq-262k",
+    "ibq_pretrain256_16384": "ibq-16k-pretrain",
+    "ibq_pretrain256_262144": "ibq-262k-pretrain",
+    "open_magvit2_in128_262144": "open-magvit2-262k-128",
+    "open_magvit2_in256_262144": "open-magvit2-262k",
+    "open_magvit2_pretrain256_16384": "open-magvit2-16k-pretrain",
+    "open_magvit2_pretrain256_262144": "open-magvit2-262k-pretrain",
+    "var_vae_ch160v4096z32": "var-vqvae",
+    "cosmos_di16x16": "cosmos-di16x16",
+    "cosmos_di8x8": "cosmos-di8x8",
+    "cosmos_di16x16_lowres": "cosmos-di16x16-lowres",
+    "cosmos_di8x8_lowres": "cosmos-di8x8-lowres",
 }
 # the same for generators: name, network in the adapter, place of its file among the generator's
 GENERATORS = {
@@ -78,13 +93,14 @@ def replay(path: Path, alone: bool) -> Checks:
             print(f"{path.stem}  skipped: lists no tensors, so it is no manifest", flush=True)
             return checks
         tensors = _meta_tensors(content[keys[0] if keys else LISTS[0]])
-        ignored = _meta_tensors(content.get("ignored", []))
+        ignored = _meta_tensors(content.get("ignored", []) + content.get("ema_ignored", []))
+        averages = _meta_tensors(content.get("ema", []))
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         text = f"{error} is missing" if type(error) is KeyError else one_line(error)
         raise UserError(f"{shown(path, 200)} is not a manifest (JSON with a list `tensors`): {text}") from error
     if path.stem in MODELS:
         tokenizer = lactok.build(MODELS[path.stem])
-        compare(tokenizer.get_submodule("model"), tokenizer.spec.assets[0], tensors, ignored, checks)
+        compare(tokenizer.get_submodule("model"), tokenizer.spec.assets[0], tensors, ignored, checks, averages)
     elif path.stem in GENERATORS:
         name, part, place = GENERATORS[path.stem]
         with torch.device("meta"):
@@ -111,7 +127,14 @@ def _meta_tensors(listed: list[dict[str, Any]]) -> Tensors:
     return tensors
 
 
-def compare(network: nn.Module, asset: Asset, tensors: Tensors, ignored: Tensors, checks: Checks) -> None:
+def compare(
+    network: nn.Module,
+    asset: Asset,
+    tensors: Tensors,
+    ignored: Tensors,
+    checks: Checks,
+    averages: Tensors | None = None,
+) -> None:
     """Check every tensor that the network loads, and that nothing is listed or needed beside them.
 
     The listed tensors go through the same conversion as the official file, so that a tensor which loading is said to
@@ -123,8 +146,9 @@ def compare(network: nn.Module, asset: Asset, tensors: Tensors, ignored: Tensors
         tensors: the tensors of the official checkpoint, on the meta device.
         ignored: further tensors of that file, which are not loaded.
         checks: where the comparisons are counted.
+        averages: the averaged weights of that file, which are loaded instead of `tensors` where there are any.
     """
-    converted = asset.converted(tensors | ignored)
+    converted = asset.converted(tensors | ignored | (averages or {}))
     own = {name: signature(t) for name, t in network.state_dict().items()}
     for name, tensor in converted.items():
         checks.equal(name, own.get(name), signature(tensor))
@@ -138,6 +162,10 @@ def compare(network: nn.Module, asset: Asset, tensors: Tensors, ignored: Tensors
             loaded += 1
     surplus = loaded - len(converted)
     checks.equal("listed tensors that loading leaves out without a reason", surplus, 0, "none")
+    if averages:
+        taken = {id(tensor) for tensor in converted.values()}
+        left = sorted(name for name, tensor in averages.items() if id(tensor) not in taken)
+        checks.equal("averaged weights that are not loaded", left, [], "none")
     checks.equal("tensors beside these", sorted(own.keys() - converted.keys()), [], "none")
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.verify.checks import Checks, NotBuilt
+from benchmarks.verify.checks import Checks
 from benchmarks.verify.recipe import weights_of
 from lactok.nn.multiscale_vq import MultiScaleConfig, MultiScaleVQ, Size
 from lactok.weights import load_strict
@@ -25,12 +25,7 @@ def config_of(values: dict[str, Any], shape: dict[str, Any]) -> MultiScaleConfig
     Args:
         values: what says codes and scales.
         shape: what says channels and blocks; may be the same.
-
-    Raises:
-        NotBuilt: the codes are compared by direction.
     """
-    if values.get("using_znorm"):
-        raise NotBuilt("codes that are compared by direction")
     return MultiScaleConfig(
         channels=shape["ch"],
         channel_mult=tuple(shape["ch_mult"]),
@@ -41,6 +36,7 @@ def config_of(values: dict[str, Any], shape: dict[str, Any]) -> MultiScaleConfig
         kernel=values["quant_conv_ks"],
         refinement=values["quant_resi"],
         convolutions=values["share_quant_resi"],
+        by_direction=values.get("using_znorm", False),
     )
 
 

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from lactok.outside_text import shown
 KINDS = {
     "llamagen_vq": "benchmarks.verify.llamagen_vq",
     "vqgan": "benchmarks.verify.vqgan",
+    "ibq": "benchmarks.verify.ibq",
+    "open_magvit2": "benchmarks.verify.open_magvit2",
+    "seed_voken_eval": "benchmarks.verify.seed_voken",
     "titok": "benchmarks.verify.titok",
     "flextok": "benchmarks.verify.flextok",
     "seed": "benchmarks.verify.seed",
@@ -34,6 +37,7 @@ KINDS = {
     "lactokgen": "benchmarks.verify.lactokgen",
     "titok_generator": "benchmarks.verify.titok_generator",
     "magvitv2": "benchmarks.verify.magvit_v2",
+    "cosmos_di": "benchmarks.verify.cosmos",
     "showo_t2i": "benchmarks.verify.show_o",
     "hart_t2i": "benchmarks.verify.hart",
     "hart_tokenizer": "benchmarks.verify.multiscale_vq:replay_hart",
@@ -126,6 +130,12 @@ def suggested_tolerances(folder: Path) -> dict[str, float]:
     return {"atol": float(found["atol"]), "rtol": float(found["rtol"])}
 
 
+def replay_of(kind: str) -> Callable[[Path, dict[str, Any], Checks], None]:
+    """Return the function that replays a set of a kind of `KINDS` from its folder and configuration."""
+    module, _, function = KINDS[kind].partition(":")
+    return getattr(importlib.import_module(module), function or "replay")
+
+
 def replay(reference: ReferenceSet) -> Checks:
     """Compare every stored output of a set with what this project's model makes of the stored inputs.
 
@@ -139,10 +149,8 @@ def replay(reference: ReferenceSet) -> Checks:
         hint = f", did you mean {near[0]!r}?" if near else ""
         checks.not_replayed(f"no model of kind {reference.kind!r} is built here{hint}")
         return checks
-    module, _, function = KINDS[reference.kind].partition(":")
-    replay_kind = getattr(importlib.import_module(module), function or "replay")
     try:
-        replay_kind(reference.folder, reference.config, checks)
+        replay_of(reference.kind)(reference.folder, reference.config, checks)
     except NotBuilt as reason:
         checks.not_replayed(str(reason))
     except (WeightsNotFound, BrokenPipeError):  # neither means that the set is damaged

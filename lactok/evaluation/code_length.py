@@ -15,6 +15,7 @@ LONGEST_BLOCK = 1024  # images
 DECAY = 0.8  # of the experts' shares when a block is added
 EXPERTS = 6  # uniform, order 0, position, previous id, id above, ids of the same image
 PRIOR = 8  # ids: how much the shares of all levels count against those of one
+LARGE = 2.0**32
 LEVELS = 16  # of how often the previous id was seen, each with shares of its own
 VERSION = 1  # raised by hand when the same ids get another length
 
@@ -39,7 +40,7 @@ def order0_bits(histogram: np.ndarray, size: int) -> float:
     n = float(counts.sum())
     lengths = [n * np.log2(max(size, 1))]
     for a in _priors(size):
-        gain = (gammaln(counts + a) - gammaln(a)).sum() - (gammaln(n + a * size) - gammaln(a * size))
+        gain = (gammaln(counts + a) - gammaln(a)).sum() - _log_rising(a * size, n)
         lengths.append(-gain / np.log(2))
     return _mixed(np.array(lengths))
 
@@ -47,6 +48,18 @@ def order0_bits(histogram: np.ndarray, size: int) -> float:
 def _priors(size: int) -> list[float]:
     """Return the parameters a of the estimators: 1/2, 1/8, 1/32, ..., the last one about 1 / size."""
     return [2.0**-k for k in range(1, max(2, int(np.log2(max(size, 1))) + 2), 2)]
+
+
+def _log_rising(x: float, n: float) -> float:
+    """Return log(x (x + 1) ... (x + n - 1)), the logarithm of the rising factorial.
+
+    >>> round(_log_rising(2.0, 3.0), 6), round(_log_rising(2.0**62, 2.0), 6) == round(2 * np.log(2.0**62), 6)
+    (3.178054, True)
+    """
+    if x < LARGE:
+        return gammaln(n + x) - gammaln(x)
+    # the difference of two logarithms would be lost in their rounding: Stirling's series, whose next term is 1 / x^3
+    return (x - 0.5) * np.log1p(n / x) + n * (np.log(n + x) - 1) + (1 / (n + x) - 1 / x) / 12
 
 
 def _mixed(lengths: np.ndarray) -> float:

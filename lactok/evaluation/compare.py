@@ -145,7 +145,8 @@ def compare(first: Result, second: Result) -> Comparison:
     """Compare two results in the metrics that both have, paired over the samples that both have.
 
     Args:
-        first, second: results of the same suite, from `lactok.evaluate` or `lactok.load_results`.
+        first: a result, from `lactok.evaluate` or `lactok.load_results`.
+        second: another result of the same suite.
 
     Returns:
         The comparison; its differences are second minus first.

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from lactok.device import device_name
+from lactok.device import check_device_name, device_name
 from lactok.errors import LARGEST, WrongValue, at_least, check_output_folder, integer, whole
 from lactok.evaluation.cluster import Cluster, check_cluster, resources_of, show_token
 from lactok.evaluation.launchers import AUTO, device_here, place
@@ -243,10 +243,28 @@ class Settings:
             raise WrongValue(f"`fast` {self.fast!r}: True or False")
         if self.dtype not in get_args(DType):
             raise WrongValue(f"`dtype` {self.dtype}: one of {', '.join(get_args(DType))}")
+        check_device_name(self.device)
         check_cluster(self.engine, self.ray_address, self.ray_resources, self.device)
         part_of(self.part)
         pictures_of(self.pictures)
         check_output_folder("out", self.out)
+
+    def check_names(self) -> Protocol:
+        """Return the protocol, after the names of the data set, the protocol and the metrics were checked.
+
+        Nothing of a data set is read, and torch is not imported, so that a mistake is answered at once.
+
+        Raises:
+            UnknownName: there is no such data set, protocol or metric.
+            MissingFile: there is no such folder or file of images.
+            WrongValue: the resolution does not go with the protocol or the metrics.
+        """
+        from lactok.evaluation import datasets
+        from lactok.evaluation import protocol as protocols
+
+        found = protocols.get(self.protocol, self.resolution, self.metrics)
+        datasets.check_name(self.dataset)
+        return found
 
     def use_machine(self) -> None:
         """Look for weights in the given folder first, and check that the device is there, and Ray if it is asked for.

@@ -76,8 +76,8 @@ def samples_under(root: Path, limit: int | None = None) -> tuple[Sample, ...]:
     """Return the images under a folder, see `lactok.evaluation.folders.names_under`; ids are relative paths.
 
     A folder without image files may hold archives of images: webdataset shards, zip or Parquet files. A file
-    `captions.json` in the folder, as `lactok.evaluation.captions.read` takes it, gives the captions; names that differ
-    only in their Unicode form are one.
+    `captions.json` in the folder, as `lactok.evaluation.captions.read` takes it, gives the captions, and `texts.json`,
+    in the same form, the texts that the images show; names that differ only in their Unicode form are one.
 
     Args:
         root: the folder.
@@ -98,10 +98,14 @@ def samples_under(root: Path, limit: int | None = None) -> tuple[Sample, ...]:
     if not found:
         kinds = ", ".join((*EXTENSIONS, ".tar, .zip and .parquet with such"))
         raise WrongValue(f"{shown(root, 200)} holds no images ({kinds})")
-    texts: dict[str, str] = {}
-    if is_file(root / "captions.json"):
-        texts = {normalised(name): text for name, text in captions.read(root / "captions.json").items()}
-    return tuple(with_captions(found, texts))
+    return tuple(with_texts(with_captions(found, _beside(root, "captions.json")), _beside(root, "texts.json")))
+
+
+def _beside(root: Path, name: str) -> dict[str, str]:
+    """Return the captions or texts that a file in the folder of the images holds, by id; none where it is not there."""
+    if not is_file(root / name):
+        return {}
+    return {normalised(image): text for image, text in captions.read(root / name).items()}
 
 
 def refuse_twins(ids: Sequence[str], source: Path) -> None:
@@ -136,6 +140,13 @@ def with_captions(samples: Sequence[Sample], texts: dict[str, str]) -> Sequence[
     if not texts:
         return samples
     return [replace(sample, caption=texts.get(normalised(sample.id), sample.caption)) for sample in samples]
+
+
+def with_texts(samples: Sequence[Sample], texts: dict[str, str]) -> Sequence[Sample]:
+    """Give samples the texts that they show, by id as above; one that is not in `texts` keeps what it has."""
+    if not texts:
+        return samples
+    return [replace(sample, text=texts.get(normalised(sample.id), sample.text)) for sample in samples]
 
 
 def in_archives(files: Sequence[Path], source: Path) -> list[Sample]:
@@ -228,8 +239,8 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None, argum
     """Return a data set; a line in the log says how many images it has, and the digest of their list.
 
     Args:
-        name: "sample"; a published data set, see `lactok.evaluation.published_sets`; a folder of images or of archives
-            of images; a .txt file that lists images; an archive, or a glob or brace pattern of archives.
+        name: "sample" or "text"; a published data set, see `lactok.evaluation.published_sets`; a folder of images or of
+            archives of images; a .txt file that lists images; an archive, or a glob or brace pattern of archives.
         data_dir: the folder of the published data sets, see `data_folder`.
         limit: take only this many samples, a fixed random choice; None for all.
         argument: the argument that names it, for messages.
@@ -243,12 +254,37 @@ def get(name: str, data_dir: Path | None = None, limit: int | None = None, argum
     return found
 
 
+def check_name(name: str, data_dir: Path | None = None, argument: str = "dataset") -> None:
+    """Raise what `get` raises for a name that is unknown, or of what is not there; no folder or file is read.
+
+    Args:
+        name, data_dir, argument: as of `get`.
+    """
+    path = Path(name)
+    if name in ("sample", "text") or is_pattern(name):
+        return
+    if name in PUBLISHED:
+        published_sets.check_folder(name, data_folder(name, data_dir))
+    elif is_file(path) and path.suffix.lower() != ".txt" and not archives.is_archive(path):
+        raise WrongValue(
+            f"`{argument}` {shown(name, 200)} is one file; name a folder of images, a .txt list of them, or a .tar, "
+            ".zip or .parquet archive"
+        )
+    elif not is_folder(path) and not is_file(path):
+        if path.suffix or "/" in name or not name.isprintable():
+            raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder, archive or .txt list of images")
+        raise unknown("data set", shown(name), ["sample", "text", *PUBLISHED], also=["a folder of images"])
+
+
 def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> Dataset:
     """Return a data set, see `get`."""
-    from lactok.evaluation import sample_set
+    from lactok.evaluation import sample_set, text_set
 
+    check_name(name, data_dir, argument)
     if name == "sample":
         return Dataset("sample", sample_set.samples()).limited(limit)
+    if name == "text":
+        return Dataset("text", text_set.samples()).limited(limit)
     if name in PUBLISHED:
         return Dataset(name, published_sets.samples_of(name, data_folder(name, data_dir), limit))
     path = Path(name)
@@ -256,13 +292,4 @@ def _get(name: str, data_dir: Path | None, limit: int | None, argument: str) -> 
         return folder(path, limit)
     if is_file(path) and path.suffix.lower() == ".txt":
         return from_list(path, limit)
-    if is_pattern(name) or (is_file(path) and archives.is_archive(path)):
-        return from_archives(name, limit, argument)
-    if is_file(path):
-        raise WrongValue(
-            f"`{argument}` {shown(name, 200)} is one file; name a folder of images, a .txt list of them, or a .tar, "
-            ".zip or .parquet archive"
-        )
-    if path.suffix or "/" in name or not name.isprintable():
-        raise MissingFile(f"`{argument}` {shown(name, 200)}: no such folder, archive or .txt list of images")
-    raise unknown("data set", shown(name), ["sample", *PUBLISHED, "a folder of images"])
+    return from_archives(name, limit, argument)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok import registry, weights
-from lactok.errors import MissingFile, UserError, WeightsNotFound, WrongValue, first_few
+from lactok.errors import MissingFile, UserError, WeightsNotFound, WrongValue, first_few, one_line
 from lactok.evaluation.config import Run, Settings
 from lactok.evaluation.datasets import Dataset, limited, named_by_content, samples_under
 from lactok.evaluation.measuring import evaluate_source
@@ -38,6 +39,7 @@ def evaluate(
     *,
     references: str | os.PathLike[str] | None = None,
     bits: float | None = None,
+    name: str | None = None,
     **settings: Any,
 ) -> ReconResult:
     """Measure how well a tokenizer reconstructs photographs, as `python -m benchmarks.recon` does for several.
@@ -48,6 +50,7 @@ def evaluate(
             reconstructions, as a path.
         references: the folder of photographs that a folder of reconstructions is compared with.
         bits: the number of bits for each image of a folder of reconstructions, where it is known.
+        name: the name of a folder of reconstructions in tables and results, instead of the folder's own.
         settings: the command's options by the same names, see `lactok.evaluation.config.Settings`: dataset, protocol,
             resolution, metrics, limit, pictures, out, device, dtype, batch_size, workers, threads, part, engine,
             ray_address, ray_resources, seed, weights, fast.
@@ -75,14 +78,16 @@ def evaluate(
         unknown = sorted(settings.keys() - Settings.__dataclass_fields__.keys())
         raise TypeError(f"lactok.evaluate has no argument {', '.join(unknown)}") from None
     chosen.check()
+    chosen.check_names()
+    check_row_name(name)
     chosen.use_machine()
     execution = chosen.execution()
-    source, run = _source(tokenizer, chosen, chosen.run(), references, bits)
+    source, run = _source(tokenizer, chosen, chosen.run(), references, bits, name)
     if references is not None and chosen.dataset != Settings.dataset:
         raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
     if isinstance(source, Path):
         assert references is not None, "`_source` looks for it"
-        source, data = reconstructions(existing_folder(references, "references"), source, bits, chosen)
+        source, data = reconstructions(existing_folder(references, "references"), source, bits, chosen, name)
     else:
         data = chosen.data()
     run = with_networks(run, chosen.metrics)
@@ -105,6 +110,7 @@ def _source(
     run: Run,
     references: str | os.PathLike[str] | None,
     bits: float | None,
+    name: str | None,
 ) -> tuple[Source | Path, Run]:
     """Return the source that the argument `tokenizer` of `evaluate` means, or a folder's path, and the run.
 
@@ -123,7 +129,7 @@ def _source(
         if references is None:
             raise WrongValue("`references`: name the folder of photographs that these are reconstructions of")
         return path, run
-    for argument, value in (("references", references), ("bits", bits)):
+    for argument, value in (("references", references), ("bits", bits), ("name", name)):
         if value is not None:
             raise WrongValue(f"`{argument}` is of a folder of reconstructions, not of a tokenizer; leave it out")
     if not isinstance(given, Reconstructor):
@@ -187,8 +193,21 @@ def existing_folder(name: str | os.PathLike[str], argument: str = "images", take
     raise MissingFile(f"`{argument}`: no such folder {shown(name, 200)}")
 
 
+def check_row_name(name: str | None) -> None:
+    """Raise WrongValue unless `name` is None or can be the name of a folder of reconstructions in tables and results.
+
+    A tokenizer's name cannot, since its results would be taken for the tokenizer's.
+    """
+    if name is None:
+        return
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,63}", name, re.ASCII):
+        raise WrongValue(f"`name` {one_line(name, 60)!r}: up to 64 letters, digits, _ . + and -, no such sign first")
+    if name in registry.TOKENIZERS.own() or name in registry.list_tokenizers():
+        raise WrongValue(f"`name` {name} is a tokenizer's; choose another one")
+
+
 def reconstructions(
-    references: Path, folder_of_images: Path, bits: float | None, settings: Settings
+    references: Path, folder_of_images: Path, bits: float | None, settings: Settings, name: str | None = None
 ) -> tuple[FolderSource, Dataset]:
     """Return a folder of somebody's reconstructions as a source, and the photographs that it is measured on.
 
@@ -201,7 +220,7 @@ def reconstructions(
     from lactok.evaluation.folder_source import FolderSource
 
     photographs = samples_under(references)
-    source = FolderSource(folder_of_images, [sample.id for sample in photographs], bits)
+    source = FolderSource(folder_of_images, [sample.id for sample in photographs], bits, name)
     data = named_by_content(references.resolve().name, limited(photographs, settings.limit))
     source.warn_of_shapes(data.samples, settings.run().protocol.prepare.upright)
     return source, data

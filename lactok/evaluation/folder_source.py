@@ -35,6 +35,7 @@ class FolderSource(Source):
         folder: the folder.
         references: ids of all photographs, also those that are not measured: a reconstruction may be of one of them.
         bits: the number of bits that an image takes, where it is known.
+        name: the name in tables and results; by default `images-`, the folder's, and digits of the images' hash.
 
     Attributes:
         unmatched: the names of the files in the folder that are of no photograph.
@@ -44,7 +45,7 @@ class FolderSource(Source):
             could be of several.
     """
 
-    def __init__(self, folder: Path, references: Sequence[str], bits: float | None = None):
+    def __init__(self, folder: Path, references: Sequence[str], bits: float | None = None, name: str | None = None):
         if bits is not None and (
             isinstance(bits, bool) or not isinstance(bits, int | float) or not 0 < bits < math.inf
         ):
@@ -60,7 +61,7 @@ class FolderSource(Source):
         self._opened: dict[tuple[str, bool], Image.Image] = {}
         self._files = {photograph: files[name] for photograph, name in pairs.items()}
         self.unmatched = sorted(files.keys() - set(pairs.values()))
-        self.name = f"images-{folder.resolve().name}-{_content(files.values())[:6]}"
+        self.name = name or f"images-{folder.resolve().name}-{_content(files.values())[:6]}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": {}}

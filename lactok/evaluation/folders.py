@@ -141,7 +141,7 @@ class _Walk:
 
 
 def written_by_lactok(folder: Path, names: set[str]) -> bool:
-    """Return whether lactok wrote a folder: a result, the store, references, pictures, a training run or a page.
+    """Return whether lactok wrote a folder: a result, the store, pictures, rejected pairs, a training run or a page.
 
     Args:
         folder: the folder.
@@ -154,6 +154,8 @@ def written_by_lactok(folder: Path, names: set[str]) -> bool:
     if "result.json" in names and {"schema", "metrics"} <= _keys(folder / "result.json"):
         return True
     if "generation.json" in names and {"generator", "settings"} <= _keys(folder / "generation.json"):
+        return True
+    if "rejected.json" in names and "rejected_by" in _keys(folder / "rejected.json"):
         return True
     if "curve.jsonl" in names and "step" in _keys(folder / "curve.jsonl"):
         return True

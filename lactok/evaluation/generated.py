@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lactok.evaluation.progress import worked
 from lactok.evaluation.store import folder_safe
 from lactok.evaluation.writing import folder_name
 
@@ -71,5 +72,6 @@ def made(
         with timer.stage("generate"):
             place, images = next(stream)
         timer.images["generate"] += len(images)
+        worked(len(images))
         done = place.stop
         yield place, images

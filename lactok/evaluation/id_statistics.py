@@ -11,13 +11,16 @@ import numpy as np
 from lactok.errors import UserError
 from lactok.evaluation.code_length import VERSION, adaptive_bits, order0_bits
 from lactok.evaluation.protocol import digest
+from lactok.evaluation.statistics import codebook_statistics
 from lactok.evaluation.store import Store
 
 MOST_IDS = 4_000_000  # that the adaptive model codes, so that its memory and time do not grow with the data set
 FEW = 3  # groups of images with the same ids that are named, and names in each of them
 
 
-def id_statistics(ids: np.ndarray, samples: Sequence[str], size: int, store: Store | None = None) -> dict[str, Any]:
+def id_statistics(
+    ids: np.ndarray, samples: Sequence[str], size: int, store: Store | None = None, levels: Sequence[int] = ()
+) -> dict[str, Any]:
     """Return the part `ids` of a result; `lactok.evaluation.schema_parts.IdsPart` says what its values are.
 
     Args:
@@ -25,6 +28,7 @@ def id_statistics(ids: np.ndarray, samples: Sequence[str], size: int, store: Sto
         samples: the names of the images.
         size: the number of codes of the codebook.
         store: keeps the length of the adaptive code, which takes longest, for the next time.
+        levels: the number of ids of each level or group; empty where they are of one kind.
     """
     codes, counts = np.unique(ids, return_counts=True)
     size = max(size, int(codes[-1]) + 1)
@@ -37,7 +41,26 @@ def id_statistics(ids: np.ndarray, samples: Sequence[str], size: int, store: Sto
         "distinct_by_position": _spread(distinct),
         "entropy_by_position": _spread(entropy),
         **shared_ids(ids, samples),
+        **({"levels": by_level(ids, levels)} if levels else {}),
     }
+
+
+def by_level(ids: np.ndarray, levels: Sequence[int]) -> list[dict[str, Any]]:
+    """Return how each level or group uses the codebook; `schema_parts.LevelPart` says what the values are.
+
+    Args:
+        ids: (n, L), the ids of n images.
+        levels: how many ids each level has; their sum is L.
+
+    >>> [part["used"] for part in by_level(np.array([[0, 3, 3], [0, 4, 5]]), (1, 2))]
+    [1, 3]
+    """
+    found = []
+    for part in np.split(ids, np.cumsum(levels)[:-1], axis=1):
+        _, counts = np.unique(part, return_counts=True)
+        statistics = codebook_statistics(counts)
+        found.append({"tokens": part.shape[1], **{key: statistics[key] for key in ("used", "entropy_bits")}})
+    return found
 
 
 def _adaptive(ids: np.ndarray, size: int, store: Store | None) -> tuple[float, int]:

@@ -43,6 +43,10 @@ class JointWork(ShardWork):
         """The settings that determine the numbers."""
         return self.works[0].run
 
+    def count(self, samples: Sequence[Sample]) -> int:
+        """Return how many images all sources make of a shard."""
+        return len(samples) * len(self.works)
+
     def is_finished(self, samples: Sequence[Sample]) -> bool:
         """Return whether all sources have finished a shard."""
         return all(work.is_finished(samples) for work in self.works)

@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Path]:
         raise UserError(f"{name}: no such image in line {first_few(missing, 3)}; paths begin at the list's folder")
     if not files:
         raise UserError(f"{name}: names no images")
-    ids = _ids(list(files))
+    ids = ids_of(list(files))
     return {ids[entry]: file for entry, file in files.items()}
 
 
@@ -60,10 +60,10 @@ def _existing(folder: Path, entry: str) -> Path | None:
     return None
 
 
-def _ids(entries: Sequence[str]) -> dict[str, str]:
+def ids_of(entries: Sequence[str]) -> dict[str, str]:
     """Return the ids of a list's entries: relative paths as written, of absolute ones as much as tells them apart.
 
-    >>> _ids(["/data/n01/0.png", "/data/n02/0.png", "/data/n02/1.png", "a/2.png"])
+    >>> ids_of(["/data/n01/0.png", "/data/n02/0.png", "/data/n02/1.png", "a/2.png"])
     {'/data/n01/0.png': 'n01/0.png', '/data/n02/0.png': 'n02/0.png', '/data/n02/1.png': '1.png', 'a/2.png': 'a/2.png'}
     """
     parts = {entry: Path(entry).parts for entry in entries if Path(entry).is_absolute()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lactok.command import as_flags
-from lactok.errors import DiskError, UserError, WeightsNotFound, check_output_folder
+from lactok.errors import DiskError, NothingMeasured, UserError, WeightsNotFound, check_output_folder, first_few
 from lactok.evaluation.config import Execution, Run
 from lactok.evaluation.datasets import FEW, Dataset
 from lactok.evaluation.metric_networks import metric_networks
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+FEW_REASONS = 3  # of so many things that were not run each gets its own line
 
 
 @dataclass
@@ -100,7 +102,12 @@ def _measure(
     if before is not None:
         timer.add(before)
     keys = work.all_keys(shards)
-    reconstruction_result.check_measured(dataset, store, keys)
+    try:
+        reconstruction_result.check_measured(dataset, store, keys)
+    except NothingMeasured:  # other images have other keys, so that nothing would ever ask for these scores
+        for key in keys:
+            store.discard("scores", key.scores)
+        raise
     with store.alone(folder.name):  # another command may write the same result with other pictures
         kept_images.publish(folder, work, dataset, keys)
         written = reconstruction_result.merge(
@@ -222,19 +229,23 @@ def log_bug(name: str) -> None:
     logger.error("%s failed; the others go on:\n%s", name, traceback.format_exc().rstrip())
 
 
-def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool) -> int:
+def report_unfinished(missing: Mapping[str, str], failed: Mapping[str, str], strict: bool, reasons_in: str = "") -> int:
     """Print what did not run and why, and return the command's exit code.
 
     Args:
         missing: the names of those whose weights are missing, with the reason.
         failed: the names of those that failed, with the reason.
         strict: whether missing weights count as a failure.
+        reasons_in: where the reasons stand, for one line instead of a paragraph for each of many.
 
     Returns:
         3 if something failed, else 0.
     """
-    for name, reason in missing.items():
-        print(f"not run: {name}: {as_flags(reason)}")
+    if reasons_in and len(missing) > FEW_REASONS:
+        print(f"not run: {first_few(list(missing), FEW_REASONS)}; {reasons_in}")
+    else:
+        for name, reason in missing.items():
+            print(f"not run: {name}: {as_flags(reason)}")
     for name, reason in failed.items():
         logger.error("failed: %s: %s", name, reason)
     return 3 if failed or (missing and strict) else 0

@@ -12,6 +12,16 @@ from lactok.errors import WrongValue, first_few
 HOW_MATCHED = "names are matched by their path in the folder: the same name, or else the same name with another ending"
 
 EXCHANGED = "+exchanged"  # ends the name of a source that decodes the ids of other images
+PERTURBED = "+perturbed"  # in the name of a source that decodes ids some of which were changed; its settings follow
+
+
+def is_control(label: str) -> bool:
+    """Return whether a label is of a source that decodes other ids than the tokenizer made of the images.
+
+    >>> is_control("titok-s128+exchanged"), is_control("titok-s128+perturbed@share=0.5"), is_control("jpeg@bits=900")
+    (True, True, False)
+    """
+    return label.endswith(EXCHANGED) or f"{PERTURBED}@" in label
 
 
 def normalised(name: str) -> str:

@@ -12,7 +12,8 @@ from lactok.evaluation.config import DType, Settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "dataset": {
-        "help": "sample, imagenet, coco, mjhq, flux5k, a folder, a .txt list, shards or Parquet (default: %(default)s)"
+        "help": "sample, text, imagenet, coco, mjhq, flux5k, a folder, a .txt list, shards or Parquet "
+        "(default: %(default)s)"
     },
     "protocol": {
         "help": "how photographs are prepared and scored: square-256, paper-1024, paper-1024-4m, paper-1024-squash, "

@@ -187,6 +187,15 @@ PUBLISHED = {
 }
 
 
+def check_folder(name: str, root: Path) -> None:
+    """Raise MissingFile if there is no folder of a published set; the message says how to get the set."""
+    if not is_folder(root):
+        raise MissingFile(
+            f"data set {name} is not in {root}: put {PUBLISHED[name].recipe} there, or set LACTOK_DATA to the folder "
+            f"that {name} is in; `python -m benchmarks.datasets fetch {name}` gets it, or says how"
+        )
+
+
 def samples_of(name: str, root: Path, limit: int | None = None) -> tuple[Sample, ...]:
     """Return the samples of a published set, or a fixed random choice of `limit` of them.
 
@@ -200,11 +209,7 @@ def samples_of(name: str, root: Path, limit: int | None = None) -> tuple[Sample,
         NotPublished: it holds something else; the message says what, and how to use that as it is.
     """
     wanted = PUBLISHED[name]
-    if not is_folder(root):
-        raise MissingFile(
-            f"data set {name} is not in {root}: put {wanted.recipe} there, or set LACTOK_DATA to the folder that "
-            f"{name} is in; `python -m benchmarks.datasets fetch {name}` gets it, or says how"
-        )
+    check_folder(name, root)
     try:
         samples = wanted.find(root)
         if wanted.list_sha256 and digest([sample.id for sample in samples]) != wanted.list_sha256:

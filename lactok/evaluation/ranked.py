@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,11 @@ from lactok.metrics.registry import find
 
 EXTREMES = 3  # number of best samples whose pictures are kept, and of worst ones
 RANKED_BY = ("lpips_alex", "lpips_vgg", "psnr")  # best and worst are told by the first of these that was measured
+
+
+def ranked_by(metrics: Collection[str]) -> str | None:
+    """Return the key of the metric by which samples are the best and the worst; None where none of these is there."""
+    return next((metric for metric in RANKED_BY if metric in metrics), None)
 
 
 class Ranked:
@@ -27,7 +32,7 @@ class Ranked:
     def __init__(self, metrics: Sequence[str]):
         # the name of an array of scores -> the factor that makes lower values better
         self._signs = dict.fromkeys(WORST.values(), 1.0)
-        self._by = next((metric for metric in RANKED_BY if metric in metrics), None)
+        self._by = ranked_by(metrics)
         if self._by is not None:
             self._signs[self._by] = -1.0 if find(self._by).higher else 1.0
         self._so_far: dict[str, list[tuple[float, str]]] = {name: [] for name in self._signs}

@@ -69,10 +69,10 @@ class RayExecutor(Executor):
         needs = self.cluster.for_task(device, self.threads)
         with redirect_stdout(sys.stderr):  # Ray prints its messages to standard output, where tables go
             connect(self.cluster, needs)
-            count = min(len(jobs), self.cluster.workers or _room(needs))
+            count = min(len(jobs), self.cluster.workers or room(needs))
             what = far.packed((work, start, arguments))
-            with _probe(self.out) as probe:
-                crew = _Crew(self.out, probe if self.cluster.shared else "", what, jobs, needs, device)
+            with probe(self.out) as seen:
+                crew = _Crew(self.out, seen if self.cluster.shared else "", what, jobs, needs, device)
                 for done, timer in enumerate(crew.timers(count), 1):
                     total.add(timer)
                     if report is not None:
@@ -144,7 +144,7 @@ def _check_answers(address: str, said_by: str) -> None:
             ) from error
 
 
-def _room(needs: Mapping[str, float]) -> int:
+def room(needs: Mapping[str, float]) -> int:
     """Return how many tasks the machines of the cluster have room for; raise ClusterError if for none."""
     import ray
 
@@ -162,7 +162,7 @@ def _room(needs: Mapping[str, float]) -> int:
 
 
 @contextmanager
-def _probe(out: Path) -> Iterator[str]:
+def probe(out: Path) -> Iterator[str]:
     """Write a file into a folder of results, by which workers know that they see it, and yield its path."""
     path = temporary(out / "probe")
     with disk_errors(out):
@@ -213,7 +213,7 @@ class _Crew:
             "memory": needs.get("memory") or None,
             "resources": more or None,
             "max_restarts": 0,
-            "runtime_env": {"env_vars": _environment()},
+            "runtime_env": {"env_vars": environment()},
         }
 
     def timers(self, count: int) -> Iterator[Timer]:
@@ -345,7 +345,7 @@ def _name(job: Any) -> str:
     return f"the shard that begins with {shown(first.id)}" if isinstance(first, Sample) else "a job"
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment variables that workers need: where code and weights are, and the numbers of threads."""
     found = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     return found | {"PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)}

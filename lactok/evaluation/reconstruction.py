@@ -25,6 +25,7 @@ from lactok.evaluation.datasets import Sample
 from lactok.evaluation.keys import features_key, outputs_key, scores_key
 from lactok.evaluation.layout import Layout
 from lactok.evaluation.photographs import Photographs
+from lactok.evaluation.progress import worked
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.ranked import Ranked
 from lactok.evaluation.shapes import groups, joined, shaped_batches
@@ -185,7 +186,8 @@ class ReconstructedShard:
             if stored is None:
                 return None
             ids_digest = digest([stored["ids"].tolist(), stored["index"].tolist()])
-        scores = digest([self.ids_key, ids_digest, scores_key(self.run)])
+        texts = [[sample.text for sample in self.samples]] if self.scorer.reads_texts else []
+        scores = digest([self.ids_key, ids_digest, scores_key(self.run), *texts])
         ids = self.ids_key if self.source.has_ids else None
         return ShardKeys(scores, reference_key(self.samples, self.run), ids)
 
@@ -293,16 +295,22 @@ class ReconstructedShard:
             with self.timer.stage("encode", len(positions)):
                 samples = [self.samples[i] for i in positions]
                 made, near = self.source.encode([photographs[i] for i in positions], samples, self.run)
-                rows = zip(made.numpy().astype(np.int32), near.tolist(), strict=True)
+                rows = zip(made.numpy().astype(self._ids_dtype), near.tolist(), strict=True)
                 found |= dict(zip(positions, rows, strict=True))
+            worked(len(positions) / 2)  # the other half is decoding
         kept = sorted(found)
         arrays: Arrays = {
             "index": np.array(kept, np.int64),
-            "ids": np.stack([found[i][0] for i in kept]) if kept else np.zeros((0, 0), np.int32),
+            "ids": np.stack([found[i][0] for i in kept]) if kept else np.zeros((0, 0), self._ids_dtype),
             "near_ties": np.array([found[i][1] for i in kept], np.int64),
         }
         self.store.put("ids", self.ids_key, arrays)
         return kept
+
+    @property
+    def _ids_dtype(self) -> type[np.signedinteger[Any]]:
+        """How ids are stored."""
+        return np.int32 if self.source.codebook_size <= 2**31 else np.int64
 
     def store_features(self, photographs: Photographs) -> None:
         """Store the features of all photographs that can be read, since they serve every source."""

@@ -75,13 +75,15 @@ def merge(
         The content of `result.json`.
     """
     shards = list(dataset.shards())
-    columns, skipped, histogram, near_ties, pixels = _records(source, shards, run, store, keys)
+    columns, skipped, near_ties, pixels = _records(source, shards, run, store, keys)
     metrics = {m: _image_metric(columns[m], find(m)) for m in run.protocol.score.metrics if m in columns}
     metrics |= _set_metrics(run, store, keys, columns["id"])
     description = _description(source, pixels, np.asarray(columns["bits"], np.float64))
+    ids, names = _all_ids(source, store, keys, shards)
     codebook = None
-    if histogram is not None:
-        codebook = codebook_statistics(histogram) | {"near_ties": near_ties}
+    if source.has_ids:
+        _, counts = np.unique(ids, return_counts=True)
+        codebook = codebook_statistics(counts, source.codebook_size) | {"near_ties": near_ties}
     content = {
         "suite": "recon",
         "limit": limit,
@@ -105,9 +107,8 @@ def merge(
         "metrics": {m: metrics[m] for m in run.protocol.score.metrics if m in metrics},
         "codebook": codebook,
     }
-    ids, names = _all_ids(source, store, keys, shards)
     if ids.size:
-        content["ids"] = id_statistics(ids, names, source.codebook_size, store)
+        content["ids"] = id_statistics(ids, names, source.codebook_size, store, source.levels)
     if run.protocol.score.fast:
         content["fast"] = fast.deviation(run, _control_keys(dataset, shards, store, keys), store)
     _warn_if_replaced(folder, description)
@@ -173,19 +174,17 @@ def _code_and_weights(description: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def _records(
     source: Source, shards: Sequence[Sequence[Sample]], run: Run, store: Store, keys: Sequence[ShardKeys]
-) -> tuple[dict[str, list[Any]], list[dict[str, str]], np.ndarray | None, int, float]:
+) -> tuple[dict[str, list[Any]], list[dict[str, str]], int, float]:
     """Read the records of all shards.
 
     Returns:
-        The columns of the records by name; the samples that were left out, with the reason; how often each code
-        occurs, None for sources without ids; the number of near ties; the number of pixels of a reference, or their
-        mean.
+        The columns of the records by name; the samples that were left out, with the reason; the number of near ties;
+        the number of pixels of a reference, or their mean.
     """
     columns: dict[str, list[Any]] = {"id": [], "caption": [], "sha256": [], "bits": []}
     if source.has_ids:
         columns["near_ties"] = []
     skipped: list[dict[str, str]] = []
-    histogram = np.zeros(source.codebook_size, np.int64) if source.has_ids else None
     per_image = per_image_metrics(run)
     how = run.protocol.prepare
     light = ["index", "bits", "errors", *per_image]  # the features, which are large, are not read
@@ -203,14 +202,13 @@ def _records(
         for name in per_image:
             columns.setdefault(name, []).extend(scores[name].tolist() if index else [])
         skipped += [{"id": k, "reason": v} for k, v in sorted(json.loads(str(scores["errors"])).items())]
-        if key.ids is not None and histogram is not None:
-            ids = store.need("ids", key.ids, check=ids_layout(source, samples))
-            columns["near_ties"] += ids["near_ties"].tolist()
-            histogram += np.bincount(ids["ids"].ravel(), minlength=len(histogram))
+        if key.ids is not None and source.has_ids:
+            stored = store.need("ids", key.ids, ["index", "near_ties"], ids_layout(source, samples))
+            columns["near_ties"] += stored["near_ties"].tolist()
     mean = float(how.resolution or 0) ** 2
     if pixels:
         mean = float(np.mean(pixels))
-    return columns, skipped, histogram, int(sum(columns.get("near_ties", []))), mean
+    return columns, skipped, int(sum(columns.get("near_ties", []))), mean
 
 
 def foreign(metric: Metric) -> dict[str, Any]:
@@ -330,7 +328,7 @@ def _kinds(state: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
 def _all_ids(
     source: Source, store: Store, keys: Sequence[ShardKeys], shards: Sequence[Sequence[Sample]]
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the ids (n, L) int32 of all shards and the names of the n samples, in the order of the records."""
+    """Return the ids (n, L) of all shards and the names of the n samples, in the order of the records."""
     ids, names = [], []
     if source.has_ids:
         for samples, key in zip(shards, keys, strict=True):

@@ -14,9 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from lactok.errors import MissingFile, UnknownName, UserError, WrongValue
-from lactok.evaluation import generated, schema, stored_files
+from lactok.errors import UnknownName, UserError
+from lactok.evaluation import generated, result_folders, schema, stored_files
 from lactok.evaluation.older_results import Damaged, older_version_lines
+from lactok.evaluation.result_folders import FIRST
 from lactok.evaluation.schema_parts import Entry
 from lactok.files import is_folder
 from lactok.metrics.registry import Metric, described
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     import pandas
 
 R = TypeVar("R", bound="Result")
-
-FIRST = "python -m benchmarks.recon --tokenizers local"  # the command that messages name where there are no results
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,15 +386,19 @@ def load(folder: Path) -> Result:
     return CLASSES[data.suite](folder, data, older)
 
 
-def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
-    """Read every stored result of a folder.
+def load_results(*runs: str | os.PathLike[str]) -> Results:
+    """Read every stored result of one or several folders and bundles.
+
+    The same result in two of them is read once.
 
     Args:
-        folder: the folder that was given to the suites as `out`, or a result's own folder.
+        runs: folders that were given to the suites as `out`, results' own folders, or bundles that
+            `python -m reports bundle` wrote; without any the folder `runs`.
 
     Raises:
         MissingFile: there is no such folder.
-        UserError: there is no result in it that can be read; the message names the command to run first.
+        UserError: there is no result in it that can be read, and the message names the command to run first; a bundle
+            is damaged; or two different results have the same name.
 
     >>> import tempfile, lactok
     >>> out = tempfile.mkdtemp()
@@ -403,39 +406,23 @@ def load_results(folder: str | os.PathLike[str] = "runs") -> Results:
     >>> [result.label for result in lactok.load_results(out)]
     ['resize-8']
     """
-    if not os.fspath(folder):
-        raise WrongValue("`runs` is empty; name a folder of results")
-    root = Path(folder)
-    if not is_folder(root):
-        raise MissingFile(f"`runs` {shown(folder, 200)}: no such folder; measure something first: {FIRST}")
-    try:
-        folders = sorted(path for path in root.iterdir() if _is_result(path))
-    except OSError as error:
-        raise UserError(f"`runs` {folder} cannot be read ({error.strerror})") from error
-    is_result = not folders and _is_result(root)  # the folder of one result
-    if is_result:
-        folders = [root]
+    sources = runs or ("runs",)
     found: list[Result] = []
     left_out = []
-    for path in folders:
+    places = result_folders.places(sources)
+    for place in places:
         try:
-            found.append(load(path))
+            found.append(load(place.folder))
         except Damaged as error:
-            left_out.append(f"left out: {path.name!a}: {error}")
-    if not found and is_result:
-        raise UserError(
-            f"`runs` {folder} is the folder of one result, and that cannot be read: "
-            f"{left_out[0].partition(': ')[2].partition(': ')[2]}; run the command that made it again"
-        )
+            left_out.append(f"left out: {place.name!a}: {error}")
     if not found:
+        named = " ".join(shown(os.fspath(source), 200) for source in sources)
+        if len(places) == 1 and places[0].folder == Path(places[0].source):  # the folder of one result
+            raise UserError(
+                f"`runs` {named} is the folder of one result, and that cannot be read: "
+                f"{left_out[0].partition(': ')[2].partition(': ')[2]}; run the command that made it again"
+            )
         why = f"; {left_out[0]}" if left_out else ""
-        raise UserError(f"`runs` {folder} holds no results{why}; measure something first: {FIRST} --out {folder}")
+        out = f" --out {named}" if len(sources) == 1 and is_folder(Path(sources[0])) else ""
+        raise UserError(f"`runs` {named} holds no results{why}; measure something first: {FIRST}{out}")
     return Results(tuple(found), (*left_out, *older_version_lines(found)))
-
-
-def _is_result(folder: Path) -> bool:
-    """Return whether a folder holds a `result.json`; what may not be looked into does not."""
-    try:
-        return (folder / "result.json").exists()
-    except OSError:
-        return False

@@ -30,6 +30,7 @@ class Sample:
             photograph as it is opened; None for all of it.
         metadata: the prompt of a generated picture, as JSON; else "".
         member: where in the archive `path` the image is; None for an image file.
+        text: the text that the image shows, for metrics that read it; None where nobody knows it.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Sample:
     window: tuple[int, int, int, int] | None = None
     metadata: str = ""
     member: Member | None = None
+    text: str | None = None
 
     @property
     def sha256(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -132,7 +132,9 @@ class TokenizerPart(Part):
         bits, bpp: bits for an image, and for a pixel, of the reference image.
         assets: its weights.
         code: the digest of the code, for classes of a user.
+        kind: "continuous" for a row whose images are coded as numbers; its bits are the bits of all of them.
         over_budget: for codecs, the number of images that took more bits than the option `bits` allows.
+        levels: the number of ids of each level or group, None where they are of one kind.
         name, family, codebook_size, decode_steps, options, license, note: as in `lactok.TokenizerSpec`.
     """
 
@@ -146,9 +148,11 @@ class TokenizerPart(Part):
     license: str
     note: str
     assets: list[Network]
+    kind: Literal["discrete", "continuous"] = "discrete"
     code: str | None = None
     bpp: FiniteFloat | None = None
     over_budget: int | None = None
+    levels: list[int] | None = None
 
 
 class Definition(Part):
@@ -218,6 +222,20 @@ class Spread(Part):
     most: FiniteFloat
 
 
+class LevelPart(Part):
+    """The ids of one level or group.
+
+    Attributes:
+        tokens: the number of ids for an image.
+        used: the number of codes that occur among them.
+        entropy_bits: the entropy of these codes' frequencies in bits.
+    """
+
+    tokens: int
+    used: int
+    entropy_bits: FiniteFloat
+
+
 class IdsPart(Part):
     """What the ids say beyond the codebook's use; see `lactok.evaluation.id_statistics` and `docs/ids-and-errors.md`.
 
@@ -230,6 +248,7 @@ class IdsPart(Part):
         shared: the number of images that have all their ids in common with another image.
         shared_groups: the number of different sequences of ids that these have.
         shared_examples: the names of a few of them, those with the same ids together.
+        levels: the levels or groups, where the ids are of several.
     """
 
     order0_bits: FiniteFloat
@@ -240,6 +259,7 @@ class IdsPart(Part):
     shared: int
     shared_groups: int
     shared_examples: list[list[str]]
+    levels: list[LevelPart] | None = None
 
 
 class GeneratorPart(Part):

@@ -22,6 +22,7 @@ from lactok.device import exact_float32
 from lactok.errors import DiskError
 from lactok.evaluation.config import Run
 from lactok.evaluation.photographs import Photographs
+from lactok.evaluation.progress import worked
 from lactok.evaluation.shapes import groups, joined, shaped_batches
 from lactok.evaluation.store import Arrays
 from lactok.metrics.scorer import BATCH, batches
@@ -130,6 +131,7 @@ class Scoring:
                 made, used = shard.outputs([references[i] for i in places], [self.kept[i] for i in places], ids)
             self.outputs |= dict(zip(places, made, strict=True))
             self.bits[places] = used.numpy()
+            worked(len(places) / 2 if ids else len(places))
             yield
 
     def score_piece(self, places: list[int], compared: Tensor, known: dict[str, Any] | None, aside: Aside) -> None:
@@ -144,10 +146,11 @@ class Scoring:
         while not self.outputs.keys() >= set(places):
             next(self._decoding)
         outputs = torch.stack([self.outputs[i] for i in places])
+        texts = [self.shard.samples[self.kept[i]].text for i in places]
 
         def values() -> dict[str, np.ndarray]:
             with self.shard.timer.stage("per-image metrics"):
-                return self.shard.scorer.values(compared, outputs, known)
+                return self.shard.scorer.values(compared, outputs, known, texts=texts)
 
         self._values.append(aside.begin(values))
 

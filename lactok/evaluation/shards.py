@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from itertools import accumulate
 from typing import ClassVar, ParamSpec, TypeVar
 
 from lactok.errors import WrongValue
@@ -42,6 +43,10 @@ class ShardWork(ABC):
 
     run: Run
     reads_all: ClassVar[bool] = True
+
+    def count(self, samples: Shard) -> int:
+        """Return how many images progress counts for a shard."""
+        return len(samples)
 
     @abstractmethod
     def is_finished(self, samples: Shard) -> bool:
@@ -84,8 +89,10 @@ def run_part(work: ShardWork, shards: Sequence[Shard], execution: Execution, lab
     """Finish those of all shards that belong to this run's part; return the times that they took together."""
     part, parts = execution.part
     own = shards[part::parts]
-    with progress(label, len(own)) as report:
-        return run_shards(work, own, execution, report)
+    done = [0, *accumulate(map(work.count, own))]  # images after so many shards
+    with progress(label, done[-1]) as report:
+        # shards that are finished may not be among the jobs: they count from the beginning
+        return run_shards(work, own, execution, lambda n, of: report(done[len(own) - of + n], done[-1]))
 
 
 def complete(

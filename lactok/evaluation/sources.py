@@ -17,7 +17,8 @@ from lactok.errors import UserError, WrongValue
 from lactok.evaluation.config import Run
 from lactok.evaluation.datasets import Sample
 from lactok.evaluation.identity import code_of
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import EXCHANGED, PERTURBED
+from lactok.evaluation.perturbed_ids import VERSION, perturbed
 from lactok.evaluation.protocol import digest
 from lactok.nn.quantize import count_near_ties
 from lactok.tokenizer import Reconstructor, Tokenizer
@@ -51,6 +52,11 @@ class Source(ABC):
     def codebook_size(self) -> int:
         """The number of codes, 0 for a source without ids."""
         return 0
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The number of ids of each level or group, see `TokenizerSpec`; empty where they are of one kind."""
+        return ()
 
     def check(self, sample: Sample, run: Run) -> None:  # noqa: B027, most sources have nothing to check
         """Raise UnreadableImage if this source has nothing for a sample, which is then left out.
@@ -136,6 +142,10 @@ class TokenizerSource(Source):
     def codebook_size(self) -> int:
         return self.spec.codebook_size or 0
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return self.spec.levels
+
     def describe(self) -> dict[str, Any]:
         spec = self.spec
         described: dict[str, Any] = {
@@ -150,8 +160,12 @@ class TokenizerSource(Source):
             "note": spec.note,
             "assets": list(self.assets.values()),
         }
+        if spec.levels:
+            described["levels"] = list(spec.levels)
         if self.code:
             described["code"] = self.code
+        if spec.kind != "discrete":
+            described["kind"] = spec.kind
         return described
 
     def key(self, samples: Sequence[Sample], run: Run) -> str:
@@ -276,3 +290,34 @@ class ExchangedSource(TokenizerSource):
         how = run.protocol.prepare
         others = [images.prepare(self.partners[s.id].open(how.upright), how) for s in samples]
         return super().encode(others, samples, run)
+
+
+class PerturbedSource(TokenizerSource):
+    """A tokenizer that decodes its ids after some of them were replaced by near codes, see `perturbed_ids.perturbed`.
+
+    Args:
+        name: the tokenizer's name.
+        share, nearest: as there.
+
+    Raises:
+        WrongValue: the tokenizer has no ids.
+    """
+
+    def __init__(self, name: str, share: float, nearest: int):
+        super().__init__(name)
+        if not self.has_ids:
+            raise WrongValue(f"{name} has no ids that could be perturbed")
+        self.share, self.nearest = share, nearest
+        self.name += f"{PERTURBED}@share={share:g},nearest={nearest}"
+
+    def describe(self) -> dict[str, Any]:
+        note = f"a share {self.share:g} of the ids drawn anew among the {self.nearest} nearest codes"
+        return super().describe() | {"name": self.name, "note": note}
+
+    def key(self, samples: Sequence[Sample], run: Run) -> str:
+        return digest([super().key(samples, run), "perturbed", VERSION, self.share, self.nearest])
+
+    def encode(self, references: list[np.ndarray], samples: Sequence[Sample], run: Run) -> tuple[Tensor, Tensor]:
+        ids, near_ties = super().encode(references, samples, run)
+        codes = self._with_ids(run).code_vectors().cpu()
+        return perturbed(ids, codes, self.share, self.nearest, run.seeds(samples)), near_ties

@@ -338,11 +338,12 @@ def _sign_flips(differences: np.ndarray, groups: Sequence[str] | None) -> float 
     return float(result.pvalue)
 
 
-def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
+def codebook_statistics(histogram: np.ndarray, size: int | None = None) -> dict[str, float | int]:
     """Compute how a codebook was used.
 
     Args:
-        histogram: (codebook size,), how often each code occurs.
+        histogram: how often each code occurs; zeros may be left out.
+        size: the number of codes, by default the length of the histogram.
 
     Returns:
         size: the number of codes; seen: the number of ids; used: the number of codes that occur; usage: used / size,
@@ -350,16 +351,17 @@ def codebook_statistics(histogram: np.ndarray) -> dict[str, float | int]:
         entropy_bits: the entropy of the codes' frequencies in bits; perplexity: 2 to
         the power of the entropy.
     """
+    size = len(histogram) if size is None else size
     seen = int(histogram.sum())
     used = int((histogram > 0).sum())
     p = histogram[histogram > 0] / max(seen, 1)
     entropy = float(-(p * np.log2(p)).sum()) + 0.0  # which makes 0 of -0
     return {
-        "size": len(histogram),
+        "size": size,
         "seen": seen,
         "used": used,
-        "usage": used / max(len(histogram), 1),
-        "usage_of_seen": used / max(min(len(histogram), seen), 1),
+        "usage": used / max(size, 1),
+        "usage_of_seen": used / max(min(size, seen), 1),
         "perplexity": float(2**entropy),
         "entropy_bits": entropy,
     }

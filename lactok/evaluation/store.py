@@ -138,6 +138,18 @@ class Store:
         path.unlink(missing_ok=True)
         return LostShard(path)
 
+    def discard(self, kind: str, key: str) -> None:
+        """Remove a file that nobody will ask for again, and the folders up to that of the results that it leaves empty.
+
+        Args:
+            kind, key: where it lies; it may be missing.
+        """
+        path = self._path(kind, key, ".npz")
+        path.unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent, self.root, self.root.parent):
+            with contextlib.suppress(OSError):  # it holds something else
+                folder.rmdir()
+
     def put(self, kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays; raise DiskError if the disk is full or cannot be written to."""
         path = self._path(kind, key, ".npz")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath  # the latter knows both kinds of slashes
 from typing import TYPE_CHECKING, Any
 
 from lactok.evaluation.older_results import Damaged
@@ -69,6 +70,39 @@ def _fault(content: object) -> str:
 def _is_unicode(text: str) -> bool:
     """Return whether a text has no half of a surrogate pair, which can be neither printed nor written."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def is_plain_name(name: object) -> bool:
+    """Return whether a value is a name that a file or a folder can have, and that cannot lead out of its folder.
+
+    >>> [is_plain_name(name) for name in ("a.png", "..", "a/b", "c:d", "", 1)]
+    [True, False, False, False, False, False]
+    """
+    if not isinstance(name, str) or name in ("", "..") or PureWindowsPath(name).name != name or not name.isprintable():
+        return False
+    return len(name.encode("utf-8", "surrogateescape")) <= 255
+
+
+def check_arrays(path: Path) -> None:
+    """Check that a file holds NumPy arrays of numbers and texts alone; nothing but their heads is read.
+
+    Raises:
+        Damaged: it is no `.npz` file, or an array would hold Python objects, which only unpickling could read.
+    """
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as arrays:
+            for name in arrays.namelist():
+                with arrays.open(name) as array:
+                    old = np.lib.format.read_magic(array) == (1, 0)
+                    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                    if read(array)[2].hasobject:
+                        raise Damaged(f"{path.name} holds Python objects, which are not read")
+    except Damaged:
+        raise
+    except Exception as error:  # whatever zipfile and NumPy meet in a file with any content
+        raise Damaged(f"{path.name} is damaged ({type(error).__name__})") from error
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from lactok.errors import first_few, one_line
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import is_control
 from lactok.evaluation.older_results import Damaged
 from lactok.evaluation.results import PicturesResult, ReconResult, load
 from lactok.evaluation.schema_parts import Entry, Skipped
@@ -218,6 +218,36 @@ def usage_notes(results: Sequence[ReconResult]) -> list[str]:
     return [f"usage is the share of all codes that occur; {'; '.join(said[:FEW])}{_others(len(said) - FEW)}."]
 
 
+def apart(results: Sequence[ReconResult]) -> list[ReconResult]:
+    """Return results in their order, but continuous ones, which are ceilings and no tokenizers, after all others."""
+    return sorted(results, key=lambda result: result.data.tokenizer.kind == "continuous")
+
+
+def codes_text(result: ReconResult) -> str:
+    """Return the number of a result's codes as a cell, "continuous" where an image is coded as numbers."""
+    tokenizer = result.data.tokenizer
+    return "continuous" if tokenizer.kind == "continuous" else str(tokenizer.codebook_size or "-")
+
+
+def continuous_notes(results: Sequence[ReconResult]) -> list[str]:
+    """Return the footnote that says what the bits of continuous rows are."""
+    said = []
+    for result in results:
+        tokenizer = result.data.tokenizer
+        width = tokenizer.options.get("value_bits")
+        if tokenizer.kind == "continuous":
+            counted = ""
+            if tokenizer.bits is not None and isinstance(width, int):
+                counted = f" {tokenizer.bits / width:.0f} of {width} bits"
+            said.append(f"{one_line(result.label, None)}{counted}")
+    if not said:
+        return []
+    return [
+        "continuous: a ceiling without ids, which codes an image as numbers; its bits are those of all the numbers: "
+        f"{'; '.join(said[:FEW])}{_others(len(said) - FEW)}."
+    ]
+
+
 def _others(count: int) -> str:
     """Return the end of a list that leaves out so many."""
     return f"; and {count} more rows likewise" if count > 0 else ""
@@ -231,13 +261,13 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     metrics = metrics_of(results)
     head = ["tokenizer", "tokens", "codes", "bits", *(metric.head for metric in metrics), "usage", "n"]
     rows = []
-    for result in results:
+    for result in apart(results):
         tokenizer = result.data.tokenizer
         bits = "-" if tokenizer.bits is None else decimals(tokenizer.bits, 0)
         if tokenizer.over_budget:
             bits += "*"
         marked = tokenizer.name + (" (fast)" if result.data.fast else "")
-        row = [marked, str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits]
+        row = [marked, str(tokenizer.tokens or "-"), codes_text(result), bits]
         marked_keys = taught(result)
         row += [
             number(metric, result.metrics.get(metric.key)) + (MARK if metric.key in marked_keys else "")
@@ -249,6 +279,7 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     entries = [(result.metric(key).title, entry) for result in results for key, entry in result.metrics.items()]
     notes = interval_notes(entries)
     notes += usage_notes(results)
+    notes += continuous_notes(results)
     notes += missing_notes(entries)
     notes += unreliable_notes(results)
     notes += taught_notes(results)
@@ -282,8 +313,11 @@ def with_stored_rows(results: Sequence[ReconResult], out: Path, name: str) -> li
             stored = load(folder.parent)
         except Damaged:
             continue
-        is_control = stored.label.endswith(EXCHANGED)
-        if isinstance(stored, ReconResult) and not is_control and _measured(stored) == _measured(results[0]):
+        if (
+            isinstance(stored, ReconResult)
+            and not is_control(stored.label)
+            and _measured(stored) == _measured(results[0])
+        ):
             rows.append(stored)
     return rows
 

@@ -135,11 +135,14 @@ class ImageMetric(Metric):
         reference_part: function (references, device) -> what can be computed of the references alone. `compute` then
             takes it as the keyword `known`, so that it is computed once for several tokenizers.
         fast: whether `compute` and `reference_part` take `fast=True`, which lets their network compute in bfloat16.
+        texts: whether `compute` takes the keyword `texts`, a list of the text that each reference shows, None where
+            nobody knows it.
     """
 
     compute: Callable[..., Tensor] = field(kw_only=True)
     reference_part: Callable[..., Any] | None = field(default=None, kw_only=True, compare=False)
     fast: bool = field(default=False, kw_only=True)
+    texts: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class Scorer:
         """The number of dimensions of each array of `describe`."""
         return {name: features.dimensions for name, features in self.features.items()}
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether one of the metrics asks for the text that an image shows."""
+        return any(metric.texts for metric in self.image)
+
     @torch.inference_mode()
     def describe(self, images: Tensor) -> dict[str, np.ndarray]:
         """Return the features of uint8 images (N, 3, H, W) by extractor; nothing for no images.
@@ -99,6 +104,7 @@ class Scorer:
         outputs: Tensor,
         known: dict[str, Any] | None = None,
         only: Collection[str] | None = None,
+        texts: Sequence[str | None] | None = None,
     ) -> dict[str, np.ndarray]:
         """Return the metrics of single pairs of images, (B,) float64 by key, of one of the `pieces`.
 
@@ -107,6 +113,7 @@ class Scorer:
             known: what metrics know of these references, by key; what is missing is added, so that it is there for the
                 outputs of the next tokenizer. None if there is no other.
             only: the keys of the metrics to compute, None for all.
+            texts: the text that each reference shows, None where nobody knows it; None if all are unknown.
         """
         _check_pair(references, outputs)
         found: dict[str, np.ndarray] = {}
@@ -115,7 +122,9 @@ class Scorer:
                 if only is not None and metric.key not in only:
                     continue
                 fast = {"fast": True} if self.fast and metric.fast else {}
-                given = dict(fast)
+                given: dict[str, Any] = dict(fast)
+                if metric.texts:
+                    given["texts"] = [None] * len(references) if texts is None else list(texts)
                 if known is not None and metric.reference_part is not None:
                     if metric.key not in known:
                         known[metric.key] = metric.reference_part(references, self.device, **fast)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from lactok.nn.quantize import VectorQuantizer
 from lactok.nn.taming import Decoder, Encoder, JointAttnBlock
 
 Size = tuple[int, int]  # height and width of a map of codes
+NO_SHARE = 1e-6  # with a smaller `refinement` there are no convolutions
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class MultiScaleConfig(Config):
         sides: of the maps of codes, from the smallest to the largest.
         kernel: side of the convolutions around the quantizer.
         refinement: share of a map of codes that goes through a convolution after it was enlarged.
-        convolutions: number of these convolutions, which the scales share.
+        convolutions: number of these convolutions, which the scales share; 1 for the same for all, 0 for one each.
+        by_direction: whether codes are compared with features as unit vectors; what is added up are the codes as they
+            are.
     """
 
     channels: int = 160
@@ -45,6 +49,7 @@ class MultiScaleConfig(Config):
     kernel: int = 3
     refinement: float = 0.5
     convolutions: int = 4
+    by_direction: bool = False
 
     @property
     def downsampling(self) -> int:
@@ -62,23 +67,39 @@ class MultiScaleConfig(Config):
         return sum(side**2 for side in self.sides)
 
 
+def nearest_tick(scale: int, scales: int, count: int) -> int:
+    """Return which of `count` convolutions refines scale number `scale` of `scales`.
+
+    >>> [nearest_tick(scale, 10, 4) for scale in range(10)]
+    [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+    """
+    # quirk of the original: the ticks lie closer together for four convolutions than for other numbers
+    edge = 1 / 3 / count if count == 4 else 1 / 2 / count
+    # numpy's linspace as there: where a scale lies half way between two ticks, its rounding decides
+    ticks = np.linspace(edge, 1 - edge, count)
+    place = scale / (scales - 1) if scales > 1 else 0.0
+    return int(np.abs(ticks - place).argmin())
+
+
 class Refinements(nn.Module):
-    """The convolutions that refine enlarged maps of codes."""
+    """The convolutions that refine enlarged maps of codes, under the original's name of their number of them."""
 
     def __init__(self, config: MultiScaleConfig):
         super().__init__()
-        z = config.z_channels
-        self.share = config.refinement
-        self.qresi_ls = nn.ModuleList(nn.Conv2d(z, z, 3, padding=1) for _ in range(config.convolutions))
+        z, count = config.z_channels, config.convolutions
+        self.share = abs(config.refinement)
+        made = [nn.Conv2d(z, z, 3, padding=1) for _ in range(count or len(config.sides)) if self.share > NO_SHARE]
+        if count > 1:
+            self.qresi_ls = nn.ModuleList(made)
+        for i, convolution in enumerate(made if count <= 1 else ()):
+            self.add_module("qresi" if count == 1 else str(i), convolution)
 
     def forward(self, codes: Tensor, scale: int, scales: int) -> Tensor:
         """Refine an enlarged map of codes (B, C, h, w) of scale number `scale` of `scales`."""
-        count = len(self.qresi_ls)
-        # quirk of the original: the ticks lie closer together for four convolutions than for other numbers
-        edge = 1 / 3 / count if count == 4 else 1 / 2 / count
-        ticks = torch.linspace(edge, 1 - edge, count, dtype=torch.float64, device="cpu")
-        place = scale / (scales - 1) if scales > 1 else 0.0
-        convolution = self.qresi_ls[int((ticks - place).abs().argmin())]
+        convolutions = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+        if not convolutions:
+            return codes
+        convolution = convolutions[nearest_tick(scale, scales, len(convolutions))]
         return codes * (1 - self.share) + convolution(codes) * self.share
 
 
@@ -88,9 +109,13 @@ class MultiScaleQuantizer(VectorQuantizer):
     ema_vocab_hit_SV: Tensor  # counts how often codes were used in training; in the published files, never read
 
     def __init__(self, config: MultiScaleConfig):
-        super().__init__(config.codebook_size, config.z_channels, l2_norm=False)
+        super().__init__(config.codebook_size, config.z_channels, l2_norm=config.by_direction)
         self.quant_resi = Refinements(config)
         self.register_buffer("ema_vocab_hit_SV", torch.zeros(len(config.sides), config.codebook_size))
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Ids (B, p, q) -> codes (B, C, p, q) float32, not divided by their length, however they are compared."""
+        return self.embedding(ids).float().permute(0, 3, 1, 2)
 
     def enlarged(self, codes: Tensor, scale: int, sizes: Sequence[Size], refine: bool = True) -> Tensor:
         """Return what a map of codes (B, C, p, q) of scale number `scale` adds to the features, (B, C, h, w)."""

@@ -1,4 +1,6 @@
-"""Quantizers: the nearest code of a learned codebook, by unit vectors (LlamaGen) or as they are (VQGAN), and FSQ."""
+"""Quantizers: the nearest code of a learned codebook, by unit vectors (LlamaGen) or as they are (VQGAN), the code of
+the largest dot product (IBQ), FSQ, and the signs of channels (lookup-free).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,9 @@ from lactok.errors import UserError
 # A feature z is a near tie if the squared distances to its two nearest codes e differ by less than this share of
 # |z|^2 + |e|^2, whose rounding then decides. The rounding depends on the batch size, and so may the id.
 NEAR_TIE = 1e-5
+EQUAL_LOGITS = 2**-23  # logits that differ by less have the same float32 probability
+PRODUCTS = 2**24  # dot products in memory at a time; 256 ids have four times as many with 2^18 codes
+LONGEST = 63  # bits of an id
 
 _collector: ContextVar[list[Tensor] | None] = ContextVar("near_ties", default=None)
 
@@ -133,6 +138,87 @@ class VectorQuantizer(nn.Module):
         return F.mse_loss(codes, features.detach()) + self.beta * F.mse_loss(features, codes.detach())
 
 
+class DotProductQuantizer(VectorQuantizer):
+    """Replaces each feature by the code of the largest dot product with it, always in float32.
+
+    Neither features nor codes are normalised, so that long codes are chosen more often; the nearest code is mostly
+    another one. Source: TencentARC/SEED-Voken `src/IBQ/modules/vqvae/quantize.py`.
+
+    Args:
+        codebook_size: number of codes.
+        dim: width C of a code.
+    """
+
+    def __init__(self, codebook_size: int, dim: int):
+        super().__init__(codebook_size, dim, l2_norm=False)
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Features (B, C, h, w) -> ids (B, h, w) int64.
+
+        Raises:
+            UserError: the features are not finite.
+        """
+        check_finite(z)
+        b, _, h, w = z.shape
+        counts = _collector.get()
+        ids, ties = [], []
+        with nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False):
+            codes = self.codes()
+            rows = max(1, PRODUCTS // len(codes))
+            for flat in z.float().permute(0, 2, 3, 1).flatten(0, 2).split(rows):  # (rows, C)
+                logits = flat @ codes.t()
+                # quirk: the largest probability is looked for, the first of those that float32 rounds to the same
+                ids.append(logits.softmax(1).argmax(1))
+                if counts is not None:
+                    best, second = logits.topk(2, dim=1).values.unbind(1)
+                    lengths = flat.norm(dim=1) * codes[ids[-1]].norm(dim=1)
+                    ties.append(best - second < (NEAR_TIE * lengths).clamp(min=EQUAL_LOGITS))
+        if counts is not None:
+            counts.append(torch.cat(ties).view(b, -1).sum(1))
+        return torch.cat(ids).view(b, h, w)
+
+
+class SignQuantizer(nn.Module):
+    """Lookup-free quantization: the sign of each channel is a bit of the id, the first channel the least significant.
+
+    There is no codebook and no parameter; a code has -1 and 1. Source: Yu et al. 2023, arXiv 2310.05737, and
+    TencentARC/SEED-Voken `src/Open_MAGVIT2/modules/vqvae/lookup_free_quantize.py`, whose comments say "big endian".
+
+    Args:
+        bits: of an id, which are the channels of the features.
+
+    Raises:
+        UserError: an id of so many bits is no int64.
+    """
+
+    def __init__(self, bits: int):
+        super().__init__()
+        if not 1 <= bits <= LONGEST:
+            raise UserError(f"an id of {bits} bits: from 1 to {LONGEST} fit into an int64; make several ids of them")
+        self.bits = bits
+
+    def _places(self, device: torch.device) -> Tensor:
+        """Return the place of each channel's bit in the id, (bits,) int64."""
+        return torch.arange(self.bits, device=device)
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Features (B, bits, h, w) -> ids (B, h, w) int64; a feature of 0 is the bit 0.
+
+        Raises:
+            UserError: the features are not finite.
+        """
+        check_finite(z)
+        counts = _collector.get()
+        if counts is not None:
+            near = (z.abs() < NEAR_TIE * z.norm(dim=1, keepdim=True)).any(1)
+            counts.append(near.flatten(1).sum(1))
+        return ((z > 0).long() << self._places(z.device)[:, None, None]).sum(1)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Ids (B, h, w) -> codes (B, bits, h, w) float32, -1 and 1."""
+        return ((ids[:, None] >> self._places(ids.device)[:, None, None]) & 1).float() * 2 - 1
+
+
 class FSQ(nn.Module):
     """Finite scalar quantization: each channel is rounded to one of a few levels; there is no codebook to learn.
 
@@ -180,6 +266,10 @@ class FSQ(nn.Module):
         """Features (B, L, C) -> their codes (B, L, C), about [-1, 1]; the gradient passes as if nothing was rounded."""
         bounded = self.bound(z)
         return (bounded + (bounded.round() - bounded).detach()) / (self.levels.to(z.device) // 2)
+
+    def codes(self) -> Tensor:
+        """Return all codes, (codebook_size, C) float32."""
+        return self.lookup(torch.arange(self.codebook_size, device=self.levels.device))
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Ids (B, L) -> codes (B, L, C) float32, about [-1, 1]."""

@@ -73,17 +73,17 @@ def norm(channels: int) -> nn.GroupNorm:
 class ResBlock(nn.Module):
     """Group norm, swish and a 3x3 convolution, twice, and a residual connection; (B, C, H, W) -> (B, C', H, W).
 
-    Where the number of channels changes, the residual connection is a 1x1 convolution.
+    Where the number of channels changes, the residual connection is a 1x1 convolution. `bias` is that of convolutions.
     """
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
         super().__init__()
         self.norm1 = norm(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
         self.norm2 = norm(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias)
         if in_channels != out_channels:
-            self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1)
+            self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
         self.changes_channels = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,7 +19,16 @@ RECIPE = "a recipe's file, or the name of one in lactok/training/configs/, as la
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    root = Parser(prog="python -m lactok.train", description="Train a model of this project.", epilog=EVER)
+    root = Parser(
+        prog="python -m lactok.train",
+        description="Train a model of this project.",
+        epilog=EVER,
+        examples={
+            "a shipped small tokenizer again, from nothing": "tiny titok-s128-tiny --data PHOTOGRAPHS",
+            "one training by its recipe, with a value changed": "vq --config vq16-tiny --data PHOTOGRAPHS "
+            "--set steps=100",
+        },
+    )
     trainers = root.add_subparsers(dest="trainer", required=True)
     for name, trainer in TRAINERS.items():
         sub = trainers.add_parser(name, help=trainer.trains, epilog=EVER)
@@ -60,18 +69,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the arguments `argv`, or those of the command line; return the exit code."""
     args = parser().parse_args(argv)
     from lactok import config
-    from lactok.device import check_device
-    from lactok.training.tiny import CONFIGS
+    from lactok.device import check_device, check_device_name
+    from lactok.training.tiny import CONFIGS, stages
 
-    check_device(args.device)
+    check_device_name(args.device)
     if args.trainer == "tiny":
+        stages(args.name, args.runs)
+        check_device(args.device)
         train_tiny(args.name, args.runs, args.device, config.changes([], args.data))
         return 0
-    kind = recipe_kind("lactok" if args.trainer == "assemble" else args.trainer)
     path = Path(args.config)
     if path.name == args.config and not path.exists() and (CONFIGS / f"{path}.toml").is_file():
         path = CONFIGS / f"{path}.toml"
-    recipe = config.read(path, kind, config.changes(args.set, args.data), examples=CONFIGS)
+    changes = config.changes(args.set, args.data)
+    config.read_values(path, examples=CONFIGS)  # a file that is not there is answered before torch is imported
+    check_device(args.device)
+    kind = recipe_kind("lactok" if args.trainer == "assemble" else args.trainer)
+    recipe = config.read(path, kind, changes, examples=CONFIGS)
     if args.trainer == "assemble":
         from lactok.training.assemble import assemble
 

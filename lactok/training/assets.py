@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from lactok.nn.continuous import SDXL, SDXL_REVISION, SDXL_VAE_FILE
 from lactok.specs import Asset, Hub
 
-SDXL_LICENSE = "CreativeML Open RAIL++-M"
+SDXL_LICENSE = SDXL_VAE_FILE.license
 TLCM = "OPPOer/TLCM"
 TLCM_LICENSE = "its authors' terms (hub OPPOer/TLCM)"
-_SDXL, _REVISION = "stabilityai/stable-diffusion-xl-base-1.0", "462165984030d82259a11f4367a4eed129e94a7b"
 TRAINING_ASSETS = (
     Asset(
         "sdxl-unet",
         SDXL_LICENSE,
-        (Hub(_SDXL, "unet/diffusion_pytorch_model.safetensors", revision=_REVISION),),
+        (Hub(SDXL, "unet/diffusion_pytorch_model.safetensors", revision=SDXL_REVISION),),
         size=10_270_000_000,
     ),
-    Asset(
-        "sdxl-vae",
-        SDXL_LICENSE,
-        (Hub(_SDXL, "vae/diffusion_pytorch_model.safetensors", revision=_REVISION),),
-        "lactok.nn.unclip_checkpoint:convert_vae",
-        335_000_000,
-    ),
+    SDXL_VAE_FILE,
     Asset(
         "hyper-sdxl-1step-unet",
         SDXL_LICENSE,

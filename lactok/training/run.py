@@ -54,6 +54,13 @@ TRAINERS = {
         "PlainDecoderRecipe",
         "PlainDecoderLearner",
     ),
+    "text": TrainerEntry(
+        "a text encoder on captions alone, for a small generator",
+        "lactok.training.text",
+        "TextRecipe",
+        "TextLearner",
+        "TextTrainer",
+    ),
     "generator": TrainerEntry(
         "a transformer from captions to a tokenizer's ids",
         "lactok.training.generator",

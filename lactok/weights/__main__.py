@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lactok.command import Parser, command
-from lactok.errors import DiskError, UserError, WeightsNotFound, unknown
+from lactok.errors import DiskError, UserError, WeightsNotFound, first_few, unknown
 from lactok.specs import Asset
-from lactok.weights.known import known_assets, users_of_assets
-from lactok.weights.resolution import locate, resolve
+from lactok.weights.known import groups_of_assets, known_assets, users_of_assets
+from lactok.weights.resolution import locate, resolve, seen, size_text
+
+TO_FETCH, NO_SOURCE = "to fetch", "no source"
+HEADINGS = {"adapters": "tokenizers and generators"}
+LICENSE = 34  # characters of the column of licences; a longer one is shown whole and moves the rest of its line
 
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    own = Parser(prog="python -m lactok.weights", description="Weights: list, find, fetch.")
+    own = Parser(
+        prog="python -m lactok.weights",
+        description="Weights: list, find, fetch.",
+        examples={
+            "every file, its size, whether it is here, its licence": "list",
+            "all files of a tokenizer": "fetch titok-s128",
+            "where they are": "path titok-s128",
+        },
+    )
     actions = own.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="every asset: licence, where it is or would come from")
+    listing = actions.add_parser("list", help="every asset: size, whether it is here, licence, where it comes from")
+    listing.add_argument("name", nargs="?", help="only those of this tokenizer, generator or asset")
     named = "an asset, a tokenizer or a generator for all of its assets"
     path = actions.add_parser("path", help="print where an asset is on this machine")
     path.add_argument("name", help=named)
@@ -30,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """List assets, print where they are or fetch them; return 0."""
     args = parser().parse_args(argv)
     if args.action == "list":
-        for asset, user in known_assets().values():
-            print(f"{asset.name}  [{asset.license}]  for {user}  {_state(asset)}")
+        chosen = None if args.name is None else _named(args.name)
+        print("\n".join(listed(groups_of_assets(), chosen)))
     elif args.action == "path":
         _print_paths(_named(args.name))
     elif args.name == "all":
@@ -54,7 +68,10 @@ def _named(name: str) -> list[Asset]:
         return list(needed[name])
     if name in assets:
         return [assets[name][0]]
-    raise unknown("asset, tokenizer or generator", name, [*assets, *needed])
+    having = [user for user, own in needed.items() if own]  # others would be no help here
+    raise unknown(
+        "asset, tokenizer or generator", name, [*assets, *having], where="`python -m lactok.weights list` shows them."
+    )
 
 
 def _print_paths(wanted: Sequence[Asset]) -> None:
@@ -88,13 +105,57 @@ def _fetch(wanted: Sequence[Asset]) -> None:
         raise WeightsNotFound(f"{len(failed)} of {len(wanted)} assets were not fetched: {', '.join(failed)}")
 
 
-def _state(asset: Asset) -> str:
-    """Return where an asset is, or where it would come from."""
-    try:
-        found = locate(asset)
-    except UserError as error:  # one damaged file must not hide the others
-        return str(error)
-    return f"{found.source}  {found.path}" if found else f"not here; from {', '.join(map(str, asset.sources))}"
+def listed(groups: Mapping[str, Mapping[str, tuple[Asset, ...]]], chosen: Sequence[Asset] | None = None) -> list[str]:
+    """Return the lines of `list`: a heading for each group with its size, and a line for each asset.
+
+    Args:
+        groups: as `groups_of_assets` returns them. An asset that several need stands with the first.
+        chosen: only these; all if not given.
+    """
+    shown: dict[str, list[tuple[Asset, list[str]]]] = {}
+    users: dict[str, list[str]] = {}  # the names of those that need an asset, one list for all places
+    for heading, group in groups.items():
+        for user, assets in group.items():
+            for asset in assets:
+                if asset.name not in users and (chosen is None or asset in chosen):
+                    shown.setdefault(heading, []).append((asset, users.setdefault(asset.name, [])))
+                if asset.name in users and user not in users[asset.name]:
+                    users[asset.name].append(user)
+    rows = {heading: [_row(asset, needed) for asset, needed in some] for heading, some in shown.items()}
+    widths = [max((len(row[i]) for some in rows.values() for row in some), default=0) for i in range(3)]
+    lines: list[str] = []
+    for heading, some in rows.items():
+        to_fetch = sum(asset.size for asset, _ in shown[heading] if asset.sources and seen(asset) is None)
+        here = sum(row[2] not in (TO_FETCH, NO_SOURCE) for row in some)
+        left = f", {size_text(to_fetch)} to fetch" if to_fetch else ""
+        lines += [
+            f"{HEADINGS.get(heading, heading)}: {len(some)} {'file' if len(some) == 1 else 'files'}, {here} here{left}"
+        ]
+        for name, size, where, license, rest in some:
+            columns = f"{name:{widths[0]}}  {size:>{widths[1]}}  {where:{widths[2]}}  {license:{LICENSE}}  {rest}"
+            lines.append(f"  {columns}")
+        lines.append("")
+    return [
+        _cut(line) for line in (*lines, "to fetch a file, or all of a tokenizer: python -m lactok.weights fetch NAME")
+    ]
+
+
+def _row(asset: Asset, users: Sequence[str]) -> tuple[str, str, str, str, str]:
+    """Return an asset's name, its size, where it is in a word or two, its licence, and the rest of its line."""
+    found = seen(asset)
+    size = found[1].stat().st_size if found else asset.size
+    where = TO_FETCH if asset.sources else NO_SOURCE
+    if found:
+        where = {"bundled": "shipped"}.get(found[0], "yours" if found[0].startswith("user:") else "here")
+    origin = str(found[1]) if found else ", ".join(map(str, asset.sources)) or "nobody publishes it: train your own"
+    needed = f"for {first_few(users, 2)}; " if list(users) != [asset.name] else ""
+    return asset.name, size_text(size) if size else "-", where, asset.license, f"{needed}{origin}"
+
+
+def _cut(line: str) -> str:
+    """Return a line that fits into the terminal's; where standard output is none, the whole line."""
+    width = shutil.get_terminal_size().columns
+    return line if not sys.stdout.isatty() or len(line) <= width else f"{line[: width - 1]}…"
 
 
 if __name__ == "__main__":

@@ -184,19 +184,27 @@ def keep(path: Path, tensors: Mapping[str, Tensor], source: str, source_sha256: 
     return digest
 
 
-def kept(path: Path, version: int) -> dict[str, str] | None:
+def noted(path: Path, version: int) -> dict[str, str] | None:
     """Return the note of a file that `keep` wrote: its "source", "source_sha256" and own "sha256".
 
-    None where there is no such file, where it was changed since, and where `version`, the asset's, is another now.
+    None where there is no such file, and where `version`, the asset's, is another now. Only the note is read.
     """
     try:
         note = json.loads(path.with_suffix(".json").read_text())
         record = {k: str(note[k]) for k in ("source", "source_sha256", "sha256")}
-        is_unchanged = sha256(path) == record["sha256"]
         made_by = note.get("version", 1)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if is_unchanged and made_by == version else None
+    return record if path.is_file() and made_by == version else None
+
+
+def kept(path: Path, version: int) -> dict[str, str] | None:
+    """Return what `noted` does, but None where the file was changed since; for that the whole file is read."""
+    record = noted(path, version)
+    try:
+        return record if record is not None and sha256(path) == record["sha256"] else None
+    except OSError:
+        return None
 
 
 def save_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

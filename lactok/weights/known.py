@@ -15,18 +15,25 @@ GROUP = "lactok.assets"
 logger = logging.getLogger(__name__)
 
 
-def users_of_assets() -> dict[str, tuple[Asset, ...]]:
-    """Return the assets of every tokenizer, generator, metric, reward, judge and training by its name.
+def groups_of_assets() -> dict[str, dict[str, tuple[Asset, ...]]]:
+    """Return the assets of everything that needs some, in groups: heading -> name of the user -> its assets.
 
-    An entry point that cannot be imported is left out with a warning.
+    A heading is the name of an entry point without the number that sorts it, "metrics" or "adapters" for example. An
+    entry point that cannot be imported is left out with a warning.
     """
-    found: dict[str, tuple[Asset, ...]] = {}
+    found: dict[str, dict[str, tuple[Asset, ...]]] = {}
     for point in sorted(points(GROUP), key=lambda p: p.name):
         try:
-            found |= point.load()()
+            found.setdefault(point.name.lstrip("0123456789 "), {}).update(point.load()())
         except (Exception, SystemExit) as error:  # a broken plug-in must not hide the others
-            logger.warning("left out: %s (%s): %s: %s", point.name, point.value, type(error).__name__, error)
+            text = f"{type(error).__name__}: {error}"
+            logger.warning("left out: %s (%s): %s", point.name, point.value, text)
     return found
+
+
+def users_of_assets() -> dict[str, tuple[Asset, ...]]:
+    """Return the assets of every tokenizer, generator, metric, reward, judge and training by its name."""
+    return {user: assets for group in groups_of_assets().values() for user, assets in group.items()}
 
 
 def known_assets() -> dict[str, tuple[Asset, str]]:

@@ -110,11 +110,27 @@ def locate(asset: Asset) -> Resolved | None:
     return _cached(asset)
 
 
+def seen(asset: Asset) -> tuple[str, Path] | None:
+    """Return the source and the file of an asset that lies on this machine, None where none does.
+
+    No file of weights is read, whatever its size: one that is damaged is found when it is used, see `locate`.
+    """
+    for folder in user_folders():
+        for name in asset.file_names:
+            if is_file(folder / name):
+                return f"user:{name}", folder / name
+    if path := bundled(asset.name):
+        return "bundled", path
+    path = cache_dir() / f"{asset.name}.safetensors"
+    note = cache.noted(path, asset.version)
+    return (note["source"], path) if note is not None and _is_from(asset, note) else None
+
+
 def state(assets: Iterable[Asset]) -> str:
-    """Say in a few words whether assets are on this machine: "ready", "to fetch, 1.2 GB"; nothing is fetched."""
-    missing = [asset for asset in assets if locate(asset) is None]
+    """Say in a few words whether assets are on this machine: "ready", "to fetch, 1.2 GB"; no file of them is read."""
+    missing = [asset for asset in assets if seen(asset) is None]
     if any(not asset.sources for asset in missing):
-        return "nowhere to be had"
+        return "cannot be fetched"
     size = sum(asset.size for asset in missing)
     return f"to fetch, {size_text(size)}" if missing else "ready"
 
@@ -125,6 +141,8 @@ def size_text(count: float) -> str:
     >>> size_text(1234567)
     '1.2 MB'
     """
+    if 0 < count < 1e5:
+        return f"{count / 1e3:.1f} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
@@ -206,13 +224,18 @@ def _cached(asset: Asset) -> Resolved | None:
     if not is_file(path):
         return None
     note = cache.kept(path, asset.version)
-    pins = {str(s): _pin(s) or "" for s in asset.sources}
-    # a copy from before the source's revision was pinned stays: results name the digest of what they ran
-    pins |= {str(replace(s, revision=None)): _pin(s) or "" for s in asset.sources if isinstance(s, Hub)}
-    if note is None or not note["source_sha256"].startswith(pins.get(note["source"], "not a source now")):
+    if note is None or not _is_from(asset, note):
         logger.warning("%s is not what it was or should be: fetching it again", path)
         return None
     return Resolved(asset, path, note["source"], note["sha256"])
+
+
+def _is_from(asset: Asset, note: Mapping[str, str]) -> bool:
+    """Return whether a file in the cache came, as its note says, from a source that the asset still has."""
+    pins = {str(s): _pin(s) or "" for s in asset.sources}
+    # a copy from before the source's revision was pinned stays: results name the digest of what they ran
+    pins |= {str(replace(s, revision=None)): _pin(s) or "" for s in asset.sources if isinstance(s, Hub)}
+    return note["source_sha256"].startswith(pins.get(note["source"], "not a source now"))
 
 
 def _pin(source: Source) -> str | None:

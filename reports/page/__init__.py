@@ -16,7 +16,7 @@ from reports.tables import page
 TITLE = "<title>lactok reports</title>"
 
 
-def build(runs: Path | Results, out: Path) -> None:
+def build(runs: Path | Results, out: Path, all_papers: bool = False) -> None:
     """Write `out/index.html` and the files that it needs.
 
     The same results give the same bytes. An earlier page in `out` is replaced; pictures that both need are not written
@@ -25,6 +25,7 @@ def build(runs: Path | Results, out: Path) -> None:
     Args:
         runs: the folder of results, or the results if they are loaded.
         out: the folder of the page.
+        all_papers: whether it shows the papers' tables in which nothing is measured too.
 
     Raises:
         UserError: `runs` holds no results, `out` holds another page, or the disk is full.
@@ -38,7 +39,7 @@ def build(runs: Path | Results, out: Path) -> None:
         summary = {
             **rows.summary(results.recon, pictures, scripts, problems),
             "geneval": geneval.summary(results.geneval, pictures, scripts, problems),
-            "tables": page.tables(results),
+            "tables": page.tables(results, all_papers),
             "problems": [*problems, *pictures.problems],
         }
         scripts.write("summary", summary)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 from lactok.errors import UserError, first_few
 from lactok.evaluation.results import ReconResult, Result
 from lactok.evaluation.schema_parts import Entry
-from lactok.evaluation.table import FEW, metrics_of, missing_notes, number, usage_notes
+from lactok.evaluation.table import FEW, continuous_notes, metrics_of, missing_notes, number, usage_notes
 from lactok.metrics.registry import ImageMetric, Metric, sorted_keys
 from reports.conditions import unusual_conditions
+from reports.families import look
+from reports.page import comparisons
 from reports.page.pictures import Pictures
 from reports.page.scripts import Scripts
+from reports.page.sets import sets_of, without_hash
 from reports.page.viewer import NO_METRICS, Groups
+from reports.tables.cells import Mark
 
+FOLDER = "images-"  # how the name of somebody's folder of reconstructions begins
 ROUNDED = 4  # digits after the point of a value of one image
 Columns = dict[str, list[Any]]  # records by column
 
@@ -25,15 +31,18 @@ Columns = dict[str, list[Any]]  # records by column
 def summary(
     results: Sequence[ReconResult], pictures: Pictures, scripts: Scripts, problems: list[str]
 ) -> dict[str, Any]:
-    """Return the `metrics`, the `rows`, the `notes` on them and the `groups` of pictures; write the files of records.
+    """Return the `metrics`, the `rows`, the `groups` of pictures and the `sets` of runs.
 
-    Adds to `problems` what cannot be read.
+    Writes the files of records and of comparisons, and adds to `problems` what cannot be read.
     """
     groups = Groups(pictures, problems)
     rows: list[dict[str, Any]] = []
     per_image: set[str] = set()  # names of the metrics that records hold
+    sets = sets_of(results)
+    set_of = {result.name: run_set for run_set in sets for result in run_set.runs}
+    marks = {place: mark for run_set in sets for place, mark in run_set.marks().items()}
     for result in results:
-        row = _row(result)
+        row = _row(result, marks) | {"set": set_of[result.name].key}
         try:
             records = _columns(result)
         except UserError as error:
@@ -46,14 +55,33 @@ def summary(
             row["records"] = f"records-{row['key']}"
             scripts.write(row["records"], {"samples": samples, "columns": columns})
         rows.append(row)
-    entries = [(result.metric(name).title, entry) for result in results for name, entry in result.metrics.items()]
-    rows.sort(key=lambda r: (r["family"] == "reference", r["family"], r["dataset"], _natural(r["name"]), r["key"]))
+    keys = {result.name: key(result) for result in results}
+    shown_sets = [
+        run_set.as_data() | {"notes": _notes(run_set.runs), "comparisons": comparisons.write(run_set, keys, scripts)}
+        for run_set in sets
+    ]
+    rows.sort(
+        key=lambda r: (
+            r["continuous"],
+            r["family"] == "reference",
+            r["family"],
+            r["dataset"],
+            _natural(r["name"]),
+            r["key"],
+        )
+    )
     return {
         "metrics": [_metric(m, per_image) for m in metrics_of(results)],
         "rows": rows,
-        "notes": [*usage_notes(results), *missing_notes(entries)],
         "groups": groups.as_data(rows),
+        "sets": shown_sets,
     }
+
+
+def _notes(runs: Sequence[ReconResult]) -> list[str]:
+    """Return the notes on the table of a set."""
+    entries = [(run.metric(name).title, entry) for run in runs for name, entry in run.metrics.items()]
+    return [*usage_notes(runs), *continuous_notes(runs), *missing_notes(entries)]
 
 
 def key(result: Result) -> str:
@@ -66,14 +94,14 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _name(metric: Metric) -> str:
+def name_of(metric: Metric) -> str:
     """Return a metric's key in the page; a plug-in's gets a prefix, so that it is no property name of JavaScript's."""
     return metric.key if metric.own else f"other-{metric.key}"
 
 
 def _metric(metric: Metric, per_image: set[str]) -> dict[str, Any]:
     """Return how the page shows a metric."""
-    name = _name(metric)
+    name = name_of(metric)
     return {
         "key": name,
         "title": metric.title,
@@ -84,17 +112,20 @@ def _metric(metric: Metric, per_image: set[str]) -> dict[str, Any]:
     }
 
 
-def _row(result: ReconResult) -> dict[str, Any]:
-    """Return what the page shows of a result, without its records."""
+def _row(result: ReconResult, marks: Mapping[tuple[str, str], Mark]) -> dict[str, Any]:
+    """Return what the page shows of a result, without its records; `marks` has those of all results."""
     tokenizer, dataset, protocol = result.data.tokenizer, result.data.dataset, result.data.protocol
     about, codebook = result.about, result.data.codebook
     skipped = [f"{sample.id}: {sample.reason}" for sample in dataset.skipped]
     return {
         "key": key(result),
-        "name": result.label,
+        "name": without_hash(result.label) if result.label.startswith(FOLDER) else result.label,
+        "folder": result.name,
         "family": tokenizer.family,
+        "look": asdict(look(tokenizer.family)),
         "tokens": tokenizer.tokens,
         "codes": tokenizer.codebook_size,
+        "continuous": tokenizer.kind == "continuous",
         "bits": tokenizer.bits,
         "bpp": tokenizer.bpp,
         "overBudget": tokenizer.over_budget or 0,
@@ -102,15 +133,17 @@ def _row(result: ReconResult) -> dict[str, Any]:
         "n": result.n,
         "skipped": [first_few(skipped, FEW, "named in its result.json")] if skipped else [],
         "protocol": protocol.name,
-        "measure": f"{result.dataset}, {protocol.name} at {protocol.size_text}",
-        "pictured": f"{result.dataset}, {protocol.size_text}",
+        "pictured": f"{without_hash(result.dataset)}, {protocol.size_text}",
         "group": sha256(f"{dataset.sha256} {protocol.prepare}".encode()).hexdigest()[:12],
         "unusual": unusual_conditions(result),
         "encode": result.seconds("encode"),
         "decode": result.seconds("decode"),
         "machine": ", ".join(filter(None, [about.get("machine", {}).get("processor"), about.get("device")])),
         "usage": codebook.usage if codebook else None,
-        "metrics": {_name(m): _value(m, result[m.key]) for m in map(result.metric, result.metrics)},
+        "metrics": {
+            name_of(m): _value(m, result[m.key]) | {"mark": marks.get((result.name, m.key), "")}
+            for m in map(result.metric, result.metrics)
+        },
     }
 
 
@@ -152,7 +185,7 @@ def _columns(result: ReconResult) -> Columns:
         columns["near_ties"] = _whole_numbers(values("near_ties"))
     for name in sorted_keys([*result.metrics]):
         if name in records and name not in (*NO_METRICS, "sha256"):
-            columns[_name(result.metric(name))] = values(name)
+            columns[name_of(result.metric(name))] = values(name)
     return columns
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lactok.files import write_atomically
 
 _NAME = re.compile(r"[a-z0-9-]+")
-_OURS = re.compile(r"(summary|(records|samples|geneval)-[0-9a-f]{12})\.js")
+_OURS = re.compile(r"(summary|(records|samples|geneval|compare)-[0-9a-f]{12})\.js")
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lactok.errors import UserError
+from lactok.evaluation.ranked import EXTREMES, ranked_by
 from lactok.evaluation.results import ReconResult
 from reports import pictures
 from reports.page.pictures import Pictures
@@ -15,6 +16,20 @@ from reports.pictures import StoredPicture
 THUMBNAIL = 128  # the longer side in pixels
 NO_METRICS = ("id", "caption", "bits", "near_ties")  # the columns of records that are no metrics
 MAX_PICTURES = 200  # of a row, best and worst ones first; more would make the page slow to build and to open
+
+
+def reasons(result: ReconResult, why: Sequence[str]) -> list[str]:
+    """Return in words why a picture was stored, and by what it is among the best or the worst of its run.
+
+    What was chosen before the run needs no word, nor does a picture that is among both, as of very few images.
+    """
+    by = ranked_by(result.metrics)
+    extremes = ("best", "worst")
+    told = [reason for reason in why if reason != "chosen" and reason not in extremes]
+    if by is None or all(reason in why for reason in extremes):
+        return told
+    title = result.metric(by).title
+    return [f"{reason} {EXTREMES} by {title}" for reason in extremes if reason in why] + told
 
 
 class Groups:
@@ -55,7 +70,7 @@ class Groups:
             if entry["photo"] is None and picture.reference.is_file():
                 entry["photo"] = self.pictures.add(picture.reference, THUMBNAIL)
             scores = {m: values[i] for m, values in records.items() if m not in NO_METRICS}
-            entry["rows"][key] = {**shown, "why": picture.why, "scores": scores}
+            entry["rows"][key] = {**shown, "why": reasons(result, picture.why), "scores": scores}
 
     def as_data(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return each group's title, taken from its rows, and its samples in the order of their ids."""

@@ -112,12 +112,12 @@ def protocol_changes(run: ReconResult, wanted: str) -> str:
     today = protocol.protocols()[wanted]
     if stored.definition.prepare != today.prepare.settings():
         return "preparation"
-    if _scoring_settings(stored.definition.score) != _scoring_settings(today.score.settings()):
+    if scoring_settings(stored.definition.score) != scoring_settings(today.score.settings()):
         return "scoring"
     return ""
 
 
-def _scoring_settings(score: Mapping[str, Any]) -> dict[str, Any]:
+def scoring_settings(score: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that determine a score's value, whichever metrics are asked for."""
     return {key: value for key, value in score.items() if key not in ("metrics", "versions")}
 

@@ -23,12 +23,18 @@ why it is empty. The difference is measured minus published, with the interval o
 """
 
 
-def tables(results: Results) -> list[Table]:
-    """Return the papers' tables in their order, then those of the runs found here, of their ids and of their rates."""
-    return [*paper.build(results), *found.build(results), *ids.build(results), *rate.build(results)]
+def tables(results: Results, all_papers: bool = False) -> list[Table]:
+    """Return the papers' tables in their order, then those of the runs found here, of their ids and of their rates.
+
+    Args:
+        results: the results.
+        all_papers: whether the papers' tables in which nothing is measured are among them.
+    """
+    papers = paper.build(results) if all_papers else paper.build_measured(results)
+    return [*papers, *found.build(results), *ids.build(results), *rate.build(results)]
 
 
-def build(results: Results, out: Path, more: Sequence[Table] = ()) -> list[Table]:
+def build(results: Results, out: Path, more: Sequence[Table] = (), all_papers: bool = False) -> list[Table]:
     """Write `out/tables.{md,csv,tex,json}` with all tables and `out/tables/<id>.*` with one each, and return them.
 
     The same results give the same bytes. Files of an earlier build that are not written again are removed.
@@ -37,9 +43,10 @@ def build(results: Results, out: Path, more: Sequence[Table] = ()) -> list[Table
         results: the results.
         out: the folder of the report.
         more: tables that are added at the end.
+        all_papers: see `tables`.
     """
     earlier = _earlier(out)
-    every = [*tables(results), *more]
+    every = [*tables(results, all_papers), *more]
     files = {f"tables{suffix}": text for suffix, text in _files(every, INTRODUCTION).items()}
     for table in every:
         files |= {f"{FOLDER}/{table.id}{suffix}": text for suffix, text in _files([table]).items()}

@@ -232,11 +232,11 @@ def csv_text(tables: Sequence[Table]) -> str:
                 flat |= {"table": table.id, "source": table.source, "dataset": table.dataset}
                 flat["low"], flat["high"] = flat["ci95"] or (None, None)
                 flat["difference_low"], flat["difference_high"] = flat["difference_ci95"] or (None, None)
-                writer.writerow([_csv_value(flat[key]) for key in CSV_HEAD])
+                writer.writerow([csv_value(flat[key]) for key in CSV_HEAD])
     return out.getvalue()
 
 
-def _csv_value(value: Any) -> Any:
+def csv_value(value: Any) -> Any:
     """Return a text on one line, behind an apostrophe where a spreadsheet would take it for a formula."""
     if not isinstance(value, str):
         return value

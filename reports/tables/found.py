@@ -9,7 +9,15 @@ from benchmarks.geneval.prompts import TASKS
 from benchmarks.preference.notes import reading_notes
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResult, ReconResult, Result, Results
-from lactok.evaluation.table import decimals, metrics_of, share_of_codes, usage_notes
+from lactok.evaluation.table import (
+    apart,
+    codes_text,
+    continuous_notes,
+    decimals,
+    metrics_of,
+    share_of_codes,
+    usage_notes,
+)
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
 from reports.tables.groups import group_of, same_images, title_of
@@ -59,13 +67,14 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
     from lactok import registry
 
     order = {name: i for i, name in enumerate(registry.list_tokenizers())}
-    runs = sorted(runs, key=lambda r: (order.get(r.label.partition("@")[0], len(order)), r.name))
+    runs = apart(sorted(runs, key=lambda r: (order.get(r.label.partition("@")[0], len(order)), r.name)))
     first = runs[0]
     columns = tuple(column(metric) for metric in metrics_of(runs))
     title = f"Runs found here: reconstruction, {title_of(first)}"
     rows = _rows(runs, columns, [_facts(r) for r in runs], [r.data.tokenizer.tokens is not None for r in runs])
     notes = ["Rows without ids (codecs, thumbnails, files) are references and take no part in the marks."]
     notes += usage_notes(runs)
+    notes += continuous_notes(runs)
     if any(r.data.tokenizer.over_budget for r in runs):
         notes.append("Bits with * are above the budget: for some images no file is that small.")
     if any(r.data.tokenizer.family == "lactok" for r in runs):
@@ -93,7 +102,7 @@ def _facts(run: ReconResult) -> tuple[str, ...]:
     bits = "-" if tokenizer.bits is None else decimals(tokenizer.bits, 0)
     if tokenizer.bits is not None and tokenizer.over_budget:
         bits += "*"
-    return str(tokenizer.tokens or "-"), str(tokenizer.codebook_size or "-"), bits, share_of_codes(run)
+    return str(tokenizer.tokens or "-"), codes_text(run), bits, share_of_codes(run)
 
 
 def _geneval(runs: Sequence[GenEvalResult]) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 from lactok.errors import first_few
 from lactok.evaluation.error_profile import WORST, stored_profile
 from lactok.evaluation.id_statistics import MOST_IDS
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import is_control
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import ReconResult, Results
 from lactok.evaluation.table import decimals, printable
@@ -37,7 +37,7 @@ def build(results: Results) -> list[Table]:
     """Return for each data set and protocol the table of ids, and of error profiles, where any run has them."""
     tables = []
     for group in same_images(results.recon):
-        runs = sorted((r for r in group if not r.label.endswith(EXCHANGED)), key=lambda r: r.name)
+        runs = sorted((r for r in group if not is_control(r.label)), key=lambda r: r.name)
         with_ids = [r for r in runs if r.data.ids is not None]
         if with_ids:
             tables.append(_ids(with_ids))

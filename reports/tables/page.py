@@ -10,10 +10,16 @@ from reports.tables.cells import Table
 from reports.tables.formats import as_data
 
 
-def tables(results: Results) -> list[dict[str, Any]]:
-    """Return all tables but those of reconstructions and GenEval results found here, which the page shows elsewhere."""
+def tables(results: Results, all_papers: bool = False) -> list[dict[str, Any]]:
+    """Return all tables but those of reconstructions and GenEval results found here, which the page shows elsewhere.
+
+    Args:
+        results: the results.
+        all_papers: whether the papers' tables in which nothing is measured are among them.
+    """
     others = found.build(results.without(ReconResult, GenEvalResult))
-    every = (*paper.build(results), *others, *ids.build(results), *rate.build(results))
+    papers = paper.build(results) if all_papers else paper.build_measured(results)
+    every = (*papers, *others, *ids.build(results), *rate.build(results))
     return [_with_digits(table) for table in every]
 
 

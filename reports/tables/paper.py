@@ -155,6 +155,11 @@ def build(results: Results) -> tuple[Table, ...]:
     )
 
 
+def build_measured(results: Results) -> tuple[Table, ...]:
+    """Return those of the papers' tables in which something is measured."""
+    return tuple(t for t in build(results) if any(c.measured is not None for row in t.rows for c in row.cells))
+
+
 def _table(
     id: str,
     title: str,

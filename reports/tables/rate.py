@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from lactok.errors import WrongValue
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import is_control
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.rate import (
     FEWEST,
@@ -35,7 +35,7 @@ def build(results: Results) -> list[Table]:
     tables = []
     for runs in same_images(results.recon):
         codecs = _curves([r for r in runs if is_codec(r)], FEWEST)
-        tokenizers = [r for r in runs if r.data.tokenizer.tokens is not None and not r.label.endswith(EXCHANGED)]
+        tokenizers = [r for r in runs if r.data.tokenizer.tokens is not None and not is_control(r.label)]
         metrics = [m for m in metrics_of(runs) if isinstance(m, ImageMetric)]
         if codecs and tokenizers and metrics:
             tables.append(_equal_quality(tokenizers, codecs, metrics))

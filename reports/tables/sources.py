@@ -6,7 +6,8 @@ from functools import partial
 
 from benchmarks import published
 from benchmarks.published import Claim
-from lactok import registry
+from lactok import fitting, registry
+from lactok.evaluation import protocol
 from lactok.evaluation.results import Result, Results
 from lactok.metrics.registry import find
 from reports.tables.cells import Cell, Row, Table, column
@@ -61,6 +62,9 @@ def _choice(results: Results, claim: Claim) -> Choice:
         return Choice(reason="not run: no tokenizer of this name here")
     if not claim.protocol:
         return Choice(reason="not run: no protocol here repeats its evaluation")
+    refused = fitting.refusal(registry.tokenizer_spec(name), protocol.get(claim.protocol).prepare)
+    if refused:
+        return Choice(reason=f"not run: {refused.partition(';')[0]}")
     command = f"python -m benchmarks.recon --tokenizers {name} --dataset {claim.dataset} --protocol {claim.protocol}"
     return choose(
         [r for r in results.recon if r.label == name],

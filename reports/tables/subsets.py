@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lactok.errors import UserError, WrongValue
-from lactok.evaluation.names import EXCHANGED
+from lactok.evaluation.names import is_control
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import ReconResult, Results
 from lactok.evaluation.statistics import mean_entry
@@ -24,7 +24,7 @@ def build(results: Results, subsets: Subsets) -> list[Table]:
     """
     tables, reasons = [], []
     for group in same_images(results.recon):
-        runs = sorted((r for r in group if not r.label.endswith(EXCHANGED)), key=lambda r: r.name)
+        runs = sorted((r for r in group if not is_control(r.label)), key=lambda r: r.name)
         try:
             if runs:
                 tables.append(_table(runs, subsets))

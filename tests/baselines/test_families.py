@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import shared
 from reference import ROOT
-from shrunk import TINY_UNCLIP, flextok, maskgit, reference, seedtok, titok, vqgan
+from shrunk import TINY_UNCLIP, flextok, ibq, maskgit, open_magvit2, reference, seedtok, titok, var, vqgan
 
 import lactok
 from baselines.seedtok import SeedTokenizer
@@ -32,6 +32,9 @@ MAKERS = {
     "seedtok": seedtok,
     "vqgan": vqgan,
     "maskgit": maskgit,
+    "ibq": ibq,
+    "open-magvit2": open_magvit2,
+    "var": var,
 }
 
 
@@ -235,6 +238,17 @@ class TestFiles:
         ("vqgan-f16-16384", 256, 16384, 256),
         ("vqgan-f16-1024", 256, 1024, 256),
         ("maskgit-vqgan-f16", 256, 1024, 256),
+        ("ibq-1k", 256, 1024, 256),
+        ("ibq-8k", 256, 8192, 256),
+        ("ibq-16k-pretrain", 256, 16384, 256),
+        ("ibq-262k@input=512", 1024, 262144, 512),
+        ("ibq-262k-pretrain", 256, 262144, 256),
+        ("open-magvit2-262k", 256, 262144, 256),
+        ("open-magvit2-262k-128", 256, 262144, 128),
+        ("open-magvit2-262k-128@input=256", 1024, 262144, 256),
+        ("open-magvit2-16k-pretrain", 256, 16384, 256),
+        ("var-vqvae", 680, 4096, 256),
+        ("var-vqvae@input=512", 2240, 4096, 512),
     ],
 )
 def test_counts_of_tokens(name: str, tokens: int, codes: int, side: int) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from hub import LocalHub
 from safetensors.torch import save
-from shrunk import TINY_UNCLIP, flextok, maskgit, reference, seedtok, titok, vqgan
+from shrunk import TINY_UNCLIP, flextok, ibq, maskgit, open_magvit2, reference, seedtok, titok, var, vqgan
 
 import lactok
 from baselines.seedtok import DIFFUSION, SeedTokenizer
+from benchmarks.contract.check import check
 from lactok import registry
 from lactok.errors import UserError, WeightsNotFound
 from lactok.nn.maskgit_vqgan import MaskGITConfig
@@ -48,6 +50,13 @@ def assert_same(name: str, small: Tokenizer) -> None:
     ids = small.encode(images)
     assert torch.equal(loaded.encode(images), ids)
     torch.testing.assert_close(loaded.decode(ids), small.decode(ids), atol=1e-5, rtol=0)
+
+
+def assert_keeps_the_contract(name: str) -> None:
+    findings = check(name)
+    assert len(findings) > 10
+    # pixels of random weights reach far beyond [0, 1], which stands for a wrong scale elsewhere
+    assert [f"{f.rule}: {f.text}" for f in findings if f.state == "FAIL" and f.rule != "range of the output"] == []
 
 
 def test_titok_as_safetensors_and_as_the_older_bin(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +115,51 @@ def test_vqgan_as_lightning_wrote_it(here: LocalHub, monkeypatch: pytest.MonkeyP
     here.add("pxlpshr/pytti-models/vqgan/imagenet.ckpt", pickled(file), cdn=True)
     pretend(monkeypatch, "vqgan-f16-16384", small, config=small.get_submodule("model").config)
     assert_same("vqgan-f16-16384", small)
+
+
+def lightning(tensors: dict[str, torch.Tensor]) -> bytes:
+    """A checkpoint of Lightning's, with the optimizers' states."""
+    return pickled(
+        {"epoch": 3, "state_dict": tensors, "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "set_name", "make"),
+    [
+        ("ibq-1k", "IBQ-Tokenizer-1024/imagenet256_1024.ckpt", "ibq_ema", ibq),
+        (
+            "open-magvit2-262k",
+            "Open-MAGVIT2-Tokenizer-256-resolution/imagenet_256_L.ckpt",
+            "open_magvit2_ema",
+            open_magvit2,
+        ),
+    ],
+)
+def test_seed_voken_s_averages_as_lightning_wrote_them(
+    here: LocalHub,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    file: str,
+    set_name: str,
+    make: Callable[[], Tokenizer],
+) -> None:
+    """The official set has other averages than raw weights, and what it expects is of the averages."""
+    small = make()
+    here.add(f"TencentARC/{file}", lightning(reference(set_name)[1]))
+    pretend(monkeypatch, name, small, config=small.get_submodule("model").config)
+    assert_same(name, small)
+    assert_keeps_the_contract(name)
+
+
+def test_var_s_counter_of_other_scales_is_no_obstacle(here: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = var()
+    _, tensors = reference("var_vqvae")
+    tensors["quantize.ema_vocab_hit_SV"] = torch.rand(3, small.spec.codebook_size)
+    here.add("FoundationVision/var/vae_ch160v4096z32.pth", pickled(tensors))
+    pretend(monkeypatch, "var-vqvae", small, config=small.get_submodule("model").config)
+    assert_same("var-vqvae", small)
+    assert_keeps_the_contract("var-vqvae")
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from reference import ROOT
 
+from lactok.command import interpreter
+
 pytestmark = pytest.mark.slow  # other processes
 SCRIPT = """
 from lactok.command import command
@@ -45,3 +47,11 @@ def test_a_full_disk_behind_the_output() -> None:
         done = run(full)
     assert done.returncode == 2
     assert done.stderr == b"error: no space left where the output goes; results that are finished are kept\n"
+
+
+def test_the_python_of_tox_is_named_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOX_ENV_DIR", raising=False)
+    assert interpreter() == "python"
+    monkeypatch.setenv("TOX_ENV_DIR", ".tox/recon")
+    monkeypatch.setattr(sys, "executable", os.path.abspath(".tox/recon/bin/python"))
+    assert interpreter() == os.path.join(".tox", "recon", "bin", "python")

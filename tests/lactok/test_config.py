@@ -37,6 +37,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "seedtok": {"stage": 1, "model": {}, "crop": 224, "scale": [224, 256]},
     "plain": {"model": {"channels": 32, "channel_mult": [1, 1]}, "encoder_weights": "e"},
     "generator": {"model": {}},
+    "text": {"model": {}},
     "lactok": {"stage": 1, "encoder_weights": "e", "unet_weights": "u", "vae": VAE},
 }
 

@@ -24,7 +24,7 @@ from lactok.evaluation.writing import LONGEST, folder_name
 from lactok.files import copy_atomically, is_file, is_folder, replacing, tidy, write_atomically
 from lactok.nn.vqgan import VQConfig
 from lactok.training.vq import VQRecipe
-from reports import compare, grids, serve
+from reports import grids, serve, stored_runs
 
 KILLED = """
 import os, signal, sys
@@ -139,7 +139,7 @@ READERS: dict[str, Callable[[], object]] = {
     "weights": lambda: weights.use_folder(LONG),
     "adapter": lambda: registry.TOKENIZERS.check_name(f"./{LONG}.py:A"),
     "picture": lambda: images.open_picture(LONG),
-    "comparison": lambda: compare.find(LONG, LONG),
+    "comparison": lambda: stored_runs.find([LONG], LONG),
     "served page": lambda: serve.server(Path(LONG), 0),
     "grid": lambda: grids.generated(Namespace(folders=[Path(LONG)])),
     "reference set": lambda: sets.read(Path(LONG)),
@@ -188,7 +188,7 @@ def test_messages_name_what_the_user_gave(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"`reference` good/0\.png: no such folder"):
         datasets.get("good/0.png", argument="reference")
     with pytest.raises(UserError, match=r"RUN A/result\.json: no folder of a result"):
-        compare.find("A/result.json", str(tmp_path / "none"))
+        stored_runs.find(["A/result.json"], str(tmp_path / "none"))
     with pytest.raises(UserError, match="`runs` is empty"):
         lactok.load_results("")
     with pytest.raises(UserError, match=r"bits=1: between 64 and 1000000000$"):

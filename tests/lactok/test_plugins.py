@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -11,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from conftest import plugged
+from documents import code_of
 from environments import ROOT, installed, python
 
 from benchmarks.contract.check import check
 from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
-from lactok.evaluation.config import split_names
 
 EXAMPLE = ROOT / "examples" / "lactok-dct"
-PAGE = (ROOT / "docs" / "adding-a-tokenizer.md").read_text()
+PAGE = ROOT / "docs" / "adding-a-tokenizer.md"
 GROUP = "lactok.tokenizers"
 
 
@@ -62,7 +61,7 @@ def test_the_example_is_a_tokenizer_where_it_is_installed(fresh: Path, tmp_path:
 @pytest.fixture
 def plug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import and register is forgotten."""
-    registry.tokenizer_spec("identity")
+    registry.TOKENIZERS.entry("identity")  # its module registers it now
     with plugged(monkeypatch, tmp_path, registry.TOKENIZERS) as points:
         yield points
 
@@ -138,40 +137,26 @@ def test_a_tokenizer_outside_torch_is_planned(
     assert "cost unknown: outside: " in out
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
 def test_the_page_on_adding_a_tokenizer_runs(
     plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     """Files are written, scripts are run in order, the entry points are what the page says, and all is checked."""
     monkeypatch.chdir(tmp_path)
-    tables = [tomllib.loads(block) for block in blocks("toml")]
+    tables = [tomllib.loads(block) for block in code_of(PAGE, "toml")]
     for name, value in ((n, v) for t in tables for n, v in t["project"]["entry-points"][GROUP].items()):
         plug[name] = EntryPoint(name, value, GROUP)
-    code = blocks("python")
+    code = code_of(PAGE, "python")
     files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
     scripts = [block for block in code if block not in files.values()]
-    assert len(files) == len(plug) == 4
-    assert len(scripts) == 2
+    assert len(plug) == 4
+    assert files.keys() == {"mine.py", *(f"{point.value.partition(':')[0]}.py" for point in plug.values())}
+    assert len(scripts) == 3
     for name, block in files.items():
-        assert f"{Path(name).stem}:" in " ".join(p.value for p in plug.values())
         Path(name).write_text(block)
     for script in scripts:
         exec(compile(script, "page", "exec"), {"__name__": "__main__"})
     monkeypatch.setenv("LACTOK_WEIGHTS", "weights")
-    checked = {name: check(name) for name in plug}
+    checked = {name: check(name) for name in (*plug, "./mine.py:Mine")}
     assert [(n, f) for n, found in checked.items() for f in found if f.state != "ok"] == []
     assert "prefix" in {f.rule for f in checked["waves"]}
     assert "assets: patches-16" in checked["patches-16"][1].text
-
-
-def test_the_commands_of_the_page_parse(plug: dict[str, EntryPoint]) -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines() if "benchmarks.recon" in line]
-    known = set(PAGE.replace('"', " ").split()) | set(registry.list_tokenizers())
-    assert len(lines) > 5
-    for line in lines:
-        arguments = recon.parser().parse_args(shlex.split(line, comments=True)[3:])
-        names = [arguments.check] if arguments.check else split_names(arguments.tokenizers)
-        assert {n.partition("@")[0] for n in names} <= known

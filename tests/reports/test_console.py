@@ -17,6 +17,7 @@ HEAVY = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "benchmarks.recon
 NAMES = {
     "recon",
     "geneval",
+    "data",
     "datasets",
     "preference",
     "generation",
@@ -25,6 +26,7 @@ NAMES = {
     "generate",
     "ablation",
     "exchange",
+    "perturb",
     "replay",
     "retrieval",
     "variety",
@@ -37,7 +39,12 @@ NAMES = {
     "train",
     "reports",
     "compare",
+    "bundle",
+    "chd",
+    "merge",
     "serve",
+    "table",
+    "try",
 }
 
 

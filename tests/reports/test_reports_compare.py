@@ -44,6 +44,20 @@ def test_compare_refuses_what_differs_in_more_than_the_tokenizer(
         assert line.startswith("error: ")
 
 
+def test_compare_takes_the_only_pair_of_one_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TiTok has runs of two data sets, LlamaGen of one of them."""
+    ids, runs = [f"{i}.jpg" for i in range(4)], tmp_path / "runs"
+    for kind, dataset in ((TITOK, "coco"), (TITOK, "flowers"), (LLAMAGEN, "flowers")):
+        write_row(runs, kind, dataset, ids, [None] * 4, {})
+    assert command("compare", TITOK.name, LLAMAGEN.name, "--runs", str(runs)) == 0
+    assert f"first: {TITOK.name}__flowers__" in capsys.readouterr().out
+    write_row(runs, LLAMAGEN, "coco", ids, [None] * 4, {})
+    assert command("compare", TITOK.name, LLAMAGEN.name, "--runs", str(runs)) == 2
+    assert "more than one shares its data and protocol" in capsys.readouterr().err
+    assert command("compare", TITOK.name, LLAMAGEN.name, "--runs", str(runs), "--dataset", "coco") == 0
+    assert f"second: {LLAMAGEN.name}__coco__" in capsys.readouterr().out
+
+
 def test_so_many_tests_that_none_can_be_below_the_level_are_named(tmp_path: Path) -> None:
     from lactok.evaluation.compare import compare
     from lactok.evaluation.results import load_results

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,7 +17,7 @@ from PIL import Image
 from benchmarks.recon.__main__ import main as measure
 from lactok.evaluation.results import load_results
 from reports import __main__ as reports
-from reports import figures, grids
+from reports import families, figures, sheet
 from reports.drawing import wrap
 
 pytestmark = pytest.mark.slow  # figures are drawn
@@ -192,11 +194,39 @@ def test_decoding_time_per_image_counts_only_the_images_timed_on_that_machine(
     assert [p.name for p in points[name]] == ["other"]
 
 
-def test_families_differ_in_colour_and_shape() -> None:
-    look = figures._colours_and_markers(["new", "another"])
-    assert len({look[f][0] for f in figures.FAMILIES}) == len({look[f][1] for f in figures.FAMILIES}) == 7
-    assert len(set(look.values())) == 9
-    assert look["lactok"] == figures._colours_and_markers([])["lactok"]
+def test_a_family_has_one_colour_and_one_mark_in_page_and_figures_whatever_else_was_run() -> None:
+    known = [families.look(f) for f in families.FAMILIES]
+    assert len(set(known)) == len(known)
+    assert len({one.colour for one in known[:7]}) == 7
+    alone = figures._colours_and_markers(["a plug-in's"])
+    assert figures._colours_and_markers(["lactok", "a plug-in's", "another"])["a plug-in's"] == alone["a plug-in's"]
+    static = Path(families.__file__).parent / "page" / "static"
+    on_paper = re.findall(r"\.series-\d \{ --series: light-dark\((#\w+),", (static / "style.css").read_text())
+    assert [colour.upper() for colour in on_paper] == list(families.COLOURS)
+    marks = re.search(r"const MARKS = \[(.*?)\];", (static / "scripts" / "plot.js").read_text(), re.S)
+    assert marks is not None
+    assert marks[1].count("shape:") == len(families.MARKERS)
+
+
+@pytest.mark.parametrize("largest", [512, 6144, 400_000])
+def test_labels_of_the_x_axis_keep_clear_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    points = [figures.Point(f"t{x}", "titok", float(x), 20.0 + i) for i, x in enumerate((384, largest))]
+    figures._draw(points, "Bits per image", "PSNR", tmp_path / "figure", base=2)
+    figure = drawn[0]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    low, high = figure.axes[0].get_xlim()
+    ticks = [t for t in figure.axes[0].xaxis.get_major_ticks() if low <= t.get_loc() <= high and t.label1.get_text()]
+    boxes = [t.label1.get_window_extent(canvas.get_renderer()) for t in ticks]
+    assert len(boxes) >= 2
+    assert all(one.x1 < following.x0 for one, following in pairwise(boxes))
 
 
 # grids of pictures
@@ -236,20 +266,20 @@ def stored_pictures(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, 
     return index["pictures"], path.parent, runs / "references" / index["references"]
 
 
-def cell(sheet: Path, column: int, row_from_below: int = 0) -> np.ndarray:
+def cell(file: Path, column: int, row_from_below: int = 0) -> np.ndarray:
     """Return a cell of a drawn grid; rows count from below, because the captions on top have no fixed height."""
-    dpi = grids.MIN_CELL_PIXELS / grids.CELL_INCHES
-    gap = round(grids.GAP_INCHES * dpi)
-    step = grids.MIN_CELL_PIXELS + gap
-    pixels = np.asarray(Image.open(sheet).convert("RGB"))
+    dpi = sheet.MIN_CELL_PIXELS / sheet.CELL_INCHES
+    gap = round(sheet.GAP_INCHES * dpi)
+    step = sheet.MIN_CELL_PIXELS + gap
+    pixels = np.asarray(Image.open(file).convert("RGB"))
     bottom = len(pixels) - gap - row_from_below * step
-    left = round(grids.CAPTION_INCHES * dpi) + column * step
-    return pixels[bottom - grids.MIN_CELL_PIXELS : bottom, left : left + grids.MIN_CELL_PIXELS]
+    left = round(sheet.CAPTION_INCHES * dpi) + column * step
+    return pixels[bottom - sheet.MIN_CELL_PIXELS : bottom, left : left + sheet.MIN_CELL_PIXELS]
 
 
 def enlarged(path: Path, box: tuple[int, int, int, int] = (0, 0, 64, 64)) -> np.ndarray:
     """Return a window (left, top, right, bottom) of a picture, enlarged to the size of a cell."""
-    size = (grids.MIN_CELL_PIXELS, grids.MIN_CELL_PIXELS)
+    size = (sheet.MIN_CELL_PIXELS, sheet.MIN_CELL_PIXELS)
     return np.asarray(Image.open(path).convert("RGB").crop(box).resize(size, Image.Resampling.NEAREST))
 
 

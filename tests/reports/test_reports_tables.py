@@ -45,7 +45,7 @@ def tables(runs: Path, out: Path) -> dict[str, dict[str, Any]]:
     """The tables alone; figures and the page have tests of their own."""
     from reports.tables.files import build
 
-    build(load_results(runs), out)
+    build(load_results(runs), out, all_papers=True)
     return {t["id"]: t for t in json.loads((out / "tables.json").read_text())["tables"]}
 
 
@@ -374,17 +374,34 @@ def test_a_result_of_today_is_valid_and_a_spoilt_one_is_not(tmp_path: Path) -> N
             jsonschema.validate(result | {key: value}, schema)
 
 
+def test_a_papers_table_is_written_where_something_is_measured(tmp_path: Path) -> None:
+    from reports.tables import files, page
+
+    runs = tmp_path / "runs"
+    full_coco(runs, TITOK, 0)
+    results = load_results(runs)
+    papers = {"table1-coco"}  # the only one of COCO's photographs under the paper's protocol
+    assert {t.id for t in files.build(results, tmp_path / "out") if t.source} == papers
+    assert {t["id"] for t in page.tables(results) if t["source"]} == papers
+    every = {t.id for t in files.build(results, tmp_path / "out", all_papers=True) if t.source}
+    assert {"table1-imagenet", "table6", *papers} < every
+    assert command("--runs", str(runs), "--out", str(tmp_path / "all"), "--all-tables") == 0
+    assert {
+        t["id"] for t in json.loads((tmp_path / "all" / "tables.json").read_text())["tables"] if t["source"]
+    } == every
+
+
 def test_tables_of_an_earlier_build_go_and_the_users_own_files_stay(tmp_path: Path) -> None:
     from lactok.evaluation.results import Results
     from reports.tables import files
 
-    every = files.build(Results([]), tmp_path)
+    every = files.build(Results([]), tmp_path, all_papers=True)
     (tmp_path / "tables" / "notes.md").write_text("mine")
     stale = json.loads((tmp_path / "tables.json").read_text())
     stale["tables"].append(stale["tables"][0] | {"id": "gone"})
     (tmp_path / "tables.json").write_bytes(to_json(stale))
     (tmp_path / "tables" / "gone.csv").write_text("old")
-    files.build(Results([]), tmp_path)
+    files.build(Results([]), tmp_path, all_papers=True)
     names = {path.name for path in (tmp_path / "tables").iterdir()}
     assert names == {"notes.md", *(f"{table.id}{suffix}" for table in every for suffix in files.SUFFIXES)}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lactok.catalogue import declared
 from lactok.device import instead_of
 from lactok.errors import UserError
 from lactok.plugins import Plugins
@@ -232,10 +233,12 @@ def assets() -> dict[str, tuple[Asset, ...]]:
 
     A broken plug-in is left out with a warning in the log.
     """
-    known, broken = specs(REWARDS.offered())
+    known = declared(__name__, REWARDS.decorator, RewardSpec)
+    others, broken = specs([name for name in REWARDS.offered() if name not in known])
     for why in broken.values():
         logging.getLogger(__name__).warning("left out: %s", why)
-    return {name: spec.assets for name, spec in known.items()}
+    known |= others
+    return {name: known[name].assets for name in REWARDS.offered() if name in known}
 
 
 VARIANTS = tuple(REWARDS.unlisted())  # names of the rewards that are variants of others

@@ -163,7 +163,7 @@ def text_encoder(text: str) -> TextEncoder:
         return _of_folder(folder)
     if "/" in text or folder.suffix:
         raise WrongValue(f"text = {shown(text, 200)!r}: no such folder; name one with {FOLDER_FILES}")
-    raise unknown("text encoder", text, [*NAMED, f"a folder with {FOLDER_FILES}"])
+    raise unknown("text encoder", text, NAMED, also=[f"a folder with {FOLDER_FILES}"])
 
 
 def _of_folder(folder: Path) -> T5Text:

@@ -177,6 +177,8 @@ WRONG: list[tuple[str, type[Reconstructor], dict[str, Any], str, str]] = [
     ("a filter of its own", Toy, {"resample": "lanczos"}, "information", "write one of bicubic-aa, bilinear-aa"),
     ("half a codebook", Toy, {"codebook_size": None}, "information", "write both"),
     ("a fraction", Toy, {"codebook_size": 64.0}, "information", "codebook_size=64.0; write a whole number"),
+    ("too many codes", Toy, {"codebook_size": 2**64}, "information", "codebook_size is above 2^63"),
+    ("levels of others", Toy, {"levels": (4, 11)}, "information", "their sum is tokens=16"),
     ("no size", Toy, {"input_size": None}, "information", "`input_size`"),
     ("a bad default", Toy, {"options": {"x": Option(9, "", 1, 8)}}, "information", "option x=9: between 1 and 8"),
     ("a bad name", Toy, {"name": "wrong, very"}, "registered", "cannot be written on a command line"),
@@ -187,6 +189,7 @@ WRONG: list[tuple[str, type[Reconstructor], dict[str, Any], str, str]] = [
     ("an exception", Fails, {}, "shape of ids", "mat1 and mat2 shapes cannot be multiplied"),
     ("an early one", FailsAtOnce, {}, "structure", "KeyError: 'depth'"),
     ("over white", TooBright, BITLESS, "range of the output", "end reconstruct with .clamp(0, 1)"),
+    ("ids and continuous", Toy, {"kind": "continuous"}, "information", "is for rows without ids"),
 ]
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import plugged
+from documents import code_of
 from hub import ROOT
 from PIL import Image
 from torch import Tensor
@@ -35,7 +36,7 @@ from lactok.randomness import noise, seed_of
 from lactok.specs import GeneratorSpec, Option
 from lactok.tokenizer import Generator
 
-PAGE = (ROOT / "docs" / "adding-a-generator.md").read_text()
+PAGE = ROOT / "docs" / "adding-a-generator.md"
 GROUP = "lactok.generators"
 STRENGTH = Option(1.0, "of the noise", 0.0, 2.0)
 TOY = GeneratorSpec("toy-clouds", "test", "text", 32, "MIT", options={"strength": STRENGTH}, note="a toy")
@@ -428,30 +429,26 @@ def test_broken_plug_ins_are_named(plug: dict[str, EntryPoint]) -> None:
     assert lactok.spec("toy-clouds").family == "test"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.slow
 def test_the_page_on_adding_a_generator_runs(
     plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are written, the commands make the pictures that it lists, the script runs."""
     monkeypatch.chdir(tmp_path)
-    for table in map(tomllib.loads, blocks("toml")):
+    for table in map(tomllib.loads, code_of(PAGE, "toml")):
         for name, value in table["project"]["entry-points"][GROUP].items():
             plug[name] = EntryPoint(name, value, GROUP)
-    code = blocks("python")
+    code = code_of(PAGE, "python")
     files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
     assert len(files) == len(plug) == 2
     for name, block in files.items():
         Path(name).write_text(block)
-    for line in (line for block in blocks("sh") for line in block.splitlines()):
+    for line in (line for block in code_of(PAGE, "sh") for line in block.splitlines()):
         if line.startswith("printf"):
             subprocess.run(line, shell=True, check=True)
         elif "benchmarks.generation" in line:
             assert run(*shlex.split(line)[3:]) == 0
-    (listed,) = blocks("text")
+    (listed,) = code_of(PAGE, "text")
     made = {p.as_posix() for p in Path("pictures").rglob("*") if p.is_file()}
     assert {name for name in made if name.startswith("pictures/clouds/")} == set(listed.split())
     assert "pictures/clouds@size=128/00001/samples/0001.png" in made

@@ -471,7 +471,7 @@ def test_dry_run_computes_nothing(captioned: Path, tmp_path: Path, capsys: pytes
     assert run(tmp_path / "out", "--images", captioned, "--metrics", "all", "--dry-run") == {}
     out = capsys.readouterr().out
     assert "would score 70 pictures of photographs" in out
-    assert "nowhere to be had" in out
+    assert "cannot be fetched" in out
     assert not (tmp_path / "out").exists()
     assert Bright.calls == 0
 

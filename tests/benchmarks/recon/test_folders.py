@@ -220,3 +220,30 @@ def test_python_says_the_same(folders: tuple[Path, Path]) -> None:
     shutil.copy(folders[1] / "0.jpg", folders[1] / "0.webp")
     with pytest.raises(WrongValue, match="could belong together"):
         lactok.evaluate(folders[1], references=folders[0], out=folders[0].parent / "runs")
+
+
+def test_the_row_may_have_a_name_of_its_own(folders: tuple[Path, Path], capsys: Capture) -> None:
+    assert scored(folders, "--name", "mine")["tokenizer"]["name"] == "mine"
+    assert "| mine " in capsys.readouterr().out
+    result = lactok.evaluate(folders[1], references=folders[0], name="again", metrics="psnr", resolution=32)
+    assert result.label == "again"
+    with pytest.raises(ValueError, match="`name` is of a folder of reconstructions"):
+        lactok.evaluate("identity", name="mine")
+
+
+def test_nothing_is_left_where_nothing_was_measured(folders: tuple[Path, Path], capsys: Capture) -> None:
+    for path in folders[1].iterdir():
+        path.write_bytes(b"not an image")
+    scored(folders, code=2)
+    assert "nothing to measure in 3 images" in capsys.readouterr().err
+    assert not (folders[0].parent / "out").exists()
+
+
+def test_folders_are_looked_at_before_networks_are_fetched(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("lactok.weights.resolve", lambda asset: pytest.fail(f"{asset.name} is asked for"))
+    for i, path in enumerate(sorted(folders[1].iterdir())):
+        path.rename(path.with_name(f"other-{i}.png"))
+    run(folders[0].parent / "out", "--images", *map(str, folders), "--metrics", "lpips_alex", code=2)
+    assert "no image in it is the reconstruction of a photograph" in capsys.readouterr().err

@@ -106,8 +106,8 @@ def test_numbers_of_other_networks_and_other_photographs_are_kept_apart() -> Non
     of = {}
     for claim in published.claims():
         of.setdefault((claim.tokenizer, claim.dataset), []).append((claim.protocol, claim.value))
-    assert of["open-magvit2-2^18", "imagenet"] == [("seed-voken-256", 1.17)]
-    assert of["open-magvit2-2^18-pretrain", "imagenet"] == [("seed-voken-256", 1.67), ("seed-voken-native", 0.78)]
-    assert of["open-magvit2-2^18-pretrain", "coco"] == [("seed-voken-256", 6.76)]
+    assert of["open-magvit2-262k", "imagenet"] == [("seed-voken-256", 1.17)]
+    assert of["open-magvit2-262k-pretrain", "imagenet"] == [("seed-voken-256", 1.67), ("seed-voken-native", 0.78)]
+    assert of["open-magvit2-262k-pretrain", "coco"] == [("seed-voken-256", 6.76)]
     assert ("ibq-262k", "coco") not in of
     assert of["llamagen-vq16@input=384", "imagenet"] == [("", 0.94)]

@@ -24,6 +24,7 @@ from lactok.evaluation.measuring import evaluate_source
 pytestmark = pytest.mark.slow
 # files that get their name in a run, by work: shards, pictures, records, tables, notes, checkpoints
 LEAST = {"reconstruction": 30, "geneval": 9, "preference": 5, "generation": 9, "gfid": 14, "weights": 2, "training": 5}
+LEAST["data"] = 30
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchmetrics
 from conftest import photograph, plugged
+from documents import code_of
 from environments import ROOT, installed, python
 from PIL import Image
 from torch import Tensor
@@ -29,7 +30,7 @@ from lactok.metrics.of_torchmetrics import by_name
 from lactok.metrics.scorer import Scorer
 from lactok.specs import Asset
 
-PAGE = (ROOT / "docs" / "adding-a-metric.md").read_text()
+PAGE = ROOT / "docs" / "adding-a-metric.md"
 GROUP = "lactok.metrics"
 UQI = "torchmetrics:UniversalImageQualityIndex"
 
@@ -305,20 +306,16 @@ def test_the_example_is_a_metric_where_it_is_installed(tmp_path: Path) -> None:
     assert float(done.stdout) == pytest.approx(np.mean(values), rel=1e-6)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.slow
 def test_the_page_on_adding_a_metric_runs(
     plug: dict[str, EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     """Files are written, scripts and commands are run, the entry points are what the page says."""
     monkeypatch.chdir(tmp_path)
-    for table in map(tomllib.loads, blocks("toml")):
+    for table in map(tomllib.loads, code_of(PAGE, "toml")):
         for name, value in table["project"]["entry-points"][GROUP].items():
             plug[name] = EntryPoint(name, value, GROUP)
-    code = blocks("python")
+    code = code_of(PAGE, "python")
     files = {match[1]: block for block in code if (match := re.match(r"# (\w+\.py)\n", block))}
     assert sorted(plug) == ["edges", "grey_levels", "palette", "rms", "uqi"]
     assert len(files) == 4
@@ -326,7 +323,7 @@ def test_the_page_on_adding_a_metric_runs(
         Path(name).write_text(block)
     for script in (block for block in code if block not in files.values()):
         exec(compile(script, "page", "exec"), {"__name__": "__main__"})
-    lines = [line for block in blocks("sh") for line in block.splitlines() if "benchmarks.recon" in line]
+    lines = [line for block in code_of(PAGE, "sh") for line in block.splitlines() if "benchmarks.recon" in line]
     assert len(lines) == 4
     for line in lines:
         with pytest.raises(SystemExit) as stop:
@@ -335,7 +332,7 @@ def test_the_page_on_adding_a_metric_runs(
     result = lactok.evaluate("resize-12", metrics="edges,palette,rms,uqi", limit=2)
     assert list(result.metrics) == ["edges", "palette", "rms", "uqi"]
     assert result["palette"].reliable is False
-    (shown,) = map(json.loads, blocks("json"))
+    (shown,) = map(json.loads, code_of(PAGE, "json"))
     assert shown.keys() == {
         k
         for k, v in lactok.evaluate("resize-12", metrics="grey_levels", limit=2)["grey_levels"].model_dump().items()

@@ -213,9 +213,14 @@ class TestCommands:
             str(plugged.folder / "runs"),
         )
         out, _ = plugged.run(sys.executable, "-m", "benchmarks.recon", *arguments)
-        assert "| plugged " in next((plugged.folder / "runs").glob("table*.md")).read_text()
-        assert "not run: llamagen-vq16: weights not found: llamagen-vq16; tried hub:FoundationVision/LlamaGen" in out
-        assert "not run: plugged" not in out
+        table = next((plugged.folder / "runs").glob("table*.md"))
+        text = table.read_text()
+        assert "| plugged " in text
+        assert "not run: llamagen-vq16: weights not found: llamagen-vq16; tried hub:FoundationVision/LlamaGen" in text
+        assert "not run: plugged" not in text
+        assert out.count("not run: ") == 1  # so many are told in one line
+        assert f" more; {table} says why; " in out
+        assert out.splitlines()[-1].startswith("next: python -m reports --runs ")
         names = ["identity", "llamagen-vq16", "llamagen-vq8"]
         monkeypatch.setattr(registry.TOKENIZERS, "names", lambda: names)
         for strict, code in (((), 0), (("--strict",), 3)):

@@ -174,8 +174,8 @@ def test_of_very_many_pictures_the_best_and_worst_are_shown(own_runs: Path, monk
     monkeypatch.setattr("reports.page.viewer.MAX_PICTURES", 2)
     summary = built(own_runs)
     assert [s["rows"][summary["rows"][0]["key"]]["why"] for s in summary["groups"][0]["samples"]] == [
-        ["best"],
-        ["worst"],
+        ["best 3 by LPIPS alex"],
+        ["worst 3 by LPIPS alex"],
     ]
     assert "2 of its 3 pictures" in summary["problems"][0]
 
@@ -200,8 +200,8 @@ def test_a_flood_of_left_out_images_is_a_few_names_and_reasons_stand_below(own_r
     assert skipped.startswith("0.png: not an image, 1.png: not an image, ")
     assert skipped.endswith(" and 4990 more, named in its result.json")
     assert (row["metrics"]["rfid"]["text"], row["metrics"]["rfid"]["reliable"]) == ("-", True)
-    assert "- under rFID: a distance needs two images or more." in summary["notes"]
-    assert any("6 images hold 768 ids, at most 18.8 % of 4096 codes" in note for note in summary["notes"])
+    assert "- under rFID: a distance needs two images or more." in summary["sets"][0]["notes"]
+    assert any("6 images hold 768 ids, at most 18.8 % of 4096 codes" in note for note in summary["sets"][0]["notes"])
 
 
 def test_verdicts_have_their_pictures_and_boxes(site: Path) -> None:
@@ -243,8 +243,9 @@ def test_a_metric_that_is_not_installed_is_shown_as_its_entry_says(own_runs: Pat
     assert sample["rows"][row["key"]]["scores"]["other-constructor"] == 0.5
 
 
-def test_published_numbers_come_with_what_would_be_measured(site: Path) -> None:
-    table = next(t for t in data(site)["tables"] if t["id"] == "table1-coco")
+def test_published_numbers_come_with_what_would_be_measured(runs: Path, tmp_path: Path) -> None:
+    page.build(runs, tmp_path, all_papers=True)
+    table = next(t for t in data(tmp_path)["tables"] if t["id"] == "table1-coco")
     column = [c["key"] for c in table["columns"]].index("psnr")
     cell = next(r for r in table["rows"] if r["name"] == "titok-s128")["cells"][column]
     assert cell["published"] == 16.47

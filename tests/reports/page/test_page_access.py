@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # a browser
 
-VIEWS = ("tables", "plots", "pictures", "records", "geneval")
+VIEWS = ("overview", "tables", "plots", "pictures", "compare", "records", "geneval")
 
 
 def go(page: Page, view: str) -> None:
     page.evaluate(f"location.hash = '#{view}'")
     page.locator(f"#view-{view}").wait_for()
-    if view in ("records", "geneval"):
-        page.locator(f"#view-{view} :is(tbody tr, article)").last.wait_for()
+    if view in ("records", "geneval", "compare"):
+        page.locator(f"#view-{view} :is(tbody tr, article, .notice)").last.wait_for()
 
 
 def wipe(page: Page) -> None:
@@ -100,7 +100,7 @@ def test_no_view_scrolls_sideways_on_a_phone(chromium: Chromium, usual_page: Pat
 def test_a_table_hints_at_columns_out_of_sight(chromium: Chromium, usual_page: Path) -> None:
     from playwright.sync_api import expect
 
-    with chromium.open(usual_page, size=PHONE) as (page, _):
+    with chromium.open(usual_page, size=PHONE, fragment="#tables") as (page, _):
         scroller = page.get_by_role("region", name="Runs found here")
         page.locator(".scroller.more").first.wait_for()
         scroller.evaluate("s => { s.scrollLeft = s.scrollWidth }")
@@ -198,19 +198,20 @@ def test_a_walk_without_a_mouse(page: Page) -> None:
     assert dialog.count() == 0
     assert page.evaluate("document.activeElement.textContent").startswith("PSNR")
     go(page, "pictures")
-    first = page.locator("h2.sample").inner_text()
+    first = page.locator(".viewer h2.sample").inner_text()
     page.keyboard.press("ArrowRight")
-    assert page.locator("h2.sample").inner_text() != first
+    assert page.locator(".viewer h2.sample").inner_text() != first
     page.keyboard.press("e")
     assert page.get_by_role("button", name="Error map").get_attribute("aria-pressed") == "true"
 
 
 def test_what_changes_is_told_to_screen_readers(page: Page) -> None:
     said = page.locator("#live")
+    go(page, "tables")
     page.get_by_role("button", name="PSNR").click()
     assert "sorted by PSNR" in said.inner_text()
     select(page, "Family").select_option("titok")
-    assert "4 of 11 runs" in said.inner_text()
+    assert "2 of 8 runs" in said.inner_text()
     go(page, "pictures")
     page.keyboard.press("ArrowRight")
     assert "sample 2 of" in said.inner_text()
@@ -244,7 +245,8 @@ def test_nothing_is_loaded_that_is_not_shown(chromium: Chromium, usual_page: Pat
         page.locator("tbody tr").first.wait_for()
         asked = [r.removeprefix(watched.root) for r in watched.requests]
         assert [r for r in asked if r.startswith("data/")] == ["data/summary.js"]
-        assert not [r for r in asked if r.startswith("pictures/")]
+        shown = page.locator(".overview .small img").evaluate_all("imgs => imgs.map(i => i.getAttribute('src'))")
+        assert {r for r in asked if r.startswith("pictures/")} <= set(shown)  # the small ones of one photograph
         go(page, "records")
         asked = [r.removeprefix(watched.root) for r in watched.requests]
         assert sum(r.startswith("data/records-") for r in asked) == 1

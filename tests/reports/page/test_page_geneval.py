@@ -60,6 +60,16 @@ def test_a_damaged_verdict_is_named(tmp_path: Path, column: str, value: str | No
     assert len(problems[0]) < 400
 
 
+def test_composed_scenes_say_that_some_break_their_caption(tmp_path: Path) -> None:
+    lines = []
+    for name in ("scenes-120x4-seed0", "mine"):
+        found = load(write_geneval(tmp_path / "runs", name))
+        assert isinstance(found, GenEvalResult)
+        lines.append(geneval._line(found)["note"])
+    assert "a third of them break their caption on purpose" in lines[0]
+    assert "on purpose" not in lines[1]
+
+
 def test_the_reason_of_an_empty_score_stands_in_the_note(tmp_path: Path) -> None:
     folder = write_geneval(tmp_path / "runs")
     stored = json.loads((folder / "result.json").read_text())

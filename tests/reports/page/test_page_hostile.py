@@ -50,6 +50,9 @@ def test_a_hostile_text_is_only_text(chromium: Chromium, tmp_path: Path, kind: s
             controls = page.locator(f"#view-{view} :is(th button, summary)")
             controls.evaluate_all("found => found.forEach(f => f.click())")
             shown = spoken(page.locator(f"#view-{view}").evaluate("v => v.textContent"))
+            if view == "compare" and not page.locator("#view-compare table").count():
+                assert kind in ("key of an object", "method of an object")  # all images have one name: no pairs
+                continue
             assert spoken(text)[:5000] in shown, view
         page.locator("article.card button").first.click()
         assert spoken(text)[:5000] in spoken(page.get_by_role("dialog").evaluate("d => d.textContent"))

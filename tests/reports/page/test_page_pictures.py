@@ -148,6 +148,8 @@ def wiped(page: Page) -> float:
 def test_the_wipe_by_mouse(page: Page) -> None:
     page.get_by_role("button", name="Wipe").click()
     assert wiped(page) == pytest.approx(50, abs=1)
+    name = select(page, "Tokenizer").locator("option:checked").inner_text()
+    assert page.locator(".frames .side").all_inner_texts() == ["photograph", name]
     stage = page.locator(".frames .stage").bounding_box()
     assert stage is not None
     x, y = middle(page.locator(".wipe-line"))
@@ -175,6 +177,28 @@ def test_the_wipe_by_keyboard(page: Page) -> None:
     assert sample(page) == before
     page.locator(".viewer").press("w")
     assert page.locator(".wipe-line").count() == 0
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_pictures_and_the_whole_wipe_are_within_the_first_screen(
+    chromium: Chromium, usual_page: Path, size: tuple[int, int]
+) -> None:
+    with chromium.open(usual_page, size=size, fragment="#pictures") as (page, _):
+        first = frames(page).first.locator(".stage").bounding_box()
+        assert first is not None
+        assert first["y"] + first["height"] < size[1]
+        page.get_by_role("button", name="Wipe").click()
+        whole = frames(page).first.locator(".stage").bounding_box()
+        assert whole is not None
+        assert whole["y"] + whole["height"] <= size[1]
+
+
+def test_a_picture_says_by_what_it_is_the_best(page: Page) -> None:
+    tags = set(page.locator(".frames .tag").all_inner_texts())
+    page.get_by_role("button", name="Next sample").click()
+    tags |= set(page.locator(".frames .tag").all_inner_texts())
+    assert tags <= {"best 3 by LPIPS alex", "worst 3 by LPIPS alex", "best 3 by PSNR", "worst 3 by PSNR"}
+    assert len(tags) >= 2
 
 
 def colours(of: Locator) -> np.ndarray:
@@ -261,7 +285,7 @@ def test_a_record_leads_to_its_picture(page: Page) -> None:
     from playwright.sync_api import expect
 
     page.get_by_role("link", name="Records").click()
-    select(page, "Run").select_option(label="titok-b64, coco, square-256 at 64 px")
+    select(page, "Run").select_option(label="titok-b64")
     table = page.get_by_role("table", name="Records of titok-b64")
     expect(table.locator("tbody tr")).to_have_count(12)
     table.get_by_role("button", name="PSNR").click()

@@ -77,10 +77,10 @@ def test_a_click_sorts_names(page: Page) -> None:
 
 
 def test_filters_narrow_the_table_and_together(page: Page) -> None:
-    everything = len(page_runs.KINDS) + 3
+    everything = len(page_runs.KINDS)
     assert len(column(page, "Tokenizer")) == everything
     select(page, "Family").select_option("flextok")
-    assert set(column(page, "Family")) == {"flextok"}
+    assert column(page, "Tokenizer") == ["flextok-d18-d28@tokens=32", "flextok-d18-d28@tokens=256"]
     select(page, "Tokens").select_option("256")
     assert column(page, "Tokenizer") == ["flextok-d18-d28@tokens=256"]
     select(page, "Family").select_option("")
@@ -88,20 +88,44 @@ def test_filters_narrow_the_table_and_together(page: Page) -> None:
     select(page, "Tokens").select_option("none")
     assert set(column(page, "Tokenizer")) == {"identity", "jpeg@bits=3584"}
     select(page, "Tokens").select_option("")
-    select(page, "Data set").select_option("flowers")
-    assert len(column(page, "Tokenizer")) == 3
     page.get_by_role("searchbox", name="Tokenizer").fill("B64")
     assert column(page, "Tokenizer") == ["titok-b64"]
     page.get_by_role("searchbox", name="Tokenizer").fill("no such")
     assert "nothing matches" in table(page).inner_text()
     page.get_by_role("searchbox", name="Tokenizer").fill("")
-    select(page, "Data set").select_option("")
     assert len(column(page, "Tokenizer")) == everything
+
+
+def choose(page: Page, dataset: str) -> None:
+    """Choose a data set by the beginning of its title."""
+    shown = page.get_by_role("combobox", name="Data set", exact=True)
+    title = next(t for t in shown.locator("option").all_inner_texts() if t.startswith(dataset))
+    shown.select_option(label=title)
+
+
+def test_data_sets_are_never_mixed_and_all_views_show_the_same(page: Page) -> None:
+    titles = select(page, "Data set").locator("option").all_inner_texts()
+    assert titles == ["coco, 12 images, square-256 at 64 px", "flowers, 12 images, square-256 at 64 px"]
+    choose(page, "flowers")
+    assert column(page, "Tokenizer") == ["llamagen-vq16", "titok-b64", "titok-s128"]
+    page.get_by_role("link", name="Overview").click()
+    rows = table(page, "Results").locator("tbody th")
+    assert rows.all_inner_texts() == ["llamagen-vq16", "titok-b64", "titok-s128"]
+    choose(page, "coco")
+    assert rows.count() == len(page_runs.KINDS)
+    page.get_by_role("link", name="Plots").click()
+    assert set(points(page)) == {kind.name for kind in page_runs.KINDS} - {"identity"}
+    page.get_by_role("link", name="Tables").click()
+    assert len(column(page, "Tokenizer")) == len(page_runs.KINDS)
+    page.get_by_role("link", name="Pictures").click()
+    select(page, "Data set").select_option(label="flowers, 64 px")
+    page.get_by_role("link", name="Records").click()
+    assert page.get_by_role("combobox", name="Run", exact=True).locator("option").count() == 3
 
 
 def test_a_sorted_table_stays_sorted_when_filtered(page: Page) -> None:
     order = sort(page, "PSNR")
-    select(page, "Data set").select_option("coco")
+    select(page, "Family").select_option("titok")
     shown = numbers(page, "PSNR")
     assert shown == sorted(shown, reverse=order == "descending", key=lambda v: v or 0.0)
 
@@ -112,6 +136,76 @@ def test_the_table_shows_what_is_stored(page: Page) -> None:
     rows = dict(zip(column(page, "Tokenizer"), column(page, "LPIPS"), strict=True))
     assert rows["titok-b64"] == "–"
     assert "±" in rows["titok-s128"]
+
+
+def test_the_best_is_marked_where_the_difference_is_outside_the_interval(page: Page) -> None:
+    marked = table(page).locator("strong.best")
+    rows = marked.evaluate_all("ms => ms.map(m => m.closest('tr').querySelector('th').innerText.trim())")
+    assert rows == ["lactok-h"] * 3  # PSNR, SSIM and LPIPS; not identity and not JPEG, which are references
+    assert page.get_by_text("Bold is the best of a column", exact=False).is_visible()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, (390, 844)], ids=["desktop", "phone"])
+def test_the_overview_has_pictures_numbers_and_a_plot(
+    chromium: Chromium, usual_page: Path, size: tuple[int, int]
+) -> None:
+    with chromium.open(usual_page, size=size) as (page, _):
+        page.locator(".plot .names text").first.wait_for()
+        tops = [page.locator(f".overview {part}").bounding_box() for part in (".pictures", ".numbers", ".plot")]
+        pictures, shown, drawn = (box["y"] for box in tops if box is not None)
+        if size == DESKTOP:
+            assert pictures < 200 < shown < size[1]
+            assert page.locator(".overview .scroller").evaluate("s => s.scrollWidth - s.clientWidth") <= 0
+        else:  # numbers first
+            assert shown < 300 < pictures
+            heads = table(page, "Results").get_by_role("columnheader").all_inner_texts()
+            assert [head.split()[0] for head in heads[:3]] == ["Tokenizer", "PSNR", "SSIM"]
+        assert drawn > max(pictures, shown)
+        assert page.locator(".overview .small").count() == 1 + len(page_runs.KINDS)
+        name = page.locator(".overview h2.sample").inner_text()
+        page.get_by_role("button", name="Next photograph").click()
+        assert page.locator(".overview h2.sample").inner_text() != name
+        page.locator(".overview .small").last.click()
+        assert page.locator(".viewer h2.sample").inner_text().startswith("coco/0001.jpg")
+
+
+def test_names_have_no_hashes(page: Page, usual_page: Path) -> None:
+    for view in ("overview", "tables", "plots", "compare", "pictures", "records"):
+        page.evaluate(f"location.hash = '#{view}'")
+        shown = page.locator(f"#view-{view}")
+        shown.wait_for()
+        assert "__" not in shown.inner_text()
+        assert page_runs.PREPARE not in shown.inner_text()
+    page.evaluate("location.hash = '#tables'")
+    cell = table(page).locator("tbody th span[title]").first
+    assert str(cell.get_attribute("title")).endswith(f"{page_runs.PREPARE}-{page_runs.SCORE}")
+
+
+def test_differences_with_their_intervals_and_p(page: Page, usual_page: Path) -> None:
+    page.get_by_role("link", name="Compare").click()
+    select(page, "Compare all with").select_option(label="llamagen-vq16")
+    shown = table(page, "Differences from llamagen-vq16")
+    rows = {r.locator("th").inner_text(): r.locator("td").all_inner_texts() for r in shown.locator("tbody tr").all()}
+    assert set(rows) == {kind.name for kind in page_runs.KINDS} - {"llamagen-vq16"}
+    from playwright.sync_api import expect
+
+    from lactok.evaluation.compare import compare, corrected
+    from lactok.evaluation.results import load_results
+
+    runs = {r.label: r for r in load_results(usual_page.parent / "runs").recon if r.dataset == "coco"}
+    first = runs.pop("llamagen-vq16")
+    for made in corrected([compare(first, run) for run in runs.values()]):
+        line, texts = made["psnr"], rows[made.second.label]
+        low, high = line.difference.ci95 or (0.0, 0.0)
+        assert texts[0] == f"{line.second:.3f}"
+        assert texts[1] == f"{line.difference.value:+.3f}"
+        assert texts[3] == f"{low:+.3f} to {high:+.3f}"
+        assert [float(t) for t in texts[4:6]] == pytest.approx([line.difference.p, line.p_corrected], abs=6e-4)
+        assert texts[7] == {"first": first.label, "second": made.second.label, "": "–"}[line.better]
+    select(page, "Metric").select_option("lpips_alex")
+    assert shown.locator("tbody tr").count() == len(page_runs.KINDS) - 2  # titok-b64 has none
+    choose(page, "flowers")
+    expect(select(page, "Compare all with").locator("option")).to_have_count(3)  # when their file has been loaded
 
 
 def plot(page: Page) -> Locator:
@@ -128,7 +222,6 @@ def points(page: Page) -> dict[str, tuple[float, float]]:
 
 def test_the_plot_follows_its_axes(page: Page) -> None:
     page.get_by_role("link", name="Plots").click()
-    select(page, "Measured on").select_option(index=0)
     by_bits = points(page)
     assert "titok-s128" in by_bits
     assert "identity" not in by_bits
@@ -193,7 +286,7 @@ def test_numbers_and_names_of_a_plot_keep_clear_of_each_other(
             for logarithmic in (True, False):
                 page.get_by_label("logarithmic").set_checked(logarithmic)
                 assert numbers.count() >= 4
-                assert names.count() >= 4
+                assert names.count() == plot(page).locator(".point").count() >= 4  # every point has its name
                 assert numbers.evaluate_all(MEETING) == []
                 assert names.evaluate_all(MEETING) == []
 

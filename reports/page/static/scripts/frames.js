@@ -41,8 +41,7 @@
       empty.style.aspectRatio = `${like.width} / ${like.height}`;
       return figure(empty, [name], attributes);
     }
-    const tags = made.why.filter((reason) => reason !== "chosen")
-      .map((reason) => element("span", { class: `tag ${reason}` }, reason));
+    const tags = made.why.map((reason) => element("span", { class: `tag ${reason.split(" ")[0]}` }, reason));
     const caption = [name, tags, scoreLine(made, metrics)];
     if (mode === "error" && sample.photo) {
       // The two are moved and scaled as one: each by itself would be sampled at positions that differ by a hair.
@@ -62,7 +61,9 @@
     const line = element("div", { class: "wipe-line", "aria-hidden": "true" });
     const both = stage(made, [
       layer("plain", sample.photo, `photograph ${sample.id}`),
-      layer("over", made, `${row.name} of ${sample.id}`), line]);
+      layer("over", made, `${row.name} of ${sample.id}`), line,
+      element("span", { class: "side left", "aria-hidden": "true" }, "photograph"),
+      element("span", { class: "side right", "aria-hidden": "true" }, row.name)]);
     const place = (value) => both.style.setProperty("--wipe", `${value}%`);
     const slider = lactok.slider("Wipe", [0, 100, 1], share, (value) => {
       place(value);
@@ -79,8 +80,8 @@
       const percent = (100 * (event.clientX - box.left)) / box.width;
       slider.set(Math.round(Math.min(100, Math.max(0, percent))), true);
     });
-    return figure([both, slider.element],
-      [element("strong", {}, `photograph | ${row.name}`), scoreLine(made, metrics)], { class: "frame wide" });
+    const caption = element("strong", {}, `left: photograph, right: ${row.name}`);
+    return figure([both, slider.element], [caption, scoreLine(made, metrics)], { class: "frame wide" });
   };
 
   /** A picture's scores as texts, in the order of the metrics. */

@@ -131,6 +131,7 @@ lactok.views.geneval = function (data) {
       reasonOf(verdict));
   }
 
+  /** The picture without the strip below it, which says what the card says; the dialog shows all of it. */
   function thumbnail(verdict) {
     const { thumb, width, height } = verdict.picture;
     return element("img", { src: thumb, alt: altOf(verdict), loading: "lazy", width, height });

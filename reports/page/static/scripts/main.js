@@ -7,10 +7,10 @@ lactok.load("summary").then((data) => {
   const links = [...document.querySelectorAll("nav a")];
   const made = new Map(); // the name of a view -> its section, which is made when it is first shown
 
-  /** Shows the view that the address names, or the tables; `moved`: the reader followed a link to it. */
+  /** Shows the view that the address names, or the overview; `moved`: the reader followed a link to it. */
   function show(moved) {
     const [name, query] = location.hash.slice(1).split("?");
-    const view = Object.hasOwn(lactok.views, name) ? name : "tables";
+    const view = Object.hasOwn(lactok.views, name) ? name : "overview";
     if (!made.has(view)) {
       const section = lactok.views[view](data);
       section.id = `view-${view}`;

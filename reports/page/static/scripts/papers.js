@@ -44,7 +44,10 @@ lactok.paper = function (table) {
     const published = {
       title: "published", group: title, first: true, numeric: true, better,
       value: (row) => row.cells[i].published,
-      cell: (row) => marked(lactok.fixed(scaled(row.cells[i].published), metric.printed), row.cells[i].published_mark),
+      cell: (row) => {
+        const { published: value, published_mark: mark } = row.cells[i];
+        return lactok.marked(lactok.fixed(scaled(value), metric.printed), mark);
+      },
     };
     const difference = {
       title: "difference", group: title, numeric: true,
@@ -58,7 +61,7 @@ lactok.paper = function (table) {
   function measuredCell(cell, metric, scaled) {
     if (cell.measured === null) return "–";
     const value = lactok.fixed(scaled(cell.measured), metric.digits);
-    const text = marked(cell.reliable ? value : `~${value}`, cell.mark);
+    const text = lactok.marked(cell.reliable ? value : `~${value}`, cell.mark);
     const half = cell.ci95 && spread(cell, metric, scaled);
     return element("span", { class: cell.reliable ? null : "unreliable" }, text, half);
   }
@@ -66,11 +69,6 @@ lactok.paper = function (table) {
   function spread(cell, metric, scaled) {
     const half = (scaled(cell.ci95[1]) - scaled(cell.ci95[0])) / 2;
     return element("span", { class: "spread" }, ` ±${lactok.fixed(half, metric.digits)}`);
-  }
-
-  /** mark: "best", "second" or nothing. */
-  function marked(text, mark) {
-    return mark ? element(mark === "best" ? "strong" : "span", { class: mark }, text) : text;
   }
 
   function signed(value, digits) {

@@ -9,31 +9,59 @@
   const TICKS_APART = { x: 80, y: 60 }; // pixels, about: D3 takes round values
   const ROOM = 0.07; // of an axis, left free at both of its ends
   const SYMBOL_AREA = 110; // square pixels
-  const COLOURS = 8; // style.css has .series-0 to .series-7
+  const [circle, cross, , square, star, triangle] = d3.symbolsFill;
+  // The marks of the families, as `MARKERS` of reports/families.py has them; `turn` is in degrees.
+  const MARKS = [
+    { shape: circle, turn: 0 },
+    { shape: square, turn: 0 },
+    { shape: triangle, turn: 0 },
+    { shape: square, turn: 45 },
+    { shape: star, turn: 0 },
+    { shape: cross, turn: 0 },
+    { shape: triangle, turn: 180 },
+    { shape: cross, turn: 45 },
+    { shape: triangle, turn: -90 },
+    { shape: triangle, turn: 90 },
+  ];
   const LETTER_WIDTH = 6.8; // pixels, on average
+  const LETTER_WIDTH_PHONE = 6; // of the smaller letters of names
   const LONGEST_NAME = 26; // letters; longer names are cut, and the hint has the whole
   // Where a name may stand, seen from its mark, the best first; `before` is the share of it left of its anchor.
-  const PLACES = [
+  const BESIDE = [
     { anchor: "start", before: 0, x: 12, y: 4 },
     { anchor: "end", before: 1, x: -12, y: 4 },
     { anchor: "middle", before: 0.5, x: 0, y: -14 },
     { anchor: "middle", before: 0.5, x: 0, y: 22 },
   ];
+  // Farther away, where there is no room beside the mark: a line leads to the name.
+  const AWAY = [24, 40, 56, 72, 96, 120, 150, 180].flatMap((y) => [0, 30, 60].flatMap((x) => [
+    { anchor: "start", before: 0, x: 14 + x, y: 4 - y, line: true },
+    { anchor: "start", before: 0, x: 14 + x, y: 4 + y, line: true },
+    { anchor: "end", before: 1, x: -14 - x, y: 4 - y, line: true },
+    { anchor: "end", before: 1, x: -14 - x, y: 4 + y, line: true },
+  ]));
 
-  const colour = (series) => `series-${series % COLOURS}`;
+  const colour = (look) => `series-${look.colour}`;
 
-  /** The mark of a family, by its number: as in the plot, so in its legend. `hollow` marks are not filled. */
-  lactok.mark = (series, hollow) => {
-    const shape = d3.symbolsFill[series % d3.symbolsFill.length];
+  /** The mark of a family by its look, {colour, mark}, for plot, legend and tables. `hollow` marks are not filled. */
+  lactok.mark = (look, hollow) => {
+    const { shape, turn } = MARKS[look.mark];
     const outline = d3.symbol(shape, SYMBOL_AREA)();
-    return svg("path", { d: outline, class: `mark ${colour(series)}${hollow ? " hollow" : ""}` });
+    const transform = turn ? `rotate(${turn})` : null;
+    return svg("path", { d: outline, transform, class: `mark ${colour(look)}${hollow ? " hollow" : ""}` });
+  };
+
+  /** The mark of a row's family as a small picture before its name. */
+  lactok.familyMark = (row) => {
+    const attributes = { viewBox: "-9 -9 18 18", width: 16, height: 16, class: "family", role: "img" };
+    return svg("svg", { ...attributes, "aria-label": row.family }, svg("title", {}, row.family), lactok.mark(row.look));
   };
 
   /**
    * Draws points as SVG, with a hint over it; returns the element of both.
    *
-   * points: a list of {x, y, interval, series, hollow, name, label, line}. `interval` is [low, high] of y, or null;
-   *   `series` is the number of the family; `name` is written beside the mark; `label` is a list of lines, told by
+   * points: a list of {x, y, interval, look, hollow, name, label, line}. `interval` is [low, high] of y, or null;
+   *   `look` is that of the family; `name` is written beside the mark; `label` is a list of lines, told by
    *   the hint and to screen readers; points with the same `line` are joined.
    * axes: {x: {title, log, format}, y: {title}}. `format` writes a number of the axis as text.
    * title, description: of the plot, for screen readers.
@@ -59,7 +87,7 @@
       drawAxes(xScale, yScale, axes, area),
       drawLines(placed),
       placed.filter((point) => point.bar).map(drawInterval),
-      drawNames(placed, area),
+      drawNames(placed, area, width === PHONE.width ? LETTER_WIDTH_PHONE : LETTER_WIDTH),
       placed.map((point) => drawPoint(point, hint)));
     return lactok.element("div", { class: "plot-frame" }, drawing, hint.element);
   };
@@ -119,34 +147,48 @@
     const path = d3.line((point) => point.at.x, (point) => point.at.y);
     const lines = [...Map.groupBy(points, (point) => point.line).values()].filter((line) => line.length > 1);
     return svg("g", { "aria-hidden": "true" }, lines.map((line) =>
-      svg("path", { d: path(line.toSorted((a, b) => a.at.x - b.at.x)), class: `joined ${colour(line[0].series)}` })));
+      svg("path", { d: path(line.toSorted((a, b) => a.at.x - b.at.x)), class: `joined ${colour(line[0].look)}` })));
   }
 
-  function drawInterval({ at, bar, series }) {
+  function drawInterval({ at, bar, look }) {
     const outline = `M${at.x},${bar.low}V${bar.high}M${at.x - 4},${bar.low}h8M${at.x - 4},${bar.high}h8`;
-    return svg("path", { d: outline, class: `interval ${colour(series)}`, "aria-hidden": "true" });
+    return svg("path", { d: outline, class: `interval ${colour(look)}`, "aria-hidden": "true" });
   }
 
-  /** Writes names beside their marks: clear of the marks and of each other, and of the intervals where that can be. */
-  function drawNames(points, area) {
+  /**
+   * Writes every name beside its mark: clear of the marks and of each other, and of the intervals where that can be;
+   * where there is no room, farther away with a line to it.
+   */
+  function drawNames(points, area, letter) {
     const taken = points.map(({ at }) => ({ left: at.x - 8, right: at.x + 8, top: at.y - 8, bottom: at.y + 8 }));
     const bars = points.filter((point) => point.bar)
       .map(({ at, bar }) => ({ left: at.x - 4, right: at.x + 4, top: bar.high, bottom: bar.low }));
     const group = svg("g", { class: "names", "aria-hidden": "true" });
-    for (const { at, name } of points) {
+    for (const point of points) {
+      const { at, name, look } = point;
       const text = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
-      const possible = PLACES.map((place) => ({ ...place, box: boxOfName(at, place, text) }))
-        .filter(({ box }) => isInside(box, area) && !meetsAny(box, taken));
-      const best = possible.find(({ box }) => !meetsAny(box, bars)) || possible[0];
-      if (!best) continue; // There is no room; the hint tells the name.
+      const boxed = (places) => places.map((place) => ({ ...place, box: boxOfName(at, place, text.length * letter) }));
+      const free = (places) => boxed(places).filter(({ box }) => isInside(box, area) && !meetsAny(box, taken));
+      const possible = free(BESIDE);
+      const clear = possible.find(({ box }) => !meetsAny(box, bars));
+      const best = clear || possible[0] || free(AWAY)[0] || leastCovered(boxed([...BESIDE, ...AWAY]), area, taken);
       taken.push(best.box);
+      if (best.line) {
+        const end = `${at.x + best.x - 3 * Math.sign(best.x)},${at.y + best.y - 4}`;
+        group.append(svg("path", { d: `M${at.x},${at.y}L${end}`, class: `leader ${colour(look)}` }));
+      }
       group.append(svg("text", { x: at.x + best.x, y: at.y + best.y, "text-anchor": best.anchor }, text));
     }
     return group;
   }
 
-  function boxOfName(at, place, text) {
-    const width = text.length * LETTER_WIDTH;
+  /** Of places that all cover something, the one that covers the least, if it can be within the plot. */
+  function leastCovered(places, area, taken) {
+    const cost = ({ box }) => taken.filter((other) => meetsAny(box, [other])).length + (isInside(box, area) ? 0 : 100);
+    return places.reduce((best, place) => (cost(place) < cost(best) ? place : best));
+  }
+
+  function boxOfName(at, place, width) {
     const left = at.x + place.x - place.before * width;
     return { left, right: left + width, top: at.y + place.y - 11, bottom: at.y + place.y + 3 };
   }
@@ -169,7 +211,7 @@
       onpointerenter: show, onfocus: show, onpointerleave: hint.hide, onblur: hint.hide,
     },
     svg("circle", { r: 15, class: "reach" }),
-    lactok.mark(point.series, point.hollow));
+    lactok.mark(point.look, point.hollow));
   }
 
   /** The box that tells a point's values, over the plot; it is hidden until it is shown. */

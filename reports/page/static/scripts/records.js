@@ -4,8 +4,8 @@
 lactok.views.records = function (data) {
   const { element } = lactok;
   const view = element("div", {}, element("h1", {}, "Records"));
-  const rows = data.rows.filter((row) => row.records);
-  if (!rows.length) {
+  const rowsHere = () => lactok.rowsOfSet(data).filter((row) => row.records);
+  if (!data.rows.some((row) => row.records)) {
     view.append(lactok.nothing("No records were found yet.", "python -m benchmarks.recon --tokenizers local"));
     return view;
   }
@@ -14,18 +14,31 @@ lactok.views.records = function (data) {
     { key: "bits", title: "Bits" },
     { key: "near_ties", title: "Near ties", hint: "ids whose two nearest codes are all but equally near" },
   ];
-  let chosen = rows[0];
+  let chosen = null;
   let filter = () => {}; // replaced by `fill`, when there are records to filter
-  const titleOf = (row) => [row.name, row.measure, ...row.unusual].join(", ");
-  const select = lactok.select("Run", rows.map((row) => [row.key, titleOf(row)]), (key) => {
-    show(rows.find((row) => row.key === key));
-  });
+  const titleOf = (row) => [row.name, ...row.unusual].join(", ");
+  const choice = lactok.setChoice(data, open);
+  const select = lactok.select("Run", [], (key) => show(data.rows.find((row) => row.key === key)));
   const search = lactok.search("Sample or caption", () => filter());
   const shown = element("p", { class: "shown" });
   const place = element("div", {});
-  view.append(element("div", { class: "controls" }, select.element, search.element, shown), place);
-  show(chosen);
+  view.append(element("div", { class: "controls" }, choice, select.element, search.element, shown), place);
+  open();
   return view;
+
+  /** Shows the first run of the chosen set. */
+  function open() {
+    const rows = rowsHere();
+    select.options(rows.map((row) => [row.key, titleOf(row)]), rows.length ? rows[0].key : "");
+    if (rows.length) {
+      show(rows[0]);
+      return;
+    }
+    chosen = null;
+    filter = () => {};
+    shown.textContent = "";
+    place.replaceChildren(element("p", { class: "notice" }, "The records of these runs could not be read."));
+  }
 
   /** Loads the records of a run and shows them, unless another was chosen meanwhile. */
   async function show(row) {

@@ -85,6 +85,10 @@
     return spread ? [value, element("span", { class: "spread" }, ` ±${spread}`)] : [value];
   };
 
+  /** A text with the mark of the best or the second best of its column; mark: "best", "second" or nothing. */
+  lactok.marked = (text, mark) =>
+    (mark ? element(mark === "best" ? "strong" : "span", { class: mark }, text) : text);
+
   /** The heads over groups of neighbouring columns. */
   function groupHeads(columns) {
     const spans = []; // {group, count}

@@ -9,7 +9,7 @@ lactok.views.pictures = function (data) {
     return view;
   }
   const metrics = data.metrics.filter((m) => m.perImage);
-  let group = data.groups[0];
+  let group = groupOfSet() || data.groups[0];
   let rows = rowsOf(group);
   let row = rows[0];
   let samples = group.samples;
@@ -22,7 +22,8 @@ lactok.views.pictures = function (data) {
   const viewer = element("section", { class: "viewer", tabindex: "-1", "aria-label": "Viewer" });
   const groups = lactok.select("Data set", data.groups.map((each, i) => [String(i), each.title]), (i) => {
     open(data.groups[i]);
-  });
+    lactok.chooseSet(rows[0].set); // the other views follow
+  }, String(data.groups.indexOf(group)));
   const tokenizers = lactok.select("Tokenizer", [], (key) => choose(rows.find((each) => each.key === key)));
   const orders = [
     ["", "of most tokenizers"],
@@ -54,8 +55,8 @@ lactok.views.pictures = function (data) {
     level.textContent = `${Math.round(factor * 100)} %`;
   });
   viewer.append(
-    element("div", { class: "controls" }, data.groups.length > 1 && groups.element, tokenizers.element, order.element),
-    element("div", { class: "bar" },
+    element("div", { class: "controls compact" },
+      data.groups.length > 1 && groups.element, tokenizers.element, order.element,
       element("div", { class: "chips", role: "group", "aria-label": "Comparison" }, modes),
       element("div", { class: "chips", role: "group", "aria-label": "Zoom" },
         lactok.button("−", () => zoom.by(1 / 1.5), { "aria-label": "Zoom out" }), level,
@@ -63,19 +64,31 @@ lactok.views.pictures = function (data) {
       gain.element),
     element("div", { class: "bar step" },
       lactok.button("‹", () => stepSample(-1), { "aria-label": "Previous sample" }), title,
-      lactok.button("›", () => stepSample(1), { "aria-label": "Next sample" })),
-    caption, strip, choice, notice, grid, without,
+      lactok.button("›", () => stepSample(1), { "aria-label": "Next sample" }), strip),
+    caption, notice, grid, without, choice,
     element("p", { class: "about" },
       "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
   setGain(2);
   viewer.addEventListener("keydown", keys);
   view.append(viewer);
   open(group);
+  lactok.followSet(() => {
+    const next = groupOfSet();
+    if (!next || next === group) return;
+    groups.value = String(data.groups.indexOf(next));
+    open(next);
+  });
   view.shown = (parameters) => {
     if (parameters.has("sample")) goTo(parameters.get("row"), parameters.get("sample"));
     viewer.focus({ preventScroll: true });
   };
   return view;
+
+  /** The group of pictures of the chosen set, if it has pictures. */
+  function groupOfSet() {
+    const keys = lactok.rowsOfSet(data).map((each) => each.group);
+    return data.groups.find((each) => keys.includes(each.key));
+  }
 
   /** The tokenizers with pictures of these samples. */
   function rowsOf(those) {
@@ -103,6 +116,7 @@ lactok.views.pictures = function (data) {
     if (!itsGroup) return;
     order.value = "all";
     row = wanted;
+    lactok.chooseSet(row.set);
     groups.value = String(data.groups.indexOf(itsGroup));
     open(itsGroup);
     at = Math.max(0, samples.findIndex((sample) => sample.id === sampleId));
@@ -114,7 +128,7 @@ lactok.views.pictures = function (data) {
     const [end, key] = order.value.split(" ");
     const metric = metrics.find((each) => each.key === key);
     if (metric) samples = sortedBy(metric, end);
-    else samples = end === "all" ? group.samples : ofMostTokenizers();
+    else samples = end === "all" ? group.samples : lactok.ofMost(group.samples, rows);
     if (!samples.length) samples = group.samples;
     strip.replaceChildren(...samples.map((sample, i) => {
       const small = sample.photo || Object.values(sample.rows)[0];
@@ -134,13 +148,6 @@ lactok.views.pictures = function (data) {
     return group.samples
       .filter((sample) => sample.rows[row.key] && score(sample) !== null)
       .sort((a, b) => (ascending ? score(a) - score(b) : score(b) - score(a)));
-  }
-
-  /** The samples of which the most tokenizers have a picture. */
-  function ofMostTokenizers() {
-    const count = (sample) => Object.keys(sample.rows).length;
-    const most = Math.max(...group.samples.map(count));
-    return group.samples.filter((sample) => count(sample) === most);
   }
 
   /** Shows the current sample and tokenizer in the current mode. */
@@ -187,6 +194,7 @@ lactok.views.pictures = function (data) {
   function drawFrames(sample, wanted, shownMode) {
     grid.dataset.mode = shownMode;
     if (shownMode === "wipe") {
+      grid.style.setProperty("--aspect", sample.photo.width / sample.photo.height);
       grid.replaceChildren(lactok.wipeFrame(sample, row, metrics, wipe, (value) => { wipe = value; }));
       return;
     }
