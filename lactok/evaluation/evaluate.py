@@ -78,13 +78,13 @@ def evaluate(
         unknown = sorted(settings.keys() - Settings.__dataclass_fields__.keys())
         raise TypeError(f"lactok.evaluate has no argument {', '.join(unknown)}") from None
     chosen.check()
+    if references is not None and chosen.dataset != Settings.dataset:
+        raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
     chosen.check_names()
     check_row_name(name)
     chosen.use_machine()
     execution = chosen.execution()
     source, run = _source(tokenizer, chosen, chosen.run(), references, bits, name)
-    if references is not None and chosen.dataset != Settings.dataset:
-        raise WrongValue("`dataset`: the photographs are those of `references`; leave one of them out")
     if isinstance(source, Path):
         assert references is not None, "`_source` looks for it"
         source, data = reconstructions(existing_folder(references, "references"), source, bits, chosen, name)

@@ -223,7 +223,6 @@ class TestPictures:
         assert make(tmp_path) == whole
         assert calls.calls == 8
         assert f"{cut} is damaged" in caplog.text
-        assert "toy-clouds, pictures: 3/3 shards" in caplog.text
 
     def test_one_prompt_more_makes_its_pictures_alone(self, tmp_path: Path, calls: type[Clouds]) -> None:
         """And a folder that was moved makes none."""

@@ -37,5 +37,6 @@ def test_the_cells_are_marked_and_a_note_says_why() -> None:
 def test_of_what_nobody_registers_nothing_is_known() -> None:
     result = kept("jpeg")
     for name in ("./mine.py:Mine", "somebodys", "somebodys@bits=3"):
-        result.data.tokenizer.name = name
-        assert taught(result) == []
+        tokenizer = result.data.tokenizer.model_copy(update={"name": name})
+        data = result.data.model_copy(update={"tokenizer": tokenizer})
+        assert taught(ReconResult(result.folder, data, result.older)) == []
