@@ -20,6 +20,7 @@ from lactok.plugins import places
 from lactok.specs import Asset, GeneratorSpec, Hub, Option, Packaged, PackageIndex, TokenizerSpec, Url
 
 FILE = "catalogue.json"
+CLASS = "class"  # the key that tells which class a group of values is of; no field can have this name
 KINDS: tuple[type, ...] = (TokenizerSpec, GeneratorSpec, Option, Asset, Hub, PackageIndex, Url, Packaged)
 
 
@@ -96,7 +97,7 @@ def _plain(value: Any) -> Any:
         given = {f.name: getattr(value, f.name) for f in fields(value)}
         empty = {f.name: f.default_factory() if f.default_factory is not MISSING else f.default for f in fields(value)}
         changed = {name: _plain(found) for name, found in given.items() if found != empty[name]}
-        return {"kind": type(value).__name__, **changed}
+        return {CLASS: type(value).__name__, **changed}
     if isinstance(value, Mapping):
         return {key: _plain(found) for key, found in value.items()}
     return [_plain(found) for found in value] if isinstance(value, tuple) else value
@@ -105,8 +106,8 @@ def _plain(value: Any) -> Any:
 def _made(value: Any, kind: type) -> Any:
     """Return what `_plain` made of a spec of class `kind`, or of a part of it, as it was."""
     if isinstance(value, dict):
-        parts = {key: _made(found, kind) for key, found in value.items() if key != "kind"}
-        if "kind" not in value:
-            return parts
-        return next(k for k in (kind, *KINDS) if k.__name__ == value["kind"])(**parts)
+        parts = {key: _made(found, kind) for key, found in value.items() if key != CLASS}
+        if CLASS not in value:  # JSON has made texts of keys that are numbers
+            return {int(key) if key.isdecimal() else key: found for key, found in parts.items()}
+        return next(k for k in (kind, *KINDS) if k.__name__ == value[CLASS])(**parts)
     return tuple(_made(found, kind) for found in value) if isinstance(value, list) else value
