@@ -24,16 +24,17 @@ lactok.views.compare = function (data) {
   let chosenFirst = ""; // the key of the first run that was asked for, which may not be loaded yet
   const address = lactok.address("compare", draw);
   view.append(element("div", { class: "controls" }, choice, first.element, metric.element), place);
-  address.keep("set", lactok.chosenSetControl(data));
+  lactok.keepSet(address, data); // before the others, which another set makes anew
+  // Both are always written, since which one stands first changes with the results.
   address.keep("first", {
     get value() { return compared ? first.value : chosenFirst; },
     set value(key) {
       chosenFirst = key;
       first.value = key;
     },
-  }, ""); // it is always written, since which run stands first changes with the results
+  }, "");
+  address.keep("metric", metric, "");
   open();
-  address.keep("metric", metric);
   view.shown = address.read;
   return view;
 

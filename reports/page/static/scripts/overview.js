@@ -13,7 +13,7 @@ lactok.views.overview = function (data) {
   const table = element("section", { class: "part numbers", "aria-label": "Results" });
   const plot = element("section", { class: "part", "aria-label": "Plot" });
   const address = lactok.address("overview", () => {});
-  address.keep("set", lactok.chosenSetControl(data));
+  lactok.keepSet(address, data);
   view.shown = address.read;
   const choice = lactok.setChoice(data, draw);
   view.append(choice ? element("div", { class: "controls" }, choice) : title, pictures, table, plot);

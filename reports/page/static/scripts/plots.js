@@ -32,9 +32,9 @@ lactok.views.plots = function (data) {
       for (const { family } of data.rows) if (names.includes(family)) hidden.add(family);
     },
   };
+  lactok.keepSet(address, data);
   const controls = {
-    set: lactok.chosenSetControl(data), across: rateSelect, log: logarithmic, up: metricSelect, lossless, continuous,
-    hidden: hiddenFamilies,
+    across: rateSelect, log: logarithmic, up: metricSelect, lossless, continuous, hidden: hiddenFamilies,
   };
   for (const [name, control] of Object.entries(controls)) address.keep(name, control);
   view.shown = address.read;

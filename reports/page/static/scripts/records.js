@@ -24,7 +24,7 @@ lactok.views.records = function (data) {
   const shown = element("p", { class: "shown" });
   const place = element("div", {});
   const address = lactok.address("records", () => filter());
-  address.keep("set", lactok.chosenSetControl(data)); // before the run, which is one of the set
+  lactok.keepSet(address, data); // before the run, which is one of the set
   address.keep("run", {
     get value() { return chosen ? chosen.key : ""; },
     set value(key) {

@@ -41,7 +41,7 @@ lactok.views.tables = function (data) {
   /** The table of the runs of a set, with its filters and notes. */
   function runs() {
     const place = element("div", {});
-    address.keep("set", lactok.chosenSetControl(data)); // before the filters, which another set makes anew
+    lactok.keepSet(address, data); // before the filters, which another set makes anew
     const choice = lactok.setChoice(data, fill);
     fill();
     return [choice && element("div", { class: "controls" }, choice), place].filter(Boolean);
