@@ -130,7 +130,10 @@ def test_names_from_outside_stay_text(tmp_path: Path) -> None:
     assert HOSTILE in data(tmp_path / "site", records["samples"])["captions"][0]
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..", "", "a\\..\\b.png", "images/../../secret.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.png", "/etc/passwd", "..", "", "a\\..\\b.png", "images/../../secret.png", "a\nb.png", "\u202ea.png"],
+)
 def test_an_index_leads_nowhere_but_to_its_folder(own_runs: Path, name: str) -> None:
     page_runs.picture(99).save(row_of(own_runs) / "secret.png")
     index = row_of(own_runs) / "images" / "index.json"

@@ -73,8 +73,8 @@ def test_a_hostile_text_is_only_text(chromium: Chromium, tmp_path: Path, kind: s
 
 
 def file_name(text: str) -> Callable[[str], str]:
-    """A file's name as hostile as a file system allows."""
-    safe = "".join(c for c in text if c not in "/\\\0")[:40]
+    """A picture's name as hostile as an index may have it: other names are refused."""
+    safe = "".join(c for c in text if c.isprintable() and c not in "/\\")[:40]
     return lambda name: f"{safe}#?%23&{name}"
 
 

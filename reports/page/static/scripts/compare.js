@@ -13,37 +13,57 @@ lactok.views.compare = function (data) {
     return view;
   }
   const choice = lactok.setChoice(data, open);
-  const first = lactok.select("Compare all with", [], draw);
+  const first = lactok.select("Compare all with", [], (key) => {
+    chosenFirst = key;
+    draw();
+  });
   const metric = lactok.select("Metric", [], draw);
   const place = element("div", {});
-  let compared = {}; // by the keys of the first and of the second run, a comparison by the key of the metric
+  // By the keys of the first and of the second run, a comparison by the key of the metric; null until they are loaded.
+  let compared = null;
+  let chosenFirst = ""; // the key of the first run that was asked for, which may not be loaded yet
+  const address = lactok.address("compare", draw);
   view.append(element("div", { class: "controls" }, choice, first.element, metric.element), place);
+  lactok.keepSet(address, data); // before the others, which another set makes anew
+  // Both are always written, since which one stands first changes with the results.
+  address.keep("first", {
+    get value() { return compared ? first.value : chosenFirst; },
+    set value(key) {
+      chosenFirst = key;
+      first.value = key;
+    },
+  }, "");
+  address.keep("metric", metric, "");
   open();
+  view.shown = address.read;
   return view;
 
   /** Loads the comparisons of the chosen set and shows them, unless another was chosen meanwhile. */
   async function open() {
     const set = lactok.chosenSet(data);
     const rows = lactok.rowsOfSet(data);
-    compared = {};
-    if (set.comparisons) {
-      try {
-        const loaded = await lactok.load(set.comparisons);
-        if (set !== lactok.chosenSet(data)) return;
-        compared = loaded;
-      } catch (error) {
-        place.replaceChildren(lactok.failed(error));
-        return;
-      }
-    }
-    const firsts = rows.filter((row) => compared[row.key]);
-    first.options(firsts.map((row) => [row.key, row.name]), firsts.length ? firsts[0].key : "");
     const metrics = data.metrics.filter((each) => rows.some((row) => row.metrics[each.key]));
     metric.options(metrics.map((each) => [each.key, lactok.titleOf(each)]), metric.value);
+    compared = null;
+    let loaded = {};
+    if (set.comparisons) {
+      try {
+        loaded = await lactok.load(set.comparisons);
+      } catch (error) {
+        if (set === lactok.chosenSet(data)) place.replaceChildren(lactok.failed(error));
+        return;
+      }
+      if (set !== lactok.chosenSet(data)) return;
+    }
+    compared = loaded;
+    const firsts = rows.filter((row) => compared[row.key]);
+    first.options(firsts.map((row) => [row.key, row.name]), chosenFirst);
     draw();
   }
 
   function draw() {
+    address.write();
+    if (!compared) return;
     const base = data.rows.find((row) => row.key === first.value);
     if (!base || !compared[base.key]) {
       place.replaceChildren(element("p", { class: "notice" },

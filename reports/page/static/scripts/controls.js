@@ -18,7 +18,10 @@
     return {
       element: element("label", { class: "field" }, element("span", {}, label), select),
       get value() { return select.value; },
-      set value(value) { select.value = value; },
+      /** A value that is no option changes nothing. */
+      set value(value) {
+        if ([...select.options].some((option) => option.value === value)) select.value = value;
+      },
       options: setOptions,
     };
   };
@@ -31,14 +34,20 @@
     return {
       element: element("label", { class: "field" }, element("span", {}, label), input),
       get value() { return input.value; },
+      set value(text) { input.value = text; },
     };
   };
 
-  /** Returns {element, input}. */
+  /** Returns {element, input, value}; the value is "yes" or "no". */
   lactok.checkbox = (label, checked, changed) => {
     const input = element("input", { type: "checkbox", onchange: () => changed(input.checked) });
     input.checked = checked;
-    return { element: element("label", { class: "check" }, input, element("span", {}, label)), input };
+    return {
+      element: element("label", { class: "check" }, input, element("span", {}, label)),
+      input,
+      get value() { return input.checked ? "yes" : "no"; },
+      set value(text) { input.checked = text === "yes"; },
+    };
   };
 
   /** label: text or nodes. */

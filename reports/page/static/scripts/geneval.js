@@ -11,7 +11,7 @@ lactok.views.geneval = function (data) {
   }
   const PAGE_SIZE = 24; // verdicts
   let result = results[0];
-  let verdicts = []; // of this result
+  let verdicts = null; // of this result; null until they are loaded
   let kept = []; // of them, those that pass the filters
   const about = element("div", {});
   const cards = element("div", { class: "cards" });
@@ -26,6 +26,21 @@ lactok.views.geneval = function (data) {
   const withPicture = lactok.checkbox("with pictures only", true, filter);
   const search = lactok.search("Prompt", filter);
   const pager = lactok.pager(PAGE_SIZE, draw);
+  const address = lactok.address("geneval", filter);
+  const opened = {
+    get value() { return result.key; },
+    set value(key) {
+      const found = results.find((each) => each.key === key);
+      if (!found || found === result) return;
+      result = found;
+      which.value = key;
+      open();
+    },
+  };
+  // The result stands before the others, which another result resets.
+  const controls = { result: opened, task, verdict: kind, pictures: withPicture, search };
+  for (const [name, control] of Object.entries(controls)) address.keep(name, control);
+  view.shown = address.read;
   view.append(scores(), element("h2", {}, "Verdicts"),
     element("div", { class: "controls", role: "group", "aria-label": "Filter the verdicts" },
       results.length > 1 && which.element, task.element, kind.element, search.element, withPicture.element, shown),
@@ -70,6 +85,7 @@ lactok.views.geneval = function (data) {
   /** Loads the verdicts of the current result and shows them, unless another was chosen meanwhile. */
   async function open() {
     const wanted = result;
+    verdicts = null;
     task.options([["", "all tasks"], ...result.tasks.map((each) => [each.task, each.task])], "");
     withPicture.input.checked = result.pictures > 0;
     about.replaceChildren();
@@ -86,6 +102,7 @@ lactok.views.geneval = function (data) {
           element("code", {}, "python -m benchmarks.geneval … --annotate all"), " draws the others."));
       }
     } catch (error) {
+      if (wanted !== result) return;
       verdicts = [];
       about.append(lactok.failed(error));
     }
@@ -93,6 +110,7 @@ lactok.views.geneval = function (data) {
   }
 
   function filter() {
+    if (!verdicts) return;
     const text = search.value.toLowerCase();
     kept = verdicts.filter((verdict) =>
       (!task.value || verdict.task === task.value)
@@ -101,6 +119,7 @@ lactok.views.geneval = function (data) {
       && (!text || verdict.prompt.toLowerCase().includes(text)));
     shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(verdicts.length)} verdicts`;
     lactok.say(shown.textContent);
+    address.write();
     pager.reset(kept.length);
     draw();
   }

@@ -48,7 +48,8 @@ lactok.load("summary").then((data) => {
     const about = "Click the head of a column to sort a table."
       + " In plots, touch, hover over or focus a mark to read its numbers."
       + " Zoom pictures by wheel, double click, pinch or buttons and drag to move them; all pictures follow together."
-      + " The error map is the difference from the photograph, made brighter.";
+      + " The error map is the difference from the photograph, made brighter."
+      + " What you have chosen stands in the page's address, so that you can send it as a link.";
     const keys = [
       ["← →", "previous and next sample"],
       ["↑ ↓", "previous and next tokenizer"],

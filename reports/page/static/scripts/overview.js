@@ -12,6 +12,9 @@ lactok.views.overview = function (data) {
   const pictures = element("section", { class: "part pictures", "aria-label": "Pictures" });
   const table = element("section", { class: "part numbers", "aria-label": "Results" });
   const plot = element("section", { class: "part", "aria-label": "Plot" });
+  const address = lactok.address("overview", () => {});
+  lactok.keepSet(address, data);
+  view.shown = address.read;
   const choice = lactok.setChoice(data, draw);
   view.append(choice ? element("div", { class: "controls" }, choice) : title, pictures, table, plot);
   draw();
@@ -24,9 +27,11 @@ lactok.views.overview = function (data) {
     title.textContent = set.title;
     title.title = set.dataset;
     drawPictures(rows, 0);
+    const results = lactok.runsTable(data, rows, "Results", address.write);
+    address.keep("sort", results);
     table.replaceChildren(
       element("h2", {}, "Results"),
-      lactok.runsTable(data, rows, "Results").element,
+      results.element,
       element("details", {}, element("summary", {}, "Notes"), lactok.runsNotes(data, rows)));
     const [metric] = data.metrics.filter((each) => rows.some((row) => row.metrics[each.key]));
     plot.replaceChildren();
@@ -42,6 +47,11 @@ lactok.views.overview = function (data) {
   function drawPictures(rows, at) {
     const group = data.groups.find((each) => each.key === rows[0].group);
     const samples = group ? lactok.ofMost(group.samples, rows) : [];
+    address.keep("sample", {
+      get value() { return at ? samples[at].id : ""; },
+      set value(id) { drawPictures(rows, Math.max(0, samples.findIndex((each) => each.id === id))); },
+    }, "");
+    address.write();
     pictures.hidden = !samples.length;
     if (!samples.length) return;
     const sample = samples[at];

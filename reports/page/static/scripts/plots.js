@@ -23,11 +23,27 @@ lactok.views.plots = function (data) {
       setChoice, rateSelect.element, logarithmic.element, metricSelect.element, lossless.element,
       hasContinuous && continuous.element),
     legend, figure);
+  const address = lactok.address("plots", draw);
+  const hiddenFamilies = {
+    get value() { return [...hidden].sort().join(","); },
+    set value(text) {
+      const names = text.split(",");
+      hidden.clear();
+      for (const { family } of data.rows) if (names.includes(family)) hidden.add(family);
+    },
+  };
+  lactok.keepSet(address, data);
+  const controls = {
+    across: rateSelect, log: logarithmic, up: metricSelect, lossless, continuous, hidden: hiddenFamilies,
+  };
+  for (const [name, control] of Object.entries(controls)) address.keep(name, control);
+  view.shown = address.read;
   draw();
   matchMedia("(max-width: 40rem)").addEventListener("change", draw);
   return view;
 
   function draw() {
+    address.write();
     const rows = lactok.rowsOfSet(data);
     const set = lactok.chosenSet(data);
     const rate = lactok.RATES.find((each) => each.key === rateSelect.value);

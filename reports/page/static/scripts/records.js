@@ -16,12 +16,30 @@ lactok.views.records = function (data) {
   ];
   let chosen = null;
   let filter = () => {}; // replaced by `fill`, when there are records to filter
+  let sorting = "Sample"; // the `value` of the table
   const titleOf = (row) => [row.name, ...row.unusual].join(", ");
   const choice = lactok.setChoice(data, open);
   const select = lactok.select("Run", [], (key) => show(data.rows.find((row) => row.key === key)));
   const search = lactok.search("Sample or caption", () => filter());
   const shown = element("p", { class: "shown" });
   const place = element("div", {});
+  const address = lactok.address("records", () => filter());
+  lactok.keepSet(address, data); // before the run, which is one of the set
+  address.keep("run", {
+    get value() { return chosen ? chosen.key : ""; },
+    set value(key) {
+      const row = rowsHere().find((each) => each.key === key);
+      if (!row || row === chosen) return;
+      select.value = key;
+      show(row);
+    },
+  }, ""); // it is always written, since which run stands first changes with the results
+  address.keep("sort", {
+    get value() { return sorting; },
+    set value(text) { sorting = text; },
+  });
+  address.keep("search", search);
+  view.shown = address.read;
   view.append(element("div", { class: "controls" }, choice, select.element, search.element, shown), place);
   open();
   return view;
@@ -37,21 +55,23 @@ lactok.views.records = function (data) {
     chosen = null;
     filter = () => {};
     shown.textContent = "";
+    place.removeAttribute("aria-busy");
     place.replaceChildren(element("p", { class: "notice" }, "The records of these runs could not be read."));
   }
 
   /** Loads the records of a run and shows them, unless another was chosen meanwhile. */
   async function show(row) {
     chosen = row;
+    address.write();
     place.setAttribute("aria-busy", "true");
     try {
       const records = await lactok.load(row.records);
       const samples = await lactok.load(records.samples);
       if (chosen === row) fill(row, records.columns, samples);
     } catch (error) {
-      place.replaceChildren(lactok.failed(error));
+      if (chosen === row) place.replaceChildren(lactok.failed(error));
     }
-    place.removeAttribute("aria-busy");
+    if (chosen === row) place.removeAttribute("aria-busy");
   }
 
   /** columns: an array of values for each key. A row of the table is a number, the place in these arrays. */
@@ -74,16 +94,25 @@ lactok.views.records = function (data) {
         title, hint, numeric: true, value: (i) => columns[key][i], cell: (i) => lactok.count(columns[key][i]),
       })),
     ].filter(Boolean);
-    const options = { caption: `Records of ${row.name}`, rows: everything, size: 50, sort: [1, false] };
+    const sorted = () => {
+      sorting = table.value;
+      address.write();
+    };
+    const options = { caption: `Records of ${row.name}`, rows: everything, size: 50, sort: [1, false], sorted };
     const table = lactok.table(shownColumns, options);
     filter = () => {
       const text = search.value.toLowerCase();
       const captionOf = (i) => (captions && captions[i]) || "";
       const kept = everything.filter((i) =>
         ids[i].toLowerCase().includes(text) || captionOf(i).toLowerCase().includes(text));
+      if (table.value !== sorting) {
+        table.value = sorting;
+        sorting = table.value; // another one, if this run has no such column
+      }
       table.update(kept);
       shown.textContent = `${lactok.count(kept.length)} of ${lactok.count(ids.length)} samples,`
         + ` ${lactok.count(pictures.size)} with pictures`;
+      address.write();
     };
     filter();
     place.replaceChildren(table.element);

@@ -4,8 +4,8 @@
 (function () {
   const { element, unique } = lactok;
 
-  /** Runs as a table: {element, update(rows)}. The names of metrics stand first on a phone. */
-  lactok.runsTable = (data, rows, caption) => lactok.table(columns(data, rows), { caption, rows });
+  /** Runs as a `lactok.table`. The names of metrics stand first on a phone; sorted() is called when the reader sorts. */
+  lactok.runsTable = (data, rows, caption, sorted) => lactok.table(columns(data, rows), { caption, rows, sorted });
 
   function columns(data, rows) {
     const isPhone = matchMedia("(max-width: 40rem)").matches;

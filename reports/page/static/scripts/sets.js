@@ -21,6 +21,15 @@
   /** Calls a function whenever another set is chosen, in whatever view. */
   lactok.followSet = (changed) => followers.push(changed);
 
+  /** Keeps the chosen set in the address of a view, unless it is the first; a key that is no set's changes nothing. */
+  lactok.keepSet = (address, data) => address.keep("set", {
+    get value() { return lactok.chosenSet(data).key; },
+    set value(key) {
+      const isOther = key !== lactok.chosenSet(data).key;
+      if (isOther && data.sets.some((set) => set.key === key)) lactok.chooseSet(key);
+    },
+  }, data.sets[0].key);
+
   /** The samples of which the most of these rows have a picture. */
   lactok.ofMost = (samples, rows) => {
     const count = (sample) => rows.filter((row) => sample.rows[row.key]).length;

@@ -8,9 +8,11 @@
    * columns: a list of {title, value(row), cell(row), numeric, better, head, hint, group}. A column sorts by `value`,
    *   null values last, and shows `cell`, a node or text; without `cell` it shows the value. `better` is "higher" or
    *   "lower"; `head` marks the row's name; columns with the same `group` stand under one head.
-   * options: {caption, rows, sort, size, empty}. `sort` is [number of the column, descending]; `size` is the rows on a
-   *   page, all of them without it; `empty` is the text where there is no row.
-   * Returns {element, update(rows)}.
+   * options: {caption, rows, sort, size, empty, sorted}. `sort` is [number of the column, descending]; `size` is the
+   *   rows on a page, all of them without it; `empty` is the text where there is no row; sorted() is called when the
+   *   reader sorts.
+   * Returns {element, update(rows), value}; the value is the title of the column that it is sorted by, after a "-" where
+   *   the highest come first, or an empty text.
    */
   lactok.table = (columns, options) => {
     let rows = options.rows || [];
@@ -32,6 +34,13 @@
       update(list) {
         rows = list;
         sort();
+      },
+      get value() { return sortedBy === null ? "" : (descending ? "-" : "") + nameOf(columns[sortedBy]); },
+      set value(text) {
+        const found = columns.findIndex((column) => column.value && nameOf(column) === text.replace(/^-/, ""));
+        [sortedBy, descending] = found < 0 ? options.sort || [null, false] : [found, text.startsWith("-")];
+        sort();
+        drawHeads();
       },
     };
 
@@ -55,6 +64,7 @@
       head.children[i].querySelector("button").focus();
       const name = [columns[i].group, columns[i].title].filter(Boolean).join(", ");
       lactok.say(`sorted by ${name}, ${descending ? "highest" : "lowest"} first`);
+      if (options.sorted) options.sorted();
     }
 
     function sort() {
@@ -78,6 +88,11 @@
       scroller.scrollTop = 0;
     }
   };
+
+  /** A column's title without the arrow of the better direction. */
+  function nameOf(column) {
+    return column.title.replace(/ [↑↓]$/, "");
+  }
 
   /** A value such as "27.31 ±0.42" as nodes, its spread apart. */
   lactok.valueWithSpread = (text) => {

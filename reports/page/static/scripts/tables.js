@@ -4,6 +4,8 @@
 lactok.views.tables = function (data) {
   const { element, unique } = lactok;
   const view = element("div", {});
+  const redraws = {}; // by the part of the view, what shows it anew
+  const address = lactok.address("tables", () => Object.values(redraws).forEach((redraw) => redraw()));
   view.append(element("h1", {}, "Tables"), element("h2", {}, "Runs found here"));
   if (!data.rows.length) {
     view.append(lactok.nothing("No reconstruction was measured yet.", "python -m benchmarks.recon --tokenizers local"));
@@ -15,16 +17,22 @@ lactok.views.tables = function (data) {
     view.append(element("h2", {}, "Left out"), element("ul", { class: "problems" },
       data.problems.map((problem) => element("li", {}, problem))));
   }
+  view.shown = address.read;
   return view;
 
   /** One of the papers' tables at a time; at first one with measured values, if there is one. */
   function papers() {
     const place = element("div", {});
-    const show = (id) => place.replaceChildren(lactok.paper(data.tables.find((table) => table.id === id)));
+    const show = (id) => {
+      place.replaceChildren(lactok.paper(data.tables.find((table) => table.id === id)));
+      address.write();
+    };
     const isMeasured = (table) => table.rows.some((row) => row.cells.some((cell) => cell.measured !== null));
     const first = data.tables.find(isMeasured) || data.tables[0];
     const titleOf = (table) => (isMeasured(table) ? table.title : `${table.title} (nothing measured yet)`);
     const select = lactok.select("Table", data.tables.map((table) => [table.id, titleOf(table)]), show, first.id);
+    address.keep("table", select);
+    redraws.papers = () => show(select.value);
     show(first.id);
     const controls = element("div", { class: "controls" }, select.element);
     return [element("h2", {}, "Published and measured here"), controls, place];
@@ -33,6 +41,7 @@ lactok.views.tables = function (data) {
   /** The table of the runs of a set, with its filters and notes. */
   function runs() {
     const place = element("div", {});
+    lactok.keepSet(address, data); // before the filters, which another set makes anew
     const choice = lactok.setChoice(data, fill);
     fill();
     return [choice && element("div", { class: "controls" }, choice), place].filter(Boolean);
@@ -50,8 +59,10 @@ lactok.views.tables = function (data) {
     const family = lactok.select("Family", [["", "all families"], ...names.map((name) => [name, name])], filter);
     const tokens = lactok.select("Tokens", tokenOptions, filter);
     const search = lactok.search("Tokenizer", filter);
-    const table = lactok.runsTable(data, rows, "Runs found here");
+    const table = lactok.runsTable(data, rows, "Runs found here", address.write);
     const shown = element("p", { class: "shown" });
+    for (const [name, control] of Object.entries({ family, tokens, search, sort: table })) address.keep(name, control);
+    redraws.runs = filter;
     filter();
     return [
       element("div", { class: "controls", role: "group", "aria-label": "Filter the runs" },
@@ -69,6 +80,7 @@ lactok.views.tables = function (data) {
       table.update(kept);
       shown.textContent = `${kept.length} of ${rows.length} runs`;
       lactok.say(shown.textContent);
+      address.write();
     }
   }
 };

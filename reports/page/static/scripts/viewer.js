@@ -68,6 +68,16 @@ lactok.views.pictures = function (data) {
     caption, notice, grid, without, choice,
     element("p", { class: "about" },
       "Keys: ← → sample, ↑ ↓ tokenizer, + − 0 zoom, Shift and arrows move, w wipe, e error map, ? help."));
+  // What is shown stands in the address whole, since what is shown at first changes with the results.
+  const address = lactok.address("pictures", () => {});
+  const shownNow = {
+    row: () => row.key,
+    sample: () => samples[at].id,
+    order: () => order.value,
+    mode: () => mode,
+    hidden: () => [...hiddenRows].sort().join(","),
+  };
+  for (const [name, value] of Object.entries(shownNow)) address.keep(name, { get value() { return value(); } }, null);
   setGain(2);
   viewer.addEventListener("keydown", keys);
   view.append(viewer);
@@ -79,7 +89,8 @@ lactok.views.pictures = function (data) {
     open(next);
   });
   view.shown = (parameters) => {
-    if (parameters.has("sample")) goTo(parameters.get("row"), parameters.get("sample"));
+    if (parameters.has("sample")) goTo(parameters);
+    address.write();
     viewer.focus({ preventScroll: true });
   };
   return view;
@@ -109,17 +120,29 @@ lactok.views.pictures = function (data) {
     draw();
   }
 
-  /** Shows a sample of a tokenizer, both by their keys; nothing happens if there is no such tokenizer. */
-  function goTo(rowKey, sampleId) {
-    const wanted = data.rows.find((each) => each.key === rowKey);
+  /** Shows what an address names: a sample of a tokenizer; nothing happens if there is no such tokenizer. */
+  function goTo(parameters) {
+    const wanted = data.rows.find((each) => each.key === parameters.get("row"));
     const itsGroup = wanted && data.groups.find((each) => each.key === wanted.group);
     if (!itsGroup) return;
-    order.value = "all";
+    order.value = parameters.get("order") ?? "all";
+    const itsMode = parameters.get("mode");
+    if (modes.some((button) => button.dataset.mode === itsMode)) mode = itsMode;
+    if (parameters.has("hidden")) {
+      const keys = parameters.get("hidden").split(",");
+      hiddenRows.clear();
+      for (const { key } of data.rows) if (keys.includes(key)) hiddenRows.add(key);
+    }
     row = wanted;
     lactok.chooseSet(row.set);
     groups.value = String(data.groups.indexOf(itsGroup));
     open(itsGroup);
-    at = Math.max(0, samples.findIndex((sample) => sample.id === sampleId));
+    const find = () => samples.findIndex((sample) => sample.id === parameters.get("sample"));
+    if (find() < 0) {
+      order.value = "all";
+      arrange();
+    }
+    at = Math.max(0, find());
     draw();
   }
 
@@ -179,6 +202,7 @@ lactok.views.pictures = function (data) {
     markInStrip();
     const scores = made ? lactok.scores(made, metrics).join(", ") : "no picture";
     lactok.say(`sample ${at + 1} of ${samples.length}, ${sample.id}; ${row.name}: ${scores}`);
+    address.write();
   }
 
   /** Why the sample cannot be shown in the current mode, or an empty text. */
