@@ -133,7 +133,8 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
     parts = ["llamagen-vq16-tiny", "vae-tiny", "ldm-tiny"]
     if sampler != "ddim":
         parts.append(f"{sampler}-tiny")
-    note, taught_by = "trained here on 900 photographs", (LPIPS_BACKBONES["alex"].name,)
+    note = "trained here on 900 photographs"
+    taught_by: tuple[str, ...] = (LPIPS_BACKBONES["alex"].name,)
     if name.startswith("vq-ladd"):
         parts.append("vq-ladd-tiny")
         note, taught_by = f"stage 1 alone, {note}", ()
