@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import page_runs
 import pytest
 from browser import Chromium, select
 
@@ -19,13 +20,15 @@ REST = 400  # milliseconds after which an address is up to date
 
 
 @pytest.fixture(scope="module")
-def site(usual_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The usual page with all papers' tables."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The usual page with all papers' tables and with a second GenEval run, of other tasks."""
     from reports.page import build
 
-    out = tmp_path_factory.mktemp("address") / "page"
-    build(usual_page.parent / "runs", out, all_papers=True)
-    return out
+    folder = tmp_path_factory.mktemp("address")
+    page_runs.write_usual(folder / "runs")
+    page_runs.write_geneval(folder / "runs", "other-pictures", tasks=("position", "counting"))
+    build(folder / "runs", folder / "page", all_papers=True)
+    return folder / "page"
 
 
 def fragment(page: Page, view: str) -> str:
@@ -118,8 +121,13 @@ def records(page: Page) -> None:
 
 
 def geneval(page: Page) -> None:
-    loaded(page, "geneval")
-    select(page, "Task").select_option("counting")
+    from playwright.sync_api import expect
+
+    shown = loaded(page, "geneval").locator(".shown")
+    expect(shown).to_have_text("12 of 12 verdicts")
+    select(page, "Result").select_option(index=1)
+    expect(shown).to_have_text("18 of 18 verdicts")
+    select(page, "Task").select_option("colors")  # which the first result does not have
     select(page, "Verdict").select_option("wrong")
     page.get_by_role("checkbox", name="with pictures only").uncheck()
 

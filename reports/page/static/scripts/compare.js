@@ -45,6 +45,7 @@ lactok.views.compare = function (data) {
     const metrics = data.metrics.filter((each) => rows.some((row) => row.metrics[each.key]));
     metric.options(metrics.map((each) => [each.key, lactok.titleOf(each)]), metric.value);
     compared = null;
+    address.write();
     let loaded = {};
     if (set.comparisons) {
       try {

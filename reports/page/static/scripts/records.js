@@ -55,6 +55,7 @@ lactok.views.records = function (data) {
     chosen = null;
     filter = () => {};
     shown.textContent = "";
+    address.write();
     place.removeAttribute("aria-busy");
     place.replaceChildren(element("p", { class: "notice" }, "The records of these runs could not be read."));
   }
