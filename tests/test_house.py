@@ -290,7 +290,7 @@ def test_weights_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "not on this machine" in done.stderr
-    assert "290.0 MB  to fetch   MIT " in run("list", "llamagen-vq16").stdout
+    assert "290.0 MB  to fetch  MIT " in run("list", "llamagen-vq16").stdout
 
 
 @pytest.mark.slow
