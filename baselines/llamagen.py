@@ -64,7 +64,7 @@ def _spec(
 
 VQ16 = VQConfig()
 VQ8 = VQConfig(channel_mult=(1, 2, 2, 4))
-TINY_VQ16 = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
+TINY = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
 TINY_VQ4 = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
 
 
@@ -77,8 +77,8 @@ def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> Tokeniz
 @register(_official_spec("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt", VQ16))
 @register(_official_spec("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt", VQ8), config=VQ8)
 @register(
-    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY_VQ16, "trained here on 900 photographs"),
-    config=TINY_VQ16,
+    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
+    config=TINY,
 )
 # In LaCTok's proportions, whose ids are of an image of a quarter of the side of its output. Images are made smaller as
 # for LaCTok's encoder; what this one decodes has 64 px and is then enlarged.

@@ -22,8 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from lactok.errors import UserError, disk_errors
 from lactok.files import write_atomically
 
@@ -186,6 +184,8 @@ def _short(value: object) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    from tabulate import tabulate
+
     align = ["left"] + ["right"] * (len(head) - 1)
     return str(tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)) + "\n"
 

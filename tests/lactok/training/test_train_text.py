@@ -71,7 +71,8 @@ def test_it_learns_captions_that_it_has_not_seen(recipe: TextRecipe, tmp_path: P
     run.run()
     rows = [json.loads(line) for line in (tmp_path / "run" / "curve.jsonl").read_text().splitlines()]
     (held,) = [row for row in rows if "held_out_whole" in row]
-    assert held["held_out_whole"] > 0.5  # by chance one in hundreds
+    # a writer that knows how often each word stands at each place, and nothing of the caption, has 0.79
+    assert held["held_out_loss"] < 0.5
 
 
 def test_a_generator_takes_its_folder(recipe: TextRecipe, tmp_path: Path) -> None:
