@@ -42,9 +42,22 @@ def test_every_caption_of_a_task_is_read() -> None:
 
 @pytest.mark.parametrize(
     "caption",
-    ["", "a dog", "an cup", "one cup", "five cups", "two cup", "a cup and a cup", "two cups left of a kite",
-     "a cup left of", "a cup and", "a red and a cup", "a photo of a cup", "A cup"],
-)  # fmt: skip
+    [
+        "",
+        "a dog",
+        "an cup",
+        "one cup",
+        "five cups",
+        "two cup",
+        "a cup and a cup",
+        "two cups left of a kite",
+        "a cup left of",
+        "a cup and",
+        "a red and a cup",
+        "a photo of a cup",
+        "A cup",
+    ],
+)
 def test_other_captions_are_not(caption: str) -> None:
     assert reading.read(f"a photo of {caption}") is None
 
