@@ -225,7 +225,8 @@ def test_python_says_the_same(folders: tuple[Path, Path]) -> None:
 def test_the_row_may_have_a_name_of_its_own(folders: tuple[Path, Path], capsys: Capture) -> None:
     assert scored(folders, "--name", "mine")["tokenizer"]["name"] == "mine"
     assert "| mine " in capsys.readouterr().out
-    result = lactok.evaluate(folders[1], references=folders[0], name="again", metrics="psnr", resolution=32)
+    out = folders[0].parent / "runs"
+    result = lactok.evaluate(folders[1], references=folders[0], name="again", metrics="psnr", resolution=32, out=out)
     assert result.label == "again"
     with pytest.raises(ValueError, match="`name` is of a folder of reconstructions"):
         lactok.evaluate("identity", name="mine")
