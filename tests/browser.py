@@ -174,6 +174,12 @@ def select(page: Page, name: str) -> Locator:
     return page.get_by_role("combobox", name=name, exact=True)
 
 
+def go(page: Page, view: str) -> None:
+    """Follow the link to a view, and wait until it is shown: the page learns of its new address a moment later."""
+    page.get_by_role("navigation", name="Views").get_by_role("link", name=view, exact=True).click()
+    page.locator("nav a[aria-current=page]", has_text=view).wait_for()
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     """A browser for a file of tests: half a second; not longer, as no other event loop runs in its thread meanwhile."""

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from benchmarks.recon import __main__ as recon
 from lactok import registry, weights
-from lactok.command import show_log
+from lactok.command import interpreter, show_log
 from lactok.errors import UserError, WeightsNotFound
 from lactok.nn.lpips_checkpoint import LPIPS_HEADS
 from lactok.specs import Asset, Hub, Url
@@ -220,7 +220,7 @@ class TestCommands:
         assert "not run: plugged" not in text
         assert out.count("not run: ") == 1  # so many are told in one line
         assert f" more; {table} says why; " in out
-        assert out.splitlines()[-1].startswith("next: python -m reports --runs ")
+        assert out.splitlines()[-1].startswith(f"next: {interpreter()} -m reports --runs ")
         names = ["identity", "llamagen-vq16", "llamagen-vq8"]
         monkeypatch.setattr(registry.TOKENIZERS, "names", lambda: names)
         for strict, code in (((), 0), (("--strict",), 3)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import page_runs
 import pytest
-from browser import Chromium, select
+from browser import Chromium, go, select
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -155,16 +155,27 @@ def test_a_view_keeps_its_choices_while_others_are_shown(chromium: Chromium, sit
     with chromium.open(site) as (page, _):
         page.wait_for_timeout(REST)
         assert page.evaluate("location.hash") == ""
-        page.get_by_role("link", name="Tables").click()
+        go(page, "Tables")
         tables(page)
         sent = fragment(page, "tables")
-        page.get_by_role("link", name="Plots").click()
+        go(page, "Plots")
         assert "set=" in fragment(page, "plots")
-        page.get_by_role("link", name="Tables").click()
+        go(page, "Tables")
         assert fragment(page, "tables") == sent
         page.go_back()
         page.go_back()
         assert fragment(page, "tables") == sent
+
+
+def test_a_view_that_is_left_does_not_take_back_the_address(chromium: Chromium, site: Path) -> None:
+    """What a view writes a moment later must not undo a link that was followed before it."""
+    with chromium.open(site, fragment="#tables") as (page, _):
+        tables(page)
+        page.evaluate("addEventListener('hashchange', event => event.stopImmediatePropagation(), true)")  # a slow page
+        sort(page, "Runs found here", "PSNR")
+        page.evaluate("location.hash = '#plots'")
+        page.wait_for_timeout(REST)
+        assert page.evaluate("location.hash") == "#plots"
 
 
 def test_a_link_followed_within_the_page_takes_back_other_choices(chromium: Chromium, site: Path) -> None:

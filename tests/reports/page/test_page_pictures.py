@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browser import PHONE, Chromium, select
+from browser import PHONE, Chromium, go, select
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def test_pinching_zooms(chromium: Chromium, usual_page: Path) -> None:
 def test_a_record_leads_to_its_picture(page: Page) -> None:
     from playwright.sync_api import expect
 
-    page.get_by_role("link", name="Records").click()
+    go(page, "Records")
     select(page, "Run").select_option(label="titok-b64")
     table = page.get_by_role("table", name="Records of titok-b64")
     expect(table.locator("tbody tr")).to_have_count(12)
@@ -302,7 +302,7 @@ def test_a_record_leads_to_its_picture(page: Page) -> None:
 
 
 def test_geneval_filters(page: Page) -> None:
-    page.get_by_role("link", name="GenEval").click()
+    go(page, "GenEval")
     cards = page.locator("article.card")
     cards.nth(17).wait_for()
     assert cards.count() == 18

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import page_runs
 import pytest
-from browser import DESKTOP, PHONE, Chromium, select
+from browser import DESKTOP, PHONE, Chromium, go, select
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -108,18 +108,18 @@ def test_data_sets_are_never_mixed_and_all_views_show_the_same(page: Page) -> No
     assert titles == ["coco, 12 images, square-256 at 64 px", "flowers, 12 images, square-256 at 64 px"]
     choose(page, "flowers")
     assert column(page, "Tokenizer") == ["llamagen-vq16", "titok-b64", "titok-s128"]
-    page.get_by_role("link", name="Overview").click()
+    go(page, "Overview")
     rows = table(page, "Results").locator("tbody th")
     assert rows.all_inner_texts() == ["llamagen-vq16", "titok-b64", "titok-s128"]
     choose(page, "coco")
     assert rows.count() == len(page_runs.KINDS)
-    page.get_by_role("link", name="Plots").click()
+    go(page, "Plots")
     assert set(points(page)) == {kind.name for kind in page_runs.KINDS} - {"identity"}
-    page.get_by_role("link", name="Tables").click()
+    go(page, "Tables")
     assert len(column(page, "Tokenizer")) == len(page_runs.KINDS)
-    page.get_by_role("link", name="Pictures").click()
+    go(page, "Pictures")
     select(page, "Data set").select_option(label="flowers, 64 px")
-    page.get_by_role("link", name="Records").click()
+    go(page, "Records")
     assert page.get_by_role("combobox", name="Run", exact=True).locator("option").count() == 3
 
 
@@ -182,7 +182,7 @@ def test_names_have_no_hashes(page: Page, usual_page: Path) -> None:
 
 
 def test_differences_with_their_intervals_and_p(page: Page, usual_page: Path) -> None:
-    page.get_by_role("link", name="Compare").click()
+    go(page, "Compare")
     select(page, "Compare all with").select_option(label="llamagen-vq16")
     shown = table(page, "Differences from llamagen-vq16")
     rows = {r.locator("th").inner_text(): r.locator("td").all_inner_texts() for r in shown.locator("tbody tr").all()}
@@ -221,7 +221,7 @@ def points(page: Page) -> dict[str, tuple[float, float]]:
 
 
 def test_the_plot_follows_its_axes(page: Page) -> None:
-    page.get_by_role("link", name="Plots").click()
+    go(page, "Plots")
     by_bits = points(page)
     assert "titok-s128" in by_bits
     assert "identity" not in by_bits
@@ -242,7 +242,7 @@ def test_the_plot_follows_its_axes(page: Page) -> None:
 
 
 def test_the_legend_hides_a_family_and_the_plot_has_a_table(page: Page) -> None:
-    page.get_by_role("link", name="Plots").click()
+    go(page, "Plots")
     numbers_of_plot = page.get_by_role("table", name="The plot's numbers")
     chip = page.get_by_role("button", name="titok", exact=True)
     assert "titok-s128" in numbers_of_plot.inner_text()
@@ -253,7 +253,7 @@ def test_the_legend_hides_a_family_and_the_plot_has_a_table(page: Page) -> None:
 
 
 def test_a_mark_says_its_values_by_pointer_and_by_keyboard(page: Page) -> None:
-    page.get_by_role("link", name="Plots").click()
+    go(page, "Plots")
     hint = page.locator(".hint")
     assert not hint.is_visible()
     plot(page).locator(".point").first.focus()

@@ -42,7 +42,9 @@
 
     function write() {
       const section = document.getElementById(`view-${view}`);
-      if (!section || section.hidden) return; // another view has been chosen meanwhile
+      const named = location.hash.slice(1).split("?")[0];
+      const isLeft = named !== view && Object.hasOwn(lactok.views, named); // its event, hashchange, comes later
+      if (!section || section.hidden || isLeft) return; // another view has been chosen meanwhile
       const differing = [...kept].filter(([, { control, initial }]) => control.value !== initial);
       const parameters = new URLSearchParams(differing.map(([name, { control }]) => [name, control.value]));
       const isPlain = !parameters.size && !location.hash.includes("?");
