@@ -51,9 +51,7 @@ def parser() -> Parser:
     )
     p.add_argument("--vectors", action="store_true", help="probe the mean code vectors too; loads the tokenizers")
     p.add_argument("--steps", type=integer, metavar="N", help="of the autoregressive model's training (default: 400)")
-    p.add_argument(
-        "--probe-seed", type=integer, default=0, metavar="N", help="of that training (default: %(default)s)"
-    )
+    p.add_argument("--probe-seed", type=integer, default=0, metavar="N", help="of that training (default: %(default)s)")
     add_options(p)
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
     p.add_argument("--dry-run", action="store_true", help="say what would be probed")
@@ -202,7 +200,8 @@ def probed(
     Returns:
         The results; the rows whose weights are missing, and those that failed, each with the reason.
     """
-    from benchmarks.probe import result, rows as stored
+    from benchmarks.probe import result
+    from benchmarks.probe import rows as stored
     from benchmarks.probe.work import Prober
     from lactok.evaluation.measuring import one_by_one
     from lactok.evaluation.timing import Timer
@@ -235,7 +234,7 @@ def show(results: Sequence[ProbeResult], out: Path) -> None:
     print(f"\n{fitted(text)}")
     print(f"written: {summary} and one folder per row in {out}")
     runs = "" if str(out) == "runs" else f" --runs {out}"
-    print(f"next: {interpreter()} -m reports correlations{runs} shows which reconstruction figure goes with which probe")
+    print(f"next: {interpreter()} -m reports correlations{runs} sets them beside the figures of the reconstructions")
 
 
 if __name__ == "__main__":

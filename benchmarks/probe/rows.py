@@ -13,8 +13,8 @@ from benchmarks.probe.symbols import Alphabet, Layout, split_levels
 from lactok.errors import UserError
 from lactok.evaluation.id_statistics import stored_ids
 from lactok.evaluation.names import is_control
-from lactok.evaluation.protocol import digest
 from lactok.evaluation.probe_table import made_of
+from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import ReconResult
 
 
