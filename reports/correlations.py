@@ -207,13 +207,14 @@ def _table(found: Sequence[Line]) -> str:
     rows = []
     for line in found:
         each = line.found
-        row = [
-            one_line(line.metric.head, None).replace("|", "\\|"),
+        row = [one_line(line.metric.head, None).replace("|", "\\|")]
+        row += [
             _number(each.spearman),
             _interval(each.spearman_ci95),
+            _number(each.kendall),
+            _interval(each.kendall_ci95),
         ]
-        row += [_number(each.kendall), _interval(each.kendall_ci95), _chance(each.p), _chance(line.p_corrected)]
-        rows.append([*row, str(each.n), _reading(line)])
+        rows.append([*row, _chance(each.p), _chance(line.p_corrected), str(each.n), _reading(line)])
     heads = ["metric", "Spearman", "95 %", "Kendall", "95 %", "p", "p, corrected", "n", "reading"]
     align = ["left", *["right"] * 7, "left"]
     return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align)
@@ -237,7 +238,7 @@ def _explained(n: int) -> list[str]:
     from lactok.evaluation.rank_correlation import FEW, FEWEST, smallest_significant
 
     said = [
-        "A correlation is positive where the tokenizers that are better by the metric are better by the probe's figure; "
+        "A correlation is positive where the tokenizers better by the metric are better by the probe's figure; "
         "fewer nominal bits count as better, and many figures follow the bits alone. 95 %: percentile bootstrap over "
         "tokenizers. p: permutation test of Spearman's, exact up to 8 tokenizers; corrected (Holm) for the lines of a "
         "table. Undecided: corrected p above 0.05."
