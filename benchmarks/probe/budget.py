@@ -28,6 +28,7 @@ class Budget:
         histogram: the number of columns to which each half of the linear probe's features is hashed.
         vector: the number of columns of the mean code vector.
         penalty: the linear probe's C, the inverse of the strength of its penalty.
+        iterations: of the linear probe's training at most.
         folds: of the linear probe's cross-validation.
     """
 
@@ -47,6 +48,7 @@ class Budget:
     histogram: int = 4096
     vector: int = 64
     penalty: float = 10.0
+    iterations: int = 300
     folds: int = 5
 
     def __post_init__(self) -> None:

@@ -136,10 +136,10 @@ def predictions(features: Any, classes: Classes, budget: Budget, scaled: bool = 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = LogisticRegression(C=budget.penalty, max_iter=300)
+    model = LogisticRegression(C=budget.penalty, max_iter=budget.iterations)
     folds = StratifiedGroupKFold(budget.folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as far as 300 iterations come, the same for all
+        warnings.simplefilter("ignore", ConvergenceWarning)  # as far as the iterations come, the same for all
         return cross_val_predict(
             make_pipeline(StandardScaler(), model) if scaled else model,
             features,

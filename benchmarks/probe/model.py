@@ -44,6 +44,9 @@ class SmallGPT(nn.Module):
             layer, budget.depth, norm=nn.LayerNorm(budget.width), enable_nested_tensor=False
         )
         self.head = nn.Linear(budget.width, budget.symbols)
+        for weight in self.body.parameters():  # torch makes the layers as copies of one
+            if weight.ndim > 1:
+                nn.init.xavier_uniform_(weight)
         for embedding in (self.symbol, self.digit, self.level):
             nn.init.normal_(embedding.weight, std=0.02)
         nn.init.zeros_(self.head.weight)
