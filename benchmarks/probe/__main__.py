@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.probe import labels
+from benchmarks.probe.budget import Budget
 from lactok.command import Parser, command, given, interpreter, refuse_beside
 from lactok.errors import UserError, WrongValue, disk_errors, integer, unknown, whole
 from lactok.evaluation.config import RANGES, Settings, split_names
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from lactok.evaluation.config import Run
     from lactok.evaluation.results import ProbeResult, ReconResult
 
+ALL = ("all", "local")  # what `--tokenizers` may say instead of names
 WITH_RUNS = ("out", "device", "threads", "weights")  # shared options that go with stored runs
 
 
@@ -39,8 +42,8 @@ def parser() -> Parser:
     p.add_argument(
         "--tokenizers",
         metavar="NAMES",
-        help="names separated by spaces or commas, options after @; without --runs their reconstructions are made and "
-        "scored first, as benchmarks.recon does it",
+        help="names separated by spaces or commas, options after @; or local, or all; without --runs their "
+        "reconstructions are made and scored first, as benchmarks.recon does it",
     )
     p.add_argument(
         "--labels",
@@ -50,8 +53,11 @@ def parser() -> Parser:
         "(default: %(default)s)",
     )
     p.add_argument("--vectors", action="store_true", help="probe the mean code vectors too; loads the tokenizers")
-    p.add_argument("--steps", type=integer, metavar="N", help="of the autoregressive model's training (default: 400)")
-    p.add_argument("--probe-seed", type=integer, default=0, metavar="N", help="of that training (default: %(default)s)")
+    for name, default, about in (
+        ("--steps", Budget.steps, "of the autoregressive model's training"),
+        ("--probe-seed", Budget.seed, "of that training"),
+    ):
+        p.add_argument(name, type=integer, default=default, metavar="N", help=f"{about} (default: %(default)s)")
     add_options(p)
     p.add_argument("--strict", action="store_true", help="exit with 3 if any tokenizer lacks its weights")
     p.add_argument("--dry-run", action="store_true", help="say what would be probed")
@@ -68,40 +74,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings.check()
     if settings.part:
         raise WrongValue("`part`: a probe learns from all ids at once; leave it out")
-    check_budget(args.steps, args.probe_seed)
-    names = split_names(args.tokenizers) if args.tokenizers is not None else []
-    if args.runs is None:
-        from lactok import registry
-
-        for name in names:
-            registry.tokenizer_spec(name)
-        settings.check_names()
-    from benchmarks.probe import labels
-
+    budget = replace(
+        Budget(),
+        steps=whole("steps", args.steps, 1, 10**7),
+        seed=whole("probe_seed", args.probe_seed, 0, RANGES["seed"][1]),
+    )
     labels.check(args.labels)
+    names = tokenizer_names(args.tokenizers, settings) if args.runs is None else named_rows(args.tokenizers)
     settings.use_machine()
-    run = settings.run()
-    asked = asked_of(args.labels, args.vectors, args.steps, args.probe_seed)
+    run, out = settings.run(), Path(settings.out)
+    if args.runs is None and args.dry_run:
+        print(plan_of_tokenizers(names, settings, run))
+        return 0
     missing: dict[str, str] = {}
     failed: dict[str, str] = {}
     if args.runs is not None:
         rows = stored_rows(args.runs, names)
-    elif args.dry_run:
-        print(plan_of_tokenizers(names, settings, run))
-        return 0
     else:
-        rows, missing, failed = measured_rows(names, settings, run)
+        rows, missing, failed = measured_rows(names, settings, run, args.tokenizers != "local")
+    from benchmarks.probe.work import Asked
+    from lactok.evaluation.measuring import report_unfinished
+
+    asked = Asked(budget, args.labels, args.vectors)
     if args.dry_run:
         from benchmarks.probe.dry_run import plan
 
         print(plan(rows, asked))
         return 0
-    from lactok.evaluation.measuring import report_unfinished
-
-    results, without_weights, broken = probed(rows, asked, run, Path(settings.out))
+    results, without_weights, broken = probed(rows, asked, run, out)
     if results:
-        show(results, Path(settings.out))
-    return report_unfinished(missing | without_weights, failed | broken, args.strict or bool(names) or args.vectors)
+        show(results, out)
+    were_named = args.tokenizers not in (None, *ALL)
+    return report_unfinished(missing | without_weights, failed | broken, args.strict or were_named or args.vectors)
 
 
 def check_combinations(named: Collection[str]) -> None:
@@ -119,20 +123,27 @@ def check_combinations(named: Collection[str]) -> None:
     refuse_beside("runs", others, named, "since stored ids were made already")
 
 
-def check_budget(steps: int | None, seed: int) -> None:
-    """Raise WrongValue for numbers of the budget that are out of range."""
-    if steps is not None:
-        whole("steps", steps, 1, 10**7)
-    whole("probe_seed", seed, 0, RANGES["seed"][1])
+def tokenizer_names(asked: str, settings: Settings) -> list[str]:
+    """Return the tokenizers whose reconstructions are to be made; of `all` and `local` those with ids.
+
+    Raises:
+        UserError: an unknown name, a wrong option or setting, or a tokenizer without ids was named.
+    """
+    from benchmarks.recon.__main__ import tokenizer_names as of_recon
+    from lactok import registry
+
+    settings.check_names()
+    names = of_recon(asked)
+    with_ids = [name for name in names if registry.tokenizer_spec(name).codebook_size is not None]
+    without = [name for name in names if name not in with_ids]
+    if without and asked not in ALL:
+        raise WrongValue(f"`tokenizers` {without[0]} has no ids that could be probed; leave it out")
+    return with_ids
 
 
-def asked_of(labels: str, vectors: bool, steps: int | None, seed: int) -> Asked:
-    """Return what is asked of all rows."""
-    from benchmarks.probe.budget import Budget
-    from benchmarks.probe.work import Asked
-
-    budget = Budget(seed=seed)
-    return Asked(budget if steps is None else replace(budget, steps=steps), labels, vectors)
+def named_rows(asked: str | None) -> list[str]:
+    """Return the tokenizers whose stored rows are to be probed; none for all of them."""
+    return [] if asked is None or asked in ALL else split_names(asked)
 
 
 def stored_rows(runs: Sequence[str], names: Sequence[str]) -> list[ReconResult]:
@@ -162,9 +173,14 @@ def stored_rows(runs: Sequence[str], names: Sequence[str]) -> list[ReconResult]:
 
 
 def measured_rows(
-    names: Sequence[str], settings: Settings, run: Run
+    names: Sequence[str], settings: Settings, run: Run, fetch: bool
 ) -> tuple[list[ReconResult], dict[str, str], dict[str, str]]:
     """Make and score reconstructions, what is stored already not again.
+
+    Args:
+        names: the tokenizers.
+        settings, run: as for `python -m benchmarks.recon`.
+        fetch: whether weights that are not on this machine are fetched.
 
     Returns:
         The rows with ids; the tokenizers whose weights are missing, and those that failed, each with the reason.
@@ -175,12 +191,9 @@ def measured_rows(
     from lactok.evaluation.metric_networks import with_networks
 
     run = with_networks(run, settings.metrics)
-    sources, missing, failed = resolve_sources(names, protocol=run.protocol)
+    sources, missing, failed = resolve_sources(names, fetch, run.protocol)
     outcome = evaluate_sources(sources, settings.data(), run, settings.execution())
-    failed |= outcome.failed
-    rows = with_ids(outcome.results)
-    failed |= {r.label: "it has no ids" for r in outcome.results if r.label not in {row.label for row in rows}}
-    return rows, missing, failed
+    return with_ids(outcome.results), missing, failed | outcome.failed
 
 
 def plan_of_tokenizers(names: Sequence[str], settings: Settings, run: Run) -> str:

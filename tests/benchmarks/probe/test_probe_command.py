@@ -166,6 +166,7 @@ def test_mistakes_are_one_line(classes: Path, tmp_path: Path, capsys: pytest.Cap
         (("--runs", recon, "--labels", "folder"), "--labels folder: folders, none, or a file that ends in .csv"),
         (("--runs", recon, "--labels", tmp_path / "x.csv"), "no such file"),
         (("--tokenizers", "tot"), "unknown tokenizer 'tot'"),
+        (("--tokenizers", "toy resize-8"), "--tokenizers resize-8 has no ids that could be probed"),
         (("--tokenizers", "toy", "--part", "1/2"), "--part: a probe learns from all ids at once"),
     ]
     for words, said in cases:
@@ -175,13 +176,3 @@ def test_mistakes_are_one_line(classes: Path, tmp_path: Path, capsys: pytest.Cap
     assert "holds no ids of 64 codes" in error_of(capsys, "--runs", recon)
     ids.write_bytes(b"damaged")
     assert "tokens.npz is damaged" in error_of(capsys, "--runs", recon)
-
-
-def test_a_row_without_ids_fails_and_the_others_go_on(
-    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ("--tokenizers", "toy resize-8", "--dataset", classes, *SMALL, "--steps", "1", "--out", tmp_path)
-    assert run(*words) == 3
-    shown = capsys.readouterr()
-    assert "failed: resize-8: it has no ids" in shown.err
-    assert "| toy " in shown.out
