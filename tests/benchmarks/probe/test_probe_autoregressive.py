@@ -29,17 +29,20 @@ def bits_per_id(ids: np.ndarray, layout: Layout, budget: Budget = BUDGET) -> flo
     return float(learn(ids, layout, SPLIT, budget, "cpu").bits.sum(1).mean()) / ids.shape[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("codes", "code"), [(16, 3), (4096, 4095), (2**32, 2**31 + 77)])
 def test_constant_ids_take_hardly_any_bits(codes: int, code: int) -> None:
     assert bits_per_id(np.full((60, 8), code), layout_of(codes, 8)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", [2, 16, 100, 4096])
 def test_random_ids_take_all_their_bits(codes: int) -> None:
     ids = np.random.default_rng(0).integers(0, codes, (60, 16))
     assert bits_per_id(ids, layout_of(codes, 16)) == pytest.approx(np.log2(codes), rel=0.03)
 
 
+@pytest.mark.slow
 def test_what_follows_from_earlier_ids_is_found() -> None:
     first = np.random.default_rng(0).integers(0, 16, (60, 1))
     ids = np.tile(first, (1, 8))  # the first id is chance, the others repeat it
@@ -47,6 +50,7 @@ def test_what_follows_from_earlier_ids_is_found() -> None:
     assert bits_per_id(ids, layout_of(16, 8), longer) < 2
 
 
+@pytest.mark.slow
 def test_levels_are_told_apart() -> None:
     ids = np.random.default_rng(0).integers(0, 16, (60, 12))
     ids[:, :4] = 5
@@ -57,6 +61,7 @@ def test_levels_are_told_apart() -> None:
     assert chance == pytest.approx(4, rel=0.05)
 
 
+@pytest.mark.slow
 def test_images_of_more_symbols_than_the_model_sees() -> None:
     layout = layout_of(256, 40)  # 80 symbols, 64 at once
     assert layout.windows(64) == [(0, 0), (16, 64)]
@@ -123,6 +128,7 @@ def test_a_symbol_depends_on_those_before_it_alone() -> None:
     assert not np.allclose(first[:, 7:], second[:, 7:], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits() -> None:
     ids = np.random.default_rng(0).integers(0, 4, (60, 8))
     few = replace(BUDGET, steps=10)

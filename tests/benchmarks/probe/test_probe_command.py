@@ -60,6 +60,7 @@ def stable_bytes(out: Path) -> Sequence[bytes]:
     return [(folder / name).read_bytes() for name in ("result.json", "records.parquet")]
 
 
+@pytest.mark.slow
 def test_tokenizers_are_measured_and_probed(
     classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_tokenizers_are_measured_and_probed(
     assert stable_bytes(out) == before
 
 
+@pytest.mark.slow
 def test_the_same_work_gives_the_same_bytes(classes: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for out in (first, second):
@@ -104,6 +106,7 @@ def test_the_same_work_gives_the_same_bytes(classes: Path, tmp_path: Path) -> No
     assert stable_bytes(first) == stable_bytes(second)
 
 
+@pytest.mark.slow
 def test_without_labels_there_is_the_autoregressive_part_alone(
     photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +132,7 @@ def test_too_few_photographs_say_so(photographs: Path, tmp_path: Path, capsys: p
     assert stored(recon).data.split is None
 
 
+@pytest.mark.slow
 def test_a_tokenizer_without_vectors_says_so(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recon = tmp_path / "recon"
     lactok.evaluate("toy", dataset=classes, metrics="psnr", resolution=32, out=recon)
