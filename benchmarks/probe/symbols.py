@@ -114,7 +114,8 @@ class Layout:
         """
         length = self.window(context)
         half = max(length // 2 // self.alphabet.digits, 1) * self.alphabet.digits
-        found, end = [], 0
+        found: list[tuple[int, int]] = []
+        end = 0
         while end < self.length:
             start = min(len(found) * half, self.length - length)
             found.append((start, end))
