@@ -201,7 +201,7 @@ def _loaded(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
     except Exception as error:  # besides YAML's own errors, whatever its readers of numbers, dates and tags raise
-        raise WrongValue(f"{where} is not YAML: {one_line(error)}") from None
+        raise WrongValue(f"{where} is not YAML: {shown(one_line(error), 200)}") from None
 
 
 def _plain(value: Any) -> Any:
