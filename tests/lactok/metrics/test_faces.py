@@ -1,4 +1,4 @@
-"""The similarity of faces: matching, cosines and counting with a small recogniser, and dlib's own where it is installed."""
+"""The similarity of faces: cosines and counting with a small recogniser, and dlib's own where it is installed."""
 
 from __future__ import annotations
 
