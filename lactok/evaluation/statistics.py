@@ -115,10 +115,10 @@ def mean_entry(values: np.ndarray, groups: Sequence[str] | None = None, partial:
     if partial:
         missing = np.isnan(values)
         kept = None if groups is None else np.asarray(groups, dtype=object)[~missing].tolist()
-        entry = mean_entry(values[~missing], kept) | {"excluded": int(missing.sum())}
+        of_others = mean_entry(values[~missing], kept) | {"excluded": int(missing.sum())}
         if missing.all() and len(values):
-            entry["reason"] = f"none of {len(values)} images shows what it measures"
-        return entry
+            of_others["reason"] = f"none of {len(values)} images shows what it measures"
+        return of_others
     mean, interval = mean_with_interval(values, groups)
     entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(values)}
     if mean is None:
