@@ -9,7 +9,6 @@ import torch
 
 from benchmarks.verify.checks import Checks, NotBuilt
 from benchmarks.verify.recipe import weights_of
-from lactok.errors import UserError
 from lactok.nn import taming_config
 from lactok.nn.vqgan import VQConfig, VQModel, from_taming
 from lactok.weights import load_strict
@@ -23,10 +22,11 @@ def config_of(values: dict[str, Any]) -> VQConfig:
     Raises:
         NotBuilt: the arguments are of a network that `lactok.nn.taming_config` refuses.
     """
+    where = "config.json"
     try:
-        return taming_config.shape(values["ddconfig"], values["n_embed"], values["embed_dim"], "config.json")[0]
-    except UserError as error:
-        raise NotBuilt(str(error)) from None
+        return taming_config.shape(values["ddconfig"], values["n_embed"], values["embed_dim"], where)[0]
+    except taming_config.Refused as error:
+        raise NotBuilt(str(error).removeprefix(f"{where}: ")) from None
 
 
 @torch.inference_mode()

@@ -31,6 +31,10 @@ Factors = Annotated[tuple[Factor, ...], Within(min_length=1)]
 Blocks = Annotated[int, Within(ge=1, le=64)]
 
 
+class Refused(WrongValue):
+    """A network that the official VQModel cannot run, or that this project does not have."""
+
+
 @dataclass(frozen=True)
 class AutoencoderArguments(Config):
     """`ddconfig`, the arguments of the official Encoder and Decoder, with the official defaults.
@@ -118,7 +122,7 @@ give the config of a VQModel
     arguments = build(ModelArguments, own, f"{where} model.params")
     if arguments.remap is not None:
         raise WrongValue(f"{where}: remap is not read, since ids that it leaves out are drawn at random; take it out")
-    return shape(network, arguments.n_embed, arguments.embed_dim, where)
+    return shape(network, arguments.n_embed, arguments.embed_dim, f"{where} ddconfig")
 
 
 def shape(ddconfig: Mapping[str, Any], n_embed: int, embed_dim: int, where: str) -> tuple[VQConfig, int]:
@@ -133,11 +137,12 @@ def shape(ddconfig: Mapping[str, Any], n_embed: int, embed_dim: int, where: str)
         where: how messages begin.
 
     Raises:
-        UserError: wrong values, or a network that the official VQModel cannot run or this project does not have.
+        Refused: a network that the official VQModel cannot run or this project does not have.
+        UserError: wrong values.
     """
     fields = AutoencoderArguments.__dataclass_fields__
     known = {key: _plain(value) for key, value in ddconfig.items() if key in fields}
-    given = build(AutoencoderArguments, known, f"{where} ddconfig")
+    given = build(AutoencoderArguments, known, where)
     levels = len(given.ch_mult)
     refused = {
         "double_z true (its default), which the official VQModel cannot run: write double_z: False": given.double_z,
@@ -151,7 +156,7 @@ def shape(ddconfig: Mapping[str, Any], n_embed: int, embed_dim: int, where: str)
     }
     for why, is_so in refused.items():
         if is_so:
-            raise WrongValue(f"{where} ddconfig: {why}")
+            raise Refused(f"{where}: {why}")
     try:
         config = VQConfig(
             channels=given.ch,
@@ -165,7 +170,7 @@ def shape(ddconfig: Mapping[str, Any], n_embed: int, embed_dim: int, where: str)
             attention=tuple(i for i in range(levels) if given.resolution >> i in given.attn_resolutions),
         )
     except UserError as error:
-        raise WrongValue(f"{where} ddconfig: {error}") from None
+        raise WrongValue(f"{where}: {error}") from None
     return config, given.resolution
 
 
