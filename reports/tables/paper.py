@@ -340,7 +340,7 @@ def _ablation(results: Results, study: str, id: str, title: str) -> Table:
     """Return the table of an ablation study of LaCTok."""
     described = STUDIES[study]
     systems = []
-    for row, name in zip(described.rows, names(described, "full"), strict=True):
+    for row, name in zip(described.rows_of("full"), names(described, "full"), strict=True):
         systems.append(System(row.published or "", row.label, name))
     notes = (READING_NOTE, MJHQ_NOTE, COND_SCALE_NOTE)
     return _recon(
