@@ -24,7 +24,8 @@ def config_of(values: dict[str, Any]) -> VQConfig:
     """
     where = "config.json"
     try:
-        return taming_config.shape(values["ddconfig"], values["n_embed"], values["embed_dim"], where)[0]
+        ddconfig = {"in_channels": 3, "out_ch": 3} | values["ddconfig"]  # which a set may leave out
+        return taming_config.shape(ddconfig, values["n_embed"], values["embed_dim"], where)[0]
     except taming_config.Refused as error:
         raise NotBuilt(str(error).removeprefix(f"{where}: ")) from None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Toy
+from conftest import Toy, lend
 from torch import Tensor
 
 import lactok
@@ -30,8 +30,7 @@ TOKENS = {"tokens": Option(16, "length", 1, 16)}
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    lactok.spec("identity")
-    monkeypatch.setattr(registry.TOKENIZERS, "registered", dict(registry.TOKENIZERS.registered))
+    lend(monkeypatch, registry.TOKENIZERS)
 
 
 def define(cls: type[Reconstructor], **changes: Any) -> str:
