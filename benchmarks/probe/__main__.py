@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.probe import labels
 from benchmarks.probe.budget import Budget
+from benchmarks.recon import asked as of_recon
 from lactok.command import Parser, command, given, interpreter, refuse_beside
 from lactok.errors import UserError, WrongValue, disk_errors, integer, unknown, whole
 from lactok.evaluation.config import RANGES, Settings, split_names
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from lactok.evaluation.config import Run
     from lactok.evaluation.results import ProbeResult, ReconResult
 
-ALL = ("all", "local")  # what `--tokenizers` may say instead of names
 WITH_RUNS = ("out", "device", "threads", "weights")  # shared options that go with stored runs
 
 
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results, without_weights, broken = probed(rows, asked, run, out)
     if results:
         show(results, out)
-    were_named = args.tokenizers not in (None, *ALL)
+    were_named = args.tokenizers not in (None, *of_recon.ALL)
     return report_unfinished(missing | without_weights, failed | broken, args.strict or were_named or args.vectors)
 
 
@@ -129,21 +129,20 @@ def tokenizer_names(asked: str, settings: Settings) -> list[str]:
     Raises:
         UserError: an unknown name, a wrong option or setting, or a tokenizer without ids was named.
     """
-    from benchmarks.recon.__main__ import tokenizer_names as of_recon
     from lactok import registry
 
     settings.check_names()
-    names = of_recon(asked)
+    names = of_recon.tokenizer_names(asked)
     with_ids = [name for name in names if registry.tokenizer_spec(name).codebook_size is not None]
     without = [name for name in names if name not in with_ids]
-    if without and asked not in ALL:
+    if without and asked not in of_recon.ALL:
         raise WrongValue(f"`tokenizers` {without[0]} has no ids that could be probed; leave it out")
     return with_ids
 
 
 def named_rows(asked: str | None) -> list[str]:
     """Return the tokenizers whose stored rows are to be probed; none for all of them."""
-    return [] if asked is None or asked in ALL else split_names(asked)
+    return [] if asked is None or asked in of_recon.ALL else split_names(asked)
 
 
 def stored_rows(runs: Sequence[str], names: Sequence[str]) -> list[ReconResult]:

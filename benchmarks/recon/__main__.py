@@ -7,9 +7,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.recon.asked import ALL, tokenizer_names
 from lactok.command import Parser, command, given, interpreter, refuse_beside
 from lactok.errors import DiskError, WrongValue, check_output_file, decimal, disk_errors, first_few
-from lactok.evaluation.config import Settings, split_names
+from lactok.evaluation.config import Settings
 from lactok.evaluation.options import add_options
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from lactok.evaluation.datasets import Dataset
     from lactok.evaluation.measuring import Outcome
     from lactok.evaluation.schema_parts import Skipped
-
-ALL = ("all", "local")  # what `--tokenizers` may say instead of names
 
 
 def parser() -> Parser:
@@ -136,34 +135,6 @@ def check_combinations(named: Collection[str]) -> None:
     for argument in ("bits", "name"):
         if argument in named and "images" not in named:
             raise WrongValue(f"`{argument}` is of a folder of reconstructions: name it with `images`, or leave it out")
-
-
-def tokenizer_names(asked: str | None) -> list[str]:
-    """Return the names of the tokenizers that `--tokenizers` asks for.
-
-    Raises:
-        UserError: an unknown name, or a wrong option of a tokenizer that was named; or none is named.
-    """
-    from lactok import registry
-
-    if asked is None:
-        raise WrongValue(
-            "name what is to be measured: `tokenizers` local, which needs no download and takes minutes; names, such "
-            "as `tokenizers` titok-s128, whose weights are then fetched; or `images` for reconstructions that you "
-            "have. `python -m benchmarks.recon --help` shows examples, `python -m lactok.weights list` the weights"
-        )
-
-    if asked in ALL:
-        names = registry.list_tokenizers()
-        for name in names:
-            registry.TOKENIZERS.check_name(name)
-        return names
-    names = split_names(asked, more=", or use all")
-    for name in names:
-        registry.TOKENIZERS.check_name(name)
-    for name in names:
-        registry.tokenizer_spec(name)  # checks the options
-    return names
 
 
 def score_folder(

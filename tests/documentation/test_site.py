@@ -63,7 +63,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 @pytest.mark.slow
 def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    for name in ("lactok", "benchmarks", "examples", "mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md"):
+    for name in ("lactok", "baselines", "benchmarks", "examples", "mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md"):
         (tmp_path / name).symlink_to(ROOT / name)
     targets = ("nowhere.md", "metrics.md#nowhere", "tutorials/nowhere.ipynb", "../lactok/nowhere.py")
     with (tmp_path / "docs" / "faq.md").open("a") as handle:
