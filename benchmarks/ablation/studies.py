@@ -53,6 +53,10 @@ class Study:
     table: str = ""
     timed: bool = False
 
+    def rows_of(self, scale: str) -> tuple[Variant, ...]:
+        """Return the variants that there are at a scale, a key of `SUFFIX`."""
+        return self.rows
+
 
 STUDIES = {
     "components": Study(
@@ -97,7 +101,7 @@ def names(study: Study, scale: str) -> list[str]:
     from lactok import registry
 
     found = []
-    for row in study.rows:
+    for row in study.rows_of(scale):
         spec = registry.tokenizer_spec(row.tokenizer + SUFFIX[scale])
         options = dict(row.options)
         if row.times_size != 1:

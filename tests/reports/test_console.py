@@ -44,6 +44,7 @@ NAMES = {
     "merge",
     "serve",
     "table",
+    "paper",
     "try",
 }
 
