@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lactok.errors import WrongValue, check_output_folder, integer
 from reports.paper.plan import OUT, RUNS, SCALES, Plan
+
+if TYPE_CHECKING:
+    from reports.paper.verdict import Decision
 
 ENGINES = ("local", "ray")
 USUAL = Plan()
@@ -74,12 +79,16 @@ def small(plan: Plan, runs: Path, out: Path, weights: str | None = None) -> int:
     known, failed = small.found(plan, runs, weights)
     decisions = verdict.decide(CLAIMS, known)
     writing.write(decisions, tables.build(known), known, out)
-    print(f"\n{writing.summary(decisions)}\n")
-    print(writing.SCALES["tiny"])
+    print(f"\n{lines_of(decisions)}\n\n{writing.SCALES['tiny']}")
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     print(f"written: {out / 'index.md'}; python -m reports --runs {runs} makes the page with every picture")
     return 3 if failed else 0
+
+
+def lines_of(decisions: Sequence[Decision]) -> str:
+    """Return a line for each claim: its verdict, and what is claimed."""
+    return "\n".join(f"{d.verdict:20}{d.claim.text}" for d in decisions)
 
 
 def plan_cluster(runs: Path, engine: str, out: Path) -> int:
@@ -100,6 +109,6 @@ def plan_cluster(runs: Path, engine: str, out: Path) -> int:
     wanted = [table for table in paper.build(results) if table.id.startswith(("table", "seconds"))]
     plan = full.markdown(full.jobs(str(runs), engine))
     writing.write(decisions, wanted, known, out, plan)
-    print(f"{plan}\n{writing.summary(decisions)}\n")
+    print(f"{plan}\n{lines_of(decisions)}\n")
     print(f"written: {out / 'index.md'}, from {len(known.results)} stored results that are comparable with the paper's")
     return 0

@@ -153,8 +153,8 @@ def markdown(planned: Sequence[Job]) -> str:
     """Return the plan of the cluster run."""
     parts = [
         "# The cluster run\n\nEach command is started on every machine, on a folder of results that all share, and can "
-        "be killed and started again. `--dry-run` says what it takes; [docs](../docs/table3.md) has the sizes of "
-        "Tables 3 and 6. Afterwards `python -m reports paper --scale full` makes tables, figures and verdicts.\n"
+        "be killed and started again. `--dry-run` says what it takes; docs/table3.md has the sizes of Tables "
+        "3 and 6. Afterwards `python -m reports paper --scale full` makes tables, figures and verdicts.\n"
     ]
     for job in planned:
         needs = "".join(f"  - {line}\n" for line in job.weights)

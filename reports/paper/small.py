@@ -126,8 +126,7 @@ def _generate(known: Found, scenes: Path, plan: Plan, runs: Path) -> dict[str, s
         known.results["geneval", TRUE_SCENES] = true
     asked = list(dict.fromkeys(systems.generators(SCALE).values()))
     there = [name for name in asked if name.partition("@")[0] in registry.list_generators()]
-    known.reasons |= {("", name): f"there is no generator {name.partition('@')[0]}" for name in asked}
-    judged: Mapping[str, GenEvalResult | None]
+    known.reasons |= {("", n): f"there is no generator {n.partition('@')[0]} yet" for n in asked if n not in there}
     results, missing, failed = one_by_one(
         there, partial(_judged, judges=judges, captions=captions, run=run, execution=execution), raises=False
     )

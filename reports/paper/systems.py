@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from benchmarks import published
@@ -98,10 +99,8 @@ def generators(scale: str) -> dict[str, str]:
     swept = found["lactokgen-t*"]
     for value in published.table("ablation_cfg_coco5k").rows:
         name = f"{swept}@guidance={value}"
-        try:
+        with suppress(UserError):  # there is no such generator, or it has no guidance; measuring says so
             name = registry.generator_spec(name).name
-        except UserError:
-            pass  # there is no such generator yet, or it has no guidance; measuring says so
         found[guidance_key(value)] = name
     return found
 

@@ -19,8 +19,8 @@ SMALL_NOTE = (
     "number, and the difference of the two is not shown. What can be compared are rows among themselves."
 )
 STARS_NOTE = (
-    "One small model stands for LaCTok-H and LaCTok-H*, which differ in their training data. * and + name training data "
-    "of the published models."
+    "One small model stands for LaCTok-H and LaCTok-H*, which differ in their training data; * and + name that of the "
+    "published models."
 )
 JUDGE_NOTE = (
     "Small generators draw captions of composed scenes, judged by scenes-tiny; the published columns are of GenEval's "
@@ -125,10 +125,8 @@ def _generation(found: Found) -> Table:
 def _guidance(found: Found) -> Table:
     """Return Table 6."""
     printed = "ablation_cfg_coco5k"
-    systems = [
-        System(key, f"LaCTokGen-T*, scale {key}", found.names[guidance_key(key)])
-        for key in published.table(printed).rows
-    ]
+    scales = published.table(printed).rows
+    systems = [System(key, f"LaCTokGen-T*, scale {key}", found.names[guidance_key(key)]) for key in scales]
     title = "Table 6: scale of the classifier-free guidance (published: MSCOCO-2017)"
     columns = (*REWARDS, *GENEVAL)
     return _table(found, "table6", title, printed, systems, columns, "geneval", (SMALL_NOTE, JUDGE_NOTE))

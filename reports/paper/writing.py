@@ -44,8 +44,8 @@ PROTOCOL = {
 HOW = (
     "A comparison agrees with a claim if the 95 % interval of the paired difference lies on the claim's side of zero "
     "(for claims of comparable values: within the margin), says the opposite if it lies on the other side, and else is "
-    "inside the interval. A claim holds if all its comparisons agree, and does not hold if one says the opposite. It is "
-    "not decided where a model was not run, or where a metric has no interval on any of the data. p is by flipping "
+    "inside the interval. A claim holds if all its comparisons agree, and does not hold if one says the opposite. It "
+    "is not decided where a model was not run, or where a metric has no interval on any of the data. p is by flipping "
     "signs or the jackknife, corrected for all comparisons of this page together (Holm 1979)."
 )
 
@@ -108,7 +108,12 @@ def draw_sheets(found: Found, out: Path) -> list[str]:
 def index(
     decisions: Sequence[Decision], tables: Sequence[Table], found: Found, drawn: Sequence[str], plan: bool
 ) -> str:
-    """Return the report's first page."""
+    """Return the report's first page.
+
+    Args:
+        drawn: the files of the figures, relative to the report.
+        plan: whether there is a plan of the cluster run.
+    """
     counts = Counter(d.verdict for d in decisions)
     verdicts = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
     source = published.table("recon_imagenet").source.partition(",")[0]
@@ -169,10 +174,8 @@ def claims_page(decisions: Sequence[Decision], found: Found) -> str:
     for number, decision in enumerate(decisions, 1):
         claim = decision.claim
         parts.append(f'<a id="{claim.id}"></a>\n\n## {number}. {escape_markdown(claim.text)}')
-        said = (
-            f"**{decision.verdict}**: {escape_markdown(decision.reason)}. {escape_markdown(claim.where.capitalize())}."
-        )
-        parts.append(f"{said} {escape_markdown(claim.note)}".rstrip())
+        said = f"{decision.reason}. {claim.where[0].upper()}{claim.where[1:]}. {claim.note}".rstrip()
+        parts.append(f"**{decision.verdict}**: {escape_markdown(said)}")
         parts.append(_lines(decision.lines, found))
     return "\n\n".join(parts) + "\n"
 
