@@ -45,7 +45,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> It
         (tmp_path / f"{i}.png").rename(photographs / f"{i}.png")
     stand_ins = {"lactok-h": "resize-16", "llamagen": "resize-8", "lactok-t*": "resize-12"}
     monkeypatch.setattr(systems, "tokenizers", lambda scale: stand_ins)
-    monkeypatch.setattr(small, "needed", lambda: dict.fromkeys((PHOTOGRAPHS, SCENES), list(stand_ins.values())))
+    monkeypatch.setattr(small, "needed", lambda: {p: [*stand_ins.values()] for p in (PHOTOGRAPHS, SCENES)})
     generators = {"lactokgen-t*": "painter", "llamagen": "painter-without-weights", "lactokgen-h": "nobody"}
     monkeypatch.setattr(systems, "SMALL_GENERATORS", generators)
     registry.register_generator(GeneratorSpec("painter", "toy", "text", 256, "MIT", options=GUIDANCE))(Painter)
