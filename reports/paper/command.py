@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lactok.errors import WrongValue, check_output_folder, integer
+from lactok.errors import UserError, WrongValue, check_output_folder, integer
 from reports.paper.plan import OUT, RUNS, SCALES, Plan
 
 if TYPE_CHECKING:
@@ -56,27 +56,27 @@ def run(args: argparse.Namespace) -> int:
     runs = Path(args.runs if args.runs is not None else RUNS[args.scale])
     if args.scale == "full":
         return plan_cluster(runs, args.engine or "local", Path(args.out))
-    check_output_folder("runs", runs)
-    given = {key: value for key in ("dataset", "workers") if (value := getattr(args, key)) is not None}
-    return small(replace(USUAL, **given), runs, Path(args.out), args.weights)
+    check_output_folder("runs", runs)  # which settings would call `out`
+    given = {key: value for key in OF_TINY if (value := getattr(args, key)) is not None}
+    plan = replace(USUAL, **given)
+    settings = plan.settings(runs)
+    settings.check()
+    settings.check_names()
+    return small(plan, runs, Path(args.out))
 
 
-def small(plan: Plan, runs: Path, out: Path, weights: str | None = None) -> int:
+def small(plan: Plan, runs: Path, out: Path) -> int:
     """Measure what is missing at the small scale, write the report, and return the exit code.
 
     Args:
         plan: the sizes and settings.
         runs: the folder of results.
         out: the folder of the report.
-        weights: the user's folder of weights, if there is one.
     """
-    from lactok.evaluation import datasets
-
-    datasets.check_name(plan.dataset)  # before torch is imported
     from reports.paper import small, tables, verdict, writing
     from reports.paper.claims import CLAIMS
 
-    known, failed = small.found(plan, runs, weights)
+    known, failed = small.found(plan, runs)
     decisions = verdict.decide(CLAIMS, known)
     writing.write(decisions, tables.build(known), known, out)
     print(f"\n{lines_of(decisions)}\n\n{writing.SCALES['tiny']}")
@@ -94,16 +94,17 @@ def lines_of(decisions: Sequence[Decision]) -> str:
 def plan_cluster(runs: Path, engine: str, out: Path) -> int:
     """Print the plan of the cluster run, write the report of the stored results that there are, and return 0."""
     from lactok.evaluation.results import GenerationResult, Results, load_results
-    from lactok.files import is_folder
     from reports.paper import full, verdict, writing
     from reports.paper.claims import CLAIMS
     from reports.tables import paper
 
     results = Results()
-    if is_folder(runs):
+    try:
         results = load_results(runs).without(GenerationResult)
-        for line in results.left_out:
-            print(line, file=sys.stderr)
+    except UserError as error:  # nothing was run yet
+        print(f"no results: {error}", file=sys.stderr)
+    for line in results.left_out:
+        print(line, file=sys.stderr)
     known = full.found(results)
     decisions = verdict.decide(CLAIMS, known)
     wanted = [table for table in paper.build(results) if table.id.startswith(("table", "seconds"))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from benchmarks import published
 from benchmarks.ablation.studies import STUDIES, names
 from benchmarks.table3.systems import GENERATORS
 from lactok import registry, weights
@@ -48,7 +49,7 @@ class Job:
 
 def tokenizers_by_dataset() -> dict[str, list[str]]:
     """Return the tokenizers of Tables 1, 2, 4 and 5 and of the study of steps, by data set."""
-    usual = list(systems.published.TOKENIZERS.values())
+    usual = list(published.TOKENIZERS.values())
     known = systems.tokenizers(SCALE)
     of = {key: names(study, SCALE) for key, study in STUDIES.items()}
     steps = [known[systems.steps_key(n)] for n in systems.STEPS]

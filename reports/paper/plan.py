@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lactok.evaluation.config import Settings
 
 SCALES = ("tiny", "full")
 RUNS = {"tiny": "runs/paper", "full": "runs"}  # where results are kept, by scale
@@ -25,6 +30,7 @@ class Plan:
         seed: of the scenes and of the pictures that are generated.
         workers: processes.
         threads: of each process; other numbers may change the last bits.
+        weights: a folder with the user's weights, if there is one.
     """
 
     dataset: str = "sample"
@@ -36,3 +42,25 @@ class Plan:
     seed: int = 0
     workers: int = 2
     threads: int = 1
+    weights: str | None = None
+
+    def settings(self, runs: Path, dataset: str | None = None) -> Settings:
+        """Return the plan in the form that suites take.
+
+        Args:
+            runs: the folder of results.
+            dataset: another data set than the photographs.
+        """
+        from lactok.evaluation.config import Settings
+
+        return Settings(
+            dataset=dataset or self.dataset,
+            protocol=self.protocol,
+            metrics=self.metrics,
+            pictures=self.pictures,
+            out=runs,
+            seed=self.seed,
+            workers=self.workers,
+            threads=self.threads,
+            weights=self.weights,
+        )

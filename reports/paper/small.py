@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,10 @@ from benchmarks.ablation.studies import STUDIES, names
 from benchmarks.geneval import detectors, suite
 from benchmarks.scenes import folder as scenes_folder
 from lactok import registry
-from lactok.evaluation.config import Settings
 from lactok.evaluation.evaluate import resolve_sources
 from lactok.evaluation.measuring import evaluate_sources, one_by_one
 from lactok.evaluation.metric_networks import with_networks
 from lactok.evaluation.progress import progress
-from lactok.weights import use_folder
 from reports.paper import systems
 from reports.paper.systems import PHOTOGRAPHS, SCENES, Found
 from reports.paper.tables import TRUE_SCENES
@@ -30,13 +27,12 @@ if TYPE_CHECKING:
 SCALE = "tiny"
 
 
-def found(plan: Plan, runs: Path, weights: str | None = None) -> tuple[Found, dict[str, str]]:
+def found(plan: Plan, runs: Path) -> tuple[Found, dict[str, str]]:
     """Return the results of the small models, after those that were missing are measured.
 
     Args:
         plan: the sizes and settings.
         runs: the folder of results; what it has already is not computed again.
-        weights: the user's folder of weights, if there is one.
 
     Returns:
         The results, with the reason where a model lacks its weights; and the models that failed, with the reason.
@@ -45,8 +41,7 @@ def found(plan: Plan, runs: Path, weights: str | None = None) -> tuple[Found, di
         UserError: the photographs cannot be read, or the judge's weights cannot be had.
         DiskError: the disk is full.
     """
-    if weights is not None:
-        use_folder(weights)
+    plan.settings(runs).use_machine()
     known = Found(SCALE, systems.tokenizers(SCALE) | systems.generators(SCALE))
     scenes = compose(plan, runs)
     failed: dict[str, str] = {}
@@ -78,29 +73,11 @@ def compose(plan: Plan, runs: Path) -> Path:
     return out
 
 
-def _settings(plan: Plan, runs: Path, **values: Any) -> Settings:
-    """Return the plan's settings in the form that suites take."""
-    chosen = Settings(
-        protocol=plan.protocol,
-        metrics=plan.metrics,
-        pictures=plan.pictures,
-        out=runs,
-        seed=plan.seed,
-        workers=plan.workers,
-        threads=plan.threads,
-        **values,
-    )
-    chosen.check()
-    chosen.use_machine()
-    return chosen
-
-
 def _reconstruct(
     known: Found, place: str, dataset: str, tokenizers: Sequence[str], plan: Plan, runs: Path
 ) -> dict[str, str]:
     """Measure reconstructions of a data set, add them to `known`, and return what failed, with the reason."""
-    settings = _settings(plan, runs, dataset=dataset)
-    settings.check_names()
+    settings = plan.settings(runs, dataset)
     run, data = with_networks(settings.run(), settings.metrics), settings.data()
     what = "windows of photographs" if dataset == "sample" else "composed scenes" if place == SCENES else "images"
     known.places[place] = f"{len(data.samples)} {what} ({data.name})"
@@ -116,8 +93,7 @@ def _generate(known: Found, scenes: Path, plan: Plan, runs: Path) -> dict[str, s
     """Let generators draw the scenes' captions, judge them, add that to `known`, and return what failed."""
     detector, colours = detectors.find("detector", plan.judge), detectors.find("colour", plan.judge)
     judges = suite.fetch_judges(detector, colours)
-    settings = _settings(plan, runs)
-    run, execution = settings.run(), replace(settings.execution(), limit=None)
+    run, execution = plan.settings(runs).run(), plan.settings(runs).execution()
     subject = suite.read_subject(scenes, 1, None, detector, colours)
     captions = {number: scenes_folder.caption_of(plan.seed, number) for number in range(plan.scenes)}
     known.places["geneval"] = f"{plan.scenes} captions of composed scenes, judged by {plan.judge}"
