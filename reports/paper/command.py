@@ -55,17 +55,17 @@ def run(args: argparse.Namespace) -> int:
     check_output_folder("out", args.out)
     runs = Path(args.runs if args.runs is not None else RUNS[args.scale])
     if args.scale == "full":
-        return plan_cluster(runs, args.engine or "local", Path(args.out))
+        return full_scale(runs, args.engine or "local", Path(args.out))
     check_output_folder("runs", runs)  # which settings would call `out`
     given = {key: value for key in OF_TINY if (value := getattr(args, key)) is not None}
     plan = replace(USUAL, **given)
     settings = plan.settings(runs)
     settings.check()
     settings.check_names()
-    return small(plan, runs, Path(args.out))
+    return small_scale(plan, runs, Path(args.out))
 
 
-def small(plan: Plan, runs: Path, out: Path) -> int:
+def small_scale(plan: Plan, runs: Path, out: Path) -> int:
     """Measure what is missing at the small scale, write the report, and return the exit code.
 
     Args:
@@ -91,7 +91,7 @@ def lines_of(decisions: Sequence[Decision]) -> str:
     return "\n".join(f"{d.verdict:20}{d.claim.text}" for d in decisions)
 
 
-def plan_cluster(runs: Path, engine: str, out: Path) -> int:
+def full_scale(runs: Path, engine: str, out: Path) -> int:
     """Print the plan of the cluster run, write the report of the stored results that there are, and return 0."""
     from lactok.evaluation.results import GenerationResult, Results, load_results
     from reports.paper import full, verdict, writing

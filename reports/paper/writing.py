@@ -77,6 +77,8 @@ def write(decisions: Sequence[Decision], tables: Sequence[Table], found: Found, 
         write_atomically(out / "claims.json", to_json(as_data(decisions, found)))
         if more:
             write_atomically(out / "cluster.md", more.encode())
+        else:
+            (out / "cluster.md").unlink(missing_ok=True)  # of an earlier report of the other scale
         write_atomically(out / "index.md", index(decisions, tables, found, drawn, bool(more)).encode())
 
 
@@ -95,13 +97,17 @@ def draw_sheets(found: Found, out: Path) -> list[str]:
             if isinstance(result, ReconResult) and (stored := stored_pictures(result)) is not None:
                 rows.append((result, stored))
         rows = [row for row in rows if row[1].references == rows[0][1].references]
+        if not rows:
+            continue
         path = out / "figures" / f"reconstructions-{place}.png"
         try:
-            if rows:
-                draw(rows, choose_samples(rows, None), None, path)
-                drawn.append(path.relative_to(out).as_posix())
+            draw(rows, choose_samples(rows, None), None, path)
+            drawn.append(path.relative_to(out).as_posix())
         except UserError:  # pictures were not kept, or not of the same images
-            path.unlink(missing_ok=True)
+            continue
+    for path in (out / "figures").glob("reconstructions-*.png"):
+        if path.relative_to(out).as_posix() not in drawn:
+            path.unlink()
     return drawn
 
 

@@ -64,7 +64,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_from_nothing_to_the_report_and_again_with_the_same_bytes(plan: Plan, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    assert command.small(plan, tmp_path / "runs", tmp_path / "out") == 0
+    assert command.small_scale(plan, tmp_path / "runs", tmp_path / "out") == 0
     report, made = files_of(tmp_path / "out"), Painter.made
     assert made == 4 * plan.scenes  # guidance 1.5, 3 and 7, and 2, which is the default
     built = {t["id"]: t for t in json.loads(report["tables.json"])["tables"]}
@@ -87,6 +87,6 @@ def test_from_nothing_to_the_report_and_again_with_the_same_bytes(plan: Plan, tm
     assert verdicts["guidance"] == "inside the interval"  # the painter does not care
     assert any(name.startswith("figures/reconstructions-") for name in report)
 
-    assert command.small(plan, tmp_path / "runs", tmp_path / "again") == 0
+    assert command.small_scale(plan, tmp_path / "runs", tmp_path / "again") == 0
     assert files_of(tmp_path / "again") == report
     assert Painter.made == made  # stored pictures are kept
