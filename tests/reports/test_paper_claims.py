@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,13 @@ N = 20
 NAMES = {"lactok-h": "good", "llamagen": "poor", "flextok": "alike", "titok-s128": "missing"}
 
 
-def stored(runs: Path, psnr: dict[str, Sequence[float]], dataset: str = "photographs") -> dict[str, Result]:
+def stored(runs: Path, of: dict[str, Iterable[float]], dataset: str = "photographs") -> dict[str, Result]:
     """Results of tokenizers with these values of each image, by name."""
     samples = [f"{i:02}.png" for i in range(N)]
-    for name, values in psnr.items():
+    for name, values in of.items():
         kind = Kind(name, "lactok", 256, 4096, 3072.0, 16)
-        scores = {"psnr": list(values), "lpips_vgg": [(40 - v) / 40 for v in values]}
+        psnrs = [float(value) for value in values]
+        scores = {"psnr": psnrs, "lpips_vgg": [(40 - value) / 40 for value in psnrs]}
         write_row(runs, kind, dataset, samples, [None] * N, {}, scores=scores)
     return {result.label: result for result in load_results(runs).recon if result.dataset == dataset}
 
