@@ -201,7 +201,6 @@ def test_the_report_has_six_tables_and_the_same_bytes_twice(found: Found, tmp_pa
     page = first["claims.md"].decode()
     assert all(f'<a id="{c.id}"></a>' in page for c in CLAIMS)
     assert "They reproduce no number of the paper" in page
-    assert "figures/" in first["index.md"].decode()
 
 
 def test_the_cluster_run_is_planned_by_commands_that_parse(own_cache: Path) -> None:
