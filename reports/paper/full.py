@@ -64,7 +64,7 @@ def tokenizers_by_dataset() -> dict[str, list[str]]:
 
 def found(results: Results) -> Found:
     """Return those of the stored results that stand for a number of the paper, and why the others are missing."""
-    known = Found(SCALE, systems.tokenizers(SCALE) | systems.generators(SCALE))
+    known = Found(SCALE, systems.tokenizers(SCALE), systems.generators(SCALE))
     for dataset, asked in tokenizers_by_dataset().items():
         known.places[dataset] = f"{dataset}, {PROTOCOL}"
         for name in asked:

@@ -42,7 +42,7 @@ def found(plan: Plan, runs: Path) -> tuple[Found, dict[str, str]]:
         DiskError: the disk is full.
     """
     plan.settings(runs).use_machine()
-    known = Found(SCALE, systems.tokenizers(SCALE) | systems.generators(SCALE))
+    known = Found(SCALE, systems.tokenizers(SCALE), systems.generators(SCALE))
     scenes = compose(plan, runs)
     failed: dict[str, str] = {}
     asked = needed()

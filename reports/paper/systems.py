@@ -121,14 +121,16 @@ class Found:
 
     Attributes:
         scale: "tiny" or "full".
-        names: the models by the paper's names of the systems.
+        tokenizers: names of tokenizers by the paper's names of the systems, see `tokenizers`.
+        generators: names of generators by the paper's, see `generators`; "llamagen", for one, is in both.
         results: by where they were measured (a data set, or one of `GENERATED`) and the model's name.
         reasons: why there is no result, by the same; an entry of ("", name) is for all places.
         places: the data sets in words, with the number of images, by their names here.
     """
 
     scale: str
-    names: Mapping[str, str]
+    tokenizers: Mapping[str, str]
+    generators: Mapping[str, str]
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
@@ -146,7 +148,11 @@ class Found:
         why = self.reasons.get((place, name)) or self.reasons.get(("", name)) or "not run"
         return None, why if why.startswith(("not run", "weights missing", "run, but")) else f"not run: {why}"
 
+    def name(self, place: str, key: str) -> str:
+        """Return the model that stands for a system of the paper where it is measured, "" where there is none."""
+        return (self.generators if place in GENERATED else self.tokenizers).get(key, "")
+
     def of(self, place: str, key: str) -> tuple[Result | None, str]:
         """Return the result of a system of the paper, see `at`."""
-        name = self.names.get(key)
-        return (None, f"no model of this scale stands for {key}") if name is None else self.at(place, name)
+        name = self.name(place, key)
+        return (None, f"no model of this scale stands for {key}") if not name else self.at(place, name)

@@ -35,7 +35,7 @@ REWARDS = tuple(c for c in PREFERENCE if c.key in ("image_reward", "mps", "hpsv2
 
 def build(found: Found) -> list[Table]:
     """Return Tables 1 to 6, then the study of steps and the seconds an image, with the small models' numbers."""
-    reconstructed = [replace(s, name=found.names.get(s.key, ""), marked=s.key != "lactok-h*") for s in TOKENIZERS]
+    reconstructed = [replace(s, name=found.name(PHOTOGRAPHS, s.key), marked=s.key != "lactok-h*") for s in TOKENIZERS]
     notes = (SMALL_NOTE, STARS_NOTE)
     return [
         _table(
@@ -114,7 +114,7 @@ def _study(found: Found, name: str, id: str, title: str, place: str) -> Table:
 
 def _generation(found: Found) -> Table:
     """Return Table 3, with a last row of composed scenes, whose captions are true."""
-    systems = [replace(s, name=found.names.get(s.key, "")) for s in GENERATORS]
+    systems = [replace(s, name=found.name("geneval", s.key)) for s in GENERATORS]
     systems.append(System("", TRUE_SCENES, TRUE_SCENES, marked=False))
     columns = (*GENEVAL, *REWARDS)
     return _table(
@@ -126,7 +126,7 @@ def _guidance(found: Found) -> Table:
     """Return Table 6."""
     printed = "ablation_cfg_coco5k"
     scales = published.table(printed).rows
-    systems = [System(key, f"LaCTokGen-T*, scale {key}", found.names[guidance_key(key)]) for key in scales]
+    systems = [System(key, f"LaCTokGen-T*, scale {key}", found.generators[guidance_key(key)]) for key in scales]
     title = "Table 6: scale of the classifier-free guidance (published: MSCOCO-2017)"
     columns = (*REWARDS, *GENEVAL)
     return _table(found, "table6", title, printed, systems, columns, "geneval", (SMALL_NOTE, JUDGE_NOTE))
@@ -136,6 +136,6 @@ def _seconds(found: Found) -> Table:
     """Return the seconds an image of generation."""
     printed = "generation_seconds"
     rows = published.table(printed).rows
-    systems = [replace(s, name=found.names.get(s.key, "")) for s in GENERATORS if s.key in rows]
+    systems = [replace(s, name=found.name("geneval", s.key)) for s in GENERATORS if s.key in rows]
     title = "Seconds an image of generation"
     return _table(found, "seconds", title, printed, systems, (SECONDS_COLUMN,), "geneval", (SMALL_NOTE, SECONDS_NOTE))

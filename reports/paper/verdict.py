@@ -133,7 +133,7 @@ def _lines(claim: Claim, test: Test, found: Found) -> list[Line]:
 
 def _line(test: Test, place: str, metric: Metric, printed: Sequence[Printed], found: Found, reason: str = "") -> Line:
     """Return a comparison that is not decided yet."""
-    first, second = (found.names.get(key, key) for key in (test.first, test.second))
+    first, second = (found.name(place, key) or key for key in (test.first, test.second))
     return Line(first, second, place, metric, tuple(printed), reason=reason)
 
 

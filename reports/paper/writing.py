@@ -92,7 +92,7 @@ def draw_sheets(found: Found, out: Path) -> list[str]:
     drawn = []
     for place in found.places:
         rows = []
-        for name in dict.fromkeys(found.names[key] for key in keys if key in found.names):
+        for name in dict.fromkeys(filter(None, (found.name(place, key) for key in keys))):
             result, _ = found.at(place, name)
             if isinstance(result, ReconResult) and (stored := stored_pictures(result)) is not None:
                 rows.append((result, stored))
