@@ -36,7 +36,7 @@ STAGE_1_NOTE = "nobody publishes this model after stage 1; train your own"
 # trained on constructed data is inferred, since the paper has no other LaCTok-T.
 T_STAR = Hub("OPPOer/LaCTok", "LaCTok-T.pth")
 T_STAR_NOTE = "trained on constructed data; its file was not opened here: that it is this model is inferred"
-TINY_VQ = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
+TINY_VQ = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
 TINY = LaCTokConfig(
     TINY_VQ,
     DecoderConfig(
@@ -52,7 +52,8 @@ STEPS = {
     "ddim": Option(25, "number of DDIM steps", 1, 1000),
 }
 COND_SCALE = Option(1.0, "strength of the condition; the authors' demo has 0.8, `decode_quant` 1", 0.0, 4.0)
-INPUT = Option(256, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=(224, 256, 288))
+INPUTS = (224, 256, 288)  # sides of the encoder's input in pixels, for 196, 256 and 324 ids
+TINY_INPUTS = (56, 64, 72)
 VAE = Option(
     "whole",
     "whether the VAE decodes the image whole or in tiles, which needs less memory but changes the image slightly",
@@ -65,15 +66,17 @@ def _spec(
     sampler: str,
     assets: tuple[Asset, ...],
     codebook_size: int,
-    output_size: int,
+    inputs: tuple[int, int, int],
     note: str,
     taught_by: tuple[str, ...] = (),
 ) -> TokenizerSpec:
-    """Return the spec of a model that is sampled by `sampler`, a name in `STEPS`."""
+    """Return the spec of a model that is sampled by `sampler`, a name in `STEPS`; `inputs` are as `INPUTS`."""
+    input_size = inputs[1]
+    output_size = 4 * input_size
     options = {
         "steps": STEPS[sampler],
         "cond_scale": COND_SCALE,
-        "input": INPUT,
+        "input": Option(input_size, "side of the encoder's input in pixels: 196, 256 or 324 ids", choices=inputs),
         "size": Option(
             output_size,
             "side of the output in pixels; the ids stay the same",
@@ -88,7 +91,7 @@ def _spec(
         family="lactok",
         tokens=256,
         codebook_size=codebook_size,
-        input_size=256,
+        input_size=input_size,
         output_size=output_size,
         license=assets[0].license,
         resample="bilinear",
@@ -122,7 +125,7 @@ def _official_spec(name: str, sampler: str, note: str = "", *sources: Hub) -> To
     """Return the spec of one of the authors' models, which is one file with everything in it."""
     why = "" if sources else f"{STAGE_1_NOTE if name.startswith('vq-ladd') else NOTE}: {_commands(name)}"
     asset = Asset(name, LICENSE, sources, "lactok.nn.lactok_checkpoint:convert", 16_510_000_000, note=why)
-    return _spec(name, sampler, (asset,), 16384, 1024, note)
+    return _spec(name, sampler, (asset,), 16384, INPUTS, note)
 
 
 def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
@@ -130,10 +133,10 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
 
     In this order: encoder with codebook, VAE, UNet, the UNet's accelerator (not for DDIM), and the ControlNet.
     """
-    parts = ["llamagen-vq16-tiny", "vae-tiny", "ldm-tiny"]
+    parts = ["llamagen-vq4-tiny", "vae-tiny", "ldm-tiny"]
     if sampler != "ddim":
         parts.append(f"{sampler}-tiny")
-    note = "trained here on 900 photographs"
+    note = "trained here on 4,419 photographs, its VAE on 900 of them"
     taught_by: tuple[str, ...] = (LPIPS_BACKBONES["alex"].name,)
     if name.startswith("vq-ladd"):
         parts.append("vq-ladd-tiny")
@@ -141,7 +144,7 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
     else:
         parts.append(name)
     assets = tuple(Asset(part, "MIT") for part in parts)
-    return _spec(name, sampler, assets, TINY_VQ.codebook_size, 256, note, taught_by)
+    return _spec(name, sampler, assets, TINY_VQ.codebook_size, TINY_INPUTS, note, taught_by)
 
 
 @register(_official_spec("lactok-h", "hyper-sd"), sampler="hyper-sd")
@@ -168,8 +171,8 @@ class LaCTokTokenizer(Tokenizer):
     def __init__(self, spec: TokenizerSpec, config: LaCTokConfig | None = None, sampler: str = "tlcm"):
         super().__init__(spec)
         self.sampler = sampler
-        self.side = (spec.input_size or 256) // 16  # of the map of ids
         self.model = LaCTok(config or LaCTokConfig())
+        self.side = (spec.input_size or 0) // self.model.config.encoder.downsampling  # of the map of ids
         if spec.values.get("vae") == "tiled":
             self.model.vae.enable_tiling()
 

@@ -2,7 +2,8 @@
 
 Both divide the side of an image by 16. The first computes what LlamaGen's VQ does without normalised codes
 (CompVis/taming-transformers, `taming/models/vqgan.py`), so its network is `lactok.nn.vqgan.VQModel` and only the names
-of its tensors are converted. The second one's network is `lactok.nn.maskgit_vqgan.MaskGITVQGAN`.
+of its tensors are converted; `vqgan@config=FILE` is any other VQModel of that repository. The second one's network is
+`lactok.nn.maskgit_vqgan.MaskGITVQGAN`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from baselines.id_map import MapTokenizer
+from lactok.given_file import GivenFile
+from lactok.nn import taming_config
 from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.registry import register
-from lactok.specs import Asset, Hub, Resample, Source, TokenizerSpec, Url
+from lactok.specs import Asset, Hub, Option, Resample, Source, TokenizerSpec, Url
 from lactok.tokenizer import Tokenizer
 
 HEIBOX = "https://heibox.uni-heidelberg.de/d/{}/files/?p=%2Fckpts%2Flast.ckpt&dl=1"
@@ -69,6 +72,37 @@ class VQGAN(MapTokenizer):
     """A VQGAN of taming-transformers; `config` is the shape of its network."""
 
     def __init__(self, spec: TokenizerSpec, config: VQConfig):
+        super().__init__(spec, VQModel(config))
+
+
+# by name alone: what it is depends on its options, without which it is the shape of vqgan-f16-16384
+@register(
+    TokenizerSpec(
+        "vqgan",
+        family="vqgan",
+        tokens=256,
+        codebook_size=16384,
+        input_size=256,
+        output_size=256,
+        license=taming_config.LICENSE,
+        resample="bilinear",
+        options={
+            "config": Option("", "the network's config of taming-transformers, a YAML file", file=True),
+            "ckpt": Option("", "its checkpoint", file=True),
+        },
+        paper="Esser et al. 2021, arXiv 2012.09841",
+        assets=(taming_config.asset("vqgan"),),
+        taught_by=(LPIPS_BACKBONES["vgg"].name,),  # of all losses that taming-transformers has for it
+        derive="lactok.nn.taming_config:attributes",
+    ),
+    listed=False,
+)
+class ConfiguredVQGAN(MapTokenizer):
+    """A VQGAN of the config that the option `config` names."""
+
+    def __init__(self, spec: TokenizerSpec):
+        file = spec.values.get("config")
+        config = taming_config.read(file)[0] if isinstance(file, GivenFile) else _taming_config(16384)
         super().__init__(spec, VQModel(config))
 
 

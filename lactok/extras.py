@@ -18,7 +18,13 @@ from lactok.errors import UserError
 PROJECT = "lactok"
 COLLECTIONS = ("all", "test")  # extras of extras, which are never the smallest one
 # packages whose import name is not their own with `_` for `-`
-IMPORTED_AS = {"cleanfid": "clean-fid", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+IMPORTED_AS = {
+    "cleanfid": "clean-fid",
+    "dlib": "dlib-bin",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*\bextra\s*==\s*['\"](?P<extra>[\w.-]+)")
 

@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 ABANDONED = 3600.0  # seconds after the last change, after which nobody writes to a file of an unknown machine
@@ -41,6 +41,19 @@ def is_folder(path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return path.is_dir()
     return False
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file; it is computed once as long as the file does not change."""
+    stat = path.stat()
+    return _hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, _size: int, _mtime: int) -> str:
+    """Hash a file; size and time of change are arguments so that a changed file is not taken from the cache."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -6,11 +6,12 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from pathlib import PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from lactok.errors import WrongValue, allowed, decimal, integer, unknown
+from lactok.given_file import GivenFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,7 +134,28 @@ class Packaged:
         return f"package:{self.package}/{self.file}"
 
 
-Source = Hub | PackageIndex | Url | Packaged
+@dataclass(frozen=True)
+class Given:
+    """A file that the user named by an option; it comes before every other place.
+
+    Attributes:
+        path: where it lies.
+        sha256: not pinned, since it is the user's own.
+    """
+
+    path: str
+    sha256: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The file's name without its folder."""
+        return PurePath(self.path).name
+
+    def __str__(self) -> str:
+        return f"user:{self.file}"
+
+
+Source = Hub | PackageIndex | Url | Packaged | Given
 
 
 @dataclass(frozen=True)
@@ -163,8 +185,7 @@ class Asset:
         """Return the stored tensors, by name, as the network loads them."""
         if self.convert is None:
             return tensors
-        module, _, function = self.convert.partition(":")
-        return getattr(importlib.import_module(module), function)(tensors)
+        return _function(self.convert)(tensors)
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -208,6 +229,7 @@ class Option:
         low, high: the bounds of a number, inclusive; None for no bound.
         choices: the only allowed values, where there are any.
         multiple: what an integer must be a multiple of.
+        file: whether the value is the path of a file, which becomes a `GivenFile`; the default is then "", no file.
     """
 
     default: int | float | str
@@ -216,6 +238,7 @@ class Option:
     high: float | None = None
     choices: tuple[int | float | str, ...] = ()
     multiple: int = 1
+    file: bool = False
 
     def parse(self, name: str, text: str) -> int | float | str:
         """Return the value that `text` stands for.
@@ -225,7 +248,10 @@ class Option:
 
         Raises:
             WrongValue: the value is not allowed; the message says what is.
+            MissingFile: there is no such file.
         """
+        if self.file:
+            return GivenFile.at(text, f"option {name}") if text else text
         kind = type(self.default)
         value: int | float | str = text
         try:
@@ -331,6 +357,8 @@ class TokenizerSpec(WithOptions):
         levels_of_input: values of the option `input` -> `levels` there, where the ids do not grow with the area.
         kind: "continuous" for a row whose images are coded as numbers, so that it has no ids and tables keep it apart;
             its bits are the bits of all its numbers.
+        derive: "module:function" of a function that gets the options' values by name and returns attributes that
+            follow from them, as from a file that one names; its module does without torch.
     """
 
     attributes: ClassVar[Mapping[str, str]] = {
@@ -360,6 +388,7 @@ class TokenizerSpec(WithOptions):
     levels: tuple[int, ...] = ()
     levels_of_input: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     kind: Kind = "discrete"
+    derive: str | None = None
 
     @property
     def bits(self) -> float | None:
@@ -373,10 +402,13 @@ class TokenizerSpec(WithOptions):
         return self.tokens * math.log2(self.codebook_size)
 
     def _derived(self, values: Mapping[str, int | float | str]) -> dict[str, object]:
+        derived: dict[str, object] = {}
+        if self.derive is not None:
+            derived |= _function(self.derive)(values)
         if "input" not in values or self.input_size is None:
-            return {}
+            return derived
         side = int(values["input"])
-        derived: dict[str, object] = {"input_size": side}
+        derived["input_size"] = side
         if self.tokens is not None:
             levels = tuple(count * side**2 // self.input_size**2 for count in self.levels or (self.tokens,))
             levels = self.levels_of_input.get(side, levels)
@@ -423,6 +455,12 @@ class GeneratorSpec(WithOptions):
     assets: tuple[Asset, ...] = ()
     version: int = 1
     note: str = ""
+
+
+def _function(text: str) -> Any:
+    """Return the function of a text "module:function", whose module is imported now."""
+    module, _, function = text.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _plain(number: float | None) -> float | None:

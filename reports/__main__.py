@@ -22,6 +22,10 @@ COMMANDS = {
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),
     "cards": ("reports.cards", "the tables of the model cards from docs/cards"),
     "chd": ("reports.chd", "sets of images compared by the codes that a tokenizer gives them, from stored ids"),
+    "correlations": (
+        "reports.correlations",
+        "which reconstruction figures order tokenizers as probes of their ids do",
+    ),
     "merge": ("reports.merge", "the results of several folders and bundles in one folder"),
     "bundle": ("reports.bundle", "results in one file for others: numbers, records and ids, no pictures"),
     "serve": ("reports.serve", "show the page in a browser"),

@@ -66,13 +66,14 @@ def write(results: Results, out: Path, more: Sequence[Table] = (), all_papers: b
     Raises:
         DiskError: the folder cannot be written to.
     """
-    from reports import figures, page
+    from reports import correlations, figures, page
     from reports.tables import files as tables
 
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         tables.build(results, out, more, all_papers)
         print(f"written: tables of {len(results)} results in {out}")
+        correlations.build(results, out)
         figures.build(results, out)
         print(f"written: figures of {len(results)} results in {out}")
         page.build(results, out, all_papers)

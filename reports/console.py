@@ -41,6 +41,7 @@ COMMANDS = {
     "exchange": Entry("benchmarks.recon.exchange", "reconstructions decoded from the ids of other photographs"),
     "perturb": Entry("benchmarks.recon.perturb", "how reconstructions suffer from ids that are a little off (pFID)"),
     "replay": Entry("benchmarks.replay", "one tokenizer under many protocols, beside the published numbers"),
+    "probe": Entry("benchmarks.probe", "what a linear probe and a small autoregressive model learn from ids"),
     "retrieval": Entry("benchmarks.recon.retrieval", "whether a reconstruction is nearest to its own photograph"),
     "variety": Entry("benchmarks.recon.variety", "whether different photographs give different pictures"),
     "speed": Entry("benchmarks.speed", "speed and size of tokenizers"),
@@ -60,6 +61,9 @@ COMMANDS = {
     "paper": Entry("reports", "the paper's tables and claims: run what is missing, and decide", ("paper",)),
     "try": Entry("reports", "every tokenizer that is on this machine, on pictures of your own", ("try",)),
     "chd": Entry("reports", "sets of images compared by the codes that a tokenizer gives them", ("chd",)),
+    "correlations": Entry(
+        "reports", "which reconstruction figures order tokenizers as probes of their ids do", ("correlations",)
+    ),
     "bundle": Entry("reports", "results in one file for others: numbers, records and ids, no pictures", ("bundle",)),
     "merge": Entry("reports", "the results of several folders and bundles in one folder", ("merge",)),
     "serve": Entry("reports", "show the page of the reports in a browser", ("serve",)),

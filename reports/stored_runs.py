@@ -64,7 +64,7 @@ def _group(run: Result) -> tuple[str, ...]:
 def _candidates(name: str, runs: str, argument: str, dataset: str | None) -> list[Result]:
     """Return the results that a name may mean: of a folder that one, else all of the tokenizer or generator."""
     from lactok.evaluation.older_results import Damaged
-    from lactok.evaluation.results import GenerationResult, load, load_results
+    from lactok.evaluation.results import GenerationResult, ProbeResult, load, load_results
 
     for folder in (Path(name), Path(runs) / name):
         if is_file(folder / "result.json"):
@@ -79,7 +79,7 @@ def _candidates(name: str, runs: str, argument: str, dataset: str | None) -> lis
             f"{argument} {shown(name, 200)}: no folder of a result, neither here nor in the folder of results "
             f"{shown(runs, 200)}; name the folder that holds the run's result.json"
         )
-    found = of_dataset(load_results(runs).without(GenerationResult), dataset)
+    found = of_dataset(load_results(runs).without(GenerationResult, ProbeResult), dataset)
     labelled: list[Result] = [r for r in found if r.label == name]
     if not labelled:
         raise unknown("run", name, dict.fromkeys([*(r.label for r in found), *(r.name for r in found)]))

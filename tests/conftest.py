@@ -120,6 +120,27 @@ def official_file(path: Path, part: str = "model", padding: int = 0) -> dict[str
     return state
 
 
+class _Lent(dict[str, Any]):
+    """A copy of what is registered; what a package's own module registers meanwhile is kept in the original too.
+
+    Its module is imported once in a process, so that nothing would register it again.
+    """
+
+    def __init__(self, plugins: Plugins[Any]):
+        super().__init__(plugins.registered)
+        self.original, self.own = plugins.registered, plugins.own()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        if name in self.own:
+            self.original.setdefault(name, value)
+
+
+def lend(monkeypatch: pytest.MonkeyPatch, plugins: Plugins[Any]) -> None:
+    """Forget after the test what it registers; `plugins`: `registry.TOKENIZERS`, `registry.GENERATORS`, ..."""
+    monkeypatch.setattr(plugins, "registered", _Lent(plugins))
+
+
 @contextmanager
 def plugged(monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: Plugins[Any]) -> Iterator[dict[str, EntryPoint]]:
     """Entry points that only this test has; what they import from `folder` and register is forgotten.
@@ -129,7 +150,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch, folder: Path, plugins: Plugins[Any]
     """
     points: dict[str, EntryPoint] = {}
     monkeypatch.setattr(plugins, "points", lambda: points)
-    monkeypatch.setattr(plugins, "registered", dict(plugins.registered))
+    lend(monkeypatch, plugins)
     monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
     yield points

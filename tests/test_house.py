@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import lend
 from reference import ROOT
 
 import lactok
@@ -207,7 +208,7 @@ def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "silent": EntryPoint("silent", "json:loads", "lactok.tokenizers"),
     }
     monkeypatch.setattr(registry.TOKENIZERS, "points", lambda: points)
-    monkeypatch.setattr(registry.TOKENIZERS, "registered", dict(registry.TOKENIZERS.registered))
+    lend(monkeypatch, registry.TOKENIZERS)
     assert "plugged" in lactok.list_tokenizers()
     assert lactok.spec("plugged").family == "test"
     with pytest.raises(UserError, match=r"plug-in 'broken' .*cannot be imported"):

@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = None
     if study.timed:
         seconds = {name: decode_seconds(name, run.device, run.dtype) for name in found}
-    text = table(study, found, tokenizers, seconds)
+    text = table(study, study.rows_of(args.scale), found, tokenizers, seconds)
     print(
         f"\n{study.title}; {args.scale} models; {dataset.name}: {len(dataset.samples)} images, protocol "
         f"{run.protocol.name} at {run.protocol.prepare.size_text}\n\n{fitted(text)}"

@@ -24,10 +24,12 @@ class Variant:
 
     Attributes:
         label: what the table calls it.
-        tokenizer: name of the tokenizer, without the suffix of the scale.
+        tokenizer: name of the tokenizer, without the suffix of the scale; empty if there is none of the paper's size.
         published: key of its row in the published table, if it has one.
         options: options of the tokenizer.
         times_size: side of the output image, as a multiple of the tokenizer's usual output size.
+        times_input: side of the encoder's input, as a multiple of the tokenizer's usual one.
+        tiny: name of the small tokenizer, where it is not that of the full one with "-tiny".
     """
 
     label: str
@@ -35,6 +37,14 @@ class Variant:
     published: str | None = None
     options: Mapping[str, int] = field(default_factory=dict)
     times_size: float = 1.0
+    times_input: float = 1.0
+    tiny: str = ""
+
+    def name(self, scale: str) -> str:
+        """Return the name of the tokenizer at a scale, a key of `SUFFIX`, without options; "" if there is none."""
+        if scale == "tiny" and self.tiny:
+            return self.tiny
+        return self.tokenizer and self.tokenizer + SUFFIX[scale]
 
 
 @dataclass(frozen=True)
@@ -55,27 +65,29 @@ class Study:
 
     def rows_of(self, scale: str) -> tuple[Variant, ...]:
         """Return the variants that there are at a scale, a key of `SUFFIX`."""
-        return self.rows
+        return tuple(row for row in self.rows if row.name(scale))
 
 
 STUDIES = {
     "components": Study(
         "Table 4: components",
         (
-            Variant("LlamaGen", "llamagen-vq16", "llamagen"),
+            Variant("LlamaGen, enlarged", "llamagen-vq16", "llamagen", tiny="llamagen-vq4-tiny"),
+            Variant("plain decoder, the control", "", tiny="plain-decoder-tiny"),
             Variant("VQ-LADD, DDIM 25 steps", "vq-ladd", "vq-ladd (25-step DDIM)"),
             Variant("VQ-LADD + Hyper-SD, 1 step", "vq-ladd-h", "vq-ladd+hypersd (1 step)"),
             Variant("VQ-LADD + TLCM, 3 steps", "vq-ladd-t", "vq-ladd+tlcm (3 steps)"),
             Variant("LaCTok-H", "lactok-h", "lactok-h"),
+            Variant("LaCTok-T, 3 steps", "", tiny="lactok-t-tiny"),
         ),
         "ablation_components_mjhq5k",
     ),
     "tokens": Study(
         "Table 5: tokens of LaCTok-H",
         (
-            Variant("196 tokens (the paper prints 192)", "lactok-h", "192", {"input": 224}),
+            Variant("196 tokens (the paper prints 192)", "lactok-h", "192", times_input=7 / 8),
             Variant("256 tokens", "lactok-h", "256"),
-            Variant("324 tokens", "lactok-h", "324", {"input": 288}),
+            Variant("324 tokens", "lactok-h", "324", times_input=9 / 8),
         ),
         "ablation_tokens_mjhq5k",
     ),
@@ -93,7 +105,7 @@ STUDIES = {
 
 
 def names(study: Study, scale: str) -> list[str]:
-    """Return the canonical names of a study's tokenizers, with options, one per row.
+    """Return the canonical names of a study's tokenizers at a scale, with options, one per row of `Study.rows_of`.
 
     Args:
         scale: of the models, a key of `SUFFIX`.
@@ -102,9 +114,11 @@ def names(study: Study, scale: str) -> list[str]:
 
     found = []
     for row in study.rows_of(scale):
-        spec = registry.tokenizer_spec(row.tokenizer + SUFFIX[scale])
+        spec = registry.tokenizer_spec(row.name(scale))
         options = dict(row.options)
         if row.times_size != 1:
             options["size"] = round((spec.output_size or 0) * row.times_size)
+        if row.times_input != 1:
+            options["input"] = round((spec.input_size or 0) * row.times_input)
         found.append(spec.named(**options))
     return found

@@ -7,17 +7,23 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from benchmarks import published
-from benchmarks.ablation.studies import Study
+from benchmarks.ablation.studies import Study, Variant
 from lactok.evaluation.results import ReconResult
 from lactok.evaluation.table import metrics_of, number
 
 
 def table(
-    study: Study, results: Mapping[str, ReconResult], tokenizers: Sequence[str], seconds: Mapping[str, float] | None
+    study: Study,
+    rows: Sequence[Variant],
+    results: Mapping[str, ReconResult],
+    tokenizers: Sequence[str],
+    seconds: Mapping[str, float] | None,
 ) -> str:
     """Return a Markdown table with a row per variant: metrics, decode time if it was measured, published numbers.
 
     Args:
+        study: the study.
+        rows: its variants at the scale that was measured.
         results: the measured results by the name of the tokenizer; a variant without one is shown as not run.
         tokenizers: names of the variants' tokenizers, in the order of the rows.
         seconds: seconds to decode one image, by the name of the tokenizer; None or empty for a table without them.
@@ -30,7 +36,7 @@ def table(
     if published_table:
         head += [f"paper {column}" for column in published_table.columns]
     body = []
-    for variant, name in zip(study.rows, tokenizers, strict=True):
+    for variant, name in zip(rows, tokenizers, strict=True):
         result = results.get(name)
         if result is None:
             row = [variant.label, name, "not run", *("-" for _ in metrics)]

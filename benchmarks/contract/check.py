@@ -11,12 +11,13 @@ from lactok.errors import UserError
 from lactok.extras import MissingPackage, extras_named
 
 
-def check(name: str, device: str = "cpu") -> list[Finding]:
+def check(name: str, device: str = "cpu", random: bool = False) -> list[Finding]:
     """Try every rule on an adapter, with its weights, on three photographs.
 
     Args:
         name: as for `lactok.load`, options included.
         device: where the adapter computes.
+        random: take random weights instead, so that no file is needed; how files are read is not tried then.
 
     Returns:
         One finding for each rule that applies, in the order in which mistakes are best mended.
@@ -33,9 +34,10 @@ def check(name: str, device: str = "cpu") -> list[Finding]:
         raise
     except Exception as error:  # the plug-in's module does not import, or does not register the name
         return [Finding("registered", "FAIL", one_line(error) + location(error.__cause__ or error))]
-    trial = Trial(name, entry, device)
+    trial = Trial(name, entry, device, random)
     try:
-        registry.resolve_assets(name)
+        if not random:
+            registry.resolve_assets(name)
     except UserError:
         raise
     except Exception as error:  # the asset's own converter of checkpoints failed
@@ -85,13 +87,14 @@ def report(name: str, findings: list[Finding]) -> str:
     return "\n".join([*lines, f"{name}: {count['ok']} rules hold, {count['FAIL'] or 'none'} broken{untried}"])
 
 
-def run_check(name: str, device: str = "cpu", folder: str | None = None) -> int:
+def run_check(name: str, device: str = "cpu", folder: str | None = None, random: bool = False) -> int:
     """Print the report of an adapter.
 
     Args:
         name: as for `lactok.load`, options included.
         device: where the adapter computes.
         folder: a folder with weights, searched before every other source; None for the usual sources alone.
+        random: see `check`.
 
     Returns:
         The exit code: 0 if every rule holds, 3 if one does not.
@@ -101,6 +104,6 @@ def run_check(name: str, device: str = "cpu", folder: str | None = None) -> int:
 
     if folder:
         weights.use_folder(folder)
-    findings = check(name, check_device(device))
+    findings = check(name, check_device(device), random)
     print(report(name, findings))
     return 3 if any(f.state == "FAIL" for f in findings) else 0

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import lactok
+from benchmarks.contract.random_weights import load_random
 from lactok import images, registry
 from lactok.images import Prepare
 from lactok.nn.quantize import count_near_ties
@@ -108,12 +109,13 @@ class Trial:
         source_file: the path of the adapter's source file, or None where it cannot be found.
         near_ties: how many ids of each photograph are near ties, in which rounding alone decides between two codes.
         images_unchanged: False if `encode` changed the images that it was given.
+        random: whether the network has random weights, which need no file.
         computed: results of `ComputedOnce` properties by name.
         failures: why a `ComputedOnce` property could not be computed, by name.
     """
 
-    def __init__(self, name: str, entry: registry.Entry, device: str):
-        self.name, self.entry, self.device = name, entry, device
+    def __init__(self, name: str, entry: registry.Entry, device: str, random: bool = False):
+        self.name, self.entry, self.device, self.random = name, entry, device, random
         self.spec = registry.tokenizer_spec(name)
         self.has_ids = self.spec.tokens is not None
         self.source_file = find_source_file(entry.factory)
@@ -145,7 +147,11 @@ class Trial:
     @computed_once("loading")
     def tokenizer(self) -> lactok.Tokenizer:
         """The tokenizer with its weights, on the trial's device."""
-        return lactok.load(self.name, self.device)
+        return self.load(self.name)
+
+    def load(self, name: str) -> lactok.Tokenizer:
+        """Return a tokenizer with its weights, or random ones, on the trial's device."""
+        return load_random(name, self.device) if self.random else lactok.load(name, self.device)
 
     @computed_once("encode")
     def ids(self) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.verify.checks import Checks, NotBuilt
 from benchmarks.verify.recipe import weights_of
+from lactok.nn import taming_config
 from lactok.nn.vqgan import VQConfig, VQModel, from_taming
 from lactok.weights import load_strict
 
@@ -18,30 +19,15 @@ ATOL, RTOL = 1e-4, 1e-4  # as the READMEs of the kind's sets suggest
 def config_of(values: dict[str, Any]) -> VQConfig:
     """Return the network's configuration from a set's config.json, which has the official constructor's arguments.
 
-    A level has attention if `attn_resolutions` has the level's resolution: the configured `resolution`, halved once for
-    each level above it. The size of the images that are encoded has no influence.
-
     Raises:
-        NotBuilt: `double_z`, which the official VQModel cannot run either, because its quant_conv expects z_channels
-            and not twice as many; or a resolution that does not halve evenly, because encoder and decoder would differ.
+        NotBuilt: the arguments are of a network that `lactok.nn.taming_config` refuses.
     """
-    network = values["ddconfig"]
-    levels, resolution = len(network["ch_mult"]), network["resolution"]
-    if network["double_z"]:
-        raise NotBuilt("double_z")
-    if resolution % 2 ** (levels - 1):
-        raise NotBuilt(f"resolution {resolution}, which cannot be halved {levels - 1} times")
-    return VQConfig(
-        channels=network["ch"],
-        channel_mult=tuple(network["ch_mult"]),
-        res_blocks=network["num_res_blocks"],
-        z_channels=network["z_channels"],
-        codebook_size=values["n_embed"],
-        codebook_dim=values["embed_dim"],
-        l2_norm=False,
-        usage_buffer=False,
-        attention=tuple(i for i in range(levels) if resolution >> i in network["attn_resolutions"]),
-    )
+    where = "config.json"
+    try:
+        ddconfig = {"in_channels": 3, "out_ch": 3} | values["ddconfig"]  # which a set may leave out
+        return taming_config.shape(ddconfig, values["n_embed"], values["embed_dim"], where)[0]
+    except taming_config.Refused as error:
+        raise NotBuilt(str(error).removeprefix(f"{where}: ")) from None
 
 
 @torch.inference_mode()

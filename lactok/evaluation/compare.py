@@ -15,6 +15,7 @@ from lactok.evaluation.results import (
     GenEvalResult,
     GfidResult,
     PreferenceResult,
+    ProbeResult,
     ReconResult,
     Result,
 )
@@ -173,6 +174,8 @@ def compare(first: Result, second: Result) -> Comparison:
         raise WrongValue(
             f"{first.name} and {second.name} are distances of whole sets, which have no pairs; their table shows both"
         )
+    if isinstance(first, ProbeResult) and isinstance(second, ProbeResult):
+        raise WrongValue(f"{first.name} and {second.name} are probes, which have no paired comparison; see their table")
     if isinstance(first, ReconResult) and isinstance(second, ReconResult):
         lines, notes = _compare_recon(first, second)
     elif isinstance(first, GenEvalResult) and isinstance(second, GenEvalResult):

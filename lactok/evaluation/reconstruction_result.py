@@ -222,11 +222,12 @@ def _image_metric(values: list[float], metric: Metric) -> dict[str, Any]:
     """Return the entry of a metric of single images: the mean with its interval.
 
     A mean that any image has no value for is none either; then the entry says for how many, and gives the others' mean.
+    Of a partial metric it is the others' mean.
     """
     array = np.asarray(values, np.float64)
-    entry = mean_entry(array)
+    entry = mean_entry(array, partial=metric.partial)
     missing = np.isnan(array)
-    if missing.any():
+    if missing.any() and not metric.partial:
         entry["nan"] = int(missing.sum())
         others = mean_entry(array[~missing])["value"]
         entry["mean_of_others"] = others

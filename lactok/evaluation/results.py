@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from lactok.errors import UnknownName, UserError
 from lactok.evaluation import generated, result_folders, schema, stored_files
 from lactok.evaluation.older_results import Damaged, older_version_lines
+from lactok.evaluation.probe_parts import FIGURES
 from lactok.evaluation.result_folders import FIRST
 from lactok.evaluation.schema_parts import Entry
 from lactok.files import is_folder
@@ -59,7 +60,7 @@ class Result:
 
     @property
     def suite(self) -> str:
-        """The suite that measured it: "recon", "geneval", "preference", "generation" or "gfid"."""
+        """The suite that measured it: "recon", "geneval", "preference", "generation", "gfid" or "probe"."""
         return str(self.data.suite)
 
     @property
@@ -293,12 +294,27 @@ class GfidResult(PicturesResult):
     """FID, Inception Score, precision and recall of pictures of ImageNet classes."""
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbeResult(Result):
+    """What a linear probe and a small autoregressive model make of a tokenizer's ids."""
+
+    @property
+    def label(self) -> str:
+        """The tokenizer's canonical name, options after `@`."""
+        return self.data.tokenizer.name
+
+    def metric(self, key: str) -> Metric:
+        """Return the declaration of a figure of the probes."""
+        return FIGURES.get(key) or super().metric(key)
+
+
 CLASSES: dict[str, type[Result]] = {
     "recon": ReconResult,
     "geneval": GenEvalResult,
     "preference": PreferenceResult,
     "generation": GenerationResult,
     "gfid": GfidResult,
+    "probe": ProbeResult,
 }
 
 
@@ -348,6 +364,11 @@ class Results(Sequence[Result]):
         """The results of generated pictures of classes."""
         return self.of(GfidResult)
 
+    @property
+    def probe(self) -> tuple[ProbeResult, ...]:
+        """The results of probes of ids."""
+        return self.of(ProbeResult)
+
     def without(self, *kinds: type[Result]) -> Results:
         """Return these results without those of the given classes."""
         return Results(tuple(r for r in self.every if not isinstance(r, kinds)), self.left_out)
@@ -355,9 +376,9 @@ class Results(Sequence[Result]):
     def table(self) -> str:
         """Return Markdown tables: reconstructions by data set and protocol, then the other suites by data set.
 
-        Reconstructions are shown as the command prints them. Pictures without any score have no table.
+        Reconstructions and probes are shown as the commands print them. Pictures without any score have no table.
         """
-        from lactok.evaluation import pictures_table
+        from lactok.evaluation import pictures_table, probe_table
         from lactok.evaluation.table import markdown
 
         tables: dict[str, str] = {}
@@ -374,6 +395,8 @@ class Results(Sequence[Result]):
                 others.setdefault((pictures.suite, pictures.dataset), []).append(pictures)
         for (suite, dataset), scored in sorted(others.items()):
             tables[f"{suite} of {dataset}"] = pictures_table.markdown(scored)
+        for probes in probe_table.groups(self.probe):
+            tables[f"probes of {probes[0].dataset}, {probes[0].n} images"] = probe_table.markdown(probes)
         if len(tables) == 1:
             return next(iter(tables.values()))
         return "\n".join(f"{title}\n\n{table}" for title, table in tables.items())

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lactok.evaluation.older_results import VERSION, Damaged, short, upgraded, with_usage_of_all_codes
+from lactok.evaluation.probe_parts import LabelsPart, ProbePart, SplitPart
 from lactok.evaluation.schema_parts import (
     Codebook,
     DatasetPart,
@@ -145,8 +146,26 @@ class GfidResult(ResultPart):
     reference: GfidReference
 
 
+class ProbeResult(ResultPart):
+    """What a linear probe and a small autoregressive model make of a tokenizer's ids.
+
+    Attributes:
+        prepare: the hash of the protocol's `Prepare`, under which the ids were made.
+        labels: the classes, None without labels.
+        split: the autoregressive model's photographs, None where there are too few.
+    """
+
+    suite: Literal["probe"]
+    tokenizer: TokenizerPart
+    prepare: str
+    probe: ProbePart
+    labels: LabelsPart | None
+    split: SplitPart | None
+
+
 AnyResult = Annotated[
-    ReconResult | GenEvalResult | PreferenceResult | GenerationResult | GfidResult, Field(discriminator="suite")
+    ReconResult | GenEvalResult | PreferenceResult | GenerationResult | GfidResult | ProbeResult,
+    Field(discriminator="suite"),
 ]
 _ADAPTER: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
 

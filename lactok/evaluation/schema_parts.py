@@ -47,6 +47,7 @@ class Entry(Part):
         capped: how many of these reached the largest value that the metric gives.
         nan: for how many of these the metric is not defined, as MS-SSIM for two images that are far apart. Then there
             is no value, and `mean_of_others` is the mean over the other images, None where there are no others.
+        excluded: how many further images are left out, since they show nothing that the metric measures, as no face.
         references: for a distance, the number of images in the other set.
         reliable: False for a distance that was computed from too few images.
         rows: for a distance that looks at several parts of an image, such as patches, their number in all images.
@@ -66,6 +67,7 @@ class Entry(Part):
     capped: int | None = None
     nan: int | None = None
     mean_of_others: FiniteFloat | None = None
+    excluded: int | None = None
     references: int | None = None
     reliable: bool | None = None
     rows: int | None = None

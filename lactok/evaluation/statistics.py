@@ -100,15 +100,25 @@ def _skewed_interval(values: np.ndarray, mean: float) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
-def mean_entry(values: np.ndarray, groups: Sequence[str] | None = None) -> dict[str, Any]:
+def mean_entry(values: np.ndarray, groups: Sequence[str] | None = None, partial: bool = False) -> dict[str, Any]:
     """Return the entry of a mean over images in a result: `value`, `ci95`, `n`, and without a value the `reason`.
 
     Args:
         values, groups: as in `mean_with_interval`.
+        partial: leave out values that are nan, see `lactok.metrics.registry.Metric`; `excluded` is their number.
 
     >>> mean_entry(np.array([1.0, np.nan]))
     {'value': None, 'ci95': None, 'n': 2, 'reason': 'the values of 1 of 2 images are not finite'}
+    >>> mean_entry(np.array([1.0, np.nan]), partial=True)
+    {'value': 1.0, 'ci95': None, 'n': 1, 'excluded': 1}
     """
+    if partial:
+        missing = np.isnan(values)
+        kept = None if groups is None else np.asarray(groups, dtype=object)[~missing].tolist()
+        of_others = mean_entry(values[~missing], kept) | {"excluded": int(missing.sum())}
+        if missing.all() and len(values):
+            of_others["reason"] = f"none of {len(values)} images shows what it measures"
+        return of_others
     mean, interval = mean_with_interval(values, groups)
     entry: dict[str, Any] = {"value": mean, "ci95": interval, "n": len(values)}
     if mean is None:

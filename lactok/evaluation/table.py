@@ -70,23 +70,30 @@ def why_missing(entry: Entry) -> str:
 
 
 def missing_notes(entries: Iterable[tuple[str, Entry]]) -> list[str]:
-    """Return the footnotes that say why there is "-" or "nan" instead of a value, a note for each reason.
+    """Return the footnotes that say why there is "-" or "nan" instead of a value, and which images a mean leaves out.
 
     Args:
         entries: the entries of a table, each with the title of its metric.
 
     >>> missing_notes([("rFID", Entry(value=None, n=1, reason="too few images")), ("PSNR", Entry(value=2.5, n=1))])
     ['- under rFID: too few images.']
+    >>> missing_notes([("face similarity", Entry(value=0.9, n=12, excluded=24))])
+    ['face similarity is of 12 of 36 images; the others show nothing that it measures.']
     """
     titles: dict[tuple[str, str], dict[str, None]] = {}
+    excluding: dict[str, None] = {}
     for title, entry in entries:
         reason = why_missing(entry)
         if reason:
             titles.setdefault(("nan" if entry.nan else "-", reason), {})[title] = None
-    return [
+        elif entry.excluded:
+            few = f"{entry.n} of {entry.n + entry.excluded}"
+            excluding[f"{title} is of {few} images; the others show nothing that it measures."] = None
+    missing = [
         f"{sign} under {first_few(list(under), FEW)}: {one_line(reason, None)}."
         for (sign, reason), under in titles.items()
     ]
+    return [*missing, *excluding]
 
 
 def interval_notes(entries: Sequence[tuple[str, Entry]], mean: str = "the mean over images") -> list[str]:

@@ -59,6 +59,8 @@ class Metric:
             estimated; 0 where they do not matter.
         libraries: installed packages whose version may change the value.
         version: number that is raised by hand whenever the arithmetic changes.
+        partial: whether an image without a value, nan, is only none of those that the metric looks at, as a photograph
+            without a face: such images are left out of the mean, and their number is told.
         unit: unit of the value, shown on the axes of figures.
         fewest: number of images below which the metric has no value.
         smallest: pixels of an image's shorter side below which the metric is not defined.
@@ -79,6 +81,7 @@ class Metric:
     flops_a_pixel: float = 0.0
     libraries: tuple[str, ...] = ()
     version: int = 1
+    partial: bool = False
     unit: str = ""
     fewest: int = 1
     smallest: int = 1

@@ -5,35 +5,20 @@ Beside each converted file lies a note, a JSON file, of what it was made from.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lactok.errors import UserError, one_line
-from lactok.files import replacing, write_atomically
+from lactok.files import replacing, sha256, write_atomically
 from lactok.specs import Asset
 from lactok.weights import wrappers
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@lru_cache(maxsize=256)
-def _hash(path: Path, _size: int, _mtime: int) -> str:
-    """Hash a file; size and time of change are arguments so that a changed file is not taken from the cache."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Return the digest of a file; it is computed once as long as the file does not change."""
-    stat = path.stat()
-    return _hash(path, stat.st_size, stat.st_mtime_ns)
 
 
 def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:

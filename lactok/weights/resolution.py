@@ -13,17 +13,16 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lactok.errors import MissingFile, UserError, WeightsNotFound, disk_errors
-from lactok.files import is_file, is_folder
+from lactok.files import is_file, is_folder, sha256
 from lactok.outside_text import shown
-from lactok.specs import Asset, Hub, Packaged, PackageIndex, Source, Url
+from lactok.specs import Asset, Given, Hub, Packaged, PackageIndex, Source, Url
 from lactok.weights import cache, wrappers
-from lactok.weights.cache import sha256
 from lactok.weights.metadata import bundled
 
 if TYPE_CHECKING:
@@ -101,10 +100,9 @@ def locate(asset: Asset) -> Resolved | None:
     Raises:
         UserError: a user's file is damaged or refused.
     """
-    for folder in user_folders():
-        for name in asset.file_names:
-            if is_file(folder / name):
-                return _users(asset, folder, name)
+    for folder, name in _users_places(asset):
+        if is_file(folder / name):
+            return _users(asset, folder, name)
     if path := bundled(asset.name):
         return Resolved(asset, path, "bundled", sha256(path))
     return _cached(asset)
@@ -115,10 +113,9 @@ def seen(asset: Asset) -> tuple[str, Path] | None:
 
     No file of weights is read, whatever its size: one that is damaged is found when it is used, see `locate`.
     """
-    for folder in user_folders():
-        for name in asset.file_names:
-            if is_file(folder / name):
-                return f"user:{name}", folder / name
+    for folder, name in _users_places(asset):
+        if is_file(folder / name):
+            return f"user:{name}", folder / name
     if path := bundled(asset.name):
         return "bundled", path
     path = cache_dir() / f"{asset.name}.safetensors"
@@ -243,6 +240,16 @@ def _pin(source: Source) -> str | None:
     return source.member_sha256 if isinstance(source, PackageIndex) else source.sha256
 
 
+def _users_places(asset: Asset) -> Iterator[tuple[Path, str]]:
+    """Yield the folders and names under which a user may have put an asset's file, those that come first first."""
+    for source in asset.sources:
+        if isinstance(source, Given):
+            yield Path(source.path).parent, source.file
+    for folder in user_folders():
+        for name in asset.file_names:
+            yield folder, name
+
+
 def _users(asset: Asset, folder: Path, name: str) -> Resolved:
     """Return a user's file as it is, if the network can load it directly, or else its converted copy in the cache."""
     path, source = folder / name, f"user:{name}"
@@ -327,6 +334,8 @@ def _download(source: Source, folder: Path) -> Path:
     """
     from lactok.weights import download, hub
 
+    if isinstance(source, Given):
+        raise _Unavailable("no such file")
     try:
         host = download.host(source)
         for key, again in ((str(source), ""), (host, "not asked again")):

@@ -11,7 +11,7 @@ from benchmarks.preference.notes import reading_notes
 from lactok import registry
 from lactok.errors import UserError, first_few
 from lactok.evaluation import datasets, protocol
-from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResult, ReconResult, Result
+from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResult, ProbeResult, ReconResult, Result
 from lactok.specs import Asset
 from reports.conditions import unusual_conditions
 
@@ -134,6 +134,8 @@ def describe(run: Result) -> str:
         parts.append(f"captions {run.dataset}")
     elif isinstance(run, GfidResult):
         parts.append(f"to {run.data.reference.name}")
+    elif isinstance(run, ProbeResult):
+        parts.append(f"{run.data.probe.budget.get('steps')} steps ({run.data.prepare}-{run.data.probe.hash})")
     return ", ".join([*parts, *unusual_conditions(run)])
 
 

@@ -1,4 +1,4 @@
-"""Tables of all runs found here: reconstructions by data set and protocol, GenEval, preference scores, and gFID."""
+"""Tables of all runs found here: reconstructions by data set and protocol, GenEval, preference, gFID, probes of ids."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from collections.abc import Iterator, Sequence
 from benchmarks.ablation.studies import COND_SCALE_NOTE
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.preference.notes import reading_notes
+from lactok.evaluation import probe_table
 from lactok.evaluation.protocol import digest
-from lactok.evaluation.results import GenEvalResult, GfidResult, PreferenceResult, ReconResult, Result, Results
+from lactok.evaluation.results import (
+    GenEvalResult,
+    GfidResult,
+    PreferenceResult,
+    ProbeResult,
+    ReconResult,
+    Result,
+    Results,
+)
 from lactok.evaluation.table import (
     apart,
     codes_text,
@@ -50,7 +59,8 @@ def build(results: Results) -> list[Table]:
     for made in results.gfid:
         compared = [made.data.reference.sha256, made.data.protocol.resolution, made.limit]
         gfid.setdefault(digest(compared), []).append(made)
-    return tables + [_gfid(runs) for runs in gfid.values()]
+    tables += [_gfid(runs) for runs in gfid.values()]
+    return tables + [_probe(runs) for runs in probe_table.groups(results.probe)]
 
 
 def _rows(
@@ -157,3 +167,24 @@ def _gfid(runs: Sequence[GfidResult]) -> Table:
         notes=tuple(f"{run.name}: {run.n} pictures." for run in runs),
     )
     return with_marks(table, runs)
+
+
+def _probe(runs: Sequence[ProbeResult]) -> Table:
+    """Return the table of probes of the same photographs at one budget."""
+    runs = sorted(runs, key=lambda run: run.name)
+    metrics = {key: run.metric(key) for run in runs for key in run.metrics}
+    columns = tuple(column(metric) for metric in metrics.values())
+    first, sizes = runs[0], [run.data.tokenizer for run in runs]
+    facts = [
+        (str(size.tokens or "-"), str(size.codebook_size or "-"), probe_table.chance_text(run))
+        for size, run in zip(sizes, runs, strict=True)
+    ]
+    return Table(
+        f"runs-probe-{digest([*probe_table.same_work(first)])[:8]}",
+        f"Runs found here: probes of ids, {first.dataset} ({first.n} images, prepared by {first.data.prepare})",
+        columns,
+        tuple(_rows(runs, columns, facts, [False] * len(runs))),
+        dataset=first.dataset,
+        facts=("tokens", "codes", "chance"),
+        notes=tuple(probe_table.notes(runs)),
+    )

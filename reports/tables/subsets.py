@@ -47,6 +47,7 @@ def _table(runs: Sequence[ReconResult], subsets: Subsets) -> Table:
     if not readable:
         raise WrongValue(notes[0].removeprefix("left out: "))
     columns = tuple(column(m) for m in metrics if any(m.key in records for _, records in readable))
+    partial = {m.key for m in metrics if m.partial}
     for run, records in readable:
         for name, inside in [(ALL, None), *subsets.of(records["id"].tolist()).items()]:
             part = records if inside is None else records[inside]
@@ -55,7 +56,8 @@ def _table(runs: Sequence[ReconResult], subsets: Subsets) -> Table:
                 if c.key not in part:
                     cells.append(Cell(reason=f"not measured: {run.name} has no {c.title}"))
                     continue
-                entry = mean_entry(part[c.key].to_numpy("float64", na_value=float("nan")))
+                values = part[c.key].to_numpy("float64", na_value=float("nan"))
+                entry = mean_entry(values, partial=c.key in partial)
                 if entry["value"] is None:
                     cells.append(Cell(reason=entry["reason"]))
                 else:

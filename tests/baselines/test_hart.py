@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import lend
 from small_generators import HART_PIXELS, HART_PROMPT, HART_SHAPE, HART_VALUES, write_hart
 
 from baselines.hart import HARTGenerator, tokenizer_shape
@@ -27,7 +28,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> P
     monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
     entry = registry.GENERATORS.entry("hart-0.7b")
     spec = replace(entry.spec, name="small-hart", output_size=16)
-    monkeypatch.setattr(registry.GENERATORS, "registered", dict(registry.GENERATORS.registered))
+    lend(monkeypatch, registry.GENERATORS)
     registry.register_generator(spec, config=HART_SHAPE, tokenizer=HART_PIXELS)(HARTGenerator)
     return tmp_path
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import lend
 from judges import DrawnColours, DrawnDetector
 from PIL import Image
 from safetensors.torch import save_file
@@ -83,7 +84,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> P
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setenv("LACTOK_WEIGHTS", str(folder))
-    monkeypatch.setattr(registry.GENERATORS, "registered", dict(registry.GENERATORS.registered))
+    lend(monkeypatch, registry.GENERATORS)
     words(folder / "words.json")
     for factory, made, arguments in SMALL.values():
         registry.register_generator(made, **arguments)(factory)

@@ -20,6 +20,7 @@ OTHERS = {
     "geneval": ("--scenes", "3"),
     "gfid": ("--generators", "titok-l32-gen", "--reference", "."),
     "preference": ("--generators", "toy"),
+    "probe": ("--tokenizers", "toy"),
 }
 
 

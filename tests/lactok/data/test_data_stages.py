@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import photograph, plugged
+from conftest import lend, photograph, plugged
 from pairs import trainer
 from PIL import Image
 from reference import ROOT
@@ -69,7 +69,7 @@ class Level(Reward):
 
 
 def test_generators_and_rewards_are_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lactok.registry.GENERATORS, "registered", dict(lactok.registry.GENERATORS.registered))
+    lend(monkeypatch, lactok.registry.GENERATORS)
     lactok.register_generator(Grey.spec)(Grey)
     monkeypatch.setitem(rewards.REWARDS.registered, "level", Level)
     (tmp_path / "prompts.txt").write_text("a red bus\na bus that is green\n")

@@ -47,10 +47,16 @@ def _bundled(value: object) -> object:
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("llamagen-vq16-tiny", "model"), ("vae-tiny", "model"), ("ldm-tiny", "unet")],
+    [
+        ("llamagen-vq16-tiny", "model"),
+        ("llamagen-vq4-tiny", "model"),
+        ("vae-tiny", "model"),
+        ("ldm-tiny", "unet"),
+        ("plain-decoder-tiny", "model"),
+    ],
 )
 def test_the_weights_carry_the_recipe_s_shape(name: str, part: str) -> None:
-    recipe = recipe_of(name if name.startswith("llamagen") else "lactok-h-tiny", name)
+    recipe = recipe_of("lactok-h-tiny" if name == "ldm-tiny" else name, name)
     stated = getattr(recipe, part)
     assert bundled_shape(name, part, type(stated)) == stated
 

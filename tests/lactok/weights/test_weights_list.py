@@ -48,7 +48,7 @@ def test_what_is_here_is_seen_without_being_read(
     assert seen(SHARED) is None
     (tmp_path / "shared.pt").write_bytes(b"0123456789" * 1000)
     monkeypatch.setenv("LACTOK_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr("lactok.weights.cache._hash", lambda *_: pytest.fail("a file is read"))
+    monkeypatch.setattr("lactok.files._hash", lambda *_: pytest.fail("a file is read"))
     assert seen(SHARED) == ("user:shared.pt", tmp_path / "shared.pt")
     assert "10.0 kB  yours" in "\n".join(listed(GROUPS))
     assert weights.state([SHARED]) == "ready"
