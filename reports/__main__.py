@@ -16,6 +16,7 @@ COMMANDS = {
         "reports.paper_table",
         "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV",
     ),
+    "paper": ("reports.paper.command", "the paper's six tables, its figures, and a verdict on each of its claims"),
     "try": ("reports.own_pictures", "every tokenizer that is on this machine, on pictures of your own"),
     "subsets": ("reports.subsets", "results by subset of their images: with people, text, small objects, or your own"),
     "readme": ("reports.readme", "the table of README.md and docs/table.svg from docs/sample-run"),

@@ -58,6 +58,7 @@ COMMANDS = {
         "reports", "results, each with the first one, paired over the images that both have", ("compare",)
     ),
     "table": Entry("reports", "the table for a paper: chosen runs and columns, as LaTeX, Markdown or CSV", ("table",)),
+    "paper": Entry("reports", "the paper's tables and claims: run what is missing, and decide", ("paper",)),
     "try": Entry("reports", "every tokenizer that is on this machine, on pictures of your own", ("try",)),
     "chd": Entry("reports", "sets of images compared by the codes that a tokenizer gives them", ("chd",)),
     "correlations": Entry(

@@ -78,13 +78,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def reconstructions(args: argparse.Namespace) -> None:
-    """Draw the grid of `grid recon`: a row for each sample, the photograph and what each tokenizer made of it."""
+    """Draw the grid of `grid recon`."""
+    rows = select(args.runs, args.tokenizers, args.photographs)
+    draw(rows, choose_samples(rows, args.samples), args.crop, args.out)
+
+
+def draw(
+    rows: Sequence[tuple[ReconResult, StoredPictures]], samples: Sequence[str], window: str | None, path: Path
+) -> None:
+    """Draw a grid with a row for each sample: the photograph and what each tokenizer made of it.
+
+    Args:
+        rows: the runs with their pictures, in the order of the columns.
+        samples: the samples by id.
+        window: `--crop`, None for whole pictures.
+        path: the .png or .pdf file.
+    """
     from reports.pictures import open_picture
 
-    rows = select(args.runs, args.tokenizers, args.photographs)
-    samples = choose_samples(rows, args.samples)
     heads = ["ground truth", *(_column_head(result) for result, _ in rows)]
-    crop = _crop(args.crop)
+    crop = _crop(window)
     grid_rows = []
     for sample in samples:
         stored = [found.by_sample[sample] for _, found in rows]
@@ -93,11 +106,11 @@ def reconstructions(args: argparse.Namespace) -> None:
             left, top, width, height = crop
             if left + width > pictures[0].width or top + height > pictures[0].height:
                 raise UserError(
-                    f"--crop {args.crop} lies outside the pictures of {pictures[0].width}x{pictures[0].height} pixels"
+                    f"--crop {window} lies outside the pictures of {pictures[0].width}x{pictures[0].height} pixels"
                 )
             pictures = [p.crop((left, top, left + width, top + height)) for p in pictures]
         grid_rows.append(GridRow(sample, pictures))
-    grid(heads, grid_rows, args.out)
+    grid(heads, grid_rows, path)
 
 
 def _column_head(result: ReconResult) -> str:

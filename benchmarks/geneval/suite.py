@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,9 +108,15 @@ def chosen_prompts(limit: int | None) -> dict[int, Prompt]:
 
 
 def judge_generator(
-    name: str, samples: int, judges: Judges, run: Run, execution: Execution, annotated: Annotate
+    name: str,
+    samples: int,
+    judges: Judges,
+    run: Run,
+    execution: Execution,
+    annotated: Annotate,
+    asked: Mapping[int, Prompt] | None = None,
 ) -> GenEvalResult | None:
-    """Let a generator make pictures of GenEval's prompts, judge them and write the result.
+    """Let a generator make pictures of GenEval's prompts, or of others, judge them and write the result.
 
     Pictures that are there already are kept. A prompt keeps its official number, so that a limited run makes some of
     the pictures of the whole one, in the same folder.
@@ -119,15 +125,17 @@ def judge_generator(
         name: the generator as it is asked for, with options after `@`.
         samples: pictures per prompt.
         annotated: which pictures are drawn with their verdicts.
+        asked: prompts in GenEval's format by their numbers, such as the captions of scenes; by default GenEval's own.
 
     Returns:
         The result; None while other parts still have shards to do.
     """
     canonical = registry.generator_spec(name).name
-    asked = chosen_prompts(execution.limit)
+    source = "geneval" if asked is None else "prompts"
+    asked = chosen_prompts(execution.limit) if asked is None else asked
     root = generated.of_geneval(execution.out, canonical, samples, run.dtype, run.seed)
     dataset, _ = generate(
-        name, list(asked.values()), root, run, execution, samples=samples, source="geneval", numbers=list(asked)
+        name, list(asked.values()), root, run, execution, samples=samples, source=source, numbers=list(asked)
     )
     found = folder.read(root, samples, asked=asked)
     subject = Subject(canonical, found, {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype})

@@ -90,6 +90,8 @@ class Cell:
         published_mark: the place of the published number among those of its column.
         second: the same number as another source prints it, or None.
         second_source: that source, "" where there is none.
+        comparable: whether the measured number is of the same model on the same data as the published one, so that
+            their difference says something.
     """
 
     published: float | None = None
@@ -100,11 +102,12 @@ class Cell:
     published_mark: Mark = ""
     second: float | None = None
     second_source: str = ""
+    comparable: bool = True
 
     @property
     def difference(self) -> float | None:
-        """The measured number minus the published one, None where one is missing."""
-        if self.measured is None or self.published is None:
+        """The measured number minus the published one, None where one is missing or they are not comparable."""
+        if self.measured is None or self.published is None or not self.comparable:
             return None
         return self.measured.value - self.published
 

@@ -45,16 +45,21 @@ def build(results: Results, out: Path, more: Sequence[Table] = (), all_papers: b
         more: tables that are added at the end.
         all_papers: see `tables`.
     """
-    earlier = _earlier(out)
     every = [*tables(results, all_papers), *more]
-    files = {f"tables{suffix}": text for suffix, text in _files(every, INTRODUCTION).items()}
+    write(every, out, INTRODUCTION)
+    return every
+
+
+def write(every: Sequence[Table], out: Path, introduction: str) -> None:
+    """Write tables into the folder of a report, see `build`; the introduction stands above those of `tables.md`."""
+    earlier = _earlier(out)
+    files = {f"tables{suffix}": text for suffix, text in _files(every, introduction).items()}
     for table in every:
         files |= {f"{FOLDER}/{table.id}{suffix}": text for suffix, text in _files([table]).items()}
     for name, text in files.items():
         write_atomically(out / name, text.encode())
     for name in sorted(earlier - files.keys()):
         (out / name).unlink(missing_ok=True)
-    return every
 
 
 def _earlier(out: Path) -> set[str]:
@@ -66,7 +71,7 @@ def _earlier(out: Path) -> set[str]:
     return {f"{FOLDER}/{i}{suffix}" for i in ids for suffix in SUFFIXES if re.fullmatch(r"[\w.-]+", str(i))}
 
 
-def _files(some: list[Table], introduction: str = "") -> dict[str, str]:
+def _files(some: Sequence[Table], introduction: str = "") -> dict[str, str]:
     """Return the text of a file with these tables in every format, by suffix."""
     sections = [formats.markdown(table) for table in some]
     if introduction:

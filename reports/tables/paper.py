@@ -14,11 +14,11 @@ from lactok.evaluation.results import PicturesResult, Result, Results
 from lactok.metrics.registry import Metric, find
 from lactok.metrics.rewards import titles
 from reports.tables import sources
-from reports.tables.cells import NOT_PUBLISHED, Cell, Column, Row, Table, column
+from reports.tables.beside import table
+from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import (
     Choice,
     choose,
-    describe,
     generator_missing,
     geneval_obstacle,
     gfid_obstacle,
@@ -160,54 +160,6 @@ def build_measured(results: Results) -> tuple[Table, ...]:
     return tuple(t for t in build(results) if any(c.measured is not None for row in t.rows for c in row.cells))
 
 
-def _table(
-    id: str,
-    title: str,
-    printed: published.Table,
-    systems: Sequence[System],
-    columns: Sequence[Column],
-    choices: Sequence[Choice],
-    *,
-    dataset: str = "",
-    notes: Sequence[str] = (),
-    remedy: str = "",
-    second: str = "",
-) -> Table:
-    """Return a published table with measured numbers.
-
-    Args:
-        id: the name of its files.
-        title: its title.
-        printed: the published table.
-        systems: its rows.
-        columns: its columns.
-        choices: the chosen run of each row, or why there is none.
-        dataset: the name of the data set.
-        notes: sentences below the table.
-        remedy: how to measure a metric that a run lacks.
-        second: the name of a published table that prints some of the numbers too, "" for none.
-    """
-    rows: list[Row] = []
-    also = published.table(second) if second else None
-    for system, choice in zip(systems, choices, strict=True):
-        theirs = printed.rows[system.key]
-        cells = []
-        theirs_again = also.rows.get(system.key, {}) if also else {}
-        for one in columns:
-            number, again = theirs[one.published], theirs_again.get(one.published)
-            measured, reason = measure(choice.run, one, remedy) if choice.run else (None, choice.reason)
-            cell = Cell(number, measured, reason, NOT_PUBLISHED if number is None else "")
-            if also and again is not None:
-                cell = replace(cell, second=again, second_source=also.source)
-            cells.append(cell)
-        run = choice.run
-        folder, conditions = (run.name, describe(run)) if run else ("", "")
-        rows.append(Row(system.label, system.name, tuple(cells), folder, conditions, marked=system.marked))
-    said = tuple(dict.fromkeys([*notes, *(c.note for c in choices if c.note)]))
-    table = Table(id, title, tuple(columns), tuple(rows), printed.source, dataset, notes=said)
-    return with_marks(table, [c.run for c in choices])
-
-
 def _recon(
     results: Results,
     id: str,
@@ -234,7 +186,7 @@ def _recon(
             )
         )
     remedy = "run again with --metrics default"
-    return _table(
+    return table(
         id,
         title,
         published.table(printed),
@@ -278,7 +230,7 @@ def _geneval(results: Results) -> Table:
         obstacle: Callable = geneval_obstacle
         return choose(_runs_of(results.geneval, system), obstacle, missing)
 
-    return _table(
+    return table(
         "table3-geneval",
         "Table 3: generation, GenEval",
         published.table("generation"),
@@ -303,7 +255,7 @@ def _preference_choice(results: Results, system: System, name: str) -> Choice:
 
 def _preference(results: Results) -> Table:
     """Return the preference scores of Table 3."""
-    return _table(
+    return table(
         "table3-coco",
         "Table 3: generation, preference scores on MSCOCO-2017",
         published.table("generation"),
@@ -323,7 +275,7 @@ def _guidance(results: Results) -> Table:
     wanted = {key: registry.generator_spec(f"lactokgen-t-star@guidance={key}").name for key in printed.rows}
     systems = [System(key, f"LaCTokGen-T*, scale {key}", name) for key, name in wanted.items()]
     star = GENERATORS[-1]
-    return _table(
+    return table(
         "table6",
         "Table 6: scale of the classifier-free guidance, MSCOCO-2017",
         printed,
@@ -392,7 +344,7 @@ def _titok_generation(results: Results) -> Table:
         pictures = f"python -m benchmarks.gfid --images DIR --reference {ADM_FILE}"
         missing = partial(generator_missing, system.name, command, pictures)
         choices.append(choose(_runs_of(results.gfid, system), obstacle, missing))
-    return _table(
+    return table(
         "titok-generation",
         "TiTok's README: generation, ImageNet 256",
         published.table("titok_generation"),

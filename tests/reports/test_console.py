@@ -46,6 +46,7 @@ NAMES = {
     "merge",
     "serve",
     "table",
+    "paper",
     "try",
 }
 
