@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.scenes import EVALUATED
 from lactok.command import Parser, as_flags, command, given, refuse_beside
-from lactok.errors import at_least, disk_errors, integer
+from lactok.errors import UserError, at_least, disk_errors, integer
 from lactok.evaluation.config import Settings, split_names
 from lactok.evaluation.options import RUN, add_options
 
@@ -33,33 +33,34 @@ def parser() -> Parser:
             "480 of them, some minutes": "--scenes",
             "pictures that you have": "--images PICTURES --device cuda",
             "make the pictures of a generator first": "--generators sdxl --device cuda --dtype float16",
+            "let a small generator draw captions of scenes": "--scenes --generators lactokgen-tiny --samples 1",
         },
         epilog="A sample that is missing or cannot be read is left out of every mean and named; the other samples of "
         "its prompt count, and a prompt without any is left out. Where a task lost all its prompts, overall is empty "
         "and says so. With --strict that ends with exit code 3; a folder without any readable picture ends with 2.",
     )
-    what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    p.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
         help="pictures in GenEval's layout: DIR/00000/metadata.jsonl and DIR/00000/samples/0000.png (or .jpg, .webp, "
         "...)",
     )
-    what.add_argument(
+    p.add_argument(
         "--generators",
         metavar="NAMES",
         help="generators, separated by spaces or commas, options after "
         "@: make the pictures of GenEval's 553 prompts first",
     )
-    what.add_argument(
+    p.add_argument(
         "--scenes",
         nargs="?",
         type=integer,
         const=EVALUATED,
         metavar="N",
         help="compose pictures of known "
-        "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download",
+        "truth for N captions (%(const)s) and judge them by scenes-tiny: needs no download; with --generators, these "
+        "draw the captions instead",
     )
     p.add_argument(
         "--samples", type=integer, default=4, help="pictures per prompt (default: %(default)s, as published)"
@@ -103,8 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = parser()
     args = own.parse_args(argv)
     named = given(own, argv)
-    refuse_beside("images", ("seed", "dtype"), named, "since pictures that are there need no generator")
-    refuse_beside("scenes", ("dtype",), named, "whose pictures are drawn, not generated")
+    if not named & {"images", "generators", "scenes"}:
+        raise UserError("say what is to be judged: `images` DIR, `generators` NAMES or `scenes`")
+    others = ("generators", "scenes", "seed", "dtype")
+    refuse_beside("images", others, named, "since pictures that are there need no generator")
+    if args.generators is None:
+        refuse_beside("scenes", ("dtype",), named, "whose pictures are drawn, not generated")
     settings = Settings.of(vars(args))
     settings.check()
     at_least("samples", args.samples, 1, 10_000)
@@ -124,44 +129,66 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.images:
         existing_folder(args.images)
     settings.use_machine()
+    if args.scenes is not None and names:
+        tell_known(args.scenes)
     from benchmarks.geneval import suite
+    from lactok.evaluation.terminal import fitted
 
     if args.dry_run:
         lines = suite.plan(detector, colours, names, args.images, args.scenes, args.samples, args.limit)
         print("\n".join(lines))
         return 0
     run, execution = settings.run(), settings.execution()
-    images, subject = args.images, None
+    images, subject, asked = args.images, None, None
     # everything that can be wrong with prompts and pictures is found before anything is fetched or generated
     if images is not None:
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
     elif names:
-        asked = [(repr(prompt["prompt"]), prompt) for prompt in suite.chosen_prompts(args.limit).values()]
-        suite.check_words(asked, detector, colours)
+        asked = suite.asked_of_geneval(args.limit)
+        if args.scenes is not None:
+            asked = suite.asked_of_scenes(args.scenes, args.limit)
+        words = [(repr(prompt["prompt"]), prompt) for prompt in asked.prompts.values()]
+        suite.check_words(words, detector, colours)
     judges = suite.fetch_judges(detector, colours)
-    if args.scenes is not None:
+    is_composed = args.scenes is not None and not names
+    if is_composed:
         count = args.scenes * args.samples
         logger.info("%d pictures of known truth are composed, then judged; a CPU takes about half a second each", count)
         images = suite.compose_scenes(execution.out, args.scenes, args.samples, args.seed)
         subject = suite.read_subject(images, args.samples, args.limit, detector, colours)
-    results, missing, failed = suite.judge_generators(names, args.samples, judges, run, execution, args.annotate)
+    results, missing, failed = suite.judge_generators(
+        names, args.samples, judges, run, execution, args.annotate, asked=asked
+    )
     if subject is not None:
         judged = suite.judge_images(subject, judges, run, execution, args.annotate)
         results += [] if judged is None else [judged]
     if results:
         show(results, execution.out)
-    if results and args.scenes is not None:
+    if results and is_composed:
         print("\nHow often these verdicts are true, and what captions of other scenes get:\n")
         from benchmarks.scenes.agreement import report_agreement
 
         assert subject is not None, "the scenes were read above"
         known = suite.detections_by_picture(subject, judges, run, execution)
         report_agreement(images, detector, colours, args.device, args.seed, known=known)
+    if results and asked is not None and asked.name is not None:
+        print("\nWhat these pictures get with captions of other scenes:\n")
+        print(fitted(suite.with_other_captions(results, asked, judges, run, execution)))
     for kind, reasons in (("not run", missing), ("failed", failed)):
         for name, reason in reasons.items():
             print(f"{kind}: {name}: {as_flags(reason)}", file=sys.stderr)
     incomplete = any(result.data.dataset.skipped for result in results)
     return 3 if missing or failed or (args.strict and incomplete) else 0
+
+
+def tell_known(count: int) -> None:
+    """Say so where generators may have been trained on some of the captions of so many scenes."""
+    if count > EVALUATED:
+        logger.warning(
+            "the first %d captions are kept from training; of the others, generators that were trained on composed "
+            "scenes may have seen some",
+            EVALUATED,
+        )
 
 
 def show(results: Sequence[GenEvalResult], out: Path) -> None:

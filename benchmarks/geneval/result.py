@@ -35,7 +35,8 @@ class Subject:
     Attributes:
         name: as in the name of the result folder.
         pictures: what the folder holds and what is wrong with it.
-        generator: {"name", "samples" per prompt, "seed", "dtype"}; None if nothing is known about the pictures' origin.
+        generator: {"name", "samples" per prompt, "seed", "dtype", and "prompts" where they are not GenEval's}; None if
+            nothing is known about the pictures' origin.
     """
 
     name: str
@@ -45,11 +46,12 @@ class Subject:
     def folder_name(self, judges: Judges, limit: int | None) -> str:
         """Return the name of the result folder.
 
-        It is `geneval__<name>__<detector>-<colours>[__limit][__dtype][__seed][__samples]`; what has its usual value is
-        left out.
+        It is `geneval__<name>__<detector>-<colours>[__limit][__dtype][__seed][__samples][__prompts]`; what has its
+        usual value is left out.
         """
         generator = self.generator or {}
         samples = generator.get("samples", SAMPLES)
+        more = [f"samples{samples}"] if samples != SAMPLES else []
         return folder_name(
             "geneval",
             self.name,
@@ -57,7 +59,7 @@ class Subject:
             limit=limit,
             dtype=generator.get("dtype", "float32"),
             seed=generator.get("seed", 0),
-            more=f"samples{samples}" if samples != SAMPLES else "",
+            more="__".join([*more, *([generator["prompts"]] if "prompts" in generator else [])]),
         )
 
 

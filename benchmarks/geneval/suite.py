@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.generation.prompts import Prompt
 from benchmarks.generation.work import generate
@@ -101,10 +102,37 @@ def detections_by_picture(
     return found
 
 
-def chosen_prompts(limit: int | None) -> dict[int, Prompt]:
+@dataclass(frozen=True)
+class Asked:
+    """What generators are asked for.
+
+    Attributes:
+        prompts: in GenEval's format, by their numbers.
+        name: of the prompts, where they are not GenEval's.
+    """
+
+    prompts: Mapping[int, Prompt]
+    name: str | None = None
+
+
+def asked_of_geneval(limit: int | None) -> Asked:
     """Return GenEval's prompts by their official numbers, or a fixed random choice of `limit` of them."""
     official = prompts.official()
-    return {number: official[number] for number in limited_numbers(len(official), limit)}
+    return Asked({number: official[number] for number in limited_numbers(len(official), limit)})
+
+
+def asked_of_scenes(count: int, limit: int | None, seed: int = 0) -> Asked:
+    """Return the captions of so many composed scenes, or a fixed random choice of `limit` of them.
+
+    Args:
+        count: number of captions. The first ones of seed 0 are kept from training, see `benchmarks.scenes.EVALUATED`.
+        limit: how many of them are asked for; None for all.
+        seed: of the captions.
+    """
+    from benchmarks.scenes.folder import caption_of
+
+    name = f"scenes{count}" + (f"-seed{seed}" if seed else "")
+    return Asked({number: caption_of(seed, number) for number in limited_numbers(count, limit)}, name)
 
 
 def judge_generator(
@@ -114,7 +142,7 @@ def judge_generator(
     run: Run,
     execution: Execution,
     annotated: Annotate,
-    asked: Mapping[int, Prompt] | None = None,
+    asked: Asked | None = None,
 ) -> GenEvalResult | None:
     """Let a generator make pictures of GenEval's prompts, or of others, judge them and write the result.
 
@@ -125,23 +153,47 @@ def judge_generator(
         name: the generator as it is asked for, with options after `@`.
         samples: pictures per prompt.
         annotated: which pictures are drawn with their verdicts.
-        asked: prompts in GenEval's format by their numbers, such as the captions of scenes; by default GenEval's own.
+        asked: the prompts; by default GenEval's own.
 
     Returns:
         The result; None while other parts still have shards to do.
     """
     canonical = registry.generator_spec(name).name
-    source = "geneval" if asked is None else "prompts"
-    asked = chosen_prompts(execution.limit) if asked is None else asked
-    root = generated.of_geneval(execution.out, canonical, samples, run.dtype, run.seed)
-    dataset, _ = generate(
-        name, list(asked.values()), root, run, execution, samples=samples, source=source, numbers=list(asked)
-    )
-    found = folder.read(root, samples, asked=asked)
-    subject = Subject(canonical, found, {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype})
+    asked = asked or asked_of_geneval(execution.limit)
+    texts, numbers = list(asked.prompts.values()), list(asked.prompts)
+    root = generated.of_geneval(execution.out, canonical, samples, run.dtype, run.seed, asked.name)
+    source = asked.name or "geneval"
+    dataset, _ = generate(name, texts, root, run, execution, samples=samples, source=source, numbers=numbers)
+    found = folder.read(root, samples, asked=asked.prompts)
+    made: dict[str, Any] = {"name": canonical, "samples": samples, "seed": run.seed, "dtype": run.dtype}
+    subject = Subject(canonical, found, made | ({"prompts": asked.name} if asked.name else {}))
     # the data set of `generate` also has the pictures that other parts still have to make
     dataset = replace(dataset, name=canonical)
     return _judge(subject, dataset, judges, run, execution, annotated, Timer(run.device))
+
+
+def with_other_captions(
+    results: Sequence[GenEvalResult], asked: Asked, judges: Judges, run: Run, execution: Execution
+) -> str:
+    """Return as a table what the pictures of generators get with captions of other scenes of the same task.
+
+    Args:
+        results: of generators that drew the captions of scenes.
+        asked: these captions.
+    """
+    from benchmarks.geneval.result import system_name
+    from benchmarks.scenes import exchanged
+
+    shares = {}
+    for result in results:
+        root, made = result.generated, result.data.pictures.generator
+        assert root is not None
+        assert made is not None
+        subject = Subject(result.dataset, folder.read(root, made.samples, asked=asked.prompts))
+        known = detections_by_picture(subject, judges, run, execution)
+        detector, colours = judges.detector(run.device), judges.colours(run.device)
+        shares[system_name(result)] = exchanged.score(subject.pictures.entries, detector, colours, known)
+    return exchanged.table(shares)
 
 
 def judge_generators(
@@ -152,12 +204,13 @@ def judge_generators(
     execution: Execution,
     annotated: Annotate,
     alone: bool = True,
+    asked: Asked | None = None,
 ) -> tuple[list[GenEvalResult], dict[str, str], dict[str, str]]:
-    """Let generators make pictures of GenEval's prompts and judge them; one that fails does not stop the others.
+    """Let generators make pictures of prompts and judge them; one that fails does not stop the others.
 
     Args:
         names: the generators as they are asked for.
-        samples, annotated: as of `judge_generator`.
+        samples, annotated, asked: as of `judge_generator`.
         alone: whether a user's mistake is an error of the whole command where only one generator is asked for.
 
     Returns:
@@ -169,7 +222,7 @@ def judge_generators(
         DiskError: the disk is full.
     """
     results, missing, failed = one_by_one(
-        names, lambda name: judge_generator(name, samples, judges, run, execution, annotated), alone
+        names, lambda name: judge_generator(name, samples, judges, run, execution, annotated, asked), alone
     )
     return [result for result in results if result is not None], missing, failed
 
@@ -230,7 +283,7 @@ def plan(
     Args:
         names: generators whose pictures would be made and judged.
         images: folder of pictures to judge, if any.
-        scenes: number of captions to compose scenes for, if any.
+        scenes: number of captions to compose scenes for, or that generators draw, if any.
         samples: pictures per prompt.
         limit: number of prompts; None for all.
     """
@@ -246,9 +299,10 @@ def plan(
             lines.append(f"{spec.name}: {asset.name}: {where}")
         if not spec.assets:
             lines.append(f"{spec.name}: needs no weights")
-    asked = len(limited_numbers(len(prompts.official()), limit))
-    lines += [f"{name}: {asked} prompts, {asked * samples} pictures to make and to judge" for name in names]
-    if scenes is not None:
+    asked = len(limited_numbers(len(prompts.official()) if scenes is None else scenes, limit))
+    what = "prompts" if scenes is None else "captions of scenes"
+    lines += [f"{name}: {asked} {what}, {asked * samples} pictures to make and to judge" for name in names]
+    if scenes is not None and not names:
         judged = len(limited_numbers(scenes, limit))
         lines.append(f"scenes: {scenes} captions, {scenes * samples} pictures to compose, {judged * samples} to judge")
     if images is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +142,7 @@ def summarize(judged: Sequence[Judged], score: Score, seed: int = 0) -> dict[str
         if of_task:
             tasks[task] = {"goal": GOALS[task]} | _against_truth(of_task, score) | _shuffled(of_task, score, seed)
     keys = ("agreement", "score", "true", "shuffled", "chance")
-    overall = {key: _mean([t[key] for t in tasks.values() if t[key] is not None]) for key in keys}
+    overall = {key: mean([t[key] for t in tasks.values() if t[key] is not None]) for key in keys}
     return {"pictures": len(judged), "seed": seed, "tasks": tasks, "overall": overall}
 
 
@@ -184,31 +184,39 @@ def clause_of(reason: str) -> str:
     return "too few" if ">=" in first else "too many"
 
 
+def exchanges(captions: Mapping[Path, Metadata], seed: int) -> Iterator[dict[Path, Metadata]]:
+    """Yield `SHUFFLES` times the captions of one task's folders, exchanged so that none keeps its own.
+
+    There is nothing to yield of one folder alone, which has no other caption to get.
+    """
+    folders = sorted(captions)
+    if len(folders) == 1:
+        return
+    rng = np.random.default_rng(seed_of(seed, "shuffled", captions[folders[0]]["tag"]))
+    for _ in range(SHUFFLES):
+        # each folder gets the caption of the one before it in a random ring
+        order = rng.permutation(len(folders))
+        pairs = zip(order, np.roll(order, 1), strict=True)
+        yield {folders[own]: captions[folders[other]] for own, other in pairs}
+
+
 def _shuffled(judged: Sequence[Judged], score: Score, seed: int) -> dict[str, float | None]:
     """Return the mean score of one task's pictures with captions of other folders, by the judge and by the truth.
 
     Both are None where there is one folder alone, which has no other caption to get.
     """
-    folders = sorted({j.truth.picture.parent.parent for j in judged})
     captions = {j.truth.picture.parent.parent: j.truth.caption for j in judged}
-    if len(folders) == 1:
-        return {"shuffled": None, "chance": None}
-    rng = np.random.default_rng(seed_of(seed, "shuffled", captions[folders[0]]["tag"]))
-    by_judge, by_truth = [], []
-    for _ in range(SHUFFLES):
-        # each folder gets the caption of the one before it in a random ring, so that none keeps its own
-        order = rng.permutation(len(folders))
-        exchanged = {}
-        for own, other in zip(order, np.roll(order, 1), strict=True):
-            exchanged[folders[own]] = captions[folders[other]]
+    by_judge: list[float] = []
+    by_truth: list[float] = []
+    for exchanged in exchanges(captions, seed):
         for j in judged:
             caption = exchanged[j.truth.picture.parent.parent]
             by_judge.append(score(caption, j.found, j.colours)[0])
             by_truth.append(score(caption, j.truth.objects, j.truth.colours)[0])
-    return {"shuffled": _mean(by_judge), "chance": _mean(by_truth)}
+    return {"shuffled": mean(by_judge), "chance": mean(by_truth)}
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def mean(values: Sequence[float]) -> float | None:
     """Return the mean, or None where there is no value."""
     return float(np.mean(values)) if values else None
 
@@ -259,7 +267,7 @@ def table(summary: Mapping[str, Any]) -> str:
         cells = []
         for caption in ("holds", "broken"):
             cells += [confusion[caption].get("correct", ""), confusion[caption].get("incorrect", "")]
-        shares = [_percent(t.get(key)) for key in ("agreement", "goal", "score", "true", "shuffled", "chance")]
+        shares = [percent(t.get(key)) for key in ("agreement", "goal", "score", "true", "shuffled", "chance")]
         errors = ", ".join(f"{n} {what}" for what, n in t.get("errors", {}).items())
         rows.append([task, t.get("n", summary["pictures"]), *shares[:2], *cells, *shares[2:], errors])
     head = [
@@ -280,6 +288,6 @@ def table(summary: Mapping[str, Any]) -> str:
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     """Return a share of 0 to 1 as "12.3 %", or "" for None."""
     return "" if share is None else f"{100 * share:.1f} %"

@@ -16,17 +16,20 @@ Palette = tuple[np.ndarray, np.ndarray]  # the two colours of a texture, each (3
 ENOUGH_CONTRAST = 75.0
 
 
-def background(size: int, avoid: Sequence[RGB], rng: Rng) -> np.ndarray:
+def background(size: int, avoid: Sequence[RGB], rng: Rng, plain: bool = False) -> np.ndarray:
     """Draw a background.
 
     Args:
         size: its side in pixels.
         avoid: the colours of the objects, from which the background's colours keep as far as some draws allow.
         rng: all random choices come from it.
+        plain: a gradient alone, without other textures and without clutter.
 
     Returns:
         (size, size, 3) float32, 0 to 255.
     """
+    if plain:
+        return gradient(size, palette(avoid, rng), rng)
     textures = (gradient, clouds, wood, grass, tiles, cloth)
     picture = textures[int(rng.integers(len(textures)))](size, palette(avoid, rng), rng)
     if rng.random() < 0.35:  # two textures, as of a wall over a floor

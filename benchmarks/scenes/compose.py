@@ -16,6 +16,7 @@ from lactok.randomness import seed_of
 
 SIZE = 256  # side of a scene in pixels
 SMALLEST, LARGEST = 28, 120  # bounds of the longer side of an object's box in pixels
+PLAIN = 0.6  # in plain scenes an object has at least this share of the longest side that it may have
 VISIBLE = 0.85  # at least this share of an object is not hidden by others
 EDGE = 3  # pixels that an object keeps from the picture's edge
 # the direction (right, down) of each of GenEval's relations
@@ -78,8 +79,13 @@ def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
     return box
 
 
-def compose(plan: Plan, seed: int) -> Scene:
+def compose(plan: Plan, seed: int, plain: bool = False) -> Scene:
     """Compose the scene of a plan; the same seed gives the same picture.
+
+    Args:
+        plan: what the scene shows.
+        seed: of everything else.
+        plain: large objects before a plain background, which a small network learns sooner.
 
     Raises:
         AssertionError: in 50 attempts the objects found no room.
@@ -88,7 +94,8 @@ def compose(plan: Plan, seed: int) -> Scene:
         rng = np.random.default_rng(seed_of(seed, "scene", attempt))
         surfaces = [colours.drawn(w.color, rng) for w in plan.objects]
         sprites = [
-            sprite(w.name, s, side, rng) for w, s, side in zip(plan.objects, surfaces, sides(plan, rng), strict=True)
+            sprite(w.name, s, side, rng)
+            for w, s, side in zip(plan.objects, surfaces, sides(plan, rng, plain), strict=True)
         ]
         places = placed([(s.shape[1], s.shape[0]) for s in sprites], plan.relation, rng)
         if places is None:
@@ -100,15 +107,16 @@ def compose(plan: Plan, seed: int) -> Scene:
         for i, part in enumerate(sprites):
             seen &= (labels == i + 1).sum() >= VISIBLE * (part[..., 3] > 127).sum() > 0
         if seen:
-            return Scene(*painted(sprites, places, surfaces, rng), labels, plan.objects)
+            return Scene(*painted(sprites, places, surfaces, rng, plain), labels, plan.objects)
     raise AssertionError(f"no room for {plan}")
 
 
-def sides(plan: Plan, rng: Rng) -> np.ndarray:
-    """Draw the longer side of each object's box in pixels: the more objects, the smaller."""
+def sides(plan: Plan, rng: Rng, plain: bool = False) -> np.ndarray:
+    """Draw the longer side of each object's box in pixels: the more objects, the smaller; plain scenes' are larger."""
     count = len(plan.objects)
     largest = min(LARGEST, 105 if plan.relation else LARGEST, {1: 120, 2: 120, 3: 100, 4: 84}.get(count, 72))
-    return rng.uniform(SMALLEST + 4 if count > 4 else SMALLEST + 10, largest, count)
+    smallest = PLAIN * largest if plain else SMALLEST + 4 if count > 4 else SMALLEST + 10
+    return rng.uniform(smallest, largest, count)
 
 
 def sprite(name: str, surface: colours.RGB, side: float, rng: Rng) -> np.ndarray:
@@ -208,14 +216,18 @@ def related(first: tuple[int, int], second: tuple[int, int], relation: str, rng:
 
 
 def painted(
-    sprites: Sequence[np.ndarray], places: Sequence[tuple[int, int]], surfaces: Sequence[colours.RGB], rng: Rng
+    sprites: Sequence[np.ndarray],
+    places: Sequence[tuple[int, int]],
+    surfaces: Sequence[colours.RGB],
+    rng: Rng,
+    plain: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint the picture: the background, shadows, the objects, and a camera's gain, colour cast and noise over all.
 
     Returns:
         The picture with its objects and the same without them, (256, 256, 3) uint8.
     """
-    bare = background(SIZE, surfaces, rng)
+    bare = background(SIZE, surfaces, rng, plain)
     picture = bare.copy()
     angle, strength = rng.uniform(0.2, 2.9), rng.uniform(0.15, 0.55)
     for part, (left, top) in zip(sprites, places, strict=True):

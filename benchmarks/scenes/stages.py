@@ -35,6 +35,7 @@ from lactok.specs import Option
 
 TRAINING, HELD_OUT = "training", "held-out"
 ASKED, FULL = "asked", "full"
+RICH, PLAIN = "rich", "plain"
 EXAMPLE = "a photo of a red cup left of a kite"
 
 
@@ -69,7 +70,10 @@ class ScenePrompts(PromptSource):
 @register_stage(
     StageSpec(
         "scenes-composer",
-        options={"broken": Option(BROKEN, "share of scenes that break their caption", 0.0, 1.0)},
+        options={
+            "broken": Option(BROKEN, "share of scenes that break their caption", 0.0, 1.0),
+            "look": Option(RICH, "plain: what the caption names, large, before a gradient", choices=(RICH, PLAIN)),
+        },
         side=SIZE,
     )
 )
@@ -90,8 +94,9 @@ class SceneComposer(PictureSource):
         if caption is None:
             raise WrongValue(f"{shown(prompt)!r}: scenes are composed of captions as {EXAMPLE!r}")
         rng = np.random.default_rng(seed_of(seed, "scenes-composer"))
-        plan, _ = plan_scene(caption, bool(rng.random() < float(self.spec.values["broken"])), rng)
-        scene = compose(plan, seed_of(seed, "scenes-composer", "picture"))
+        is_plain = self.spec.values["look"] == PLAIN
+        plan, _ = plan_scene(caption, bool(rng.random() < float(self.spec.values["broken"])), rng, alone=is_plain)
+        scene = compose(plan, seed_of(seed, "scenes-composer", "picture"), is_plain)
         return Made(Image.fromarray(scene.image), truth.record(scene))
 
 

@@ -106,8 +106,14 @@ class Violation:
     found: int | str
 
 
-def plan_scene(caption: Metadata, violate: bool, rng: Rng) -> tuple[Plan, Violation | None]:
+def plan_scene(caption: Metadata, violate: bool, rng: Rng, alone: bool = False) -> tuple[Plan, Violation | None]:
     """Plan a scene that shows all that a caption asks for, and perhaps more; or, where `violate`, all but one thing.
+
+    Args:
+        caption: in GenEval's format.
+        violate: whether the scene breaks its caption.
+        rng: all random choices come from it.
+        alone: show nothing besides what the caption asks for, except in the place of a missing object.
 
     Returns:
         The plan, and how it breaks the caption, or None where the caption holds.
@@ -130,7 +136,7 @@ def plan_scene(caption: Metadata, violate: bool, rng: Rng) -> tuple[Plan, Violat
         relation = None
     taken = {c["class"] for c in include}
     most = 2 if len(objects) < 4 else 1
-    extra = int(rng.integers(1, most + 1)) if rng.random() < 0.3 else 0
+    extra = int(rng.integers(1, most + 1)) if not alone and rng.random() < 0.3 else 0
     if not objects or (missing and rng.random() < 0.8):
         extra = max(extra, 1)  # another object takes the place of the missing one
     others = [name for name in VOCABULARY if name not in taken]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SAMPLES = 4  # pictures of a prompt in GenEval's official protocol
 
 
-def of_geneval(out: Path, generator: str, samples: int, dtype: str, seed: int) -> Path:
-    """Return the folder of a generator's pictures of GenEval's prompts.
+def of_geneval(out: Path, generator: str, samples: int, dtype: str, seed: int, prompts: str | None = None) -> Path:
+    """Return the folder of a generator's pictures of GenEval's prompts, or of others in GenEval's format.
 
     Args:
         out: the folder of results.
@@ -29,8 +29,9 @@ def of_geneval(out: Path, generator: str, samples: int, dtype: str, seed: int) -
         samples: pictures of each prompt.
         dtype: the compute dtype.
         seed: the seed of the run.
+        prompts: the name of other prompts than GenEval's; None for GenEval's.
     """
-    more = f"samples{samples}" if samples != SAMPLES else ""
+    more = "__".join([*([f"samples{samples}"] if samples != SAMPLES else []), *([prompts] if prompts else [])])
     return out / "generated" / folder_name(generator, dtype=dtype, seed=seed, more=more)
 
 

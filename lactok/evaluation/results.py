@@ -258,7 +258,7 @@ class GenEvalResult(PicturesResult):
         made = self.data.pictures.generator
         if made is None:
             return None
-        return generated.of_geneval(self.folder.parent, made.name, made.samples, made.dtype, made.seed)
+        return generated.of_geneval(self.folder.parent, made.name, made.samples, made.dtype, made.seed, made.prompts)
 
     def metric(self, key: str) -> Metric:
         """Return the metric of a GenEval task: the share of correct pictures; its title is its key."""

@@ -271,6 +271,7 @@ class GeneratorPart(Part):
         samples: the number of pictures of each prompt.
         seed: the seed of the run.
         dtype: the compute dtype.
+        prompts: the name of the prompts, where they are others than GenEval's, such as "scenes36".
         tokens: how many tokens of a prompt it reads, special ones included; set where a prompt has more.
         captions_cut: how many different prompts have more; the generator did not read the rest of them.
     """
@@ -279,6 +280,7 @@ class GeneratorPart(Part):
     samples: int
     seed: int
     dtype: str
+    prompts: str | None = None
     tokens: int | None = None
     captions_cut: int | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ def _generate(known: Found, scenes: Path, plan: Plan, runs: Path) -> dict[str, s
     judges = suite.fetch_judges(detector, colours)
     run, execution = plan.settings(runs).run(), plan.settings(runs).execution()
     subject = suite.read_subject(scenes, 1, None, detector, colours)
-    captions = {number: scenes_folder.caption_of(plan.seed, number) for number in range(plan.scenes)}
+    captions = suite.asked_of_scenes(plan.scenes, None, plan.seed)
     known.places["geneval"] = f"{plan.scenes} captions of composed scenes, judged by {plan.judge}"
     true = suite.judge_images(subject, judges, run, execution, "none")
     if true is not None:
@@ -112,6 +112,6 @@ def _generate(known: Found, scenes: Path, plan: Plan, runs: Path) -> dict[str, s
     return failed
 
 
-def _judged(name: str, judges: Judges, captions: Mapping[int, Any], run: Any, execution: Any) -> GenEvalResult | None:
+def _judged(name: str, judges: Judges, captions: suite.Asked, run: Any, execution: Any) -> GenEvalResult | None:
     """Let a generator draw the captions, one picture of each, and judge them."""
     return suite.judge_generator(name, 1, judges, run, execution, "none", captions)

@@ -198,3 +198,21 @@ def test_a_folder_without_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[st
         scenes_command.main(["pairs", str(tmp_path)])
     assert stop.value.code == 2
     assert "has no pairs; make some by `python -m lactok.data`" in capsys.readouterr().err
+
+
+def test_plain_scenes_show_what_their_caption_names_and_nothing_else() -> None:
+    spec = SceneComposer.spec.with_options("look=plain,broken=0")
+    texts = ["a photo of a red cup", "a photo of a cup left of a kite", "a photo of three cups"] * 4
+    for text, made in zip(texts, SceneComposer(spec).make(texts, range(12)), strict=True):
+        asked = reading.read(text)
+        assert asked is not None
+        assert truth.holds(asked, made.facts)
+        assert len(made.facts["objects"]) == sum(clause["count"] for clause in asked["include"])
+        sides = [max(right - left, low - high) for left, high, right, low in (o["box"] for o in made.facts["objects"])]
+        assert min(sides) >= 0.6 * 84 * 0.9  # of four objects; a hidden part is not counted
+
+
+def test_plain_scenes_that_break_their_caption_replace_what_is_missing() -> None:
+    spec = SceneComposer.spec.with_options("look=plain,broken=1")
+    shown = [made.facts["objects"] for made in SceneComposer(spec).make(["a photo of a cup"] * 8, range(8))]
+    assert all(len(objects) == 1 and objects[0]["class"] != "cup" for objects in shown)
