@@ -17,7 +17,7 @@ from lactok import weights
 from lactok.device import exact_float32
 from lactok.errors import UserError
 from lactok.nn import continuous
-from lactok.nn.continuous import SDXL_VAE_FILE, Shape, weight_file
+from lactok.nn.continuous import SDXL_VAE_FILE, VALUE_BITS, Shape, posterior_option, weight_file
 from lactok.nn.lactok import VAEShape
 from lactok.randomness import noise
 from lactok.registry import register
@@ -114,18 +114,16 @@ MODELS = {
 def _options(shape: Shape) -> dict[str, Option]:
     """Return the options of an autoencoder: its input's size, how its latents are kept, and which they are."""
     is_tiny = shape.kind == "AutoencoderTiny"
-    eight, multiple = "8 is 256 steps of the network's range, " if is_tiny else "", shape.downsampling
+    multiple = shape.downsampling
     options = {
         "input": Option(SIDE, "side of the image in pixels, in and out", low=128, high=4096, multiple=multiple),
-        "value_bits": Option(
-            32,  # what published figures are of; rounding to fewer may depend on the batch size
-            f"bits of a stored latent: {eight}16 float16, 32 float32",
-            choices=(8, 16, 32) if is_tiny else (16, 32),
-        ),
+        "value_bits": VALUE_BITS,
     }
+    if is_tiny:
+        help = "bits of a stored latent: 8 is 256 steps of the network's range, 16 float16, 32 float32"
+        options["value_bits"] = replace(VALUE_BITS, help=help, choices=(8, 16, 32))
     if shape.kind == "AutoencoderKL":
-        help = "the latents: the posterior's mean, or a sample of it"
-        options["posterior"] = Option("mode", help, choices=("mode", "sample"))
+        options["posterior"] = posterior_option("mode")
     return options
 
 

@@ -1,17 +1,26 @@
 """TiTok's tokenizers (Yu et al. 2024): 32 to 256 ids an image, and a small one that was trained with this project.
 
+Its continuous models ("vae") are ceilings: rows without ids, whose latent tokens are 16 numbers each. Their shapes are
+those of the authors' configs; the files were not opened here, and no reference set is of them, but all of their network
+except the last layer of the encoder is that of the vq8k models.
+
 The network is `lactok.nn.titok.TiTok`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
+from lactok.nn.continuous import VALUE_BITS, posterior_option, stored
 from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.titok import SIZES, Size, TiTok, TiTokConfig
+from lactok.randomness import noise
 from lactok.registry import register
 from lactok.specs import Asset, Hub, TokenizerSpec
-from lactok.tokenizer import Tokenizer
+from lactok.tokenizer import Reconstructor, Tokenizer
 from lactok.weights.metadata import bundled_shape
 
 
@@ -33,8 +42,23 @@ CONFIGS = {
     "titok-bl128": _vq8k("base", 128),
     "titok-bl64": _vq8k("base", 64),
 }
+
+
+def _vae(encoder: Size, tokens: int) -> TiTokConfig:
+    """Return the shape of one of the continuous models."""
+    return TiTokConfig(
+        SIZES[encoder], SIZES["large"], tokens, code_dim=16, l2_norm=False, legacy=False, continuous=True
+    )
+
+
+CONTINUOUS = {
+    "titok-vae-ll32": _vae("large", 32),
+    "titok-vae-bl64": _vae("base", 64),
+    "titok-vae-bl128": _vae("base", 128),
+}
 TINY = bundled_shape("titok-s128-tiny", "model", TiTokConfig)
 MEGABYTES = {"s128": 335, "b64": 820, "l32": 2565, "sl256": 1322, "bl128": 1561, "bl64": 1561}  # in float32
+CONTINUOUS_MEGABYTES = {"ll32": 2428, "bl64": 1558, "bl128": 1559}  # likewise
 
 
 def _official_spec(name: str) -> TokenizerSpec:
@@ -67,6 +91,25 @@ def _spec(
     )
 
 
+def _continuous_spec(name: str) -> TokenizerSpec:
+    """Return the spec of one of the continuous models, `CONTINUOUS`."""
+    config = CONTINUOUS[name]
+    short = name.removeprefix("titok-vae-")
+    source = Hub(f"yucornetto/tokenizer_titok_{short}_vae_c16_imagenet", "model.safetensors")
+    asset = Asset(name, "Apache-2.0", (source,), size=CONTINUOUS_MEGABYTES[short] * 10**6)
+    note = (
+        f"continuous: {config.tokens} latent tokens of {config.code_dim} numbers, no ids; its file was not opened here"
+    )
+    return replace(
+        _spec(name, config, asset, note),
+        tokens=None,
+        codebook_size=None,
+        kind="continuous",
+        # the authors' rFIDs are of samples
+        options={"value_bits": VALUE_BITS, "posterior": posterior_option("sample")},
+    )
+
+
 @register(_official_spec("titok-s128"), config=CONFIGS["titok-s128"])
 @register(_official_spec("titok-b64"), config=CONFIGS["titok-b64"])
 @register(_official_spec("titok-l32"), config=CONFIGS["titok-l32"])
@@ -95,3 +138,27 @@ class TiTokTokenizer(Tokenizer):
 
     def _decode(self, ids: Tensor, seeds: Tensor) -> Tensor:
         return self.model.decode(ids)
+
+
+@register(_continuous_spec("titok-vae-ll32"), config=CONTINUOUS["titok-vae-ll32"])
+@register(_continuous_spec("titok-vae-bl64"), config=CONTINUOUS["titok-vae-bl64"])
+@register(_continuous_spec("titok-vae-bl128"), config=CONTINUOUS["titok-vae-bl128"])
+class ContinuousTiTok(Reconstructor):
+    """A TiTok whose latent tokens are numbers; `config` is the shape of its network."""
+
+    def __init__(self, spec: TokenizerSpec, config: TiTokConfig):
+        super().__init__(spec)
+        self.model = TiTok(config)
+
+    @torch.inference_mode()
+    def reconstruct(self, images: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        images = self.checked_inputs(images)
+        given, values = self._checked_seeds(seeds, len(images)), self.spec.values
+        width = int(values["value_bits"])
+        with self._compute():
+            latents, deviation = self.model.posterior(images)
+            if values["posterior"] == "sample":
+                latents = latents + deviation * noise(given, tuple(latents.shape[1:]), "posterior").to(latents.device)
+            out = self.model.decode_features(stored(self.model, latents, width))
+        bits = float(latents[0].numel() * width)
+        return self._checked_images(out, len(images)), torch.full((len(images),), bits, dtype=torch.float64)

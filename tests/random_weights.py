@@ -62,8 +62,9 @@ def pretend(
         The spec that the name has now.
     """
     entry = registry.TOKENIZERS.entry(name)
-    option = replace(entry.spec.options["input"], default=side, low=1, choices=(), multiple=1)
-    options = {**entry.spec.options, "input": option}
+    options = dict(entry.spec.options)
+    if "input" in options:
+        options["input"] = replace(options["input"], default=side, low=1, choices=(), multiple=1)
     given = entry.spec
     tokens = None if given.tokens is None else given.tokens * side**2 // given.input_size**2
     sizes: dict[str, Any] = {"tokens": tokens, "input_size": side, "output_size": side}

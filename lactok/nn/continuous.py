@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from lactok.errors import UserError, one_line
 from lactok.outside_text import shown
-from lactok.specs import Asset, Hub
+from lactok.specs import Asset, Hub, Option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# 32 is what published figures are of; rounding to fewer may depend on the batch size
+VALUE_BITS = Option(32, "bits of a stored latent: 16 float16, 32 float32", choices=(16, 32))
 CLASSES = ("AutoencoderKL", "AutoencoderDC", "AutoencoderTiny")
 
 
@@ -146,6 +148,11 @@ def check_config(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a stored `config.json` as it is, if `read_config` can read it; raise its UserError if not."""
     read_config(tensors)
     return tensors
+
+
+def posterior_option(default: str) -> Option:
+    """Return the option that says which latents a VAE is decoded from; `default` is "mode" or "sample"."""
+    return Option(default, "the latents: the posterior's mean, or a sample of it", choices=("mode", "sample"))
 
 
 def encode(model: Any, images: Tensor, noise: Callable[[tuple[int, ...]], Tensor] | None = None) -> Tensor:

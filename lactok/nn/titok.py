@@ -2,7 +2,8 @@
 
 Source: bytedance/1d-tokenizer `modeling/titok.py`, `modeling/modules/blocks.py`; Yu et al. 2024, arXiv 2406.07550.
 The decoder of the first models (`legacy`) predicts the codes of a MaskGIT-VQGAN, whose own decoder makes the image; the
-decoder of the later models ("vq8k") predicts the pixels of each patch.
+decoder of the later models ("vq8k") predicts the pixels of each patch. The continuous models ("vae") are as these, with
+the mean and the variance of numbers in the place of ids.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class TiTokConfig(Config):
         image_size, patch: sides of an image and of a patch in pixels.
         pixel: the shape of that MaskGIT-VQGAN; not used unless `legacy`.
         mixed: whether the encoder has the reshape quirk of the first models, see `Encoder`; not used unless `legacy`.
+        continuous: whether latent tokens are `code_dim` numbers each instead of codes; the encoder gives their mean and
+            variance, and `codebook_size` and `l2_norm` are not used.
     """
 
     encoder: tuple[Count, Count, Count] = SIZES["small"]
@@ -49,6 +52,7 @@ class TiTokConfig(Config):
     patch: Side = 16
     pixel: MaskGITConfig = field(default_factory=MaskGITConfig)
     mixed: bool = True
+    continuous: bool = False
 
     @property
     def grid(self) -> int:
@@ -152,14 +156,17 @@ class ViT(nn.Module):
 
 
 class Encoder(ViT):
-    """Images (B, 3, S, S) in [0, 1] and the learned latent tokens -> features (B, code_dim, 1, tokens)."""
+    """Images (B, 3, S, S) in [0, 1] and the learned latent tokens -> features (B, code_dim, 1, tokens).
+
+    The continuous models give twice the channels, see `TiTok.posterior`.
+    """
 
     def __init__(self, config: TiTokConfig):
         super().__init__(config.encoder, config)
         width = config.encoder[0]
         self.mixed = config.legacy and config.mixed
         self.patch_embed = nn.Conv2d(3, width, config.patch, stride=config.patch)
-        self.conv_out = nn.Conv2d(width, config.code_dim, 1)
+        self.conv_out = nn.Conv2d(width, config.code_dim * (2 if config.continuous else 1), 1)
 
     def forward(self, image: Tensor, latent_tokens: Tensor) -> Tensor:
         patches = self.patch_embed(image).flatten(2).transpose(1, 2)  # (B, patches, width)
@@ -213,7 +220,7 @@ class Codebook(nn.Module):
 
 
 class TiTok(nn.Module):
-    """Turns images (B, 3, S, S) in [0, 1] into ids (B, tokens), and ids into images."""
+    """Turns images (B, 3, S, S) in [0, 1] into ids (B, tokens), or into numbers, and these into images."""
 
     def __init__(self, config: TiTokConfig):
         super().__init__()
@@ -221,7 +228,8 @@ class TiTok(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder1D(config)
         self.latent_tokens = nn.Parameter(config.encoder[0] ** -0.5 * torch.randn(config.tokens, config.encoder[0]))
-        self.quantize = VectorQuantizer(config.codebook_size, config.code_dim, config.l2_norm)
+        if not config.continuous:
+            self.quantize = VectorQuantizer(config.codebook_size, config.code_dim, config.l2_norm)
         if config.legacy:
             self.pixel_quantize = Codebook(config.pixel.codebook_size, config.pixel.z_channels)
             self.pixel_decoder = Decoder(config.pixel)
@@ -233,6 +241,15 @@ class TiTok(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) in [0, 1] -> ids (B, tokens) int64."""
         return self.quantize.encode(self.encode_features(images))[:, 0]
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation (B, code_dim, 1, tokens) float32 of a continuous model's latent tokens.
+
+        Args:
+            images: (B, 3, S, S) in [0, 1].
+        """
+        mean, log_variance = self.encode_features(images).float().chunk(2, 1)
+        return mean, (log_variance.clamp(-30, 20) / 2).exp()
 
     def soft_pixel_codes(self, logits: Tensor) -> Tensor:
         """Logits of the MaskGIT-VQGAN's codes (B, K, h, w) -> the codes' means (B, C, h, w), weighted by softmax.
