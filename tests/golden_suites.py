@@ -28,6 +28,7 @@ from benchmarks.geneval import __main__ as geneval
 from benchmarks.geneval import detectors, prompts, scorer, summary
 from benchmarks.geneval.detectors import COLOURS, Detection
 from benchmarks.preference import __main__ as preference
+from benchmarks.probe import __main__ as probe
 from benchmarks.recon import __main__ as recon
 from benchmarks.scenes import folder as scene_folder
 from benchmarks.verify.recipe import picture, uniform
@@ -201,6 +202,21 @@ def of_ablation(tmp: Path, runs: Path, patch: pytest.MonkeyPatch) -> Values:
     return {"table": table.read_text(encoding="utf-8")}
 
 
+def of_probe(tmp: Path, runs: Path, patch: pytest.MonkeyPatch) -> Values:
+    """The linear probe and the small transformer on the ids of pictures of two classes."""
+    for number, kind in enumerate(("dark", "bright")):
+        folder = write_pictures(tmp / "pictures" / kind, 8, 400 + 20 * number)
+        for path in folder.iterdir():
+            pixels = np.asarray(Image.open(path)) // 2 + 127 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    command(
+        probe.main,
+        *("--tokenizers", "toy", "--dataset", tmp / "pictures", "--resolution", "32", "--metrics", "psnr"),
+        *("--steps", "2", "--out", tmp / "out"),
+    )
+    return results(tmp / "out")
+
+
 def of_scenes(tmp: Path, runs: Path, patch: pytest.MonkeyPatch) -> Values:
     """Captions and truth of composed scenes; of their pictures every 32nd pixel."""
     scene_folder.make(tmp / "scenes", 6, 1, seed=3, broken=0.5)
@@ -224,12 +240,15 @@ def of_reports(tmp: Path, runs: Path, patch: pytest.MonkeyPatch) -> Values:
     return {name: (tmp / name).read_text(encoding="utf-8") for name in ("tables.md", "tables.tex")}
 
 
+# the probes train networks, and Adam's first steps are as long for gradients near zero, whose last bits may differ
+RTOL = {"probe": 1e-3}
 SUITES: dict[str, Callable[[Path, Path, pytest.MonkeyPatch], Values]] = {
     "recon": of_recon,
     "generation": of_generation,
     "geneval": of_geneval,
     "preference": of_preference,
     "ablation": of_ablation,
+    "probe": of_probe,
     "scenes-made": of_scenes,
     "reports": of_reports,
 }

@@ -42,7 +42,8 @@ def test_sets_hold(name: str, regenerate_golden: bool) -> None:
 def test_suites_hold(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_runs: Path, regenerate_golden: bool
 ) -> None:
-    hold_values(name, golden_suites.SUITES[name](tmp_path, own_runs, monkeypatch), regenerate_golden)
+    rtol = golden_suites.RTOL.get(name, 1e-5)
+    hold_values(name, golden_suites.SUITES[name](tmp_path, own_runs, monkeypatch), regenerate_golden, rtol=rtol)
 
 
 @pytest.fixture(scope="module")
