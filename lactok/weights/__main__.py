@@ -1,13 +1,22 @@
-"""`python -m lactok.weights list | path NAME | fetch NAME`: where the files of weights are, and fetching them."""
+"""`python -m lactok.weights list | path NAME | fetch NAME | pack FILE`: find weights, fetch them, make them small."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lactok.command import Parser, command
-from lactok.errors import DiskError, UserError, WeightsNotFound, first_few, unknown
+from lactok.errors import (
+    DiskError,
+    UserError,
+    WeightsNotFound,
+    check_output_file,
+    disk_errors,
+    first_few,
+    unknown,
+)
 from lactok.specs import Asset
 from lactok.weights.known import groups_of_assets, known_assets, users_of_assets
 from lactok.weights.resolution import locate, resolve, seen, size_text
@@ -36,23 +45,38 @@ def parser() -> Parser:
     path.add_argument("name", help=named)
     fetch = actions.add_parser("fetch", help="download and convert it")
     fetch.add_argument("name", help=f"{named}, or all")
+    pack = actions.add_parser("pack", help="keep a file of trained weights in a byte a number, as shipped models are")
+    pack.add_argument("file", type=Path, metavar="FILE", help="a safetensors file, such as a training writes")
+    pack.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the smaller file is written")
     return own
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """List assets, print where they are or fetch them; return 0."""
+    """List assets, print where they are, fetch them, or pack a file; return 0."""
     args = parser().parse_args(argv)
     if args.action == "list":
         chosen = None if args.name is None else _named(args.name)
         print("\n".join(listed(groups_of_assets(), chosen)))
     elif args.action == "path":
         _print_paths(_named(args.name))
+    elif args.action == "pack":
+        _pack(args.file, args.out)
     elif args.name == "all":
         _fetch([asset for asset, _ in known_assets().values()])
     else:
         _fetch(_named(args.name))
     return 0
+
+
+def _pack(file: Path, out: Path) -> None:
+    """Pack a file of weights and print its size before and after."""
+    from lactok.weights.packing import pack
+
+    check_output_file("out", out)
+    with disk_errors(out):
+        before, after = pack(file, out)
+    print(f"{out}: {size_text(after)}, {size_text(before)} before")
 
 
 def _named(name: str) -> list[Asset]:

@@ -16,6 +16,7 @@ from lactok.errors import UserError, one_line
 from lactok.files import replacing, sha256, write_atomically
 from lactok.specs import Asset
 from lactok.weights import wrappers
+from lactok.weights.packing import unpacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,7 @@ def read(asset: Asset, path: Path, name: str) -> dict[str, Tensor]:
 
 
 def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file by name.
+    """Read the tensors of a safetensors file by name; those that are packed (`lactok.weights.packing`) as float32.
 
     Args:
         path: the file.
@@ -74,7 +75,7 @@ def load_safetensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return _names_and_shapes(path) if device == "meta" else load_file(path, device=device)
+        return unpacked(_names_and_shapes(path) if device == "meta" else load_file(path, device=device))
     except Exception as error:  # errors of safetensors have no common class
         raise UserError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
 
