@@ -57,11 +57,8 @@ def needed() -> dict[str, list[str]]:
     usual = [*systems.SMALL_TOKENIZERS, "llamagen", "lactok-h"]
     compared = [tokenizers[key] for key in usual]
     steps = [tokenizers[systems.steps_key(n)] for n in systems.STEPS]
-    of = {key: names(study, SCALE) for key, study in STUDIES.items()}
-    return {
-        PHOTOGRAPHS: list(dict.fromkeys([*compared, *of["steps"], *steps])),
-        SCENES: list(dict.fromkeys([*compared, *of["components"], *of["tokens"]])),
-    }
+    studied = [name for study in STUDIES.values() for name in names(study, SCALE)]
+    return {PHOTOGRAPHS: list(dict.fromkeys([*compared, *studied, *steps])), SCENES: list(dict.fromkeys(compared))}
 
 
 def compose(plan: Plan, runs: Path) -> Path:

@@ -49,8 +49,8 @@ DATASETS = {
         "recon_coco": PHOTOGRAPHS,
         "recon_mjhq": SCENES,
         "recon_flux5k": SCENES,
-        "ablation_components_mjhq5k": SCENES,
-        "ablation_tokens_mjhq5k": SCENES,
+        "ablation_components_mjhq5k": PHOTOGRAPHS,
+        "ablation_tokens_mjhq5k": PHOTOGRAPHS,
     },
 }
 
