@@ -40,7 +40,7 @@ TRAINERS = {
     "proxy": TrainerEntry(
         "a MaskGIT-VQGAN, for TiTok's proxy codes", "lactok.training.maskgit_vqgan", "ProxyRecipe", "ProxyLearner"
     ),
-    "titok": TrainerEntry("TiTok, either stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
+    "titok": TrainerEntry("TiTok, each stage", "lactok.training.titok", "TiTokRecipe", "TiTokLearner"),
     "flextok": TrainerEntry(
         "FlexTok, encoder and decoder", "lactok.training.flextok", "FlexTokRecipe", "FlexTokLearner"
     ),

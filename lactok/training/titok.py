@@ -3,8 +3,9 @@
 Source: Yu et al. 2024, arXiv 2406.07550, section 3.2. In stage 1, the encoder, the codebook and the 1D decoder learn to
 predict the ids of a frozen VQGAN, by cross-entropy and the codebook loss. In stage 2, the encoder and the codebook are
 frozen, and the 1D decoder and the VQGAN's codebook and decoder learn by squared error and LPIPS of pixels. Unlike the
-paper's, stage 2 has no discriminator, and LPIPS does not use ConvNeXt. Dead-code revival and the recipe's keys
-`pixels`, `places` and `window` are additions of this project.
+paper's, stage 2 has no discriminator, and LPIPS does not use ConvNeXt. Additions of this project are stage 3, in which
+the whole network learns by the loss of pixels, the revival of dead codes, and the recipe's keys `pixels`, `places` and
+`window`.
 """
 
 from __future__ import annotations
@@ -29,29 +30,34 @@ from lactok.training.held_out import codes_used, compare
 from lactok.training.maskgit_vqgan import check_widths
 from lactok.training.pixel_loss import SquaredErrorRecipe
 from lactok.training.positional import cell_positions, patch_positions, sincos_embedding
-from lactok.training.pretrained import load_weights, lpips_network, shape_of
+from lactok.training.pretrained import find_weights, load_weights, lpips_network, shape_of
+from lactok.weights.metadata import notes
 
 # the submodules of TiTok that are frozen in each stage
-FROZEN = {1: ("pixel_quantize", "pixel_decoder"), 2: ("encoder", "latent_tokens", "quantize")}
+FROZEN: dict[int, tuple[str, ...]] = {
+    1: ("pixel_quantize", "pixel_decoder"),
+    2: ("encoder", "latent_tokens", "quantize"),
+    3: (),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TiTokRecipe(CodebookRecipe, SquaredErrorRecipe):
-    """A recipe for either stage of TiTok; the weights of the loss of pixels are those of stage 2.
+    """A recipe for a stage of TiTok; the weights of the loss of pixels are those of stages 2 and 3.
 
     Attributes:
-        stage: 1 or 2.
-        model: shape of the network. Stage 1 needs it; stage 2 takes it from the weights of stage 1. Its `pixel`, the
-            shape of the VQGAN, is replaced by the one that the VQGAN's weights state, if they do.
+        stage: 1, 2 or 3.
+        model: shape of the network. Stage 1 needs it; the others take it from the weights that they start from. Its
+            `pixel`, the shape of the VQGAN, is replaced by the one that the VQGAN's weights state, if they do.
         proxy: weights of the VQGAN; for stage 1.
-        start: weights of stage 1; for stage 2.
+        start: weights of stage 1 for stage 2, of stage 2 or 3 for stage 3.
         pixels: weight in stage 1 of the squared error between the expected code under the predicted distribution and
             the VQGAN's code, relative to the variance of the codes; 0 in the paper.
         places: rows and columns of cells, one for each latent token. With it, stage 1 starts from sine-cosine
             positional embeddings, of patches and of these cells, and from keys equal to queries, so that attention
             starts between nearby tokens. Empty: from random embeddings, as in the paper.
-        window: side, in codes of the VQGAN, of the random square of each image that stage 2 decodes and compares; 0:
-            the whole image, as in the paper.
+        window: side, in codes of the VQGAN, of the random square of each image that stages 2 and 3 decode and compare;
+            0: the whole image, as in the paper.
     """
 
     stage: Count
@@ -64,10 +70,12 @@ class TiTokRecipe(CodebookRecipe, SquaredErrorRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.stage not in (1, 2):
-            raise UserError(f"stage = {self.stage}: 1 or 2")
-        if bool(self.proxy) != (self.stage == 1) or bool(self.start) != (self.stage == 2):
-            raise UserError("stage 1 needs `proxy`, the VQGAN's weights; stage 2 needs `start`, those of stage 1")
+        if self.stage not in FROZEN:
+            raise UserError(f"stage = {self.stage}: 1, 2 or 3")
+        if bool(self.proxy) != (self.stage == 1) or bool(self.start) != (self.stage > 1):
+            raise UserError(
+                "stage 1 needs `proxy`, the VQGAN's weights; stages 2 and 3 need `start`, those of the stage before"
+            )
         if self.model:
             self._check(self.model)
         elif self.stage == 1:
@@ -79,7 +87,7 @@ class TiTokRecipe(CodebookRecipe, SquaredErrorRecipe):
         Raises:
             UserError: weights do not exist, or the shape does not fit the recipe.
         """
-        if self.stage == 2:
+        if self.stage > 1:
             model = self.model or shape_of(self.start, "model", TiTokConfig, "start")
         else:
             assert self.model
@@ -124,9 +132,17 @@ class TiTokLearner(CodebookLearner):
             self._load_proxy()
             if recipe.places:
                 self._initialise_positions()
-            self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
-        else:
+        elif recipe.stage == 2:
             load_weights(self.model, recipe.start, "start", stage=1)
+        else:
+            if notes(find_weights(recipe.start, "start")).get("stage") == 1:
+                raise UserError(f"start = {recipe.start!r} is of stage 1; name the weights of stage 2 or 3")
+            load_weights(self.model, recipe.start, "start")
+        if recipe.stage != 2:
+            self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
+        if recipe.stage == 3:
+            assert self.revival is not None
+            self.revival.last_used.zero_()  # the codes are learned already, so step 0 moves none
         for name in FROZEN[recipe.stage]:
             getattr(self.model, name).requires_grad_(False)
         keep = recipe.variants > 0
@@ -179,7 +195,7 @@ class TiTokLearner(CodebookLearner):
         """Return the loss of the recipe's stage and its parts."""
         if self.recipe.stage == 1:
             return self.proxy_loss(images, step)
-        return self.pixel_loss(images, seeds)
+        return self.pixel_loss(images, seeds, step)
 
     def proxy_loss(self, images: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of stage 1, the cross-entropy with the VQGAN's ids and the codebook loss, and its parts."""
@@ -197,15 +213,22 @@ class TiTokLearner(CodebookLearner):
             loss = loss + recipe.pixels * parts["pixels"]
         return loss, parts
 
-    def pixel_loss(self, images: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of stage 2, the squared error and LPIPS of pixels, and its parts."""
+    def pixel_loss(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of pixels, in stage 3 with that of the codebook, and its parts."""
         recipe, model = self.recipe, self.model
-        codes = model.quantize.lookup(self.ids(images)[:, None])
+        parts: dict[str, Tensor] = {}
+        if recipe.stage == 2:
+            codes = model.quantize.lookup(self.ids(images)[:, None])
+        else:
+            codes, parts = self.quantize(model.encode_features(images / 2 + 0.5), step)
         pixel_codes = model.soft_pixel_codes(model.decoder(codes).float())
         if recipe.window:
             pixel_codes, images = self.windows(pixel_codes, images, seeds)
         output = model.pixel_decoder(pixel_codes).float() * 2 - 1
-        return recipe.pixel_loss(self.lpips, output, images)
+        loss, of_pixels = recipe.pixel_loss(self.lpips, output, images)
+        if recipe.stage == 3:
+            loss = loss + recipe.codebook * parts["codebook"]
+        return loss, parts | of_pixels
 
     def windows(self, pixel_codes: Tensor, images: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Cut a random square out of each image.

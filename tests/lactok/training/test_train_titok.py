@@ -30,22 +30,29 @@ pytestmark = pytest.mark.slow  # trainings
 CONFIGS = Path(numerics.__file__).parent / "configs"
 PIXEL = MaskGITConfig(8, (1, 1, 2), 1, 8, 16, 4)  # 4 pixels a code
 MODEL = TiTokConfig((16, 1, 2), (16, 1, 2), 4, 32, 4, image_size=32, patch=4, pixel=PIXEL)
-LEARNERS: dict[str, type[CodebookLearner]] = {"proxy": ProxyLearner, "stage 1": TiTokLearner, "stage 2": TiTokLearner}
+LEARNERS: dict[str, type[CodebookLearner]] = {
+    "proxy": ProxyLearner,
+    "stage 1": TiTokLearner,
+    "stage 2": TiTokLearner,
+    "stage 3": TiTokLearner,
+}
 
 
 @dataclass(frozen=True)
 class Recipes:
-    """A proxy's recipe, and those of both stages over random weights of what they take as given."""
+    """A proxy's recipe, and those of the stages over random weights of what they take as given."""
 
     proxy: ProxyRecipe
     first: TiTokRecipe
     second: TiTokRecipe
+    third: TiTokRecipe
 
     def __getitem__(self, kind: str) -> ProxyRecipe | TiTokRecipe:
         recipes: dict[str, ProxyRecipe | TiTokRecipe] = {
             "proxy": self.proxy,
             "stage 1": self.first,
             "stage 2": self.second,
+            "stage 3": self.third,
         }
         return recipes[kind]
 
@@ -61,10 +68,12 @@ def small(photographs: Path, tmp_path: Path) -> Recipes:
     torch.nn.init.normal_(vqgan.quantize.embedding.weight)
     checkpoint.save_state(proxy, vqgan.state_dict(), {})
     checkpoint.save_state(start, TiTok(MODEL).state_dict(), {"stage": 1})
+    checkpoint.save_state(tmp_path / "second.safetensors", TiTok(MODEL).state_dict(), {"stage": 2})
     return Recipes(
         ProxyRecipe(name="proxy", model=PIXEL, eval_size=32, **keys),
         TiTokRecipe(name="first", stage=1, model=MODEL, proxy=str(proxy), **keys),
         TiTokRecipe(name="second", stage=2, model=MODEL, start=str(start), **keys),
+        TiTokRecipe(name="third", stage=3, model=MODEL, start=str(tmp_path / "second.safetensors"), **keys),
     )
 
 
@@ -83,6 +92,7 @@ def test_what_learns_and_what_is_frozen(small: Recipes, tmp_path: Path) -> None:
         "proxy": {"encoder", "decoder", "quantize"},
         "stage 1": {"encoder", "latent_tokens", "decoder", "quantize"},
         "stage 2": {"decoder", "pixel_quantize", "pixel_decoder"},
+        "stage 3": {"encoder", "latent_tokens", "decoder", "quantize", "pixel_quantize", "pixel_decoder"},
     }
     for kind, expected in parts.items():
         run = trainer(small[kind], kind, tmp_path / kind)
@@ -151,6 +161,21 @@ def test_stage_2_compares_pixels(small: Recipes) -> None:
     torch.testing.assert_close(parts["lpips"], learner.lpips(output, images).mean())
 
 
+def test_stage_3_begins_with_the_codes_that_are_there(small: Recipes, tmp_path: Path) -> None:
+    run = trainer(replace(small.third, peak_lr=0.0, steps=100), "stage 3", tmp_path / "out")
+    learner = run.learner
+    assert isinstance(learner, TiTokLearner)
+    before = learner.model.quantize.embedding.weight.clone()
+    learner.train()
+    parts = run.train_step()
+    assert torch.equal(learner.model.quantize.embedding.weight, before)
+    assert parts["codebook"] > 0
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    _, parts = learner(images, torch.tensor([1, 2]), 0)
+    output = 2 * learner.model.decode(learner.model.encode(images / 2 + 0.5)) - 1
+    torch.testing.assert_close(parts["l2"], F.mse_loss(output, images), atol=1e-6, rtol=1e-4)
+
+
 def test_windows_are_the_same_place_in_codes_and_pixels(small: Recipes) -> None:
     learner = TiTokLearner(replace(small.second, window=3))
     codes = torch.arange(64.0).reshape(1, 1, 8, 8).repeat(20, 1, 1, 1)
@@ -203,9 +228,9 @@ def test_starting_values(small: Recipes) -> None:
 def test_mistakes_in_recipes_are_one_line(small: Recipes, tmp_path: Path) -> None:
     first, second, proxy = small.first, small.second, small.proxy
     wrong: list[tuple[Recipe, dict[str, Any], str]] = [
-        (first, {"stage": 3}, "stage = 3: 1 or 2"),
+        (first, {"stage": 4}, "stage = 4: 1, 2 or 3"),
         (first, {"proxy": ""}, "stage 1 needs `proxy`"),
-        (second, {"proxy": "x"}, "stage 2 needs `start`"),
+        (second, {"proxy": "x"}, "stages 2 and 3 need `start`"),
         (first, {"model": replace(MODEL, legacy=False)}, "only the first layout"),
         (first, {"model": replace(MODEL, patch=8)}, "model.patch must be"),
         (first, {"crop": 64, "scale": (64, 80)}, "must be model.image_size = 32"),
@@ -226,6 +251,8 @@ def test_mistakes_in_recipes_are_one_line(small: Recipes, tmp_path: Path) -> Non
     run.evaluate()
     with pytest.raises(UserError, match="is of stage 2; name the weights of stage 1"):
         TiTokLearner(replace(second, start=str(run.export_path)))
+    with pytest.raises(UserError, match="is of stage 1; name the weights of stage 2 or 3"):
+        TiTokLearner(replace(small.third, start=second.start))
 
 
 def test_the_shipped_tokenizer_beats_the_mean_colour() -> None:
