@@ -32,6 +32,7 @@ from lactok.training.lora import load_lora
 from lactok.training.numerics import happens
 from lactok.training.pixel_loss import DecodedRecipe
 from lactok.training.pretrained import load_parts, load_weights, lpips_network, shape_of
+from lactok.training.windows import random_windows
 from lactok.weights import load_strict
 
 # number of steps of each sampler: of hyper-sd and tlcm in training and evaluation, of ddim in evaluation only
@@ -58,6 +59,7 @@ class LaCTokRecipe(DecodedRecipe):
         accelerated: whether `unet_weights` are those of an accelerated model already, such as Hyper-SD's published
             UNet; stage 2 needs either this or `lora`.
         copy: weights of the copy after stage 1, from which stage 2 starts; stage 1 may start from such weights, too.
+        start: weights of the copy after a stage 2, which another stage 2 goes on from, in the place of `copy`.
         embedding: widths of the condition embedding; if not given, those that `copy` states.
         encoder_sizes: sides in pixels at which the encoder sees an image; one is drawn for each step, the same on all
             processes.
@@ -65,6 +67,8 @@ class LaCTokRecipe(DecodedRecipe):
         weight_cap: the largest weight of a timestep in stage 1, see `noise_loss`; 0 in the paper.
         first_share: share of stage 2's steps in which the image is decoded after the sampler's first step. In the other
             steps the first step has no gradient, and small models with high learning rates forget it; 0 in the paper.
+        window: side, in latents, of the random square of each image that stage 2 decodes and compares, which takes a
+            part of the time and memory; 0: the whole image, as in the paper.
         eval_steps: number of sampler steps on held-out photographs; 0: as in training, or 25 of DDIM.
     """
 
@@ -79,11 +83,13 @@ class LaCTokRecipe(DecodedRecipe):
     lora_scale: Positive = 1.0
     accelerated: bool = False
     copy: str = ""
+    start: str = ""
     embedding: Counts | None = None
     encoder_sizes: Sides = (224, 256, 288)
     tokenizer_size: Side = 256
     weight_cap: Weight = 0.0
     first_share: Share = 0.0
+    window: Whole = 0
     eval_steps: Whole = 0
 
     def __post_init__(self) -> None:
@@ -92,15 +98,20 @@ class LaCTokRecipe(DecodedRecipe):
             raise UserError(f"stage = {self.stage}: 1 or 2")
         if self.sampler not in SAMPLER_STEPS:
             raise unknown("sampler", self.sampler, SAMPLER_STEPS)
-        if self.stage == 2 and (self.sampler == "ddim" or not self.copy or self.accelerated == bool(self.lora)):
+        begun = bool(self.copy) != bool(self.start)
+        if self.stage == 2 and (self.sampler == "ddim" or not begun or self.accelerated == bool(self.lora)):
             raise UserError(
-                "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1), and `lora` (the accelerator) or "
-                "accelerated = true where unet_weights have it already"
+                "stage 2 needs sampler = hyper-sd or tlcm, `copy` (of stage 1) or `start` (of a stage 2), and `lora` "
+                "(the accelerator) or accelerated = true where unet_weights have it already"
             )
+        if self.stage == 1 and self.start:
+            raise UserError("`start` is for stage 2; stage 1 starts from `copy`, or from the UNet")
         if self.stage == 1 and (self.lora or self.accelerated):
             raise UserError("stage 1 trains beside the plain diffusion model; leave `lora` and `accelerated` out")
         if self.crop % 8:
             raise UserError(f"crop = {self.crop}: a multiple of 8")
+        if self.window and self.stage == 1:
+            raise UserError(f"window = {self.window}: stage 1 decodes no images; leave it out")
 
 
 def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
@@ -177,7 +188,12 @@ class LaCTokLearner(Learner):
     def __init__(self, recipe: LaCTokRecipe):
         super().__init__()
         self.recipe = recipe
-        model = build_model(recipe, recipe.copy, 1)
+        model = build_model(recipe, recipe.start or recipe.copy, 2 if recipe.start else 1)
+        _, _, side = model.latent_shape(recipe.crop)
+        if recipe.window > side:
+            raise UserError(
+                f"window = {recipe.window}: at most {side}, the latents along a side of crop = {recipe.crop}"
+            )
         model.requires_grad_(False)
         fold_upsampling(model.vae.decoder)
         model.decoder.controlnet.requires_grad_(True)
@@ -229,6 +245,8 @@ class LaCTokLearner(Learner):
         if happens(self.recipe.first_share, self.recipe.seed, "first step", step):
             steps = 1
         latents = self.few_steps(seeds, code_map, images.shape[-1], steps)
+        if self.recipe.window:
+            latents, images = random_windows(latents, images, seeds, self.recipe.window)
         return self.recipe.decoded_loss(self.lpips, self.model.decode_latents(latents), images)
 
     def diffusion_loss(self, images: Tensor, seeds: Tensor, code_map: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from lactok.config import Count, Weight, Whole
 from lactok.errors import UserError
 from lactok.nn.maskgit_vqgan import MaskGITConfig, MaskGITVQGAN
 from lactok.nn.titok import TiTok, TiTokConfig
-from lactok.randomness import seed_of
 from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo
 from lactok.training.feature_cache import FeatureCache
@@ -31,6 +30,7 @@ from lactok.training.maskgit_vqgan import check_widths
 from lactok.training.pixel_loss import SquaredErrorRecipe
 from lactok.training.positional import cell_positions, patch_positions, sincos_embedding
 from lactok.training.pretrained import find_weights, load_weights, lpips_network, shape_of
+from lactok.training.windows import random_windows
 from lactok.weights.metadata import notes
 
 # the submodules of TiTok that are frozen in each stage
@@ -223,35 +223,12 @@ class TiTokLearner(CodebookLearner):
             codes, parts = self.quantize(model.encode_features(images / 2 + 0.5), step)
         pixel_codes = model.soft_pixel_codes(model.decoder(codes).float())
         if recipe.window:
-            pixel_codes, images = self.windows(pixel_codes, images, seeds)
+            pixel_codes, images = random_windows(pixel_codes, images, seeds, recipe.window)
         output = model.pixel_decoder(pixel_codes).float() * 2 - 1
         loss, of_pixels = recipe.pixel_loss(self.lpips, output, images)
         if recipe.stage == 3:
             loss = loss + recipe.codebook * parts["codebook"]
         return loss, parts | of_pixels
-
-    def windows(self, pixel_codes: Tensor, images: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut a random square out of each image.
-
-        Args:
-            pixel_codes: codes of the VQGAN (B, C, h, w).
-            images: the images (B, 3, h * patch, w * patch).
-            seeds: one seed per image, (B,).
-
-        Returns:
-            The squares of the codes (B, C, window, window) and of the images (B, 3, window * patch, window * patch).
-        """
-        side, patch = self.recipe.window, self.shape.patch
-        offsets = self.shape.grid - side + 1  # number of possible offsets along a side
-        codes, pixels = [], []
-        for i, seed in enumerate(seeds.tolist()):
-            top, left = divmod(seed_of(seed, "window", 0) % offsets**2, offsets)
-            codes.append(pixel_codes[i, :, top : top + side, left : left + side])
-            rows = slice(top * patch, (top + side) * patch)
-            columns = slice(left * patch, (left + side) * patch)
-            pixels.append(images[i, :, rows, columns])
-        layout = torch.channels_last
-        return torch.stack(codes).contiguous(memory_format=layout), torch.stack(pixels).contiguous(memory_format=layout)
 
     @property
     def bits(self) -> float:

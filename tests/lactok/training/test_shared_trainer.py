@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from lactok import config
 from lactok.errors import UserError
 from lactok.nn import inception, samplers
-from lactok.training import validation
+from lactok.training import checkpoint, validation
 from lactok.training.__main__ import parser
 from lactok.training.data import crops
 from lactok.training.feature_cache import FeatureCache
@@ -25,6 +25,7 @@ from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
 from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
 from lactok.training.vae import VAERecipe
+from lactok.training.windows import random_windows
 
 pytestmark = pytest.mark.slow  # trainings
 
@@ -294,6 +295,18 @@ def test_mistakes(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     trained.evaluate()
     with pytest.raises(UserError, match=r"copy: .* is of stage 2; name the weights of stage 1"):
         LaCTokLearner(replace(stage_2, copy=str(trained.export_path)))
+    one = tmp_path / "one.safetensors"
+    checkpoint.save_state(one, load_file(stage_2.copy), {"stage": 1})
+    with pytest.raises(UserError, match=r"copy: .* is of stage 1; name the weights of stage 2"):
+        LaCTokLearner(replace(stage_2, copy="", start=str(one)))
+    with pytest.raises(UserError, match=r"`copy` .* or `start`"):
+        replace(stage_2, start=stage_2.copy)
+    with pytest.raises(UserError, match="`start` is for stage 2"):
+        replace(recipes["stage 1"], start="x")  # type: ignore[call-arg]
+    with pytest.raises(UserError, match="window = 5: at most 4, the latents along a side"):
+        LaCTokLearner(replace(stage_2, window=5))
+    with pytest.raises(UserError, match="stage 1 decodes no images"):
+        replace(recipes["stage 1"], window=2)  # type: ignore[call-arg]
     first = trainer(recipes["ldm"], "ldm", tmp_path / "ldm")
     first.evaluate()
     other = replace(stage_2.vae, scaling=0.49)
@@ -313,6 +326,29 @@ def test_mistakes(recipes: dict[str, Recipe], tmp_path: Path) -> None:
     trainer(recipes["ldm"], "ldm", tmp_path / "y").save()
     with pytest.raises(UserError, match="belongs to another recipe"):
         trainer(replace(recipes["ldm"], seed=1), "ldm", tmp_path / "y")
+
+
+def test_stage_2_goes_on_from_another_and_may_decode_a_part(recipes: dict[str, Recipe], tmp_path: Path) -> None:
+    stage_2 = recipes["stage 2"]
+    assert isinstance(stage_2, LaCTokRecipe)
+    run = trainer(stage_2, "stage 2", tmp_path / "second")
+    run.learner.train()
+    run.train_step()
+    run.evaluate()
+    begun = replace(stage_2, copy="", start=str(run.export_path), embedding=None)
+    learner = LaCTokLearner(replace(begun, crop=64, scale=(64, 64), window=4))
+    kept = load_file(run.export_path)
+    for name, tensor in learner.model.decoder.controlnet.state_dict().items():
+        torch.testing.assert_close(tensor, kept[name].float(), atol=0, rtol=0)
+    # the loss is that of a square of the image, decoded by itself
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seeds = torch.tensor([1, 2])
+    latents = learner.few_steps(seeds, learner.code_map(images, 32), 64, 1)
+    some, pixels = random_windows(latents, images, seeds, 4)
+    assert pixels.shape == (2, 3, 32, 32)
+    expected, _ = learner.recipe.decoded_loss(learner.lpips, learner.model.decode_latents(some), pixels)
+    loss, _ = learner.pixel_loss(images, seeds, learner.code_map(images, 32), 0)
+    torch.testing.assert_close(loss, expected)
 
 
 def test_the_command_line_changes_a_recipe() -> None:
