@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE = (3.4, 2.7)  # inches: a column of a two-column page
-QUALITY = ("psnr", "lpips_alex", "lpips_vgg", "rfid")
+QUALITY = ("psnr", "lpips_alex", "lpips_vgg", "rfid", "text_cer")
 AGAINST_TIME = ("psnr", "lpips_alex", "lpips_vgg")
 RATES = {"bits": "Bits per image", "tokens": "Tokens per image"}
 FORMATS = ("svg", "pdf")
