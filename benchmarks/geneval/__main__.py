@@ -33,7 +33,7 @@ def parser() -> Parser:
             "480 of them, some minutes": "--scenes",
             "pictures that you have": "--images PICTURES --device cuda",
             "make the pictures of a generator first": "--generators sdxl --device cuda --dtype float16",
-            "let a small generator draw captions of scenes": "--scenes --generators lactokgen-tiny --samples 1",
+            "let your own small generator draw captions of scenes": "--scenes --generators ./mine.py:Mine --samples 1",
         },
         epilog="A sample that is missing or cannot be read is left out of every mean and named; the other samples of "
         "its prompt count, and a prompt without any is left out. Where a task lost all its prompts, overall is empty "
