@@ -164,8 +164,7 @@ def _spec(name: str) -> TokenizerSpec:
 @register(_spec("taesdxl"), shape=MODELS["taesdxl"].shape)
 @register(_spec("taesd3"), shape=MODELS["taesd3"].shape)
 @register(_spec("taef1"), shape=MODELS["taef1"].shape)
-# by name alone, until the sample table is measured anew with it
-@register(_spec("vae-tiny"), listed=False, shape=MODELS["vae-tiny"].shape)
+@register(_spec("vae-tiny"), shape=MODELS["vae-tiny"].shape)
 class ContinuousAutoencoder(Reconstructor):
     """An autoencoder of diffusers; `shape` is its network's until its own config.json is read."""
 
