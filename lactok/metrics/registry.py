@@ -66,7 +66,8 @@ class Metric:
         smallest: pixels of an image's shorter side below which the metric is not defined.
         check: called before a run; raises a UserError where the metric cannot be computed, for other reasons than that
             one of `networks` is missing.
-        own: whether the metric belongs to this project; for any other, a result also stores whether higher is better.
+        own: whether the metric belongs to this package; for any other, a result also stores whether higher is better.
+        listed: whether `--metrics all` computes it.
     """
 
     key: str
@@ -87,6 +88,7 @@ class Metric:
     smallest: int = 1
     check: Callable[[], None] | None = field(default=None, compare=False)
     own: bool = field(default=True, compare=False)
+    listed: bool = field(default=True, compare=False)
 
     @property
     def head(self) -> str:
@@ -321,7 +323,14 @@ def metric(
         if _KEY.fullmatch(key) is None or key in COLUMNS:
             raise WrongValue(f"a metric cannot be named {key!r}: letters, digits, _ . - and none of {sorted(COLUMNS)}")
         own = function.__module__.startswith(f"{__package__}.")
-        common: dict[str, Any] = {"key": key, "title": title, "higher": higher, "own": own, **declared}
+        common: dict[str, Any] = {
+            "key": key,
+            "title": title,
+            "higher": higher,
+            "own": own,
+            "listed": listed,
+            **declared,
+        }
         kind: type[Metric] = ImageMetric
         parts: dict[str, Any] = {"compute": function}
         if features is not None:
@@ -351,7 +360,7 @@ def known() -> list[Metric]:
             found.append(METRICS.get(key))
         except UserError as error:
             say_left_out(str(error))
-    return found
+    return [each for each in found if each.listed]
 
 
 @lru_cache(maxsize=64)
