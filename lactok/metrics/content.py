@@ -1,7 +1,7 @@
 """Whether a reconstruction still shows the same thing: the class that a classifier names, and CLIP's embedding.
 
-Neither says that pixels are alike: a network looks at both images, and its answers are compared. Boxes are compared by
-`box_agreement` of `benchmarks.geneval`, whose detectors these are.
+Neither says that pixels are alike: a network looks at both images, and its answers are compared. `box_agreement`, which
+compares the boxes of a detector, is a plug-in that lies beside the detectors.
 """
 
 from __future__ import annotations
