@@ -116,7 +116,7 @@ if __name__ == "__main__":
     registry.load("lactok-h-tiny")
     t5.clean("a red bus")
     chosen = known_prompts()
-    suite.chosen_prompts = lambda limit: chosen  # type: ignore[assignment]
+    suite.asked_of_geneval = lambda limit: suite.Asked(chosen)  # type: ignore[assignment]
     (root / "inputs").mkdir()
     (root / "inputs" / "captions.json").write_text(json.dumps(CAPTIONS))
     results = {}

@@ -117,7 +117,7 @@ def dry_run(plan: Plan, run: Run, execution: Execution, given: Mapping[str, floa
 def pictures_of(plan: Plan, run: Run, execution: Execution, given: Mapping[str, float]) -> list[Estimate]:
     """Return what the pictures of each generator would take, those of GenEval's prompts and those of captions."""
     out, found = execution.out, []
-    prompts = geneval.chosen_prompts(execution.limit)
+    prompts = geneval.asked_of_geneval(execution.limit).prompts
     for name, row in zip(plan.names, plan.rows, strict=True):
         spec = registry.generator_spec(name)
         folder = generated.of_geneval(out, spec.name, plan.samples, run.dtype, run.seed)

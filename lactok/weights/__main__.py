@@ -12,6 +12,7 @@ from lactok.errors import (
     DiskError,
     UserError,
     WeightsNotFound,
+    WrongValue,
     check_output_file,
     disk_errors,
     first_few,
@@ -74,6 +75,10 @@ def _pack(file: Path, out: Path) -> None:
     from lactok.weights.packing import pack
 
     check_output_file("out", out)
+    if out.suffix != ".safetensors":
+        raise WrongValue(f"`out` {out}: a packed file is NAME.safetensors; name it so")
+    if out.exists():  # packing loses digits, so that no file is replaced by its packed self
+        raise WrongValue(f"`out` {out} is there already; choose another name")
     with disk_errors(out):
         before, after = pack(file, out)
     print(f"{out}: {size_text(after)}, {size_text(before)} before")

@@ -65,8 +65,8 @@ def test_a_network_loads_packed_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, again = TiTok(config), TiTok(config)
     save_file(network.state_dict(), tmp_path / "a.safetensors")
-    pack(tmp_path / "a.safetensors", tmp_path / "a.safetensors")  # in its own place
-    load_strict(again, load_safetensors(tmp_path / "a.safetensors"), "small")
+    pack(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    load_strict(again, load_safetensors(tmp_path / "b.safetensors"), "small")
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(again.encode_features(images), network.encode_features(images), atol=0.05, rtol=0.05)
@@ -112,3 +112,30 @@ def test_the_command_says_how_much_it_saved(tmp_path: Path, capsys: pytest.Captu
     assert "0.1 MB, 0.4 MB before" in capsys.readouterr().out
     with pytest.raises(WrongValue, match="packed already"):
         packed(load_file(tmp_path / "b.safetensors"))
+
+
+def test_what_float16_cannot_hold_stays_as_it_is() -> None:
+    given = {
+        "large": torch.tensor([1.0, 1e6]),
+        "small": torch.tensor([1.0, 3e-9]),
+        "codes": torch.full((4, 8), 7e4),
+        "empty": torch.zeros(0, 4),
+        "plain": torch.tensor([0.0, 0.5, 3.0]),
+    }
+    small = packed(given)
+    for name in ("large", "small", "codes"):
+        assert torch.equal(small[name], given[name])
+    assert small["plain"].dtype == torch.float16
+    assert unpacked(small)["empty"].shape == (0, 4)
+
+
+@pytest.mark.parametrize(("out", "said"), [("a.safetensors", "is there already"), ("b.pt", "name it so")])
+def test_no_file_is_replaced(out: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file({"w": torch.randn(100, 100)}, tmp_path / "a.safetensors")
+    before = (tmp_path / "a.safetensors").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["pack", str(tmp_path / "a.safetensors"), "--out", str(tmp_path / out)])
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    assert not (tmp_path / "b.pt").exists()
