@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lactok.errors import check_output_folder, disk_errors
+from lactok.errors import WrongValue, check_output_folder, disk_errors
 from lactok.files import copy_atomically, is_folder, temporary
+from lactok.outside_text import shown
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -31,6 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Merge and return 0, or 3 if a result could not be read and is not merged."""
     check_output_folder("out", args.out)
     done = merge(args.sources, Path(args.out), args.keep_both)
+    if not (done.copied or done.present or done.left_out):
+        named = " ".join(shown(source, 200) for source in args.sources)
+        raise WrongValue(f"no results in {named}; name the folders that a suite's --out named, or bundles")
     for line in done.left_out:
         print(line, file=sys.stderr)
     for name in done.renamed:

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     results, without_weights, broken = probed(rows, asked, run, out)
     if results:
-        show(results, out)
+        show(results, out, args.runs or ())
     were_named = args.tokenizers not in (None, *of_recon.ALL)
     return report_unfinished(missing | without_weights, failed | broken, args.strict or were_named or args.vectors)
 
@@ -228,8 +228,8 @@ def probed(
     return one_by_one(list(by_name), probe)
 
 
-def show(results: Sequence[ProbeResult], out: Path) -> None:
-    """Print a table of each data set and write all into one file in `out`."""
+def show(results: Sequence[ProbeResult], out: Path, runs: Sequence[str | Path]) -> None:
+    """Print a table of each data set and write all into one file in `out`; `runs` are where the reconstructions are."""
     from lactok.evaluation.probe_table import groups, markdown
     from lactok.evaluation.protocol import digest
     from lactok.evaluation.terminal import fitted
@@ -245,8 +245,9 @@ def show(results: Sequence[ProbeResult], out: Path) -> None:
         write_atomically(summary, text.encode("utf-8", "replace"))
     print(f"\n{fitted(text)}")
     print(f"written: {summary} and one folder per row in {out}")
-    runs = "" if str(out) == "runs" else f" --runs {out}"
-    print(f"next: {interpreter()} -m reports correlations{runs} sets them beside the figures of the reconstructions")
+    places = list(dict.fromkeys([*map(str, runs), str(out)]))
+    named = "" if places == ["runs"] else f" --runs {' '.join(places)}"
+    print(f"next: {interpreter()} -m reports correlations{named} sets them beside the figures of the reconstructions")
 
 
 if __name__ == "__main__":

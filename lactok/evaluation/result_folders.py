@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lactok.evaluation.results import Result
 
 FIRST = "python -m benchmarks.recon --tokenizers local"  # the command that messages name where there are no results
-MERGE = "python -m reports merge A B --keep-both"
+MERGE = "python -m reports merge A B --keep-both --out BOTH"
 
 
 @dataclass(frozen=True)

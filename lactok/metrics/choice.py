@@ -24,6 +24,9 @@ def chosen(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ...]
     if text == "all":
         return tuple(m.key for m in known() if _is_installed(m))
     named = split(text) if isinstance(text, str) else list(dict.fromkeys(text))
+    for word in ("default", "all"):
+        if word in named and len(named) > 1:
+            raise WrongValue(f"`metrics`: {word} stands alone; name the metrics instead")
     for key in named:
         find(key)
     if not named:

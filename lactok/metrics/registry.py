@@ -261,6 +261,10 @@ class Metrics(Plugins[Metric]):
             return of_pyiqa.by_name(name)
         return super().get(name)
 
+    def offered(self) -> list[str]:
+        """Return all keys, those that `--metrics all` leaves out too."""
+        return [*self.names(), *self.unlisted()]
+
     def maker(self, entry: Metric) -> Any:
         """Return the function that computes a metric, by which `Plugins.add` tells metrics of one key apart."""
         return getattr(entry, "compute", None) or getattr(entry, "state", entry)

@@ -94,3 +94,12 @@ def test_a_bundle_opens_in_anothers_page_and_can_be_merged(
     assert "did you mean 'resize-8'?" in capsys.readouterr().err
     assert run("bundle", "--runs", str(measured / "a"), "--out", str(tmp_path / "x.zip")) == 2
     assert "ends in .lactok.zip" in capsys.readouterr().err
+
+
+def test_nothing_to_merge_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        main(["merge", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert "no results in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

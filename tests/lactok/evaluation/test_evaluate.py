@@ -285,6 +285,8 @@ def test_a_photograph_that_changed_is_measured_anew(
         ({"pictures": "some"}, ValueError, "`pictures` some: write a number"),
         ({"device": "toaster"}, ValueError, "`device` toaster: not a device"),
         ({"metrics": "pnsr"}, KeyError, "unknown metric 'pnsr', did you mean 'psnr'"),
+        ({"metrics": "label_agrement"}, KeyError, "did you mean 'label_agreement'"),
+        ({"metrics": "all,psnr"}, ValueError, "all stands alone; name the metrics instead"),
         ({"metrics": []}, ValueError, "`metrics` is empty"),
         ({"protocol": "paper"}, KeyError, "unknown protocol 'paper', did you mean 'paper-1024'"),
         ({"tokenizer": "toi"}, KeyError, "unknown tokenizer 'toi', did you mean 'toy'"),
