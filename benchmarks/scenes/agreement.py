@@ -239,14 +239,14 @@ def report_agreement(
         device: where both compute.
         seed: determines which captions are exchanged.
         out: the JSON file; None for agreement.json in the folder.
-        known: as of `judge`.
+        known: as of `judge`; then these pictures alone are looked at.
     """
     from benchmarks.scenes import folder
     from lactok.evaluation.progress import progress
     from lactok.evaluation.terminal import fitted
     from lactok.files import write_atomically
 
-    truths = list(folder.read(scenes))
+    truths = [truth for truth in folder.read(scenes) if known is None or truth.picture.resolve() in known]
     with progress("pictures", len(truths), "pictures") as report:
         judged = judge(truths, detector(device), colours(device), report, known)
     summary = summarize(judged, geneval_score(detector.spec), seed)

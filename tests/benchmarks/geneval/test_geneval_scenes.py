@@ -106,3 +106,10 @@ def test_something_has_to_be_judged(capsys: pytest.CaptureFixture[str]) -> None:
     assert "say what is to be judged" in capsys.readouterr().err
     assert run("--scenes", 3, "--images", ".") == 2
     assert "--scenes does not go with --images" in capsys.readouterr().err
+
+
+def test_a_limit_holds_for_the_agreement_too(tmp_path: Path) -> None:
+    assert run("--scenes", 6, "--samples", 1, "--limit", 2, "--out", tmp_path, "--annotate", "none") == 0
+    assert result_in(tmp_path).n == 2
+    (agreement,) = tmp_path.glob("*/agreement.json")
+    assert json.loads(agreement.read_text())["pictures"] == 2
