@@ -166,6 +166,14 @@ class Reconstructor(Adapter):
         """
         raise NotImplementedError(f"{type(self).__name__} implements no `reconstruct`")
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("encode", "decode"):
+            raise AttributeError(
+                f"{self.spec.name} has no ids, so that it has no {name}; reconstruct(images) returns reconstructions "
+                "and their bits"
+            )
+        return super().__getattr__(name)
+
     def reconstruct_image(self, picture: str | PathLike[str] | Image.Image | np.ndarray, seed: int = 0) -> Image.Image:
         """Reconstruct one picture, prepared as the default protocol prepares a photograph.
 

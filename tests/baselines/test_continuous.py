@@ -106,6 +106,19 @@ def test_the_contract_holds(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert [finding for finding in check(name) if finding.state == "FAIL"] == []
 
 
+def test_a_row_without_ids_says_what_it_has_instead() -> None:
+    row = lactok.load("resize-8")
+    for name in ("encode", "decode"):
+        assert not hasattr(row, name)
+        with pytest.raises(
+            AttributeError, match=rf"resize-8 has no ids, so that it has no {name}; reconstruct\(images\)"
+        ):
+            getattr(row, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        row.nothing  # noqa: B018
+    assert lactok.load("llamagen-vq16-tiny").encode
+
+
 class TestBits:
     def test_latents_are_kept_at_the_width_that_is_counted(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
