@@ -8,7 +8,7 @@ entry points of the group `lactok.metrics`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from benchmarks.geneval import detectors
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COCO, SCENES = "mask2former-hf", "scenes-tiny"
 OVERLAP = 0.5  # intersection over union of two boxes from which on they are one object's
 NAN = float("nan")
+Found = list[list[Detection]]  # what a detector finds in each of several images
 
 
 @lru_cache(maxsize=2)
@@ -30,7 +31,7 @@ def _detector(name: str, device: str) -> Detector:
     return detectors.find("detector", name)(device)
 
 
-def found_by(name: str, images: Tensor, device: str) -> list[list[Detection]]:
+def found_by(name: str, images: Tensor, device: str = "cpu") -> Found:
     """Return what a detector finds above its threshold in each of uint8 (B, 3, H, W)."""
     from PIL import Image
 
@@ -59,22 +60,12 @@ def agreement(first: Sequence[Detection], second: Sequence[Detection]) -> float:
     return 2 * pairs / (len(first) + len(second))
 
 
-def _values(name: str, outputs: Tensor, device: str, known: list[list[Detection]]) -> Tensor:
+def _values(name: str, references: Tensor, outputs: Tensor, device: str, known: Found | None) -> Tensor:
+    """Return `agreement` (B,) float64 by a detector; `known` is what it finds in the references, if that is known."""
     import torch
 
-    found = found_by(name, outputs, device)
-    values = [agreement(own, other) for own, other in zip(known, found, strict=True)]
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def coco_boxes(references: Tensor, device: str = "cpu") -> list[list[Detection]]:
-    """Return the objects of COCO's classes in photographs, see `found_by`."""
-    return found_by(COCO, references, device)
-
-
-def scene_boxes(references: Tensor, device: str = "cpu") -> list[list[Detection]]:
-    """Return the objects of composed scenes in pictures, see `found_by`."""
-    return found_by(SCENES, references, device)
+    pairs = zip(known or found_by(name, references, device), found_by(name, outputs, device), strict=True)
+    return torch.tensor([agreement(own, other) for own, other in pairs], dtype=torch.float64)
 
 
 @metric(
@@ -84,13 +75,11 @@ def scene_boxes(references: Tensor, device: str = "cpu") -> list[list[Detection]
     networks=detectors.find("detector", COCO).spec.assets,
     libraries=("transformers",),
     flops_a_pixel=4_000_000,
-    reference_part=coco_boxes,
+    reference_part=partial(found_by, COCO),
     partial=True,
     listed=False,
 )
-def box_agreement(
-    references: Tensor, outputs: Tensor, device: str = "cpu", known: list[list[Detection]] | None = None
-) -> Tensor:
+def box_agreement(references: Tensor, outputs: Tensor, device: str = "cpu", known: Found | None = None) -> Tensor:
     """Return the F1 score (B,) float64 of detections in photographs and reconstructions, 0 to 1.
 
     It is nan for a photograph in which the detector finds nothing.
@@ -98,9 +87,9 @@ def box_agreement(
     Args:
         references, outputs: uint8 (B, 3, H, W).
         device: where the detector computes.
-        known: what was found in the references, see `coco_boxes`.
+        known: what was found in the references, see `found_by`.
     """
-    return _values(COCO, outputs, device, coco_boxes(references, device) if known is None else known)
+    return _values(COCO, references, outputs, device, known)
 
 
 @metric(
@@ -109,12 +98,12 @@ def box_agreement(
     higher=True,
     networks=(Asset(SCENES, "MIT"),),  # its module would import torch
     flops_a_pixel=50_000,
-    reference_part=scene_boxes,
+    reference_part=partial(found_by, SCENES),
     partial=True,
     listed=False,
 )
 def box_agreement_scenes(
-    references: Tensor, outputs: Tensor, device: str = "cpu", known: list[list[Detection]] | None = None
+    references: Tensor, outputs: Tensor, device: str = "cpu", known: Found | None = None
 ) -> Tensor:
-    """Return `box_agreement` of the objects of composed scenes; `known` is what `scene_boxes` returns."""
-    return _values(SCENES, outputs, device, scene_boxes(references, device) if known is None else known)
+    """Return `box_agreement` of the objects of composed scenes; `known` is what was found in the references."""
+    return _values(SCENES, references, outputs, device, known)

@@ -16,7 +16,7 @@ from benchmarks.geneval.folder import Entry, Folder, Note
 from benchmarks.geneval.judge import Judges, JudgingWork, prompt_of
 from lactok.errors import NothingMeasured, disk_errors, one_line
 from lactok.evaluation.datasets import Dataset, Sample
-from lactok.evaluation.generated import SAMPLES
+from lactok.evaluation.generated import SAMPLES, told_apart
 from lactok.evaluation.results import GenEvalResult
 from lactok.evaluation.table import missing_notes, number, seconds_column
 from lactok.evaluation.timing import Timer
@@ -50,8 +50,6 @@ class Subject:
         usual value is left out.
         """
         generator = self.generator or {}
-        samples = generator.get("samples", SAMPLES)
-        more = [f"samples{samples}"] if samples != SAMPLES else []
         return folder_name(
             "geneval",
             self.name,
@@ -59,7 +57,7 @@ class Subject:
             limit=limit,
             dtype=generator.get("dtype", "float32"),
             seed=generator.get("seed", 0),
-            more="__".join([*more, *([generator["prompts"]] if "prompts" in generator else [])]),
+            more=told_apart(generator.get("samples", SAMPLES), generator.get("prompts")),
         )
 
 

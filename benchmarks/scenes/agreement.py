@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ GOALS = {
     "position": 0.90,
     "color_attr": 0.90,
 }
+K = TypeVar("K", Path, str)
 SHUFFLES = 10  # how many times the captions are exchanged between scenes
 
 # (caption, detections, the colour of each detection) -> (whether the picture is correct, the reason if it is not)
@@ -184,7 +185,7 @@ def clause_of(reason: str) -> str:
     return "too few" if ">=" in first else "too many"
 
 
-def exchanges(captions: Mapping[Path, Metadata], seed: int) -> Iterator[dict[Path, Metadata]]:
+def exchanges(captions: Mapping[K, Metadata], seed: int) -> Iterator[dict[K, Metadata]]:
     """Yield `SHUFFLES` times the captions of one task's folders, exchanged so that none keeps its own.
 
     There is nothing to yield of one folder alone, which has no other caption to get.

@@ -38,7 +38,7 @@ def score(
         of_task = [entry for entry in entries if entry.prompt["tag"] == task]
         if not of_task:
             continue
-        captions = {Path(entry.id): entry.prompt for entry in of_task}
+        captions = {entry.id: entry.prompt for entry in of_task}
         seen = []
         for entry in of_task:
             for picture in entry.pictures:
@@ -46,7 +46,7 @@ def score(
                     image, _ = open_picture(picture)
                 except UnreadableImage:
                     continue
-                seen.append((Path(entry.id), *look(image, detector, colours, known.get(picture.path.resolve()))))
+                seen.append((entry.id, *look(image, detector, colours, known.get(picture.path.resolve()))))
         others = exchanges(captions, seed)
         found[task] = mean([judge(other[of], boxes, names)[0] for other in others for of, boxes, names in seen])
     return found | {"overall": mean([share for share in found.values() if share is not None])}

@@ -31,8 +31,16 @@ def of_geneval(out: Path, generator: str, samples: int, dtype: str, seed: int, p
         seed: the seed of the run.
         prompts: the name of other prompts than GenEval's; None for GenEval's.
     """
-    more = "__".join([*([f"samples{samples}"] if samples != SAMPLES else []), *([prompts] if prompts else [])])
-    return out / "generated" / folder_name(generator, dtype=dtype, seed=seed, more=more)
+    return out / "generated" / folder_name(generator, dtype=dtype, seed=seed, more=told_apart(samples, prompts))
+
+
+def told_apart(samples: int, prompts: str | None) -> str:
+    """Return the end of a folder's name that tells runs with other samples or prompts from GenEval's official ones.
+
+    >>> told_apart(SAMPLES, None), told_apart(1, "scenes36")
+    ('', 'samples1__scenes36')
+    """
+    return "__".join([*([] if samples == SAMPLES else [f"samples{samples}"]), *([prompts] if prompts else [])])
 
 
 def of_captions(out: Path, generator: str, captions: str, dtype: str, seed: int) -> Path:

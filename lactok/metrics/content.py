@@ -6,11 +6,9 @@ compares the boxes of a detector, is a plug-in that lies beside the detectors.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lactok import weights
-from lactok.metrics.inception_features import INCEPTION_TF1
+from lactok.metrics.inception_features import INCEPTION_TF1, classifier
 from lactok.metrics.registry import metric
 from lactok.metrics.vision_features import CLIP_336, clip_features
 from lactok.nn.inception_checkpoint import INCEPTION, INCEPTION_CLASSIFIER
@@ -20,12 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@lru_cache(maxsize=1)
-def _classifier() -> np.ndarray:
-    """Return the matrix (1008, 2048) of Inception's last layer."""
-    return weights.load(INCEPTION_CLASSIFIER)["weight"].numpy()
-
-
 def labels(images: Tensor, device: str = "cpu") -> np.ndarray:
     """Return the likeliest of Inception's 1008 classes (B,) int64 of images (B, 3, H, W) uint8.
 
@@ -33,7 +25,7 @@ def labels(images: Tensor, device: str = "cpu") -> np.ndarray:
     """
     import numpy as np
 
-    logits = INCEPTION_TF1.compute(images, device).astype(np.float64) @ _classifier().T.astype(np.float64)
+    logits = INCEPTION_TF1.compute(images, device).astype(np.float64) @ classifier().T.astype(np.float64)
     return logits.argmax(1)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lactok import weights
 from lactok.metrics.registry import Features
-from lactok.nn.inception_checkpoint import INCEPTION
+from lactok.nn.inception_checkpoint import INCEPTION, INCEPTION_CLASSIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,11 @@ def _features(resize: Callable[[Tensor], Tensor], images: Tensor, device: str, f
 
     resized = resize(images).to(device, memory_format=torch.channels_last)
     return load_scoring_inception(device, fast)(resized).cpu().numpy()
+
+
+def classifier() -> np.ndarray:
+    """Return the matrix (1008, 2048) of Inception's last layer, which is used without its bias."""
+    return weights.load(INCEPTION_CLASSIFIER)["weight"].numpy()
 
 
 INCEPTION_TF1 = Features(

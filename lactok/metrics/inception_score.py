@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lactok import weights
 from lactok.metrics.grouped import Grouping, LeaveOut
-from lactok.metrics.inception_features import INCEPTION_TF1
+from lactok.metrics.inception_features import INCEPTION_TF1, classifier
 from lactok.metrics.registry import metric
 from lactok.nn.inception_checkpoint import INCEPTION_CLASSIFIER
 
@@ -100,12 +99,7 @@ def _probabilities(features: Blocks, classifier: np.ndarray) -> Iterator[tuple[n
 
 def _leaving_out(references: object, outputs: Blocks, grouping: Grouping) -> LeaveOut:
     """Compute the score of all outputs and without each group; the references do not count."""
-    return score_leaving_out(outputs, _classifier(), grouping.outputs, grouping.count)
-
-
-def _classifier() -> np.ndarray:
-    """Return the matrix (classes, 2048) of Inception's last layer."""
-    return weights.load(INCEPTION_CLASSIFIER)["weight"].numpy()
+    return score_leaving_out(outputs, classifier(), grouping.outputs, grouping.count)
 
 
 @metric(
@@ -123,4 +117,4 @@ def _classifier() -> np.ndarray:
 )
 def inception_score(references: object, outputs: Blocks) -> float:
     """Return the Inception Score of the outputs (n, 2048), over ten groups; the references do not count."""
-    return score(outputs, _classifier())
+    return score(outputs, classifier())

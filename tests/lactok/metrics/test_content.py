@@ -24,7 +24,7 @@ def drawn(count: int, seed: int = 0) -> Tensor:
 
 def test_labels_are_those_of_inceptions_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = np.random.default_rng(0).normal(size=(1008, 2048)).astype(np.float32)
-    monkeypatch.setattr(content, "_classifier", lambda: matrix)
+    monkeypatch.setattr(content, "classifier", lambda: matrix)
     images = torch.cat([drawn(2), torch.full((1, 3, 64, 64), 200, dtype=torch.uint8)])
     expected = (INCEPTION_TF1.compute(images, "cpu") @ matrix.T).argmax(1)
     assert content.labels(images).tolist() == expected.tolist()
@@ -83,7 +83,7 @@ def test_scenes_keep_their_boxes() -> None:
     scenes = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     grey = torch.full_like(scenes, 127)
     assert boxes.box_agreement_scenes(scenes, scenes).tolist() == [1, 1]
-    found = boxes.scene_boxes(scenes)
+    found = boxes.found_by(boxes.SCENES, scenes)
     assert [sorted(d.name for d in of) for of in found] == [["cup", "kite"]] * 2
     assert boxes.box_agreement_scenes(scenes, grey, known=found).tolist() == [0, 0]
     assert boxes.box_agreement_scenes(grey, scenes).isnan().all()
