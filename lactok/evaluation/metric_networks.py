@@ -46,7 +46,7 @@ def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
     Raises:
         WeightsNotFound: one cannot be had; the message says which metrics do without.
     """
-    found = {}
+    found, missing = {}, {}
     metrics = {key: find(key) for key in run.protocol.score.metrics}
     for key, metric in metrics.items():
         try:
@@ -55,8 +55,11 @@ def metric_networks(run: Run) -> tuple[tuple[str, str], ...]:
             if metric.check is not None:
                 metric.check()
         except WeightsNotFound as error:
-            others = ",".join(other for other, m in metrics.items() if not m.needs) or METRICS.names()[0]
-            raise WeightsNotFound(f"{key}: {error}; or leave it out: `metrics` {others}") from None
+            missing[key] = str(error)
+    if missing:
+        others = ",".join(key for key in metrics if key not in missing) or METRICS.names()[0]
+        whys = "; ".join(f"{key}: {why}" for key, why in missing.items())
+        raise WeightsNotFound(f"{whys}; or leave {'it' if len(missing) == 1 else 'them'} out: `metrics` {others}")
     return tuple(sorted(found.items()))
 
 

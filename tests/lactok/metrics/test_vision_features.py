@@ -163,3 +163,6 @@ def test_all_metrics_are_those_that_can_be_had(
     assert "left out: cmmd: weights of clip-vit-l-14-336 not found" in caplog.text
     with pytest.raises(WeightsNotFound, match=r"^cmmd: .*; or leave it out: `metrics` psnr"):
         with_networks(Settings(metrics="psnr,cmmd").run(), "psnr,cmmd")
+    both = "psnr,lpips_alex,cmmd,fd_dinov2"
+    with pytest.raises(WeightsNotFound, match=r"cmmd: .*; or leave them out: `metrics` psnr,lpips_alex$"):
+        with_networks(Settings(metrics=both).run(), both)
