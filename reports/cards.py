@@ -139,11 +139,12 @@ def files_table(root: Path, names: Sequence[str]) -> str:
             raise UserError(f"there are no weights {path.name} for the card's table")
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        count = sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
-        rows.append(
-            [f"`{name}`", f"{count / 1e6:.2f} M", f"{len(content):,}", f"`{hashlib.sha256(content).hexdigest()}`"]
-        )
-    return _markdown(["file, fp16", "numbers", "bytes", "sha256"], rows)
+        tensors = [entry for key, entry in header.items() if key != "__metadata__"]
+        count = sum(math.prod(entry["shape"]) for entry in tensors)
+        kind = "int8" if any(entry["dtype"] == "I8" for entry in tensors) else "fp16"  # see lactok.weights.packing
+        digest = hashlib.sha256(content).hexdigest()
+        rows.append([f"`{name}`", f"{count / 1e6:.2f} M", kind, f"{len(content):,}", f"`{digest}`"])
+    return _markdown(["file", "numbers", "as", "bytes", "sha256"], rows)
 
 
 def results_table(root: Path, names: Sequence[str]) -> str:
