@@ -77,7 +77,7 @@ def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> Tokeniz
 @register(_official_spec("llamagen-vq16-t2i", "peizesun/llamagen_t2i", "vq_ds16_t2i.pt", VQ16))
 @register(_official_spec("llamagen-vq8", "FoundationVision/LlamaGen", "vq_ds8_c2i.pt", VQ8), config=VQ8)
 @register(
-    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 900 photographs"),
+    _spec("llamagen-vq16-tiny", Asset("llamagen-vq16-tiny", "MIT"), TINY, "trained here on 4,419 photographs"),
     config=TINY,
 )
 # In LaCTok's proportions, whose ids are of an image of a quarter of the side of its output. Images are made smaller as

@@ -14,6 +14,7 @@ from torch import Tensor
 from lactok import weights
 from lactok.nn.inception_checkpoint import INCEPTION
 from lactok.nn.lactok import bundled_vae
+from lactok.nn.lpips_checkpoint import LPIPS_BACKBONES
 from lactok.nn.seed import SeedConfig, SeedQuantizer, clip_normalise
 from lactok.nn.unclip import UnCLIP, UnCLIPConfig, UnCLIPShape
 from lactok.randomness import noise
@@ -128,8 +129,8 @@ TINY_UNCLIP = bundled_shape("seedtok-tiny", "unclip", UnCLIPShape).config(
         options=_options(2, 1.0, 2),
         paper=PAPER,
         assets=(Asset("seedtok-tiny", "MIT"), Asset("vae-tiny", "MIT"), INCEPTION),
-        note="trained here on 900 photographs; FID's Inception is its visual encoder and taught its decoder",
-        taught_by=(INCEPTION.name,),
+        note="trained here on 4,419 photographs; FID's Inception is its encoder, LPIPS's AlexNet taught its decoder",
+        taught_by=(INCEPTION.name, LPIPS_BACKBONES["alex"].name),
     ),
     config=TINY,
     unclip=TINY_UNCLIP,

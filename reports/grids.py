@@ -174,7 +174,7 @@ def select(
 
 
 def bits(result: ReconResult) -> float:
-    """Return a tokenizer's bits an image for sorting, infinity where they are unknown."""
+    """Return a tokenizer's bits for each image for sorting, infinity where they are unknown."""
     known = result.tokenizer["bits"]
     return float("inf") if known is None else float(known)
 

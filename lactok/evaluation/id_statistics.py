@@ -64,7 +64,7 @@ def by_level(ids: np.ndarray, levels: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _adaptive(ids: np.ndarray, size: int, store: Store | None) -> tuple[float, int]:
-    """Return the bits an image of the adaptive code, and of how many images, evenly spaced, they are the mean."""
+    """Return the bits for each image of the adaptive code, and of how many images, evenly spaced, they are the mean."""
     n, length = ids.shape
     images = n if ids.size <= MOST_IDS else max(1, MOST_IDS // length)
     chosen = np.ascontiguousarray(ids[np.arange(images) * n // images], np.int64)

@@ -24,7 +24,7 @@ class Curve:
 
     Attributes:
         name: the method.
-        bits: (n,) bits an image, rising.
+        bits: (n,) bits for each image, rising.
         quality: (n,) the values of a metric, with the sign that makes higher ones better, and so rising.
     """
 
@@ -136,7 +136,7 @@ def is_codec(run: ReconResult) -> bool:
 
 
 def points(runs: Sequence[ReconResult], metric: str) -> list[tuple[float, float]]:
-    """Return (bits an image, value) of the runs that have both."""
+    """Return (bits for each image, value) of the runs that have both."""
     found = []
     for run in runs:
         entry, bits = run.metrics.get(metric), run.data.tokenizer.bits
