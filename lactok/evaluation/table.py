@@ -293,8 +293,8 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     notes += [fast_note(result) for result in results if result.data.fast]
     if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
         notes.append(
-            "-tiny: trained here on a few thousand photographs or fewer, a demonstration, not a ranking of the methods; the "
-            "official models: python -m benchmarks.recon --tokenizers all, or by name."
+            "-tiny: trained here on a few thousand photographs or fewer, a demonstration, not a ranking of methods; "
+            "the official models: python -m benchmarks.recon --tokenizers all, or by name."
         )
     if any(result.data.tokenizer.over_budget for result in results):
         notes.append("* above the budget: for some images no file is that small.")
