@@ -42,7 +42,7 @@ CASES = (
     Case(TORCH, f"-c '{TORCH}'"),
     Case("`import lactok`", "-c 'import lactok'"),
     Case("`recon --help`", "-m benchmarks.recon --help"),
-    Case("`lactok --help`", "-m reports.console --help"),
+    Case("`geneval --help`", "-m benchmarks.geneval --help"),
     Case("`weights list`", "-m lactok.weights list"),
     Case("`recon --tokenizers local --dry-run`", "-m benchmarks.recon --tokenizers local --dry-run"),
     Case("`recon --tokenizers all --dry-run`", "-m benchmarks.recon --tokenizers all --dry-run"),

@@ -25,7 +25,7 @@ from lactok.training.codebook import CodebookLearner, CodebookRecipe
 from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.held_out import codes_used, compare
 from lactok.training.pixel_loss import SquaredErrorRecipe
-from lactok.training.pretrained import load_weights, lpips_network
+from lactok.training.pretrained import load_weights, lpips_network, shape_of
 from lactok.training.recipe import check_learns, check_scale
 
 
@@ -51,8 +51,8 @@ class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
     """A recipe for a VQ tokenizer.
 
     Attributes:
-        model: the shape of the network.
-        start: weights of a VQ tokenizer of this shape that the training goes on from; empty: random ones.
+        model: the shape of the network; without it that of `start`.
+        start: weights of a VQ tokenizer that the training goes on from; empty: random ones.
         later: other sizes of crops and batches for later steps; the first steps have `crop`, `batch` and `scale`.
         adversarial: weight of the generator's loss, by which its adaptive weight is multiplied; 0: no discriminator.
         adversarial_start: step from which on the discriminator is trained and used.
@@ -63,7 +63,7 @@ class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
         eval_size: side in pixels of the held-out photographs.
     """
 
-    model: VQConfig
+    model: VQConfig | None = None
     start: str = ""
     later: tuple[Sizes, ...] = ()
     peak_lr: Rate = 6e-4
@@ -82,17 +82,23 @@ class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
         if self.adversarial and self.accumulate > 1:
             raise UserError(f"accumulate = {self.accumulate}: the adversary takes whole batches, leave it out")
         for sizes in self.sizes:
-            if sizes.crop % self.pixels or sizes.batch < 1:
-                raise UserError(f"{sizes}: crop must be a multiple of {self.pixels}, batch at least 1")
+            if sizes.batch < 1:
+                raise UserError(f"{sizes}: batch must be at least 1")
             check_scale(sizes.crop, sizes.scale)
-        if self.eval_size % self.pixels:
-            raise UserError(f"eval_size = {self.eval_size}: a multiple of {self.pixels}")
+        if self.model is None and not self.start:
+            raise UserError("[model], the shape of the network, is missing; or name weights to go on from as `start`")
+        if self.model is not None:
+            self.check_pixels(self.model)
         check_learns(l2=self.l2, lpips=self.lpips)
 
-    @property
-    def pixels(self) -> int:
-        """Side in pixels of the square of a photograph that an id stands for."""
-        return self.model.downsampling * self.reduced
+    def check_pixels(self, model: VQConfig) -> None:
+        """Raise a UserError where crops or held-out photographs are not whole numbers of a network's ids."""
+        pixels = model.downsampling * self.reduced  # side of the square of a photograph that an id stands for
+        for sizes in self.sizes:
+            if sizes.crop % pixels:
+                raise UserError(f"{sizes}: crop must be a multiple of {pixels}")
+        if self.eval_size % pixels:
+            raise UserError(f"eval_size = {self.eval_size}: a multiple of {pixels}")
 
     @property
     def sizes(self) -> tuple[Sizes, ...]:
@@ -136,7 +142,9 @@ class VQLearner(CodebookLearner):
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        self.model = VQModel(recipe.model)
+        network = recipe.model or shape_of(recipe.start, "model", VQConfig, "start")
+        recipe.check_pixels(network)
+        self.model = VQModel(network)
         if recipe.start:
             load_weights(self.model, recipe.start, "start")
         self.track_codebook(recipe, self.model.quantize, "model.quantize.embedding.weight")
@@ -205,7 +213,7 @@ class VQLearner(CodebookLearner):
 
     def notes(self) -> dict[str, Any]:
         """Return the shape of the network."""
-        return {"config": {"model": asdict(self.recipe.model)}}
+        return {"config": {"model": asdict(self.model.config)}}
 
 
 class Adversary:

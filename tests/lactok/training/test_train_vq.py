@@ -107,6 +107,12 @@ def test_a_training_goes_on_from_given_weights(recipe: VQRecipe, tmp_path: Path)
     assert all(torch.equal(tensor, first.exported()[name]) for name, tensor in again.exported().items())
     with pytest.raises(UserError, match=r"start: .*nowhere.safetensors does not exist"):
         VQLearner(replace(recipe, start=str(tmp_path / "nowhere.safetensors")))
+    later = replace(recipe, model=None, start=str(tmp_path / "first.safetensors"))
+    assert VQLearner(later).model.config == recipe.model
+    with pytest.raises(UserError, match="crop must be a multiple of 2"):
+        VQLearner(replace(later, crop=33, scale=(33, 48)))
+    with pytest.raises(UserError, match=r"\[model\], the shape of the network, is missing; or name weights"):
+        replace(recipe, model=None)
 
 
 def test_dead_codes_move_onto_features(recipe: VQRecipe, tmp_path: Path) -> None:
@@ -210,7 +216,7 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     ("text", "message"),
     [
         ("nam = 'x'", "unknown key in .*'nam', did you mean 'name'"),
-        ("name = 'x'", "missing data, steps, batch, crop, scale, model"),
+        ("name = 'x'", "missing data, steps, batch, crop, scale"),
         ("name = ", "config .*Invalid value"),
         ("name = 'x'\nheld_out = 'many'", "held_out = 'many': should be a valid integer"),
         ("name = 'x'\nscale = [128, '288']", "scale.1 = '288': should be a valid integer"),
