@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from lactok import weights
@@ -53,7 +53,13 @@ def _features(resize: Callable[[Tensor], Tensor], images: Tensor, device: str, f
 
 
 def classifier() -> np.ndarray:
-    """Return the matrix (1008, 2048) of Inception's last layer, which is used without its bias."""
+    """Return the matrix (1008, 2048) of Inception's last layer, used without its bias; later calls return the same."""
+    return _classifier(weights.resolve(INCEPTION_CLASSIFIER).sha256)
+
+
+@lru_cache(maxsize=1)
+def _classifier(_digest: str) -> np.ndarray:
+    """Read the matrix; the digest is an argument so that other weights are read anew."""
     return weights.load(INCEPTION_CLASSIFIER)["weight"].numpy()
 
 

@@ -12,7 +12,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_prc import calculate_precision_recall_full, calculate_precision_recall_part
 
 from lactok.errors import UserError
-from lactok.metrics import inception_score, precision_recall, registry
+from lactok.metrics import inception_features, inception_score, precision_recall, registry
 from lactok.metrics.frechet import Gaussian, frechet
 from lactok.nn.inception_checkpoint import INCEPTION_CLASSIFIER, convert_classifier
 
@@ -92,6 +92,7 @@ def test_the_classifier_comes_from_a_users_file(
     assert isinstance(metric, registry.DistanceMetric)
     assert metric.needs == (INCEPTION_CLASSIFIER, *metric.features.networks)
     assert metric.compute(None, [features]) == inception_score.score([features], classifier.numpy())
+    assert inception_features.classifier() is inception_features.classifier()  # it is read once, not for each batch
     assert INCEPTION_CLASSIFIER in registry.assets()["metrics"]
 
 
