@@ -1,13 +1,15 @@
 """`python -m reports cards` writes the tables of the model cards, which stand beside the shipped weights.
 
 What they are made of is kept in `docs/cards`: `runs/NAME/result.json` of the reconstruction suite on held-out
-photographs, and `curves/NAME.jsonl`, what a training found on them. A table stands between two lines of a card:
+photographs, or of GenEval on a generator's pictures, and `curves/NAME.jsonl`, what a training found on its held-out
+data. A table stands between two lines of a card:
 
     <!-- files vae-tiny ldm-tiny: begin -->       names, parameters, bytes and sha256 of weight files
     <!-- results lactok-h-tiny resize-8: begin --> the kept results of these tokenizers, in this order
     <!-- curves vae-tiny: begin -->               the curves of these trainings
+    <!-- verdicts lactokgen-tiny: begin -->       GenEval's verdicts on pictures of these generators, as kept
 
-and `<!-- files: end -->`, `<!-- results: end -->` or `<!-- curves: end -->`. Nothing is measured here.
+and `<!-- files: end -->`, `<!-- results: end -->` and so on. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -20,18 +22,24 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lactok.errors import UserError, disk_errors
 from lactok.files import write_atomically
+
+if TYPE_CHECKING:
+    from lactok.evaluation.results import Result
+    from lactok.evaluation.schema import Entry
 
 ROOT = Path(__file__).parents[1]
 CARDS = Path("lactok/bundled")
 KEPT = Path("docs/cards")
 PLACE = re.compile(
-    r"(?P<begin><!-- (?P<kind>files|results|curves) (?P<names>[^:]*): begin -->\n).*?(?P<end><!-- (?P=kind): end -->)",
+    r"(?P<begin><!-- (?P<kind>files|results|curves|verdicts) (?P<names>[^:]*): begin -->\n)"
+    r".*?(?P<end><!-- (?P=kind): end -->)",
     re.DOTALL,
 )
+R = TypeVar("R", bound="Result")
 HELD_OUT = "held_out_"  # before the keys of an evaluation in a curve
 
 
@@ -75,17 +83,18 @@ def asked(root: Path, kind: str) -> set[str]:
 
 
 def keep_results(runs: Path, root: Path) -> None:
-    """Replace the kept results by those of `runs`, of the tokenizers that cards ask for.
+    """Replace the kept results by those of `runs`, of the tokenizers and generators that cards ask for.
 
     Raises:
-        UserError: there are none of these, or a tokenizer was measured in more than one way.
+        UserError: there are none of these, or one was measured in more than one way.
     """
     from lactok.evaluation.results import load_results
     from lactok.evaluation.store import folder_safe
 
-    wanted = asked(root, "results")
+    wanted = asked(root, "results") | asked(root, "verdicts")
     found: dict[str, Path] = {}
-    for result in load_results(runs).recon:
+    results = load_results(runs)
+    for result in [*results.recon, *results.geneval]:
         if result.label in wanted:
             if result.label in found:
                 raise UserError(f"{runs} has two results of {result.label}; leave the one that the card shows")
@@ -149,21 +158,48 @@ def files_table(root: Path, names: Sequence[str]) -> str:
 
 def results_table(root: Path, names: Sequence[str]) -> str:
     """Return the table of the kept results of these tokenizers, with its footnotes."""
-    from lactok.evaluation.older_results import Damaged
-    from lactok.evaluation.results import ReconResult, load
-    from lactok.evaluation.store import folder_safe
+    from lactok.evaluation.results import ReconResult
     from lactok.evaluation.table import markdown
 
-    results = []
-    for name in names:
-        folder = root / KEPT / "runs" / folder_safe(name)
-        try:
-            result = load(folder)
-        except (Damaged, OSError) as error:
-            raise UserError(f"{folder}: {error}; keep a run anew with `python -m reports cards --runs DIR`") from error
-        assert isinstance(result, ReconResult)
-        results.append(result)
-    return markdown(results)
+    return markdown([kept(root, name, ReconResult) for name in names])
+
+
+def verdicts_table(root: Path, names: Sequence[str]) -> str:
+    """Return the table of the kept GenEval results of these generators: per cent of pictures and its 95 % interval."""
+    from lactok.evaluation.results import GenEvalResult
+
+    results = [kept(root, name, GenEvalResult) for name in names]
+    columns = [*results[0].data.tasks, "overall"]
+    rows = [[f"`{result.label}`", *(_percent(result[column]) for column in columns)] for result in results]
+    return _markdown(["generator", *columns], rows)
+
+
+def kept(root: Path, name: str, kind: type[R]) -> R:
+    """Return the kept result of a tokenizer or generator.
+
+    Raises:
+        UserError: there is none, it is damaged, or of another suite.
+    """
+    from lactok.evaluation.older_results import Damaged
+    from lactok.evaluation.results import load
+    from lactok.evaluation.store import folder_safe
+
+    folder = root / KEPT / "runs" / folder_safe(name)
+    try:
+        result = load(folder)
+    except (Damaged, OSError) as error:
+        raise UserError(f"{folder}: {error}; keep a run anew with `python -m reports cards --runs DIR`") from error
+    if not isinstance(result, kind):
+        raise UserError(f"{folder} holds a result of {result.suite}; name {name} in a place of another kind")
+    return result
+
+
+def _percent(measured: Entry) -> str:
+    shown = "-" if measured.value is None else f"{100 * measured.value:.0f} %"
+    if measured.ci95 is None:
+        return shown
+    low, high = measured.ci95
+    return f"{shown} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def curves_table(root: Path, names: Sequence[str]) -> str:
@@ -191,4 +227,4 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return str(tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)) + "\n"
 
 
-TABLES = {"files": files_table, "results": results_table, "curves": curves_table}
+TABLES = {"files": files_table, "results": results_table, "curves": curves_table, "verdicts": verdicts_table}

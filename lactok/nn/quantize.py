@@ -112,7 +112,7 @@ class VectorQuantizer(nn.Module):
         """Ids (B, h, w) -> codes (B, C, h, w) float32."""
         return self._normalised(self.embedding(ids).float()).permute(0, 3, 1, 2)
 
-    def _normalised_features(self, z: Tensor) -> Tensor:
+    def normalised_features(self, z: Tensor) -> Tensor:
         """Features (B, C, h, w) -> the same in float32, divided by their length at each position where `l2_norm`."""
         return self._normalised(z.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
@@ -121,7 +121,7 @@ class VectorQuantizer(nn.Module):
 
         This is the straight-through estimator: the gradient passes as if the features had not been quantized.
         """
-        features = self._normalised_features(z)
+        features = self.normalised_features(z)
         return features + (self.lookup(ids) - features).detach()
 
     def loss(self, z: Tensor, ids: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class VectorQuantizer(nn.Module):
             z: features (B, C, h, w).
             ids: their ids (B, h, w).
         """
-        features = self._normalised_features(z)
+        features = self.normalised_features(z)
         codes = self.lookup(ids)
         return F.mse_loss(codes, features.detach()) + self.beta * F.mse_loss(features, codes.detach())
 

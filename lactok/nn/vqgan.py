@@ -19,22 +19,23 @@ from lactok.nn.vqgan_config import VQConfig
 from lactok.weights.wrappers import stored
 
 
-def norm(channels: int) -> nn.GroupNorm:
-    """Return a group norm with the original's number of groups and eps."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+def norm(channels: int, groups: int = 32) -> nn.GroupNorm:
+    """Return a group norm with the original's eps and, by default, its number of groups."""
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
     """Group norm, swish and a 3x3 convolution, twice, and a residual connection; (B, C, H, W) -> (B, C', H, W).
 
-    Where the number of channels changes, the residual connection is a 1x1 convolution. `bias` is that of convolutions.
+    Where the number of channels changes, the residual connection is a 1x1 convolution. `bias` is that of convolutions,
+    `groups` the number of groups of the norms.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True, groups: int = 32):
         super().__init__()
-        self.norm1 = norm(in_channels)
+        self.norm1 = norm(in_channels, groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
-        self.norm2 = norm(out_channels)
+        self.norm2 = norm(out_channels, groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias)
         if in_channels != out_channels:
             self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
@@ -49,9 +50,9 @@ class ResBlock(nn.Module):
 class AttnBlock(nn.Module):
     """Single-head self-attention over all positions of a feature map (B, C, H, W), with a residual connection."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, groups: int = 32):
         super().__init__()
-        self.norm = norm(channels)
+        self.norm = norm(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -95,12 +96,15 @@ class Level(nn.Module):
         attention: whether each block is followed by attention.
         resample: changes the resolution, or None.
         resample_name: the name under which `resample` is registered, as in LlamaGen's files.
+        groups: of the norms.
     """
 
-    def __init__(self, widths: Sequence[int], attention: bool, resample: nn.Module | None, resample_name: str):
+    def __init__(
+        self, widths: Sequence[int], attention: bool, resample: nn.Module | None, resample_name: str, groups: int
+    ):
         super().__init__()
-        self.res = nn.ModuleList(ResBlock(a, b) for a, b in pairwise(widths))
-        self.attn = nn.ModuleList(AttnBlock(b) for b in widths[1:] if attention)
+        self.res = nn.ModuleList(ResBlock(a, b, groups=groups) for a, b in pairwise(widths))
+        self.attn = nn.ModuleList(AttnBlock(b, groups) for b in widths[1:] if attention)
         if resample is not None:
             self.add_module(resample_name, resample)
         self.resample_name = resample_name if resample is not None else None
@@ -113,9 +117,10 @@ class Level(nn.Module):
         return x if self.resample_name is None else self.get_submodule(self.resample_name)(x)
 
 
-def middle(channels: int) -> nn.ModuleList:
+def middle(channels: int, groups: int) -> nn.ModuleList:
     """Make the blocks at the coarsest resolution, between the levels and the codebook."""
-    return nn.ModuleList([ResBlock(channels, channels), AttnBlock(channels), ResBlock(channels, channels)])
+    before = ResBlock(channels, channels, groups=groups)
+    return nn.ModuleList([before, AttnBlock(channels, groups), ResBlock(channels, channels, groups=groups)])
 
 
 class Encoder(nn.Module):
@@ -131,10 +136,10 @@ class Encoder(nn.Module):
         for i, width in enumerate(widths):
             down = Downsample(width) if i != last else None
             blocks = [previous] + [width] * config.res_blocks
-            self.conv_blocks.append(Level(blocks, config.attends(i), down, "downsample"))
+            self.conv_blocks.append(Level(blocks, config.attends(i), down, "downsample", config.groups))
             previous = width
-        self.mid = middle(previous)
-        self.norm_out = norm(previous)
+        self.mid = middle(previous, config.groups)
+        self.norm_out = norm(previous, config.groups)
         self.conv_out = nn.Conv2d(previous, config.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,14 +158,14 @@ class Decoder(nn.Module):
         last = len(widths) - 1
         previous = widths[0]
         self.conv_in = nn.Conv2d(config.z_channels, previous, 3, padding=1)
-        self.mid = middle(previous)
+        self.mid = middle(previous, config.groups)
         self.conv_blocks = nn.ModuleList()
         for i, width in enumerate(widths):
             up = Upsample(width) if i != last else None
             blocks = [previous] + [width] * (config.res_blocks + 1)
-            self.conv_blocks.append(Level(blocks, config.attends(last - i), up, "upsample"))
+            self.conv_blocks.append(Level(blocks, config.attends(last - i), up, "upsample", config.groups))
             previous = width
-        self.norm_out = norm(previous)
+        self.norm_out = norm(previous, config.groups)
         self.conv_out = nn.Conv2d(previous, 3, 3, padding=1)
 
     @property

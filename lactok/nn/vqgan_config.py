@@ -22,6 +22,8 @@ class VQConfig(Config):
         attention: levels, as indices of `channel_mult`, whose residual blocks are each followed by attention, in the
             encoder and in the decoder; LlamaGen has it in the coarsest level alone. The two residual blocks between
             the levels and the codebook always have an attention between them.
+        groups: of the group norms. Where a level has as many channels as groups, each channel is normalised over the
+            image, and an image's mean colour hardly passes: narrow networks need fewer groups.
     """
 
     channels: Count = 128
@@ -33,11 +35,14 @@ class VQConfig(Config):
     l2_norm: bool = True
     usage_buffer: bool = True
     attention: tuple[Index, ...] = (-1,)
+    groups: Count = 32
 
     def __post_init__(self) -> None:
         widths = [self.channels * m for m in (1, *self.channel_mult)]
-        if not self.channel_mult or any(w <= 0 or w % 32 for w in widths):
-            raise UserError(f"channels * channel_mult must be multiples of 32 (GroupNorm's groups), not {widths}")
+        if not self.channel_mult or any(w <= 0 or w % self.groups for w in widths):
+            raise UserError(
+                f"channels * channel_mult must be multiples of {self.groups} (GroupNorm's groups), not {widths}"
+            )
         levels = len(self.channel_mult)
         if any(not -levels <= level < levels for level in self.attention):
             raise UserError(f"attention names levels of channel_mult, from 0 to {levels - 1}, not {self.attention}")

@@ -66,14 +66,21 @@ class LDMRecipe(Recipe):
     """A recipe for a latent diffusion model.
 
     Attributes:
-        unet: the shape of the UNet.
+        unet: the shape of the UNet; only needed if it starts from nothing.
+        start: weights of a UNet that the training goes on from, for other pictures or another VAE; empty: random ones.
         vae: the VAE of the latents.
         weight_cap: the largest weight of a timestep in the loss, see `noise_loss`; 0: equal weights.
     """
 
-    unet: UNetShape
+    unet: UNetShape | None = None
+    start: str = ""
     vae: VAEPart
     weight_cap: Weight = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unet is None and not self.start:
+            raise UserError("[unet], the shape of the network, is missing; or name weights to go on from as `start`")
 
 
 class LDMLearner(Learner):
@@ -90,8 +97,11 @@ class LDMLearner(Learner):
         self.vae = recipe.vae.load()
         self.moments = FeatureCache(partial(moments, self.vae), recipe.variants > 0)
         torch.manual_seed(recipe.seed)
-        self.unet = UNet2DConditionModel(**recipe.unet.arguments())
+        self.shape = recipe.unet or shape_of(recipe.start, "unet", UNetShape, "start")
+        self.unet = UNet2DConditionModel(**self.shape.arguments())
         fold_cross_attention(self.unet)
+        if recipe.start:
+            load_weights(self.unet, recipe.start, "start")
         if recipe.checkpointing:
             self.unet.enable_gradient_checkpointing()
 
@@ -149,7 +159,7 @@ class LDMLearner(Learner):
 
     def notes(self) -> dict[str, Any]:
         """Return the VAE's scaling and the shape of the UNet."""
-        return {"scaling": self.recipe.vae.scaling, "config": {"unet": asdict(self.recipe.unet)}}
+        return {"scaling": self.recipe.vae.scaling, "config": {"unet": asdict(self.shape)}}
 
 
 def noise_loss(predicted: Tensor, draw: Tensor, t: Tensor, weight_cap: float = 0.0) -> Tensor:

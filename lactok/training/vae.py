@@ -20,8 +20,10 @@ from lactok.randomness import noise
 from lactok.training.data import Photo
 from lactok.training.held_out import compare
 from lactok.training.learner import Learner
-from lactok.training.pretrained import lpips_network
+from lactok.training.pixel_loss import with_colours
+from lactok.training.pretrained import find_weights, load_weights, lpips_network, shape_of
 from lactok.training.recipe import Recipe, check_learns, check_lpips_net
+from lactok.weights.metadata import notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +31,25 @@ class VAERecipe(Recipe):
     """A recipe for a VAE.
 
     Attributes:
-        model: the shape of the network.
+        model: the shape of the network; only needed if it starts from nothing.
+        start: weights of a VAE that the training goes on from; empty: random ones.
+        decoder_only: train the decoder alone, for other pictures, as Stable Diffusion's `ft-mse` VAE was; latents, and
+            networks that work in them, stay as they are. Needs `start`.
         l1: weight of the absolute error of pixels in [-1, 1].
         lpips: weight of LPIPS.
         lpips_net: network of LPIPS, "alex" or "vgg".
+        lab: weight of the error of blurred colours, see `lactok.training.colour`.
         kl: weight of the KL divergence of the posterior from the standard normal distribution.
         eval_size: side in pixels of the held-out photographs.
     """
 
-    model: VAEShape
+    model: VAEShape | None = None
+    start: str = ""
+    decoder_only: bool = False
     l1: Weight = 1.0
     lpips: Weight = 0.25
     lpips_net: str = "alex"
+    lab: Weight = 0.0
     kl: Weight = 1e-6
     eval_size: Side = 256
 
@@ -48,7 +57,16 @@ class VAERecipe(Recipe):
         super().__post_init__()
         check_lpips_net(self.lpips_net)
         check_learns(l1=self.l1, lpips=self.lpips)
-        side = 2 ** (len(self.model.channels) - 1)
+        if self.decoder_only and not self.start:
+            raise UserError("decoder_only = true: `start` names the VAE whose decoder is trained on")
+        if self.model:
+            self.check_sides(self.model)
+        elif not self.start:
+            raise UserError("[model], the shape of the network, is missing; or name weights to go on from as `start`")
+
+    def check_sides(self, shape: VAEShape) -> None:
+        """Raise UserError if images are not a whole number of a network's latents high and wide."""
+        side = 2 ** (len(shape.channels) - 1)
         if self.crop % side or self.eval_size % side:
             raise UserError(f"crop and eval_size must be multiples of {side}, a latent's pixels along a side")
 
@@ -57,7 +75,8 @@ class VAELearner(Learner):
     """The VAE and LPIPS.
 
     Attributes:
-        scaling: the factor that brings the latents to a standard deviation of 1, measured by `evaluate`.
+        scaling: the factor that brings the latents to a standard deviation of 1, measured by `evaluate`; with
+            `decoder_only` that of the VAE which was begun with.
     """
 
     def __init__(self, recipe: VAERecipe):
@@ -67,7 +86,15 @@ class VAELearner(Learner):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.scaling = 1.0
-        self.vae = AutoencoderKL(**recipe.model.arguments())
+        self.shape = recipe.model or shape_of(recipe.start, "model", VAEShape, "start")
+        recipe.check_sides(self.shape)
+        self.vae = AutoencoderKL(**self.shape.arguments())
+        if recipe.start:
+            load_weights(self.vae, recipe.start, "start")
+            self.scaling = notes(find_weights(recipe.start, "start")).get("scaling", self.scaling)
+        if recipe.decoder_only:
+            for part in (self.vae.encoder, self.vae.quant_conv):
+                part.requires_grad_(False)
         if recipe.checkpointing:
             self.vae.enable_gradient_checkpointing()
         self.lpips = lpips_network(recipe.lpips_net)
@@ -80,7 +107,8 @@ class VAELearner(Learner):
         perceptual = self.lpips(output, images).float().mean()
         parts = {"l1": F.l1_loss(output.float(), images), "lpips": perceptual, "kl": posterior.kl().float().mean()}
         recipe = self.recipe
-        return recipe.l1 * parts["l1"] + recipe.lpips * parts["lpips"] + recipe.kl * parts["kl"], parts
+        loss = recipe.l1 * parts["l1"] + recipe.lpips * parts["lpips"] + recipe.kl * parts["kl"]
+        return with_colours(loss, parts, recipe.lab, output.float(), images)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Return PSNR, LPIPS and the latents' standard deviation, and reconstructions beside their photographs."""
@@ -93,12 +121,13 @@ class VAELearner(Learner):
 
         values, shown, more = compare(photos, self.recipe.eval_size, reconstruct, self.lpips)
         values["latent_deviation"] = float(torch.stack(more["deviation"]).mean())
-        self.scaling = 1 / values["latent_deviation"]
+        if not self.recipe.decoder_only:
+            self.scaling = 1 / values["latent_deviation"]
         return values, shown
 
     def notes(self) -> dict[str, Any]:
         """Return the scaling of the latents and the shape of the network."""
-        return {"scaling": self.scaling, "config": {"model": asdict(self.recipe.model)}}
+        return {"scaling": self.scaling, "config": {"model": asdict(self.shape)}}
 
     def exported(self) -> dict[str, Tensor]:
         """Return all tensors of the VAE."""

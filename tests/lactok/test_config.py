@@ -150,6 +150,8 @@ NONSENSE: list[tuple[str, dict[str, Any], str]] = [
     ("vq", {"later": [{"start": 2, "crop": 128, "batch": 1, "scale": [64, 160]}]}, "scale = [64, 160]"),
     ("vq", {"revive_every": 0}, "revive_every = 0"),
     ("vq", {"revive_until": 1.5}, "revive_until = 1.5"),
+    ("vq", {"quantize_from": 10**9}, "quantize_from = 1000000000: less than the "),
+    ("vq", {"model": {"groups": 3}}, "must be multiples of 3 (GroupNorm's groups)"),
     ("ldm", {"vae": VAE | {"scaling": 0.0}}, "vae.scaling = 0.0"),
     ("ldm", {"unet": {"channels": [], "transformers": []}}, "unet.channels = []"),
     ("accelerate", {"segments": []}, "segments = []"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from page_runs import write_geneval
 from safetensors.torch import save_file
 
 from lactok.evaluation.results import load_results
@@ -69,6 +70,20 @@ def test_it_writes_keeps_and_checks(root: Path, capsys: pytest.CaptureFixture[st
     assert "net.md is not what docs/cards gives; run `python -m reports cards`" in capsys.readouterr().err
     assert run(root) == 0
     assert (root / CARDS / "net.md").read_text() == text
+
+
+def test_verdicts_of_a_generator(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card, runs = root / CARDS / "net.md", root.parent / "runs"
+    card.write_text("<!-- verdicts gen-tiny: begin -->\n<!-- verdicts: end -->\n")
+    write_geneval(runs, "gen-tiny", tasks=("single_object", "counting"), prompts=3)
+    assert run(root, "--runs", str(runs)) == 0
+    head, _, row = card.read_text().splitlines()[1:4]
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == ["generator", "single_object", "counting", "overall"]
+    assert row.split("|")[1].strip() == "`gen-tiny`"
+    assert row.split("|")[2].strip() == "50 % (10 to 90)"  # every second of six pictures is right
+    card.write_text("<!-- results gen-tiny: begin -->\n<!-- results: end -->\n")
+    assert run(root) == 2
+    assert "holds a result of geneval; name gen-tiny in a place of another kind" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lactok import config
 from lactok.errors import UserError
 from lactok.evaluation import datasets
 from lactok.images import open_photograph
-from lactok.nn.vqgan import VQConfig
+from lactok.nn.vqgan import VQConfig, VQModel
 from lactok.training import checkpoint, numerics, record
 from lactok.training.__main__ import main
 from lactok.training.data import Photo, Photos, random_crops
@@ -128,6 +128,45 @@ def test_dead_codes_move_onto_features(recipe: VQRecipe, tmp_path: Path) -> None
     assert moved == [0, 1, 2, 3, 4]
     features = torch.nn.functional.normalize(z.permute(0, 2, 3, 1).flatten(0, 2), dim=-1)
     assert torch.cdist(after[:5], features).min(1).values.max() < 1e-3
+
+
+def test_features_are_first_learned_without_a_codebook(recipe: VQRecipe, tmp_path: Path) -> None:
+    late = replace(recipe, quantize_from=3, steps=5)
+    learner = VQLearner(late)
+    learner.train()
+    before = learner.model.quantize.embedding.weight.detach().clone()
+    z = torch.randn(2, 4, 8, 8, requires_grad=True)
+    for step in range(3):
+        codes, parts = learner.quantize(z, step)
+        assert torch.allclose(codes, torch.nn.functional.normalize(z, dim=1))
+        assert not parts["codebook"].detach().any()
+        moved = learner.after_step(step)
+        assert (not moved) == (step < 2)
+    weight = learner.model.quantize.embedding.weight.detach()
+    assert (before != weight).any(1).all()  # 128 features for 64 codes
+    features = torch.nn.functional.normalize(z.detach().permute(0, 2, 3, 1).flatten(0, 2), dim=-1)
+    assert torch.cdist(weight, features).min(1).values.max() < 1e-3
+    codes, parts = learner.quantize(z, 3)
+    assert torch.allclose(codes, learner.model.quantize.lookup(learner.step_ids[0]), atol=1e-6)
+    assert parts["codebook"].detach() > 0
+    assert not learner.after_step(3)
+
+
+def test_a_training_that_quantizes_later_resumes_bit_for_bit(recipe: VQRecipe, tmp_path: Path) -> None:
+    assert_resumes(tmp_path, lambda out: trainer(replace(recipe, quantize_from=4), out), kept=3)
+
+
+def test_an_images_mean_colour_passes_where_a_group_has_several_channels() -> None:
+    """With as many groups as channels the last norm makes all flat images alike."""
+    flat = torch.tensor([-0.5, 0.5])[:, None, None, None].expand(2, 32, 8, 8) + 0.01 * torch.randn(2, 32, 8, 8)
+    spread = {}
+    for groups in (32, 8):
+        torch.manual_seed(0)
+        decoder = VQModel(VQConfig(32, (1, 1), 1, 32, 64, 4, usage_buffer=False, groups=groups)).decoder
+        direction = torch.linspace(-1, 1, 32)[:, None, None]  # channels of one image differ, as trained ones do
+        first, second = decoder.norm_out(flat * direction)
+        spread[groups] = float((first.mean((1, 2)) - second.mean((1, 2))).abs().mean().detach())
+    assert spread[32] < 1e-3 < 0.1 < spread[8]
 
 
 def test_weight_decay_spares_norms_biases_and_codes(recipe: VQRecipe, tmp_path: Path) -> None:
