@@ -111,13 +111,19 @@ class Comparison:
         raise unknown("metric of both", metric, [line.metric for line in self.lines])
 
     def table(self) -> str:
-        """Return the comparison as a Markdown table with a line for each metric."""
+        """Return the comparison as a Markdown table with a line for each metric; the difference is second minus first.
+
+        Its columns have the names of what was measured, or "first" and "second" where they are the same.
+        """
         from tabulate import tabulate
 
-        heads = ["metric", "first", "second", "second - first", "95 % interval", "p", "p corrected", "detectable", "n"]
+        names = {"first": _cell(self.first.label), "second": _cell(self.second.label)}
+        if names["first"] == names["second"]:
+            names = {name: name for name in names}
+        heads = ["metric", *names.values(), "difference", "95 % interval", "p", "p corrected", "detectable", "n"]
         heads.append("better")
         align = ["left"] + ["right"] * (len(heads) - 2) + ["left"]
-        rows = [_row(self.first.metric(line.metric), line) for line in self.lines]
+        rows = [[*_row(self.first.metric(line.metric), line), names.get(line.better, "-")] for line in self.lines]
         return str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align))
 
     def as_data(self) -> dict[str, Any]:
@@ -204,7 +210,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _row(metric: Metric, line: ComparedMetric) -> list[str]:
-    """Return a line of the table as texts."""
+    """Return a line of the table as texts, without its last column."""
     difference = line.difference
     digits = metric.digits + 1  # one more than the metric's own, since differences are smaller
 
@@ -221,8 +227,12 @@ def _row(metric: Metric, line: ComparedMetric) -> list[str]:
         interval = f"{number(difference.ci95[0], '+')} to {number(difference.ci95[1], '+')}"
     tests = [chance(difference.p), chance(line.p_corrected), number(difference.detectable)]
     values = [number(line.first), number(line.second), number(difference.value, "+")]
-    name = one_line(metric.head, None).replace("|", "\\|")
-    return [name, *values, interval, *tests, str(difference.n), line.better or "-"]
+    return [_cell(metric.head), *values, interval, *tests, str(difference.n)]
+
+
+def _cell(text: str) -> str:
+    """Return a text as it stands in a cell of a Markdown table."""
+    return one_line(text, None).replace("|", "\\|")
 
 
 def _compare_recon(first: ReconResult, second: ReconResult) -> tuple[list[ComparedMetric], list[str]]:

@@ -314,7 +314,10 @@ def test_two_results_are_compared(measured: Callable[..., ReconResult]) -> None:
     difference = (coarse.records["psnr"] - toy.records["psnr"]).mean()
     assert found["psnr"].difference.value == pytest.approx(difference)
     assert found["psnr"].better == ("second" if difference > 0 else "first")
+    assert [cell.strip() for cell in found.table().splitlines()[0].split("|")[2:5]] == ["toy", "resize-8", "difference"]
+    assert found.table().splitlines()[2].split("|")[-2].strip() == ("resize-8" if difference > 0 else "toy")
     assert lactok.compare(toy, toy)["psnr"].better == ""
+    assert lactok.compare(toy, toy).table().splitlines()[0].split("|")[2].strip() == "first"
     with pytest.raises(KeyError, match="unknown metric of both 'rfid'"):
         found["rfid"]
     with pytest.raises(ValueError, match=r"str: no result; give two of lactok.evaluate"):
