@@ -110,3 +110,8 @@ def __getattr__(name: str) -> Any:
         warnings.warn(f"lactok.{name} is lactok.{_FORMER[name]} now", DeprecationWarning, stacklevel=2)
         return globals()[_FORMER[name]]
     raise AttributeError(f"module 'lactok' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are imported later among them."""
+    return __all__

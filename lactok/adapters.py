@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lactok.catalogue import declared
-from lactok.errors import MissingFile, WrongValue, unknown
+from lactok.errors import MissingFile, UserError, WrongValue, unknown
 from lactok.files import is_file
 from lactok.outside_text import shown
 from lactok.plugins import Plugins, points
@@ -55,8 +56,18 @@ class Entry(Generic[S, M]):
 
 @lru_cache(maxsize=1)
 def _packages() -> tuple[str, ...]:
-    """Return the packages of adapters that entry points name."""
-    return tuple(dict.fromkeys(point.value for point in points(ADAPTERS)))
+    """Return the packages of adapters that entry points name.
+
+    Raises:
+        UserError: there are none, since this Python sees lactok's files without its installation.
+    """
+    found = tuple(dict.fromkeys(point.value for point in points(ADAPTERS)))
+    if not found:
+        raise UserError(
+            f"lactok is not installed for {sys.executable}, so its tokenizers are not found; use the Python that has "
+            "it, or run `pip install -e .` in the clone"
+        )
+    return found
 
 
 class Adapters(Plugins[Entry[S, M]]):

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lactok.adapters import FILE, Adapters, C, Entry, M, S, check_text
+from lactok.device import check_device
 from lactok.errors import UserError, WrongValue, unknown
 from lactok.extras import extras_named
 from lactok.specs import Asset, GeneratorSpec, TokenizerSpec
@@ -254,7 +255,7 @@ def load(
 
     Raises:
         UnknownName: there is no such name or option.
-        WrongValue: an option's value or the dtype is not allowed.
+        WrongValue: an option's value or the dtype is not allowed, or the machine has no such GPU.
         WeightsNotFound: no source has the weights; a network with random weights is never returned.
         MissingPackage: the network needs a package of an extra that is not installed.
         UserError: the weights are damaged or of another network.
@@ -262,8 +263,10 @@ def load(
     >>> load("llamagen-vq16-tiny").spec.bits
     3072.0
     """
-    computed = _compute_dtype(dtype)
+    TOKENIZERS.packages()
     with extras_named(("networks",), name):
+        computed = _compute_dtype(dtype)
+        _check_gpu(device)
         tokenizer = _with_weights(TOKENIZERS.entry(name, **options))
         tokenizer.place(device, computed, offload, compile)
     return tokenizer
@@ -288,13 +291,15 @@ def load_generator(
 
     Raises:
         UnknownName: there is no such name or option.
-        WrongValue: an option's value or the dtype is not allowed.
+        WrongValue: an option's value or the dtype is not allowed, or the machine has no such GPU.
         WeightsNotFound: no source has the weights; a network with random weights is never returned.
         MissingPackage: the network needs a package of an extra that is not installed.
         UserError: the weights are damaged or of another network.
     """
-    computed = _compute_dtype(dtype)
+    GENERATORS.packages()
     with extras_named(("networks",), name):
+        computed = _compute_dtype(dtype)
+        _check_gpu(device)
         generator = _with_weights(GENERATORS.entry(name, **options))
         generator.place(device, computed)
         if compile:
@@ -312,6 +317,12 @@ def _compute_dtype(given: object) -> torch.dtype:
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise WrongValue(f"`dtype` {given!r}: not a torch dtype to compute in; for example torch.bfloat16")
     return found
+
+
+def _check_gpu(device: object) -> None:
+    """Raise WrongValue for a GPU that this machine does not have."""
+    if str(device).partition(":")[0] in ("cuda", "mps"):
+        check_device(str(device))
 
 
 def _with_weights(found: Entry[S, M]) -> M:

@@ -82,7 +82,8 @@ def text(compared: Comparison, tables: int, tests: int) -> str:
     if rows:
         heads = ["differs", "first", "second"]
         parts.append(str(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)))
-    over = f"all {tests} tests of these {tables} tables" if tables > 1 else f"the {tests} tests of this table"
+    alone = "the test" if tests == 1 else f"the {tests} tests"
+    over = f"all {tests} tests of these {tables} tables" if tables > 1 else f"{alone} of this table"
     notes = [
         "Intervals are 95 % intervals of the mean of paired differences; p is of the permutation test that flips their "
         f"signs, p corrected is for {over} together (Holm 1979); better: zero lies outside the interval.",

@@ -291,14 +291,20 @@ def cells(results: Sequence[ReconResult]) -> tuple[list[str], list[list[str]], l
     notes += unreliable_notes(results)
     notes += taught_notes(results)
     notes += [fast_note(result) for result in results if result.data.fast]
-    if any(result.label.partition("@")[0].endswith("-tiny") for result in results):
-        notes.append(
-            "-tiny: trained here on a few thousand photographs or fewer, a demonstration, not a ranking of methods; "
-            "the official models: python -m benchmarks.recon --tokenizers all, or by name."
-        )
+    notes += [
+        f"{note}; the official models: python -m benchmarks.recon --tokenizers all, or by name."
+        for note in small_notes(results)
+    ]
     if any(result.data.tokenizer.over_budget for result in results):
         notes.append("* above the budget: for some images no file is that small.")
     return head, rows, notes
+
+
+def small_notes(results: Sequence[ReconResult]) -> list[str]:
+    """Return what small models are, without a full stop, if there are some among the results."""
+    if not any(result.label.partition("@")[0].endswith("-tiny") for result in results):
+        return []
+    return ["-tiny: trained here on a few thousand photographs or fewer, a demonstration, not a ranking of methods"]
 
 
 def with_stored_rows(results: Sequence[ReconResult], out: Path, name: str) -> list[ReconResult]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lactok import registry
 from lactok.errors import UserError, first_few, one_line
@@ -26,11 +26,11 @@ def taught(result: ReconResult) -> list[str]:
     return [key for key in result.metrics if {asset.name for asset in result.metric(key).needs} & {*teachers}]
 
 
-def taught_notes(results: Sequence[ReconResult]) -> list[str]:
-    """Return the footnote that says what `MARK` means, if a cell has it."""
+def taught_notes(results: Sequence[ReconResult], shown: Collection[str] | None = None) -> list[str]:
+    """Return the footnote that says what `MARK` means, if a cell has it; `shown` are the metrics of a table, or all."""
     said = []
     for result in results:
-        if titles := [result.metric(key).title for key in taught(result)]:
+        if titles := [result.metric(key).title for key in taught(result) if shown is None or key in shown]:
             said.append(f"{one_line(result.label, None)} by that of {first_few(titles, 10)}")
     if not said:
         return []

@@ -15,7 +15,8 @@ from lactok.errors import UserError, WrongValue, first_few, unknown
 from lactok.evaluation.config import split_names
 from lactok.evaluation.protocol import digest
 from lactok.evaluation.results import ReconResult, Result, load_results
-from lactok.evaluation.table import decimals, share_of_codes
+from lactok.evaluation.table import decimals, share_of_codes, small_notes
+from lactok.evaluation.taught import MARK, taught, taught_notes
 from lactok.files import is_file, is_folder
 from lactok.metrics.registry import sorted_keys
 from reports.conditions import unusual_conditions
@@ -103,6 +104,8 @@ class Chosen:
         if self.intervals and cell.measured.ci95 is not None:
             low, high = cell.measured.ci95
             text += f" ± {metric.number((high - low) / 2)}"
+        if key in taught(self.runs[row]):
+            text += MARK
         return text if cell.measured.reliable else f"~{text}", cell.mark == "best"
 
 
@@ -203,7 +206,8 @@ def notes(chosen: Chosen) -> list[str]:
         said.append("±: half the 95 % interval.")
     if any(text.startswith("~") for text, _ in cells):
         said.append("~: a distance of too few images, biased upwards and not comparable with published ones.")
-    return said
+    said += taught_notes(chosen.runs, chosen.columns)
+    return [*said, *(f"{note}." for note in small_notes(chosen.runs))]
 
 
 def text(chosen: Chosen, kind: str) -> str:

@@ -27,6 +27,7 @@ from lactok.evaluation.table import (
     share_of_codes,
     usage_notes,
 )
+from lactok.evaluation.taught import MARK, taught_notes
 from reports.tables.cells import Cell, Column, Row, Table, column
 from reports.tables.choice import describe
 from reports.tables.groups import group_of, same_images, title_of
@@ -94,6 +95,7 @@ def _recon(runs: Sequence[ReconResult]) -> Table:
         if skipped:
             notes.append(f"{r.name}: {skipped} images are left out, named in its result.json.")
     notes += detectable_notes(runs, [c.metric for c in columns])
+    notes += [note.removeprefix(f"{MARK} ") for note in taught_notes(runs)]
     table = Table(
         f"runs-recon-{digest([*group_of(first)])[:8]}",
         title,

@@ -6,8 +6,10 @@ import doctest
 import inspect
 
 import pytest
+import torch
 
 import lactok
+from lactok import adapters
 
 PUBLIC = [getattr(lactok, name) for name in lactok.__all__]
 FUNCTIONS = [thing for thing in PUBLIC if inspect.isfunction(thing)]
@@ -42,3 +44,25 @@ def test_a_function_says_what_comes_in_and_what_can_go_wrong(function: object) -
 def test_methods_of_a_class_say_what_they_do(kind: type) -> None:
     own = {k: v for k, v in vars(kind).items() if inspect.isfunction(v) and not k.startswith("_")}
     assert [name for name, method in own.items() if not inspect.getdoc(method)] == []
+
+
+def test_completion_offers_the_public_names() -> None:
+    assert {"evaluate", "compare", "load_results", "Tokenizer"} <= set(dir(lactok))
+    assert "importlib" not in dir(lactok)
+
+
+def test_files_without_an_installation_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the clone's folder another Python imports lactok, and every name was unknown."""
+    monkeypatch.setattr("lactok.adapters.points", lambda group: ())
+    monkeypatch.setattr("lactok.registry.TOKENIZERS.packages", adapters._packages.__wrapped__)
+    for call in (lactok.list_tokenizers, lambda: lactok.load("resize-8")):
+        with pytest.raises(
+            lactok.UserError, match=r"lactok is not installed for .*; use the Python that has it, or run"
+        ):
+            call()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told() -> None:
+    with pytest.raises(lactok.WrongValue, match="this machine has no such device; leave it out to use the CPU"):
+        lactok.load("resize-8", device="cuda")

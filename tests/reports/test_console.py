@@ -97,6 +97,14 @@ def test_a_mistake_names_the_command_as_it_was_called(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: RUN a: no folder of a result")
 
 
+def test_what_may_have_been_meant_by_an_argument_is_said(tmp_path: Path) -> None:
+    done = lactok(tmp_path, "recon", "--tokenizers", "resize-8", "--limt", "3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unrecognized arguments: --limt 3, did you mean --limit?;")
+    done = lactok(tmp_path, "recon", "--tokenizers", "resize-8", "jpeg")
+    assert done.stderr.startswith("error: unrecognized arguments: jpeg: several names are one argument, in quotes or")
+
+
 def test_nothing_heavy_is_imported_before_a_command_is_chosen(tmp_path: Path) -> None:
     code = f"import sys, reports.console; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

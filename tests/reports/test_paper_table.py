@@ -53,6 +53,21 @@ def test_rows_and_columns_stand_in_the_order_given(runs: Path, capsys: pytest.Ca
     assert "__" not in out  # no folder's name, no hash
 
 
+def test_figures_of_the_network_that_taught_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Such figures are too good, and a table for a paper stood without a word of it."""
+    sample = Path(__file__).parents[2] / "docs" / "sample-run"
+    command("--runs", sample / "lactok-h-tiny", sample / "resize-8", "--columns", "psnr,lpips_alex", "--format", "tex")
+    out = capsys.readouterr().out
+    own, other = (line for line in out.splitlines() if line.endswith(r"\\") and "PSNR" not in line)
+    assert own.endswith(r"\dag{} \\")
+    assert own.count("dag") == 1
+    assert "dag" not in other
+    assert r"trained by the metric's own network, so the figure flatters it: lactok-h-tiny by that of LPIPS alex" in out
+    assert "-tiny: trained here on a few thousand photographs or fewer, a demonstration, not a ranking of" in out
+    command("--runs", sample / "lactok-h-tiny", "--columns", "psnr", "--format", "tex")
+    assert "flatters" not in capsys.readouterr().out
+
+
 def test_a_difference_within_the_interval_is_not_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, shift in (("apart", 0.3), ("within", 0.0)):
         folder = tmp_path / name
