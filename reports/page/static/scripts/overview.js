@@ -32,6 +32,7 @@ lactok.views.overview = function (data) {
     table.replaceChildren(
       element("h2", {}, "Results"),
       results.element,
+      ...lactok.marksLine(rows),
       element("details", {}, element("summary", {}, "Notes"), lactok.runsNotes(data, rows)));
     const [metric] = data.metrics.filter((each) => rows.some((row) => row.metrics[each.key]));
     plot.replaceChildren();

@@ -71,6 +71,12 @@
     return element("span", { class: "unreliable", title: "biased upwards: too few images" }, shown);
   }
 
+  /** What bold means in the table of these rows, in a line below it; nothing where nothing is bold. */
+  lactok.marksLine = (rows) => {
+    if (!rows.some((row) => Object.values(row.metrics).some((entry) => entry.mark))) return [];
+    return [element("p", { class: "about" }, "Bold: the best tokenizer. Codecs and thumbnails take no part in that.")];
+  };
+
   /** What a reader has to know of the table of these rows. */
   lactok.runsNotes = (data, rows) => {
     const entries = rows.flatMap((row) => Object.values(row.metrics));
