@@ -174,6 +174,19 @@ def select(page: Page, name: str) -> Locator:
     return page.get_by_role("combobox", name=name, exact=True)
 
 
+def until(page: Page, condition: str, arg: Any = None) -> None:
+    """Wait until JavaScript is true; playwright's own way polls by `eval`, which the page's policy forbids.
+
+    Raises:
+        AssertionError: it is not true within half a minute.
+    """
+    for _ in range(300):
+        if page.evaluate(condition, arg):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never true: {condition}")
+
+
 def go(page: Page, view: str) -> None:
     """Follow the link to a view, and wait until it is shown: the page learns of its new address a moment later."""
     page.get_by_role("navigation", name="Views").get_by_role("link", name=view, exact=True).click()

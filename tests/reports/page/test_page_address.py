@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import page_runs
 import pytest
-from browser import Chromium, go, select
+from browser import Chromium, go, select, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -107,7 +107,7 @@ def pictures(page: Page) -> None:
 def compare(page: Page) -> None:
     other_set(page)
     first = select(page, "Compare all with")
-    page.wait_for_function("e => e.options.length === 3", arg=first.element_handle())  # their file has been loaded
+    until(page, "e => e.options.length === 3", first.element_handle())  # their file has been loaded
     first.select_option(index=1)
     select(page, "Metric").select_option("ssim")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import page_runs
 import pytest
-from browser import Chromium, select
+from browser import Chromium, select, until
 
 pytestmark = pytest.mark.slow  # a browser
 
@@ -57,7 +57,7 @@ def test_records_are_drawn_a_page_at_a_time_and_loaded_a_run_at_a_time(chromium:
         page.get_by_role("searchbox").fill(f"val/{RECORDS - 1:08}")
         assert rows.count() == 1
         select(page, "Run").select_option(index=1)
-        page.wait_for_function("document.querySelector('#view-records table caption').textContent.includes('0-1')")
+        until(page, "document.querySelector('#view-records table caption').textContent.includes('0-1')")
         assert (loaded("data/records-"), loaded("data/samples-")) == (2, 1)
         assert rows.count() == 1  # the search stays
 
@@ -70,5 +70,5 @@ def test_the_viewer_loads_the_pictures_of_one_sample(chromium: Chromium, large: 
         assert len(full) == TOKENIZERS + 1
         assert not [r for r in watched.requests if "/data/records-" in r]
         page.get_by_role("button", name="Next sample").click()
-        page.wait_for_function("[...document.querySelectorAll('.frames img')].every(i => i.complete)")
+        until(page, "[...document.querySelectorAll('.frames img')].every(i => i.complete)")
         assert len({r for r in watched.requests if r.endswith(".png")}) == 2 * (TOKENIZERS + 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browser import PHONE, Chromium, go, select
+from browser import PHONE, Chromium, go, select, until
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ def test_zoom_by_wheel_keeps_the_point_under_the_pointer(page: Page) -> None:
     x, y = round(box["x"]) + 5, round(box["y"]) + 5  # whole pixels, as the page is told
     page.mouse.move(x, y)
     page.mouse.wheel(0, -300)
-    page.wait_for_function("document.querySelector('.frames').classList.contains('zoomed')")
+    until(page, "document.querySelector('.frames').classList.contains('zoomed')")
     assert zoomed(page, 2.72)
     corner = view(page)[0][1:]
     assert corner == pytest.approx(((box["x"] - x) * 1.72, (box["y"] - y) * 1.72), abs=1)
     page.mouse.wheel(0, 2000)
-    page.wait_for_function("!document.querySelector('.frames').classList.contains('zoomed')")
+    until(page, "!document.querySelector('.frames').classList.contains('zoomed')")
     assert zoomed(page, 1)
 
 
