@@ -53,7 +53,7 @@ def own_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def norms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vqgan, "norm", lambda channels: nn.GroupNorm(32, channels, eps=1e-2))
+    monkeypatch.setattr(vqgan, "norm", lambda channels, groups=32: nn.GroupNorm(groups, channels, eps=1e-2))
 
 
 def channels(monkeypatch: pytest.MonkeyPatch) -> None:
