@@ -55,19 +55,19 @@ class Parser(argparse.ArgumentParser):
         # arguments that nobody takes are the first parser's mistake to tell, but the subcommand's help explains them
         last = _programs[-1] if _programs else ""
         program = last if last.startswith(f"{self.prog} ") else self.prog
-        raise UserError(f"{message}{_hint(message)}; `{program} --help` explains the arguments")
+        raise UserError(f"{message}{self._hint(message)}; `{program} --help` explains the arguments")
 
-
-def _hint(message: str) -> str:
-    """Return what may have been meant by the first argument that argparse does not know; "" for another mistake."""
-    found = re.match(r"unrecognized arguments: (\S+)", message)
-    if not found:
-        return ""
-    if not found[1].startswith("-"):
-        return ": several names are one argument, in quotes or with commas between them"
-    flags = [f"--{name.replace('_', '-')}" for name in _flags]
-    near = difflib.get_close_matches(found[1].partition("=")[0], flags, n=1, cutoff=0.75)
-    return f", did you mean {near[0]}?" if near else ""
+    def _hint(self, message: str) -> str:
+        """Return what may have been meant by the first argument that argparse does not know; "" for another mistake."""
+        found = re.match(r"unrecognized arguments: (\S+)", message)
+        if not found:
+            return ""
+        if not found[1].startswith("-"):
+            takes_names = any(action.metavar == "NAMES" for action in self._actions)
+            return ": several names are one argument, in quotes or with commas between them" if takes_names else ""
+        flags = [f"--{name.replace('_', '-')}" for name in _flags]
+        near = difflib.get_close_matches(found[1].partition("=")[0], flags, n=1, cutoff=0.75)
+        return f", did you mean {near[0]}?" if near else ""
 
 
 def given(parser: Parser, argv: Sequence[str] | None) -> set[str]:

@@ -263,7 +263,7 @@ def load(
     >>> load("llamagen-vq16-tiny").spec.bits
     3072.0
     """
-    TOKENIZERS.packages()
+    TOKENIZERS.packages()  # without an installation that is said, and not that torch is missing
     with extras_named(("networks",), name):
         computed = _compute_dtype(dtype)
         _check_gpu(device)
@@ -296,7 +296,7 @@ def load_generator(
         MissingPackage: the network needs a package of an extra that is not installed.
         UserError: the weights are damaged or of another network.
     """
-    GENERATORS.packages()
+    GENERATORS.packages()  # as in `load`
     with extras_named(("networks",), name):
         computed = _compute_dtype(dtype)
         _check_gpu(device)

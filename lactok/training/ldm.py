@@ -24,7 +24,7 @@ from lactok.training.distributed import each
 from lactok.training.feature_cache import FeatureCache
 from lactok.training.learner import Learner
 from lactok.training.pretrained import load_weights, shape_of
-from lactok.training.recipe import Recipe
+from lactok.training.recipe import Recipe, check_begins
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -79,8 +79,7 @@ class LDMRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.unet is None and not self.start:
-            raise UserError("[unet], the shape of the network, is missing; or name weights to go on from as `start`")
+        check_begins("unet", self.unet, self.start)
 
 
 class LDMLearner(Learner):

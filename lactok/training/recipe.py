@@ -157,6 +157,18 @@ def check_scale(crop: int, scale: tuple[int, int]) -> None:
         raise UserError(f"scale = {list(scale)}: two numbers, the smaller one first, from crop = {crop} on")
 
 
+def check_begins(table: str, shape: object, start: str) -> None:
+    """Raise a UserError if neither a network's shape nor weights to start from are given.
+
+    Args:
+        table: the name of the shape's table in a recipe.
+        shape: the shape, or None.
+        start: the weights, or "".
+    """
+    if shape is None and not start:
+        raise UserError(f"[{table}], the shape of the network, is missing; or name weights to go on from as `start`")
+
+
 def check_learns(**weights: float) -> None:
     """Raise UserError if the weights of all parts of a loss are 0, so that nothing would be learned."""
     if not any(weights.values()):

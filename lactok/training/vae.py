@@ -22,7 +22,7 @@ from lactok.training.held_out import compare
 from lactok.training.learner import Learner
 from lactok.training.pixel_loss import with_colours
 from lactok.training.pretrained import find_weights, load_weights, lpips_network, shape_of
-from lactok.training.recipe import Recipe, check_learns, check_lpips_net
+from lactok.training.recipe import Recipe, check_begins, check_learns, check_lpips_net
 from lactok.weights.metadata import notes
 
 
@@ -59,10 +59,9 @@ class VAERecipe(Recipe):
         check_learns(l1=self.l1, lpips=self.lpips)
         if self.decoder_only and not self.start:
             raise UserError("decoder_only = true: `start` names the VAE whose decoder is trained on")
-        if self.model:
+        check_begins("model", self.model, self.start)
+        if self.model is not None:
             self.check_sides(self.model)
-        elif not self.start:
-            raise UserError("[model], the shape of the network, is missing; or name weights to go on from as `start`")
 
     def check_sides(self, shape: VAEShape) -> None:
         """Raise UserError if images are not a whole number of a network's latents high and wide."""

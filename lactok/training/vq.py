@@ -26,7 +26,7 @@ from lactok.training.data import Photo, Photos, random_crops
 from lactok.training.held_out import codes_used, compare
 from lactok.training.pixel_loss import SquaredErrorRecipe
 from lactok.training.pretrained import load_weights, lpips_network, shape_of
-from lactok.training.recipe import check_learns, check_scale
+from lactok.training.recipe import check_begins, check_learns, check_scale
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ class VQRecipe(CodebookRecipe, SquaredErrorRecipe):
             if sizes.batch < 1:
                 raise UserError(f"{sizes}: batch must be at least 1")
             check_scale(sizes.crop, sizes.scale)
-        if self.model is None and not self.start:
-            raise UserError("[model], the shape of the network, is missing; or name weights to go on from as `start`")
+        check_begins("model", self.model, self.start)
         if self.model is not None:
             self.check_pixels(self.model)
         check_learns(l2=self.l2, lpips=self.lpips)

@@ -103,6 +103,8 @@ def test_what_may_have_been_meant_by_an_argument_is_said(tmp_path: Path) -> None
     assert done.stderr.startswith("error: unrecognized arguments: --limt 3, did you mean --limit?;")
     done = lactok(tmp_path, "recon", "--tokenizers", "resize-8", "jpeg")
     assert done.stderr.startswith("error: unrecognized arguments: jpeg: several names are one argument, in quotes or")
+    done = lactok(tmp_path, "reports", "build", "jpeg")
+    assert done.stderr.startswith("error: unrecognized arguments: jpeg; `lactok reports build --help`")
 
 
 def test_nothing_heavy_is_imported_before_a_command_is_chosen(tmp_path: Path) -> None:

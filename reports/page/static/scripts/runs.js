@@ -71,20 +71,17 @@
     return element("span", { class: "unreliable", title: "biased upwards: too few images" }, shown);
   }
 
-  /** What bold means in the table of these rows, in a line below it; nothing where nothing is bold. */
+  /** What the marks in the table of these rows mean, in a line below it; nothing where there are none. */
   lactok.marksLine = (rows) => {
     if (!rows.some((row) => Object.values(row.metrics).some((entry) => entry.mark))) return [];
-    return [element("p", { class: "about" }, "Bold: the best tokenizer. Codecs and thumbnails take no part in that.")];
+    return [element("p", { class: "about" }, "Bold is the best of a column, underlined the second best, where the"
+      + " difference is outside the 95 % interval; rows without ids are references and take no part.")];
   };
 
   /** What a reader has to know of the table of these rows. */
   lactok.runsNotes = (data, rows) => {
     const entries = rows.flatMap((row) => Object.values(row.metrics));
     const list = [];
-    if (entries.some((entry) => entry.mark)) {
-      list.push("Bold is the best of a column, underlined the second best, where the difference is outside the 95 %"
-        + " interval; rows without ids are references and take no part.");
-    }
     list.push("± is half the 95 % interval of the mean over images, or of the distance of sets where there are enough"
       + " images.");
     if (entries.some((entry) => !entry.reliable)) {

@@ -68,6 +68,7 @@ lactok.views.tables = function (data) {
       element("div", { class: "controls", role: "group", "aria-label": "Filter the runs" },
         family.element, tokens.element, search.element, shown),
       table.element,
+      ...lactok.marksLine(rows),
       lactok.runsNotes(data, rows),
     ];
 
