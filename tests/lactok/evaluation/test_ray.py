@@ -127,8 +127,15 @@ def alive(process: int) -> bool:
 
 @pytest.mark.parametrize("shared", [True, False], ids=["out is seen", "out is not seen"])
 def test_seven_workers_give_the_bytes_of_one_process(
-    cluster: str, seven: Path, expected: dict[str, bytes], tmp_path: Path, log: Path, shared: bool
+    cluster: str,
+    seven: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: bool,
 ) -> None:
+    monkeypatch.setenv("LACTOK_TEST_FAULT", f"meet {tmp_path / 'once'}")
     found = measured(seven, tmp_path / "out", Cluster(shared=shared))
     assert found is not None
     assert stable_bytes(tmp_path / "out") == expected
