@@ -18,7 +18,7 @@ from lactok.evaluation.results import ReconResult, Result, load_results
 from lactok.evaluation.table import decimals, share_of_codes, small_notes
 from lactok.evaluation.taught import MARK, taught, taught_notes
 from lactok.files import is_file, is_folder
-from lactok.metrics.registry import sorted_keys
+from lactok.metrics.registry import METRICS, sorted_keys
 from reports.conditions import unusual_conditions
 from reports.stored_runs import find, of_dataset
 from reports.tables.cells import Cell, Column, Row, Table, column
@@ -165,6 +165,11 @@ def build(
     if columns is None:
         columns = ["tokens", "bits", *(key for key in every if all(key in run.metrics for run in runs))]
     for key in columns:
+        if key in METRICS.offered() and key not in every:
+            raise WrongValue(
+                f"`columns`: {key} was not measured for these runs; measure it by `python -m benchmarks.recon "
+                f"--metrics {key}`, or take of {', '.join([*FACTS, *every])}"
+            )
         if key not in FACTS and key not in every:
             raise unknown("column", key, [*FACTS, *every])
     twice = [key for key in columns if list(columns).count(key) > 1]

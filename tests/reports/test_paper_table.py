@@ -138,6 +138,7 @@ def test_the_latex_compiles(runs: Path, tmp_path: Path) -> None:
         ((), "do not share images and protocol"),
         (("--dataset", "cocoa"), "unknown dataset 'cocoa', did you mean 'coco'"),
         (("--dataset", "coco", "--columns", "psnr,nothing"), "unknown column 'nothing'"),
+        (("--dataset", "coco", "--columns", "psnr,dists"), "dists was not measured for these runs; measure it"),
         (("--dataset", "coco", "--columns", "psnr,psnr"), "--columns names psnr twice"),
         (("--dataset", "coco", "--columns", ","), "--columns is empty"),
         (("--dataset", "coco", "--names", "a,b"), "--names: 2 for 8 rows"),
