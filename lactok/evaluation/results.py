@@ -374,7 +374,7 @@ class Results(Sequence[Result]):
         return Results(tuple(r for r in self.every if not isinstance(r, kinds)), self.left_out)
 
     def table(self) -> str:
-        """Return Markdown tables: reconstructions by data set and protocol, then the other suites by data set.
+        """Return Markdown tables: reconstructions by images and protocol, then the other suites by data set.
 
         Reconstructions and probes are shown as the commands print them. Pictures without any score have no table.
         """
@@ -385,10 +385,11 @@ class Results(Sequence[Result]):
         groups: dict[tuple[str, ...], list[ReconResult]] = {}
         for result in self.recon:
             protocol = result.data.protocol
-            group = (result.dataset, protocol.name, protocol.prepare, protocol.score)
+            group = (result.dataset, result.data.dataset.sha256, protocol.name, protocol.prepare, protocol.score)
             groups.setdefault(group, []).append(result)
-        for (dataset, name, prepare, score), results in groups.items():
-            tables[f"{dataset}, protocol {name} ({prepare}-{score})"] = markdown(results)
+        for (dataset, sha256, name, prepare, score), results in groups.items():
+            title = f"{dataset}, {results[0].n} images, protocol {name} ({prepare}-{score})"
+            tables[f"{title}, {sha256[:8]}" if title in tables else title] = markdown(results)
         others: dict[tuple[str, str], list[PicturesResult]] = {}
         for pictures in self.of(PicturesResult):
             if pictures.metrics:

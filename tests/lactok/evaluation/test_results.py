@@ -340,3 +340,10 @@ def test_the_table_has_every_suite_that_has_scores(runs: Path) -> None:
     assert "± is half the 95 % interval of the mean." in below
     only = load_results(runs)
     assert only.without(ReconResult).table().startswith("| pictures")
+
+
+def test_the_table_keeps_other_images_apart(runs: Path) -> None:
+    write_row(runs.parent / "fewer", KINDS[0], "coco", ["0.png", "1.png", "2.png"], [None] * 3, {"0.png": "0.png"})
+    table = load_results(runs, runs.parent / "fewer").table()
+    assert [line.split(", ")[1] for line in table.splitlines() if line.startswith("coco, ")] == ["3 images", "4 images"]
+    assert len([line for line in table.splitlines() if line.startswith("| tokenizer")]) == 2
