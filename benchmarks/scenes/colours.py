@@ -29,6 +29,12 @@ def drawn(name: str, rng: np.random.Generator) -> RGB:
     return rgb(hue, saturation, value)
 
 
+def middle(name: str) -> RGB:
+    """Return the colour in the middle of a name's ranges, each channel 0 to 255."""
+    hue, saturation, value = ((low + high) / 2 for low, high in RANGES[name])
+    return rgb(hue, saturation, value)
+
+
 def rgb(hue: float, saturation: float, value: float) -> RGB:
     """Convert hue (degrees), saturation and value (0 to 1) to RGB, each channel 0 to 255."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value)

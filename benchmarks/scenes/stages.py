@@ -72,9 +72,14 @@ class ScenePrompts(PromptSource):
         "scenes-composer",
         options={
             "broken": Option(BROKEN, "share of scenes that break their caption", 0.0, 1.0),
-            "look": Option(RICH, "plain: what the caption names, large, before a gradient", choices=(RICH, PLAIN)),
+            "look": Option(
+                RICH,
+                "plain: what the caption names, large, at fixed places, before paper of one colour",
+                choices=(RICH, PLAIN),
+            ),
         },
         side=SIZE,
+        version=3,
     )
 )
 class SceneComposer(PictureSource):

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lactok.config import Count, Counts, Positive, Share, Side, Sides, Weight, Whole
@@ -69,6 +70,9 @@ class LaCTokRecipe(DecodedRecipe):
             steps the first step has no gradient, and small models with high learning rates forget it; 0 in the paper.
         window: side, in latents, of the random square of each image that stage 2 decodes and compares, which takes a
             part of the time and memory; 0: the whole image, as in the paper.
+        undecoded: whether stage 2 decodes nothing and compares the latents with those of the VAE, by their absolute
+            error. A step takes a fraction of the time, so that small models get many more of them before a stage 2
+            that decodes, which goes on from the result (`start`). False in the paper.
         eval_steps: number of sampler steps on held-out photographs; 0: as in training, or 25 of DDIM.
     """
 
@@ -90,6 +94,7 @@ class LaCTokRecipe(DecodedRecipe):
     weight_cap: Weight = 0.0
     first_share: Share = 0.0
     window: Whole = 0
+    undecoded: bool = False
     eval_steps: Whole = 0
 
     def __post_init__(self) -> None:
@@ -110,8 +115,10 @@ class LaCTokRecipe(DecodedRecipe):
             raise UserError("stage 1 trains beside the plain diffusion model; leave `lora` and `accelerated` out")
         if self.crop % 8:
             raise UserError(f"crop = {self.crop}: a multiple of 8")
-        if self.window and self.stage == 1:
-            raise UserError(f"window = {self.window}: stage 1 decodes no images; leave it out")
+        if self.window and (self.stage == 1 or self.undecoded):
+            raise UserError(f"window = {self.window}: this training decodes no images; leave it out")
+        if self.undecoded and self.stage == 1:
+            raise UserError("undecoded is for stage 2; stage 1 never decodes, leave it out")
 
 
 def shape(recipe: LaCTokRecipe, copy: str) -> LaCTokConfig:
@@ -235,16 +242,22 @@ class LaCTokLearner(Learner):
         code_map = self.code_map(images, encoder_size)
         if self.recipe.stage == 1:
             return self.diffusion_loss(images, seeds, code_map), {}
-        return self.pixel_loss(images, seeds, code_map, step)
+        return self.few_step_loss(images, seeds, code_map, step)
 
-    def pixel_loss(
+    def few_step_loss(
         self, images: Tensor, seeds: Tensor, code_map: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of stage 2, LPIPS and weighted errors of the decoded images, and these parts."""
+        """Return the loss of stage 2, LPIPS and weighted errors of the decoded images, and these parts.
+
+        With `undecoded` it is the absolute error of the latents instead.
+        """
         steps = SAMPLER_STEPS[self.recipe.sampler]
         if happens(self.recipe.first_share, self.recipe.seed, "first step", step):
             steps = 1
         latents = self.few_steps(seeds, code_map, images.shape[-1], steps)
+        if self.recipe.undecoded:
+            wanted = drawn_latents(self.model.vae, self.moments(images), torch.zeros_like(latents))
+            return F.l1_loss(latents, wanted), {}
         if self.recipe.window:
             latents, images = random_windows(latents, images, seeds, self.recipe.window)
         return self.recipe.decoded_loss(self.lpips, self.model.decode_latents(latents), images)

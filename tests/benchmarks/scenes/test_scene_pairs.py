@@ -13,6 +13,8 @@ from PIL import Image
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes import EVALUATED, pairs, reading, truth
 from benchmarks.scenes import __main__ as scenes_command
+from benchmarks.scenes.backgrounds import PAPERS
+from benchmarks.scenes.compose import AXES, SIDE, STEP, Plan, Wanted, compose
 from benchmarks.scenes.folder import caption_of, scene_of
 from benchmarks.scenes.stages import SceneCaptioner, SceneComposer, SceneJudge, ScenePrompts
 from lactok.data import Made, Pair
@@ -209,7 +211,22 @@ def test_plain_scenes_show_what_their_caption_names_and_nothing_else() -> None:
         assert truth.holds(asked, made.facts)
         assert len(made.facts["objects"]) == sum(clause["count"] for clause in asked["include"])
         sides = [max(right - left, low - high) for left, high, right, low in (o["box"] for o in made.facts["objects"])]
-        assert min(sides) >= 0.6 * 84 * 0.9  # of four objects; a hidden part is not counted
+        assert min(sides) >= SIDE * 0.85  # of four objects; a hidden part is not counted
+
+
+@pytest.mark.parametrize("relation", [None, *AXES])
+def test_plain_scenes_stand_at_fixed_places_before_paper_of_one_colour(relation: str | None) -> None:
+    plan = Plan((Wanted("cup", "red"), Wanted("clock", "white")), relation)
+    scenes = [compose(plan, seed, plain=True) for seed in range(6)]
+    for scene in scenes:
+        colours = {tuple(colour) for colour in scene.bare.reshape(-1, 3).tolist()}
+        assert len(colours) == 1
+        assert colours <= {tuple(round(c) for c in paper) for paper in PAPERS}
+        (left, top, *_), (other_left, other_top, *_) = scene.box(0), scene.box(1)
+        assert not any(place % STEP for place in (left, top, other_left, other_top))
+        across, down = AXES[relation or "right of"]
+        assert across * (other_left - left) + down * (other_top - top) > 0
+    assert len({scene.box(0) for scene in scenes}) == 1
 
 
 def test_plain_scenes_that_break_their_caption_replace_what_is_missing() -> None:

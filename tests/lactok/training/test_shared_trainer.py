@@ -20,7 +20,7 @@ from lactok.training import checkpoint, validation
 from lactok.training.__main__ import parser
 from lactok.training.data import crops
 from lactok.training.feature_cache import FeatureCache
-from lactok.training.lactok import LaCTokLearner, LaCTokRecipe
+from lactok.training.lactok import SAMPLER_STEPS, LaCTokLearner, LaCTokRecipe
 from lactok.training.ldm import LDMLearner, LDMRecipe, VAEPart, noise_loss
 from lactok.training.learner import Learner
 from lactok.training.recipe import Recipe
@@ -305,7 +305,7 @@ def test_mistakes(recipes: dict[str, Recipe], tmp_path: Path) -> None:
         replace(recipes["stage 1"], start="x")  # type: ignore[call-arg]
     with pytest.raises(UserError, match="window = 5: at most 4, the latents along a side"):
         LaCTokLearner(replace(stage_2, window=5))
-    with pytest.raises(UserError, match="stage 1 decodes no images"):
+    with pytest.raises(UserError, match="this training decodes no images"):
         replace(recipes["stage 1"], window=2)  # type: ignore[call-arg]
     first = trainer(recipes["ldm"], "ldm", tmp_path / "ldm")
     first.evaluate()
@@ -347,8 +347,29 @@ def test_stage_2_goes_on_from_another_and_may_decode_a_part(recipes: dict[str, R
     some, pixels = random_windows(latents, images, seeds, 4)
     assert pixels.shape == (2, 3, 32, 32)
     expected, _ = learner.recipe.decoded_loss(learner.lpips, learner.model.decode_latents(some), pixels)
-    loss, _ = learner.pixel_loss(images, seeds, learner.code_map(images, 32), 0)
+    loss, _ = learner.few_step_loss(images, seeds, learner.code_map(images, 32), 0)
     torch.testing.assert_close(loss, expected)
+
+
+def test_stage_2_may_compare_latents_and_decode_nothing(recipes: dict[str, Recipe]) -> None:
+    stage_2 = recipes["stage 2"]
+    assert isinstance(stage_2, LaCTokRecipe)
+    learner = LaCTokLearner(replace(stage_2, undecoded=True))
+    images = torch.rand(2, 3, stage_2.crop, stage_2.crop, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seeds, codes = torch.tensor([1, 2]), learner.code_map(images, stage_2.encoder_sizes[0])
+    vae = learner.model.vae
+    wanted = vae.encode(images).latent_dist.mean * vae.config.scaling_factor
+    steps = SAMPLER_STEPS[stage_2.sampler]
+    expected = (learner.few_steps(seeds, codes, stage_2.crop, steps) - wanted).abs().mean()
+    loss, parts = learner.few_step_loss(images, seeds, codes, 0)
+    torch.testing.assert_close(loss, expected)
+    assert parts == {}
+    loss.backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in learner.model.decoder.controlnet.parameters())
+    with pytest.raises(UserError, match="this training decodes no images"):
+        replace(stage_2, undecoded=True, window=2)
+    with pytest.raises(UserError, match="undecoded is for stage 2"):
+        replace(recipes["stage 1"], undecoded=True)  # type: ignore[call-arg]
 
 
 def test_the_command_line_changes_a_recipe() -> None:
