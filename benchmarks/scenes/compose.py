@@ -110,7 +110,7 @@ def compose(plan: Plan, seed: int, plain: bool = False) -> Scene:
             for w, s, side in zip(plan.objects, surfaces, sides(plan, rng, plain), strict=True)
         ]
         boxes = [(s.shape[1], s.shape[0]) for s in sprites]
-        fixed = plain and len(boxes) in CENTRES
+        fixed = plain and len(boxes) in CENTRES and (len(boxes) == 2 or not plan.relation)
         places = arranged(boxes, plan.relation) if fixed else placed(boxes, plan.relation, rng)
         if places is None:
             continue
@@ -183,6 +183,8 @@ def lit(alpha: np.ndarray, rng: Rng, plain: bool = False) -> np.ndarray:
 
 def arranged(sizes: Sequence[tuple[int, int]], relation: str | None) -> list[tuple[int, int]]:
     """Return left and top of up to four objects of these sizes (width, height) at the places of `CENTRES`.
+
+    A relation is that of two objects, and there are no others.
 
     >>> arranged([(100, 40), (40, 40)], "above")
     [(80, 176), (112, 48)]

@@ -165,13 +165,14 @@ def build(
     if columns is None:
         columns = ["tokens", "bits", *(key for key in every if all(key in run.metrics for run in runs))]
     for key in columns:
-        if key in METRICS.offered() and key not in every:
+        if key in FACTS or key in every:
+            continue
+        if key in METRICS.offered():
             raise WrongValue(
                 f"`columns`: {key} was not measured for these runs; measure it by `python -m benchmarks.recon "
                 f"--metrics {key}`, or take of {', '.join([*FACTS, *every])}"
             )
-        if key not in FACTS and key not in every:
-            raise unknown("column", key, [*FACTS, *every])
+        raise unknown("column", key, [*FACTS, *every])
     twice = [key for key in columns if list(columns).count(key) > 1]
     if twice:
         raise WrongValue(f"`columns` names {twice[0]} twice; leave one out")

@@ -227,6 +227,8 @@ def test_plain_scenes_stand_at_fixed_places_before_paper_of_one_colour(relation:
         across, down = AXES[relation or "right of"]
         assert across * (other_left - left) + down * (other_top - top) > 0
     assert len({scene.box(0) for scene in scenes}) == 1
+    more = compose(Plan((*plan.objects, Wanted("kite", "blue")), relation), 0, plain=True)  # a third one has room, too
+    assert len(more.objects) == 3
 
 
 def test_plain_scenes_that_break_their_caption_replace_what_is_missing() -> None:
