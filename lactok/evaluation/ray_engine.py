@@ -35,6 +35,9 @@ from lactok.outside_text import shown
 TRIES = 3  # how often a job is tried whose worker dies
 SLOW = 60.0  # seconds without news after which a line says what is waited for
 OBJECT_STORE = 128 << 20  # bytes of Ray's object store where Ray is started here: shards are small
+# A thread of Ray that is left over and asks something of a cluster that has ended has Ray end this process without a
+# word when it has waited so many seconds: a minute, unless this is set.
+PATIENCE = ("RAY_gcs_rpc_server_reconnect_timeout_s", str(24 * 60 * 60))
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 PASSED_ON = ("LACTOK_", "HF_", "XDG_CACHE_HOME", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
 logger = logging.getLogger(__name__)
@@ -101,6 +104,7 @@ def connect(cluster: Cluster, needs: Mapping[str, float]) -> None:
     try:
         if address is None or address == "local":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            os.environ.setdefault(*PATIENCE)
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cores = max(cores, math.ceil(needs["cpu"] * (cluster.workers or 1)))
             store: dict[str, Any] = {"object_store_memory": OBJECT_STORE, "include_dashboard": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -282,6 +283,26 @@ def test_ctrl_c_ends_a_cluster_that_was_started_here(
     assert "interrupted; run the same command again to go on\n" in error
     assert "Traceback" not in error
     wait_for(lambda: not any(alive(process) for process in processes(log)))
+
+
+def test_a_question_that_is_left_over_does_not_end_the_process() -> None:
+    """Ray ended a process silently, with exit code 1, a minute after the cluster that it had started."""
+    script = """
+import threading, time
+from lactok.evaluation import ray_engine
+from lactok.evaluation.cluster import Cluster
+ray_engine.connect(Cluster(), {"cpu": 1})
+import ray
+from ray._raylet import GcsClient
+asks = GcsClient(address=ray.get_runtime_context().gcs_address)
+ray_engine.end()
+threading.Thread(target=asks.internal_kv_get, args=(b"key", b"namespace"), daemon=True).start()
+time.sleep(75)
+print("alive")
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "alive\n"), ended.stderr
 
 
 def test_the_users_own_connection_stays(
