@@ -36,16 +36,21 @@ STAGE_1_NOTE = "nobody publishes this model after stage 1; train your own"
 # trained on constructed data is inferred, since the paper has no other LaCTok-T.
 T_STAR = Hub("OPPOer/LaCTok", "LaCTok-T.pth")
 T_STAR_NOTE = "trained on constructed data; its file was not opened here: that it is this model is inferred"
-TINY_VQ = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
-TINY = LaCTokConfig(
-    TINY_VQ,
-    DecoderConfig(
-        bundled_shape("ldm-tiny", "unet", UNetShape).arguments(),
-        TINY_VQ.codebook_dim,
-        bundled_shape("vq-ladd-tiny", "embedding", tuple[int, ...]),
-    ),
-    bundled_vae("vae-tiny", "ldm-tiny"),
-)
+
+
+def _small(vq: str, vae: str, unet: str, controlnet: str) -> LaCTokConfig:
+    """Return the shape of a small model by the names of its parts' files."""
+    encoder = bundled_shape(vq, "model", VQConfig)
+    decoder = DecoderConfig(
+        bundled_shape(unet, "unet", UNetShape).arguments(),
+        encoder.codebook_dim,
+        bundled_shape(controlnet, "embedding", tuple[int, ...]),
+    )
+    return LaCTokConfig(encoder, decoder, bundled_vae(vae, unet))
+
+
+TINY = _small("llamagen-vq4-tiny", "vae-tiny", "ldm-tiny", "vq-ladd-tiny")
+SCENES = _small("llamagen-vq4-scenes", "vae-scenes", "ldm-scenes", "lactok-t-scenes")
 STEPS = {
     "tlcm": Option(3, "number of TLCM steps; trained with 2, released with 3", 1, 8),
     "hyper-sd": Option(1, "Hyper-SD's single step", choices=(1,)),
@@ -144,7 +149,21 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
     else:
         parts.append(name)
     assets = tuple(Asset(part, "MIT") for part in parts)
-    return _spec(name, sampler, assets, TINY_VQ.codebook_size, TINY_INPUTS, note, taught_by)
+    return _spec(name, sampler, assets, TINY.encoder.codebook_size, TINY_INPUTS, note, taught_by)
+
+
+def _scenes_spec(name: str, sampler: str) -> TokenizerSpec:
+    """Return the spec of a small model of composed scenes."""
+    parts = ("llamagen-vq4-scenes", "vae-scenes", "ldm-scenes", f"{sampler}-scenes", name)
+    return _spec(
+        name,
+        sampler,
+        tuple(Asset(part, "MIT") for part in parts),
+        SCENES.encoder.codebook_size,
+        TINY_INPUTS,
+        "trained here on composed scenes",
+        (LPIPS_BACKBONES["alex"].name,),
+    )
 
 
 @register(_official_spec("lactok-h", "hyper-sd"), sampler="hyper-sd")
@@ -159,6 +178,8 @@ def _tiny_spec(name: str, sampler: str) -> TokenizerSpec:
 @register(_tiny_spec("vq-ladd-tiny", "ddim"), listed=False, config=TINY, sampler="ddim")
 @register(_tiny_spec("vq-ladd-h-tiny", "hyper-sd"), listed=False, config=TINY, sampler="hyper-sd")
 @register(_tiny_spec("vq-ladd-t-tiny", "tlcm"), listed=False, config=TINY, sampler="tlcm")
+@register(_scenes_spec("lactok-h-scenes", "hyper-sd"), listed=False, config=SCENES, sampler="hyper-sd")
+@register(_scenes_spec("lactok-t-scenes", "tlcm"), listed=False, config=SCENES, sampler="tlcm")
 class LaCTokTokenizer(Tokenizer):
     """A LaCTok, or one after the first stage of training.
 

@@ -66,6 +66,7 @@ VQ16 = VQConfig()
 VQ8 = VQConfig(channel_mult=(1, 2, 2, 4))
 TINY = bundled_shape("llamagen-vq16-tiny", "model", VQConfig)
 TINY_VQ4 = bundled_shape("llamagen-vq4-tiny", "model", VQConfig)
+SCENES = bundled_shape("llamagen-vq4-scenes", "model", VQConfig)
 
 
 def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> TokenizerSpec:
@@ -92,6 +93,19 @@ def _official_spec(name: str, repo: str, file: str, config: VQConfig) -> Tokeniz
         "bilinear",
     ),
     config=TINY_VQ4,
+)
+# For the small generators, which draw composed scenes: 256 ids of 64 px, or 576 ids of 96 px.
+@register(
+    _spec(
+        "llamagen-vq4-scenes",
+        Asset("llamagen-vq4-scenes", "MIT"),
+        SCENES,
+        "trained here on composed scenes",
+        (64, 56, 72, 96),
+        "bilinear",
+    ),
+    listed=False,
+    config=SCENES,
 )
 class LlamaGenVQ(MapTokenizer):
     """A VQ tokenizer of LlamaGen's kind; `config` is the shape of its network, by default VQ-16's."""

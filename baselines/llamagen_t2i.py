@@ -25,6 +25,7 @@ from lactok.nn.t5 import PARTS, TOKENIZER, CaptionFeatures, T5Config, T5Encoder,
 from lactok.nn.token_sampling import Sampling
 from lactok.registry import register_generator
 from lactok.specs import Asset, GeneratorSpec, Hub, Option
+from lactok.weights.metadata import bundled_shape
 
 LACTOK = "OPPOer/LaCTok"  # the address that the authors' README names; its files were not opened here
 GPT_SIZE = 3_111_000_000
@@ -39,8 +40,18 @@ def _spec(
     how: Sampling,
     paper: str,
     note: str = "",
+    text: tuple[Asset, ...] = (*PARTS, TOKENIZER),
+    codes: int = 16384,
 ) -> GeneratorSpec:
-    """Return the spec of a generator whose own file is `asset`; `how` are the defaults of its options."""
+    """Return the spec of a generator.
+
+    Args:
+        name, tokenizer, size, paper, note: as of `GeneratorSpec`.
+        asset: its own file.
+        how: the defaults of its options.
+        text: the text encoder's files, its text tokenizer last.
+        codes: number of the tokenizer's codes.
+    """
     return GeneratorSpec(
         name,
         "llamagen" if name.startswith("llamagen") else "lactok",
@@ -51,12 +62,12 @@ def _spec(
         options={
             "guidance": Option(how.guidance, "scale of classifier-free guidance; 1 switches it off", 1.0, 100.0),
             "temperature": Option(how.temperature, "of the draws; 0 takes the likeliest id", 0.0, 100.0),
-            "top_k": Option(how.top_k, "draw from this many codes; 0 for all", 0, 16384),
+            "top_k": Option(how.top_k, "draw from this many codes; 0 for all", 0, codes),
             "top_p": Option(how.top_p, "draw from the codes that have this share of the probability", 0.0, 1.0),
             "cfg_interval": Option(how.interval, "last guided step; -1 for all", -1, 100_000),
         },
         paper=paper,
-        assets=(asset, *PARTS, TOKENIZER),
+        assets=(asset, *text),
         note=note,
     )
 
@@ -76,9 +87,23 @@ def _lactokgen(name: str, tokenizer: str, *sources: Hub) -> GeneratorSpec:
     return _spec(name, tokenizer, 1024, asset, how, "Xie et al. 2025, arXiv 2503.08377", said)
 
 
+def _small(name: str, tokenizer: str, file: str) -> GeneratorSpec:
+    """Return the spec of a small generator of composed scenes, whose transformer is the file `file`."""
+    text = (Asset("scenes-text", "MIT"), Asset("scenes-text-words", "MIT"))
+    codes = bundled_shape(file, "model", GPTConfig).codebook_size
+    how = Sampling(guidance=1.5, temperature=0.7, top_k=0)  # of a few that were tried, the ones that obey best
+    paper = "Sun et al. 2024, arXiv 2406.06525" if name.startswith("llamagen") else "Xie et al. 2025, arXiv 2503.08377"
+    size = 96 if name.startswith("llamagen") else 256
+    note = "trained here on composed scenes and their captions"
+    return _spec(name, tokenizer, size, Asset(file, "MIT"), how, paper, note, text, codes)
+
+
+TEXT = bundled_shape("scenes-text", "model", T5Config)
 KEPT = 256  # captions that are kept as they were read
 SMALL = GPTConfig()
 LARGE = replace(SMALL, image_tokens=1024)
+LACTOKGEN = bundled_shape("lactokgen-tiny", "model", GPTConfig)
+LLAMAGEN = bundled_shape("llamagen-t2i-tiny", "model", GPTConfig)
 
 
 @register_generator(_llamagen("llamagen-t2i-256", 256, "t2i_XL_stage1_256.pt"))
@@ -86,6 +111,14 @@ LARGE = replace(SMALL, image_tokens=1024)
 @register_generator(_lactokgen("lactokgen-h", "lactok-h@cond_scale=0.8"))
 @register_generator(_lactokgen("lactokgen-h-star", "lactok-h-star@cond_scale=0.8"))
 @register_generator(_lactokgen("lactokgen-t-star", "lactok-t-star@cond_scale=0.8", Hub(LACTOK, "LaCTokGen-T.pth")))
+@register_generator(_small("lactokgen-h-tiny", "lactok-h-scenes", "lactokgen-tiny"), config=LACTOKGEN, text=TEXT)
+@register_generator(
+    _small("lactokgen-t-tiny", "lactok-t-scenes@steps=2", "lactokgen-tiny"), config=LACTOKGEN, text=TEXT
+)
+@register_generator(_small("lactokgen-tiny", "lactok-t-scenes@steps=2", "lactokgen-tiny"), config=LACTOKGEN, text=TEXT)
+@register_generator(
+    _small("llamagen-t2i-tiny", "llamagen-vq4-scenes@input=96", "llamagen-t2i-tiny"), config=LLAMAGEN, text=TEXT
+)
 class TextToIds(IdGenerator):
     """A caption's features, then one id after the other.
 
@@ -114,7 +147,8 @@ class TextToIds(IdGenerator):
         """Load the transformer, the text encoder's files, and the text tokenizer."""
         own, *parts, _ = assets.values()
         load_strict(self.model, own, self.spec.name)
-        load_strict(self.text.encoder, encoder_tensors(parts), "flan-t5-xl")
+        text = "flan-t5-xl" if self.spec.assets[1] in PARTS else self.spec.assets[1].name
+        load_strict(self.text.encoder, encoder_tensors(parts), text)
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> None:
         """Move the transformer to `device`; the text encoder stays in main memory until it computes."""
@@ -147,6 +181,10 @@ class TextToIds(IdGenerator):
             prefix = self.decoder.prefix(feature[None], mask[None])
             without = self.decoder.without_caption(mask[None], 1) if self.how.guidance > 1 else None
             self._known[caption] = prefix, without
+
+    def read_captions(self, captions: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return features (B, T, C) float32 and mask (B, T) of captions, padding at the front."""
+        return left_padded(*CaptionFeatures(self.text, self._texts())(captions, device))
 
     def _texts(self) -> Texts:
         return Texts(self.spec.assets[-1], self.model.config.text_tokens, "<pad>")

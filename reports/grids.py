@@ -14,6 +14,8 @@ from lactok.outside_text import shown
 from reports.sheet import GridRow, grid
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from benchmarks.geneval.folder import Entry
     from lactok.evaluation.results import ReconResult
     from reports.pictures import StoredPictures
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="folders of pictures in GenEval's layout, one a system",
+        help="folders of pictures in GenEval's layout, one a system; of one alone, a row a task",
     )
     generation.add_argument(
         "--prompts",
@@ -241,7 +243,10 @@ def _is_number(text: str) -> bool:
 
 
 def generated(args: argparse.Namespace) -> None:
-    """Draw the grid of `grid generation`: a row for each prompt, the first picture of each system."""
+    """Draw the grid of `grid generation`: a row for each prompt, the first picture of each system.
+
+    Pictures of one system stand in a row for each of GenEval's tasks, with the prompts below.
+    """
     from benchmarks.geneval import folder
     from lactok.images import UnreadableImage
 
@@ -259,6 +264,7 @@ def generated(args: argparse.Namespace) -> None:
     if not shared:
         raise UserError(f"no prompt of {args.folders[0]} has pictures in all folders")
     grid_rows = []
+    of_tasks: dict[str, tuple[list[Image], list[str]]] = {}  # pictures and prompts
     for entry in choose_prompts(list(first.values()), shared, args.prompts):
         text = entry.prompt["prompt"]
         try:
@@ -266,7 +272,14 @@ def generated(args: argparse.Namespace) -> None:
         except UnreadableImage as error:
             raise UserError(f"a picture of {text!r} ({entry.id}) cannot be read: {error}") from error
         grid_rows.append(GridRow(text, pictures))
-    grid(_titles(args.folders), grid_rows, args.out)
+        of_task = of_tasks.setdefault(entry.prompt["tag"], ([], []))
+        of_task[0].append(pictures[0])
+        of_task[1].append(text)
+    if len(systems) == 1:
+        grid_rows = [GridRow(task.replace("_", " "), *of_task) for task, of_task in of_tasks.items()]
+        grid([""] * max(len(row.pictures) for row in grid_rows), grid_rows, args.out)
+    else:
+        grid(_titles(args.folders), grid_rows, args.out)
 
 
 def choose_prompts(all_of_first: Sequence[Entry], shared: Sequence[Entry], text: str | None) -> list[Entry]:

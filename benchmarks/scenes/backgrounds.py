@@ -14,14 +14,7 @@ Rng = np.random.Generator
 Palette = tuple[np.ndarray, np.ndarray]  # the two colours of a texture, each (3,), 0 to 255
 # a background's colour this far (Euclidean, channels 0 to 255) from every object's colour is searched for no further
 ENOUGH_CONTRAST = 75.0
-# the colours of the paper behind plain scenes, each channel 0 to 255: grey, sand, light blue, sage, slate
-PAPERS: tuple[RGB, ...] = (
-    (190.0, 190.0, 190.0),
-    (214.0, 200.0, 168.0),
-    (168.0, 196.0, 216.0),
-    (170.0, 190.0, 160.0),
-    (96.0, 106.0, 120.0),
-)
+PAPER: RGB = (190.0, 190.0, 190.0)  # the colour of the paper behind plain scenes, grey; each channel 0 to 255
 
 
 def background(size: int, avoid: Sequence[RGB], rng: Rng, plain: bool = False) -> np.ndarray:
@@ -31,13 +24,13 @@ def background(size: int, avoid: Sequence[RGB], rng: Rng, plain: bool = False) -
         size: its side in pixels.
         avoid: the colours of the objects, from which the background's colours keep as far as some draws allow.
         rng: all random choices come from it.
-        plain: paper of one of the colours in PAPERS, without clutter.
+        plain: paper of one colour, without clutter.
 
     Returns:
         (size, size, 3) float32, 0 to 255.
     """
     if plain:
-        return np.broadcast_to(paper(avoid, rng), (size, size, 3)).astype(np.float32)
+        return np.full((size, size, 3), PAPER, np.float32)
     textures = (gradient, clouds, wood, grass, tiles, cloth)
     picture = textures[int(rng.integers(len(textures)))](size, palette(avoid, rng), rng)
     if rng.random() < 0.35:  # two textures, as of a wall over a floor
@@ -48,13 +41,6 @@ def background(size: int, avoid: Sequence[RGB], rng: Rng, plain: bool = False) -
     clutter(image, avoid, rng)
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2.0)))
     return np.asarray(image, np.float32)
-
-
-def paper(avoid: Sequence[RGB], rng: Rng) -> np.ndarray:
-    """Return the colour of a paper, (3,): one of those far enough from the colours to avoid, or else the furthest."""
-    distances = [min((math.dist(p, a) for a in avoid), default=255.0) for p in PAPERS]
-    far = [i for i, distance in enumerate(distances) if distance >= ENOUGH_CONTRAST] or [int(np.argmax(distances))]
-    return np.array(PAPERS[far[int(rng.integers(len(far)))]])
 
 
 def palette(avoid: Sequence[RGB], rng: Rng) -> Palette:

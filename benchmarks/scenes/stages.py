@@ -36,6 +36,8 @@ from lactok.specs import Option
 TRAINING, HELD_OUT = "training", "held-out"
 ASKED, FULL = "asked", "full"
 RICH, PLAIN = "rich", "plain"
+ANY, ONE = "any", "one"
+OF_ONE_OBJECT = ("single_object", "colors")  # GenEval's tasks
 EXAMPLE = "a photo of a red cup left of a kite"
 
 
@@ -43,12 +45,15 @@ EXAMPLE = "a photo of a red cup left of a kite"
     StageSpec(
         "scenes-prompts",
         options={
-            "split": Option(TRAINING, "captions to train on, or those of the evaluation", choices=(TRAINING, HELD_OUT))
+            "split": Option(TRAINING, "captions to train on, or those of the evaluation", choices=(TRAINING, HELD_OUT)),
+            "objects": Option(
+                ANY, "one: captions of a single object alone, with its colour or not", choices=(ANY, ONE)
+            ),
         },
     )
 )
 class ScenePrompts(PromptSource):
-    """Captions of GenEval's six tasks in turn, about the objects that scenes show."""
+    """Captions of GenEval's six tasks in turn, or of those of one object, about the objects that scenes show."""
 
     def prompts(self, numbers: Sequence[int], seed: int) -> list[str]:
         return [self._prompt(number, seed) for number in numbers]
@@ -57,7 +62,8 @@ class ScenePrompts(PromptSource):
         """Return the caption of a number; one that belongs to the other split is drawn again."""
         split = str(self.spec.values["split"])
         rng = np.random.default_rng(seed_of(seed, "scenes-prompts", split, number))
-        task = TASKS[number % len(TASKS)]
+        tasks = OF_ONE_OBJECT if self.spec.values["objects"] == ONE else TASKS
+        task = tasks[number % len(tasks)]
         if split == HELD_OUT:
             of_task = [text for text in reading.evaluated().values() if (reading.read(text) or {})["tag"] == task]
             return of_task[int(rng.integers(len(of_task)))]
@@ -74,12 +80,12 @@ class ScenePrompts(PromptSource):
             "broken": Option(BROKEN, "share of scenes that break their caption", 0.0, 1.0),
             "look": Option(
                 RICH,
-                "plain: what the caption names, large, at fixed places, before paper of one colour",
+                "plain: what the caption names, large and upright, before grey paper",
                 choices=(RICH, PLAIN),
             ),
         },
         side=SIZE,
-        version=3,
+        version=4,
     )
 )
 class SceneComposer(PictureSource):

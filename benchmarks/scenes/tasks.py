@@ -113,13 +113,14 @@ def plan_scene(caption: Metadata, violate: bool, rng: Rng, alone: bool = False) 
         caption: in GenEval's format.
         violate: whether the scene breaks its caption.
         rng: all random choices come from it.
-        alone: show nothing besides what the caption asks for, except in the place of a missing object.
+        alone: show nothing besides what the caption asks for, except in the place of a missing object; objects of one
+            kind have one colour.
 
     Returns:
         The plan, and how it breaks the caption, or None where the caption holds.
     """
     include = caption["include"]
-    alike = rng.random() < 0.5  # whether all objects of a clause have the same colour
+    alike = rng.random() < 0.5 or alone  # whether all objects of a clause have the same colour
     wanted = []  # the objects of each clause
     for clause in include:
         asked = [clause.get("color") or choose_one(COLOURS, rng) for _ in range(clause["count"])]

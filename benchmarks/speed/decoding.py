@@ -6,12 +6,15 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.speed import reference_generate
+from lactok import registry, weights
 from lactok.device import exact_float32, synchronize
+from lactok.errors import WrongValue
 from lactok.nn import few_rows
 from lactok.nn.gpt import GPT, GPTConfig
 from lactok.nn.gpt_decoding import CAPTION, Decoder, Step
@@ -49,22 +52,70 @@ class Inputs:
         return cls(features.to(device), mask.to(device), torch.arange(batch))
 
 
-def plain(model: GPT, inputs: Inputs) -> Tensor:
+@dataclass(frozen=True)
+class Network:
+    """A transformer with its inputs.
+
+    Attributes:
+        model: on the device, in float32, as it was built.
+        inputs: returns the inputs for a batch of so many images.
+        how: ids are drawn.
+    """
+
+    model: GPT
+    inputs: Callable[[int], Inputs]
+    how: Sampling
+
+
+def of_shape(shape: str, device: str) -> Network:
+    """Return a transformer with random weights, of a shape in `SHAPES`."""
+    torch.manual_seed(0)
+    config = SHAPES[shape]
+    with torch.device(device):
+        model = GPT(config).eval().requires_grad_(False)
+    return Network(model, lambda batch: Inputs.random(config, batch, device), SAMPLING)
+
+
+def of_generator(name: str, device: str) -> Network:
+    """Return the transformer of a generator from captions to ids; its inputs are captions of composed scenes.
+
+    Raises:
+        UserError: there is no such generator, its weights are not here, or it has no such transformer.
+    """
+    from benchmarks.scenes.folder import caption_of
+
+    entry = registry.GENERATORS.entry(name)
+    generator: Any = entry.create()
+    if not isinstance(getattr(generator, "model", None), GPT) or not hasattr(generator, "read_captions"):
+        raise WrongValue(f"`generator` {name}: has no transformer from captions to ids; take lactokgen-tiny, say")
+    generator.load_assets({asset.name: weights.load(asset) for asset in entry.spec.assets})
+    generator.eval().requires_grad_(False)
+    model: GPT = generator.model.to(device)
+
+    def inputs(batch: int) -> Inputs:
+        captions = [str(caption_of(0, number)["prompt"]) for number in range(batch)]
+        features, mask = generator.read_captions(captions, torch.device(device))
+        return Inputs(features, mask, torch.arange(batch))
+
+    return Network(model, inputs, generator.how)
+
+
+def plain(model: GPT, inputs: Inputs, how: Sampling) -> Tensor:
     """Return ids (B, image_tokens) by the plain loop."""
 
     def choose(step: Step) -> Tensor:
         waiting = waiting_times(inputs.seeds, model.config.codebook_size, step.number)
-        return draw(filtered(step.logits, SAMPLING), waiting.to(step.logits.device))
+        return draw(filtered(step.logits, how), waiting.to(step.logits.device))
 
-    return reference_generate.decode(model, inputs.features, inputs.mask, SAMPLING.guidance, choose)
+    return reference_generate.decode(model, inputs.features, inputs.mask, how.guidance, choose)
 
 
-def fast(decoder: Decoder, inputs: Inputs) -> Tensor:
+def fast(decoder: Decoder, inputs: Inputs, how: Sampling) -> Tensor:
     """Return ids (B, image_tokens) by the project's own decoding, the reading of captions included."""
-    return decoder.read_and_generate(inputs.features, inputs.mask, inputs.seeds, SAMPLING)
+    return decoder.read_and_generate(inputs.features, inputs.mask, inputs.seeds, how)
 
 
-def predictions(decoder: Decoder, inputs: Inputs, ids: Tensor) -> Tensor:
+def predictions(decoder: Decoder, inputs: Inputs, ids: Tensor, how: Sampling) -> Tensor:
     """Return the guided logits (N, B, codes) where these ids (B, N) were chosen before."""
     found: list[Tensor] = []
 
@@ -74,7 +125,7 @@ def predictions(decoder: Decoder, inputs: Inputs, ids: Tensor) -> Tensor:
 
     caption = decoder.prefix(inputs.features, inputs.mask)
     without = decoder.without_caption(inputs.mask, len(ids))
-    decoder.decode(caption, without, SAMPLING.guidance, choose)
+    decoder.decode(caption, without, how.guidance, choose)
     return torch.stack(found)
 
 
@@ -113,13 +164,12 @@ class Timed:
 
 
 def measure(
-    config: GPTConfig, batch: int, device: str, repeats: int, compiled: bool
+    subject: Network, batch: int, device: str, repeats: int, compiled: bool
 ) -> tuple[list[list[str]], list[str]]:
     """Return rows of the table, and remarks, for a batch size."""
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = GPT(config).eval().requires_grad_(False)
-    inputs = Inputs.random(config, batch, device)
+    model, config = subject.model, subject.model.config
+    how = subject.how
+    inputs = subject.inputs(batch)
     timed = Timed(device)
     models = {"float32": model, "bfloat16": copy.deepcopy(model)}
     models["bfloat16"].compute_in(torch.bfloat16)
@@ -136,14 +186,14 @@ def measure(
         for name in models:
             buffer = torch.ones(int(read[name]) // 4, device=device)
             timed(f"read {name}", lambda buffer=buffer: torch.stack([buffer.sum() for _ in range(READS)]))  # type: ignore[misc]
-            ids[f"plain {name}"] = timed(f"plain {name}", lambda name=name: plain(models[name], inputs))  # type: ignore[misc]
-            ids[f"own {name}"] = timed(f"own {name}", lambda name=name: fast(decoders[name], inputs))  # type: ignore[misc]
+            ids[f"plain {name}"] = timed(f"plain {name}", lambda name=name: plain(models[name], inputs, how))  # type: ignore[misc]
+            ids[f"own {name}"] = timed(f"own {name}", lambda name=name: fast(decoders[name], inputs, how))  # type: ignore[misc]
             timed(f"captions {name}", lambda name=name: decoders[name].prefix(inputs.features, inputs.mask).last)  # type: ignore[misc]
     exact = ids["plain float32"]
     equal = float((exact == ids["own float32"]).double().mean())
     remarks = [f"batch {batch}: ids of float32 equal to the plain loop's: {equal:.2%}"]
-    logits = predictions(decoders["float32"], inputs, exact)
-    remarks.append(f"batch {batch}: bfloat16, {difference(logits, predictions(decoders['bfloat16'], inputs, exact))}")
+    logits, half = (predictions(decoders[name], inputs, exact, how) for name in ("float32", "bfloat16"))
+    remarks.append(f"batch {batch}: bfloat16, {difference(logits, half)}")
     rows = []
     for name in models:
         slow, quick = timed.seconds[f"plain {name}"], timed.seconds[f"own {name}"]
@@ -180,16 +230,25 @@ HEAD = [
 ]
 
 
-def report(shape: str, batches: Sequence[int], device: str, repeats: int, threads: int | None, compiled: bool) -> str:
+def report(
+    shape: str,
+    batches: Sequence[int],
+    device: str,
+    repeats: int,
+    threads: int | None,
+    compiled: bool,
+    generator: str | None = None,
+) -> str:
     """Return the table and the remarks below it.
 
     Args:
-        shape: of the network, a key of `SHAPES`.
+        shape: of the network, a key of `SHAPES`, unless there is a generator.
         batches: numbers of images at a time.
         device: where both loops compute.
         repeats: times that each is run; the least time counts.
         threads: of the CPU; None for torch's own choice.
         compiled: whether the project's own step is compiled.
+        generator: name of a generator whose transformer is timed, with its own weights.
     """
     from tabulate import tabulate
 
@@ -197,20 +256,20 @@ def report(shape: str, batches: Sequence[int], device: str, repeats: int, thread
 
     if threads is not None:
         torch.set_num_threads(threads)
-    config = SHAPES[shape]
+    subject = of_shape(shape, device) if generator is None else of_generator(generator, device)
+    config = subject.model.config
     rows: list[list[str]] = []
     remarks: list[str] = []
     with torch.inference_mode(), exact_float32():
         for batch in batches:
-            found = measure(config, batch, device, repeats, compiled)
+            found = measure(subject, batch, device, repeats, compiled)
             rows += found[0]
             remarks += found[1]
-    with torch.device("meta"):
-        parameters = sum(p.numel() for p in GPT(config).parameters())
+    parameters = sum(p.numel() for p in subject.model.parameters())
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     title = (
-        f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}; {parameters / 1e6:.0f} M parameters, "
-        f"{config.image_tokens} ids, guidance {SAMPLING.guidance:g}"
+        f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}; {generator or 'random weights'}, "
+        f"{parameters / 1e6:.3g} M parameters, {config.image_tokens} ids, guidance {subject.how.guidance:g}"
     )
     table = tabulate(rows, HEAD, tablefmt="pipe", disable_numparse=True)
     return "\n".join([title, "", table, "", *remarks])

@@ -91,7 +91,7 @@ def test_counts_of_tokens_and_bits(name: str) -> None:
     spec = lactok.spec(name)
     ids = {"llamagen-vq8": 1024}.get(name, 256)
     assert spec.tokens == ids
-    assert spec.bits == ids * (12 if name.endswith("-tiny") else 14)
+    assert spec.bits == ids * {"tiny": 12, "scenes": 10}.get(name.split("-")[-1], 14)
 
 
 def test_the_shipped_checkpoint_is_small_and_reconstructs() -> None:

@@ -266,15 +266,19 @@ def stored_pictures(runs: Path, name: str) -> tuple[list[dict[str, Any]], Path, 
     return index["pictures"], path.parent, runs / "references" / index["references"]
 
 
+def column_of(file: Path, column: int) -> np.ndarray:
+    """Return the pixels of a column of a drawn grid, from its top to its bottom."""
+    dpi = sheet.MIN_CELL_PIXELS / sheet.CELL_INCHES
+    left = round(sheet.CAPTION_INCHES * dpi) + column * (sheet.MIN_CELL_PIXELS + round(sheet.GAP_INCHES * dpi))
+    return np.asarray(Image.open(file).convert("RGB"))[:, left : left + sheet.MIN_CELL_PIXELS]
+
+
 def cell(file: Path, column: int, row_from_below: int = 0) -> np.ndarray:
     """Return a cell of a drawn grid; rows count from below, because the captions on top have no fixed height."""
-    dpi = sheet.MIN_CELL_PIXELS / sheet.CELL_INCHES
-    gap = round(sheet.GAP_INCHES * dpi)
-    step = sheet.MIN_CELL_PIXELS + gap
-    pixels = np.asarray(Image.open(file).convert("RGB"))
-    bottom = len(pixels) - gap - row_from_below * step
-    left = round(sheet.CAPTION_INCHES * dpi) + column * step
-    return pixels[bottom - sheet.MIN_CELL_PIXELS : bottom, left : left + sheet.MIN_CELL_PIXELS]
+    gap = round(sheet.GAP_INCHES * sheet.MIN_CELL_PIXELS / sheet.CELL_INCHES)
+    pixels = column_of(file, column)
+    bottom = len(pixels) - gap - row_from_below * (sheet.MIN_CELL_PIXELS + gap)
+    return pixels[bottom - sheet.MIN_CELL_PIXELS : bottom]
 
 
 def enlarged(path: Path, box: tuple[int, int, int, int] = (0, 0, 64, 64)) -> np.ndarray:
@@ -385,6 +389,12 @@ def test_generated_pictures_by_prompt(tmp_path: Path, capsys: pytest.CaptureFixt
     for row, folders in enumerate(expected[::-1]):
         for column, folder in enumerate(folders):
             assert np.array_equal(cell(out, column, row), enlarged(folder / "samples" / "0000.png"))
+    # of one system alone: side by side, by task
+    grid("generation", "--folders", one, "--prompts", "00002,00000", "--out", out)
+    for column, folder in enumerate(("00002", "00000")):
+        shown = enlarged(one / folder / "samples" / "0000.png")
+        drawn = column_of(out, column)
+        assert any(np.array_equal(drawn[top : top + len(shown)], shown) for top in range(len(drawn) - len(shown) + 1))
     # without --prompts: the two prompts that both folders have
     grid("generation", "--folders", one, other, "--out", tmp_path / "y.pdf")
     assert (tmp_path / "y.pdf").read_bytes()[:4] == b"%PDF"

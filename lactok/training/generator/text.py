@@ -23,6 +23,7 @@ from lactok.nn.t5 import PARTS, TOKENIZER, T5Config, T5Encoder, clean, encoded, 
 from lactok.outside_text import shown
 from lactok.specs import Asset, Hub
 from lactok.training.assets import FLAN_T5
+from lactok.weights.metadata import bundled_shape
 
 PAD = "<pad>"  # the token of T5's text tokenizers that fills up shorter captions
 FOLDER_FILES = "config.json, *.safetensors and tokenizer.json"
@@ -142,6 +143,12 @@ def _one_part(name: str) -> tuple[tuple[Asset, ...], Asset]:
 NAMED = {
     "flan-t5-xl": T5Text("flan-t5-xl", T5Config(), PARTS, TOKENIZER),
     "flan-t5-base": T5Text("flan-t5-base", T5Config(768, 12, 12, 64, 2048), *_one_part("flan-t5-base")),
+    "scenes-text": T5Text(  # trained here on captions of composed scenes, shipped
+        "scenes-text",
+        bundled_shape("scenes-text", "model", T5Config),
+        (Asset("scenes-text", "MIT"),),
+        Asset("scenes-text-words", "MIT"),
+    ),
     "flan-t5-small": T5Text("flan-t5-small", T5Config(512, 8, 6, 64, 1024), *_one_part("flan-t5-small")),
 }
 

@@ -22,18 +22,20 @@ PADDING, UNKNOWN_ID = SPECIAL.index(PAD), SPECIAL.index(UNKNOWN)
 
 
 class Writer(nn.Module):
-    """Mean features (B, width) -> logits of the words at each place (B, T, vocabulary)."""
+    """Mean features (B, width) -> logits of the words at each place (B, T, vocabulary), linear in the mean.
 
-    def __init__(self, width: int, hidden: int, places: int, vocabulary: int):
+    So each word at each place is a direction of the mean, whatever the other words are, and what reads the mean need
+    not have seen all words together. What a word weighs at any place is learned for itself (`anywhere`).
+    """
+
+    def __init__(self, width: int, places: int, vocabulary: int):
         super().__init__()
-        self.mean = nn.Linear(width, hidden)
-        self.places = nn.Parameter(torch.randn(places, hidden) * 0.02)
-        self.middle = nn.Linear(hidden, hidden)
-        self.words = nn.Linear(hidden, vocabulary)
+        self.anywhere = nn.Linear(width, vocabulary)
+        self.somewhere = nn.Linear(width, places * vocabulary)
+        self.places = places
 
     def forward(self, mean: Tensor) -> Tensor:
-        x = F.gelu(self.mean(mean)[:, None] + self.places)
-        return self.words(F.gelu(self.middle(x)))
+        return self.anywhere(mean)[:, None] + self.somewhere(mean).unflatten(1, (self.places, -1))
 
 
 class TextLearner(Learner):
@@ -56,7 +58,7 @@ class TextLearner(Learner):
         self.shape = recipe.model.config(vocabulary)
         self.encoder = T5Encoder(self.shape)
         self.encoder.encoder.shared = self.encoder.encoder.encoder.embed_tokens  # one embedding, as in T5's files
-        self.writer = Writer(recipe.model.width, recipe.writer, recipe.text_tokens, vocabulary)
+        self.writer = Writer(recipe.model.width, recipe.text_tokens, vocabulary)
 
     def train(self, mode: bool = True) -> TextLearner:
         """Set the training mode; T5's dropout stays off, since a run that goes on would draw it anew."""
@@ -64,12 +66,14 @@ class TextLearner(Learner):
         self.encoder.eval()
         return self
 
+    def mean(self, words: Tensor) -> Tensor:
+        """Return the mean features (B, width) of captions (B, T)."""
+        mask = (words != PADDING).long()
+        return (self.encoder(words, mask) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
     def logits(self, words: Tensor) -> Tensor:
         """Return what the writer makes of captions (B, T): logits (B, T, vocabulary)."""
-        mask = (words != PADDING).long()
-        features = self.encoder(words, mask)
-        mean = (features * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return self.writer(mean)
+        return self.writer(self.mean(words))
 
     def forward(self, images: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross entropy of the captions' words, the end included and the padding not."""
@@ -77,12 +81,19 @@ class TextLearner(Learner):
         if self.recipe.word_dropout:
             dropped = torch.stack([self._dropped(seed, words.shape[1]) for seed in seeds.tolist()]).to(words.device)
             given = torch.where(dropped & (words >= len(SPECIAL)), UNKNOWN_ID, words)
-        logits = self.logits(given).float()
+        mean = self.mean(given)
+        if self.recipe.noise:
+            mean = mean + self.recipe.noise * torch.stack([self._noise(seed, mean) for seed in seeds.tolist()])
+        logits = self.writer(mean).float()
         return F.cross_entropy(logits.flatten(0, 1), words.flatten(), ignore_index=PADDING), {}
 
     def _dropped(self, seed: int, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed_of(seed, "words"))
         return torch.rand(count, generator=generator) < self.recipe.word_dropout
+
+    def _noise(self, seed: int, mean: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(seed_of(seed, "noise"))
+        return torch.randn(mean.shape[1], generator=generator).to(mean)
 
     def evaluate(self, photos: tuple[Photo, ...]) -> tuple[dict[str, float], Tensor]:
         """Write the held-out captions again.
@@ -91,7 +102,7 @@ class TextLearner(Learner):
             The cross entropy `loss`, and `whole`, the share of captions of which every word is right; and no images.
         """
         held = self.captions.held_words.split(EVALUATED)
-        device = self.writer.places.device
+        device = self.writer.anywhere.weight.device
         sums = {"loss": 0.0, "whole": 0.0}
         for words, (loss, whole) in zip(held, each(held, lambda words: self._evaluated(words.to(device))), strict=True):
             sums["loss"] += loss * len(words) / len(self.captions.held_words)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lactok.config import Config, Count, Share, Side
+from lactok.config import Config, Count, Share, Side, Weight
 from lactok.errors import UserError
 from lactok.nn.t5 import T5Config
 from lactok.training.recipe import Recipe
@@ -41,15 +41,16 @@ class TextRecipe(Recipe):
         model: shape of the encoder.
         text_tokens: number of words of a caption, the end included, at most; longer ones are cut.
         vocabulary: number of words that are told apart, at most; the rarest ones are one unknown word.
-        writer: width of the network that writes the captions again, which is not kept.
         word_dropout: share of the words that are taken for the unknown one in training.
+        noise: standard deviation of the noise that is added to the mean features in training, so that captions lie
+            apart.
     """
 
     model: TextShape
     text_tokens: Count = 32
     vocabulary: Count = 1000
-    writer: Count = 512
     word_dropout: Share = 0.0
+    noise: Weight = 0.0
     crop: Side = 1
     scale: tuple[Side, Side] = (1, 1)
     average: Share = 0.998

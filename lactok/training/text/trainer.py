@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from lactok.files import write_atomically
 from lactok.training import checkpoint, distributed
 from lactok.training.text.captions import Captions
@@ -53,4 +55,6 @@ class TextTrainer(Trainer[TextRecipe]):
         write_atomically(folder / "tokenizer.json", learner.words.to_str().encode())
         checkpoint.save_state(folder / "model.safetensors", tensors, self.notes())
         checkpoint.save_state(self.export_path, tensors, self.notes())
+        words = torch.tensor(list(learner.words.to_str().encode()), dtype=torch.uint8)
+        checkpoint.save_state(self.out / f"{self.recipe.name}-words.safetensors", {"json": words}, {})
         self.record.log("held_out", self.step, values, prefix="held_out_")

@@ -205,7 +205,7 @@ WRONG_FILES = [
     ("small-show-o", "small-llamagen", "small-show-o", "holds a transformer of LlamaGen's kind, 1 blocks 32 wide"),
     ("hart-0.7b", "hart-tokenizer", "small-hart", "its file holds HART's image tokenizer"),
     ("hart-tokenizer", "hart-0.7b", "small-hart", "its file holds a HART of 2 blocks 32 wide"),
-    ("t5", "small-show-o", "small-llamagen", "flan-t5-xl needs a T5 text encoder, and its file holds a Show-o"),
+    ("t5", "small-show-o", "small-llamagen", "t5 needs a T5 text encoder, and its file holds a Show-o"),
 ]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.geneval.prompts import TASKS
 from benchmarks.scenes import EVALUATED, pairs, reading, truth
 from benchmarks.scenes import __main__ as scenes_command
-from benchmarks.scenes.backgrounds import PAPERS
+from benchmarks.scenes.backgrounds import PAPER
 from benchmarks.scenes.compose import AXES, SIDE, STEP, Plan, Wanted, compose
 from benchmarks.scenes.folder import caption_of, scene_of
 from benchmarks.scenes.stages import SceneCaptioner, SceneComposer, SceneJudge, ScenePrompts
@@ -210,18 +210,17 @@ def test_plain_scenes_show_what_their_caption_names_and_nothing_else() -> None:
         assert asked is not None
         assert truth.holds(asked, made.facts)
         assert len(made.facts["objects"]) == sum(clause["count"] for clause in asked["include"])
+        assert len({(o["class"], o["color"]) for o in made.facts["objects"]}) == len(asked["include"])
         sides = [max(right - left, low - high) for left, high, right, low in (o["box"] for o in made.facts["objects"])]
         assert min(sides) >= SIDE * 0.85  # of four objects; a hidden part is not counted
 
 
 @pytest.mark.parametrize("relation", [None, *AXES])
-def test_plain_scenes_stand_at_fixed_places_before_paper_of_one_colour(relation: str | None) -> None:
+def test_plain_scenes_stand_at_fixed_places_before_grey_paper(relation: str | None) -> None:
     plan = Plan((Wanted("cup", "red"), Wanted("clock", "white")), relation)
     scenes = [compose(plan, seed, plain=True) for seed in range(6)]
     for scene in scenes:
-        colours = {tuple(colour) for colour in scene.bare.reshape(-1, 3).tolist()}
-        assert len(colours) == 1
-        assert colours <= {tuple(round(c) for c in paper) for paper in PAPERS}
+        assert {tuple(colour) for colour in scene.bare.reshape(-1, 3).tolist()} == {PAPER}
         (left, top, *_), (other_left, other_top, *_) = scene.box(0), scene.box(1)
         assert not any(place % STEP for place in (left, top, other_left, other_top))
         across, down = AXES[relation or "right of"]
@@ -235,3 +234,9 @@ def test_plain_scenes_that_break_their_caption_replace_what_is_missing() -> None
     spec = SceneComposer.spec.with_options("look=plain,broken=1")
     shown = [made.facts["objects"] for made in SceneComposer(spec).make(["a photo of a cup"] * 8, range(8))]
     assert all(len(objects) == 1 and objects[0]["class"] != "cup" for objects in shown)
+
+
+@pytest.mark.parametrize(("objects", "tasks"), [("any", set(TASKS)), ("one", {"single_object", "colors"})])
+def test_prompts_of_one_object_alone(objects: str, tasks: set[str]) -> None:
+    prompts = ScenePrompts(ScenePrompts.spec.with_options(f"objects={objects}")).prompts(range(60), 0)
+    assert {(reading.read(prompt) or {})["tag"] for prompt in prompts} == tasks

@@ -41,8 +41,8 @@ def recipe(tmp_path: Path) -> TextRecipe:
         save_every=2,
         log_every=1,
         text_tokens=10,
-        writer=64,
         word_dropout=0.1,
+        noise=0.1,
         model=TextShape(32, 1, 2, 16, 32),
     )
 
