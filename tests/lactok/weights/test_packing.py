@@ -45,7 +45,7 @@ def test_rows_are_within_half_a_step_and_the_rest_is_as_it_was() -> None:
 
 
 def test_a_packed_file_loads_as_the_whole_one_with_its_notes(tmp_path: Path) -> None:
-    source, target = BUNDLED / "plain-decoder-tiny.safetensors", tmp_path / "small.safetensors"
+    source, target = BUNDLED / "llamagen-vq16-tiny.safetensors", tmp_path / "small.safetensors"
     before, after = pack(source, target)
     assert after < 0.6 * before
     assert notes(target) == notes(source)
